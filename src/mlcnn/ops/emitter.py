@@ -1,0 +1,100 @@
+"""Collects the nodes, weights and functions that replace a site."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+
+__all__ = ["DOMAIN", "Emitter", "function"]
+
+DOMAIN = "mlcnn"
+Attribute = int | float | tuple[int, ...]
+FunctionBuilder = Callable[[int], ir.Function]
+
+
+@dataclass(slots=True)
+class Emitter:
+    """Builds nodes for one site.
+
+    Attributes:
+        opset: opset of the graph; functions use the same.
+        dtype: element type of the site's weights.
+        name: the layer's name: new weights are called after it.
+        metadata: properties that every new node carries (the module it came from).
+        nodes: the nodes built so far, producers first.
+        weights: the initializers built so far.
+        functions: the functions that the nodes call.
+    """
+
+    opset: int
+    dtype: np.dtype
+    name: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    nodes: list[ir.Node] = field(default_factory=list)
+    weights: list[ir.Value] = field(default_factory=list)
+    functions: dict[str, FunctionBuilder] = field(default_factory=dict)
+
+    def op(
+        self, op_type: str, inputs: Sequence[ir.Value | None], domain: str = "", **attributes: Attribute
+    ) -> ir.Value:
+        """Append a node with one output; return the output."""
+        node = ir.Node(
+            domain,
+            op_type,
+            inputs,
+            ir.convenience.convert_attributes(attributes),
+            name=f"{self.name}/{op_type}" + (f"_{len(self.nodes)}" if self.nodes else ""),
+            metadata_props=dict(self.metadata),
+        )
+        self.nodes.append(node)
+        output = node.outputs[0]
+        output.name = f"{node.name}:0"
+        return output
+
+    def call(
+        self, build: FunctionBuilder, inputs: Sequence[ir.Value | None], **attributes: Attribute
+    ) -> ir.Value:
+        """Append a call of a ``mlcnn`` function; return its output."""
+        name = build(self.opset).name
+        self.functions[name] = build
+        return self.op(name, inputs, DOMAIN, **attributes)
+
+    def weight(self, array: np.ndarray, role: str) -> ir.Value:
+        """A new floating-point initializer in the site's element type, named ``<layer>.<role>``."""
+        return self._initializer(np.ascontiguousarray(array).astype(self.dtype, copy=False), role)
+
+    def integers(self, values: Sequence[int], role: str) -> ir.Value:
+        """A new int64 initializer."""
+        return self._initializer(np.asarray(values, np.int64), role)
+
+    def _initializer(self, array: np.ndarray, role: str) -> ir.Value:
+        taken = sum(1 for value in self.weights if value.name.startswith(f"{self.name}.{role}"))  # pyright: ignore[reportOptionalMemberAccess]
+        name = f"{self.name}.{role}" + (f"_{taken}" if taken else "")
+        value = ir.Value(
+            name=name,
+            const_value=ir.Tensor(array, name=name),
+            shape=ir.Shape(array.shape),
+            type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
+        )
+        self.weights.append(value)
+        return value
+
+
+def function(
+    name: str,
+    inputs: Sequence[str],
+    attributes: Mapping[str, ir.AttributeType],
+    body: Callable[[Mapping[str, ir.Value]], Sequence[ir.Node]],
+    opset: int,
+) -> ir.Function:
+    """An ONNX function of the domain ``mlcnn``; its body's last node gives the output ``Y``."""
+    values = {input_name: ir.Value(name=input_name) for input_name in inputs}
+    nodes = body(values)
+    output = nodes[-1].outputs[0]
+    output.name = "Y"
+    graph = ir.Graph(
+        list(values.values()), [output], nodes=nodes, opset_imports={"": opset}, name=name
+    )
+    formal = [ir.Attr(attribute, kind, None) for attribute, kind in attributes.items()]
+    return ir.Function(DOMAIN, name, "", graph=graph, attributes=formal)

@@ -1,0 +1,110 @@
+"""Form ``expanded``: one convolution whose kernel is the weight spread over the pool's window.
+
+    AvgPool_{k,s}(conv_{K,S}(x) + b) = conv_{K + k - 1, stride s*S}(x; W * 1_k / k^2) + b
+
+Fewer multiplications are saved than by ``box``, (K+k-1)^2 instead of K^2 a pooled output, but
+there is no intermediate tensor: often the fastest form for small layers. Taps that only ever
+meet padding are trimmed.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+import onnx_ir as ir
+
+from mlcnn.graph import constant
+from mlcnn.ops.emitter import Emitter, function
+from mlcnn.ops.form import by_regions, pads_of
+from mlcnn.ops.geometry import Convolution, Pooling
+from mlcnn.ops.regions import Axis, Region, fused_regions
+
+__all__ = ["Expanded", "conv_pool_expanded", "spread"]
+
+_INTS, _INT = ir.AttributeType.INTS, ir.AttributeType.INT
+
+
+def conv_pool_expanded(opset: int) -> ir.Function:
+    """``mlcnn::ConvPoolExpanded(X, E, B)``: a convolution with the expanded kernel E."""
+
+    def body(values: Mapping[str, ir.Value]) -> Sequence[ir.Node]:
+        attributes = [
+            ir.RefAttr(name, f"conv_{name}", _INTS) for name in ("strides", "pads", "dilations")
+        ]
+        attributes.append(ir.RefAttr("group", "group", _INT))
+        return [ir.Node("", "Conv", [values["X"], values["E"], values["B"]], attributes)]
+
+    formal = {f"conv_{name}": _INTS for name in ("strides", "pads", "dilations")}
+    return function("ConvPoolExpanded", ("X", "E", "B"), formal | {"group": _INT}, body, opset)
+
+
+def spread(weight: np.ndarray, axis: Axis, dimension: int) -> np.ndarray:
+    """Spread ``weight`` along ``dimension`` over the window of ``axis``, as a mean.
+
+    Args:
+        weight: float64, shape (..., kernel, ...).
+        axis: the axis of the region.
+        dimension: which dimension of ``weight`` the axis is.
+
+    Returns:
+        float64, shape (..., axis.taps, ...).
+    """
+    weight = np.moveaxis(weight, dimension, -1)
+    result = np.zeros((*weight.shape[:-1], axis.taps))
+    tap, shift = axis.dilation // axis.step, axis.conv_stride // axis.step
+    for index in range(axis.window):
+        first = index * shift
+        stop = first + (axis.kernel - 1) * tap + 1
+        result[..., first : stop : max(tap, 1)] += weight / axis.window
+    return np.moveaxis(result, -1, dimension)
+
+
+def trimmed(axis: Axis) -> tuple[int, int]:
+    """How many leading and trailing taps of the merged kernel never meet an input."""
+    if axis.size is None or axis.outputs is None:
+        return 0, 0
+    first = np.arange(axis.outputs)[:, None] * axis.stride - axis.before
+    positions = first + np.arange(axis.taps) * axis.step
+    used = np.flatnonzero(((positions >= 0) & (positions < axis.size)).any(axis=0))
+    lead = min(int(used[0]), axis.before // axis.step)
+    trail = min(axis.taps - 1 - int(used[-1]), axis.after // axis.step)
+    return lead, trail
+
+
+def _piece(
+    emitter: Emitter, convolution: Convolution, region: Region, source: ir.Value
+) -> ir.Value:
+    weight = constant(convolution.weight)
+    if weight is None:
+        raise ValueError("the weight is not a constant")
+    kernel = weight.astype(np.float64)
+    pads: list[tuple[int, int]] = []
+    for dimension, axis in enumerate(region.axes, start=2):
+        lead, trail = trimmed(axis)
+        kernel = spread(kernel, axis, dimension)
+        kernel = np.take(kernel, range(lead, kernel.shape[dimension] - trail), axis=dimension)
+        pads.append((axis.before - lead * axis.step, axis.after - trail * axis.step))
+    rows, columns = region.axes
+    return emitter.call(
+        conv_pool_expanded,
+        [source, emitter.weight(kernel, "weight"), convolution.bias],
+        conv_strides=(rows.stride, columns.stride),
+        conv_pads=pads_of(pads[0], pads[1]),
+        conv_dilations=(rows.step, columns.step),
+        group=convolution.groups,
+    )
+
+
+class Expanded:
+    """One strided convolution with a larger kernel."""
+
+    name: ClassVar[str] = "expanded"
+
+    def refuses(self, convolution: Convolution, pooling: Pooling) -> str | None:
+        """Why this form cannot compute the pair; None if it can."""
+        regions = fused_regions(convolution, pooling)
+        return regions if isinstance(regions, str) else None
+
+    def emit(self, emitter: Emitter, convolution: Convolution, pooling: Pooling) -> ir.Value:
+        """Build the form's nodes; return their output, shape (N, K, pooled height, width)."""
+        return by_regions(emitter, convolution, pooling, _piece)

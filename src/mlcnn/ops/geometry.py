@@ -1,0 +1,259 @@
+"""Reading convolutions and pools from nodes: one place where attributes become geometry."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from mlcnn.graph import constant, layer_name
+from mlcnn.workload import ConvLayer, Pool
+
+__all__ = [
+    "POOL_OPERATORS",
+    "Convolution",
+    "Pooling",
+    "average_pool_node",
+    "read_convolution",
+    "read_pooling",
+    "spatial_size",
+]
+
+Pair = tuple[int, int]
+Pads = tuple[int, int, int, int]
+Size = tuple[int | None, int | None]
+
+POOL_OPERATORS = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean", "MaxPool"})
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution:
+    """A 2-D convolution node with a constant weight.
+
+    Attributes:
+        node: the node.
+        weight: the weight, shape (filters, channels / groups, R, S).
+        bias: the bias, shape (filters,), or None.
+        size: (height, width) of the input; None where dynamic.
+    """
+
+    node: ir.Node
+    weight: ir.Value
+    bias: ir.Value | None
+    filters: int
+    channels: int
+    kernel: Pair
+    strides: Pair
+    dilations: Pair
+    pads: Pads
+    groups: int
+    size: Size
+
+    @property
+    def name(self) -> str:
+        """The layer's name."""
+        return layer_name(self.node)
+
+    def output_size(self, axis: int) -> int | None:
+        """Output height (axis 0) or width (axis 1); None where dynamic."""
+        size = self.size[axis]
+        if size is None:
+            return None
+        extent = (self.kernel[axis] - 1) * self.dilations[axis] + 1
+        return (size + self.pads[axis] + self.pads[axis + 2] - extent) // self.strides[axis] + 1
+
+    def layer(self, pool: Pool | None) -> ConvLayer | None:
+        """The loop nest at batch 1; None where height or width are dynamic."""
+        height, width = self.size
+        if height is None or width is None:
+            return None
+        return ConvLayer(
+            name=self.name,
+            N=1,
+            K=self.filters,
+            C=self.channels,
+            H=height,
+            W=width,
+            R=self.kernel[0],
+            S=self.kernel[1],
+            G=self.groups,
+            strides=self.strides,
+            dilations=self.dilations,
+            pads=self.pads,
+            pool=pool,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Pooling:
+    """A pool over height and width.
+
+    Attributes:
+        node: the node.
+        pool: its geometry; None for a global pool over dynamic sizes.
+        is_global: one window covers the whole input.
+        keepdims: whether height and width stay as dimensions of size 1.
+        size: (height, width) of the input; None where dynamic.
+    """
+
+    node: ir.Node
+    pool: Pool | None
+    is_global: bool
+    keepdims: bool
+    size: Size
+
+    @property
+    def counts_padding(self) -> bool:
+        """Whether zeros around the input weigh in the average (then shifts do not commute)."""
+        pool = self.pool
+        if pool is None or not pool.count_include_pad or not any(pool.pads):
+            return False
+        if None in self.size:
+            return True
+        return any(
+            window.padded != window.length
+            for axis in (0, 1)
+            for window in pool.windows(self.size[axis] or 0, axis)
+        )
+
+
+def spatial_size(value: ir.Value) -> Size | None:
+    """(height, width) of an (N, C, H, W) value, None for a dynamic one; None if not 4-D."""
+    shape = value.shape
+    if shape is None or len(shape) != 4:
+        return None
+    height, width = (dim if isinstance(dim, int) else None for dim in (shape[2], shape[3]))
+    return height, width
+
+
+def _ints(node: ir.Node, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
+    attribute = node.attributes.get(name)
+    return default if attribute is None else tuple(attribute.as_ints())
+
+
+def _pads(node: ir.Node, size: Size, extent: Pair, strides: Pair) -> Pads | str:
+    mode = node.attributes.get("auto_pad")
+    auto = "NOTSET" if mode is None else mode.as_string()
+    if auto == "NOTSET":
+        top, left, bottom, right = _ints(node, "pads", (0, 0, 0, 0))
+        return top, left, bottom, right
+    if auto == "VALID":
+        return 0, 0, 0, 0
+    pads: list[Pair] = []
+    for axis in (0, 1):
+        length = size[axis]
+        if length is None:
+            return f"auto_pad {auto} with dynamic height or width"
+        total = max((-(-length // strides[axis]) - 1) * strides[axis] + extent[axis] - length, 0)
+        small, large = total // 2, total - total // 2
+        pads.append((small, large) if auto == "SAME_UPPER" else (large, small))
+    return pads[0][0], pads[1][0], pads[0][1], pads[1][1]
+
+
+def read_convolution(node: ir.Node) -> Convolution | str:
+    """The geometry of a Conv node, or the reason why it is not a 2-D one that can be fused."""
+    weight = node.inputs[1]
+    if node.inputs[0] is None or weight is None or weight.shape is None:
+        return "the convolution's shapes are unknown"
+    size = spatial_size(node.inputs[0])
+    if len(weight.shape) != 4 or size is None:
+        return f"a convolution over {len(weight.shape) - 2} dimensions: only 2-D ones are fused"
+    if constant(weight) is None:
+        return "the weight is not a constant"
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    if bias is not None and constant(bias) is None:
+        return "the bias is not a constant"
+    filters, per_group, r, s = (int(dim) for dim in weight.shape)  # pyright: ignore[reportArgumentType]
+    groups = node.attributes["group"].as_int() if "group" in node.attributes else 1
+    strides = _ints(node, "strides", (1, 1))
+    dilations = _ints(node, "dilations", (1, 1))
+    extent = ((r - 1) * dilations[0] + 1, (s - 1) * dilations[1] + 1)
+    pads = _pads(node, size, extent, (strides[0], strides[1]))
+    if isinstance(pads, str):
+        return pads
+    if min(pads) < 0:
+        return "negative padding"
+    return Convolution(
+        node=node,
+        weight=weight,
+        bias=bias,
+        filters=filters,
+        channels=per_group * groups,
+        kernel=(r, s),
+        strides=(strides[0], strides[1]),
+        dilations=(dilations[0], dilations[1]),
+        pads=pads,
+        groups=groups,
+        size=size,
+    )
+
+
+def _global_pool(node: ir.Node, size: Size, *, keepdims: bool) -> Pooling:
+    height, width = size
+    pool = None
+    if height is not None and width is not None:
+        pool = Pool(kernel=(height, width), strides=(1, 1))
+    return Pooling(node, pool, is_global=True, keepdims=keepdims, size=size)
+
+
+def _read_mean(node: ir.Node, size: Size) -> Pooling | str:
+    axes: tuple[int, ...] | None = None
+    if "axes" in node.attributes:
+        axes = _ints(node, "axes", ())
+    elif len(node.inputs) > 1:
+        values = constant(node.inputs[1])
+        axes = None if values is None else tuple(int(axis) for axis in np.ravel(values))
+    if axes is None or sorted(axis % 4 for axis in axes) != [2, 3]:
+        return "the mean is not over height and width alone"
+    keepdims = node.attributes.get("keepdims")
+    return _global_pool(node, size, keepdims=keepdims is None or bool(keepdims.as_int()))
+
+
+def read_pooling(node: ir.Node) -> Pooling | str:
+    """The geometry of an average or max pool node, or the reason why it is not a 2-D one."""
+    value = node.inputs[0]
+    size = None if value is None else spatial_size(value)
+    if size is None:
+        return "the pool's input is not a 4-D tensor of known rank"
+    if node.op_type == "GlobalAveragePool":
+        return _global_pool(node, size, keepdims=True)
+    if node.op_type == "ReduceMean":
+        return _read_mean(node, size)
+    kernel = _ints(node, "kernel_shape", ())
+    strides = _ints(node, "strides", (1, 1))
+    if _ints(node, "dilations", (1, 1)) != (1, 1):
+        return "the pool is dilated"
+    if len(node.outputs) > 1 and node.outputs[1].uses():
+        return "the pool's indices are used"
+    pads = _pads(node, size, (kernel[0], kernel[1]), (strides[0], strides[1]))
+    if isinstance(pads, str):
+        return pads
+    flags = {
+        name: name in node.attributes and bool(node.attributes[name].as_int())
+        for name in ("ceil_mode", "count_include_pad")
+    }
+    pool = Pool((kernel[0], kernel[1]), (strides[0], strides[1]), pads, **flags)
+    if None not in size and 0 in (pool.output_size(size[0] or 0, 0), pool.output_size(size[1] or 0, 1)):
+        return "the pool's window is larger than its input"
+    is_global = (
+        not any(pads)
+        and None not in size
+        and kernel == size
+    )
+    return Pooling(node, pool, is_global=is_global, keepdims=True, size=size)
+
+
+def average_pool_node(pooling: Pooling, value: ir.Value) -> ir.Node:
+    """A new average pool of ``pooling``'s geometry over ``value``, height and width kept."""
+    if pooling.pool is None or (pooling.is_global and pooling.node.op_type != "AveragePool"):
+        return ir.node("GlobalAveragePool", [value])
+    pool = pooling.pool
+    attributes: dict[str, ir.Attr] = {
+        "kernel_shape": ir.AttrInt64s("kernel_shape", pool.kernel),
+        "strides": ir.AttrInt64s("strides", pool.strides),
+    }
+    if any(pool.pads):
+        attributes["pads"] = ir.AttrInt64s("pads", pool.pads)
+    for name in ("ceil_mode", "count_include_pad"):
+        if getattr(pool, name):
+            attributes[name] = ir.AttrInt64(name, 1)
+    return ir.node("AveragePool", [value], attributes=attributes)

@@ -1,0 +1,120 @@
+"""Form ``matvec``: before a global pool the whole convolution is one matrix-vector product.
+
+One pooled output per filter is left: the mean over all positions of an input per kernel tap
+(``M``: one column per tap), times the weights as a matrix. Where the input has no more positions
+than the kernel has taps, the weights are spread over the input itself and ``M`` goes.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+import onnx_ir as ir
+
+from mlcnn.graph import constant
+from mlcnn.ops.emitter import Emitter, function
+from mlcnn.ops.geometry import Convolution, Pooling
+from mlcnn.ops.regions import Axis, fused_regions
+
+__all__ = ["MatVec", "conv_pool_gemm", "conv_pool_matvec", "global_pool_gemm"]
+
+
+def _integers(values: Sequence[int]) -> ir.Node:
+    return ir.Node("", "Constant", [], [ir.AttrInt64s("value_ints", values)])
+
+
+def _product(source: ir.Value, values: Mapping[str, ir.Value]) -> list[ir.Node]:
+    flat = ir.Node("", "Flatten", [source], [ir.AttrInt64("axis", 1)])
+    gemm = ir.Node(
+        "", "Gemm", [flat.outputs[0], values["W"], values["B"]], [ir.AttrInt64("transB", 1)]
+    )
+    axes = _integers((2, 3))
+    return [flat, gemm, axes, ir.Node("", "Unsqueeze", [gemm.outputs[0], axes.outputs[0]])]
+
+
+def conv_pool_matvec(opset: int) -> ir.Function:
+    """``mlcnn::ConvPoolMatVec(X, M, W, B)``: means per kernel tap, then a matrix product."""
+
+    def body(values: Mapping[str, ir.Value]) -> Sequence[ir.Node]:
+        shape = _integers((0, 0, -1))
+        flat = ir.Node("", "Reshape", [values["X"], shape.outputs[0]])
+        means = ir.Node("", "MatMul", [flat.outputs[0], values["M"]])
+        return [shape, flat, means, *_product(means.outputs[0], values)]
+
+    return function("ConvPoolMatVec", ("X", "M", "W", "B"), {}, body, opset)
+
+
+def conv_pool_gemm(opset: int) -> ir.Function:
+    """``mlcnn::ConvPoolGemm(X, W, B)``: the weights spread over the whole input."""
+
+    def body(values: Mapping[str, ir.Value]) -> Sequence[ir.Node]:
+        return _product(values["X"], values)
+
+    return function("ConvPoolGemm", ("X", "W", "B"), {}, body, opset)
+
+
+def global_pool_gemm(opset: int) -> ir.Function:
+    """``mlcnn::GlobalPoolGemm(X, W, B)``: a 1x1 convolution behind a global pool."""
+
+    def body(values: Mapping[str, ir.Value]) -> Sequence[ir.Node]:
+        pool = ir.Node("", "GlobalAveragePool", [values["X"]])
+        return [pool, *_product(pool.outputs[0], values)]
+
+    return function("GlobalPoolGemm", ("X", "W", "B"), {}, body, opset)
+
+
+def _incidence(axis: Axis) -> np.ndarray:
+    """Share of each tap's sum that each input position has, shape (size, kernel)."""
+    matrix = np.zeros((axis.size or 0, axis.kernel))
+    for output in range(axis.window):
+        for tap in range(axis.kernel):
+            position = output * axis.conv_stride + tap * axis.dilation - axis.before
+            if 0 <= position < matrix.shape[0]:
+                matrix[position, tap] += 1 / axis.window
+    return matrix
+
+
+class MatVec:
+    """Means per kernel tap, then one matrix-vector product."""
+
+    name: ClassVar[str] = "matvec"
+
+    def refuses(self, convolution: Convolution, pooling: Pooling) -> str | None:
+        """Why this form cannot compute the pair; None if it can."""
+        if convolution.groups != 1:
+            return "the convolution has groups"
+        if convolution.kernel == (1, 1) and pooling.is_global:
+            plain = convolution.strides == (1, 1) and not any(convolution.pads)
+            return None if plain else "the 1x1 convolution has strides or padding"
+        regions = fused_regions(convolution, pooling)
+        if isinstance(regions, str):
+            return regions
+        region = regions[0][0]
+        outputs = [len(regions), len(regions[0]), region.rows.outputs, region.columns.outputs]
+        if outputs != [1, 1, 1, 1] or region.scale != 1.0:
+            return "the pool leaves more than one output"
+        return None
+
+    def emit(self, emitter: Emitter, convolution: Convolution, pooling: Pooling) -> ir.Value:
+        """Build the form's nodes; return their output, shape (N, K, 1, 1)."""
+        source, bias = convolution.node.inputs[0], convolution.bias
+        weight = constant(convolution.weight)
+        if weight is None:
+            raise ValueError("the weight is not a constant")
+        if convolution.kernel == (1, 1) and pooling.is_global:
+            matrix = emitter.weight(weight.reshape(convolution.filters, -1), "weight")
+            return emitter.call(global_pool_gemm, [source, matrix, bias])
+        regions = fused_regions(convolution, pooling)
+        if isinstance(regions, str):
+            raise ValueError(regions)
+        rows, columns = (_incidence(axis) for axis in regions[0][0].axes)
+        if rows.shape[0] * columns.shape[0] <= weight.shape[2] * weight.shape[3]:
+            spread = np.einsum("kcrs,hr,ws->kchw", weight.astype(np.float64), rows, columns)
+            matrix = emitter.weight(spread.reshape(convolution.filters, -1), "weight")
+            return emitter.call(conv_pool_gemm, [source, matrix, bias])
+        means = np.einsum("hr,ws->hwrs", rows, columns)
+        taps = means.reshape(rows.shape[0] * columns.shape[0], -1)
+        matrix = emitter.weight(weight.reshape(convolution.filters, -1), "weight")
+        return emitter.call(
+            conv_pool_matvec, [source, emitter.weight(taps, "means"), matrix, bias]
+        )

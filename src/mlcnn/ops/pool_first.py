@@ -1,0 +1,93 @@
+"""Form ``pool-first``: a 1x1 convolution commutes with the average pool, so the pool goes first.
+
+    AvgPool(conv_1x1(x) + b) = conv_1x1(AvgPool(x)) + b
+
+Padding and partial windows move along unchanged, as long as no bias meets counted padding.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+import onnx_ir as ir
+
+from mlcnn.graph import constant
+from mlcnn.ops.emitter import Emitter, function
+from mlcnn.ops.geometry import Convolution, Pooling
+
+__all__ = ["PoolFirst", "global_pool_conv", "pool_conv"]
+
+_INTS, _INT = ir.AttributeType.INTS, ir.AttributeType.INT
+
+
+def _conv(source: ir.Value, values: Mapping[str, ir.Value]) -> ir.Node:
+    return ir.Node(
+        "", "Conv", [source, values["W"], values["B"]], [ir.RefAttr("group", "group", _INT)]
+    )
+
+
+def pool_conv(opset: int) -> ir.Function:
+    """``mlcnn::PoolConv(X, W, B)``: average pool, then a 1x1 convolution."""
+    formal = {
+        "pool_kernel": ("kernel_shape", _INTS),
+        "pool_strides": ("strides", _INTS),
+        "pool_pads": ("pads", _INTS),
+        "ceil_mode": ("ceil_mode", _INT),
+        "count_include_pad": ("count_include_pad", _INT),
+    }
+
+    def body(values: Mapping[str, ir.Value]) -> Sequence[ir.Node]:
+        attributes = [ir.RefAttr(name, outer, kind) for outer, (name, kind) in formal.items()]
+        pool = ir.Node("", "AveragePool", [values["X"]], attributes)
+        return [pool, _conv(pool.outputs[0], values)]
+
+    names = {outer: kind for outer, (_, kind) in formal.items()}
+    return function("PoolConv", ("X", "W", "B"), names | {"group": _INT}, body, opset)
+
+
+def global_pool_conv(opset: int) -> ir.Function:
+    """``mlcnn::GlobalPoolConv(X, W, B)``: global average pool, then a 1x1 convolution."""
+
+    def body(values: Mapping[str, ir.Value]) -> Sequence[ir.Node]:
+        pool = ir.Node("", "GlobalAveragePool", [values["X"]])
+        return [pool, _conv(pool.outputs[0], values)]
+
+    return function("GlobalPoolConv", ("X", "W", "B"), {"group": _INT}, body, opset)
+
+
+def _has_bias(convolution: Convolution) -> bool:
+    bias = constant(convolution.bias)
+    return bias is not None and bool(np.any(bias != 0))
+
+
+class PoolFirst:
+    """The average pool in front of a 1x1 convolution."""
+
+    name: ClassVar[str] = "pool-first"
+
+    def refuses(self, convolution: Convolution, pooling: Pooling) -> str | None:
+        """Why this form cannot compute the pair; None if it can."""
+        if convolution.kernel != (1, 1):
+            return "the kernel is not 1x1"
+        if convolution.strides != (1, 1) or any(convolution.pads):
+            return "the 1x1 convolution has strides or padding"
+        if pooling.counts_padding and _has_bias(convolution):
+            return "the pool counts its padding and the convolution has a bias"
+        return None
+
+    def emit(self, emitter: Emitter, convolution: Convolution, pooling: Pooling) -> ir.Value:
+        """Build the form's nodes; return their output, shape (N, K, pooled height, width)."""
+        inputs = [convolution.node.inputs[0], convolution.weight, convolution.bias]
+        pool = pooling.pool
+        if pool is None or pooling.is_global:
+            return emitter.call(global_pool_conv, inputs, group=convolution.groups)
+        return emitter.call(
+            pool_conv,
+            inputs,
+            pool_kernel=pool.kernel,
+            pool_strides=pool.strides,
+            pool_pads=pool.pads,
+            ceil_mode=int(pool.ceil_mode),
+            count_include_pad=int(pool.count_include_pad),
+            group=convolution.groups,
+        )

@@ -1,0 +1,30 @@
+"""Rewrites of a network: one file each, a frozen dataclass whose fields are its options."""
+
+from mlcnn.passes.base import Change, Pass, PassResult, Skipped
+from mlcnn.passes.choice import KEEP, Choice, Chooser, CostModel
+from mlcnn.passes.fold_batch_norm import FoldBatchNorm
+from mlcnn.passes.fold_constants import FoldConstants
+from mlcnn.passes.fuse import AUTO, Fuse
+from mlcnn.passes.max_to_average import MaxToAverage, WindowMode
+from mlcnn.passes.move_pool import DistributePool, Reorder
+from mlcnn.passes.reorder_max import ReorderMax
+
+__all__ = [
+    "AUTO",
+    "KEEP",
+    "Change",
+    "Choice",
+    "Chooser",
+    "CostModel",
+    "DistributePool",
+    "FoldBatchNorm",
+    "FoldConstants",
+    "Fuse",
+    "MaxToAverage",
+    "Pass",
+    "PassResult",
+    "Reorder",
+    "ReorderMax",
+    "Skipped",
+    "WindowMode",
+]

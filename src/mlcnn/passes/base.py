@@ -1,0 +1,66 @@
+"""What a pass is: a frozen dataclass whose fields are its options."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol, runtime_checkable
+
+import onnx_ir as ir
+
+from mlcnn.workload import ConvLayer
+
+__all__ = ["Change", "Pass", "PassResult", "Skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One rewritten site.
+
+    Attributes:
+        pass_name: the pass that made it.
+        nodes: layer names of the nodes that it replaced, in order.
+        exact: whether the output is the same in inference.
+        form: the form chosen (``box``, ``expanded``, ``pool-first``, ``matvec``), if there was
+            a choice.
+        inputs: names of the site's input values; they exist before and after.
+        outputs: names of the site's output values; they exist before and after.
+        layer: the fused layer as a loop nest, for ``fuse`` with static shapes.
+        reason: why this form was chosen, if there was a choice.
+    """
+
+    pass_name: str
+    nodes: tuple[str, ...]
+    exact: bool
+    form: str | None = None
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    layer: ConvLayer | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """One site that was left alone, and why."""
+
+    pass_name: str
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PassResult:
+    """A rewritten model; ``changes`` and ``skipped`` account for every site looked at."""
+
+    model: ir.Model
+    changes: tuple[Change, ...] = field(default=())
+    skipped: tuple[Skipped, ...] = field(default=())
+
+
+@runtime_checkable
+class Pass(Protocol):
+    """A rewrite of a network. Implementations are frozen dataclasses; fields are options."""
+
+    name: ClassVar[str]
+    exact: ClassVar[bool]
+
+    def apply(self, model: ir.Model) -> PassResult:
+        """Return the rewritten network; never change ``model``."""
+        ...

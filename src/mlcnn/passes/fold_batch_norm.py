@@ -1,0 +1,139 @@
+"""``fold-batch-norm``: a batch norm in inference becomes part of the layer before it; exact.
+
+    gamma * (W x + b - mean) / sqrt(var + eps) + beta = (a W) x + (a (b - mean) + beta),
+    a = gamma / sqrt(var + eps), one value per output channel
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import onnx_ir as ir
+
+from mlcnn.graph import clone, constant, infer_shapes, layer_name
+from mlcnn.ops import Emitter
+from mlcnn.passes.base import Change, PassResult, Skipped
+from mlcnn.passes.rewriting import install, opset_of
+from mlcnn.passes.sites import Selection
+
+__all__ = ["FoldBatchNorm"]
+
+_OPERATORS = frozenset({"Conv", "ConvTranspose", "Gemm"})
+
+
+def _refuses(norm: ir.Node) -> str | None:
+    value = norm.inputs[0]
+    node = None if value is None else value.producer()
+    training = norm.attributes.get("training_mode")
+    if training is not None and training.as_int():
+        return "the batch norm is in training mode"
+    if node is None or node.op_type not in _OPERATORS or node.domain not in {"", "ai.onnx"}:
+        return "no convolution or dense layer stands directly before it"
+    if value is None or value.is_graph_output() or len(value.uses()) > 1:
+        return f"the output of {layer_name(node)} is used elsewhere too"
+    if any(constant(v) is None for v in (*norm.inputs[1:], *node.inputs[1:]) if v is not None):
+        return "weights or statistics are not constants"
+    if node.op_type == "Gemm" and any(
+        node.attributes[name].as_float() != 1.0
+        for name in ("alpha", "beta")
+        if name in node.attributes
+    ):
+        return "the dense layer scales its product"
+    return None
+
+
+def _float64(value: ir.Value | None) -> np.ndarray:
+    array = constant(value)
+    if array is None:
+        raise ValueError("not a constant")
+    return array.astype(np.float64)
+
+
+def _scaled(node: ir.Node, weight: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """The weight with every output channel multiplied by its factor."""
+    if node.op_type == "Conv":
+        return weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
+    if node.op_type == "Gemm":
+        transposed = "transB" in node.attributes and node.attributes["transB"].as_int()
+        return weight * (factor[:, None] if transposed else factor)
+    groups = node.attributes["group"].as_int() if "group" in node.attributes else 1
+    # ConvTranspose weights are (channels, filters / groups, ...): filters run within groups.
+    per_group = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
+    shape = (groups, 1, weight.shape[1], *[1] * (weight.ndim - 2))
+    return (per_group * factor.reshape(shape)).reshape(weight.shape)
+
+
+def _folded(norm: ir.Node, node: ir.Node, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
+    gamma, beta, mean, variance = (_float64(value) for value in norm.inputs[1:5])
+    factor = gamma / np.sqrt(variance + epsilon)
+    has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
+    bias = _float64(node.inputs[2]) if has_bias else np.zeros_like(mean)
+    return _scaled(node, _float64(node.inputs[1]), factor), factor * (bias - mean) + beta
+
+
+@dataclass(frozen=True, slots=True)
+class FoldBatchNorm:
+    """Fold batch norms into the convolution or dense layer directly before them.
+
+    Attributes:
+        only: layer names; touch only sites with one of them.
+        exclude: layer names; leave sites with one of them alone.
+    """
+
+    name: ClassVar[str] = "fold-batch-norm"
+    exact: ClassVar[bool] = True
+    only: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    def apply(self, model: ir.Model) -> PassResult:
+        """Return the network with batch norms folded."""
+        model = clone(model)
+        changes: list[Change] = []
+        skipped: list[Skipped] = []
+        selection = Selection(self.only, self.exclude)
+        for norm in [n for n in model.graph if n.op_type == "BatchNormalization"]:
+            value = norm.inputs[0]
+            node = None if value is None else value.producer()
+            reason = _refuses(norm)
+            if reason is None and node is not None:
+                reason = selection.refuses((layer_name(node), layer_name(norm)))
+            if reason is None and node is not None:
+                result = self._fold(model, norm, node)
+                if isinstance(result, Change):
+                    changes.append(result)
+                    continue
+                reason = result
+            skipped.append(Skipped(self.name, layer_name(norm), reason or ""))
+        if changes:
+            infer_shapes(model)
+        return PassResult(model, tuple(changes), tuple(skipped))
+
+    def _fold(self, model: ir.Model, norm: ir.Node, node: ir.Node) -> Change | str:
+        epsilon = norm.attributes["epsilon"].as_float() if "epsilon" in norm.attributes else 1e-5
+        source, weight = node.inputs[0], constant(node.inputs[1])
+        if source is None or weight is None:
+            return "the weight is not a constant"
+        new_weight, new_bias = _folded(norm, node, epsilon)
+        emitter = Emitter(
+            opset_of(model), weight.dtype, layer_name(node), dict(node.metadata_props)
+        )
+        with np.errstate(over="ignore"):
+            values = [emitter.weight(new_weight, "weight"), emitter.weight(new_bias, "bias")]
+        for value in values:
+            tensor = value.const_value
+            if tensor is None or not np.isfinite(tensor.numpy().astype(np.float64)).all():
+                return f"the folded weights do not fit into {weight.dtype}"
+        nodes = (layer_name(node), layer_name(norm))
+        output = norm.outputs[0]
+        names = (source.name or "",), (output.name or "",)
+        folded = ir.Node(
+            "",
+            node.op_type,
+            [source, *values],
+            list(node.attributes.values()),
+            name=node.name,
+            metadata_props=dict(node.metadata_props),
+        )
+        emitter.nodes.append(folded)
+        install(model, emitter, output, folded.outputs[0])
+        return Change(self.name, nodes, exact=True, inputs=names[0], outputs=names[1])

@@ -1,0 +1,164 @@
+"""``fuse``: convolution and average pool become one operator; exact ([MLCNN] section IV, Eq. 3)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import ClassVar
+
+import onnx_ir as ir
+
+from mlcnn.errors import InputError
+from mlcnn.graph import clone, extract, infer_shapes, layer_name
+from mlcnn.ops import FORMS, POOL_OPERATORS, Convolution, Form, Pooling
+from mlcnn.passes.base import Change, PassResult, Skipped
+from mlcnn.passes.choice import KEEP, Choice, Chooser, CostModel
+from mlcnn.passes.pointwise import pointwise_block
+from mlcnn.passes.rewriting import emitter_for, install
+from mlcnn.passes.sites import Selection, Site, find_site, pools
+
+__all__ = ["AUTO", "Fuse"]
+
+AUTO = "auto"
+
+
+def _emit(model: ir.Model, form: Form, convolution: Convolution, pooling: Pooling) -> None:
+    """Replace the pool's output in ``model`` by the fused form."""
+    emitter = emitter_for(model, convolution)
+    result = form.emit(emitter, convolution, pooling)
+    if not pooling.keepdims:
+        axes = emitter.integers((2, 3), "axes")
+        result = emitter.op("Squeeze", [result, axes])
+    install(model, emitter, pooling.node.outputs[0], result)
+
+
+def _with_activation(output: ir.Value) -> ir.Value:
+    """The value behind the activation that follows, since engines fuse it into a convolution."""
+    consumers = {use.node for use in output.uses()}
+    if output.is_graph_output() or len(consumers) != 1:
+        return output
+    candidate = next(iter(consumers)).outputs[0]
+    block = pointwise_block(candidate)
+    return candidate if block is not None and block.source is output else output
+
+
+def _candidate(site: ir.Model, form: Form | None) -> ir.Model:
+    """A copy of the extracted site, in one form; as it is for None."""
+    model = clone(site)
+    if form is None:
+        return model
+    found = next(
+        found
+        for node in pools(model, POOL_OPERATORS)
+        if not isinstance(found := find_site(node), str) and found.adjacent
+    )
+    _emit(model, form, found.root.convolutions[0], found.pooling)
+    infer_shapes(model)
+    return model
+
+
+def _parse_forms(text: str) -> dict[str, str]:
+    pairs = [item.partition("=") for item in text.split("+") if item]
+    for name, _, form in pairs:
+        if form not in {*FORMS, KEEP}:
+            raise InputError(
+                f"fuse: forms gives {name!r} the form {form!r}; known forms: "
+                f"{', '.join([*FORMS, KEEP])}"
+            )
+    return {name: form for name, _, form in pairs}
+
+
+@dataclass(frozen=True, slots=True)
+class Fuse:
+    """Fuse every convolution with the average pool directly behind it.
+
+    Attributes:
+        form: ``auto`` chooses per site and leaves alone what would cost more than it saves;
+            or one of ``box``, ``expanded``, ``pool-first``, ``matvec``.
+        forms: ``layer=form+layer=form``: forms of single layers, as a replayed pipeline has them.
+        only: layer names; touch only sites with one of them.
+        exclude: layer names; leave sites with one of them alone.
+        chooser: what ``auto`` asks.
+    """
+
+    name: ClassVar[str] = "fuse"
+    exact: ClassVar[bool] = True
+    form: str = AUTO
+    forms: str = ""
+    only: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    chooser: Chooser = field(default_factory=CostModel, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.form not in {AUTO, *FORMS}:
+            raise InputError(
+                f"fuse: unknown form {self.form!r}; known forms: {', '.join([AUTO, *FORMS])}"
+            )
+        _parse_forms(self.forms)
+
+    def apply(self, model: ir.Model) -> PassResult:
+        """Return the network with fused operators."""
+        model = clone(model)
+        changes: list[Change] = []
+        skipped: list[Skipped] = []
+        selection = Selection(self.only, self.exclude)
+        for node in pools(model, POOL_OPERATORS - {"MaxPool"}):
+            site = find_site(node)
+            name = layer_name(node) if isinstance(site, str) else site.name
+            reason = site if isinstance(site, str) else selection.refuses(site.nodes)
+            if isinstance(site, str) or reason is not None:
+                skipped.append(Skipped(self.name, name, reason or ""))
+                continue
+            outcome = self._fuse(model, site)
+            if isinstance(outcome, str):
+                skipped.append(Skipped(self.name, name, outcome))
+            else:
+                changes.append(outcome)
+        if changes:
+            infer_shapes(model)
+        return PassResult(model, tuple(changes), tuple(skipped))
+
+    def _fuse(self, model: ir.Model, site: Site) -> Change | str:
+        if not site.adjacent:
+            way = "distribute-pool (exact)" if site.root.exact else "reorder (approximate)"
+            return f"the pool does not stand directly behind the convolution: {way} moves it there"
+        convolution, pooling = site.root.convolutions[0], site.pooling
+        choice = self._choose(model, convolution, pooling)
+        if choice.form == KEEP:
+            return f"left as it is: {choice.reason}"
+        form = FORMS[choice.form]
+        refusal = form.refuses(convolution, pooling)
+        if refusal is not None:
+            return f"form {form.name} does not apply: {refusal}"
+        source, output = convolution.node.inputs[0], pooling.node.outputs[0]
+        change = Change(
+            self.name,
+            site.nodes,
+            exact=True,
+            form=form.name,
+            inputs=((source.name if source else None) or "",),
+            outputs=(output.name or "",),
+            layer=convolution.layer(pooling.pool),
+            reason=choice.reason,
+        )
+        _emit(model, form, convolution, pooling)
+        return change
+
+    def _choose(self, model: ir.Model, convolution: Convolution, pooling: Pooling) -> Choice:
+        given = _parse_forms(self.forms).get(convolution.name)
+        if given is not None or self.form != AUTO:
+            return Choice(given or self.form, "chosen by the user")
+        forms = [f for f in FORMS.values() if f.refuses(convolution, pooling) is None]
+        source = convolution.node.inputs[0]
+        output = _with_activation(pooling.node.outputs[0])
+        names = [(source.name if source else None) or ""], [output.name or ""]
+        site = extract(model, *names)
+        candidates: Mapping[str, Callable[[], ir.Model]] = {
+            KEEP: partial(_candidate, site, None),
+            **{form.name: partial(_candidate, site, form) for form in forms},
+        }
+        return self.chooser.choose(convolution.layer(pooling.pool), candidates)
+
+    def replay(self, changes: tuple[Change, ...]) -> "Fuse":
+        """The same pass with the chosen form of every layer written down."""
+        forms = "+".join(f"{change.nodes[0]}={change.form}" for change in changes)
+        return replace(self, forms=forms) if self.form == AUTO and forms else self

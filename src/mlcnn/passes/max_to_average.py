@@ -1,0 +1,106 @@
+"""``max-to-average``: a max pool becomes an average pool ([MLCNN] section III-B).
+
+Not an identity: a network rewritten so needs fine-tuning.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import ClassVar
+
+import onnx_ir as ir
+
+from mlcnn.graph import clone, infer_shapes, layer_name
+from mlcnn.ops import Pooling, average_pool_node, read_pooling
+from mlcnn.passes.base import Change, PassResult, Skipped
+from mlcnn.passes.rewriting import replace_value
+from mlcnn.passes.sites import Selection, find_site, pools
+from mlcnn.workload import Pool
+
+__all__ = ["MaxToAverage", "WindowMode"]
+
+
+class WindowMode(StrEnum):
+    """The window of the average pool: the max pool's own, or as large as its stride."""
+
+    KEEP = "keep"
+    STRIDE = "stride"
+
+
+def _narrowed(pooling: Pooling) -> Pooling | str:
+    """The pool with a window as large as its stride, without padding."""
+    pool = pooling.pool
+    if pool is None or pool.kernel == pool.strides:
+        return pooling
+    narrow = Pool(pool.strides, pool.strides)
+    height, width = pooling.size
+    if height is None or width is None:
+        return "the window can shrink to the stride only where height and width are static"
+    for candidate in (narrow, replace(narrow, ceil_mode=True)):
+        sizes = [
+            (pool.output_size(size, axis), candidate.output_size(size, axis))
+            for axis, size in enumerate((height, width))
+        ]
+        if all(old == new for old, new in sizes):
+            return replace(pooling, pool=candidate)
+    return f"a window of the stride's size would change the output size {sizes[0][0]}"
+
+
+@dataclass(frozen=True, slots=True)
+class MaxToAverage:
+    """Replace max pools by average pools, where ``fuse`` then takes the convolution.
+
+    Attributes:
+        window: ``stride``: the window shrinks to the stride, so that windows do not overlap;
+            ``keep``: the window stays.
+        all: replace every max pool, also where nothing is gained.
+        only: layer names; touch only sites with one of them.
+        exclude: layer names; leave sites with one of them alone.
+    """
+
+    name: ClassVar[str] = "max-to-average"
+    exact: ClassVar[bool] = False
+    window: WindowMode = WindowMode.STRIDE
+    all: bool = False
+    only: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    def _target(self, node: ir.Node) -> Pooling | str:
+        pooling = read_pooling(node)
+        if isinstance(pooling, str) or self.window is WindowMode.KEEP:
+            return pooling
+        return _narrowed(pooling)
+
+    def _site_nodes(self, node: ir.Node, target: Pooling) -> tuple[str, ...] | str:
+        site = find_site(node, as_average=target)
+        if not isinstance(site, str):
+            return site.nodes
+        return (layer_name(node),) if self.all else site
+
+    def apply(self, model: ir.Model) -> PassResult:
+        """Return the network with average pools."""
+        model = clone(model)
+        changes: list[Change] = []
+        skipped: list[Skipped] = []
+        selection = Selection(self.only, self.exclude)
+        for node in pools(model, frozenset({"MaxPool"})):
+            target = self._target(node)
+            nodes = target if isinstance(target, str) else self._site_nodes(node, target)
+            refusal = nodes if isinstance(nodes, str) else selection.refuses(nodes)
+            if isinstance(target, str) or isinstance(nodes, str) or refusal is not None:
+                skipped.append(Skipped(self.name, layer_name(node), refusal or ""))
+                continue
+            source, output = node.inputs[0], node.outputs[0]
+            if source is None:
+                continue
+            average = average_pool_node(target, source)
+            average.name = node.name
+            average.metadata_props.update(node.metadata_props)
+            names = (source.name or "",), (output.name or "",)
+            model.graph.insert_before(node, [average])
+            replace_value(output, average.outputs[0])
+            changes.append(
+                Change(self.name, nodes, exact=False, inputs=names[0], outputs=names[1])
+            )
+        if changes:
+            infer_shapes(model)
+        return PassResult(model, tuple(changes), tuple(skipped))

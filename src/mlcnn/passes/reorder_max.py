@@ -1,0 +1,103 @@
+"""``reorder-max``: the activation goes behind the max pool; exact (Daultani et al., SASIMI 2016).
+
+    MaxPool(f(x)) = f(MaxPool(x))  for every f that never decreases
+
+It saves f on all but one element of a window. No multiplication goes, since a maximum does not
+commute with a convolution.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_ir as ir
+
+from mlcnn.graph import clone, constant, infer_shapes, layer_name
+from mlcnn.passes.base import Change, PassResult, Skipped
+from mlcnn.passes.rewriting import replace_value
+from mlcnn.passes.sites import Selection, pools
+
+__all__ = ["ReorderMax"]
+
+
+def _refuses(pool: ir.Node) -> str | None:
+    value = pool.inputs[0]
+    node = None if value is None else value.producer()
+    if value is None or node is None or node.domain not in {"", "ai.onnx"}:
+        return "no activation stands before the pool"
+    if node.op_type == "LeakyRelu":
+        slope = node.attributes.get("alpha")
+        monotone = slope is None or slope.as_float() >= 0
+    elif node.op_type == "Clip":
+        bounds = [bound for bound in node.inputs[1:] if bound is not None]
+        monotone = all(constant(bound) is not None for bound in bounds)
+    else:
+        monotone = node.op_type == "Relu"
+    if not monotone:
+        return f"{node.op_type} ({layer_name(node)}) is not an activation that never decreases"
+    if len(value.uses()) > 1 or value.is_graph_output():
+        return f"{value.name} is used elsewhere too"
+    if len(pool.outputs) > 1 and pool.outputs[1].uses():
+        return "the pool's indices are used"
+    return None
+
+
+def _swap(model: ir.Model, pool: ir.Node, activation: ir.Node) -> None:
+    pooled = ir.Node(
+        "",
+        "MaxPool",
+        [activation.inputs[0]],
+        list(pool.attributes.values()),
+        name=pool.name,
+        metadata_props=dict(pool.metadata_props),
+    )
+    moved = ir.Node(
+        "",
+        activation.op_type,
+        [pooled.outputs[0], *activation.inputs[1:]],
+        list(activation.attributes.values()),
+        name=activation.name,
+        metadata_props=dict(activation.metadata_props),
+    )
+    model.graph.insert_before(pool, [pooled, moved])
+    replace_value(pool.outputs[0], moved.outputs[0])
+
+
+@dataclass(frozen=True, slots=True)
+class ReorderMax:
+    """Swap ReLU, LeakyReLU or Clip with the max pool behind it.
+
+    Attributes:
+        only: layer names; touch only sites with one of them.
+        exclude: layer names; leave sites with one of them alone.
+    """
+
+    name: ClassVar[str] = "reorder-max"
+    exact: ClassVar[bool] = True
+    only: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    def apply(self, model: ir.Model) -> PassResult:
+        """Return the network with activations behind max pools."""
+        model = clone(model)
+        changes: list[Change] = []
+        skipped: list[Skipped] = []
+        selection = Selection(self.only, self.exclude)
+        for pool in pools(model, frozenset({"MaxPool"})):
+            value = pool.inputs[0]
+            activation = None if value is None else value.producer()
+            reason = _refuses(pool)
+            if reason is not None or activation is None:
+                skipped.append(Skipped(self.name, layer_name(pool), reason or ""))
+                continue
+            nodes = (layer_name(activation), layer_name(pool))
+            refusal = selection.refuses(nodes)
+            source = activation.inputs[0]
+            if refusal is not None or source is None:
+                skipped.append(Skipped(self.name, nodes[0], refusal or ""))
+                continue
+            names = (source.name or "",), (pool.outputs[0].name or "",)
+            _swap(model, pool, activation)
+            changes.append(Change(self.name, nodes, exact=True, inputs=names[0], outputs=names[1]))
+        if changes:
+            infer_shapes(model)
+        return PassResult(model, tuple(changes), tuple(skipped))

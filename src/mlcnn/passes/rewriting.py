@@ -1,0 +1,137 @@
+"""Edits of a graph that passes share: put new nodes in the place of old ones."""
+
+from collections.abc import Callable, Sequence
+
+import onnx_ir as ir
+
+from mlcnn.graph import layer_name
+from mlcnn.ops import DOMAIN, Convolution, Emitter, average_pool_node
+from mlcnn.passes.sites import Branch, Kind, Site
+
+__all__ = ["emitter_for", "hoist", "install", "opset_of", "replace_value"]
+
+
+def opset_of(model: ir.Model) -> int:
+    """The opset of the default domain."""
+    return model.graph.opset_imports[""]
+
+
+def _remove_dead(node: ir.Node) -> None:
+    """Remove ``node`` if nothing needs it, then whatever only it needed."""
+    graph = node.graph
+    if graph is None or any(out.uses() or out.is_graph_output() for out in node.outputs):
+        return
+    inputs = [value for value in node.inputs if value is not None]
+    graph.remove(node, safe=True)
+    for value in inputs:
+        producer = value.producer()
+        if producer is not None:
+            _remove_dead(producer)
+        elif value.is_initializer() and not value.uses() and not value.is_graph_output():
+            del value.graph.initializers[value.name]  # pyright: ignore[reportOptionalMemberAccess, reportArgumentType]
+
+
+def replace_value(old: ir.Value, new: ir.Value) -> None:
+    """Let ``new`` take the name, shape and uses of ``old``; remove what becomes dead."""
+    name, node = old.name, old.producer()
+    new.shape, new.type = old.shape, old.type
+    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+    old.name = f"{name}.replaced"
+    new.name = name
+    if node is not None:
+        _remove_dead(node)
+
+
+def emitter_for(model: ir.Model, convolution: Convolution) -> Emitter:
+    """An emitter for the site of ``convolution``."""
+    tensor = convolution.weight.const_value
+    if tensor is None:
+        raise ValueError("the weight is not an initializer")
+    return Emitter(
+        opset=opset_of(model),
+        dtype=tensor.numpy().dtype,
+        name=convolution.name,
+        metadata=dict(convolution.node.metadata_props),
+    )
+
+
+def install(model: ir.Model, emitter: Emitter, old: ir.Value, new: ir.Value) -> None:
+    """Put the emitter's nodes in front of ``old``'s producer and ``new`` in ``old``'s place."""
+    graph, anchor = model.graph, old.producer()
+    if anchor is None:
+        raise ValueError("only a node's output can be replaced")
+    graph.insert_before(anchor, emitter.nodes)
+    replace_value(old, new)
+    for value in emitter.weights:
+        wanted, count = value.name, 0
+        while value.name in graph.initializers:
+            count += 1
+            value.name = f"{wanted}_{count}"
+        graph.register_initializer(value)
+    for build in emitter.functions.values():
+        built = build(emitter.opset)
+        model.functions.setdefault(built.identifier(), built)
+    if emitter.functions:
+        graph.opset_imports.setdefault(DOMAIN, 1)
+
+
+def _clone_node(node: ir.Node, inputs: Sequence[ir.Value | None]) -> ir.Node:
+    return ir.Node(
+        node.domain,
+        node.op_type,
+        inputs,
+        list(node.attributes.values()),
+        overload=node.overload,
+        num_outputs=len(node.outputs),
+        name=node.name,
+        metadata_props=dict(node.metadata_props),
+    )
+
+
+def _clone_block(branch: Branch, source: ir.Value, add: Callable[[ir.Node], None]) -> ir.Value:
+    if branch.block is None:
+        raise ValueError("not a block")
+    mapped = {branch.block.source: source}
+
+    def copy(value: ir.Value) -> ir.Value:
+        producer = value.producer()
+        if value in mapped or producer is None or producer not in members:
+            return mapped.get(value, value)
+        clone = _clone_node(producer, [None if v is None else copy(v) for v in producer.inputs])
+        add(clone)
+        mapped[producer.outputs[0]] = clone.outputs[0]
+        return clone.outputs[0]
+
+    members = set(branch.block.nodes)
+    return copy(branch.value)
+
+
+def hoist(model: ir.Model, site: Site) -> None:
+    """Move the pool of ``site`` in front of everything between it and the convolutions."""
+    nodes: list[ir.Node] = []
+
+    def pooled(branch: Branch) -> ir.Value:
+        if branch.kind in {Kind.CONVOLUTION, Kind.END}:
+            node = average_pool_node(site.pooling, branch.value)
+            producer = branch.value.producer()
+            if producer is not None:
+                node.name = f"{layer_name(producer)}/{node.op_type}"
+        elif branch.kind is Kind.POINTWISE:
+            return _clone_block(branch, pooled(branch.children[0]), nodes.append)
+        else:
+            joint = branch.value.producer()
+            if joint is None:
+                raise ValueError("a join without a node")
+            node = _clone_node(joint, [pooled(child) for child in branch.children])
+        nodes.append(node)
+        return node.outputs[0]
+
+    result = pooled(site.root)
+    if not site.pooling.keepdims:
+        axes = ir.node("Constant", [], attributes={"value_ints": [2, 3]})
+        squeeze = ir.node("Squeeze", [result, axes.outputs[0]])
+        nodes += [axes, squeeze]
+        result = squeeze.outputs[0]
+    old = site.pooling.node.outputs[0]
+    model.graph.insert_before(site.pooling.node, nodes)
+    replace_value(old, result)

@@ -1,0 +1,215 @@
+"""Exactness, checked where it can be seen: at the output of every rewritten site, in float64.
+
+At the network's output even an approximate rewrite can hide: weights that are zero, constant or
+untrained let any error vanish on the way. So every site is cut out, its constant weights are
+replaced by random ones, the pass rewrites it again, and both are run on random inputs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx_ir as ir
+import torch
+
+from mlcnn.errors import PassError
+from mlcnn.graph import clone, evaluate, extract
+from mlcnn.passes.base import Change, Pass
+from mlcnn.passes.fuse import Fuse
+from mlcnn.passes.pipeline import PipelineResult, Stage
+
+__all__ = ["TOLERANCE", "SiteCheck", "Verification", "check_site", "verify"]
+
+TOLERANCE = 1e-12
+"""Largest error allowed at a site in float64, relative to the largest value there."""
+
+DEPLOYED_TOLERANCE = 1e-5
+"""Largest error allowed with the weights as they are stored, relative likewise."""
+
+_BATCH = 2
+_DYNAMIC_SIZE = 34  # stands for a dynamic height or width
+
+
+@dataclass(frozen=True, slots=True)
+class SiteCheck:
+    """The error of one rewritten site.
+
+    Attributes:
+        change: the rewrite.
+        error: largest difference in float64, divided by the largest value.
+        deployed_error: the same with the weights as the rewritten network stores them.
+        vacuous: the output is constant, so the check says nothing.
+    """
+
+    change: Change
+    error: float
+    deployed_error: float
+    vacuous: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """All checks of one run; approximate changes are not checked."""
+
+    sites: tuple[SiteCheck, ...]
+
+    @property
+    def max_error(self) -> float:
+        """Largest error over the sites; 0 without sites."""
+        return max((site.error for site in self.sites), default=0.0)
+
+    @property
+    def max_deployed_error(self) -> float:
+        """Largest error with stored weights; 0 without sites."""
+        return max((site.deployed_error for site in self.sites), default=0.0)
+
+    @property
+    def vacuous(self) -> bool:
+        """Whether a check saw a constant output, or no site was checked at all."""
+        return not self.sites or any(site.vacuous for site in self.sites)
+
+
+def _randomised(array: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """``array``, or random values where it is constant or not finite, of the same sign if any."""
+    if array.size < 2 or (np.isfinite(array).all() and np.ptp(array) > 0):
+        return array
+    if np.all(array > 0):  # a scale or a variance: stays positive
+        return generator.uniform(0.5, 2.0, array.shape)
+    return generator.standard_normal(array.shape) / np.sqrt(max(array[0].size, 1))
+
+
+def _as_float64(tensor: ir.TensorProtocol, name: str, generator: np.random.Generator) -> ir.Tensor:
+    array = _randomised(tensor.numpy().astype(np.float64), generator)
+    return ir.Tensor(array, name=name)
+
+
+def _double(model: ir.Model, generator: np.random.Generator) -> ir.Model:
+    """A copy in float64, with degenerate weights replaced."""
+    copy = clone(model)
+    for value in (*copy.graph.initializers.values(), *copy.graph.inputs):
+        if value.dtype is not None and value.dtype.is_floating_point():
+            value.dtype = ir.DataType.DOUBLE
+            if value.const_value is not None:
+                name = value.name or ""
+                value.const_value = _as_float64(value.const_value, name, generator)
+    for node in copy.graph:
+        for attribute in list(node.attributes.values()):
+            if attribute.type is ir.AttributeType.TENSOR:
+                tensor = attribute.as_tensor()
+                if tensor.dtype.is_floating_point():
+                    double = ir.Tensor(tensor.numpy().astype(np.float64), name=tensor.name)
+                    node.attributes[attribute.name] = ir.AttrTensor(attribute.name, double)
+        for value in node.outputs:
+            if value.dtype is not None and value.dtype.is_floating_point():
+                value.dtype = ir.DataType.DOUBLE
+    return copy
+
+
+def _random_inputs(model: ir.Model, seed: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    result: dict[str, torch.Tensor] = {}
+    for value in model.graph.inputs:
+        if value.shape is None:
+            raise PassError(f"{value.name}: a site's input has no known shape")
+        shape = [
+            dim if isinstance(dim, int) else (_BATCH if axis == 0 else _DYNAMIC_SIZE)
+            for axis, dim in enumerate(value.shape)
+        ]
+        result[value.name or ""] = torch.randn(shape, generator=generator, dtype=torch.float64)
+    return result
+
+
+def _relative_error(
+    before: ir.Model, after: ir.Model, change: Change, inputs: dict[str, torch.Tensor]
+) -> tuple[float, bool]:
+    """(largest error relative to the largest value, whether the output is constant)."""
+    worst, vacuous = 0.0, False
+    expected = evaluate(before, inputs, outputs=change.outputs)
+    actual = evaluate(after, inputs, outputs=change.outputs)
+    for name, reference in expected.items():
+        result = actual[name]
+        if result.shape != reference.shape:
+            raise PassError(
+                f"{change.pass_name} changed the shape of {name} from {tuple(reference.shape)} "
+                f"to {tuple(result.shape)} at {change.nodes[0]}"
+            )
+        largest = float(reference.abs().max())
+        vacuous |= reference.numel() > 1 and float(reference.max() - reference.min()) == 0.0
+        difference = float((result - reference).abs().max())
+        worst = max(worst, difference / largest if largest else difference)
+        if not np.isfinite(worst):
+            worst = float("inf")
+    return worst, vacuous
+
+
+def _again(applied: Pass, site: ir.Model, change: Change) -> ir.Model:
+    """The site rewritten on its own by the same pass, in the same form."""
+    if isinstance(applied, Fuse):
+        applied = replace(applied, form=change.form or applied.form, forms="", only=(), exclude=())
+    elif change.nodes:
+        options = {"only": (), "exclude": ()}
+        applied = replace(applied, **options) if hasattr(applied, "only") else applied  # pyright: ignore[reportArgumentType]
+    result = applied.apply(site)
+    if not result.changes:
+        raise PassError(f"{change.pass_name} did not rewrite {change.nodes[0]} a second time")
+    return result.model
+
+
+def check_site(applied: Pass, before: ir.Model, after: ir.Model, change: Change) -> SiteCheck:
+    """The error of one exact change.
+
+    Args:
+        applied: the pass.
+        before: the network before it.
+        after: the network after it.
+        change: the change; its inputs and outputs exist in both networks.
+
+    Raises:
+        PassError: the shapes at the site's output differ.
+    """
+    site = extract(before, change.inputs, change.outputs)
+    rewritten = extract(after, change.inputs, change.outputs)
+    double = _double(site, np.random.default_rng(0))
+    inputs = _random_inputs(double, seed=0)
+    error, vacuous = _relative_error(double, _again(applied, double, change), change, inputs)
+    deployed, _ = _relative_error(site, rewritten, change, inputs)
+    return SiteCheck(change, error, deployed, vacuous)
+
+
+def _exact_sites(stages: tuple[Stage, ...]) -> list[tuple[Stage, Change]]:
+    return [
+        (stage, change)
+        for stage in stages
+        for change in stage.result.changes
+        if change.exact and change.inputs
+    ]
+
+
+def verify(
+    result: PipelineResult, *, progress: Callable[[int, int], None] | None = None
+) -> Verification:
+    """Check every site that an exact pass rewrote.
+
+    Args:
+        result: a pipeline's run.
+        progress: told (sites done, sites in all).
+
+    Raises:
+        PassError: a site's error exceeds the tolerance: the pass is wrong, and nothing that it
+            made should be used.
+    """
+    checks: list[SiteCheck] = []
+    sites = _exact_sites(result.stages)
+    for done, (stage, change) in enumerate(sites):
+        if progress is not None:
+            progress(done, len(sites))
+        check = check_site(stage.applied, stage.before, stage.result.model, change)
+        if check.error > TOLERANCE or check.deployed_error > DEPLOYED_TOLERANCE:
+            raise PassError(
+                f"{change.pass_name} is not exact at {change.nodes[0]} "
+                f"(form {change.form or 'none'}): error {check.error:.1e} in float64, "
+                f"{check.deployed_error:.1e} with stored weights; at most {TOLERANCE:.0e} and "
+                f"{DEPLOYED_TOLERANCE:.0e} are allowed"
+            )
+        checks.append(check)
+    return Verification(tuple(checks))
