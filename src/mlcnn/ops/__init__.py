@@ -4,7 +4,7 @@ Every operator is an ONNX function whose body is standard operators, so that a n
 them runs everywhere once its functions are inlined.
 """
 
-from mlcnn.ops.box import Box
+from mlcnn.ops.box import Box, BoxDepthwise
 from mlcnn.ops.emitter import DOMAIN, Emitter
 from mlcnn.ops.expanded import Expanded
 from mlcnn.ops.form import Form
@@ -16,6 +16,7 @@ from mlcnn.ops.geometry import (
     read_convolution,
     read_pooling,
 )
+from mlcnn.ops.matmul import MatMul
 from mlcnn.ops.matvec import MatVec
 from mlcnn.ops.pool_first import PoolFirst
 
@@ -32,4 +33,8 @@ __all__ = [
     "read_pooling",
 ]
 
-FORMS: dict[str, Form] = {form.name: form for form in (Box(), Expanded(), PoolFirst(), MatVec())}
+FORMS: dict[str, Form] = {
+    form.name: form
+    for form in (Box(), BoxDepthwise(), Expanded(), PoolFirst(), MatVec(), MatMul())
+}
+"""Every form by name."""

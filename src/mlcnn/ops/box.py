@@ -6,6 +6,7 @@
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from mlcnn.ops.form import by_regions, padding, pads_of
 from mlcnn.ops.geometry import Convolution, Pooling
 from mlcnn.ops.regions import Axis, Region, fused_regions
 
-__all__ = ["Box", "conv_pool_box", "conv_pool_box_dilated"]
+__all__ = ["Box", "BoxDepthwise", "conv_pool_box", "conv_pool_box_depthwise"]
 
 _INTS, _INT = ir.AttributeType.INTS, ir.AttributeType.INT
 _CONV = {"conv_strides": _INTS, "conv_pads": _INTS, "conv_dilations": _INTS, "group": _INT}
@@ -52,10 +53,10 @@ def conv_pool_box(opset: int) -> ir.Function:
     return function("ConvPoolBox", ("X", "W", "B"), formal, body, opset)
 
 
-def conv_pool_box_dilated(opset: int) -> ir.Function:
-    """``mlcnn::ConvPoolBoxDilated(X, M, W, B)``: means of windows of inputs that lie apart.
+def conv_pool_box_depthwise(opset: int) -> ir.Function:
+    """``mlcnn::ConvPoolBoxDepthwise(X, M, W, B)``: the mean is a depth-wise convolution.
 
-    The mean is a depth-wise convolution with the constant kernel M: engines run a dilated
+    M is the constant kernel of the mean. Inputs of a window may lie apart: engines run a dilated
     average pool slowly or not at all.
     """
 
@@ -69,7 +70,7 @@ def conv_pool_box_dilated(opset: int) -> ir.Function:
         return [box, _conv(box.outputs[0], values)]
 
     formal = {"box_pads": _INTS, "box_dilations": _INTS, "channels": _INT} | _CONV
-    return function("ConvPoolBoxDilated", ("X", "M", "W", "B"), formal, body, opset)
+    return function("ConvPoolBoxDepthwise", ("X", "M", "W", "B"), formal, body, opset)
 
 
 def _split_pads(axis: Axis) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -83,7 +84,12 @@ def _split_pads(axis: Axis) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def _piece(
-    emitter: Emitter, convolution: Convolution, region: Region, source: ir.Value
+    emitter: Emitter,
+    convolution: Convolution,
+    region: Region,
+    source: ir.Value,
+    *,
+    depthwise: bool = False,
 ) -> ir.Value:
     rows, columns = region.axes
     row_pads, column_pads = _split_pads(rows), _split_pads(columns)
@@ -104,7 +110,8 @@ def _piece(
             dilations=(rows.dilation, columns.dilation),
             group=convolution.groups,
         )
-    if all(axis.conv_stride == 1 or axis.window == 1 for axis in region.axes):
+    touching = all(axis.conv_stride == 1 or axis.window == 1 for axis in region.axes)
+    if touching and not depthwise:
         return emitter.call(
             conv_pool_box,
             [source, convolution.weight, convolution.bias],
@@ -114,13 +121,28 @@ def _piece(
         )
     mean = np.full((convolution.channels, 1, *window), 1 / (window[0] * window[1]))
     return emitter.call(
-        conv_pool_box_dilated,
+        conv_pool_box_depthwise,
         [source, emitter.weight(mean, "box"), convolution.weight, convolution.bias],
         box_pads=box_pads,
         box_dilations=(rows.conv_stride, columns.conv_stride),
         channels=convolution.channels,
         **conv_attributes,
     )
+
+
+class BoxDepthwise:
+    """As ``box``, the mean always by a depth-wise convolution: faster where pools run slowly."""
+
+    name: ClassVar[str] = "box-depthwise"
+
+    def refuses(self, convolution: Convolution, pooling: Pooling) -> str | None:
+        """Why this form cannot compute the pair; None if it can."""
+        regions = fused_regions(convolution, pooling)
+        return regions if isinstance(regions, str) else None
+
+    def emit(self, emitter: Emitter, convolution: Convolution, pooling: Pooling) -> ir.Value:
+        """Build the form's nodes; return their output, shape (N, K, pooled height, width)."""
+        return by_regions(emitter, convolution, pooling, partial(_piece, depthwise=True))
 
 
 class Box:

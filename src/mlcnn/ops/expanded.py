@@ -66,6 +66,8 @@ def trimmed(axis: Axis) -> tuple[int, int]:
     first = np.arange(axis.outputs)[:, None] * axis.stride - axis.before
     positions = first + np.arange(axis.taps) * axis.step
     used = np.flatnonzero(((positions >= 0) & (positions < axis.size)).any(axis=0))
+    if used.size == 0:  # the region meets padding alone
+        return 0, 0
     lead = min(int(used[0]), axis.before // axis.step)
     trail = min(axis.taps - 1 - int(used[-1]), axis.after // axis.step)
     return lead, trail

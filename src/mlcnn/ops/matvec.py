@@ -16,10 +16,11 @@ from mlcnn.ops.emitter import Emitter, function
 from mlcnn.ops.geometry import Convolution, Pooling
 from mlcnn.ops.regions import Axis, fused_regions
 
-__all__ = ["MatVec", "conv_pool_gemm", "conv_pool_matvec", "global_pool_gemm"]
+__all__ = ["MatVec", "conv_pool_gemm", "conv_pool_matvec", "global_pool_gemm", "tap_means"]
 
 
-def _integers(values: Sequence[int]) -> ir.Node:
+def integers(values: Sequence[int]) -> ir.Node:
+    """A constant int64 vector inside a function."""
     return ir.Node("", "Constant", [], [ir.AttrInt64s("value_ints", values)])
 
 
@@ -28,7 +29,7 @@ def _product(source: ir.Value, values: Mapping[str, ir.Value]) -> list[ir.Node]:
     gemm = ir.Node(
         "", "Gemm", [flat.outputs[0], values["W"], values["B"]], [ir.AttrInt64("transB", 1)]
     )
-    axes = _integers((2, 3))
+    axes = integers((2, 3))
     return [flat, gemm, axes, ir.Node("", "Unsqueeze", [gemm.outputs[0], axes.outputs[0]])]
 
 
@@ -36,7 +37,7 @@ def conv_pool_matvec(opset: int) -> ir.Function:
     """``mlcnn::ConvPoolMatVec(X, M, W, B)``: means per kernel tap, then a matrix product."""
 
     def body(values: Mapping[str, ir.Value]) -> Sequence[ir.Node]:
-        shape = _integers((0, 0, -1))
+        shape = integers((0, 0, -1))
         flat = ir.Node("", "Reshape", [values["X"], shape.outputs[0]])
         means = ir.Node("", "MatMul", [flat.outputs[0], values["M"]])
         return [shape, flat, means, *_product(means.outputs[0], values)]
@@ -63,14 +64,18 @@ def global_pool_gemm(opset: int) -> ir.Function:
     return function("GlobalPoolGemm", ("X", "W", "B"), {}, body, opset)
 
 
-def _incidence(axis: Axis) -> np.ndarray:
-    """Share of each tap's sum that each input position has, shape (size, kernel)."""
-    matrix = np.zeros((axis.size or 0, axis.kernel))
-    for output in range(axis.window):
-        for tap in range(axis.kernel):
-            position = output * axis.conv_stride + tap * axis.dilation - axis.before
-            if 0 <= position < matrix.shape[0]:
-                matrix[position, tap] += 1 / axis.window
+def tap_means(axis: Axis) -> np.ndarray:
+    """Share that every input position has in the mean under every kernel tap.
+
+    Returns:
+        float64, shape (outputs, size, kernel); the axis must have static sizes.
+    """
+    matrix = np.zeros((axis.outputs or 0, axis.size or 0, axis.kernel))
+    for output, index, tap in np.ndindex(matrix.shape[0], axis.window, axis.kernel):
+        position = (output * axis.pool_stride + index) * axis.conv_stride
+        position += tap * axis.dilation - axis.before
+        if 0 <= position < matrix.shape[1]:
+            matrix[output, position, tap] += 1 / axis.window
     return matrix
 
 
@@ -107,7 +112,7 @@ class MatVec:
         regions = fused_regions(convolution, pooling)
         if isinstance(regions, str):
             raise ValueError(regions)
-        rows, columns = (_incidence(axis) for axis in regions[0][0].axes)
+        rows, columns = (tap_means(axis)[0] for axis in regions[0][0].axes)
         if rows.shape[0] * columns.shape[0] <= weight.shape[2] * weight.shape[3]:
             spread = np.einsum("kcrs,hr,ws->kchw", weight.astype(np.float64), rows, columns)
             matrix = emitter.weight(spread.reshape(convolution.filters, -1), "weight")

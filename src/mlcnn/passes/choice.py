@@ -90,8 +90,14 @@ def _cost(form: str, layer: ConvLayer) -> float:
     if form == "pool-first":
         return fused + _MACS_PER_ELEMENT * (traffic + 2 * layer.C * rows * columns) + 2 * _NODE
     if form == "matvec":
+        if 1 < layer.H * layer.W <= taps:
+            return layer.K * inputs + _MACS_PER_ELEMENT * traffic + 3 * _NODE
         means = 0 if taps == 1 else inputs * taps
         return fused + means + _MACS_PER_ELEMENT * (traffic + layer.C * taps) + 4 * _NODE
+    if form == "matmul":
+        means = layer.C * taps * rows * columns
+        work = fused + means * layer.H * layer.W
+        return work + _MACS_PER_ELEMENT * 2 * (traffic + means) + 6 * _NODE
     if form == "expanded":
         merged = _merged_taps(layer, pool.kernel)
         work = outputs * per_group * merged * _STRIDED

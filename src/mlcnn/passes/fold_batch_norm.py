@@ -21,6 +21,10 @@ __all__ = ["FoldBatchNorm"]
 _OPERATORS = frozenset({"Conv", "ConvTranspose", "Gemm"})
 
 
+def _is_batch_norm(node: ir.Node) -> bool:
+    return node.op_type == "BatchNormalization" and node.domain in {"", "ai.onnx"}
+
+
 def _refuses(norm: ir.Node) -> str | None:
     value = norm.inputs[0]
     node = None if value is None else value.producer()
@@ -91,7 +95,7 @@ class FoldBatchNorm:
         changes: list[Change] = []
         skipped: list[Skipped] = []
         selection = Selection(self.only, self.exclude)
-        for norm in [n for n in model.graph if n.op_type == "BatchNormalization"]:
+        for norm in [n for n in model.graph if _is_batch_norm(n)]:
             value = norm.inputs[0]
             node = None if value is None else value.producer()
             reason = _refuses(norm)

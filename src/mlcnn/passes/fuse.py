@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar
+from urllib.parse import quote, unquote
 
 import onnx_ir as ir
 
@@ -19,6 +20,7 @@ from mlcnn.passes.sites import Selection, Site, find_site, pools
 __all__ = ["AUTO", "Fuse"]
 
 AUTO = "auto"
+_LEFT = "left as it is: "
 
 
 def _emit(model: ir.Model, form: Form, convolution: Convolution, pooling: Pooling) -> None:
@@ -57,14 +59,15 @@ def _candidate(site: ir.Model, form: Form | None) -> ir.Model:
 
 
 def _parse_forms(text: str) -> dict[str, str]:
-    pairs = [item.partition("=") for item in text.split("+") if item]
-    for name, _, form in pairs:
+    items = [item.partition("=") for item in text.split("+") if item]
+    pairs = [(unquote(name), form) for name, _, form in items]
+    for name, form in pairs:
         if form not in {*FORMS, KEEP}:
             raise InputError(
                 f"fuse: forms gives {name!r} the form {form!r}; known forms: "
                 f"{', '.join([*FORMS, KEEP])}"
             )
-    return {name: form for name, _, form in pairs}
+    return dict(pairs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,8 @@ class Fuse:
     Attributes:
         form: ``auto`` chooses per site and leaves alone what would cost more than it saves;
             or one of ``box``, ``expanded``, ``pool-first``, ``matvec``.
-        forms: ``layer=form+layer=form``: forms of single layers, as a replayed pipeline has them.
+        forms: ``layer=form+layer=form``: forms of single layers, as a replayed pipeline has them;
+            ``keep`` leaves one alone. Signs that separate stand as in a URL (``%3D`` for ``=``).
         only: layer names; touch only sites with one of them.
         exclude: layer names; leave sites with one of them alone.
         chooser: what ``auto`` asks.
@@ -124,7 +128,7 @@ class Fuse:
         convolution, pooling = site.root.convolutions[0], site.pooling
         choice = self._choose(model, convolution, pooling)
         if choice.form == KEEP:
-            return f"left as it is: {choice.reason}"
+            return f"{_LEFT}{choice.reason}"
         form = FORMS[choice.form]
         refusal = form.refuses(convolution, pooling)
         if refusal is not None:
@@ -158,7 +162,9 @@ class Fuse:
         }
         return self.chooser.choose(convolution.layer(pooling.pool), candidates)
 
-    def replay(self, changes: tuple[Change, ...]) -> "Fuse":
-        """The same pass with the chosen form of every layer written down."""
-        forms = "+".join(f"{change.nodes[0]}={change.form}" for change in changes)
+    def replay(self, result: PassResult) -> "Fuse":
+        """The same pass with the choice for every layer of ``result`` written down."""
+        chosen = [(change.nodes[0], change.form) for change in result.changes]
+        chosen += [(s.node, KEEP) for s in result.skipped if s.reason.startswith(_LEFT)]
+        forms = "+".join(f"{quote(name, safe='/:@')}={form}" for name, form in chosen)
         return replace(self, forms=forms) if self.form == AUTO and forms else self

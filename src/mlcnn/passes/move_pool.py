@@ -27,10 +27,17 @@ _AVERAGE = POOL_OPERATORS - {"MaxPool"}
 
 
 def _ends(site: Site) -> tuple[str, ...]:
-    """Names of the values where the moved pools stand, the inputs of the rewritten part."""
-    kinds = {Kind.CONVOLUTION, Kind.END}
-    names = (branch.value.name for branch in site.root.walk() if branch.kind in kinds)
-    return tuple(dict.fromkeys(name for name in names if name is not None))
+    """Names of the values that the site reads: inputs of its convolutions, ends of the walk.
+
+    The convolutions belong to the site: without them it could not be found a second time.
+    """
+    values: list[ir.Value | None] = []
+    for branch in site.root.walk():
+        if branch.convolution is not None:
+            values.append(branch.convolution.node.inputs[0])
+        elif branch.kind is Kind.END:
+            values.append(branch.value)
+    return tuple(dict.fromkeys(v.name for v in values if v is not None and v.name is not None))
 
 
 def _activation_site(node: ir.Node) -> Site | str:

@@ -67,7 +67,7 @@ def pass_names() -> tuple[str, ...]:
 
 def _nearest(name: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f"; did you mean {close[0]!r}?" if close else "."
 
 
 def _split(pipeline: str) -> list[tuple[str, str]]:
@@ -112,6 +112,11 @@ def _default(option: Any) -> Any:
 
 def _build(name: str, options: str) -> Pass:
     registry = _registry()
+    if name in ALIASES:
+        raise InputError(
+            f"--passes: {name} stands for several passes and takes no options, got {options!r}; "
+            f"give them to a pass of {ALIASES[name]}"
+        )
     if name not in registry:
         raise InputError(
             f"--passes: unknown pass {name!r}{_nearest(name, [*registry, *ALIASES])} "
@@ -215,7 +220,7 @@ def run(
             except Exception as error:
                 raise PassError(f"{item.name} produced an invalid network: {error}") from error
         stages.append(Stage(item, current, result))
-        replayed.append(item.replay(result.changes) if isinstance(item, Fuse) else item)
+        replayed.append(item.replay(result) if isinstance(item, Fuse) else item)
         current = result.model
     written = text(replayed)
     if current is model:

@@ -60,6 +60,8 @@ def install(model: ir.Model, emitter: Emitter, old: ir.Value, new: ir.Value) -> 
     graph, anchor = model.graph, old.producer()
     if anchor is None:
         raise ValueError("only a node's output can be replaced")
+    for node in emitter.nodes:  # layers that share a weight share their name: values must not
+        node.outputs[0].name = f"{old.name}/{node.outputs[0].name}"
     graph.insert_before(anchor, emitter.nodes)
     replace_value(old, new)
     for value in emitter.weights:

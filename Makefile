@@ -1,0 +1,49 @@
+# Every target sets up .venv when it has to: once, and again when pyproject.toml or constraints.txt change.
+PYTHON ?= python3
+EXTRAS := dev,docs,bench,openvino
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# Hypothesis prints nothing without a failure, so the seed stands in the command: repeat with `make test SEED=...`.
+SEED ?= $(shell date +%s)
+WORKERS ?= 2
+
+.PHONY: setup run test test-long check format bench docs build clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	touch $@
+
+run: $(READY)  ## the main job on the embedded LeNet-5: runs/lenet5/report.html and lenet5.onnx
+	$(BIN)/mlcnn run lenet5
+
+test: $(READY)  ## all tests but the long ones
+	$(BIN)/python -m pytest -n $(WORKERS) --hypothesis-seed=$(SEED)
+
+test-long: $(READY)  ## the long tests, with thousands of random examples
+	$(BIN)/python -m pytest -m long --hypothesis-profile=long --hypothesis-seed=$(SEED)
+
+check: $(READY)  ## lint, format, types, import contract
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(READY)  ## the speed table, with spread
+	$(BIN)/python benchmarks/speed.py
+
+docs: $(READY)  ## docs/_build/html/index.html
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env docs docs/_build/html
+
+build: $(READY)  ## dist/: source distribution and wheel
+	$(BIN)/python -m build --no-isolation
+
+clean:
+	rm -rf build dist docs/_build

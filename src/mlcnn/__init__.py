@@ -1,0 +1,37 @@
+"""mlcnn finds the cheapest way to run a convolutional network.
+
+The verbs of the command line are functions here: `load`, `optimize`, `count`, `bench`, `run`. They
+are imported when they are first used, so that ``import mlcnn`` takes no time.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlcnn import api
+    from mlcnn.api import Optimized, RewriteOptions, bench, count, load, optimize, run
+
+__all__ = [
+    "Optimized",
+    "RewriteOptions",
+    "__version__",
+    "api",
+    "bench",
+    "count",
+    "load",
+    "optimize",
+    "run",
+]
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module 'mlcnn' has no attribute {name!r}")
+    api_module = importlib.import_module("mlcnn.api")
+    return api_module if name == "api" else getattr(api_module, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

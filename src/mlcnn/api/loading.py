@@ -1,0 +1,190 @@
+"""One way in for every kind of network."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import onnx
+import onnx_ir as ir
+import torch
+from torch import nn
+
+from mlcnn import graph, zoo
+from mlcnn.api.memory import require_memory_for_input
+from mlcnn.errors import InputError
+
+__all__ = ["ExampleInput", "Source", "is_zoo_name", "load", "model_name"]
+
+Source = str | os.PathLike[str] | nn.Module | ir.Model | onnx.ModelProto
+ExampleInput = torch.Tensor | tuple[torch.Tensor, ...]
+
+_PICKLED = frozenset({".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib", ".tar"})
+_BYTES_PER_FLOAT = 4
+
+
+def is_zoo_name(source: Source) -> bool:
+    """Whether ``source`` names a network of the zoo: text that is neither a path nor a callable."""
+    return isinstance(source, str) and not _is_path(source) and ":" not in source
+
+
+def model_name(source: Source) -> str:
+    """A short name for files and titles.
+
+    Example:
+        >>> model_name("vgg16"), model_name("nets/small.onnx"), model_name("shop.nets:build")
+        ('vgg16', 'small', 'build')
+    """
+    match source:
+        case str() if is_zoo_name(source):
+            return source
+        case str() if not _is_path(source):
+            return source.rpartition(":")[2]
+        case str() | os.PathLike():
+            return Path(source).stem
+        case nn.Module():
+            return type(source).__name__.lower()
+        case ir.Model() | onnx.ModelProto():
+            return source.graph.name or "network"
+
+
+def load(
+    source: Source,
+    example_input: ExampleInput | None = None,
+    *,
+    input_shape: Sequence[int] | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+) -> ir.Model:
+    """A network as an ONNX model that every pass takes.
+
+    Args:
+        source: a zoo name, the path of an ``.onnx`` or ``.pt2`` file, ``package.module:callable``,
+            a torch module, or an ONNX model. It is not changed.
+        example_input: what a torch module is called with; only its shapes and types count.
+        input_shape: shape of the one input, batch first: instead of an example input, or to fix
+            the dynamic sizes of a file. A dynamic batch stays dynamic.
+        weights: an ``.npz`` file of arrays by parameter name, for a zoo network.
+        seed: of the random weights of a zoo network that has no trained ones.
+
+    Returns:
+        A model of its own, at opset 20 or newer, constants folded and shapes inferred.
+
+    Raises:
+        InputError: the source cannot be read, or does not go with the other arguments.
+    """
+    if input_shape is not None:
+        require_memory_for_input(input_shape)
+    if weights is not None and not is_zoo_name(source):
+        raise InputError(
+            f"--weights {weights}: only zoo networks take weights; save a network of your own "
+            "with its weights"
+        )
+    if isinstance(source, nn.Module):
+        return graph.from_module(source, _inputs(source, example_input, input_shape))
+    if example_input is not None:
+        raise InputError(
+            f"an example input goes with a torch module, not with {type(source).__name__}: give "
+            "input_shape to fix dynamic sizes"
+        )
+    if isinstance(source, str) and not _is_path(source):
+        if ":" in source:
+            return graph.from_callable(source, input_shape)
+        return _from_zoo(source, input_shape, None if weights is None else Path(weights), seed)
+    model = _from_model(source)
+    return model if input_shape is None else _with_input_shape(model, tuple(input_shape))
+
+
+def _is_path(text: str) -> bool:
+    """Whether text means a file. A callable has a colon, and Windows drives have one letter."""
+    path = Path(text)
+    if path.suffix in {".onnx", ".pt2"} | _PICKLED or path.exists():
+        return True
+    return "/" in text or "\\" in text
+
+
+def _from_model(source: str | os.PathLike[str] | ir.Model | onnx.ModelProto) -> ir.Model:
+    if isinstance(source, onnx.ModelProto):
+        return graph.from_proto(source)
+    if isinstance(source, ir.Model):
+        # A model from elsewhere may not be in the form that passes expect.
+        return graph.from_proto(graph.to_proto(source))
+    path = Path(source)
+    if path.suffix == ".onnx":
+        return graph.load_file(path)
+    if path.suffix == ".pt2":
+        return graph.load_program(path)
+    if path.suffix in _PICKLED:
+        raise InputError(
+            f"{path}: a pickled checkpoint runs code when it is opened, so it is refused; load it "
+            "in a program of yours and call mlcnn.optimize(module, example_input), or export it "
+            "to .pt2 with torch.export.save"
+        )
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    raise InputError(f"{path}: not a kind of file that is read; .onnx or .pt2 is required")
+
+
+def _from_zoo(
+    name: str, input_shape: Sequence[int] | None, weights: Path | None, seed: int
+) -> ir.Model:
+    try:
+        entry = zoo.describe(name)
+    except InputError as error:
+        raise InputError(
+            f"{error}. A file is given with its suffix (.onnx, .pt2), a function as "
+            "package.module:callable"
+        ) from None
+    if input_shape is not None and tuple(input_shape[1:]) != entry.input_shape:
+        raise InputError(
+            f"--input-shape {_by_x(input_shape)}: {name} takes Nx{_by_x(entry.input_shape)}"
+        )
+    return zoo.load(name, weights=weights, seed=seed)
+
+
+def _inputs(
+    module: nn.Module, example: ExampleInput | None, shape: Sequence[int] | None
+) -> tuple[torch.Tensor, ...]:
+    if example is not None:
+        inputs = example if isinstance(example, tuple) else (example,)
+        if not inputs or not all(isinstance(item, torch.Tensor) for item in inputs):
+            raise InputError(
+                "the example input must be a tensor or a tuple of tensors, got "
+                f"{type(cast(object, example)).__name__}"
+            )
+        return inputs
+    if shape is None:
+        raise InputError(
+            f"{type(module).__name__}: its input's shape is not known; give an example input or "
+            "input_shape, batch first"
+        )
+    floats = (item.dtype for item in module.parameters() if item.dtype.is_floating_point)
+    return (torch.zeros(tuple(shape), dtype=next(floats, torch.float32)),)
+
+
+def _by_x(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _with_input_shape(model: ir.Model, shape: tuple[int, ...]) -> ir.Model:
+    """A copy with the dynamic sizes of its one input fixed; a dynamic batch stays dynamic."""
+    names = [value.name for value in model.graph.inputs]
+    if len(names) != 1:
+        raise InputError(
+            f"--input-shape {_by_x(shape)}: the network has {len(names)} inputs "
+            f"({', '.join(map(str, names))}), it can be given for one input only"
+        )
+    model = graph.clone(model)
+    value = model.graph.inputs[0]
+    dims = list(shape) if value.shape is None else list(value.shape.dims)
+    fits = len(dims) == len(shape) and all(
+        not isinstance(old, int) or old == new for old, new in zip(dims, shape, strict=True)
+    )
+    if not fits:
+        required = _by_x([d if isinstance(d, int) else (d.value or "?") for d in dims])  # pyright: ignore[reportArgumentType]
+        raise InputError(
+            f"--input-shape {_by_x(shape)}: input {value.name!r} of the network is {required}"
+        )
+    value.shape = ir.Shape([dims[0] if dims else 1, *shape[1:]])
+    graph.infer_shapes(model)
+    return model

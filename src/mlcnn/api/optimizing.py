@@ -1,0 +1,291 @@
+"""Rewrite a network and verify that the exact rewrites are exact."""
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir as ir
+import torch
+
+from mlcnn import counting, engines, graph, nn
+from mlcnn.api.loading import ExampleInput, Source, is_zoo_name, load
+from mlcnn.api.options import RewriteOptions
+from mlcnn.errors import InputError
+from mlcnn.passes import Change, Chooser, Pass, Skipped, WindowMode, pipeline
+from mlcnn.passes.verification import Verification, verify
+from mlcnn.report import Potential
+from mlcnn.workload import ConvLayer
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+__all__ = ["Optimized", "Progress", "default_passes", "optimize", "potential", "rewrite"]
+
+Progress = Callable[[str, int, int], None]
+"""Told the stage of the work, the steps of it that are done, and their number (0: not known)."""
+
+_EXACT, _MLCNN = "exact", "mlcnn"
+_NO_OPTIONS = RewriteOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Optimized:
+    """A rewritten network, and what was done to it.
+
+    Attributes:
+        original: the network as it was loaded.
+        model: the rewritten network; the fused operators are functions of the domain ``mlcnn``.
+        reordered: the network before ``fuse``, if approximate passes changed it.
+        pipeline: the passes as text, with the chosen form of each site; it can be run again.
+        changes: every rewritten site, pass by pass.
+        skipped: every site that was left alone, with the reason.
+        verification: the check of the exact rewrites; None if it was not asked for.
+    """
+
+    original: ir.Model
+    model: ir.Model
+    reordered: ir.Model | None
+    pipeline: str
+    changes: tuple[Change, ...]
+    skipped: tuple[Skipped, ...]
+    verification: Verification | None
+
+    @property
+    def fused(self) -> tuple[Change, ...]:
+        """The changes of ``fuse``: the sites that take fewer multiplications now."""
+        return tuple(change for change in self.changes if change.form is not None)
+
+    @property
+    def approximate(self) -> bool:
+        """Whether a pass changed what the network computes, so that it needs fine-tuning."""
+        return any(not change.exact for change in self.changes)
+
+    @property
+    def max_error(self) -> float | None:
+        """Largest error at an exactly rewritten site in float64, relative to its largest value."""
+        if self.verification is None or not self.verification.sites:
+            return None
+        return self.verification.max_error
+
+    @property
+    def vacuous(self) -> bool:
+        """Whether the check could not have seen an error, or there was nothing to check."""
+        return self.verification is None or self.verification.vacuous
+
+    def save(self, path: "str | PathLike[str]", *, functions: bool = False) -> None:
+        """Write the rewritten network to an ``.onnx`` file, in standard operators only.
+
+        Args:
+            path: the file; it is replaced at once, when the new one is complete.
+            functions: keep the fused operators as functions of the domain ``mlcnn``.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        graph.save(self.model, Path(path), functions=functions)
+
+    def module(self) -> torch.fx.GraphModule:
+        """The rewritten network as a torch module, for fine-tuning."""
+        return nn.to_module(self.model)
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the rewritten network in ONNX Runtime.
+
+        Args:
+            inputs: an array for each input, by name.
+        """
+        return engines.get("onnxruntime").prepare(self.model).run(dict(inputs))
+
+    def counts(
+        self, *, batch: int = 1, input_shape: Sequence[int] | None = None
+    ) -> counting.CountReport:
+        """Multiplications and additions per layer, before and after."""
+        shape = None if input_shape is None else tuple(input_shape)
+        return counting.count(self.original, _loop_nests(self.fused), batch=batch, input_shape=shape)
+
+    def to_json(self) -> dict[str, object]:
+        """What ``mlcnn optimize --json`` prints, apart from the output's path."""
+        return {
+            "pipeline": self.pipeline,
+            "changes": [
+                {
+                    "pass": change.pass_name,
+                    "nodes": list(change.nodes),
+                    "form": change.form,
+                    "exact": change.exact,
+                }
+                for change in self.changes
+            ],
+            "skipped": [
+                {"pass": item.pass_name, "node": item.node, "reason": item.reason}
+                for item in self.skipped
+            ],
+            "max_error": self.max_error,
+            "vacuous": self.vacuous,
+        }
+
+
+def _loop_nests(changes: Sequence[Change]) -> dict[str, tuple[ConvLayer, str]]:
+    """Loop nest and form of fused sites; those of dynamic height or width have none."""
+    return {
+        str(index): (change.layer, change.form)
+        for index, change in enumerate(changes)
+        if change.layer is not None and change.form is not None
+    }
+
+
+def default_passes(source: Source) -> str:
+    """The pipeline for a source, if the user names none.
+
+    A network of the zoo is an architecture, with nothing to lose; a user's own keeps its function.
+    """
+    return _MLCNN if is_zoo_name(source) else _EXACT
+
+
+def _configured(
+    text: str, options: RewriteOptions, chooser: Chooser | None
+) -> tuple[Pass, ...]:
+    passes = pipeline.parse(text)
+    known = {option.name for item in passes for option in fields(item)}  # pyright: ignore[reportArgumentType]
+    given = {
+        "form": options.form,
+        "window": None if options.window is None else WindowMode(options.window),
+        "all": options.everywhere or None,
+    }
+    for name, value in given.items():
+        if value is not None and name not in known:
+            raise InputError(f"--{name}: no pass of the pipeline {text!r} has this option")
+    return pipeline.configure(
+        passes, only=options.only, exclude=options.exclude, chooser=chooser, **given
+    )
+
+
+def _check_selection(model: ir.Model, options: RewriteOptions) -> None:
+    names = sorted({graph.layer_name(node) for node in model.graph})
+    for option, chosen in (("--only", options.only), ("--exclude", options.exclude)):
+        for name in chosen:
+            if name in names:
+                continue
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise InputError(
+                f"{option} {name}: the network has no node of this name{hint} "
+                "(`mlcnn count` lists the layers)"
+            )
+
+
+def rewrite(
+    model: ir.Model,
+    passes: str,
+    options: RewriteOptions = _NO_OPTIONS,
+    *,
+    check: bool = True,
+    chooser: Chooser | None = None,
+    progress: Progress | None = None,
+) -> Optimized:
+    """Apply a pipeline to a loaded network.
+
+    Args:
+        model: the network; it is not changed.
+        passes: the pipeline, if ``options`` has none.
+        options: see ``RewriteOptions``.
+        check: check each exact rewrite at its site, in float64.
+        chooser: what the form ``auto`` asks; an estimate by default.
+        progress: told how the work goes on.
+
+    Raises:
+        InputError: an option cannot be used.
+        PassError: a pass is wrong: its rewrite is not exact, or not a valid network.
+    """
+    _check_selection(model, options)
+    configured = _configured(options.passes or passes, options, chooser)
+    tell = progress or (lambda _stage, _done, _total: None)
+    result = pipeline.run(model, configured, progress=lambda name: tell(name, 0, 0))
+    verification = None
+    if check:
+        verification = verify(result, progress=lambda done, total: tell("verify", done, total))
+    fuses = [stage for stage in result.stages if any(c.form for c in stage.result.changes)]
+    approximate = any(not change.exact for change in result.changes)
+    return Optimized(
+        original=model,
+        model=result.model,
+        reordered=fuses[0].before if fuses and approximate else None,
+        pipeline=result.text,
+        changes=result.changes,
+        skipped=result.skipped,
+        verification=verification,
+    )
+
+
+def optimize(
+    source: Source,
+    example_input: ExampleInput | None = None,
+    *,
+    passes: str | None = None,
+    form: str | None = None,
+    window: str | None = None,
+    only: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    everywhere: bool = False,
+    check: bool = True,
+    chooser: Chooser | None = None,
+    input_shape: Sequence[int] | None = None,
+    weights: "str | PathLike[str] | None" = None,
+    progress: Progress | None = None,
+) -> Optimized:
+    """Rewrite a network so that it takes fewer multiplications, and verify the result.
+
+    Args:
+        source: see ``load``. It is not changed; calls from several threads don't disturb each
+            other.
+        example_input: what a torch module is called with.
+        passes: see ``RewriteOptions``, as the next five.
+        form: how fused sites compute.
+        window: what an average pool in place of a max pool averages.
+        only: layer names; touch only sites with one of them.
+        exclude: layer names; leave sites with one of them alone.
+        everywhere: replace every max pool, also where nothing is gained.
+        check: check each exact rewrite at its site, in float64.
+        chooser: what the form ``auto`` asks; an estimate by default.
+        input_shape: see ``load``.
+        weights: see ``load``.
+        progress: told how the work goes on.
+
+    Returns:
+        The rewritten network with what was done, what not, and why.
+
+    Raises:
+        InputError: the source or an option cannot be used.
+        PassError: a pass is wrong: its rewrite is not exact, or not a valid network.
+
+    Example:
+        >>> import mlcnn
+        >>> optimized = mlcnn.optimize("lenet5", form="box")
+        >>> [change.nodes[0] for change in optimized.fused]
+        ['conv1', 'conv2']
+    """
+    model = load(source, example_input, input_shape=input_shape, weights=weights)
+    options = RewriteOptions(passes, form, window, tuple(only), tuple(exclude), everywhere)
+    return rewrite(
+        model, default_passes(source), options, check=check, chooser=chooser, progress=progress
+    )
+
+
+def potential(optimized: Optimized) -> Potential | None:
+    """What the approximate passes would gain beyond what was done; None if nothing.
+
+    A what-if: the network is not changed, and the gain comes at the price of fine-tuning.
+    """
+    what_if = rewrite(optimized.original, _MLCNN, check=False)
+    done = {change.nodes[0] for change in optimized.fused}
+    further = [change for change in what_if.fused if change.nodes[0] not in done]
+    layers = [change.layer for change in further if change.layer is not None]
+    saved = sum(
+        counting.original(layer).multiplications
+        - counting.fused(layer, counting.Reuse.SHARED).multiplications
+        for layer in layers
+    )
+    return Potential(len(further), saved) if further else None

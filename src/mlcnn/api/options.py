@@ -1,0 +1,28 @@
+"""What a rewrite is asked to do."""
+
+from dataclasses import dataclass
+
+__all__ = ["RewriteOptions"]
+
+
+@dataclass(frozen=True, slots=True)
+class RewriteOptions:
+    """Which passes run, where, and in which form.
+
+    Attributes:
+        passes: the pipeline as text, or an alias: ``exact`` keeps the network's function,
+            ``mlcnn`` has the approximate passes too and needs fine-tuning. By default a zoo name
+            gets ``mlcnn`` and everything else ``exact``.
+        form: how fused sites compute: ``auto``, ``box``, ``expanded``, ``pool-first``, ``matvec``.
+        window: what an average pool in place of a max pool averages: ``keep`` or ``stride``.
+        only: layer names; touch only sites with one of them.
+        exclude: layer names; leave sites with one of them alone.
+        everywhere: replace every max pool, also where nothing is gained.
+    """
+
+    passes: str | None = None
+    form: str | None = None
+    window: str | None = None
+    only: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    everywhere: bool = False

@@ -1,0 +1,94 @@
+"""Everything that a run found out, as the plain data that reports show."""
+
+import datetime
+from dataclasses import dataclass
+
+from mlcnn.api.machine import machine, versions
+from mlcnn.api.optimizing import Optimized
+from mlcnn.counting import CountReport
+from mlcnn.errors import UnsupportedError
+from mlcnn.passes.verification import TOLERANCE
+from mlcnn.report import Accuracy, Exactness, Potential, RunSummary
+
+__all__ = ["Origin", "nothing_to_gain", "summarise"]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a run came from.
+
+    Attributes:
+        name: short name of the network.
+        source: zoo name, path or ``package.module:callable``.
+        command: the command that repeats the run.
+        seed: seed of everything random in it.
+    """
+
+    name: str
+    source: str
+    command: str = ""
+    seed: int = 0
+
+
+def _exactness(optimized: Optimized) -> Exactness:
+    checked = optimized.verification
+    return Exactness(
+        max_error=optimized.max_error,
+        tolerance=TOLERANCE,
+        vacuous=optimized.vacuous and optimized.max_error is not None,
+        sites=0 if checked is None else len(checked.sites),
+    )
+
+
+def _counts(optimized: Optimized) -> tuple[CountReport, tuple[str, ...]]:
+    try:
+        return optimized.counts(), ()
+    except UnsupportedError as error:
+        return CountReport(()), (f"operations are not counted: {error}",)
+
+
+def summarise(
+    optimized: Optimized,
+    origin: Origin,
+    *,
+    accuracy: tuple[Accuracy, ...] | None = None,
+    potential: Potential | None = None,
+) -> RunSummary:
+    """The summary of a rewrite; a run adds its measurements to it."""
+    counts, warnings = _counts(optimized)
+    return RunSummary(
+        model_name=origin.name,
+        source=origin.source,
+        pipeline=optimized.pipeline,
+        command=origin.command,
+        seed=origin.seed,
+        versions=versions(),
+        machine=machine(),
+        created=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        changes=optimized.changes,
+        skipped=optimized.skipped,
+        counts=counts,
+        exactness=_exactness(optimized),
+        accuracy=accuracy,
+        potential=potential,
+        warnings=warnings,
+    )
+
+
+def nothing_to_gain(gain: Potential | None) -> str:
+    """What to tell a user whose network no pass made cheaper.
+
+    Args:
+        gain: what the approximate passes would add.
+    """
+    if gain is None:
+        return (
+            "nothing to gain here, with or without fine-tuning: no average or max pool reaches a "
+            "convolution whose work would fall (--dry-run gives the reason for each)"
+        )
+    layers = "1 layer" if gain.sites == 1 else f"{gain.sites} layers"
+    saved = f" and remove {gain.multiplications:,} multiplications" if gain.multiplications else ""
+    return (
+        f"nothing to gain here without fine-tuning; with it (--approximate), {layers} could be "
+        f"fused{saved}"
+    )

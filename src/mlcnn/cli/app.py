@@ -1,0 +1,108 @@
+"""The application: dispatch, and what an error looks like.
+
+Exit codes: 0 done; 1 a defect of mlcnn or a failed comparison; 2 the user's input, told in one
+line; 130 interrupted; 141 nobody reads the output any more.
+"""
+
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TextIO
+
+from cyclopts import App, CycloptsError, Parameter
+
+import mlcnn
+from mlcnn.cli.output import complain
+from mlcnn.errors import InfeasibleError, InputError, UnsupportedError
+
+__all__ = ["app", "main"]
+
+_INTERNAL = 1
+_USER = 2
+_INTERRUPTED = 130
+_BROKEN_PIPE = 141
+
+app = App(
+    name="mlcnn",
+    help="Find the cheapest way to run a convolutional network: rewrite, verify, count, measure.",
+    version=mlcnn.__version__,
+    help_format="plaintext",
+    default_parameter=Parameter(negative=()),
+    suppress_keyboard_interrupt=False,
+)
+# The modules are named, not imported: `mlcnn --version` stays quick.
+for _command in ("run", "optimize", "count", "bench", "reproduce"):
+    app.command(f"mlcnn.cli.{_command}:{_command}", name=_command)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show mlcnn's own warnings as one line; those of libraries do not help a user."""
+    del category, filename, lineno, file, line
+    complain(f"warning: {message}")
+
+
+@contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("always", category=UserWarning, module="mlcnn")
+        warnings.showwarning = _show_warning
+        yield
+
+
+def _drop_stdout() -> None:
+    """Let the interpreter flush its standard output into nothing at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _dispatch(arguments: Sequence[str]) -> int:
+    code = app(
+        list(arguments),
+        exit_on_error=False,
+        print_error=False,
+        verbose=False,
+        result_action="return_value",
+    )
+    sys.stdout.flush()
+    return code if isinstance(code, int) else 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: the command and its options; the process's own by default.
+
+    Returns:
+        The exit code.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments or bool(os.environ.get("MLCNN_DEBUG"))
+    try:
+        with _quiet_libraries():
+            return _dispatch(arguments)
+    except (InputError, UnsupportedError, InfeasibleError, CycloptsError) as error:
+        complain(f"error: {error}")
+        code = _USER
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return _INTERRUPTED
+    except BrokenPipeError:
+        _drop_stdout()
+        return _BROKEN_PIPE
+    except Exception as error:  # noqa: BLE001 - the last resort: a short message, not a traceback
+        complain(f"internal error: {type(error).__name__}: {error} (--debug shows where)")
+        code = _INTERNAL
+    if debug:
+        traceback.print_exc()
+    return code

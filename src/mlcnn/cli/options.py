@@ -1,0 +1,132 @@
+"""The options that commands share, as groups."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+import mlcnn
+from mlcnn.errors import InputError
+
+if TYPE_CHECKING:
+    from mlcnn.api import RewriteOptions
+
+__all__ = ["Loading", "Measuring", "Printing", "Rewriting", "parse_shape"]
+
+Engine = Literal["onnxruntime", "openvino", "torch", "torch-compile"]
+
+
+def parse_shape(text: str) -> tuple[int, ...]:
+    """The sizes in a text like ``1x3x224x224``.
+
+    Raises:
+        InputError: if it isn't positive numbers with an x between.
+    """
+    parts = text.lower().split("x")
+    if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+        raise InputError(
+            f"--input-shape {text}: positive numbers with an x between are required, "
+            "batch first, as 1x3x224x224"
+        )
+    return tuple(int(part) for part in parts)
+
+
+@Parameter(name="*", group="Network")
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """How to load the network.
+
+    Attributes:
+        input_shape: shape of the input, batch first, as 1x3x224x224. A callable that returns no
+            example input needs it; for a file it fixes dynamic sizes.
+        weights: .npz of weights by parameter name, for a zoo network.
+    """
+
+    input_shape: str | None = None
+    weights: Path | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """The input shape as numbers, or None."""
+        return None if self.input_shape is None else parse_shape(self.input_shape)
+
+
+@Parameter(name="*", group="Rewrite")
+@dataclass(frozen=True, slots=True)
+class Rewriting:
+    """Which passes run, where, and in which form.
+
+    Attributes:
+        passes: pipeline as text, as "fold-batch-norm,reorder,fuse{form=box}", or an alias: exact,
+            mlcnn. Without it a zoo network gets mlcnn and your own network exact.
+        approximate: also run the passes that need fine-tuning (the alias mlcnn).
+        form: how a fused site computes; auto takes the best of the others, or leaves the site.
+        window: what an average pool in place of a max pool averages, the max pool's window (keep)
+            or one as large as the stride.
+        only: name of a layer; touch only sites with one of these. Repeat it for more.
+        exclude: name of a layer; leave sites with one of these alone. Repeat it for more.
+        all_: replace all max pools, also where nothing is gained.
+    """
+
+    passes: str | None = None
+    approximate: bool = False
+    form: Literal["auto", "box", "expanded", "pool-first", "matvec"] | None = None
+    window: Literal["keep", "stride"] | None = None
+    only: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    all_: Annotated[bool, Parameter(name="--all")] = False
+
+    def options(self) -> "RewriteOptions":
+        """The same for the API.
+
+        Raises:
+            InputError: the options contradict each other.
+        """
+        if self.approximate and self.passes is not None:
+            raise InputError(
+                "--approximate stands for --passes mlcnn, and --passes was given too: give one"
+            )
+        return mlcnn.api.RewriteOptions(
+            passes="mlcnn" if self.approximate else self.passes,
+            form=self.form,
+            window=self.window,
+            only=self.only,
+            exclude=self.exclude,
+            everywhere=self.all_,
+        )
+
+
+@Parameter(name="*", group="Measurement")
+@dataclass(frozen=True, slots=True)
+class Measuring:
+    """On what to measure.
+
+    Attributes:
+        engine: engine to measure. Repeat it for more; by default all that are installed but
+            torch-compile, which takes minutes on a large network.
+        provider: execution provider of ONNX Runtime, as CPUExecutionProvider.
+        threads: threads of one run.
+        batch: images of one run. Repeat it for more.
+        device: where the engines run.
+    """
+
+    engine: tuple[Engine, ...] = ()
+    provider: str | None = None
+    threads: int = 1
+    batch: tuple[int, ...] = (1,)
+    device: Literal["cpu", "cuda"] = "cpu"
+
+
+@Parameter(name="*", group="Output")
+@dataclass(frozen=True, slots=True)
+class Printing:
+    """What is printed.
+
+    Attributes:
+        json: one JSON document on standard output, and nothing else.
+        debug: the traceback of an error, on standard error.
+    """
+
+    json: bool = False
+    debug: bool = False

@@ -1,0 +1,85 @@
+"""What goes where: results to standard output, everything else to standard error."""
+
+import json
+import math
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+__all__ = ["complain", "console", "print_json", "progress"]
+
+_PATIENCE_S = 2.0
+
+
+def complain(message: str) -> None:
+    """Print one line to standard error."""
+    print(f"mlcnn: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+
+
+def console() -> Console:
+    """The console of standard output, as it is now (tests replace it)."""
+    return Console(file=sys.stdout, highlight=False)
+
+
+def _plain(value: object) -> object:
+    """A value that JSON can hold: not-a-number and infinity become null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def print_json(document: Mapping[str, object]) -> None:
+    """Print one JSON document to standard output."""
+    text = json.dumps(_plain(document), indent=2, allow_nan=False, ensure_ascii=False)
+    sys.stdout.write(f"{text}\n")
+
+
+class _Bars:
+    """One bar for each stage of the work, shown only once the work has taken a while."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` steps of ``stage`` are done; 0 of 0 if unknown."""
+        if stage not in self._tasks:
+            for earlier in self._tasks.values():
+                self._bars.update(earlier, visible=False)
+            self._tasks[stage] = self._bars.add_task(stage, total=total or None)
+        self._bars.update(self._tasks[stage], completed=done, total=total or None)
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Progress bars on standard error, if it is a terminal and the work takes over two seconds.
+
+    Yields:
+        What to call as the work goes on: with the stage, the steps done and their number.
+    """
+    bars = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        console=Console(file=sys.stderr),
+        transient=True,
+    )
+    # A timer, because the first step alone can take longer than anyone waits without a sign.
+    timer = threading.Timer(_PATIENCE_S, bars.start)
+    timer.daemon = True
+    if bars.console.is_terminal:
+        timer.start()
+    try:
+        yield _Bars(bars)
+    finally:
+        timer.cancel()
+        bars.stop()

@@ -1,0 +1,99 @@
+"""What an engine is: it prepares a network once and then runs it."""
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from mlcnn.errors import InputError
+
+__all__ = ["Array", "Arrays", "Device", "Engine", "Session", "device_of", "positive_threads"]
+
+Array = NDArray[np.generic]
+Arrays = Mapping[str, Array]
+
+
+class Device(StrEnum):
+    """Where a network runs."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Session(Protocol):
+    """A network, ready to run."""
+
+    def run(self, inputs: Arrays) -> dict[str, Array]:
+        """Run once.
+
+        Args:
+            inputs: an array for each input of the network, by name.
+
+        Returns:
+            The outputs by name.
+
+        Raises:
+            InputError: a missing or unknown input, a wrong type or shape.
+            UnsupportedError: the engine cannot run the network on these inputs.
+        """
+        ...
+
+    def runner(self, inputs: Arrays) -> Callable[[], object]:
+        """A callable that runs on always the same inputs and does as little else as possible.
+
+        It is for timing: it ends when the result is there, and what it returns is the engine's.
+        It may read ``inputs`` in place: don't change them.
+        """
+        ...
+
+
+class Engine(Protocol):
+    """Runs networks. Implementations are frozen dataclasses; fields are options."""
+
+    @property
+    def name(self) -> str:
+        """Name that ``get`` knows."""
+        ...
+
+    def prepare(
+        self, model: ir.Model, *, threads: int = 1, device: str = Device.CPU
+    ) -> Session:
+        """Make a network ready to run.
+
+        Args:
+            model: the network, with or without ``mlcnn`` functions; never changed.
+            threads: threads that the engine may compute with.
+            device: ``cpu``, or ``cuda`` where there is one.
+
+        Raises:
+            InputError: an unknown device, one that this machine lacks, or threads below 1.
+            UnsupportedError: the engine refuses the network.
+        """
+        ...
+
+
+def device_of(text: str) -> Device:
+    """The device of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    try:
+        return Device(text)
+    except ValueError:
+        known = ", ".join(Device)
+        raise InputError(f"unknown device {text!r}; known devices: {known}") from None
+
+
+def positive_threads(threads: int) -> int:
+    """``threads``, if an engine can compute with so many.
+
+    Raises:
+        InputError: fewer than one.
+    """
+    if threads < 1:
+        raise InputError(f"threads must be 1 or more, got {threads}")
+    return threads

@@ -1,0 +1,63 @@
+"""Engines by name."""
+
+import difflib
+import importlib
+from collections.abc import Callable
+from importlib.util import find_spec
+
+from mlcnn.engines.engine import Engine
+from mlcnn.errors import InputError, UnsupportedError
+
+__all__ = ["available", "get", "names"]
+
+# Named, not imported: openvino is an extra, and torch's compiler takes a second to import.
+_ENGINES = {
+    "onnxruntime": "mlcnn.engines.onnx_runtime:OnnxRuntime",
+    "openvino": "mlcnn.engines.open_vino:OpenVino",
+    "torch": "mlcnn.engines.torch_eager:TorchEager",
+    "torch-compile": "mlcnn.engines.torch_compile:TorchCompile",
+}
+_EXTRAS = {"openvino": "openvino"}
+
+
+def names() -> tuple[str, ...]:
+    """Names of all engines, installed or not."""
+    return tuple(_ENGINES)
+
+
+def available() -> tuple[str, ...]:
+    """Names of the engines whose packages are installed."""
+    return tuple(
+        name for name in _ENGINES if name not in _EXTRAS or find_spec(_EXTRAS[name]) is not None
+    )
+
+
+def get(name: str) -> Engine:
+    """The engine of that name.
+
+    Args:
+        name: see ``names``. ``onnxruntime`` takes an execution provider behind a colon:
+            ``onnxruntime:CPUExecutionProvider``.
+
+    Raises:
+        InputError: there is no such engine or provider; the message names the nearest.
+        UnsupportedError: its package is not installed.
+
+    Example:
+        >>> get("onnxruntime").name
+        'onnxruntime'
+    """
+    engine, separator, option = name.partition(":")
+    if engine not in _ENGINES or (separator and engine != "onnxruntime"):
+        near = difflib.get_close_matches(engine, _ENGINES, n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"unknown engine {name!r}{hint} (known engines: {', '.join(_ENGINES)})")
+    module_name, _, attribute = _ENGINES[engine].partition(":")
+    extra = _EXTRAS.get(engine)
+    if extra is not None and find_spec(extra) is None:
+        raise UnsupportedError(
+            f"engine {engine!r}: the package {extra!r} is not installed; run "
+            f"`pip install mlcnn[{extra}]`"
+        )
+    make: Callable[..., Engine] = getattr(importlib.import_module(module_name), attribute)
+    return make(option) if option else make()

@@ -1,0 +1,112 @@
+"""Networks from a user's ``package.module:callable``."""
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import cast
+
+import onnx_ir as ir
+import torch
+from torch import nn
+
+from mlcnn.errors import InputError
+from mlcnn.graph.torch_export import from_module
+
+__all__ = ["from_callable"]
+
+_REMEDY = "give package.module:callable, where the callable returns a torch.nn.Module, or one and its example input"
+
+
+def from_callable(target: str, input_shape: Sequence[int] | None = None) -> ir.Model:
+    """A network from a callable that makes a module.
+
+    Args:
+        target: ``package.module:callable``; the current directory is searched too. The callable
+            takes no arguments and returns a module, or a module and its example input (a tensor
+            or a tuple of tensors).
+        input_shape: shape of the one input, batch first; needed where the callable gives no
+            example input, and takes precedence over it.
+
+    Raises:
+        InputError: the callable is missing, fails, returns something else, or gives a module
+            that cannot be run on the input.
+    """
+    made = _call(_find(target), target)
+    module, example = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    if not isinstance(module, nn.Module):
+        raise InputError(f"{target}: returned {_kind(made)}; {_REMEDY}")
+    return from_module(module, _inputs(target, module, example, input_shape), name=target)
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, tuple):
+        items = cast("tuple[object, ...]", value)
+        return f"a tuple of ({', '.join(type(item).__name__ for item in items)})"
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def _find(target: str) -> Callable[[], object]:
+    module_name, colon, attribute = target.partition(":")
+    if not colon or not module_name or not attribute:
+        raise InputError(f"{target}: not of the form package.module:callable; {_REMEDY}")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found: object = importlib.import_module(module_name)
+    except Exception as error:  # noqa: BLE001 - a user's module may raise anything
+        raise InputError(
+            f"{target}: importing {module_name} failed: {_quote(error)}; give the name of a "
+            "module that Python finds from the current directory"
+        ) from error
+    for name in attribute.split("."):
+        if not hasattr(found, name):
+            raise InputError(f"{target}: {module_name} has no {attribute}; {_REMEDY}")
+        found = getattr(found, name)
+    if not callable(found):
+        raise InputError(f"{target}: {attribute} is {_kind(found)}, not a callable; {_REMEDY}")
+    return cast("Callable[[], object]", found)
+
+
+def _call(function: Callable[[], object], target: str) -> object:
+    if isinstance(function, nn.Module):
+        return function
+    try:
+        return function()
+    except Exception as error:  # noqa: BLE001 - a user's callable may raise anything
+        raise InputError(
+            f"{target}: calling it without arguments failed: {_quote(error)}; correct the "
+            "callable, or wrap it in one that needs no arguments"
+        ) from error
+
+
+def _quote(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+
+
+def _inputs(
+    target: str, module: nn.Module, example: object, input_shape: Sequence[int] | None
+) -> tuple[torch.Tensor, ...]:
+    if input_shape is not None:
+        return (_example(target, module, input_shape),)
+    if example is None:
+        raise InputError(
+            f"{target}: its input's shape is not known; give --input-shape (batch first, for "
+            "example 1,3,224,224), or let the callable return (module, example_input)"
+        )
+    inputs = example if isinstance(example, tuple) else (example,)
+    if not inputs or not all(isinstance(item, torch.Tensor) for item in inputs):
+        raise InputError(
+            f"{target}: the example input is {_kind(example)}; return a tensor or a tuple of tensors"
+        )
+    return cast("tuple[torch.Tensor, ...]", inputs)
+
+
+def _example(target: str, module: nn.Module, shape: Sequence[int]) -> torch.Tensor:
+    if len(shape) < 1 or any(size < 1 for size in shape):
+        raise InputError(f"{target}: input shape {tuple(shape)} must be positive integers")
+    floats = (item.dtype for item in module.parameters() if item.dtype.is_floating_point)
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(tuple(shape), generator=generator).to(next(floats, torch.float32))

@@ -1,0 +1,92 @@
+"""Constant folding that never makes a network much larger than it is."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+import psutil
+from onnxscript.optimizer import fold_constants as _fold
+
+from mlcnn.graph.structure import clone
+
+__all__ = ["fold_constants"]
+
+_LIMIT = 2**16
+"""Elements that a folded constant may have, beyond those of the constants that it replaces."""
+
+_FOLDED = frozenset(
+    """Abs Add And ArgMax ArgMin BitShift Cast CastLike Ceil Clip Compress Concat ConstantOfShape
+    Cos CumSum Div Equal Erf Exp Expand EyeLike Flatten Floor Gather GatherElements GatherND Gemm
+    Greater GreaterOrEqual Identity IsInf IsNaN Less LessOrEqual Log MatMul Max Mean Min Mod Mul
+    Neg NonZero Not OneHot Or Pad Pow Range Reciprocal ReduceL1 ReduceL2 ReduceLogSum
+    ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu
+    Reshape Round ScatterElements ScatterND Shape Sigmoid Sign Sin Size Slice Softmax Sqrt Squeeze
+    Sub Sum Tanh Tile Transpose Trilu Unsqueeze Where Xor""".split()
+)
+"""Operators that are cheap to compute and whose output's size is known beforehand.
+
+Not among them: ``QuantizeLinear`` and ``DequantizeLinear``, whose fusion engines rely on.
+"""
+
+
+_WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"})
+
+
+def fold_constants(model: ir.Model) -> ir.Model:
+    """A copy in which what does not depend on the inputs is computed.
+
+    Args:
+        model: the network.
+
+    Raises:
+        RuntimeError: an operator breaks the rules that its folding relies on.
+    """
+    folded = clone(model)
+    with np.errstate(all="ignore"):
+        _fold(
+            folded,
+            onnx_shape_inference=True,
+            output_size_limit=np.iinfo(np.int64).max,
+            should_fold=_Limit(psutil.virtual_memory().available // 2),
+        )
+    return folded
+
+
+@dataclass(slots=True)
+class _Limit:
+    """Decides which nodes are folded.
+
+    Attributes:
+        budget: bytes that generated weights may still take.
+    """
+
+    budget: float
+
+    def __call__(self, node: ir.Node) -> bool:
+        if node.domain or node.op_type not in _FOLDED:
+            return False
+        size = max((_elements(output, node) for output in node.outputs), default=math.inf)
+        if node.op_type == "ConstantOfShape" and _is_weight(node.outputs[0]):
+            self.budget -= 8 * size
+            return self.budget >= 0
+        freed = sum(
+            value.const_value.size
+            for value in node.inputs
+            if value is not None and value.const_value is not None and len(value.uses()) == 1
+        )
+        return size <= _LIMIT + freed
+
+
+def _elements(value: ir.Value, node: ir.Node) -> float:
+    """Elements of a node's output, or a bound where the operator selects among its input's."""
+    if value.shape is not None and value.shape.is_static():
+        return math.prod(value.shape.numpy())
+    if node.op_type not in {"NonZero", "Compress"}:
+        return math.inf
+    tensors = [item.const_value for item in node.inputs if item is not None]
+    return sum(tensor.size * max(len(tensor.shape), 1) for tensor in tensors if tensor is not None)
+
+
+def _is_weight(value: ir.Value) -> bool:
+    return any(use.node.op_type in _WEIGHTED and use.idx > 0 for use in value.uses())

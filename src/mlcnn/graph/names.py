@@ -1,0 +1,106 @@
+"""What a node is called in front of the user, and the constant behind a value."""
+
+import ast
+from functools import lru_cache
+
+import numpy as np
+import onnx_ir as ir
+
+__all__ = ["constant", "layer_name"]
+
+_SCOPES = "pkg.torch.onnx.name_scopes"
+_CLASSES = "pkg.torch.onnx.class_hierarchy"
+_PARAMETERS = ("weight", "bias")
+
+
+def constant(value: ir.Value | None) -> np.ndarray | None:
+    """The array behind a value, if it is an initializer or the output of a ``Constant`` node.
+
+    Args:
+        value: any value of a network; None stands for an absent optional input.
+
+    Returns:
+        A read-only array that shares the weight's memory; None where the value is computed or
+        fed from outside.
+    """
+    if value is None or (value.is_graph_input() and not value.is_initializer()):
+        return None
+    tensor = ir.convenience.get_const_tensor(value)
+    if tensor is None or not (value.is_initializer() or value.producer() is not None):
+        return None
+    array = tensor.numpy().view()
+    array.flags.writeable = False
+    return array
+
+
+def layer_name(node: ir.Node) -> str:
+    """The name of the module that a node came from, as its author wrote it.
+
+    Args:
+        node: a node of a network.
+
+    Returns:
+        The module (``features.3``) from the exporter's metadata, or else from the name of the
+        node's weight, or else the node's own name; an operator that a module calls as a function
+        is ``module.function``.
+    """
+    weight = _weight_module(node)
+    module = _exported_module(node, weight)
+    if module:
+        return module
+    if weight:
+        return weight
+    return _scripted_module(node) or node.name or _output_name(node)
+
+
+def _output_name(node: ir.Node) -> str:
+    return next((output.name for output in node.outputs if output.name), None) or node.op_type
+
+
+def _weight_module(node: ir.Node) -> str:
+    """``features.3`` for a node with a weight ``features.3.weight``; empty if it has none."""
+    for value in node.inputs[1:3]:
+        if value is None or not value.is_initializer() or not value.name:
+            continue
+        module, _, parameter = value.name.rpartition(".")
+        if module and parameter in _PARAMETERS:
+            return module
+    return ""
+
+
+@lru_cache(maxsize=4096)
+def _literal_list(text: str) -> tuple[str, ...]:
+    try:
+        parsed: object = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return ()
+    if not isinstance(parsed, list):
+        return ()
+    return tuple(str(item) for item in parsed)  # pyright: ignore[reportUnknownVariableType]
+
+
+def _exported_module(node: ir.Node, weight: str) -> str:
+    scopes = _literal_list(node.metadata_props.get(_SCOPES, ""))
+    if len(scopes) < 2:
+        return ""
+    module, function = scopes[-2].partition("@")[0], scopes[-1]
+    classes = _literal_list(node.metadata_props.get(_CLASSES, ""))
+    is_leaf = len(classes) > 1 and classes[-2].startswith("torch.nn.modules.")
+    if module and (is_leaf or weight == module):
+        return module
+    if weight:
+        return weight
+    return f"{module}.{function}" if module else function
+
+
+def _scripted_module(node: ir.Node) -> str:
+    """``layer1.0.conv1`` for a node ``/layer1/layer1.0/conv1/Conv`` of torch's older exporter."""
+    name = node.name or ""
+    if not name.startswith("/"):
+        return ""
+    path: list[str] = []
+    for part in name.split("/")[1:-1]:
+        if path and part.startswith(f"{path[-1]}."):
+            path.pop()
+        path.append(part)
+    return ".".join(path)

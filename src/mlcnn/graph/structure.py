@@ -1,0 +1,162 @@
+"""Copies, parts and checks of a network."""
+
+import copy
+from collections.abc import Iterator, Sequence
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import InlinePass, RemoveUnusedOpsetsPass
+
+from mlcnn.errors import InputError, PassError
+
+__all__ = ["DOMAIN", "check", "clone", "extract", "inline", "light_proto", "problem", "to_proto"]
+
+DOMAIN = "mlcnn"
+_LIGHT_BYTES = 1024
+_PROTO_BYTES = 2**31 - 1
+
+
+def clone(model: ir.Model) -> ir.Model:
+    """A copy that can be changed freely; weights are shared, nothing else is.
+
+    Args:
+        model: the network to copy.
+    """
+    copied = model.clone()
+    graphs = [*copied.graphs()]
+    for function in copied.functions.values():
+        graphs.extend((function.graph, *function.subgraphs()))
+    for graph in graphs:
+        for value in _values(graph):
+            _own(value)
+    return copied
+
+
+def _values(graph: ir.Graph) -> Iterator[ir.Value]:
+    yield from graph.inputs
+    yield from graph.initializers.values()
+    for node in graph:
+        yield from node.outputs
+
+
+def _own(value: ir.Value) -> None:
+    """Give a value its own type and tensor objects; the library's clone shares both.
+
+    A rename writes the new name into the tensor, so a shared one would rename the original's.
+    """
+    if isinstance(value.type, ir.TensorType):
+        value.type = ir.TensorType(value.type.dtype, denotation=value.type.denotation)
+    if value.const_value is not None:
+        value.const_value = copy.copy(value.const_value)
+
+
+def inline(model: ir.Model) -> ir.Model:
+    """A copy with every ``mlcnn`` function replaced by its body.
+
+    Args:
+        model: the network; functions of other domains stay as they are.
+    """
+    copied = clone(model)
+    InlinePass(lambda function: function.domain == DOMAIN)(copied)
+    RemoveUnusedOpsetsPass()(copied)
+    return copied
+
+
+def to_proto(model: ir.Model) -> onnx.ModelProto:
+    """The network as an ONNX protobuf message.
+
+    Args:
+        model: the network.
+
+    Raises:
+        InputError: the weights exceed the 2 GiB that one message can hold.
+    """
+    size = sum(
+        value.const_value.nbytes
+        for graph in model.graphs()
+        for value in graph.initializers.values()
+        if value.const_value is not None
+    )
+    if size > _PROTO_BYTES:
+        raise InputError(
+            f"the network holds {size / 2**30:.1f} GiB of weights and one ONNX message at most "
+            "2 GiB: save it to a path instead (its weights then go to a file beside it)"
+        )
+    return ir.to_proto(model)
+
+
+def extract(model: ir.Model, inputs: Sequence[str], outputs: Sequence[str]) -> ir.Model:
+    """A copy of the part of a network between some of its values.
+
+    Args:
+        model: the network.
+        inputs: names of the values that become the part's inputs.
+        outputs: names of the values that become the part's outputs.
+
+    Returns:
+        A network of its own; the initializers that it needs come along.
+
+    Raises:
+        InputError: a name is unknown, or the outputs need more than the inputs.
+    """
+    try:
+        graph = ir.convenience.extract(model.graph, list(inputs), list(outputs))
+    except ValueError as error:
+        raise InputError(
+            f"cannot cut the network between {list(inputs)} and {list(outputs)}: {error}"
+        ) from error
+    return ir.Model(
+        graph,
+        ir_version=model.ir_version,
+        producer_name=model.producer_name,
+        producer_version=model.producer_version,
+        domain=model.domain,
+        model_version=model.model_version,
+        doc_string=model.doc_string,
+        functions=[function.clone() for function in model.functions.values()],
+        metadata_props=dict(model.metadata_props),
+    )
+
+
+def light_proto(model: ir.Model) -> onnx.ModelProto:
+    """The network as a message without its large weights: those become inputs.
+
+    ONNX checks and infers on serialised messages, which end at 2 GiB.
+    """
+    copied = clone(model)
+    graph = copied.graph
+    for name, value in list(graph.initializers.items()):
+        tensor = value.const_value
+        if tensor is None or tensor.nbytes <= _LIGHT_BYTES:
+            continue
+        value.shape = ir.Shape(tensor.shape.numpy())
+        value.dtype = tensor.dtype
+        value.const_value = None
+        graph.initializers.pop(name)
+        if not value.is_graph_input():
+            graph.inputs.append(value)
+    return ir.to_proto(copied)
+
+
+def problem(model: ir.Model) -> str | None:
+    """What makes a network invalid, in one line; None if nothing does."""
+    try:
+        onnx.checker.check_model(light_proto(model))
+    except (onnx.checker.ValidationError, ValueError, TypeError, RuntimeError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return lines[0] if lines else type(error).__name__
+    return None
+
+
+def check(model: ir.Model) -> None:
+    """Check that a network is valid ONNX.
+
+    Args:
+        model: the network, with or without functions.
+
+    Raises:
+        PassError: it is not; loading reports a user's file on its own.
+    """
+    reason = problem(model)
+    if reason is not None:
+        raise PassError(f"the network is not valid ONNX: {reason}")

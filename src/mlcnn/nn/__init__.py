@@ -1,0 +1,6 @@
+"""Networks as torch modules that train: operator by operator, weights in and out."""
+
+from mlcnn.nn.assemble import to_module
+from mlcnn.nn.weights import write_weights
+
+__all__ = ["to_module", "write_weights"]

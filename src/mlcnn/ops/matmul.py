@@ -1,0 +1,110 @@
+"""Form ``matmul``: few pooled outputs, so the convolution becomes two matrix products.
+
+The means under every kernel tap of every pooled output are one product with a constant matrix
+(``M``: one row per output and tap, one column per input position), and the convolution is a
+product of those means with the weights. Deep layers with small maps run so several times faster
+than as a convolution, at larger batches above all.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+import onnx_ir as ir
+
+from mlcnn.graph import constant
+from mlcnn.ops.emitter import Emitter, function
+from mlcnn.ops.geometry import Convolution, Pooling
+from mlcnn.ops.matvec import integers, tap_means
+from mlcnn.ops.regions import fused_regions
+
+__all__ = ["MatMul", "conv_pool_matmul"]
+
+_INTS = ir.AttributeType.INTS
+_MOST_OUTPUTS = 16  # the constant matrix grows with outputs times inputs
+_MOST_INPUTS = 256
+
+
+def _shape(attribute: str) -> ir.Node:
+    return ir.Node("", "Constant", [], [ir.RefAttr("value_ints", attribute, _INTS)])
+
+
+def _transpose(source: ir.Value) -> ir.Node:
+    return ir.Node("", "Transpose", [source], [ir.AttrInt64s("perm", (0, 2, 1))])
+
+
+def conv_pool_matmul(opset: int) -> ir.Function:
+    """``mlcnn::ConvPoolMatMul(X, M, W, B)``: means per output and tap, then a matrix product."""
+
+    def body(values: Mapping[str, ir.Value]) -> Sequence[ir.Node]:
+        flat_shape = integers((0, 0, -1))
+        flat = ir.Node("", "Reshape", [values["X"], flat_shape.outputs[0]])
+        rows = _transpose(flat.outputs[0])
+        means = ir.Node("", "MatMul", [values["M"], rows.outputs[0]])
+        means_shape = _shape("means_shape")
+        patches = ir.Node("", "Reshape", [means.outputs[0], means_shape.outputs[0]])
+        product = ir.Node("", "MatMul", [patches.outputs[0], values["W"]])
+        biased = ir.Node("", "Add", [product.outputs[0], values["B"]])
+        columns = _transpose(biased.outputs[0])
+        output_shape = _shape("output_shape")
+        output = ir.Node("", "Reshape", [columns.outputs[0], output_shape.outputs[0]])
+        return [
+            flat_shape, flat, rows, means, means_shape, patches, product, biased, columns,
+            output_shape, output,
+        ]  # fmt: skip
+
+    formal = {"means_shape": _INTS, "output_shape": _INTS}
+    return function("ConvPoolMatMul", ("X", "M", "W", "B"), formal, body, opset)
+
+
+class MatMul:
+    """Means per pooled output and kernel tap, then one matrix product."""
+
+    name: ClassVar[str] = "matmul"
+
+    def refuses(self, convolution: Convolution, pooling: Pooling) -> str | None:
+        """Why this form cannot compute the pair; None if it can."""
+        if convolution.groups != 1:
+            return "the convolution has groups"
+        regions = fused_regions(convolution, pooling)
+        if isinstance(regions, str):
+            return regions
+        if len(regions) != 1 or len(regions[0]) != 1 or regions[0][0].scale != 1.0:
+            return "the pool has a border"
+        rows, columns = regions[0][0].axes
+        if None in {rows.size, columns.size, rows.outputs, columns.outputs}:
+            return "height or width are dynamic"
+        outputs = (rows.outputs or 0) * (columns.outputs or 0)
+        inputs = (rows.size or 0) * (columns.size or 0)
+        if outputs > _MOST_OUTPUTS or inputs > _MOST_INPUTS:
+            return (
+                f"{outputs} pooled outputs of {inputs} inputs: at most {_MOST_OUTPUTS} of "
+                f"{_MOST_INPUTS} are worth a matrix product"
+            )
+        return None
+
+    def emit(self, emitter: Emitter, convolution: Convolution, pooling: Pooling) -> ir.Value:
+        """Build the form's nodes; return their output, shape (N, K, pooled height, width)."""
+        regions = fused_regions(convolution, pooling)
+        weight = constant(convolution.weight)
+        if isinstance(regions, str) or weight is None:
+            raise ValueError("not a site of this form")
+        rows, columns = (tap_means(axis) for axis in regions[0][0].axes)
+        means = np.einsum("phr,qws->pqrshw", rows, columns)
+        outputs, taps = rows.shape[0] * columns.shape[0], convolution.kernel
+        products = taps[0] * taps[1] * convolution.channels
+        matrix = weight.transpose(2, 3, 1, 0).reshape(products, convolution.filters)
+        bias = convolution.bias
+        if bias is None:
+            bias = emitter.weight(np.zeros(convolution.filters), "bias")
+        return emitter.call(
+            conv_pool_matmul,
+            [
+                convolution.node.inputs[0],
+                emitter.weight(means.reshape(outputs * taps[0] * taps[1], -1), "means"),
+                emitter.weight(matrix, "weight"),
+                bias,
+            ],
+            means_shape=(0, outputs, products),
+            output_shape=(0, convolution.filters, rows.shape[0], columns.shape[0]),
+        )

@@ -1,0 +1,29 @@
+"""The report of a run: one self-contained HTML page, and a summary for the terminal."""
+
+from mlcnn.report.page import render, write
+from mlcnn.report.picture import find_browser, picture
+from mlcnn.report.summary import (
+    Accuracy,
+    Exactness,
+    Latency,
+    Potential,
+    RunSummary,
+    Unavailable,
+    Variant,
+)
+from mlcnn.report.terminal import terminal
+
+__all__ = [
+    "Accuracy",
+    "Exactness",
+    "Latency",
+    "Potential",
+    "RunSummary",
+    "Unavailable",
+    "Variant",
+    "find_browser",
+    "picture",
+    "render",
+    "terminal",
+    "write",
+]

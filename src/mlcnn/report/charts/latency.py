@@ -1,0 +1,99 @@
+"""Latency of each variant in each engine, with its quartiles, one chart per batch and threads.
+
+Batches of different sizes take times of different magnitude: on one scale the small ones would
+vanish, so each has its own, which starts at zero.
+"""
+
+from typing import Any
+
+import altair as alt
+
+from mlcnn.report.charts.chart import Chart, LegendItem, finish
+from mlcnn.report.speed import Setting, settings
+from mlcnn.report.summary import RunSummary, Variant
+from mlcnn.report.wording import duration, plural, printable
+
+__all__ = ["latency_charts"]
+
+_COLOURS = {
+    Variant.ORIGINAL: "var(--same)",
+    Variant.REORDERED: "var(--reordered)",
+    Variant.FUSED: "var(--fused)",
+}
+_ROW = 22
+
+
+def _rows(setting: Setting) -> list[dict[str, Any]]:
+    return [
+        {
+            "engine": printable(row.engine),
+            "variant": row.variant.value,
+            "median": row.median_ms,
+            "q1": row.q1_ms,
+            "q3": row.q3_ms,
+            "label": duration(row.median_ms),
+            "spread": f"{duration(row.q1_ms)} to {duration(row.q3_ms)}",
+        }
+        for row in setting.rows
+    ]
+
+
+def _specification(setting: Setting, variants: list[Variant]) -> dict[str, Any]:
+    rows = _rows(setting)
+    engines = list(dict.fromkeys(row["engine"] for row in rows))
+    names = [variant.value for variant in variants]
+    offset = alt.YOffset("variant:N", sort=None, scale=alt.Scale(domain=names))
+    base = alt.Chart(alt.InlineData(values=rows)).encode(
+        y=alt.Y("engine:N", sort=None, title=None, scale=alt.Scale(paddingInner=0.3)),
+        yOffset=offset,
+        tooltip=[
+            alt.Tooltip("engine:N"),
+            alt.Tooltip("variant:N"),
+            alt.Tooltip("label:N", title="median"),
+            alt.Tooltip("spread:N", title="quartiles"),
+        ],
+    )
+    bars = base.mark_bar(height=alt.RelativeBandSize(0.8)).encode(
+        x=alt.X(
+            "median:Q",
+            axis=alt.Axis(title="milliseconds per run", tickCount=5, format="~r"),
+            scale=alt.Scale(zero=True),
+        ),
+        color=alt.Color(
+            "variant:N",
+            legend=None,
+            scale=alt.Scale(domain=names, range=[_COLOURS[variant] for variant in variants]),
+        ),
+    )
+    spread = base.mark_rule(color="var(--ink)", strokeWidth=1.5).encode(x="q1:Q", x2="q3:Q")
+    ends = [
+        base.mark_tick(color="var(--ink)", thickness=1.5, height=8).encode(x=f"{end}:Q")
+        for end in ("q1", "q3")
+    ]
+    text = base.mark_text(align="left", dx=6).encode(x="q3:Q", text="label:N")
+    height = len(engines) * (len(variants) + 0.6)
+    return finish([bars, spread, *ends, text], rows=height, step=_ROW)
+
+
+def _chart(setting: Setting, index: int) -> Chart:
+    measured = {row.variant for row in setting.rows}
+    variants = [name for name in _COLOURS if name in measured]
+    where = f"batch {setting.batch}, {plural(setting.threads, 'thread')}"
+    figures = "; ".join(
+        f"{printable(row.engine)} {row.variant} {duration(row.median_ms)}" for row in setting.rows
+    )
+    return Chart(
+        id=f"chart-latency-{index}",
+        title=where[0].upper() + where[1:],
+        description=f"Bar chart of median latency at {where}: {figures}.",
+        legend=(
+            *(LegendItem("same" if v is Variant.ORIGINAL else v.value, v.value) for v in variants),
+            LegendItem("spread", "quartiles"),
+        ),
+        specification=_specification(setting, variants),
+    )
+
+
+def latency_charts(summary: RunSummary) -> tuple[Chart, ...]:
+    """One chart per batch size and number of threads."""
+    return tuple(_chart(setting, index) for index, setting in enumerate(settings(summary), 1))

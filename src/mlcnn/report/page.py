@@ -1,0 +1,151 @@
+"""The HTML page: one file that opens from disk, without network.
+
+What comes from a network (names, paths, reasons) is only ever text: templates escape it, chart
+data travels as JSON in which no tag can begin, and a content security policy lets run nothing
+but the two scripts of the page, by their hashes, and load nothing at all.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import re
+import tempfile
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+import vl_convert
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from mlcnn.errors import InputError
+from mlcnn.report.charts import Chart
+from mlcnn.report.sections import SECTIONS
+from mlcnn.report.summary import RunSummary
+from mlcnn.report.wording import printable
+
+__all__ = ["render", "write"]
+
+_TYPOGRAPHY = (
+    (re.compile(r"(?<=\d)x(?![\w])"), "\N{MULTIPLICATION SIGN}"),
+    (re.compile(r"(?<![\w.])-(?=\d)"), "\N{MINUS SIGN}"),
+    (re.compile(r"(?<=\d) us(?!\w)"), " \N{MICRO SIGN}s"),
+    (re.compile(r"(?<=\d) (?=(?:%|[kMGT]|ms|\N{MICRO SIGN}s|s)(?!\w))"), "\N{NO-BREAK SPACE}"),
+)
+
+
+def _typeset(text: str) -> str:
+    """Figures with the signs that print has for them."""
+    for pattern, sign in _TYPOGRAPHY:
+        text = pattern.sub(sign, text)
+    return text
+
+
+@cache
+def _library() -> str:
+    """The drawing library (Vega, Vega-Lite, Vega-Embed) as one script.
+
+    Raises:
+        RuntimeError: the installed library cannot stand inside a page.
+    """
+    script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    if re.search(r"</script|<!--|\r", script, re.IGNORECASE):
+        msg = "the chart library of vl-convert holds text that would end its script element"
+        raise RuntimeError(msg)
+    return script
+
+
+def _asset(name: str) -> str:
+    return (resources.files("mlcnn.report") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _digest(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _chart_data(chart: Chart) -> Markup:
+    """A chart as JSON inside a script element: no ``<``, so that no tag can begin in it."""
+    text = json.dumps(chart.specification, sort_keys=True, allow_nan=False)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)  # noqa: S704 - escaped above
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("mlcnn.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["typeset"] = _typeset
+    environment.filters["chart_data"] = _chart_data
+    return environment
+
+
+def render(summary: RunSummary) -> str:
+    """The page of a run. Equal summaries give equal pages.
+
+    Args:
+        summary: the result of the run.
+
+    Returns:
+        The HTML text, complete in itself.
+    """
+    sections = [made for build in SECTIONS if (made := build(summary)) is not None]
+    drawing = any(section.charts for section in sections)
+    scripts = [_library(), _asset("draw.js")] if drawing else []
+    hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            name=printable(summary.model_name),
+            created=printable(summary.created),
+            sections=sections,
+            style=Markup(_asset("style.css")),  # noqa: S704 - the package's own file
+            scripts=[Markup(script) for script in scripts],  # noqa: S704 - checked above
+            script_policy=hashes or "'none'",
+        )
+    )
+
+
+def write(summary: RunSummary, path: Path) -> None:
+    """Write the page of a run: whole or not at all.
+
+    Args:
+        summary: the result of the run.
+        path: the HTML file; its folder must exist. An older file is replaced.
+
+    Raises:
+        InputError: ``path`` cannot be written.
+    """
+    # A name that is not valid Unicode must not keep the page from being written.
+    content = render(summary).encode("utf-8", "xmlcharrefreplace")
+    if path.is_dir():
+        msg = f"{path} is a folder: a report needs a file name, for instance {path / 'report.html'}"
+        raise InputError(msg)
+    try:
+        _replace(path, content)
+    except OSError as error:
+        msg = f"cannot write the report {path}: {error.strerror}; choose a folder to write to"
+        raise InputError(msg) from error
+
+
+def _replace(path: Path, content: bytes) -> None:
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        # mkstemp makes files private; a report is as readable as any file that the user makes.
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,128 @@
+"""Latency per engine, with its spread."""
+
+from dataclasses import dataclass
+
+from mlcnn.report.charts import latency_charts
+from mlcnn.report.sections.section import Section
+from mlcnn.report.speed import Verdict, result_variant, settings, speedups
+from mlcnn.report.summary import Latency, RunSummary, Variant
+from mlcnn.report.wording import duration, printable, ratio
+
+__all__ = ["latency"]
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """A speed-up in words."""
+
+    value: str
+    span: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One measured latency, in words."""
+
+    median: str
+    quartiles: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What was measured in one engine at one batch size, in words.
+
+    Attributes:
+        engine: its name.
+        batch: images per run.
+        threads: threads.
+        cells: one per variant, in the columns' order; None where it was not measured.
+        gain: of the result over the original.
+        exact_gain: of the fused over the reordered network, which compute the same.
+    """
+
+    engine: str
+    batch: str
+    threads: str
+    cells: tuple[Cell | None, ...]
+    gain: Gain | None
+    exact_gain: Gain | None
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What the section shows.
+
+    Attributes:
+        variants: the columns of the table.
+        has_exact_gain: whether any row has one.
+        rows: the rows of the table.
+        machine: where they were measured.
+        noise: what makes them less certain.
+        unavailable: (engine, reason) of the engines that could not run.
+    """
+
+    variants: tuple[str, ...]
+    has_exact_gain: bool
+    rows: tuple[Row, ...]
+    machine: str
+    noise: tuple[str, ...]
+    unavailable: tuple[tuple[str, str], ...]
+
+
+_Key = tuple[str, int, int]
+
+
+def _gains(summary: RunSummary, variant: Variant, against: Variant) -> dict[_Key, Gain]:
+    return {
+        (g.engine, g.batch, g.threads): Gain(
+            ratio(g.value), f"{ratio(g.low)} to {ratio(g.high)}", g.verdict
+        )
+        for g in speedups(summary, variant=variant, against=against)
+    }
+
+
+def _cell(measured: Latency | None) -> Cell | None:
+    if measured is None:
+        return None
+    quartiles = f"{duration(measured.q1_ms)} to {duration(measured.q3_ms)}"
+    return Cell(duration(measured.median_ms), quartiles)
+
+
+def _rows(summary: RunSummary, variants: list[Variant]) -> tuple[Row, ...]:
+    gains = _gains(summary, result_variant(summary), Variant.ORIGINAL)
+    exact = _gains(summary, Variant.FUSED, Variant.REORDERED)
+    rows: list[Row] = []
+    for setting in settings(summary):
+        measured = {(row.engine, row.variant): row for row in setting.rows}
+        for engine in dict.fromkeys(row.engine for row in setting.rows):
+            key = (engine, setting.batch, setting.threads)
+            rows.append(
+                Row(
+                    printable(engine),
+                    str(setting.batch),
+                    str(setting.threads),
+                    tuple(_cell(measured.get((engine, variant))) for variant in variants),
+                    gains.get(key),
+                    exact.get(key),
+                )
+            )
+    return tuple(rows)
+
+
+def latency(summary: RunSummary) -> Section | None:
+    """The section; None where nothing was measured and no engine failed."""
+    if not summary.latencies and not summary.unavailable:
+        return None
+    measured = {row.variant for row in summary.latencies}
+    variants = [variant for variant in Variant if variant in measured]
+    rows = _rows(summary, variants)
+    content = Content(
+        tuple(variant.value for variant in variants),
+        any(row.exact_gain for row in rows),
+        rows,
+        printable(summary.machine),
+        tuple(map(printable, summary.noise)),
+        tuple((printable(gone.engine), printable(gone.reason)) for gone in summary.unavailable),
+    )
+    return Section("latency", "Latency", "latency.html", content, latency_charts(summary))

@@ -1,0 +1,111 @@
+"""The sites of a network: which were rewritten, how, and which were left alone, and why."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mlcnn.counting.report import LayerCount
+from mlcnn.passes.base import Change
+from mlcnn.report.summary import RunSummary
+
+__all__ = ["LeftAlone", "Rewrite", "Step", "left_alone", "preparations", "rewrites"]
+
+# These tidy the network up; what they touch is no site.
+_FOLDING = frozenset({"fold-constants", "fold-batch-norm"})
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One pass that took part in a rewrite."""
+
+    pass_name: str
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """One rewritten layer, or group of nodes where no layer was fused.
+
+    Attributes:
+        name: the fused layer, or the first of the nodes.
+        nodes: the other nodes that the rewrite replaced.
+        steps: the passes that led here, in order.
+        form: the form chosen, if there was a choice.
+        counts: the layer's counts, if it was counted.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    steps: tuple[Step, ...]
+    form: str | None
+    counts: LayerCount | None
+
+    @property
+    def exact(self) -> bool:
+        """Whether every step keeps the output."""
+        return all(step.exact for step in self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftAlone:
+    """Places that a pass left alone for one reason."""
+
+    pass_name: str
+    reason: str
+    nodes: tuple[str, ...]
+
+
+def _connected(changes: Iterable[Change]) -> list[list[Change]]:
+    """Changes that share nodes, directly or through others, each group in the order given."""
+    given = list(changes)
+    groups: list[tuple[set[str], list[int]]] = []
+    for index, change in enumerate(given):
+        nodes, members = set(change.nodes), [index]
+        touching = [group for group in groups if group[0] & nodes]
+        groups = [group for group in groups if not group[0] & nodes]
+        for other_nodes, other_members in touching:
+            nodes |= other_nodes
+            members += other_members
+        groups.append((nodes, members))
+    return [[given[index] for index in sorted(members)] for _, members in groups]
+
+
+def _rewrites_of(group: list[Change], counts: dict[str, LayerCount]) -> list[Rewrite]:
+    last = group[-1].pass_name
+    steps = {change.pass_name: Step(change.pass_name, change.exact) for change in group}
+    found: list[Rewrite] = []
+    for change in group:
+        if change.pass_name != last:
+            continue
+        name = change.layer.name if change.layer is not None else change.nodes[0]
+        others = tuple(node for node in change.nodes if node != name)
+        found.append(Rewrite(name, others, tuple(steps.values()), change.form, counts.get(name)))
+    return found
+
+
+def rewrites(summary: RunSummary) -> tuple[Rewrite, ...]:
+    """Every rewritten layer once, with all passes that took part, in the network's order."""
+    counts = {layer.name: layer for layer in summary.counts.layers}
+    order = {layer.name: index for index, layer in enumerate(summary.counts.layers)}
+    groups = _connected(c for c in summary.changes if c.pass_name not in _FOLDING)
+    found = [rewrite for group in groups for rewrite in _rewrites_of(group, counts)]
+    return tuple(sorted(found, key=lambda rewrite: order.get(rewrite.name, len(order))))
+
+
+def left_alone(summary: RunSummary) -> tuple[LeftAlone, ...]:
+    """What was left alone: one entry per pass and reason, in order of first appearance."""
+    nodes: dict[tuple[str, str], list[str]] = {}
+    for skipped in summary.skipped:
+        nodes.setdefault((skipped.pass_name, skipped.reason), []).append(skipped.node)
+    return tuple(
+        LeftAlone(pass_name, reason, tuple(dict.fromkeys(names)))
+        for (pass_name, reason), names in nodes.items()
+    )
+
+
+def preparations(summary: RunSummary) -> tuple[tuple[str, int], ...]:
+    """How many places each of the tidying passes changed."""
+    places: dict[str, int] = {}
+    for change in summary.changes:
+        if change.pass_name in _FOLDING:
+            places[change.pass_name] = places.get(change.pass_name, 0) + 1
+    return tuple(places.items())

@@ -1,0 +1,112 @@
+"""Speed-ups from measured latencies, with the range that their spread allows."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mlcnn.report.summary import Latency, RunSummary, Variant
+
+__all__ = ["Setting", "Speedup", "Verdict", "result_variant", "settings", "speedups"]
+
+
+class Verdict(StrEnum):
+    """What the spread says about a speed-up."""
+
+    FASTER = "faster"
+    WITHIN_NOISE = "within noise"
+    SLOWER = "slower"
+
+
+@dataclass(frozen=True, slots=True)
+class Speedup:
+    """How much faster a variant is than another, in one engine.
+
+    Attributes:
+        engine: the engine's name.
+        batch: images per run.
+        threads: threads that the engine may use.
+        variant: the faster one, hopefully.
+        against: the variant it is compared with.
+        value: ratio of the medians.
+        low: its lower end: first quartile over third quartile.
+        high: its upper end: third quartile over first quartile.
+    """
+
+    engine: str
+    batch: int
+    threads: int
+    variant: Variant
+    against: Variant
+    value: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the quartiles are apart."""
+        if self.low > 1:
+            return Verdict.FASTER
+        return Verdict.SLOWER if self.high < 1 else Verdict.WITHIN_NOISE
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """The latencies measured at one batch size and number of threads."""
+
+    batch: int
+    threads: int
+    rows: tuple[Latency, ...]
+
+
+def result_variant(summary: RunSummary) -> Variant:
+    """The variant that the run ends with: the furthest one that was measured."""
+    measured = {row.variant for row in summary.latencies}
+    return next((v for v in reversed(Variant) if v in measured), Variant.FUSED)
+
+
+def settings(summary: RunSummary) -> tuple[Setting, ...]:
+    """The latencies by batch and threads; inside, by engine and then by variant."""
+    engines = list(dict.fromkeys(row.engine for row in summary.latencies))
+
+    def order(row: Latency) -> tuple[int, int]:
+        return engines.index(row.engine), list(Variant).index(row.variant)
+
+    keys = sorted({(row.batch, row.threads) for row in summary.latencies})
+    return tuple(
+        Setting(
+            batch,
+            threads,
+            tuple(
+                sorted(
+                    (r for r in summary.latencies if (r.batch, r.threads) == (batch, threads)),
+                    key=order,
+                )
+            ),
+        )
+        for batch, threads in keys
+    )
+
+
+def speedups(
+    summary: RunSummary, *, variant: Variant, against: Variant = Variant.ORIGINAL
+) -> tuple[Speedup, ...]:
+    """Speed-ups of ``variant`` over ``against``, wherever both were measured."""
+    found: list[Speedup] = []
+    for setting in settings(summary):
+        rows = {(row.engine, row.variant): row for row in setting.rows}
+        for engine in dict.fromkeys(row.engine for row in setting.rows):
+            new, old = rows.get((engine, variant)), rows.get((engine, against))
+            if new is None or old is None or new is old:
+                continue
+            found.append(
+                Speedup(
+                    engine,
+                    setting.batch,
+                    setting.threads,
+                    variant,
+                    against,
+                    value=old.median_ms / new.median_ms,
+                    low=old.q1_ms / new.q3_ms,
+                    high=old.q3_ms / new.q1_ms,
+                )
+            )
+    return tuple(found)

@@ -1,0 +1,204 @@
+"""What a report shows: the result of one run, as plain data.
+
+Everything here is measured or computed elsewhere; a report only arranges and draws it.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from mlcnn.counting.operations import Operations
+from mlcnn.counting.report import CountReport
+from mlcnn.passes.base import Change, Skipped
+
+__all__ = [
+    "Accuracy",
+    "Exactness",
+    "Latency",
+    "Potential",
+    "RunSummary",
+    "Unavailable",
+    "Variant",
+]
+
+_Z95 = 1.959964  # two-sided 95 % quantile of the normal distribution
+
+
+class Variant(StrEnum):
+    """A state of the network on its way through the pipeline."""
+
+    ORIGINAL = "original"
+    REORDERED = "reordered"
+    FUSED = "fused"
+
+
+@dataclass(frozen=True, slots=True)
+class Exactness:
+    """The check of the exact passes at the output of every site that they rewrote.
+
+    Attributes:
+        max_error: largest difference, relative to the largest value; None if not checked.
+        tolerance: the largest error that passes the check.
+        vacuous: whether the check could not have seen an error (constant outputs).
+        sites: number of sites compared.
+        dtype: number format of the check.
+    """
+
+    max_error: float | None = None
+    tolerance: float = 1e-12
+    vacuous: bool = False
+    sites: int = 0
+    dtype: str = "float64"
+
+    @property
+    def ok(self) -> bool:
+        """Whether the check was made, could see an error, and saw none."""
+        return self.max_error is not None and not self.vacuous and self.max_error <= self.tolerance
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Latency of one variant of the network in one engine.
+
+    Attributes:
+        engine: the engine's name.
+        variant: which state of the network.
+        batch: images per run.
+        threads: threads that the engine may use.
+        median_ms: median over the runs.
+        q1_ms: first quartile.
+        q3_ms: third quartile.
+    """
+
+    engine: str
+    variant: Variant
+    batch: int
+    threads: int
+    median_ms: float
+    q1_ms: float
+    q3_ms: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.q1_ms <= self.median_ms <= self.q3_ms < math.inf:
+            msg = f"latency needs 0 < q1_ms <= median_ms <= q3_ms, finite, got {self}"
+            raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """An engine that was asked for and could not run the network."""
+
+    engine: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Top-1 accuracy of one variant of the network on one data set.
+
+    Attributes:
+        variant: which state of the network.
+        dataset: the data set's name.
+        images: number of images.
+        top1: share of them that is classified correctly, 0 to 1.
+    """
+
+    variant: Variant
+    dataset: str
+    images: int
+    top1: float
+
+    def __post_init__(self) -> None:
+        if self.images < 1 or not 0 <= self.top1 <= 1:
+            msg = f"accuracy needs at least one image and 0 <= top1 <= 1, got {self}"
+            raise ValueError(msg)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the top-1 accuracy: what the number of images allows."""
+        square = _Z95**2 / self.images
+        centre = (self.top1 + square / 2) / (1 + square)
+        spread = math.sqrt(self.top1 * (1 - self.top1) / self.images + square / self.images / 4)
+        half = _Z95 * spread / (1 + square)
+        return max(centre - half, 0.0), min(centre + half, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Potential:
+    """What the approximate passes would add, at the price of fine-tuning.
+
+    Attributes:
+        sites: further layers that could be fused.
+        multiplications: further multiplications that would go, for one image.
+    """
+
+    sites: int
+    multiplications: int
+
+
+_NO_COUNTS = CountReport(())
+_NOT_CHECKED = Exactness()
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """The result of one run on one network.
+
+    Attributes:
+        model_name: short name of the network.
+        source: where it came from: a zoo name, a path, ``package.module:callable``.
+        pipeline: the passes, as text that can be run again.
+        command: the command that repeats the run.
+        seed: seed of everything random in it.
+        versions: package -> version.
+        machine: the machine in words, where latencies were measured.
+        created: date and time, or empty for a report that is the same every time.
+        changes: rewritten places, over all passes in order.
+        skipped: places left alone, with the reason.
+        counts: multiplications and additions per layer, in the network's order.
+        exactness: the check of the exact passes.
+        latencies: measured latencies.
+        noise: what makes the latencies less certain.
+        unavailable: engines that could not run.
+        accuracy: accuracies, or None where no data was given.
+        potential: what fine-tuning would gain; None where nothing or not asked.
+        warnings: what the reader must know.
+    """
+
+    model_name: str
+    source: str
+    pipeline: str
+    command: str
+    seed: int
+    versions: Mapping[str, str] = field(default_factory=dict[str, str])
+    machine: str = ""
+    created: str = ""
+    changes: tuple[Change, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    counts: CountReport = _NO_COUNTS
+    exactness: Exactness = _NOT_CHECKED
+    latencies: tuple[Latency, ...] = ()
+    noise: tuple[str, ...] = ()
+    unavailable: tuple[Unavailable, ...] = ()
+    accuracy: tuple[Accuracy, ...] | None = None
+    potential: Potential | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def images(self) -> int:
+        """Number of images that the counts are for."""
+        return max((row.layer.N for row in self.counts.layers), default=1)
+
+    @property
+    def before(self) -> Operations:
+        """What the original network computes."""
+        return Operations(
+            sum(row.multiplications.original for row in self.counts.layers),
+            sum(row.additions.original for row in self.counts.layers),
+        )
+
+    @property
+    def after(self) -> Operations:
+        """What the network computes in the forms that were chosen."""
+        return sum((row.chosen for row in self.counts.layers), Operations())

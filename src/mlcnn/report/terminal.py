@@ -1,0 +1,152 @@
+"""The summary of a run for the terminal: what matters, in 80 columns and without colour too.
+
+Names from a network are put in as plain text: they carry neither markup nor control characters.
+"""
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mlcnn.report.headline import Mood, facts, sentence
+from mlcnn.report.sections.sites import potential_sentence
+from mlcnn.report.sites import left_alone, rewrites
+from mlcnn.report.speed import Speedup, Verdict, settings, speedups
+from mlcnn.report.summary import RunSummary, Variant
+from mlcnn.report.wording import amount, duration, plural, printable, ratio, removed
+
+__all__ = ["terminal"]
+
+_STYLES = {
+    Mood.PLAIN: "bold",
+    Mood.GOOD: "bold green",
+    Mood.WARN: "bold yellow",
+    Mood.BAD: "bold red",
+    Mood.MISSING: "dim",
+}
+_MOST_SITES = 15
+_MOST_REASONS = 8
+
+
+def _table(*columns: tuple[str, bool]) -> Table:
+    """A table with (heading, is a number) columns."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for heading, number in columns:
+        table.add_column(
+            Text(heading),
+            justify="right" if number else "left",
+            no_wrap=number,
+            overflow="fold",
+        )
+    return table
+
+
+def _facts(summary: RunSummary) -> RenderableType:
+    grid = Table.grid(padding=(0, 2))
+    for fact in facts(summary):
+        note = Text(fact.note, style="dim")
+        if fact.title == "Multiplications" and fact.lines:
+            note.append(f"; additions {fact.lines[0].value}")
+        grid.add_row(Text(fact.title), Text(fact.value, style=_STYLES[fact.mood]), note)
+    return grid
+
+
+def _sites(summary: RunSummary) -> RenderableType | None:
+    done = rewrites(summary)
+    if not done:
+        return None
+    table = _table(
+        ("layer", False), ("form", False), ("", False), ("multiplications", True), ("", True)
+    )
+    for rewrite in done[:_MOST_SITES]:
+        amounts = change = ""
+        if rewrite.counts is not None:
+            before = rewrite.counts.multiplications.original
+            after = rewrite.counts.chosen.multiplications
+            amounts, change = f"{amount(before)} to {amount(after)}", removed(before, after)
+        kind = Text("exact", "green") if rewrite.exact else Text("approximate", "yellow")
+        table.add_row(Text(printable(rewrite.name)), rewrite.form or "", kind, amounts, change)
+    if len(done) > _MOST_SITES:
+        table.add_row(f"and {plural(len(done) - _MOST_SITES, 'layer')} more", "", "", "", "")
+    return table
+
+
+def _left(summary: RunSummary) -> RenderableType | None:
+    left = left_alone(summary)
+    if not left:
+        return None
+    table = _table(("left alone", False), ("pass", False), ("why", False))
+    for entry in left[:_MOST_REASONS]:
+        where = printable(entry.nodes[0])
+        if len(entry.nodes) > 1:
+            where += f" and {len(entry.nodes) - 1} more"
+        table.add_row(Text(where), entry.pass_name, Text(printable(entry.reason)))
+    if len(left) > _MOST_REASONS:
+        table.add_row(f"and {plural(len(left) - _MOST_REASONS, 'reason')} more", "", "")
+    return table
+
+
+def _gain(found: Speedup | None) -> Text:
+    if found is None:
+        return Text("")
+    noise = found.verdict is Verdict.WITHIN_NOISE
+    style = {Verdict.FASTER: "green", Verdict.SLOWER: "red"}.get(found.verdict, "yellow")
+    return Text(ratio(found.value) + (" (noise)" if noise else ""), style=style)
+
+
+def _latency(summary: RunSummary) -> RenderableType | None:
+    if not summary.latencies:
+        return None
+    measured = [v for v in Variant if any(row.variant is v for row in summary.latencies)]
+    table = _table(
+        ("engine", False),
+        ("batch", True),
+        ("threads", True),
+        *((variant.value, True) for variant in measured),
+        ("speed-up", True),
+    )
+    gains = {(g.engine, g.batch, g.threads): g for g in speedups(summary, variant=measured[-1])}
+    for setting in settings(summary):
+        rows = {(row.engine, row.variant): row for row in setting.rows}
+        for engine in dict.fromkeys(row.engine for row in setting.rows):
+            cells = [rows.get((engine, variant)) for variant in measured]
+            table.add_row(
+                Text(printable(engine)),
+                str(setting.batch),
+                str(setting.threads),
+                *("" if cell is None else duration(cell.median_ms) for cell in cells),
+                _gain(gains.get((engine, setting.batch, setting.threads))),
+            )
+    return table
+
+
+def _remarks(summary: RunSummary) -> list[RenderableType]:
+    remarks = [*summary.warnings, *summary.noise]
+    remarks += [f"{gone.engine} did not run: {gone.reason}" for gone in summary.unavailable]
+    lines: list[RenderableType] = [
+        Text.assemble(("warning: ", "bold yellow"), printable(remark)) for remark in remarks
+    ]
+    potential = potential_sentence(summary)
+    return [*lines, Text(potential)] if potential else lines
+
+
+def terminal(summary: RunSummary) -> RenderableType:
+    """The summary of a run.
+
+    Args:
+        summary: the result of the run.
+
+    Returns:
+        What ``rich.console.Console.print`` takes.
+    """
+    heading = Text.assemble(
+        (printable(summary.model_name), "bold"), "  ", (printable(summary.pipeline), "dim")
+    )
+    parts: list[RenderableType] = [heading, Text(sentence(summary)), Text(), _facts(summary)]
+    for block in (_sites(summary), _left(summary), _latency(summary)):
+        if block is not None:
+            parts += [Text(), block]
+    remarks = _remarks(summary)
+    if remarks:
+        parts += [Text(), *remarks]
+    return Group(*parts)

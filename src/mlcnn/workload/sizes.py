@@ -1,0 +1,129 @@
+"""Numbers for the dynamic dimensions of a network."""
+
+from collections.abc import Mapping, Sequence
+
+import onnx_ir as ir
+
+from mlcnn.errors import InputError
+from mlcnn.graph import clone, infer_shapes
+
+__all__ = ["InputShape", "with_sizes"]
+
+InputShape = Sequence[int] | Mapping[str, Sequence[int]]
+"""The shape of a network's one input, or the shapes of its inputs by name, batch included."""
+
+
+def with_sizes(
+    model: ir.Model, *, batch: int = 1, input_shape: InputShape | None = None
+) -> ir.Model:
+    """A network whose dynamic input dimensions are numbers, wherever these are known.
+
+    Args:
+        model: the network; it is not changed.
+        batch: the first dimension of every input where it is dynamic; a static one stays.
+        input_shape: sizes for the others, such as height and width; it overrides ``batch``.
+
+    Returns:
+        The network itself where nothing is dynamic, else a copy with shapes inferred anew.
+
+    Raises:
+        InputError: ``batch`` is not positive; ``input_shape`` names no input, or contradicts the
+            network.
+    """
+    if batch < 1:
+        raise InputError(f"the batch is {batch}: it must be at least 1")
+    inputs = _inputs(model)
+    wanted = _wanted(inputs, input_shape)
+    for value in inputs:
+        if value.name and value.name in wanted:
+            _check_fit(value, wanted[value.name])
+    if all(value.shape is not None and value.shape.is_static() for value in inputs):
+        return model
+    numbers = _numbers(inputs, wanted, batch)
+    copy = clone(model)
+    for value in ir.convenience.create_value_mapping(copy.graph).values():
+        if value.shape is not None:
+            value.shape = ir.Shape([_number(dim, numbers) for dim in value.shape.dims])
+    for value in _inputs(copy):
+        _settle_input(value, wanted.get(value.name or ""), batch)
+    if not _is_static(copy):
+        infer_shapes(copy)
+    return copy
+
+
+def _inputs(model: ir.Model) -> list[ir.Value]:
+    return [value for value in model.graph.inputs if not value.is_initializer()]
+
+
+def _is_static(model: ir.Model) -> bool:
+    values = ir.convenience.create_value_mapping(model.graph).values()
+    return all(value.shape is not None and value.shape.is_static() for value in values)
+
+
+def _numbers(
+    inputs: Sequence[ir.Value], wanted: Mapping[str, Sequence[int]], batch: int
+) -> dict[str, int]:
+    """What the named dimensions are: as the given shapes say, else the batch."""
+    numbers: dict[str, int] = {}
+    for value in inputs:
+        dims = () if value.shape is None else value.shape.dims
+        for dim, size in zip(dims, wanted.get(value.name or "", ()), strict=False):
+            if isinstance(dim, int) or dim.value is None:
+                continue
+            if numbers.setdefault(dim.value, size) != size:
+                raise InputError(
+                    f"the input shapes give dimension {dim.value!r} two sizes, "
+                    f"{numbers[dim.value]} and {size} (at input {value.name!r}): give it one"
+                )
+    for value in inputs:
+        first = value.shape.dims[0] if value.shape else 0
+        if not isinstance(first, int) and first.value is not None:
+            numbers.setdefault(first.value, batch)
+    return numbers
+
+
+def _number(dim: int | ir.SymbolicDim, numbers: Mapping[str, int]) -> int | ir.SymbolicDim:
+    return dim if isinstance(dim, int) else numbers.get(dim.value or "", dim)
+
+
+def _settle_input(value: ir.Value, wanted: Sequence[int] | None, batch: int) -> None:
+    if wanted is not None:
+        value.shape = ir.Shape(wanted)
+    elif value.shape and not isinstance(value.shape.dims[0], int):
+        value.shape = ir.Shape([batch, *value.shape.dims[1:]])
+
+
+def _wanted(
+    inputs: Sequence[ir.Value], input_shape: InputShape | None
+) -> Mapping[str, Sequence[int]]:
+    names = [value.name or "" for value in inputs]
+    if input_shape is None:
+        return {}
+    if not isinstance(input_shape, Mapping):
+        if len(names) != 1:
+            raise InputError(
+                f"one input shape {tuple(input_shape)} was given and the network has "
+                f"{len(names)} inputs ({', '.join(names)}): give a shape for each by its name"
+            )
+        return {names[0]: input_shape}
+    unknown = [name for name in input_shape if name not in names]
+    if unknown:
+        raise InputError(
+            f"a shape was given for input {unknown[0]!r}, which the network does not have; "
+            f"its inputs are {', '.join(names)}"
+        )
+    return input_shape
+
+
+def _check_fit(value: ir.Value, wanted: Sequence[int]) -> None:
+    dims = wanted if value.shape is None else value.shape.dims
+    fits = len(wanted) == len(dims) and all(
+        size >= 1 and (isinstance(dim, ir.SymbolicDim) or dim == size)
+        for dim, size in zip(dims, wanted, strict=True)
+    )
+    if not fits:
+        shown = "?" if value.shape is None else ", ".join(str(dim) for dim in dims)
+        raise InputError(
+            f"input {value.name!r} has shape ({shown}) and was given {tuple(wanted)}: "
+            "give positive sizes that agree with the numbers in it"
+        )

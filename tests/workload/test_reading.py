@@ -1,0 +1,210 @@
+"""The layers that a network is read as, against ONNX Runtime's shapes and PyTorch's."""
+
+import numpy as np
+import onnx
+import onnx.helper as oh
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from torch import nn
+
+from mlcnn.errors import UnsupportedError
+from mlcnn.graph import from_module, from_proto
+from mlcnn.workload import ConvLayer, layer_nodes, layers
+
+FLOAT = onnx.TensorProto.FLOAT
+
+
+def _model(nodes, inputs, weights, *, outputs=("y",), opset=20):
+    graph = oh.make_graph(
+        nodes,
+        "g",
+        [oh.make_tensor_value_info(name, FLOAT, shape) for name, shape in inputs.items()],
+        [oh.make_tensor_value_info(name, FLOAT, None) for name in outputs],
+        [onnx.numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    proto = oh.make_model(graph, opset_imports=[oh.make_opsetid("", opset)], ir_version=9)
+    return from_proto(onnx.shape_inference.infer_shapes(proto))
+
+
+def _weight(*shape):
+    return np.ones(shape, np.float32)
+
+
+def _conv(shape, weight, **attributes):
+    node = oh.make_node("Conv", ["x", "conv.weight"], ["y"], name="conv", **attributes)
+    return _model([node], {"x": shape}, {"conv.weight": weight})
+
+
+def test_every_attribute_of_a_convolution():
+    model = _conv(
+        (2, 6, 20, 30), _weight(8, 3, 3, 5), group=2, strides=[2, 1], dilations=[1, 2],
+        pads=[1, 2, 3, 4],
+    )  # fmt: skip
+    assert layers(model) == (
+        ConvLayer(
+            "conv", N=2, K=8, C=6, H=20, W=30, R=3, S=5, G=2, strides=(2, 1), dilations=(1, 2),
+            pads=(1, 2, 3, 4),
+        ),
+    )  # fmt: skip
+
+
+def test_absent_attributes_take_their_defaults():
+    (layer,) = layers(_conv((1, 3, 8, 8), _weight(4, 3, 3, 3)))
+    assert layer == ConvLayer("conv", N=1, K=4, C=3, H=8, W=8, R=3, S=3)
+
+
+@st.composite
+def _automatic(draw):
+    sizes, kernel = (draw(st.tuples(*[st.integers(1, top)] * 2)) for top in (9, 4))
+    attributes = {
+        "auto_pad": draw(st.sampled_from(["SAME_UPPER", "SAME_LOWER", "VALID"])),
+        "strides": draw(st.lists(st.integers(1, 3), min_size=2, max_size=2)),
+    }
+    valid = attributes["auto_pad"] == "VALID"
+    assume(not valid or all(k <= s for k, s in zip(kernel, sizes, strict=True)))
+    return sizes, kernel, attributes
+
+
+@given(_automatic())
+def test_automatic_padding(case):
+    """The reference evaluator of ONNX pads the same: its output is a sum over the same window."""
+    sizes, kernel, attributes = case
+    node = oh.make_node("Conv", ["x", "w"], ["y"], **attributes)
+    graph = oh.make_graph(
+        [node], "g",
+        [oh.make_tensor_value_info("x", FLOAT, (1, 1, *sizes))],
+        [oh.make_tensor_value_info("y", FLOAT, None)],
+        [onnx.numpy_helper.from_array(_weight(1, 1, *kernel), "w")],
+    )  # fmt: skip
+    proto = oh.make_model(graph, opset_imports=[oh.make_opsetid("", 20)], ir_version=9)
+    (layer,) = layers(from_proto(onnx.shape_inference.infer_shapes(proto)))
+    x = np.random.default_rng(0).normal(size=(1, 1, *sizes)).astype(np.float32)
+    (expected,) = onnx.reference.ReferenceEvaluator(proto).run(None, {"x": x})
+    top, left, bottom, right = layer.pads
+    padded = nn.functional.pad(torch.from_numpy(x), (left, right, top, bottom))
+    weight = torch.ones(1, 1, *kernel)
+    actual = nn.functional.conv2d(padded, weight, None, layer.strides)
+    assert expected.shape[2:] == (layer.P, layer.Q)
+    np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_one_dimensional_convolution_has_height_1():
+    model = _conv((1, 4, 50), _weight(6, 4, 5), strides=[3], pads=[1, 2], dilations=[2])
+    assert layers(model) == (
+        ConvLayer(
+            "conv", N=1, K=6, C=4, H=1, W=50, R=1, S=5, strides=(1, 3), dilations=(1, 2),
+            pads=(0, 1, 0, 2),
+        ),
+    )  # fmt: skip
+
+
+def test_a_three_dimensional_convolution_is_refused_by_name():
+    model = _conv((1, 3, 8, 8, 8), _weight(4, 3, 3, 3, 3))
+    with pytest.raises(UnsupportedError, match=r"conv \(Conv\): a convolution over 3 dimensions"):
+        layers(model)
+
+
+@pytest.mark.parametrize("transposed", [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_a_dense_layer_is_a_1x1_convolution(transposed):
+    shape = (12, 5) if transposed[0] else (5, 12)
+    weight = _weight(7, 12) if transposed[1] else _weight(12, 7)
+    node = oh.make_node(
+        "Gemm", ["x", "fc.weight"], ["y"], transA=transposed[0], transB=transposed[1]
+    )
+    model = _model([node], {"x": shape}, {"fc.weight": weight})
+    assert layers(model) == (ConvLayer("fc", N=5, K=7, C=12, H=1, W=1, R=1, S=1),)
+
+
+def test_a_product_with_a_weight_counts_its_rows():
+    node = oh.make_node("MatMul", ["x", "fc.weight"], ["y"])
+    model = _model([node], {"x": (2, 3, 4, 12)}, {"fc.weight": _weight(12, 7)})
+    (layer,) = layers(model)
+    assert (layer.N, layer.H * layer.W, layer.C, layer.K) == (2, 12, 12, 7)
+    assert layer.macs == 2 * 3 * 4 * 12 * 7
+
+
+def test_a_weight_from_the_left():
+    node = oh.make_node("MatMul", ["fc.weight", "x"], ["y"])
+    model = _model([node], {"x": (2, 12, 5)}, {"fc.weight": _weight(7, 12)})
+    (layer,) = layers(model)
+    assert (layer.N, layer.H * layer.W, layer.C, layer.K) == (2, 5, 12, 7)
+
+
+def test_products_of_two_computed_tensors_are_no_layers():
+    nodes = [
+        oh.make_node("MatMul", ["a", "b"], ["y"]),
+        oh.make_node("Gemm", ["a", "b"], ["z"]),
+    ]
+    assert layers(_model(nodes, {"a": (3, 4), "b": (4, 5)}, {}, outputs=("y", "z"))) == ()
+
+
+def test_a_quantised_weight_is_a_weight():
+    nodes = [
+        oh.make_node("DequantizeLinear", ["q", "scale"], ["w"]),
+        oh.make_node("MatMul", ["x", "w"], ["y"]),
+    ]
+    weights = {"q": np.ones((12, 7), np.int8), "scale": np.float32(0.5)}
+    (layer,) = layers(_model(nodes, {"x": (3, 12)}, weights))
+    assert (layer.N, layer.C, layer.K) == (3, 12, 7)
+
+
+def test_layers_come_in_order_with_their_operators():
+    nodes = [
+        oh.make_node("Conv", ["x", "a.weight"], ["h"]),
+        oh.make_node("Relu", ["h"], ["r"]),
+        oh.make_node("Flatten", ["r"], ["f"]),
+        oh.make_node("Gemm", ["f", "b.weight"], ["g"]),
+        oh.make_node("MatMul", ["g", "c.weight"], ["y"]),
+    ]
+    weights = {
+        "a.weight": _weight(2, 3, 3, 3),
+        "b.weight": _weight(8, 5),
+        "c.weight": _weight(5, 4),
+    }
+    found = layer_nodes(_model(nodes, {"x": (1, 3, 4, 4)}, weights))
+    assert [(operator, layer.name) for operator, layer in found] == [
+        ("Conv", "a"),
+        ("Gemm", "b"),
+        ("MatMul", "c"),
+    ]
+
+
+class _Net(nn.Module):
+    """Convolutions of every kind that PyTorch pads by itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding="same"),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Conv2d(8, 8, (1, 5), stride=2, groups=4, bias=False),
+            nn.AvgPool2d(2),
+        )
+        self.head = nn.Linear(8 * 4 * 3, 10)
+
+    def forward(self, x):
+        return self.head(self.features(x).flatten(1))
+
+
+def test_a_module_layer_by_layer():
+    """Sizes as PyTorch's hooks see them, names as its modules have them."""
+    net, x = _Net().eval(), torch.zeros(3, 3, 16, 16)
+    found = layers(from_module(net, (x,)), batch=3)
+    seen = []
+    for name, module in net.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_hook(
+                lambda module, inputs, output, name=name: seen.append(
+                    (name, tuple(inputs[0].shape), tuple(output.shape), module.weight.numel())
+                )
+            )
+    net(x)
+    assert [layer.name for layer in found] == [name for name, *_ in seen]
+    for layer, (_, inputs, outputs, weights) in zip(found, seen, strict=True):
+        padded = (*inputs, 1, 1)[:4]
+        assert padded == (layer.N, layer.C, layer.H, layer.W)
+        assert (*outputs, 1, 1)[:4] == (layer.N, layer.K, layer.P, layer.Q)
+        assert layer.weights == weights
