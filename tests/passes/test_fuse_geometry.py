@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 import torch
 from hypothesis import given, settings
-from networks import Geometry, conv_pool_model, geometries
+from passes.networks import Geometry, conv_pool_model, geometries
 
 from mlcnn.graph import evaluate, inline, to_proto
 from mlcnn.ops import FORMS

@@ -21,9 +21,9 @@ def test_the_number_of_threads_does_not() -> None:
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        single = build("densenet_cifar", seed=1)
+        single = build("resnet20", seed=1)
         torch.set_num_threads(2)
-        assert same(single, build("densenet_cifar", seed=1))
+        assert same(single, build("resnet20", seed=1))
     finally:
         torch.set_num_threads(before)
 

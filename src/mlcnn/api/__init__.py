@@ -1,9 +1,8 @@
 """The verbs of the command line as functions, over all kinds of networks."""
 
-from mlcnn.api.benchmarking import bench
+from mlcnn.api.benchmarking import MeasureOptions, bench, chooser_for
 from mlcnn.api.counting import count
 from mlcnn.api.loading import ExampleInput, Source, is_zoo_name, load, model_name
-from mlcnn.api.memory import require_memory
 from mlcnn.api.optimizing import (
     Optimized,
     Progress,
@@ -11,30 +10,44 @@ from mlcnn.api.optimizing import (
     optimize,
     potential,
     rewrite,
+    tuned_weights,
 )
+from mlcnn.api.options import RewriteOptions
 from mlcnn.api.own_data import Comparison, compare, read_inputs
-from mlcnn.api.reproducing import reproduce
 from mlcnn.api.running import RunResult, run
+from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
+from mlcnn.api.writing import check_directory, check_output
+from mlcnn.report import terminal
+from mlcnn.reproduce import reproduce
 
 __all__ = [
     "Comparison",
     "ExampleInput",
+    "MeasureOptions",
     "Optimized",
+    "Origin",
     "Progress",
+    "RewriteOptions",
     "RunResult",
     "Source",
     "bench",
+    "check_directory",
+    "check_output",
+    "chooser_for",
     "compare",
     "count",
     "default_passes",
     "is_zoo_name",
     "load",
     "model_name",
+    "nothing_to_gain",
     "optimize",
     "potential",
     "read_inputs",
     "reproduce",
-    "require_memory",
     "rewrite",
     "run",
+    "summarise",
+    "terminal",
+    "tuned_weights",
 ]

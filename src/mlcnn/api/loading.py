@@ -146,13 +146,14 @@ def _inputs(
     module: nn.Module, example: ExampleInput | None, shape: Sequence[int] | None
 ) -> tuple[torch.Tensor, ...]:
     if example is not None:
-        inputs = example if isinstance(example, tuple) else (example,)
-        if not inputs or not all(isinstance(item, torch.Tensor) for item in inputs):
+        given = cast("tuple[object, ...]", example if isinstance(example, tuple) else (example,))
+        tensors = tuple(item for item in given if isinstance(item, torch.Tensor))
+        if not tensors or len(tensors) < len(given):
+            found = ", ".join(type(item).__name__ for item in given) or "an empty tuple"
             raise InputError(
-                "the example input must be a tensor or a tuple of tensors, got "
-                f"{type(cast(object, example)).__name__}"
+                f"the example input must be a tensor or a tuple of tensors, got {found}"
             )
-        return inputs
+        return tensors
     if shape is None:
         raise InputError(
             f"{type(module).__name__}: its input's shape is not known; give an example input or "

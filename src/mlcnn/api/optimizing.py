@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
-from mlcnn import counting, engines, graph, nn
+from mlcnn import counting, engines, graph, nn, zoo
 from mlcnn.api.loading import ExampleInput, Source, is_zoo_name, load
 from mlcnn.api.options import RewriteOptions
 from mlcnn.errors import InputError
@@ -22,7 +22,16 @@ from mlcnn.workload import ConvLayer
 if TYPE_CHECKING:
     from os import PathLike
 
-__all__ = ["Optimized", "Progress", "default_passes", "optimize", "potential", "rewrite"]
+__all__ = [
+    "Optimized",
+    "Progress",
+    "default_passes",
+    "optimize",
+    "potential",
+    "rewrite",
+    "silent",
+    "tuned_weights",
+]
 
 Progress = Callable[[str, int, int], None]
 """Told the stage of the work, the steps of it that are done, and their number (0: not known)."""
@@ -104,7 +113,9 @@ class Optimized:
     ) -> counting.CountReport:
         """Multiplications and additions per layer, before and after."""
         shape = None if input_shape is None else tuple(input_shape)
-        return counting.count(self.original, _loop_nests(self.fused), batch=batch, input_shape=shape)
+        return counting.count(
+            self.original, _loop_nests(self.fused), batch=batch, input_shape=shape
+        )
 
     def to_json(self) -> dict[str, object]:
         """What ``mlcnn optimize --json`` prints, apart from the output's path."""
@@ -145,9 +156,22 @@ def default_passes(source: Source) -> str:
     return _MLCNN if is_zoo_name(source) else _EXACT
 
 
-def _configured(
-    text: str, options: RewriteOptions, chooser: Chooser | None
-) -> tuple[Pass, ...]:
+def tuned_weights(source: Source, options: RewriteOptions) -> Path | None:
+    """Weights that the package carries for a zoo network after all of the pipeline ``mlcnn``.
+
+    Args:
+        source: what is loaded.
+        options: the rewrite; with a selection of sites or passes, the weights would not fit it.
+    """
+    whole = options.passes in {None, _MLCNN} and not options.only and not options.exclude
+    if not whole or not isinstance(source, str) or not is_zoo_name(source):
+        return None
+    return zoo.describe(source).reordered_weights
+
+
+def _configured(text: str, options: RewriteOptions, chooser: Chooser | None) -> tuple[Pass, ...]:
+    if options.window not in {None, *WindowMode}:
+        raise InputError(f"--window {options.window}: {' or '.join(WindowMode)} is required")
     passes = pipeline.parse(text)
     known = {option.name for item in passes for option in fields(item)}  # pyright: ignore[reportArgumentType]
     given = {
@@ -177,6 +201,11 @@ def _check_selection(model: ir.Model, options: RewriteOptions) -> None:
             )
 
 
+def silent(stage: str, done: int, total: int) -> None:
+    """The progress that nobody sees."""
+    del stage, done, total
+
+
 def rewrite(
     model: ir.Model,
     passes: str,
@@ -202,7 +231,7 @@ def rewrite(
     """
     _check_selection(model, options)
     configured = _configured(options.passes or passes, options, chooser)
-    tell = progress or (lambda _stage, _done, _total: None)
+    tell = progress or silent
     result = pipeline.run(model, configured, progress=lambda name: tell(name, 0, 0))
     verification = None
     if check:
@@ -267,8 +296,9 @@ def optimize(
         >>> [change.nodes[0] for change in optimized.fused]
         ['conv1', 'conv2']
     """
-    model = load(source, example_input, input_shape=input_shape, weights=weights)
     options = RewriteOptions(passes, form, window, tuple(only), tuple(exclude), everywhere)
+    weights = weights or tuned_weights(source, options)
+    model = load(source, example_input, input_shape=input_shape, weights=weights)
     return rewrite(
         model, default_passes(source), options, check=check, chooser=chooser, progress=progress
     )

@@ -19,7 +19,7 @@ def check_output(path: str | os.PathLike[str], source: object = None) -> Path:
     Raises:
         InputError: the path isn't an ``.onnx`` file that can be written.
     """
-    checked = graph.check_output(path)
+    checked = graph.check_output(Path(path))
     if checked.suffix != ".onnx":
         raise InputError(f"{path}: a network is written to an .onnx file; give it this suffix")
     if isinstance(source, str | os.PathLike) and checked.exists():

@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -38,7 +38,7 @@ for _command in ("run", "optimize", "count", "bench", "reproduce"):
     app.command(f"mlcnn.cli.{_command}:{_command}", name=_command)
 
 
-def _show_warning(
+def _show_warning(  # noqa: PLR0917 - the signature of warnings.showwarning
     message: Warning | str,
     category: type[Warning],
     filename: str,
@@ -52,7 +52,7 @@ def _show_warning(
 
 
 @contextmanager
-def _quiet_libraries() -> Iterator[None]:
+def _quiet_libraries() -> Generator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.filterwarnings("always", category=UserWarning, module="mlcnn")

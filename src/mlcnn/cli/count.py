@@ -20,9 +20,9 @@ def count(
     /,
     *,
     batch: int = 1,
-    loading: Loading = Loading(),  # noqa: B008 - frozen
-    rewriting: Rewriting = Rewriting(),  # noqa: B008 - frozen
-    printing: Printing = Printing(),  # noqa: B008 - frozen
+    loading: Loading = Loading(),
+    rewriting: Rewriting = Rewriting(),
+    printing: Printing = Printing(),
 ) -> None:
     """Count multiplications and additions per layer, before and after.
 
@@ -46,8 +46,6 @@ def count(
         print_json(report.to_json())
     else:
         console().print(_table(report))
-
-
 
 
 def _cells(row: "LayerCount") -> tuple[int, ...]:

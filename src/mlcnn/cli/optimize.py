@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 import mlcnn
-from mlcnn.cli.options import Loading, Printing, Rewriting
-from mlcnn.cli.output import complain, console, print_json, progress
+from mlcnn.cli.options import Loading, Measuring, Printing, Rewriting
+from mlcnn.cli.output import complain, console, print_json, progress, show_summary
 from mlcnn.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,9 +26,11 @@ def optimize(
     functions: bool = False,
     input_: Annotated[Path | None, Parameter(name="--input")] = None,
     verify: Annotated[bool, Parameter(negative="--no-verify")] = True,
-    loading: Loading = Loading(),  # noqa: B008 - frozen
-    rewriting: Rewriting = Rewriting(),  # noqa: B008 - frozen
-    printing: Printing = Printing(),  # noqa: B008 - frozen
+    measure: Annotated[bool, Parameter(negative="--no-measure")] = True,
+    loading: Loading = Loading(),
+    rewriting: Rewriting = Rewriting(),
+    measuring: Measuring = Measuring(),
+    printing: Printing = Printing(),
 ) -> None:
     """Rewrite a network, verify the result, and save it.
 
@@ -39,22 +41,33 @@ def optimize(
         functions: keep fused operators as functions instead of standard operators.
         input_: .npz of arrays by input name; the outputs before and after are compared on them.
         verify: check every exact rewrite at its site.
+        measure: choose the form of each site by time on this machine, not by an estimate.
         loading: how to load the network.
         rewriting: which passes run.
+        measuring: on what to measure; the first engine and batch size count.
         printing: what is printed.
     """
     path = _output(model, output, dry_run=dry_run)
     options = rewriting.options()
     with progress() as tell:
         tell("load", 0, 0)
-        network = mlcnn.load(model, input_shape=loading.shape, weights=loading.weights)
+        weights = loading.weights or mlcnn.api.tuned_weights(model, options)
+        network = mlcnn.load(model, input_shape=loading.shape, weights=weights)
         arrays = None if input_ is None else mlcnn.api.read_inputs(input_, network)
-        passes = mlcnn.api.default_passes(model)
-        optimized = mlcnn.api.rewrite(network, passes, options, check=verify, progress=tell)
+        optimized = mlcnn.api.rewrite(
+            network,
+            mlcnn.api.default_passes(model),
+            options,
+            check=verify,
+            chooser=mlcnn.api.chooser_for(network, measuring.options(chosen=measure)),
+            progress=tell,
+        )
         gain = mlcnn.api.potential(optimized)
         compared = None if arrays is None else mlcnn.api.compare(optimized, arrays)
         if path is not None:
             optimized.save(path, functions=functions)
+    if not optimized.fused:
+        complain(mlcnn.api.nothing_to_gain(gain))
     if printing.json:
         document = {"output": None if path is None else str(path), **optimized.to_json()}
         document["potential"] = None if gain is None else asdict(gain)
@@ -62,12 +75,10 @@ def optimize(
         print_json(document)
         return
     origin = mlcnn.api.Origin(mlcnn.api.model_name(model), model)
-    console().print(mlcnn.api.terminal(mlcnn.api.summarise(optimized, origin, potential=gain)))
+    show_summary(mlcnn.api.summarise(optimized, origin, potential=gain))
     _print_comparison(compared)
     if path is not None:
         console().print(f"written: {path}", soft_wrap=True, markup=False)
-    if not optimized.fused:
-        complain(mlcnn.api.nothing_to_gain(gain))
 
 
 def _output(model: str, output: Path | None, *, dry_run: bool) -> Path | None:

@@ -10,7 +10,7 @@ import mlcnn
 from mlcnn.errors import InputError
 
 if TYPE_CHECKING:
-    from mlcnn.api import RewriteOptions
+    from mlcnn.api import MeasureOptions, RewriteOptions
 
 __all__ = ["Loading", "Measuring", "Printing", "Rewriting", "parse_shape"]
 
@@ -107,15 +107,34 @@ class Measuring:
             torch-compile, which takes minutes on a large network.
         provider: execution provider of ONNX Runtime, as CPUExecutionProvider.
         threads: threads of one run.
-        batch: images of one run. Repeat it for more.
+        batch: images of one run. Repeat it for more; 1, or what the network is fixed to, by
+            default.
         device: where the engines run.
+        seed: of the random inputs.
     """
 
     engine: tuple[Engine, ...] = ()
     provider: str | None = None
     threads: int = 1
-    batch: tuple[int, ...] = (1,)
+    batch: tuple[int, ...] = ()
     device: Literal["cpu", "cuda"] = "cpu"
+    seed: int = 0
+
+    def options(self, *, chosen: bool = True) -> "MeasureOptions":
+        """The same for the API.
+
+        Args:
+            chosen: whether forms are chosen by measured time.
+        """
+        return mlcnn.api.MeasureOptions(
+            engines=self.engine,
+            provider=self.provider,
+            threads=self.threads,
+            batches=self.batch,
+            device=self.device,
+            seed=self.seed,
+            chosen=chosen,
+        )
 
 
 @Parameter(name="*", group="Output")

@@ -4,13 +4,19 @@ import json
 import math
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-__all__ = ["complain", "console", "print_json", "progress"]
+import mlcnn
+
+if TYPE_CHECKING:
+    from mlcnn.report import RunSummary
+
+__all__ = ["complain", "console", "print_json", "progress", "show_summary"]
 
 _PATIENCE_S = 2.0
 
@@ -42,6 +48,11 @@ def print_json(document: Mapping[str, object]) -> None:
     sys.stdout.write(f"{text}\n")
 
 
+def show_summary(summary: "RunSummary") -> None:
+    """Print the summary of a rewrite or a run."""
+    console().print(mlcnn.api.terminal(summary))
+
+
 class _Bars:
     """One bar for each stage of the work, shown only once the work has taken a while."""
 
@@ -59,7 +70,7 @@ class _Bars:
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[str, int, int], None]]:
+def progress() -> Generator[Callable[[str, int, int], None]]:
     """Progress bars on standard error, if it is a terminal and the work takes over two seconds.
 
     Yields:
@@ -76,10 +87,15 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
     # A timer, because the first step alone can take longer than anyone waits without a sign.
     timer = threading.Timer(_PATIENCE_S, bars.start)
     timer.daemon = True
-    if bars.console.is_terminal:
+    timed = bars.console.is_terminal
+    if timed:
         timer.start()
     try:
         yield _Bars(bars)
     finally:
         timer.cancel()
-        bars.stop()
+        if timed:
+            timer.join()
+        # Bars that were never started would still end their line.
+        if bars.live.is_started:
+            bars.stop()

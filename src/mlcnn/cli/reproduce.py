@@ -19,7 +19,7 @@ def reproduce(
     what: str,
     /,
     *,
-    printing: Printing = Printing(),  # noqa: B008 - frozen
+    printing: Printing = Printing(),
 ) -> int:
     """Print a published table beside ours; exit code 1 if they differ.
 
@@ -35,3 +35,15 @@ def reproduce(
     else:
         console().print(_table(result))
     return 0 if result.ok else 1
+
+
+def _table(result: "Reproduction") -> Table:
+    table = Table(title=result.what, title_justify="left")
+    table.add_column("item")
+    for header in ("published", "computed", "tolerance"):
+        table.add_column(header, justify="right")
+    table.add_column("")
+    for row in result.rows:
+        cells = (row.published, row.computed, row.tolerance)
+        table.add_row(escape(row.item), *map(str, cells), "same" if row.ok else "DIFFERS")
+    return table

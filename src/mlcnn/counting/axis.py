@@ -14,7 +14,6 @@ from mlcnn.workload import ConvLayer, Pool
 __all__ = ["AxisCounts", "axis_counts"]
 
 
-
 @dataclass(frozen=True, slots=True)
 class AxisCounts:
     """Numbers of positions along one axis, on the padded input.

@@ -1,0 +1,34 @@
+"""Run and time networks: ONNX Runtime, OpenVINO, torch eager and compiled."""
+
+from mlcnn.engines.arrays import Signature, fix_shapes, fixed_shapes, random_inputs, signatures
+from mlcnn.engines.bench import Bench, BenchResult, BenchSkipped, bench
+from mlcnn.engines.choose import MeasuredChooser
+from mlcnn.engines.engine import Array, Arrays, Device, Engine, Session
+from mlcnn.engines.registry import available, get, names
+from mlcnn.engines.timing import Ratio, Timing, interleave, noise, ratio
+
+__all__ = [
+    "Array",
+    "Arrays",
+    "Bench",
+    "BenchResult",
+    "BenchSkipped",
+    "Device",
+    "Engine",
+    "MeasuredChooser",
+    "Ratio",
+    "Session",
+    "Signature",
+    "Timing",
+    "available",
+    "bench",
+    "fix_shapes",
+    "fixed_shapes",
+    "get",
+    "interleave",
+    "names",
+    "noise",
+    "random_inputs",
+    "ratio",
+    "signatures",
+]

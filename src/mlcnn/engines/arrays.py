@@ -1,6 +1,5 @@
 """Inputs of a network: what it asks for, whether given arrays fit, and random ones."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from mlcnn.engines.engine import Array, Arrays
 from mlcnn.errors import InputError
 from mlcnn.graph import clone
 
-__all__ = ["Signature", "check_inputs", "fixed_shapes", "fix_shapes", "random_inputs", "signatures"]
+__all__ = ["Signature", "check_inputs", "fix_shapes", "fixed_shapes", "random_inputs", "signatures"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +109,7 @@ def fixed_shapes(
                 "with a dynamic one"
             )
         known = tuple(size for size in sizes if isinstance(size, int))
-        if signature.shape is None and given is None or len(known) != len(sizes):
+        if (signature.shape is None and given is None) or len(known) != len(sizes):
             raise InputError(
                 f"the size of the network's input {signature} is not known: give --input-shape"
             )
@@ -174,5 +173,3 @@ def fix_shapes(model: ir.Model, shapes: Mapping[str, Sequence[int]]) -> ir.Model
                     for size in value.shape
                 )
     return copied
-
-

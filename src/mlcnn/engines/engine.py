@@ -58,9 +58,7 @@ class Engine(Protocol):
         """Name that ``get`` knows."""
         ...
 
-    def prepare(
-        self, model: ir.Model, *, threads: int = 1, device: str = Device.CPU
-    ) -> Session:
+    def prepare(self, model: ir.Model, *, threads: int = 1, device: str = Device.CPU) -> Session:
         """Make a network ready to run.
 
         Args:

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import onnx_ir as ir
@@ -37,7 +38,9 @@ class _Session:
             results = self._session.run(list(self._outputs), _fed(inputs))
         except Exception as error:
             raise UnsupportedError(f"onnxruntime: {shortened(error)}") from error
-        return dict(zip(self._outputs, results, strict=True))
+        return {
+            name: _tensor(name, result) for name, result in zip(self._outputs, results, strict=True)
+        }
 
     def runner(self, inputs: Arrays) -> Callable[[], object]:
         self.run(inputs)  # tells what is wrong with the inputs, if something is
@@ -59,6 +62,14 @@ class _Session:
             binding.synchronize_outputs()
 
         return run_and_wait
+
+
+def _tensor(name: str, result: object) -> Array:
+    if isinstance(result, np.ndarray):
+        return cast("Array", result)
+    raise UnsupportedError(
+        f"onnxruntime: output {name!r} is a {type(result).__name__}; only tensors can be read"
+    )
 
 
 def _fed(inputs: Arrays) -> dict[str, Array]:
@@ -111,9 +122,7 @@ class OnnxRuntime:
             )
         return provider
 
-    def prepare(
-        self, model: ir.Model, *, threads: int = 1, device: str = Device.CPU
-    ) -> _Session:
+    def prepare(self, model: ir.Model, *, threads: int = 1, device: str = Device.CPU) -> _Session:
         """Make a network ready to run; see ``Engine.prepare``."""
         provider = self._provider(device_of(device))
         packaged = Packaged(model)

@@ -60,9 +60,7 @@ class OpenVino:
         """``openvino``."""
         return "openvino"
 
-    def prepare(
-        self, model: ir.Model, *, threads: int = 1, device: str = Device.CPU
-    ) -> _Session:
+    def prepare(self, model: ir.Model, *, threads: int = 1, device: str = Device.CPU) -> _Session:
         """Make a network ready to run; see ``Engine.prepare``."""
         if device_of(device) is not Device.CPU:
             raise InputError(f"openvino runs on device 'cpu' only, got {device!r}")
@@ -78,6 +76,8 @@ class OpenVino:
         try:
             compiled = core.compile_model(core.read_model(packaged.source), "CPU", config)
         except RuntimeError as error:
-            raise UnsupportedError(f"openvino cannot run this network: {shortened(error)}") from error
+            raise UnsupportedError(
+                f"openvino cannot run this network: {shortened(error)}"
+            ) from error
         outputs = tuple(value.name or "" for value in model.graph.outputs)
         return _Session(compiled, packaged, signatures(model), outputs)

@@ -1,16 +1,16 @@
 """Interleaved timing: what is compared runs in turn, so that drift of the machine meets all alike.
 
-What it takes from the established tools: warm-up and blocks of calls from ``torch.utils.benchmark``,
-random interleaving from google-benchmark, a time budget and medians from OpenVINO's
-``benchmark_app``. Ratios are paired: each round gives one ratio of neighbours in time, and the
-interval of their median needs no assumption about the noise.
+What it takes from the established tools: warm-up and blocks of calls from
+``torch.utils.benchmark``, random interleaving from google-benchmark, a time budget and medians
+from OpenVINO's ``benchmark_app``. Ratios are paired: each round gives one ratio of neighbours in
+time, and the interval of their median needs no assumption about the noise.
 """
 
 import gc
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median, quantiles
@@ -151,7 +151,7 @@ def noise(timings: Mapping[str, Timing]) -> str | None:
 
 
 @contextmanager
-def _without_gc() -> Iterator[None]:
+def _without_gc() -> Generator[None]:
     """Keep the garbage collector from running inside a sample."""
     enabled = gc.isenabled()
     gc.disable()

@@ -2,6 +2,7 @@
 
 from mlcnn.graph.callables import from_callable
 from mlcnn.graph.evaluate import evaluate
+from mlcnn.graph.folding import fold_constants
 from mlcnn.graph.load import from_proto, load_file
 from mlcnn.graph.names import constant, layer_name
 from mlcnn.graph.programs import load_program
@@ -17,6 +18,7 @@ __all__ = [
     "constant",
     "evaluate",
     "extract",
+    "fold_constants",
     "from_callable",
     "from_module",
     "from_proto",

@@ -12,10 +12,14 @@ from torch import nn
 
 from mlcnn.errors import InputError
 from mlcnn.graph.torch_export import from_module
+from mlcnn.graph.wording import quote
 
 __all__ = ["from_callable"]
 
-_REMEDY = "give package.module:callable, where the callable returns a torch.nn.Module, or one and its example input"
+_REMEDY = (
+    "give package.module:callable, where the callable returns a torch.nn.Module, or one and its "
+    "example input"
+)
 
 
 def from_callable(target: str, input_shape: Sequence[int] | None = None) -> ir.Model:
@@ -55,9 +59,9 @@ def _find(target: str) -> Callable[[], object]:
         sys.path.insert(0, here)
     try:
         found: object = importlib.import_module(module_name)
-    except Exception as error:  # noqa: BLE001 - a user's module may raise anything
+    except Exception as error:
         raise InputError(
-            f"{target}: importing {module_name} failed: {_quote(error)}; give the name of a "
+            f"{target}: importing {module_name} failed: {quote(error)}; give the name of a "
             "module that Python finds from the current directory"
         ) from error
     for name in attribute.split("."):
@@ -74,16 +78,11 @@ def _call(function: Callable[[], object], target: str) -> object:
         return function
     try:
         return function()
-    except Exception as error:  # noqa: BLE001 - a user's callable may raise anything
+    except Exception as error:
         raise InputError(
-            f"{target}: calling it without arguments failed: {_quote(error)}; correct the "
+            f"{target}: calling it without arguments failed: {quote(error)}; correct the "
             "callable, or wrap it in one that needs no arguments"
         ) from error
-
-
-def _quote(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
 def _inputs(
@@ -99,7 +98,8 @@ def _inputs(
     inputs = example if isinstance(example, tuple) else (example,)
     if not inputs or not all(isinstance(item, torch.Tensor) for item in inputs):
         raise InputError(
-            f"{target}: the example input is {_kind(example)}; return a tensor or a tuple of tensors"
+            f"{target}: the example input is {_kind(example)}; return a tensor or a tuple of "
+            "tensors"
         )
     return cast("tuple[torch.Tensor, ...]", inputs)
 

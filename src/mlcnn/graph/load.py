@@ -1,10 +1,8 @@
 """Networks from ONNX files and messages."""
 
-import logging
 from pathlib import Path
 
 import google.protobuf.message
-import numpy as np
 import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass, TopologicalSortPass
@@ -16,10 +14,11 @@ from mlcnn.graph.names import layer_name
 from mlcnn.graph.normalise import normalise
 from mlcnn.graph.structure import problem
 from mlcnn.graph.validate import validate
+from mlcnn.graph.weights import warn_of_weights
+from mlcnn.graph.wording import quote
 
 __all__ = ["from_proto", "load_file"]
 
-_LOGGER = logging.getLogger(__name__)
 _PICKLED = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".tar")
 _PICKLE_MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 # What the libraries raise on a malformed message, whatever the defect.
@@ -81,6 +80,7 @@ def load_file(path: str | Path) -> ir.Model:
     where = str(path)
     validate(proto, where)
     model = _deserialise(proto, where)
+    del proto  # frees as much memory as the weights take
     load_external(model, path.parent, where)
     return _accept(model, where)
 
@@ -118,8 +118,8 @@ def _deserialise(proto: onnx.ModelProto, where: str) -> ir.Model:
         LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
         _detach(model)
     except _MALFORMED as error:
-        raise InputError(f"{where}: not a valid ONNX model: {_innermost(error)}") from error
-    _check_inputs(model, where)
+        raise InputError(f"{where}: not a valid ONNX model: {quote(_innermost(error))}") from error
+    _check_references(model, where)
     try:
         TopologicalSortPass()(model)
     except (ValueError, ir.passes.PassError) as error:
@@ -129,39 +129,55 @@ def _deserialise(proto: onnx.ModelProto, where: str) -> ir.Model:
     return model
 
 
-def _innermost(error: BaseException) -> str:
+def _innermost(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+    return error
 
 
 def _detach(model: ir.Model) -> None:
-    """Copy the weights out of the message, so that it can be freed and changed."""
+    """Copy all tensors out of the message, so that it can be freed."""
     for graph in model.graphs():
         for value in graph.initializers.values():
-            tensor = value.const_value
-            if tensor is not None and not isinstance(tensor, ir.ExternalTensor | ir.StringTensor):
-                value.const_value = ir.Tensor(
-                    tensor.numpy(),
-                    dtype=tensor.dtype,
-                    name=value.name,
-                    doc_string=tensor.doc_string,
-                    metadata_props=dict(tensor.metadata_props),
-                )
-
-
-def _check_inputs(model: ir.Model, where: str) -> None:
-    known = {value for graph in model.graphs() for value in (*graph.inputs, *_weights(graph))}
-    for function in model.functions.values():
-        known.update(function.inputs)
-        for node in function.all_nodes():
-            for attribute in node.attributes.values():
-                if attribute.type == ir.AttributeType.GRAPH and not attribute.is_ref():
-                    graph = attribute.as_graph()
-                    known.update((*graph.inputs, *_weights(graph)))
+            if value.const_value is not None:
+                value.const_value = _own(value.const_value)
     for nodes in (model.graph.all_nodes(), *(f.all_nodes() for f in model.functions.values())):
         for node in nodes:
+            for name, attribute in tuple(node.attributes.items()):
+                if not attribute.is_ref() and attribute.type == ir.AttributeType.TENSOR:
+                    node.attributes[name] = ir.AttrTensor(name, _own(attribute.as_tensor()))
+
+
+def _own(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+    if isinstance(tensor, ir.ExternalTensor):
+        return tensor
+    properties = dict(tensor.metadata_props)
+    if tensor.dtype == ir.DataType.STRING:
+        return ir.StringTensor(
+            [bytes(item) for item in tensor.numpy().reshape(-1)],
+            shape=ir.Shape(tensor.shape.numpy()),
+            name=tensor.name,
+            doc_string=tensor.doc_string,
+            metadata_props=properties,
+        )
+    return ir.Tensor(
+        tensor.numpy(),
+        dtype=tensor.dtype,
+        name=tensor.name,
+        doc_string=tensor.doc_string,
+        metadata_props=properties,
+    )
+
+
+def _check_references(model: ir.Model, where: str) -> None:
+    """Every value that is read must come from somewhere."""
+    graphs = [*model.graphs()]
+    for function in model.functions.values():
+        graphs.extend((function.graph, *function.subgraphs()))
+    known = {value for graph in graphs for value in graph.inputs}
+    known.update(value for graph in graphs for value in graph.initializers.values())
+    for graph in graphs:
+        for node in graph:
             for value in node.inputs:
                 if value is not None and value.producer() is None and value not in known:
                     raise InputError(
@@ -169,13 +185,11 @@ def _check_inputs(model: ir.Model, where: str) -> None:
                         "which nothing computes: it is no input, no initializer and no output "
                         "of another node"
                     )
-    for value in model.graph.outputs:
-        if value.producer() is None and value not in known:
-            raise InputError(f"{where}: nothing computes the output {value.name!r}")
-
-
-def _weights(graph: ir.Graph) -> tuple[ir.Value, ...]:
-    return tuple(graph.initializers.values())
+        for value in graph.outputs:
+            if value.producer() is None and value not in known:
+                raise InputError(
+                    f"{where}: nothing computes {value.name!r}, an output of graph {graph.name!r}"
+                )
 
 
 def _cycle(model: ir.Model) -> str:
@@ -209,24 +223,3 @@ def _accept(model: ir.Model, where: str) -> ir.Model:
     require_memory_for_activations(model, where)
     warn_of_weights(model, where)
     return model
-
-
-def warn_of_weights(model: ir.Model, where: str) -> None:
-    """Log a warning for every weight that holds NaN or infinity.
-
-    A single infinity is no weight but a bound, as in a clip or a mask.
-
-    Args:
-        model: the network.
-        where: the file or object it came from, for messages.
-    """
-    for value in model.graph.initializers.values():
-        tensor = value.const_value
-        if tensor is None or not tensor.dtype.is_floating_point() or tensor.size == 0:
-            continue
-        array = tensor.numpy()
-        with np.errstate(all="ignore"):
-            extremes = np.asarray([array.min(), array.max()], np.float64)
-        found = "NaN" if np.isnan(extremes).any() else "infinite values"
-        if np.isnan(extremes).any() or (np.isinf(extremes).any() and tensor.size > 1):
-            _LOGGER.warning("%s: weight %r holds %s", where, value.name, found)

@@ -13,7 +13,7 @@ __all__ = ["require_memory", "require_memory_for_activations"]
 
 def _text(size: int) -> str:
     amount, unit = float(size), "bytes"
-    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"):  # noqa: B007 - used below
+    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"):
         if amount < 1024 or unit == "EiB":
             break
         amount /= 1024

@@ -10,6 +10,7 @@ __all__ = ["constant", "layer_name"]
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _CLASSES = "pkg.torch.onnx.class_hierarchy"
+_NO_SCOPE = "_empty_nn_module_stack_from_metadata_hook"
 _PARAMETERS = ("weight", "bias")
 
 
@@ -83,7 +84,8 @@ def _exported_module(node: ir.Node, weight: str) -> str:
     scopes = _literal_list(node.metadata_props.get(_SCOPES, ""))
     if len(scopes) < 2:
         return ""
-    module, function = scopes[-2].partition("@")[0], scopes[-1]
+    module = "" if scopes[-2] == _NO_SCOPE else scopes[-2].partition("@")[0]
+    function = scopes[-1]
     classes = _literal_list(node.metadata_props.get(_CLASSES, ""))
     is_leaf = len(classes) > 1 and classes[-2].startswith("torch.nn.modules.")
     if module and (is_leaf or weight == module):

@@ -69,9 +69,9 @@ class _Site:
         self.container.insert_before(self.node, node)
         return node.outputs[0]
 
-    def constant(self, array: np.ndarray, dtype: ir.DataType | None = None) -> ir.Value:
+    def constant(self, array: np.ndarray) -> ir.Value:
         """A new constant before the node."""
-        tensor = ir.tensor(array, dtype=dtype)
+        tensor = ir.tensor(array)
         value = self.insert("Constant", [], ir.AttrTensor("value", tensor))
         value.shape, value.dtype = ir.Shape(tensor.shape.numpy()), tensor.dtype
         return value
@@ -87,8 +87,8 @@ class _Site:
         if found is None:
             return None
         source = self.node.inputs[0]
-        dtype = source.dtype if source is not None else None
-        return self.constant(np.asarray(found.as_float(), np.float32), dtype or ir.DataType.FLOAT)
+        dtype = ir.DataType.FLOAT if source is None or source.dtype is None else source.dtype
+        return self.constant(np.asarray(found.as_float(), dtype.numpy()))
 
     def inputs(self, *inputs: ir.Value | None) -> None:
         """Give the node these inputs."""

@@ -40,9 +40,7 @@ def _merge(value: ir.Value, source: ir.Value) -> None:
     )
 
 
-def _dimension(
-    old: int | ir.SymbolicDim, new: int | ir.SymbolicDim
-) -> int | ir.SymbolicDim:
+def _dimension(old: int | ir.SymbolicDim, new: int | ir.SymbolicDim) -> int | ir.SymbolicDim:
     if isinstance(new, int):
         return new
     return old if isinstance(old, ir.SymbolicDim) and old.value is not None else new

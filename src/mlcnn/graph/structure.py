@@ -9,7 +9,17 @@ from onnx_ir.passes.common import InlinePass, RemoveUnusedOpsetsPass
 
 from mlcnn.errors import InputError, PassError
 
-__all__ = ["DOMAIN", "check", "clone", "extract", "inline", "light_proto", "problem", "to_proto"]
+__all__ = [
+    "DOMAIN",
+    "check",
+    "clone",
+    "extract",
+    "inline",
+    "light_proto",
+    "problem",
+    "to_proto",
+    "weight_bytes",
+]
 
 DOMAIN = "mlcnn"
 _LIGHT_BYTES = 1024
@@ -22,14 +32,17 @@ def clone(model: ir.Model) -> ir.Model:
     Args:
         model: the network to copy.
     """
-    copied = model.clone()
-    graphs = [*copied.graphs()]
-    for function in copied.functions.values():
+    return _own_all(model.clone())
+
+
+def _own_all(model: ir.Model) -> ir.Model:
+    graphs = [*model.graphs()]
+    for function in model.functions.values():
         graphs.extend((function.graph, *function.subgraphs()))
     for graph in graphs:
         for value in _values(graph):
             _own(value)
-    return copied
+    return model
 
 
 def _values(graph: ir.Graph) -> Iterator[ir.Value]:
@@ -71,18 +84,23 @@ def to_proto(model: ir.Model) -> onnx.ModelProto:
     Raises:
         InputError: the weights exceed the 2 GiB that one message can hold.
     """
-    size = sum(
-        value.const_value.nbytes
-        for graph in model.graphs()
-        for value in graph.initializers.values()
-        if value.const_value is not None
-    )
+    size = weight_bytes(model)
     if size > _PROTO_BYTES:
         raise InputError(
             f"the network holds {size / 2**30:.1f} GiB of weights and one ONNX message at most "
             "2 GiB: save it to a path instead (its weights then go to a file beside it)"
         )
     return ir.to_proto(model)
+
+
+def weight_bytes(model: ir.Model) -> int:
+    """Bytes that the weights inside a network take; those that lie in a file do not count."""
+    return sum(
+        value.const_value.nbytes
+        for graph in model.graphs()
+        for value in graph.initializers.values()
+        if value.const_value is not None and not isinstance(value.const_value, ir.ExternalTensor)
+    )
 
 
 def extract(model: ir.Model, inputs: Sequence[str], outputs: Sequence[str]) -> ir.Model:
@@ -105,7 +123,7 @@ def extract(model: ir.Model, inputs: Sequence[str], outputs: Sequence[str]) -> i
         raise InputError(
             f"cannot cut the network between {list(inputs)} and {list(outputs)}: {error}"
         ) from error
-    return ir.Model(
+    part = ir.Model(
         graph,
         ir_version=model.ir_version,
         producer_name=model.producer_name,
@@ -116,6 +134,7 @@ def extract(model: ir.Model, inputs: Sequence[str], outputs: Sequence[str]) -> i
         functions=[function.clone() for function in model.functions.values()],
         metadata_props=dict(model.metadata_props),
     )
+    return _own_all(part)
 
 
 def light_proto(model: ir.Model) -> onnx.ModelProto:
@@ -140,8 +159,13 @@ def light_proto(model: ir.Model) -> onnx.ModelProto:
 
 def problem(model: ir.Model) -> str | None:
     """What makes a network invalid, in one line; None if nothing does."""
+    proto = light_proto(model)
+    for value in (*proto.graph.input, *proto.graph.output):
+        # The checker wants a shape, the standard and the engines do not.
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.shape.SetInParent()
     try:
-        onnx.checker.check_model(light_proto(model))
+        onnx.checker.check_model(proto)
     except (onnx.checker.ValidationError, ValueError, TypeError, RuntimeError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         return lines[0] if lines else type(error).__name__

@@ -1,89 +1,218 @@
 """Networks from PyTorch modules and exported programs."""
 
+import contextlib
 import copy
 import logging
 import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
+from pathlib import PurePath
 
+import numpy as np
 import onnx_ir as ir
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from mlcnn.errors import InputError
+from mlcnn.errors import InputError, MlcnnError
+from mlcnn.graph.memory import require_memory_for_activations
+from mlcnn.graph.names import constant
 from mlcnn.graph.normalise import normalise
+from mlcnn.graph.weights import warn_of_weights
+from mlcnn.graph.wording import quote
 
-__all__ = ["from_module", "from_program"]
+__all__ = ["exclusive", "from_module", "from_program"]
 
+_LOGGER = logging.getLogger(__name__)
 _LOCK = threading.Lock()
+
 _NOISE = ("pkg.torch.onnx.stack_trace", "pkg.torch.onnx.fx_node", "namespace")
+"""What the exporter notes on every node: source code and file paths of the machine."""
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's own messages from the user; errors come out as exceptions."""
+def from_module(
+    module: nn.Module, example_inputs: tuple[Tensor, ...], *, name: str = "network"
+) -> ir.Model:
+    """A network from a PyTorch module, in inference.
+
+    The batch (the first dimension of the inputs) stays dynamic where the module allows it; where
+    it does not, a warning is logged.
+
+    Args:
+        module: the module; neither it nor its mode is changed.
+        example_inputs: what it is called with, batch first; only shapes and types count.
+        name: what the network is called, in messages and in the file.
+
+    Returns:
+        The network, normalised; weights keep the names that they have in the module.
+
+    Raises:
+        InputError: the module cannot be run on the inputs, or cannot be exported.
+    """
+    with exclusive():
+        copied = _copy(module, name).eval()
+        program, is_dynamic = _export(copied, example_inputs, name)
+    if not is_dynamic:
+        _LOGGER.warning(
+            "%s: the module works for one batch size only: it is fixed at %s",
+            name,
+            example_inputs[0].shape[0] if example_inputs and example_inputs[0].ndim else 1,
+        )
+    return from_program(program, name=name)
+
+
+def from_program(program: ExportedProgram, *, name: str = "network") -> ir.Model:
+    """A network from an exported program.
+
+    Args:
+        program: what ``torch.export.export`` gave for a module in inference.
+        name: what the network is called, in messages and in the file.
+
+    Returns:
+        The network, normalised.
+
+    Raises:
+        InputError: the program holds operators that have no counterpart in ONNX.
+    """
+    with exclusive():
+        try:
+            exported = torch.onnx.export(program, (), dynamo=True, optimize=False, verbose=False)
+        except Exception as error:  # the exporter passes on whatever it meets
+            raise InputError(f"{name}: cannot be exported to ONNX: {quote(error)}") from error
+        if exported is None:
+            raise InputError(f"{name}: cannot be exported to ONNX: the exporter gave nothing")
+        model = exported.model
+        _detach(model)
+    model.graph.name = PurePath(name).stem
+    given = set(model.graph.initializers)
+    model = normalise(model)
+    _drop_zero_biases(model, given)
+    _name_batch(model)
+    require_memory_for_activations(model, name)
+    warn_of_weights(model, name)
+    return model
+
+
+@contextlib.contextmanager
+def exclusive() -> Generator[None]:
+    """One use of torch's exporter at a time, without its messages to the terminal.
+
+    It keeps global state and is not thread-safe; its errors come out as exceptions.
+    """
     logger = logging.getLogger("torch")
-    level = logger.level
-    with warnings.catch_warnings():
+    with _LOCK, warnings.catch_warnings():
+        level = logger.level
         warnings.simplefilter("ignore")
-        logger.setLevel(logging.CRITICAL)
+        logger.setLevel(logging.CRITICAL + 1)
         try:
             yield
         finally:
             logger.setLevel(level)
 
 
-def from_module(
-    module: nn.Module, example_inputs: tuple[torch.Tensor, ...], *, name: str = "module"
-) -> ir.Model:
-    """A network from a PyTorch module, in inference.
+def _copy(module: nn.Module, name: str) -> nn.Module:
+    """A copy of a module, also where it keeps computed tensors as attributes."""
+    computed = {
+        id(value): value.detach().clone()
+        for part in module.modules()
+        for value in vars(part).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    }
+    try:
+        return copy.deepcopy(module, dict[int, object](computed))
+    except Exception as error:  # a module's parts may refuse in their own ways
+        raise InputError(
+            f"{name}: the module cannot be copied, and export works on a copy: {quote(error)}"
+        ) from error
 
-    Args:
-        module: the module; it is not changed.
-        example_inputs: what it is called with; the first dimension of each is the batch.
-        name: what the network is called, in messages and in the file.
 
-    Raises:
-        InputError: the module cannot be run or exported.
-    """
-    copied = copy.deepcopy(module).eval()
-    dynamic = tuple({0: torch.export.Dim.DYNAMIC} for _ in example_inputs)
-    with _LOCK, _quiet():
-        program = torch.onnx.export(
-            copied,
-            example_inputs,
-            dynamo=True,
-            optimize=False,
-            verbose=False,
-            dynamic_shapes=dynamic,
+def _export(
+    module: nn.Module, inputs: tuple[Tensor, ...], name: str
+) -> tuple[ExportedProgram, bool]:
+    """The module as a program, and whether its batch is dynamic."""
+    dynamic = tuple(
+        {0: torch.export.Dim.DYNAMIC} if item.ndim and item.shape[0] == inputs[0].shape[0] else None
+        for item in inputs
+        if inputs[0].ndim
+    )
+    if any(dynamic):
+        with contextlib.suppress(Exception):  # tried again with a fixed batch, and reported there
+            return torch.export.export(module, _doubled(inputs), dynamic_shapes=dynamic), True
+    try:
+        return torch.export.export(module, inputs), False
+    except Exception as error:  # a user's module may raise anything
+        raise _failure(module, inputs, name, error) from error
+
+
+def _doubled(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The inputs with a batch of two: the exporter takes a size of one as fixed."""
+    if inputs[0].shape[0] != 1:
+        return inputs
+    return tuple(
+        item.expand(2, *item.shape[1:]) if item.ndim and item.shape[0] == 1 else item
+        for item in inputs
+    )
+
+
+def _failure(
+    module: nn.Module, inputs: Sequence[Tensor], name: str, error: Exception
+) -> MlcnnError:
+    """What to tell the user: the module's own error if it cannot even be called."""
+    shapes = ", ".join(str(tuple(item.shape)) for item in inputs)
+    try:
+        with torch.no_grad():
+            module(*inputs)
+    except Exception as own:  # noqa: BLE001 - a user's module may raise anything
+        return InputError(
+            f"{name}: the module fails on an input of shape {shapes}: {quote(own)}; give the "
+            "shape that it takes, batch first"
         )
-    if program is None:
-        raise InputError(f"{name}: torch.onnx.export gave no program")
-    return _finish(program.model, name)
+    return InputError(
+        f"{name}: runs on an input of shape {shapes}, but torch.export cannot trace it: "
+        f"{quote(error)}; remove control flow that depends on the data, or export it to .onnx "
+        "yourself"
+    )
 
 
-def from_program(program: ExportedProgram, *, name: str = "program") -> ir.Model:
-    """A network from an exported program.
-
-    Args:
-        program: what ``torch.export.export`` gave, for inference.
-        name: what the network is called, in messages and in the file.
-    """
-    with _LOCK, _quiet():
-        exported = torch.onnx.export(program, (), dynamo=True, optimize=False, verbose=False)
-    if exported is None:
-        raise InputError(f"{name}: torch.onnx.export gave no program")
-    return _finish(exported.model, name)
-
-
-def _finish(model: ir.Model, name: str) -> ir.Model:
+def _detach(model: ir.Model) -> None:
+    """Turn torch tensors into plain ones and drop what names this machine's files."""
     for node in model.graph.all_nodes():
         for key in _NOISE:
             node.metadata_props.pop(key, None)
     for value in model.graph.initializers.values():
-        if value.const_value is not None:
-            value.const_value = ir.Tensor(value.const_value.numpy(), name=value.name)
-    model.graph.name = name
-    return normalise(model)
+        tensor = value.const_value
+        if tensor is not None:
+            value.const_value = ir.Tensor(tensor.numpy(), dtype=tensor.dtype, name=value.name)
+
+
+def _drop_zero_biases(model: ir.Model, given: set[str]) -> None:
+    """Remove the zeros that the exporter computes as bias of a convolution without one."""
+    for node in model.graph.all_nodes():
+        if node.op_type not in {"Conv", "ConvTranspose"} or len(node.inputs) < 3:
+            continue
+        bias = node.inputs[2]
+        array = constant(bias)
+        if bias is None or array is None or not bias.name or bias.name in given or np.any(array):
+            continue
+        node.resize_inputs(2)
+        if not bias.uses():
+            model.graph.initializers.pop(bias.name, None)
+
+
+def _name_batch(model: ir.Model) -> None:
+    """Call the batch ``batch`` instead of a number of the exporter (``s77``)."""
+    symbols = {
+        dim.value if isinstance(dim := value.shape[0], ir.SymbolicDim) else None
+        for value in model.graph.inputs
+        if value.shape is not None and value.shape.rank()
+    }
+    symbol = symbols.pop() if len(symbols) == 1 else None
+    if symbol is None:
+        return
+    values = [*model.graph.inputs, *(v for n in model.graph.all_nodes() for v in n.outputs)]
+    for value in values:
+        if value.shape is not None and not value.shape.is_static():
+            value.shape = ir.Shape(
+                "batch" if isinstance(dim, ir.SymbolicDim) and dim.value == symbol else dim
+                for dim in value.shape.dims
+            )

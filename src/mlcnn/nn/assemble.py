@@ -1,20 +1,21 @@
 """From a network to an ``fx.GraphModule`` of ordinary modules, one for each operator."""
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass, LiftConstantsToInitializersPass
 from torch import Tensor, fx, nn
+from torch.fx.node import Argument as FxArgument
 
 from mlcnn.errors import UnsupportedError
 from mlcnn.graph import clone, constant
-from mlcnn.graph.operators import find, python_value, tensor_from
-from mlcnn.nn.layers import LAYERS, Layer, Weight
+from mlcnn.graph.operators import python_value, tensor_from
+from mlcnn.nn.layers import Layer, Weight
 from mlcnn.nn.naming import Names, owner_name
-from mlcnn.nn.site import Site, site_of, sizes_of
-from mlcnn.nn.stateless import stateless_module
+from mlcnn.nn.plan import Argument, Literal, Numbers, Part, plan
+from mlcnn.nn.site import Site
 
 __all__ = ["Assembly", "Binding", "assemble", "lift_constants", "to_module"]
 
@@ -42,43 +43,6 @@ class Assembly:
 
     module: fx.GraphModule
     bindings: tuple[Binding, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Literal:
-    """An argument that is known before the network runs."""
-
-    value: object
-
-
-@dataclass(frozen=True, slots=True)
-class _Numbers:
-    """An argument that the module takes as Python numbers, computed by the network."""
-
-    value: ir.Value
-
-
-_Argument = ir.Value | _Literal | _Numbers
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One node's module and what it is called with."""
-
-    site: Site
-    module: nn.Module
-    arguments: tuple[_Argument, ...]
-    layer: Layer | None = None
-    returns_tuple: bool = False
-
-    @property
-    def values(self) -> Iterator[ir.Value]:
-        """The values that it needs."""
-        for argument in self.arguments:
-            if isinstance(argument, ir.Value):
-                yield argument
-            elif isinstance(argument, _Numbers):
-                yield argument.value
 
 
 class Constant(nn.Module):
@@ -125,78 +89,7 @@ def assemble(model: ir.Model) -> Assembly:
     flat = clone(model)
     InlinePass()(flat)
     lift_constants(flat)
-    return _Assembler(flat, _plan(flat)).run()
-
-
-def _plan(model: ir.Model) -> list[_Part]:
-    """The parts that the outputs need, in the graph's order."""
-    needed = set(model.graph.outputs)
-    parts: list[_Part] = []
-    for node in reversed(model.graph):
-        if needed.isdisjoint(node.outputs):
-            continue
-        part = _part_of(site_of(node, model.opset_imports))
-        needed.update(part.values)
-        parts.append(part)
-    return parts[::-1]
-
-
-def _part_of(site: Site) -> _Part:
-    build = LAYERS.get(site.spec.op_type) if site.spec.domain in {"", "ai.onnx"} else None
-    layer = build(site) if build is not None else None
-    if layer is not None:
-        return _Part(site, layer.module, (_required_input(site),), layer)
-    module, first_only = stateless_module(site)
-    if first_only:
-        return _Part(site, module, (_required_input(site),))
-    known = find(site.spec)
-    arguments = tuple(
-        _argument(site, index, as_numbers=index in known.python_inputs)
-        for index in range(len(site.node.inputs))
-    )
-    return _Part(site, module, arguments, returns_tuple=known.returns_tuple)
-
-
-def _required_input(site: Site) -> ir.Value:
-    value = site.value(0)
-    if value is None:
-        msg = f"{site.spec.where}: its first input is missing"
-        raise UnsupportedError(msg)
-    return value
-
-
-def _argument(site: Site, index: int, *, as_numbers: bool) -> _Argument:
-    value = site.value(index)
-    if value is None:
-        return _Literal(None)
-    if not as_numbers:
-        return value
-    tensor = site.tensor(index)
-    if tensor is not None:
-        return _Literal(python_value(tensor))
-    shape = _known_shape(site) if index == 1 else None
-    return _Numbers(value) if shape is None else _Literal(shape)
-
-
-def _known_shape(site: Site) -> tuple[int, ...] | None:
-    """The target of a Reshape or Expand that shape inference knows, but for -1.
-
-    Exporters compute it from the batch size, node by node; that costs time and stops compilers.
-    """
-    sizes = sizes_of(site.node.outputs[0])
-    if sizes is None or 0 in sizes:
-        return None
-    if site.spec.op_type == "Reshape" and sizes.count(None) <= 1:
-        return tuple(-1 if size is None else size for size in sizes)
-    if site.spec.op_type == "Expand":
-        before, after = site.node.inputs[0], site.node.outputs[0]
-        if before is None or before.shape is None or after.shape is None:
-            return None
-        same_rank = len(before.shape) == len(after.shape)
-        dynamic = [axis for axis, size in enumerate(sizes) if size is None]
-        if same_rank and all(before.shape[axis] == after.shape[axis] for axis in dynamic):
-            return tuple(-1 if size is None else size for size in sizes)
-    return None
+    return _Assembler(flat, plan(flat)).run()
 
 
 @dataclass(slots=True)
@@ -204,13 +97,14 @@ class _Assembler:
     """Builds the module and its graph from the parts."""
 
     model: ir.Model
-    parts: Sequence[_Part]
+    parts: Sequence[Part]
     names: Names = field(default_factory=Names)
     modules: dict[str, nn.Module] = field(default_factory=dict[str, nn.Module])
     bindings: list[Binding] = field(default_factory=list[Binding])
     _weights: dict[str, tuple[Weight, Tensor]] = field(
         default_factory=dict[str, tuple[Weight, Tensor]]
     )
+    _pads: dict[str, str] = field(default_factory=dict[str, str])
     _graph: fx.Graph = field(default_factory=fx.Graph)
     _values: dict[ir.Value, fx.Node] = field(default_factory=dict[ir.Value, fx.Node])
 
@@ -248,7 +142,8 @@ class _Assembler:
                 known[key] = self._add(self.names.reserve(name), layer.module)
                 self._fill(part.site, layer, known[key])
                 if layer.pad is not None:
-                    self._add(self.names.reserve(f"{known[key]}_pad"), layer.pad)
+                    pad_path = self.names.reserve(f"{known[key]}_pad")
+                    self._pads[known[key]] = self._add(pad_path, layer.pad)
             paths[node] = known[key]
         return paths
 
@@ -273,10 +168,10 @@ class _Assembler:
                 raise UnsupportedError(msg)
             setattr(layer.module, weight.name, kept)
 
-    def _call(self, part: _Part, path: str) -> None:
+    def _call(self, part: Part, path: str) -> None:
         arguments = tuple(self._argument(argument) for argument in part.arguments)
-        if part.layer is not None and part.layer.pad is not None:
-            arguments = (self._graph.call_module(f"{path}_pad", arguments),)
+        if path in self._pads:
+            arguments = (self._graph.call_module(self._pads[path], arguments),)
         result = self._graph.call_module(path, arguments)
         outputs = part.site.node.outputs
         if not part.returns_tuple:
@@ -285,10 +180,10 @@ class _Assembler:
         for index, value in enumerate(outputs):
             self._values[value] = self._graph.call_function(operator.getitem, (result, index))
 
-    def _argument(self, argument: _Argument) -> fx.node.Argument:
-        if isinstance(argument, _Literal):
+    def _argument(self, argument: Argument) -> FxArgument:
+        if isinstance(argument, Literal):
             return argument.value  # pyright: ignore[reportReturnType] - numbers, tuples, None
-        if isinstance(argument, _Numbers):
+        if isinstance(argument, Numbers):
             return self._graph.call_function(python_value, (self._read(argument.value),))
         return self._read(argument)
 
@@ -310,7 +205,7 @@ class _Assembler:
         return self._graph.call_module(self._add(path, Constant(tensor_from(content))))
 
 
-def _layer_key(part: _Part) -> tuple[object, ...]:
+def _layer_key(part: Part) -> tuple[object, ...]:
     """Equal for two calls of one layer: same operator, attributes, weights and padding."""
     node = part.site.node
     attributes = tuple((name, str(a.value)) for name, a in sorted(node.attributes.items()))

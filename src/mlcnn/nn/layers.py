@@ -210,20 +210,18 @@ def _layer_norm(site: Site) -> Layer | None:
         return None
     spec.require_single_output()
     bias = None if site.value(2) is None else 2
-    module = nn.LayerNorm(
-        tuple(scale.shape), spec.real("epsilon", 1e-5), bias=bias is not None, device=_META
-    )
+    shape, epsilon = list(scale.shape), spec.real("epsilon", 1e-5)
+    module = nn.LayerNorm(shape, epsilon, bias=bias is not None, device=_META)
     return Layer(module, _with_bias(Weight("weight", 1), bias))
 
 
 def _group_norm(site: Site) -> Layer | None:
     scale, spec = site.tensor(1), site.spec
     sizes = site.sizes(0)
-    channels = None if sizes is None or len(sizes) < 2 else sizes[1]
-    if scale is None or not site.is_constant(2) or len(scale) != channels:
-        return None
+    if scale is None or not site.is_constant(2) or sizes is None or sizes[1:2] != (len(scale),):
+        return None  # before opset 21 there is one scale per group
     groups, epsilon = spec.integer("num_groups", 1), spec.real("epsilon", 1e-5)
-    module = nn.GroupNorm(groups, channels, epsilon, device=_META)
+    module = nn.GroupNorm(groups, len(scale), epsilon, device=_META)
     return Layer(module, (Weight("weight", 1), Weight("bias", 2)))
 
 

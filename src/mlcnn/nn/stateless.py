@@ -1,6 +1,6 @@
 """Operators without weights: torch's own module where it is the same, else the function."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, cast
 
@@ -83,7 +83,7 @@ def _max_pool(site: Site) -> nn.Module | None:
     )
 
 
-def _global_pool(by_rank: dict[int, Callable[..., nn.Module]], site: Site) -> nn.Module | None:
+def _global_pool(by_rank: Mapping[int, Callable[..., nn.Module]], site: Site) -> nn.Module | None:
     make = by_rank.get(site.rank(0))
     return None if make is None else make(1)
 

@@ -50,10 +50,10 @@ def _tensor(
     kept = state[name].detach().cpu()
     if binding.weight.transposed:
         kept = kept.T
-    shape = tuple(int(size) for size in before.shape)
+    shape = before.shape.numpy()
     if kept.numel() != before.size or not (binding.weight.flat or tuple(kept.shape) == shape):
         msg = (
-            f"the module's weight {name!r} has shape {tuple(kept.shape)}, "
+            f"the module's weight {name!r} has shape {tuple(state[name].shape)}, "
             f"the network's {binding.initializer!r} has {shape}"
         )
         raise InputError(msg)

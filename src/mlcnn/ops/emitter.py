@@ -91,6 +91,9 @@ def function(
     """An ONNX function of the domain ``mlcnn``; its body's last node gives the output ``Y``."""
     values = {input_name: ir.Value(name=input_name) for input_name in inputs}
     nodes = body(values)
+    for index, node in enumerate(nodes):  # inlined, these names must not meet those of subgraphs
+        node.name = f"{name}/{node.op_type}"
+        node.outputs[0].name = f"{name}/{node.op_type}_{index}"
     output = nodes[-1].outputs[0]
     output.name = "Y"
     graph = ir.Graph(

@@ -8,10 +8,8 @@ Padding and partial windows move along unchanged, as long as no bias meets count
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-import numpy as np
 import onnx_ir as ir
 
-from mlcnn.graph import constant
 from mlcnn.ops.emitter import Emitter, function
 from mlcnn.ops.geometry import Convolution, Pooling
 
@@ -55,11 +53,6 @@ def global_pool_conv(opset: int) -> ir.Function:
     return function("GlobalPoolConv", ("X", "W", "B"), {"group": _INT}, body, opset)
 
 
-def _has_bias(convolution: Convolution) -> bool:
-    bias = constant(convolution.bias)
-    return bias is not None and bool(np.any(bias != 0))
-
-
 class PoolFirst:
     """The average pool in front of a 1x1 convolution."""
 
@@ -71,7 +64,7 @@ class PoolFirst:
             return "the kernel is not 1x1"
         if convolution.strides != (1, 1) or any(convolution.pads):
             return "the 1x1 convolution has strides or padding"
-        if pooling.counts_padding and _has_bias(convolution):
+        if pooling.counts_padding and convolution.bias is not None:
             return "the pool counts its padding and the convolution has a bias"
         return None
 

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from mlcnn.graph import clone, infer_shapes, layer_name
 from mlcnn.ops import Pooling, average_pool_node, read_pooling
 from mlcnn.passes.base import Change, PassResult, Skipped
-from mlcnn.passes.rewriting import replace_value
+from mlcnn.passes.rewriting import place
 from mlcnn.passes.sites import Selection, find_site, pools
 from mlcnn.workload import Pool
 
@@ -96,8 +96,7 @@ class MaxToAverage:
             average.name = node.name
             average.metadata_props.update(node.metadata_props)
             names = (source.name or "",), (output.name or "",)
-            model.graph.insert_before(node, [average])
-            replace_value(output, average.outputs[0])
+            place(model.graph, [average], output, average.outputs[0])
             changes.append(
                 Change(self.name, nodes, exact=False, inputs=names[0], outputs=names[1])
             )

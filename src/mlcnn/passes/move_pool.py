@@ -26,18 +26,16 @@ __all__ = ["DistributePool", "Reorder"]
 _AVERAGE = POOL_OPERATORS - {"MaxPool"}
 
 
-def _ends(site: Site) -> tuple[str, ...]:
-    """Names of the values that the site reads: inputs of its convolutions, ends of the walk.
-
-    The convolutions belong to the site: without them it could not be found a second time.
-    """
-    values: list[ir.Value | None] = []
+def _inputs(site: Site) -> tuple[str, ...]:
+    """Names of the values that the site starts from: inputs of its convolutions and its ends."""
+    names: list[str | None] = []
     for branch in site.root.walk():
         if branch.convolution is not None:
-            values.append(branch.convolution.node.inputs[0])
+            source = branch.convolution.node.inputs[0]
+            names.append(source.name if source is not None else None)
         elif branch.kind is Kind.END:
-            values.append(branch.value)
-    return tuple(dict.fromkeys(v.name for v in values if v is not None and v.name is not None))
+            names.append(branch.value.name)
+    return tuple(dict.fromkeys(name for name in names if name is not None))
 
 
 def _activation_site(node: ir.Node) -> Site | str:
@@ -72,7 +70,7 @@ def _move_pools(
             skipped.append(Skipped(name, site.name, refusal))
             continue
         output = node.outputs[0].name or ""
-        change = Change(name, site.nodes, exact=exact, inputs=_ends(site), outputs=(output,))
+        change = Change(name, site.nodes, exact=exact, inputs=_inputs(site), outputs=(output,))
         hoist(model, site)
         changes.append(change)
     if changes:

@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from mlcnn.graph import clone, constant, infer_shapes, layer_name
 from mlcnn.passes.base import Change, PassResult, Skipped
-from mlcnn.passes.rewriting import replace_value
+from mlcnn.passes.rewriting import place
 from mlcnn.passes.sites import Selection, pools
 
 __all__ = ["ReorderMax"]
@@ -58,8 +58,7 @@ def _swap(model: ir.Model, pool: ir.Node, activation: ir.Node) -> None:
         name=activation.name,
         metadata_props=dict(activation.metadata_props),
     )
-    model.graph.insert_before(pool, [pooled, moved])
-    replace_value(pool.outputs[0], moved.outputs[0])
+    place(model.graph, [pooled, moved], pool.outputs[0], moved.outputs[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from mlcnn.graph import layer_name
 from mlcnn.ops import DOMAIN, Convolution, Emitter, average_pool_node
 from mlcnn.passes.sites import Branch, Kind, Site
 
-__all__ = ["emitter_for", "hoist", "install", "opset_of", "replace_value"]
+__all__ = ["emitter_for", "hoist", "install", "opset_of", "place"]
 
 
 def opset_of(model: ir.Model) -> int:
@@ -31,7 +31,7 @@ def _remove_dead(node: ir.Node) -> None:
             del value.graph.initializers[value.name]  # pyright: ignore[reportOptionalMemberAccess, reportArgumentType]
 
 
-def replace_value(old: ir.Value, new: ir.Value) -> None:
+def _replace(old: ir.Value, new: ir.Value) -> None:
     """Let ``new`` take the name, shape and uses of ``old``; remove what becomes dead."""
     name, node = old.name, old.producer()
     new.shape, new.type = old.shape, old.type
@@ -40,6 +40,35 @@ def replace_value(old: ir.Value, new: ir.Value) -> None:
     new.name = name
     if node is not None:
         _remove_dead(node)
+
+
+def _tell_apart(graph: ir.Graph, nodes: Sequence[ir.Node]) -> None:
+    """Rename those of ``nodes`` that share their name with another node: engines refuse that."""
+    new = set(nodes)
+    taken = {node.name for node in graph if node not in new}
+    for node in nodes:
+        wanted, count = node.name, 0
+        while node.name in taken:
+            count += 1
+            node.name = f"{wanted}_{count}"
+        taken.add(node.name)
+
+
+def place(graph: ir.Graph, nodes: Sequence[ir.Node], old: ir.Value, new: ir.Value) -> None:
+    """Put ``nodes`` in front of ``old``'s producer, and ``new``, an output of theirs, in its place.
+
+    Their inner values are named after ``old``: a name that the graph gives could be one of a value
+    in a subgraph.
+    """
+    anchor = old.producer()
+    if anchor is None:
+        raise ValueError("only a node's output can be replaced")
+    for index, node in enumerate(nodes):
+        for value in node.outputs:
+            value.name = f"{old.name}/{node.op_type}_{index}.{value.index()}"
+    graph.insert_before(anchor, nodes)
+    _replace(old, new)
+    _tell_apart(graph, nodes)
 
 
 def emitter_for(model: ir.Model, convolution: Convolution) -> Emitter:
@@ -57,13 +86,8 @@ def emitter_for(model: ir.Model, convolution: Convolution) -> Emitter:
 
 def install(model: ir.Model, emitter: Emitter, old: ir.Value, new: ir.Value) -> None:
     """Put the emitter's nodes in front of ``old``'s producer and ``new`` in ``old``'s place."""
-    graph, anchor = model.graph, old.producer()
-    if anchor is None:
-        raise ValueError("only a node's output can be replaced")
-    for node in emitter.nodes:  # layers that share a weight share their name: values must not
-        node.outputs[0].name = f"{old.name}/{node.outputs[0].name}"
-    graph.insert_before(anchor, emitter.nodes)
-    replace_value(old, new)
+    graph = model.graph
+    place(graph, emitter.nodes, old, new)
     for value in emitter.weights:
         wanted, count = value.name, 0
         while value.name in graph.initializers:
@@ -134,6 +158,4 @@ def hoist(model: ir.Model, site: Site) -> None:
         squeeze = ir.node("Squeeze", [result, axes.outputs[0]])
         nodes += [axes, squeeze]
         result = squeeze.outputs[0]
-    old = site.pooling.node.outputs[0]
-    model.graph.insert_before(site.pooling.node, nodes)
-    replace_value(old, result)
+    place(model.graph, nodes, site.pooling.node.outputs[0], result)

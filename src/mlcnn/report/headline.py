@@ -56,8 +56,8 @@ def _sites(summary: RunSummary) -> Fact:
     left = sum(len(entry.nodes) for entry in left_alone(summary))
     note = f"{plural(left, 'place')} left alone, with the reason" if left else "none left alone"
     lines = (
-        Line("exact", str(len(done) - approximate)),
-        Line("approximate on the way", str(approximate)),
+        Line("exact throughout", str(len(done) - approximate)),
+        Line("with approximate steps", str(approximate)),
     )
     return Fact("Layers rewritten", str(len(done)), note, lines=lines if done else ())
 

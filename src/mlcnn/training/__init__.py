@@ -1,10 +1,11 @@
 """Data sets, recipes, training and accuracy."""
 
 from mlcnn.training.accuracy import accuracy
-from mlcnn.training.checkpoint import load_weights, save_weights
+from mlcnn.training.checkpoint import save_weights
 from mlcnn.training.images import DATASETS, ImageSet, load_dataset
 from mlcnn.training.loop import Epoch, train
 from mlcnn.training.recipe import Recipe
+from mlcnn.training.sample import load_sample
 
 __all__ = [
     "DATASETS",
@@ -13,7 +14,7 @@ __all__ = [
     "Recipe",
     "accuracy",
     "load_dataset",
-    "load_weights",
+    "load_sample",
     "save_weights",
     "train",
 ]

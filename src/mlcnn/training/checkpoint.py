@@ -1,8 +1,7 @@
-"""Weights and checkpoints as plain ``.npz`` files: arrays and text, never pickled objects."""
+"""Checkpoints and weights as plain ``.npz`` files: arrays and text, never pickled objects."""
 
 import json
 import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -17,7 +16,7 @@ from torch import nn
 from mlcnn.errors import InputError
 from mlcnn.training.recipe import Recipe
 
-__all__ = ["load_checkpoint", "load_weights", "save_checkpoint", "save_weights"]
+__all__ = ["load_checkpoint", "save_checkpoint", "save_weights", "write_arrays"]
 
 Array = NDArray[Any]
 
@@ -25,17 +24,8 @@ _MODEL, _MOMENTUM, _RUN = "model/", "momentum/", "run"
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
-    """Write the parameters and buffers of ``module`` under their names, all at once or not."""
-    _write(path, {name: t.detach().cpu().numpy() for name, t in module.state_dict().items()})
-
-
-def load_weights(module: nn.Module, path: Path) -> None:
-    """Load what ``save_weights`` wrote.
-
-    Raises:
-        InputError: for a file that is not such a file, or is of another network.
-    """
-    _load_into(module, _read(path), path)
+    """Write the parameters and buffers of ``module`` by name; ``zoo.load_weights`` reads them."""
+    write_arrays(path, {name: t.detach().cpu().numpy() for name, t in module.state_dict().items()})
 
 
 def save_checkpoint(
@@ -55,7 +45,7 @@ def save_checkpoint(
             arrays[f"{_MOMENTUM}{index}"] = buffer.cpu().numpy()
     run = {"recipe": asdict(recipe), "seed": seed, "epochs": epochs}
     arrays[_RUN] = np.array(json.dumps(run))
-    _write(path, arrays)
+    write_arrays(path, arrays)
 
 
 def load_checkpoint(
@@ -122,16 +112,20 @@ def _read(path: Path) -> dict[str, Array]:
         raise InputError(msg) from error
 
 
-def _write(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Write beside ``path``, then rename: an interrupted write leaves the old file."""
+def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Write an ``.npz`` file beside ``path``, then rename it: an interruption leaves the old one.
+
+    Raises:
+        InputError: if the folder does not exist.
+    """
     if not path.parent.is_dir():
         msg = f"{path.parent}: no such folder"
         raise InputError(msg)
-    descriptor, temporary = tempfile.mkstemp(suffix=".npz", dir=path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

@@ -18,7 +18,7 @@ class _PaddedShortcut(nn.Module):
         self._after = outputs - inputs - self._before
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self._before, self._after))
+        return functional.pad(x[..., ::2, ::2], (0, 0, 0, 0, self._before, self._after))
 
 
 def _projection(inputs: int, outputs: int, stride: int) -> nn.Module:

@@ -89,16 +89,22 @@ def labels(names: Sequence[str]) -> list[str]:
     return result
 
 
-def finish(layers: Iterable[alt.Chart], *, rows: float, step: float) -> dict[str, Any]:
+def finish(
+    layers: Iterable[alt.Chart], *, description: str, rows: float, step: float
+) -> dict[str, Any]:
     """Lay charts over each other and give them the page's width and look.
 
     Args:
         layers: the charts, lowest first; they share their axes.
+        description: what the whole shows, for those who cannot see it.
         rows: number of rows along the vertical axis.
         step: height of a row in pixels.
     """
     layered = alt.layer(*layers).properties(
-        width="container", height=rows * step, autosize=alt.AutoSizeParams(type="fit-x")
+        description=description,
+        width="container",
+        height=rows * step,
+        autosize=alt.AutoSizeParams(type="fit-x"),
     )
     specification = layered.to_dict()
     # The page is drawn offline, and whatever theme the user's session has must not change it.

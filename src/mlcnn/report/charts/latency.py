@@ -38,11 +38,11 @@ def _rows(setting: Setting) -> list[dict[str, Any]]:
     ]
 
 
-def _specification(setting: Setting, variants: list[Variant]) -> dict[str, Any]:
+def _specification(setting: Setting, variants: list[Variant], description: str) -> dict[str, Any]:
     rows = _rows(setting)
     engines = list(dict.fromkeys(row["engine"] for row in rows))
     names = [variant.value for variant in variants]
-    offset = alt.YOffset("variant:N", sort=None, scale=alt.Scale(domain=names))
+    offset = alt.YOffset("variant:N", sort=None, scale=alt.Scale(domain=names, paddingInner=0.2))
     base = alt.Chart(alt.InlineData(values=rows)).encode(
         y=alt.Y("engine:N", sort=None, title=None, scale=alt.Scale(paddingInner=0.3)),
         yOffset=offset,
@@ -53,7 +53,7 @@ def _specification(setting: Setting, variants: list[Variant]) -> dict[str, Any]:
             alt.Tooltip("spread:N", title="quartiles"),
         ],
     )
-    bars = base.mark_bar(height=alt.RelativeBandSize(0.8)).encode(
+    bars = base.mark_bar().encode(
         x=alt.X(
             "median:Q",
             axis=alt.Axis(title="milliseconds per run", tickCount=5, format="~r"),
@@ -65,14 +65,18 @@ def _specification(setting: Setting, variants: list[Variant]) -> dict[str, Any]:
             scale=alt.Scale(domain=names, range=[_COLOURS[variant] for variant in variants]),
         ),
     )
-    spread = base.mark_rule(color="var(--ink)", strokeWidth=1.5).encode(x="q1:Q", x2="q3:Q")
+    spread = base.mark_rule(aria=False, color="var(--ink)", strokeWidth=1.5).encode(
+        x="q1:Q", x2="q3:Q"
+    )
     ends = [
-        base.mark_tick(color="var(--ink)", thickness=1.5, height=8).encode(x=f"{end}:Q")
+        base.mark_tick(aria=False, color="var(--ink)", thickness=1.5, height=8, opacity=1).encode(
+            x=f"{end}:Q"
+        )
         for end in ("q1", "q3")
     ]
-    text = base.mark_text(align="left", dx=6).encode(x="q3:Q", text="label:N")
+    text = base.mark_text(aria=False, align="left", dx=6).encode(x="q3:Q", text="label:N")
     height = len(engines) * (len(variants) + 0.6)
-    return finish([bars, spread, *ends, text], rows=height, step=_ROW)
+    return finish([bars, spread, *ends, text], description=description, rows=height, step=_ROW)
 
 
 def _chart(setting: Setting, index: int) -> Chart:
@@ -82,15 +86,16 @@ def _chart(setting: Setting, index: int) -> Chart:
     figures = "; ".join(
         f"{printable(row.engine)} {row.variant} {duration(row.median_ms)}" for row in setting.rows
     )
+    description = f"Bar chart of median latency at {where}: {figures}."
     return Chart(
         id=f"chart-latency-{index}",
         title=where[0].upper() + where[1:],
-        description=f"Bar chart of median latency at {where}: {figures}.",
+        description=description,
         legend=(
             *(LegendItem("same" if v is Variant.ORIGINAL else v.value, v.value) for v in variants),
             LegendItem("spread", "quartiles"),
         ),
-        specification=_specification(setting, variants),
+        specification=_specification(setting, variants, description),
     )
 
 

@@ -50,11 +50,18 @@ def _rows(layers: tuple[LayerCount, ...], counts: list[_Count]) -> list[dict[str
 
 def _axis(title: str, rows: int) -> alt.X:
     orient = "top" if rows > _MANY_ROWS else "bottom"
-    axis = alt.Axis(title=title, format="~s", orient=orient, tickCount=5)
+    axis = alt.Axis(
+        title=title,
+        format="~s",
+        orient=orient,
+        tickCount=5,
+        # Without this, zero would carry a prefix as the other labels do.
+        labelExpr="datum.value === 0 ? '0' : datum.label",
+    )
     return alt.X("before:Q", axis=axis, scale=alt.Scale(zero=True, nice=True))
 
 
-def _specification(rows: list[dict[str, Any]], *, title: str) -> dict[str, Any]:
+def _specification(rows: list[dict[str, Any]], *, title: str, description: str) -> dict[str, Any]:
     many = len(rows) > _MANY_ROWS
     y = alt.Y("layer:N", sort=None, title=None, axis=alt.Axis(labelFontSize=10 if many else 11))
     tooltip = [
@@ -78,16 +85,20 @@ def _specification(rows: list[dict[str, Any]], *, title: str) -> dict[str, Any]:
     after = rewritten.mark_bar(height=alt.RelativeBandSize(0.78), color="var(--fused)").encode(
         x="after:Q", tooltip=tooltip
     )
-    change = rewritten.mark_text(align="left", dx=5, fontWeight=600).encode(
+    change = rewritten.mark_text(aria=False, align="left", dx=5, fontWeight=600).encode(
         x="end:Q", text="change:N"
     )
     layers = [before, after, change]
     if any(row.get("paper") is not None for row in rows):
         paper = rewritten.mark_tick(
-            color="var(--paper)", thickness=2, height=alt.RelativeBandSize(0.95)
+            aria=False,
+            color="var(--paper)",
+            thickness=2,
+            height=alt.RelativeBandSize(0.95),
+            opacity=1,
         ).encode(x="paper:Q")
         layers.append(paper)
-    return finish(layers, rows=len(rows), step=13 if many else 22)
+    return finish(layers, description=description, rows=len(rows), step=13 if many else 22)
 
 
 def _chart(summary: RunSummary, noun: str, counts: list[_Count]) -> Chart:
@@ -113,6 +124,7 @@ def _chart(summary: RunSummary, noun: str, counts: list[_Count]) -> Chart:
         specification=_specification(
             _rows(summary.counts.layers, counts),
             title=f"{noun} {per(summary.images)}",
+            description=description,
         ),
     )
 

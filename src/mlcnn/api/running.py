@@ -1,0 +1,232 @@
+"""The main job: rewrite, verify, count, measure, and write the report and the network."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from os import PathLike
+from pathlib import Path
+
+import onnx_ir as ir
+
+from mlcnn import report
+from mlcnn.api.benchmarking import (
+    MeasureOptions,
+    Setting,
+    chooser_for,
+    joined,
+    measure,
+    settings,
+)
+from mlcnn.api.evaluating import Labelled, accuracies, labelled_images
+from mlcnn.api.loading import Source, load, model_name
+from mlcnn.api.optimizing import (
+    Optimized,
+    Progress,
+    default_passes,
+    potential,
+    rewrite,
+    silent,
+    tuned_weights,
+)
+from mlcnn.api.options import RewriteOptions
+from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
+from mlcnn.api.writing import check_directory
+from mlcnn.engines import Bench
+from mlcnn.report import Accuracy, Latency, RunSummary, Unavailable, Variant
+
+__all__ = ["RunResult", "run"]
+
+_NO_REWRITE, _NO_MEASURE = RewriteOptions(), MeasureOptions()
+_TUNED = (
+    "the rewritten network has weights that were trained in its new order, which the package "
+    "carries; so its outputs are not the original's"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What the main job found out and wrote.
+
+    Attributes:
+        summary: everything that the report shows.
+        optimized: the rewritten network.
+        bench: the measurements; None if nothing was measured.
+        report: the HTML page.
+        output: the rewritten network's file.
+        seconds: that the job took.
+    """
+
+    summary: RunSummary
+    optimized: Optimized
+    bench: Bench | None
+    report: Path
+    output: Path
+    seconds: float
+
+    def to_json(self) -> dict[str, object]:
+        """What ``mlcnn run --json`` prints."""
+        summary = self.summary
+        rows = summary.accuracy
+        return {
+            "name": summary.model_name,
+            "report": str(self.report),
+            "output": str(self.output),
+            "optimize": {"output": str(self.output), **self.optimized.to_json()},
+            "count": summary.counts.to_json(),
+            "bench": None if self.bench is None else self.bench.to_json(),
+            "accuracy": None if rows is None else [asdict(row) for row in rows],
+            "potential": None if summary.potential is None else asdict(summary.potential),
+            "warnings": list(summary.warnings),
+            "seconds": self.seconds,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """The networks of a run, and what its steps need."""
+
+    original: ir.Model
+    optimized: Optimized
+    passes: str
+    rewriting: RewriteOptions
+    measuring: MeasureOptions
+    tell: Progress
+
+    def bench(self, chosen: Sequence[Setting]) -> tuple[Bench, tuple[str, ...]]:
+        """Measure each setting with the forms that are best there; notes where they differ."""
+        parts: list[Bench] = []
+        notes: list[str] = []
+        for done, setting in enumerate(chosen):
+            self.tell("measure", done, len(chosen))
+            optimized = self.optimized if done == 0 else self._rewritten(setting)
+            parts.append(measure(optimized, setting, self.measuring))
+            if optimized.pipeline != self.optimized.pipeline:
+                notes.append(
+                    f"{setting.engine} at batch {setting.batch} is measured with its own choice of "
+                    f"forms, {_forms(optimized)}; the saved network has those for "
+                    f"{chosen[0].engine} at batch {chosen[0].batch}, {_forms(self.optimized)}"
+                )
+        return joined(parts), tuple(notes)
+
+    def _rewritten(self, setting: Setting) -> Optimized:
+        before = self.optimized.original
+        chooser = chooser_for(before, self.measuring, setting)
+        if chooser is None:
+            return self.optimized
+        return rewrite(before, self.passes, self.rewriting, check=False, chooser=chooser)
+
+    def accuracies(self, labelled: Labelled) -> tuple[Accuracy, ...]:
+        models = {Variant.ORIGINAL: self.original}
+        if self.optimized.reordered is not None:
+            models[Variant.REORDERED] = self.optimized.reordered
+        if self.optimized.changes:
+            models[Variant.FUSED] = self.optimized.model
+        threads = self.measuring.threads
+        return accuracies(models, labelled, threads=threads, progress=self.tell)
+
+
+def _forms(optimized: Optimized) -> str:
+    return ", ".join(f"{c.nodes[0]}={c.form}" for c in optimized.fused) or "no site fused"
+
+
+def _with_measurements(summary: RunSummary, measured: Bench, notes: tuple[str, ...]) -> RunSummary:
+    latencies = tuple(
+        Latency(
+            engine=row.engine,
+            variant=Variant(row.variant),
+            batch=row.batch,
+            threads=row.threads,
+            median_ms=row.median_ms,
+            q1_ms=row.q1_ms,
+            q3_ms=row.q3_ms,
+        )
+        for row in measured.results
+    )
+    unavailable = tuple(
+        Unavailable(f"{row.engine}, {row.variant}, batch {row.batch}", row.reason)
+        for row in measured.skipped
+    )
+    return replace(
+        summary,
+        latencies=latencies,
+        unavailable=unavailable,
+        noise=measured.warnings,
+        warnings=summary.warnings + notes,
+    )
+
+
+def run(
+    source: Source,
+    rewriting: RewriteOptions = _NO_REWRITE,
+    measuring: MeasureOptions | None = _NO_MEASURE,
+    *,
+    directory: "str | PathLike[str] | None" = None,
+    input_shape: Sequence[int] | None = None,
+    weights: "str | PathLike[str] | None" = None,
+    data: "str | PathLike[str] | None" = None,
+    functions: bool = False,
+    command: str = "",
+    progress: Progress | None = None,
+    notice: Callable[[str], None] | None = None,
+) -> RunResult:
+    """The main job: rewrite, verify, count, measure; write the report and the network.
+
+    Args:
+        source: see ``load``.
+        rewriting: the rewrite. ``auto`` chooses by time on the first engine and batch size.
+        measuring: on what to measure; None to measure nothing.
+        directory: where ``report.html`` and the network go; ``runs/<name>`` by default.
+        input_shape: see ``load``.
+        weights: see ``load``.
+        data: labelled images for the accuracy: a folder with a data set in its standard format,
+            or an ``.npz`` file with ``images`` and ``labels``.
+        functions: keep fused operators as functions in the saved network.
+        command: what the report names as the command that repeats the run.
+        progress: told how the work goes on.
+        notice: told early what the user should know.
+
+    Raises:
+        InputError: the source, an option or the data cannot be used.
+        PassError: a pass is wrong: its rewrite is not exact, or not a valid network.
+    """
+    start, tell = time.perf_counter(), progress or silent
+    name = model_name(source)
+    folder = check_directory(Path("runs", name) if directory is None else Path(directory))
+    passes = rewriting.passes or default_passes(source)
+    labelled = labelled_images(source, None if data is None else Path(data))
+    tell("load", 0, 0)
+    original = load(source, input_shape=input_shape, weights=weights)
+    chosen = settings(original, measuring) if measuring is not None else ()
+    tuned = tuned_weights(source, rewriting) if weights is None else None
+    optimized = rewrite(
+        original if tuned is None else load(source, input_shape=input_shape, weights=tuned),
+        passes,
+        rewriting,
+        chooser=None if measuring is None else chooser_for(original, measuring),
+        progress=tell,
+    )
+    gain = potential(optimized)
+    if notice is not None and not optimized.fused:
+        notice(nothing_to_gain(gain))
+    output, page = folder / f"{name}.onnx", folder / "report.html"
+    optimized.save(output, functions=functions)
+    job = _Job(original, optimized, passes, rewriting, measuring or _NO_MEASURE, tell)
+    measured, notes = job.bench(chosen) if chosen else (None, ())
+    origin = Origin(name, _described(source), command, job.measuring.seed)
+    summary = summarise(
+        optimized,
+        origin,
+        accuracy=None if labelled is None else job.accuracies(labelled),
+        potential=gain,
+    )
+    if tuned is not None:
+        notes = (_TUNED, *notes)
+    if measured is not None:
+        summary = _with_measurements(summary, measured, notes)
+    tell("report", 0, 0)
+    report.write(summary, page)
+    return RunResult(summary, optimized, measured, page, output, time.perf_counter() - start)
+
+
+def _described(source: Source) -> str:
+    return str(source) if isinstance(source, str | PathLike) else type(source).__name__

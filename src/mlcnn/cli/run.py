@@ -1,0 +1,63 @@
+"""``mlcnn run``: the main job."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+import mlcnn
+from mlcnn.cli.options import Loading, Measuring, Printing, Rewriting
+from mlcnn.cli.output import complain, console, print_json, progress, show_summary
+
+__all__ = ["run"]
+
+
+def run(
+    model: str,
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    data: Path | None = None,
+    functions: bool = False,
+    measure: Annotated[bool, Parameter(negative="--no-measure")] = True,
+    loading: Loading = Loading(),
+    rewriting: Rewriting = Rewriting(),
+    measuring: Measuring = Measuring(),
+    printing: Printing = Printing(),
+) -> None:
+    """Rewrite, verify, count and measure a network; write a report and the rewritten network.
+
+    Args:
+        model: zoo name, .onnx or .pt2 file, or package.module:callable.
+        output: folder for report.html and the network; runs/NAME by default.
+        data: labelled images for the accuracy, a folder with CIFAR-10, CIFAR-100 or MNIST in its
+            standard format, or an .npz file with images (as the network takes them) and labels.
+        functions: keep fused operators as functions instead of standard operators.
+        measure: measure latencies, and choose the form of each site by time.
+        loading: how to load the network.
+        rewriting: which passes run.
+        measuring: on what to measure.
+        printing: what is printed.
+    """
+    with progress() as tell:
+        result = mlcnn.run(
+            model,
+            rewriting.options(),
+            measuring.options() if measure else None,
+            directory=output,
+            input_shape=loading.shape,
+            weights=loading.weights,
+            data=data,
+            functions=functions,
+            command=shlex.join(["mlcnn", *sys.argv[1:]]),
+            progress=tell,
+            notice=complain,
+        )
+    if printing.json:
+        print_json(result.to_json())
+        return
+    show_summary(result.summary)
+    console().print(f"report: {result.report}", soft_wrap=True, markup=False)
+    console().print(f"network: {result.output}", soft_wrap=True, markup=False)

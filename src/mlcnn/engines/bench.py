@@ -1,0 +1,250 @@
+"""Latency of the variants of a network: engine by engine, batch by batch, interleaved."""
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from mlcnn.engines.arrays import Arrays, fix_shapes, random_inputs
+from mlcnn.engines.engine import Device, device_of, positive_threads
+from mlcnn.engines.registry import available, get
+from mlcnn.engines.timing import Ratio, Timing, interleave, noise, ratio
+from mlcnn.errors import InputError, MlcnnError, UnsupportedError
+
+__all__ = ["Bench", "BenchResult", "BenchSkipped", "bench"]
+
+
+@dataclass(frozen=True, slots=True)
+class BenchResult:
+    """Latency of one variant of a network in one setting.
+
+    Attributes:
+        engine: name of the engine.
+        variant: name of the variant, e.g. ``original``, ``reordered``, ``fused``.
+        batch: images per run.
+        threads: threads that the engine computed with.
+        timing: time of one run; rounds are shared with the setting's other variants.
+    """
+
+    engine: str
+    variant: str
+    batch: int
+    threads: int
+    timing: Timing
+
+    @property
+    def median_ms(self) -> float:
+        """Median time of one run."""
+        return self.timing.median_ms
+
+    @property
+    def q1_ms(self) -> float:
+        """First quartile."""
+        return self.timing.q1_ms
+
+    @property
+    def q3_ms(self) -> float:
+        """Third quartile."""
+        return self.timing.q3_ms
+
+    def to_json(self) -> dict[str, object]:
+        """The row that ``mlcnn bench --json`` prints."""
+        return {
+            "engine": self.engine,
+            "variant": self.variant,
+            "batch": self.batch,
+            "threads": self.threads,
+            "median_ms": self.median_ms,
+            "q1_ms": self.q1_ms,
+            "q3_ms": self.q3_ms,
+            "rounds": len(self.timing.samples_ms),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class BenchSkipped:
+    """A setting that could not be measured, and why."""
+
+    engine: str
+    variant: str
+    batch: int
+    reason: str
+
+    def to_json(self) -> dict[str, object]:
+        """The row that ``mlcnn bench --json`` prints."""
+        return {
+            "engine": self.engine,
+            "variant": self.variant,
+            "batch": self.batch,
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What was measured, what could not be, and whether the machine was quiet.
+
+    Attributes:
+        results: one row per engine, batch and variant.
+        skipped: the settings without a row.
+        warnings: settings that are too noisy to tell.
+    """
+
+    results: tuple[BenchResult, ...]
+    skipped: tuple[BenchSkipped, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def row(self, engine: str, variant: str, batch: int) -> BenchResult | None:
+        """The row of a setting, if it was measured."""
+        key = (engine, variant, batch)
+        return next((r for r in self.results if (r.engine, r.variant, r.batch) == key), None)
+
+    def speedup(self, engine: str, variant: str, against: str, batch: int) -> Ratio | None:
+        """How many times faster ``variant`` is than ``against``, if both were measured."""
+        new, old = self.row(engine, variant, batch), self.row(engine, against, batch)
+        return None if new is None or old is None else ratio(old.timing, new.timing)
+
+    def to_json(self) -> dict[str, object]:
+        """What ``mlcnn bench --json`` prints."""
+        return {
+            "results": [row.to_json() for row in self.results],
+            "skipped": [row.to_json() for row in self.skipped],
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    engine: str
+    batch: int
+    threads: int
+    device: Device
+
+
+def _runners(
+    setting: _Setting, models: Mapping[str, ir.Model], inputs: Arrays
+) -> tuple[dict[str, Callable[[], object]], list[BenchSkipped]]:
+    """A callable per variant that the engine runs; a reason for the others."""
+    runners: dict[str, Callable[[], object]] = {}
+    skipped: list[BenchSkipped] = []
+    shapes = {name: array.shape for name, array in inputs.items()}
+    for variant, model in models.items():
+        try:
+            session = get(setting.engine).prepare(
+                fix_shapes(model, shapes), threads=setting.threads, device=setting.device
+            )
+            runners[variant] = session.runner(inputs)
+        except MlcnnError as error:
+            skipped.append(BenchSkipped(setting.engine, variant, setting.batch, str(error)))
+    return runners, skipped
+
+
+def _measure(
+    setting: _Setting, models: Mapping[str, ir.Model], inputs: Arrays, budget_s: float
+) -> Bench:
+    runners, skipped = _runners(setting, models, inputs)
+    if not runners:
+        return Bench((), tuple(skipped))
+    timings = interleave(runners, budget_s=budget_s)
+    rows = tuple(
+        BenchResult(setting.engine, variant, setting.batch, setting.threads, timing)
+        for variant, timing in timings.items()
+    )
+    problem = noise(timings)
+    where = f"{setting.engine}, batch {setting.batch}"
+    return Bench(rows, tuple(skipped), () if problem is None else (f"{where}: {problem}",))
+
+
+def _check_name(engine: str) -> None:
+    """Refuse a name that no engine has; one that is not installed is skipped instead."""
+    with contextlib.suppress(UnsupportedError):
+        get(engine)
+
+
+def _all_skipped(
+    setting: _Setting, models: Mapping[str, ir.Model], reason: str
+) -> tuple[BenchSkipped, ...]:
+    return tuple(BenchSkipped(setting.engine, variant, setting.batch, reason) for variant in models)
+
+
+def _inputs(
+    models: Mapping[str, ir.Model],
+    batches: Sequence[int],
+    shapes: Mapping[str, Sequence[int]] | None,
+    seed: int,
+) -> tuple[dict[int, Arrays], dict[int, str]]:
+    """Inputs by batch, and why there are none for the others.
+
+    Raises:
+        InputError: there are none at all.
+    """
+    first = next(iter(models.values()))
+    inputs: dict[int, Arrays] = {}
+    refused: dict[int, str] = {}
+    for batch in batches:
+        try:
+            inputs[batch] = random_inputs(first, batch, shapes=shapes, seed=seed)
+        except InputError as error:
+            refused[batch] = str(error)
+    if not inputs:
+        raise InputError(next(iter(refused.values()), "there is no batch size to measure"))
+    return inputs, refused
+
+
+def bench(
+    models: Mapping[str, ir.Model],
+    *,
+    engines: Sequence[str] | None = None,
+    batches: Sequence[int] = (1,),
+    threads: int = 1,
+    device: str = Device.CPU,
+    budget_s: float = 2.0,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    seed: int = 0,
+    progress: Callable[[str, int], None] | None = None,
+) -> Bench:
+    """Measure variants of one network against each other.
+
+    The variants of one engine and batch run in turn on the same random inputs, with sizes fixed.
+
+    Args:
+        models: the variants by name, all with the same inputs; never changed.
+        engines: names of engines; by default all whose packages are installed.
+        batches: images per run.
+        threads: threads that an engine may compute with.
+        device: ``cpu``, or ``cuda`` where there is one.
+        budget_s: seconds of measuring per engine and batch.
+        shapes: shapes by name of the input, where height, width or more are dynamic.
+        seed: of the inputs.
+        progress: told the engine and batch before they are measured.
+
+    Returns:
+        The rows. What an engine refuses is in ``skipped`` with the reason and ends nothing.
+
+    Raises:
+        InputError: no variants, an unknown engine, device, batch or shape.
+    """
+    if not models:
+        raise InputError("there is no network to measure")
+    wanted = device_of(device)
+    positive_threads(threads)
+    chosen = available() if engines is None else tuple(dict.fromkeys(engines))
+    for engine in chosen:
+        _check_name(engine)
+    inputs, refused = _inputs(models, batches, shapes, seed)
+    parts: list[Bench] = []
+    for engine in chosen:
+        for batch in dict.fromkeys(batches):
+            setting = _Setting(engine, batch, threads, wanted)
+            if batch in refused:
+                parts.append(Bench((), _all_skipped(setting, models, refused[batch])))
+                continue
+            if progress is not None:
+                progress(engine, batch)
+            parts.append(_measure(setting, models, inputs[batch], budget_s))
+    return Bench(
+        tuple(row for part in parts for row in part.results),
+        tuple(row for part in parts for row in part.skipped),
+        tuple(line for part in parts for line in part.warnings),
+    )

@@ -1,0 +1,136 @@
+"""Every kind of network comes in through ``mlcnn.load``."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+import torch
+from torch import nn
+
+import mlcnn
+from mlcnn.api import is_zoo_name, model_name
+from mlcnn.errors import InputError
+from mlcnn.graph import evaluate, save
+
+
+def small() -> nn.Module:
+    """A convolution and a pool, with weights that are always the same."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.AvgPool2d(2), nn.Dropout(0.5)).eval()
+
+
+EXAMPLE = torch.zeros(2, 3, 8, 8)
+
+
+def outputs(model: ir.Model, images: torch.Tensor) -> torch.Tensor:
+    name = model.graph.inputs[0].name or ""
+    (result,) = evaluate(model, {name: images.double()}).values()
+    return result
+
+
+def test_all_kinds_of_the_same_network_agree(tmp_path: Path) -> None:
+    module = small()
+    images = torch.randn(3, 3, 8, 8)
+    expected = module.double()(images.double())
+    module.float()
+    from_module = mlcnn.load(module, EXAMPLE)
+    save(from_module, tmp_path / "net.onnx")
+    program = torch.export.export(
+        module, (EXAMPLE,), dynamic_shapes=({0: torch.export.Dim("batch")},)
+    )
+    torch.export.save(program, tmp_path / "net.pt2")
+    sources = (
+        from_module,
+        onnx.load(tmp_path / "net.onnx"),
+        tmp_path / "net.onnx",
+        str(tmp_path / "net.onnx"),
+        tmp_path / "net.pt2",
+    )
+    for source in sources:
+        torch.testing.assert_close(outputs(mlcnn.load(source), images), expected)
+
+
+def test_a_module_is_not_changed_and_is_taken_in_inference() -> None:
+    module = small().train()
+    before = copy.deepcopy(module.state_dict())
+    model = mlcnn.load(module, EXAMPLE)
+    assert module.training
+    assert all(torch.equal(value, module.state_dict()[key]) for key, value in before.items())
+    assert "Dropout" not in {node.op_type for node in model.graph}
+
+
+def test_a_model_is_not_changed() -> None:
+    model = mlcnn.load(small(), EXAMPLE)
+    before = ir.to_proto(model).SerializeToString(deterministic=True)
+    mlcnn.optimize(model, form="box")
+    assert ir.to_proto(model).SerializeToString(deterministic=True) == before
+
+
+def test_a_callable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shop_of_nets.py").write_text(
+        "import torch\n"
+        "def build():\n"
+        "    return torch.nn.Conv2d(3, 4, 3), torch.zeros(2, 3, 8, 8)\n"
+        "def bare():\n"
+        "    return torch.nn.Conv2d(3, 4, 3)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert mlcnn.load("shop_of_nets:build").graph.inputs[0].shape is not None
+    with pytest.raises(InputError, match="--input-shape"):
+        mlcnn.load("shop_of_nets:bare")
+    shape = mlcnn.load("shop_of_nets:bare", input_shape=(2, 3, 10, 12)).graph.inputs[0].shape
+    assert shape is not None
+    assert list(shape)[1:] == [3, 10, 12]
+
+
+def test_input_shape_fixes_dynamic_sizes_and_leaves_the_batch(tmp_path: Path) -> None:
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 3, "h", "w"])
+    result = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    node = onnx.helper.make_node("Relu", ["x"], ["y"])
+    graph = onnx.helper.make_graph([node], "g", [value], [result])
+    proto = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)])
+    model = mlcnn.load(proto, input_shape=(1, 3, 5, 7))
+    shape = model.graph.outputs[0].shape
+    assert shape is not None
+    assert isinstance(shape[0], ir.SymbolicDim)
+    assert list(shape)[1:] == [3, 5, 7]
+    with pytest.raises(InputError, match=r"1x4x5x7: input 'x' of the network is nx3xhxw"):
+        mlcnn.load(proto, input_shape=(1, 4, 5, 7))
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "message"),
+    [
+        ("lenet5", {"input_shape": (1, 3, 28, 28)}, "lenet5 takes Nx3x32x32"),
+        ("lenet5", {"example_input": EXAMPLE}, "goes with a torch module, not with str"),
+        ("lenet6", {}, "did you mean 'lenet5'"),
+        ("net.onnx", {"weights": "w.npz"}, "only zoo networks take weights"),
+        ("net.pth", {}, "refused"),
+    ],
+)
+def test_what_does_not_go_together(source: str, options: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        mlcnn.load(source, **options)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_module_needs_to_know_its_input() -> None:
+    with pytest.raises(InputError, match="give an example input or input_shape"):
+        mlcnn.load(small())
+    with pytest.raises(InputError, match="must be a tensor or a tuple of tensors, got ndarray"):
+        mlcnn.load(small(), np.zeros((1, 3, 8, 8)))  # pyright: ignore[reportArgumentType]
+    assert mlcnn.load(small(), input_shape=(2, 3, 8, 8)).graph.inputs
+
+
+def test_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert [is_zoo_name(n) for n in ("vgg16", "a.onnx", "a:b", "./vgg16")] == [
+        True, False, False, False,
+    ]  # fmt: skip
+    assert not is_zoo_name(Path("vgg16"))
+    assert model_name("some/net.onnx") == "net"
+    assert model_name("some.nets:build_it") == "build_it"
+    assert model_name(Path("net.pt2")) == "net"
+    assert model_name(nn.ReLU()) == "relu"

@@ -1,0 +1,152 @@
+"""What a user can get wrong: exit code 2, one line, nothing written."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+Call = Callable[..., Any]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["optimise", "x"], 'Unknown command "optimise". Did you mean "optimize"?'),
+        (["optimize", "x", "--pases", "exact"], "Unknown option: --pases. Did you mean --passes?"),
+        (["optimize"], 'Command "optimize" parameter MODEL requires an argument.'),
+        (["optimize", "x", "--form", "boxx"], 'Did you mean "box"?'),
+        (["optimize", "x", "y"], "Unused Tokens: ['y']."),
+        (["count", "x", "--batch", "two"], 'unable to convert "two" into int'),
+        (["optimize", "x", "--json", "--json"], "--json"),
+    ],
+)
+def test_usage(mlcnn: Call, arguments: list[str], message: str) -> None:
+    result = mlcnn(*arguments)
+    assert result.code == 2
+    assert message in result.error
+    assert result.out == ""
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("lenet", "did you mean 'lenet5'?"),
+        ("missing.onnx", "missing.onnx: no such file"),
+        ("some/where.onnx", "some/where.onnx: no such file"),
+        ("checkpoint.pth", "a pickled checkpoint runs code when it is opened, so it is refused"),
+        ("no_such_module:build", "importing no_such_module failed"),
+        ("json:nothing", "json has no nothing"),
+        ("json:dumps", "failed: TypeError"),
+        ("os:getcwd", "returned a str"),
+    ],
+)
+@pytest.mark.parametrize("command", ["optimize", "count"])
+def test_model(mlcnn: Call, command: str, model: str, message: str) -> None:
+    result = mlcnn(command, model)
+    assert result.code == 2
+    assert message in result.error
+    assert result.out == ""
+
+
+def test_a_file_that_is_not_a_network(mlcnn: Call, tmp_path: Path, fusable: Path) -> None:
+    content = fusable.read_bytes()
+    for name, broken in {
+        "empty.onnx": b"",
+        "text.onnx": b"hello",
+        "truncated.onnx": content[: len(content) // 2],
+    }.items():
+        (tmp_path / name).write_bytes(broken)
+        result = mlcnn("optimize", name)
+        assert result.code == 2, name
+        assert name in result.error
+    (tmp_path / "net.txt").write_text("x")
+    assert ".onnx or .pt2 is required" in mlcnn("optimize", "net.txt").error
+
+
+def test_a_folder_is_not_a_network(mlcnn: Call, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    assert mlcnn("optimize", "folder").code == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--passes", "fuze"], "unknown pass 'fuze'; did you mean 'fuse'?"),
+        (["--passes", "fuse{frm=box}"], "fuse has no option 'frm'; did you mean 'form'?"),
+        (["--passes", "fuse{form=round}"], "unknown form 'round'"),
+        (["--passes", "max-to-average{window=huge}"], "bad value 'huge' for window"),
+        (["--passes", "fuse", "--approximate"], "give one"),
+        (["--window", "keep"], "--window: no pass of the pipeline 'exact' has this option"),
+        (["--all"], "--all: no pass of the pipeline 'exact' has this option"),
+        (["--only", "cnov"], "the network has no node of this name; did you mean 'conv'?"),
+        (["--exclude", "nothing"], "the network has no node of this name"),
+        (["--weights", "w.npz"], "only zoo networks take weights"),
+        (["--input", "none.npz"], "none.npz: no such file"),
+        (["--input-shape", "3,8,8"], "positive numbers with an x between are required"),
+        (["--input-shape", "1x3x0x8"], "positive numbers with an x between are required"),
+        (["--input-shape", "1x3x9x9"], "input 'x' of the network is Nx3x8x8"),
+        (["--input-shape", "1x3x8"], "input 'x' of the network is Nx3x8x8"),
+        (["--dry-run", "-o", "out.onnx"], "leave one of them away"),
+    ],
+)
+def test_options(
+    mlcnn: Call, fusable: Path, tmp_path: Path, options: list[str], message: str
+) -> None:
+    result = mlcnn("optimize", fusable, *options)
+    assert result.code == 2
+    assert message in result.error
+    assert result.out == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["fusable.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        (".", "is a directory"),
+        ("no/such/folder/out.onnx", "there is no directory"),
+        ("out.txt", "written to an .onnx file"),
+        ("fusable.onnx", "is the network that is read"),
+        ("fusable.onnx/out.onnx", "directory"),
+    ],
+)
+def test_output(mlcnn: Call, fusable: Path, tmp_path: Path, output: str, message: str) -> None:
+    before = fusable.read_bytes()
+    result = mlcnn("optimize", fusable, "-o", output)
+    assert result.code == 2
+    assert message in result.error
+    assert fusable.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["fusable.onnx"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_is_not_writable(mlcnn: Call, fusable: Path, tmp_path: Path) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    assert "not writable" in mlcnn("optimize", fusable, "-o", locked / "out.onnx").error
+
+
+def test_an_input_larger_than_the_memory(mlcnn: Call) -> None:
+    result = mlcnn("optimize", "lenet5", "--input-shape", "1x3x1000000x1000000")
+    assert result.code == 2
+    # 3e12 floats of 4 bytes
+    assert "the input alone takes 11,175.9 GiB, this machine has" in result.error
+
+
+def test_a_layer_larger_than_the_memory(mlcnn: Call, dynamic: Path) -> None:
+    result = mlcnn("bench", dynamic, "--input-shape", "1x3x40000x40000")
+    assert result.code == 2
+    # 3 + 4 channels of 1.6e9 floats of 4 bytes
+    assert "alone reads and writes 41.7 GiB at batch 1, this machine has" in result.error
+
+
+def test_an_unreadable_graph(mlcnn: Call, tmp_path: Path, fusable: Path) -> None:
+    model = onnx.load(fusable)
+    model.graph.node[0].input[0] = "nowhere"
+    onnx.save(model, tmp_path / "dangling.onnx")
+    result = mlcnn("optimize", "dangling.onnx")
+    assert result.code == 2
+    assert "dangling.onnx" in result.error
+    assert "nowhere" in result.error

@@ -1,0 +1,45 @@
+"""``mlcnn count``."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Call = Callable[..., Any]
+
+
+def test_counts_of_a_layer_by_hand(mlcnn: Call, fusable: Path) -> None:
+    result = mlcnn("count", fusable, "--form", "box", "--json")
+    assert result.code == 0
+    (row,) = result.json["layers"]
+    assert (row["name"], row["fused"]) == ("conv", True)
+    # 4 filters, 3 channels, 3x3 taps, 8x8 outputs, of which 4x4 are left behind the pool.
+    assert row["multiplications"]["original"] == 4 * 3 * 9 * 64
+    assert row["multiplications"]["fused"] == 4 * 3 * 9 * 16
+    # A convolution output sums 27 products, a pooled output four convolution outputs.
+    assert row["additions"]["original"] == 4 * 64 * 26 + 4 * 16 * 3
+    # Windows of 2x2 start at 9 rows and columns of the padded 10x10 input; 3 channels: 9x10 half
+    # and 9x9 full sums; then 26 additions for each of 4x16 outputs.
+    assert row["additions"]["shared"] == 3 * (9 * 10 + 9 * 9) + 4 * 16 * 26
+    total = result.json["total"]
+    assert total["multiplications"]["fused"] == row["multiplications"]["fused"]
+
+
+def test_batch_multiplies(mlcnn: Call, fusable: Path) -> None:
+    one = mlcnn("count", fusable, "--json").json["total"]
+    eight = mlcnn("count", fusable, "--batch", "8", "--json").json["total"]
+    assert eight["multiplications"]["original"] == 8 * one["multiplications"]["original"]
+
+
+def test_dynamic_sizes_need_a_shape(mlcnn: Call, dynamic: Path) -> None:
+    refused = mlcnn("count", dynamic)
+    assert refused.code == 2
+    assert "--input-shape" in refused.error or "input shape" in refused.error
+    counted = mlcnn("count", dynamic, "--input-shape", "1x3x16x16", "--form", "box", "--json")
+    assert counted.json["total"]["multiplications"]["original"] == 4 * 3 * 9 * 256
+
+
+def test_table(mlcnn: Call, fusable: Path) -> None:
+    result = mlcnn("count", fusable, "--form", "box")
+    assert result.code == 0
+    assert "6,912" in result.out
+    assert "1,728" in result.out
