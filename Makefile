@@ -37,7 +37,7 @@ format: $(READY)
 	$(BIN)/ruff format
 
 bench: $(READY)  ## the speed table, with spread
-	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python -m benchmarks
 
 docs: $(READY)  ## docs/_build/html/index.html
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env docs docs/_build/html

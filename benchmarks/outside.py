@@ -131,7 +131,9 @@ def check(source: Path, folder: Path) -> dict[str, object]:
     checked = time.perf_counter()
     target = folder / "rewritten.onnx"
     save(result.model, target)
-    before = Counter((n.domain, n.op_type) for n in onnx.load(source, load_external_data=False).graph.node)
+    before = Counter(
+        (n.domain, n.op_type) for n in onnx.load(source, load_external_data=False).graph.node
+    )
     row: dict[str, object] = {
         "nodes": sum(before.values()),
         "folded": sum(c.pass_name == "fold-batch-norm" for c in result.changes),

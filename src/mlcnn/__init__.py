@@ -9,9 +9,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlcnn import api
-    from mlcnn.api import Optimized, RewriteOptions, bench, count, load, optimize, run
+    from mlcnn.api import (
+        MeasureOptions,
+        Optimized,
+        RewriteOptions,
+        bench,
+        count,
+        load,
+        optimize,
+        run,
+    )
 
 __all__ = [
+    "MeasureOptions",
     "Optimized",
     "RewriteOptions",
     "__version__",

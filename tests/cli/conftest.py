@@ -54,7 +54,7 @@ def mlcnn(
     return call
 
 
-def network(
+def make_network(
     *nodes: onnx.NodeProto, size: int | str = 8, weights: dict[str, np.ndarray] | None = None
 ) -> onnx.ModelProto:
     """A network from ``x`` (N, 3, size, size) to ``y`` with a 3x3 convolution's weight ``w``."""
@@ -68,7 +68,14 @@ def network(
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
         [numpy_helper.from_array(array, name) for name, array in arrays.items()],
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
+    # The newest version that onnx writes is not always one that engines read.
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+@pytest.fixture
+def network() -> Callable[..., onnx.ModelProto]:
+    """Makes a network of given nodes."""
+    return make_network
 
 
 CONV = helper.make_node("Conv", ["x", "conv.weight"], ["c"], pads=[1, 1, 1, 1], name="conv")
@@ -84,7 +91,7 @@ def pool(operator: str, source: str, target: str) -> onnx.NodeProto:
 def fusable(tmp_path: Path) -> Path:
     """Convolution, average pool: fused exactly."""
     path = tmp_path / "fusable.onnx"
-    onnx.save(network(CONV, pool("AveragePool", "c", "y")), path)
+    onnx.save(make_network(CONV, pool("AveragePool", "c", "y")), path)
     return path
 
 
@@ -93,7 +100,7 @@ def reorderable(tmp_path: Path) -> Path:
     """Convolution, ReLU, average pool: fused only after an approximate pass."""
     path = tmp_path / "reorderable.onnx"
     relu = helper.make_node("Relu", ["c"], ["r"], name="relu")
-    onnx.save(network(CONV, relu, pool("AveragePool", "r", "y")), path)
+    onnx.save(make_network(CONV, relu, pool("AveragePool", "r", "y")), path)
     return path
 
 
@@ -101,7 +108,9 @@ def reorderable(tmp_path: Path) -> Path:
 def hopeless(tmp_path: Path) -> Path:
     """One convolution and no pool: nothing to gain."""
     path = tmp_path / "hopeless.onnx"
-    onnx.save(network(helper.make_node("Conv", ["x", "conv.weight"], ["y"], name="conv")), path)
+    onnx.save(
+        make_network(helper.make_node("Conv", ["x", "conv.weight"], ["y"], name="conv")), path
+    )
     return path
 
 
@@ -109,5 +118,5 @@ def hopeless(tmp_path: Path) -> Path:
 def dynamic(tmp_path: Path) -> Path:
     """The fusable network with dynamic height and width."""
     path = tmp_path / "dynamic.onnx"
-    onnx.save(network(CONV, pool("AveragePool", "c", "y"), size="side"), path)
+    onnx.save(make_network(CONV, pool("AveragePool", "c", "y"), size="side"), path)
     return path

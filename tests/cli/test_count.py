@@ -33,7 +33,7 @@ def test_batch_multiplies(mlcnn: Call, fusable: Path) -> None:
 def test_dynamic_sizes_need_a_shape(mlcnn: Call, dynamic: Path) -> None:
     refused = mlcnn("count", dynamic)
     assert refused.code == 2
-    assert "--input-shape" in refused.error or "input shape" in refused.error
+    assert "give the network's input a shape in numbers" in refused.error
     counted = mlcnn("count", dynamic, "--input-shape", "1x3x16x16", "--form", "box", "--json")
     assert counted.json["total"]["multiplications"]["original"] == 4 * 3 * 9 * 256
 

@@ -12,7 +12,8 @@ from mlcnn.graph import check
 def test_signatures_leave_initializers_out() -> None:
     net = ir.from_onnx_text(
         """<ir_version: 10, opset_import: ["" : 20]>
-        net (float[N, 2] x, float[2] w) => (float[N, 2] y) <float[2] w = {1, 2}> { y = Mul(x, w) }"""
+        net (float[N, 2] x, float[2] w) => (float[N, 2] y)
+        <float[2] w = {1, 2}> { y = Mul(x, w) }"""
     )
     assert [str(signature) for signature in engines.signatures(net)] == ["x: float32(N, 2)"]
 
@@ -51,13 +52,14 @@ def test_an_unknown_size_is_told(any_size) -> None:
     with pytest.raises(InputError) as failure:
         engines.fixed_shapes(any_size, 1)
     assert str(failure.value) == (
-        "the size of the network's input image: float32(N, 3, H, W) is not known: give --input-shape"
+        "the size of the network's input image: float32(N, 3, H, W) is not known: "
+        "give --input-shape"
     )
 
 
 def test_a_fixed_batch_is_told(fixed_batch) -> None:
     assert engines.fixed_shapes(fixed_batch, 1) == {"image": (1, 3)}
-    with pytest.raises(InputError, match="batch 8: the network's input .* has a fixed batch"):
+    with pytest.raises(InputError, match=r"batch 8: the network's input .* has a fixed batch"):
         engines.fixed_shapes(fixed_batch, 8)
 
 

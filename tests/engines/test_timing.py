@@ -116,7 +116,7 @@ def test_the_garbage_collector_comes_back_after_a_failure() -> None:
 
 
 def test_a_clock_that_stands_still_ends() -> None:
-    timings = interleave({"a": lambda: None}, max_rounds=5, clock=lambda: 0)
+    timings = interleave({"a": lambda: None}, min_rounds=5, max_rounds=5, clock=lambda: 0)
     assert timings["a"].samples_ms == (0.0,) * 5
 
 

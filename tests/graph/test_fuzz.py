@@ -169,8 +169,12 @@ def damaged_bytes(draw) -> bytes:
     return bytes(content)
 
 
-NUMBERS = st.sampled_from([-(2**63), -(2**31), -7, -1, 0, 1, 2, 3, 5, 1000, 2**31, 2**40, 2**63 - 1])
-WORDS = st.sampled_from(["", "x", "y", "w", "a", "c", "m", "N", "shape", "9**9**9", "é", "../w", "0"])
+NUMBERS = st.sampled_from(
+    [-(2**63), -(2**31), -7, -1, 0, 1, 2, 3, 5, 1000, 2**31, 2**40, 2**63 - 1]
+)
+WORDS = st.sampled_from(
+    ["", "x", "y", "w", "a", "c", "m", "N", "shape", "9**9**9", "é", "../w", "0"]
+)
 OPERATORS = st.sampled_from(
     """Conv Relu Add Concat Reshape Shape Gather Slice Pad Split Softmax Resize Upsample Expand Tile
     Range ConstantOfShape Constant MaxPool AveragePool GlobalAveragePool BatchNormalization Gemm

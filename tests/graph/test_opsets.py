@@ -115,9 +115,8 @@ def build(opset: int, inputs: dict[str, tuple[int, ...]], nodes: str) -> onnx.Mo
     used = "".join(
         line + "\n"
         for line in CONSTANTS.splitlines()
-        if line.strip() and line.split()[0] in nodes.replace(",", " ").replace(")", " ").replace(
-            "(", " "
-        ).split()
+        if line.strip()
+        and line.split()[0] in nodes.replace(",", " ").replace(")", " ").replace("(", " ").split()
     )
     signature = ", ".join(f"float[{','.join(map(str, s))}] {name}" for name, s in inputs.items())
     results = [name.strip() for name in nodes.rsplit("\n", 1)[-1].split("=")[0].split(",")]
@@ -132,7 +131,9 @@ def build(opset: int, inputs: dict[str, tuple[int, ...]], nodes: str) -> onnx.Mo
     return model
 
 
-@pytest.mark.parametrize(("opset", "inputs", "nodes"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+@pytest.mark.parametrize(
+    ("opset", "inputs", "nodes"), [c[1:] for c in CASES], ids=[c[0] for c in CASES]
+)
 def test_an_upgraded_operator_computes_what_the_old_one_did(opset, inputs, nodes, run):
     old = build(opset, inputs, nodes)
     generator = np.random.default_rng(7)
@@ -220,7 +221,9 @@ def test_functions_are_upgraded_too(run):
     model = graph.from_proto(old)
 
     assert [node.op_type for node in model.graph] == ["mean"]
-    np.testing.assert_allclose(run(graph.to_proto(model), {"x": x})[0], x.mean((1, 2), keepdims=True), rtol=1e-6)
+    np.testing.assert_allclose(
+        run(graph.to_proto(model), {"x": x})[0], x.mean((1, 2), keepdims=True), rtol=1e-6
+    )
 
 
 def test_names_and_metadata_of_nodes_survive():

@@ -10,6 +10,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
+from mlcnn import zoo
 from mlcnn.graph import infer_shapes, to_proto
 
 
@@ -27,6 +28,12 @@ def read_network(text: str, weights: Mapping[str, np.ndarray] | None = None) -> 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
     generator = np.random.default_rng((seed, *shape))
     return generator.normal(size=shape).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def resnet() -> tuple[torch.nn.Module, ir.Model]:
+    """The zoo's own ResNet-20, and its network."""
+    return zoo.build("resnet20", seed=3), zoo.load("resnet20", seed=3)
 
 
 @pytest.fixture(scope="session")

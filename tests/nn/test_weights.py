@@ -16,12 +16,8 @@ def serialised(model: ir.Model) -> bytes:
     return ir.serde.serialize_model(model).SerializeToString()
 
 
-@pytest.fixture(scope="module")
-def resnet():
-    return zoo.load("resnet20", seed=5)
-
-
 def test_untrained_weights_come_back_bit_for_bit(resnet):
+    _, resnet = resnet
     result = write_weights(to_module(resnet), resnet)
     for name, value in resnet.graph.initializers.items():
         before, after = value.const_value, result.graph.initializers[name].const_value
@@ -32,6 +28,7 @@ def test_untrained_weights_come_back_bit_for_bit(resnet):
 
 
 def test_a_trained_network_computes_what_its_module_does(resnet):
+    _, resnet = resnet
     before = serialised(resnet)
     module = to_module(resnet).train()
     optimizer = torch.optim.SGD(module.parameters(), lr=1e-3)
@@ -54,6 +51,7 @@ def test_a_trained_network_computes_what_its_module_does(resnet):
 
 
 def test_weights_of_the_original_module_can_be_written_too(resnet):
+    _, resnet = resnet
     other = zoo.build("resnet20", seed=6)
     result = write_weights(other, resnet)
     weight = result.graph.initializers["conv1.weight"].const_value

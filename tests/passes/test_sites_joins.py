@@ -36,7 +36,7 @@ def test_branch_without_convolution_is_pooled_where_that_is_exact() -> None:
     assert story(net.model(net.pool(cat))) == [
         "distribute-pool rewrites conv, cat, pool",
         "fuse rewrites conv, conv/AveragePool as box",
-        "fuse leaves node_AveragePool_0: the pool's input side is an input of the network",
+        "fuse leaves side/AveragePool: the pool's input side is an input of the network",
     ]
 
 
@@ -130,8 +130,7 @@ def test_residual_around_a_batch_norm() -> None:
     assert story(net.model(net.pool(add)), "distribute-pool,fuse{form=box}") == [
         "distribute-pool rewrites conv, add, norm, pool",
         "fuse rewrites conv, conv/AveragePool as box",
-        "fuse leaves node_AveragePool_0: the pool is not alone: x is used by conv, "
-        "node_AveragePool_0",
+        "fuse leaves x/AveragePool: the pool is not alone: x is used by conv, x/AveragePool",
     ]
 
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from mlcnn.counting.report import CountReport, LayerCount, count_layer
-from mlcnn.passes.base import Change, Skipped
+from mlcnn.counting import CountReport, LayerCount, count_layer
+from mlcnn.passes import Change, Skipped
 from mlcnn.report import (
     Accuracy,
     Exactness,
@@ -19,6 +19,7 @@ from mlcnn.report import (
 from mlcnn.workload import ConvLayer, Pool
 
 PIPELINE = "fold-batch-norm,max-to-average{window=stride},reorder,fuse{form=auto}"
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}&amp;\"'`"
 HALVE = Pool((2, 2), (2, 2))
 
 
@@ -161,3 +162,34 @@ MAKERS: dict[str, Callable[[], RunSummary]] = {
 def summary(request: pytest.FixtureRequest) -> RunSummary:
     """VGG-16 on CIFAR, or what ``indirect`` parametrisation names."""
     return MAKERS[getattr(request, "param", "vgg16")]()
+
+
+@pytest.fixture
+def hostile(summary: RunSummary) -> RunSummary:
+    """Markup in everything that can come from a network or its file."""
+    layers = tuple(
+        replace(row, layer=replace(row.layer, name=f"{row.name}{HOSTILE}"))
+        for row in summary.counts.layers
+    )
+    changes = tuple(
+        Change(c.pass_name, tuple(f"{n}{HOSTILE}" for n in c.nodes), c.exact, c.form)
+        for c in summary.changes
+    )
+    return replace(
+        summary,
+        model_name=HOSTILE,
+        source=HOSTILE,
+        pipeline=HOSTILE,
+        command=HOSTILE,
+        machine=HOSTILE,
+        created=HOSTILE,
+        counts=CountReport(layers),
+        changes=changes,
+        skipped=(Skipped("fuse", HOSTILE, HOSTILE),),
+        latencies=tuple(replace(row, engine=HOSTILE) for row in summary.latencies),
+        noise=(HOSTILE,),
+        warnings=(HOSTILE,),
+        unavailable=(Unavailable(HOSTILE, HOSTILE),),
+        accuracy=tuple(replace(row, dataset=HOSTILE) for row in summary.accuracy or ()),
+        versions={HOSTILE: HOSTILE},
+    )

@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from mlcnn import engines
 from mlcnn.api.loading import Source, load
-from mlcnn.api.memory import require_memory
+from mlcnn.api.memory import require_memory_for_run
 from mlcnn.api.optimizing import Optimized, Progress, default_passes, rewrite, silent
 from mlcnn.api.options import RewriteOptions
 from mlcnn.engines import Bench, MeasuredChooser
@@ -42,6 +42,10 @@ class MeasureOptions:
     seed: int = 0
     budget_s: float = 2.0
     chosen: bool = True
+
+    def __post_init__(self) -> None:
+        if self.budget_s <= 0:
+            raise InputError(f"--seconds {self.budget_s:g}: a positive time is required")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,7 @@ def settings(model: ir.Model, options: MeasureOptions) -> tuple[Setting, ...]:
     batches = _batches(model, options)
     for batch in batches:
         engines.fixed_shapes(model, batch)
-        require_memory(model, batch)
+        require_memory_for_run(model, batch)
     names = _engines(options)
     for name in names:
         engines.get(name)

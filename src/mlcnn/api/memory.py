@@ -1,17 +1,17 @@
 """Refuse what cannot fit into this machine's memory, before it is tried."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import onnx_ir as ir
-import psutil
 
 from mlcnn.errors import InputError
+from mlcnn.graph import layer_name
+from mlcnn.graph.memory import require_memory
 
-__all__ = ["largest_step_bytes", "require_memory", "require_memory_for_input"]
+__all__ = ["require_memory_for_input", "require_memory_for_run"]
 
 _BYTES_PER_FLOAT = 4
-_GIB = 2**30
 
 
 def _bytes(value: ir.Value | None, batch: int) -> int:
@@ -26,18 +26,12 @@ def _bytes(value: ir.Value | None, batch: int) -> int:
     return math.ceil(math.prod(sizes) * width)
 
 
-def _steps(model: ir.Model, batch: int) -> Iterator[tuple[int, ir.Node]]:
-    for node in model.graph:
-        values = dict.fromkeys([*node.inputs, *node.outputs])
-        yield sum(_bytes(value, batch) for value in values), node
+def _step(node: ir.Node, batch: int) -> int:
+    """Bytes that a node reads and writes: it needs them at the same time."""
+    return sum(_bytes(value, batch) for value in dict.fromkeys([*node.inputs, *node.outputs]))
 
 
-def largest_step_bytes(model: ir.Model, batch: int = 1) -> int:
-    """The memory that one node needs at the same time, at least: what it reads and writes."""
-    return max((size for size, _ in _steps(model, batch)), default=0)
-
-
-def require_memory(model: ir.Model, batch: int = 1) -> None:
+def require_memory_for_run(model: ir.Model, batch: int) -> None:
     """Refuse a network whose largest step exceeds the memory of this machine.
 
     Args:
@@ -47,14 +41,11 @@ def require_memory(model: ir.Model, batch: int = 1) -> None:
     Raises:
         InputError: it cannot be run; the message says how much it needs.
     """
-    size, node = max(_steps(model, batch), default=(0, None), key=lambda step: step[0])
-    total = psutil.virtual_memory().total
-    if node is not None and size > total:
-        raise InputError(
-            f"{node.op_type} {node.name!r} alone reads and writes {size / _GIB:,.1f} GiB at batch "
-            f"{batch}, this machine has {total / _GIB:,.1f} GiB: give a smaller --input-shape or "
-            "--batch"
-        )
+    largest = max(model.graph, key=lambda node: _step(node, batch), default=None)
+    if largest is not None:
+        what = f"{largest.op_type} {layer_name(largest)!r} alone, at batch {batch},"
+        remedy = "give a smaller --input-shape or --batch"
+        require_memory(_step(largest, batch), what, remedy)
 
 
 def require_memory_for_input(shape: Sequence[int]) -> None:
@@ -66,9 +57,5 @@ def require_memory_for_input(shape: Sequence[int]) -> None:
     text = "x".join(map(str, shape))
     if not shape or min(shape) < 1:
         raise InputError(f"--input-shape {text}: positive sizes are required, batch first")
-    size, total = math.prod(shape) * _BYTES_PER_FLOAT, psutil.virtual_memory().total
-    if size > total:
-        raise InputError(
-            f"--input-shape {text}: the input alone takes {size / _GIB:,.1f} GiB, this machine "
-            f"has {total / _GIB:,.1f} GiB"
-        )
+    size = math.prod(shape) * _BYTES_PER_FLOAT
+    require_memory(size, f"--input-shape {text}: the input alone", "give a smaller one")

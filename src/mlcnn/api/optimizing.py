@@ -80,6 +80,13 @@ class Optimized:
         return self.verification.max_error
 
     @property
+    def stored_error(self) -> float | None:
+        """The same error with the weights as the rewritten network stores them."""
+        if self.verification is None or not self.verification.sites:
+            return None
+        return self.verification.max_deployed_error
+
+    @property
     def vacuous(self) -> bool:
         """Whether the check could not have seen an error, or there was nothing to check."""
         return self.verification is None or self.verification.vacuous
@@ -307,11 +314,15 @@ def optimize(
 def potential(optimized: Optimized) -> Potential | None:
     """What the approximate passes would gain beyond what was done; None if nothing.
 
+    None, too, where they ran already.
     A what-if: the network is not changed, and the gain comes at the price of fine-tuning.
     """
+    if not all(item.exact for item in pipeline.parse(optimized.pipeline)):
+        return None
     what_if = rewrite(optimized.original, _MLCNN, check=False)
+    tuned = {name for change in what_if.changes if not change.exact for name in change.nodes}
     done = {change.nodes[0] for change in optimized.fused}
-    further = [change for change in what_if.fused if change.nodes[0] not in done]
+    further = [change for change in what_if.fused if change.nodes[0] in tuned - done]
     layers = [change.layer for change in further if change.layer is not None]
     saved = sum(
         counting.original(layer).multiplications

@@ -139,6 +139,7 @@ def _with_measurements(summary: RunSummary, measured: Bench, notes: tuple[str, .
             median_ms=row.median_ms,
             q1_ms=row.q1_ms,
             q3_ms=row.q3_ms,
+            samples_ms=row.timing.samples_ms,
         )
         for row in measured.results
     )

@@ -37,6 +37,7 @@ def _exactness(optimized: Optimized) -> Exactness:
         tolerance=TOLERANCE,
         vacuous=optimized.vacuous and optimized.max_error is not None,
         sites=0 if checked is None else len(checked.sites),
+        stored_error=optimized.stored_error,
     )
 
 
@@ -83,8 +84,8 @@ def nothing_to_gain(gain: Potential | None) -> str:
     """
     if gain is None:
         return (
-            "nothing to gain here, with or without fine-tuning: no average or max pool reaches a "
-            "convolution whose work would fall (--dry-run gives the reason for each)"
+            "nothing to gain here, with or without fine-tuning: no site gets cheaper (the reason "
+            "stands with each)"
         )
     layers = "1 layer" if gain.sites == 1 else f"{gain.sites} layers"
     saved = f" and remove {gain.multiplications:,} multiplications" if gain.multiplications else ""

@@ -15,7 +15,7 @@ from typing import TextIO
 from cyclopts import App, CycloptsError, Parameter
 
 import mlcnn
-from mlcnn.cli.output import complain
+from mlcnn.cli.output import complain, console
 from mlcnn.errors import InfeasibleError, InputError, UnsupportedError
 
 __all__ = ["app", "main"]
@@ -25,12 +25,21 @@ _USER = 2
 _INTERRUPTED = 130
 _BROKEN_PIPE = 141
 
+
+def _shown(default: object) -> str | None:
+    """A default worth showing: a flag that is off and an empty list say nothing."""
+    return None if default is None or default is False or default == () else str(default)
+
+
 app = App(
     name="mlcnn",
     help="Find the cheapest way to run a convolutional network: rewrite, verify, count, measure.",
     version=mlcnn.__version__,
-    help_format="plaintext",
-    default_parameter=Parameter(negative=()),
+    help_format="markdown",
+    default_parameter=Parameter(
+        negative=(),
+        show_default=_shown,  # pyright: ignore[reportArgumentType] - None shows nothing
+    ),
     suppress_keyboard_interrupt=False,
 )
 # The modules are named, not imported: `mlcnn --version` stays quick.
@@ -68,6 +77,7 @@ def _drop_stdout() -> None:
 def _dispatch(arguments: Sequence[str]) -> int:
     code = app(
         list(arguments),
+        console=console(),
         exit_on_error=False,
         print_error=False,
         verbose=False,
@@ -75,6 +85,13 @@ def _dispatch(arguments: Sequence[str]) -> int:
     )
     sys.stdout.flush()
     return code if isinstance(code, int) else 0
+
+
+def _fail(error: Exception, message: str, code: int, *, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    complain(message)
+    return code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,8 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _quiet_libraries():
             return _dispatch(arguments)
     except (InputError, UnsupportedError, InfeasibleError, CycloptsError) as error:
-        complain(f"error: {error}")
-        code = _USER
+        return _fail(error, f"error: {error}", _USER, debug=debug)
     except KeyboardInterrupt:
         complain("interrupted")
         return _INTERRUPTED
@@ -101,8 +117,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _drop_stdout()
         return _BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 - the last resort: a short message, not a traceback
-        complain(f"internal error: {type(error).__name__}: {error} (--debug shows where)")
-        code = _INTERNAL
-    if debug:
-        traceback.print_exc()
-    return code
+        message = f"internal error: {type(error).__name__}: {error} (--debug shows where)"
+        return _fail(error, message, _INTERNAL, debug=debug)

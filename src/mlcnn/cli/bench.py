@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -56,7 +57,7 @@ def bench(
 
 
 def _table(result: "Bench") -> Table:
-    table = Table(title="Latency", title_justify="left")
+    table = Table(title="Latency", title_justify="left", box=box.SIMPLE_HEAD)
     for header in ("engine", "batch", "variant"):
         table.add_column(header)
     for header in ("median, ms", "quartiles, ms", "speed against original"):

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -59,7 +60,7 @@ def _cells(row: "LayerCount") -> tuple[int, ...]:
 
 
 def _table(report: "CountReport") -> Table:
-    table = Table(title="Operations before and after", title_justify="left")
+    table = Table(title="Operations before and after", title_justify="left", box=box.SIMPLE_HEAD)
     for header in ("layer", "form"):
         table.add_column(header)
     for header in ("mult.", "fused", "add.", "fused, paper's count", "fused, shared sums"):

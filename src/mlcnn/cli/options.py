@@ -61,7 +61,8 @@ class Rewriting:
         passes: pipeline as text, as "fold-batch-norm,reorder,fuse{form=box}", or an alias: exact,
             mlcnn. Without it a zoo network gets mlcnn and your own network exact.
         approximate: also run the passes that need fine-tuning (the alias mlcnn).
-        form: how a fused site computes; auto takes the best of the others, or leaves the site.
+        form: how fused sites compute, as box, expanded, pool-first, matvec; auto takes the best
+            for each site, or leaves it as it is.
         window: what an average pool in place of a max pool averages, the max pool's window (keep)
             or one as large as the stride.
         only: name of a layer; touch only sites with one of these. Repeat it for more.
@@ -71,7 +72,7 @@ class Rewriting:
 
     passes: str | None = None
     approximate: bool = False
-    form: Literal["auto", "box", "expanded", "pool-first", "matvec"] | None = None
+    form: str | None = None
     window: Literal["keep", "stride"] | None = None
     only: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -110,6 +111,7 @@ class Measuring:
         batch: images of one run. Repeat it for more; 1, or what the network is fixed to, by
             default.
         device: where the engines run.
+        seconds: time of measuring per engine and batch size; more helps on a noisy machine.
         seed: of the random inputs.
     """
 
@@ -118,6 +120,7 @@ class Measuring:
     threads: int = 1
     batch: tuple[int, ...] = ()
     device: Literal["cpu", "cuda"] = "cpu"
+    seconds: float = 2.0
     seed: int = 0
 
     def options(self, *, chosen: bool = True) -> "MeasureOptions":
@@ -133,6 +136,7 @@ class Measuring:
             batches=self.batch,
             device=self.device,
             seed=self.seed,
+            budget_s=self.seconds,
             chosen=chosen,
         )
 

@@ -26,9 +26,16 @@ def complain(message: str) -> None:
     print(f"mlcnn: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
 
 
+class _Console(Console):
+    """A console that leaves it to the caller what to do when nobody reads any more."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def console() -> Console:
     """The console of standard output, as it is now (tests replace it)."""
-    return Console(file=sys.stdout, highlight=False)
+    return _Console(file=sys.stdout, highlight=False)
 
 
 def _plain(value: object) -> object:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -38,12 +39,13 @@ def reproduce(
 
 
 def _table(result: "Reproduction") -> Table:
-    table = Table(title=result.what, title_justify="left")
+    table = Table(title=result.what, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("item")
     for header in ("published", "computed", "tolerance"):
         table.add_column(header, justify="right")
     table.add_column("")
     for row in result.rows:
         cells = (row.published, row.computed, row.tolerance)
-        table.add_row(escape(row.item), *map(str, cells), "same" if row.ok else "DIFFERS")
+        numbers = (f"{cell:,}" if isinstance(cell, int) else f"{cell:,.2f}" for cell in cells)
+        table.add_row(escape(row.item), *numbers, "same" if row.ok else "DIFFERS")
     return table

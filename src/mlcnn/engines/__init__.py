@@ -1,9 +1,9 @@
 """Run and time networks: ONNX Runtime, OpenVINO, torch eager and compiled."""
 
 from mlcnn.engines.arrays import Signature, fix_shapes, fixed_shapes, random_inputs, signatures
-from mlcnn.engines.bench import Bench, BenchResult, BenchSkipped, bench
 from mlcnn.engines.choose import MeasuredChooser
 from mlcnn.engines.engine import Array, Arrays, Device, Engine, Session
+from mlcnn.engines.latency import Bench, BenchResult, BenchSkipped, bench
 from mlcnn.engines.registry import available, get, names
 from mlcnn.engines.timing import Ratio, Timing, interleave, noise, ratio
 

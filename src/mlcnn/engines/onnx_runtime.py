@@ -21,6 +21,38 @@ _PROVIDERS = {Device.CPU: _CPU, Device.CUDA: "CUDAExecutionProvider"}
 _FATAL = 4  # log severity: what goes wrong is raised, and needs no second copy on standard error
 
 
+class _Runner:
+    """Runs on bound memory, which saves a quarter of the overhead of ``run`` (measured).
+
+    Attributes:
+        binding: holds the outputs of the last run.
+    """
+
+    def __init__(
+        self,
+        session: ort.InferenceSession,
+        inputs: Arrays,
+        outputs: tuple[str, ...],
+        where: str,
+    ) -> None:
+        self.binding = session.io_binding()
+        self._run, self._waits = session.run_with_iobinding, where != "cpu"
+        # A value reads its array in place and alone keeps it alive: the binding does not.
+        self._values = {
+            name: ort.OrtValue.ortvalue_from_numpy(array, where, 0)
+            for name, array in _fed(inputs).items()
+        }
+        for name, value in self._values.items():
+            self.binding.bind_ortvalue_input(name, value)
+        for name in outputs:
+            self.binding.bind_output(name, where)
+
+    def __call__(self) -> None:
+        self._run(self.binding)
+        if self._waits:
+            self.binding.synchronize_outputs()
+
+
 class _Session:
     def __init__(
         self,
@@ -44,24 +76,8 @@ class _Session:
 
     def runner(self, inputs: Arrays) -> Callable[[], object]:
         self.run(inputs)  # tells what is wrong with the inputs, if something is
-        binding = self._session.io_binding()
-        on_cpu = self._session.get_providers()[0] == _CPU
-        where = "cpu" if on_cpu else "cuda"
-        for name, array in _fed(inputs).items():
-            value = ort.OrtValue.ortvalue_from_numpy(array, where, 0)
-            binding.bind_ortvalue_input(name, value)
-        for name in self._outputs:
-            binding.bind_output(name, where)
-        run = self._session.run_with_iobinding
-        if on_cpu:
-            # A quarter less overhead than `run` on a network of 15 microseconds (measured).
-            return lambda: run(binding)
-
-        def run_and_wait() -> None:
-            run(binding)
-            binding.synchronize_outputs()
-
-        return run_and_wait
+        where = "cpu" if self._session.get_providers()[0] == _CPU else "cuda"
+        return _Runner(self._session, inputs, self._outputs, where)
 
 
 def _tensor(name: str, result: object) -> Array:

@@ -15,6 +15,16 @@ from mlcnn.errors import InputError, UnsupportedError
 __all__ = ["OpenVino"]
 
 
+class _Runner:
+    """Runs a request and keeps the arrays that it reads."""
+
+    def __init__(self, request: ov.InferRequest, arrays: list[Array]) -> None:
+        self._infer, self._arrays = request.infer, arrays
+
+    def __call__(self) -> object:
+        return self._infer(share_outputs=True)
+
+
 class _Session:
     def __init__(
         self,
@@ -26,17 +36,21 @@ class _Session:
         self._compiled, self._packaged = compiled, packaged
         self._inputs, self._outputs = inputs, outputs
 
-    def _request(self, inputs: Arrays) -> ov.InferRequest:
+    def _arrays(self, inputs: Arrays) -> list[Array]:
         check_inputs(self._inputs, inputs)
+        return [np.ascontiguousarray(inputs[signature.name]) for signature in self._inputs]
+
+    def _request(self, arrays: list[Array]) -> ov.InferRequest:
+        """A request that reads ``arrays`` in place: it does not keep them alive."""
         request = self._compiled.create_infer_request()
-        for index, signature in enumerate(self._inputs):
-            array = np.ascontiguousarray(inputs[signature.name])
+        for index, array in enumerate(arrays):
             request.set_input_tensor(index, ov.Tensor(array, shared_memory=True))
         return request
 
     def run(self, inputs: Arrays) -> dict[str, Array]:
+        arrays = self._arrays(inputs)
         try:
-            request = self._request(inputs)
+            request = self._request(arrays)
             request.infer()
         except RuntimeError as error:
             raise UnsupportedError(f"openvino: {shortened(error)}") from error
@@ -47,8 +61,7 @@ class _Session:
 
     def runner(self, inputs: Arrays) -> Callable[[], object]:
         self.run(inputs)  # tells what is wrong with the inputs, if something is
-        request = self._request(inputs)
-        return lambda: request.infer(share_outputs=True)
+        return _Runner(self._request(arrays := self._arrays(inputs)), arrays)
 
 
 @dataclass(frozen=True, slots=True)

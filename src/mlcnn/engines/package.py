@@ -1,7 +1,9 @@
 """A network as engines read it: standard operators, in one message or in a file."""
 
 import re
+import shutil
 import tempfile
+import weakref
 from pathlib import Path
 
 import onnx_ir as ir
@@ -13,6 +15,15 @@ __all__ = ["Packaged", "shortened"]
 # A protobuf message ends at 2 GiB, and weights are not all that it holds.
 _MESSAGE_BYTES = 2**31 - 2**26
 _LONGEST = 240
+# Lines that OpenVINO puts around what went wrong.
+_FRAME = (
+    "Exception from",
+    "Check '",
+    "While ",
+    "FrontEnd API failed",
+    "Model wasn't fully converted",
+    "Summary:",
+)
 
 
 class Packaged:
@@ -30,14 +41,14 @@ class Packaged:
             limit: bytes of weights from which on it goes to a file.
         """
         standard = inline(model)
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self.source: bytes | str
         if _weight_bytes(standard) < limit:
             self.source = to_proto(standard).SerializeToString()
         else:
             # Engines map the file: it lives as long as this object, which the session keeps.
-            self._folder = tempfile.TemporaryDirectory(prefix="mlcnn-")
-            path = Path(self._folder.name) / "network.onnx"
+            folder = tempfile.mkdtemp(prefix="mlcnn-")
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            path = Path(folder) / "network.onnx"
             ir.save(standard, path, external_data="network.weights")
             self.source = str(path)
 
@@ -52,13 +63,13 @@ def _weight_bytes(model: ir.Model) -> int:
 
 
 def shortened(error: BaseException) -> str:
-    """An engine's message in one line: its last one, without places in the engine's source.
+    """What an engine's message says, in one line, without places in the engine's source.
 
     Args:
         error: what the engine raised.
     """
     lines = [line.strip() for line in str(error).splitlines()]
-    lines = [line for line in lines if line and not line.startswith(("Exception from", "While "))]
-    text = lines[-1] if lines else type(error).__name__
+    telling = [line for line in lines if line and not line.startswith(_FRAME)]
+    text = telling[0].removeprefix("-- ") if telling else type(error).__name__
     text = re.sub(r"\S*/\S+\.(?:cc|cpp|h|hpp|py):\d+\s*", "", text)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."

@@ -1,6 +1,7 @@
 """Networks from a user's ``package.module:callable``."""
 
 import importlib
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from mlcnn.errors import InputError
+from mlcnn.graph.memory import require_memory
 from mlcnn.graph.torch_export import from_module
 from mlcnn.graph.wording import quote
 
@@ -95,7 +97,7 @@ def _inputs(
             f"{target}: its input's shape is not known; give --input-shape (batch first, for "
             "example 1,3,224,224), or let the callable return (module, example_input)"
         )
-    inputs = example if isinstance(example, tuple) else (example,)
+    inputs = tuple(example) if isinstance(example, tuple | list) else (example,)
     if not inputs or not all(isinstance(item, torch.Tensor) for item in inputs):
         raise InputError(
             f"{target}: the example input is {_kind(example)}; return a tensor or a tuple of "
@@ -107,6 +109,8 @@ def _inputs(
 def _example(target: str, module: nn.Module, shape: Sequence[int]) -> torch.Tensor:
     if len(shape) < 1 or any(size < 1 for size in shape):
         raise InputError(f"{target}: input shape {tuple(shape)} must be positive integers")
+    size = 4 * math.prod(shape)
+    require_memory(size, f"{target}: an input of shape {tuple(shape)}", "give a smaller one")
     floats = (item.dtype for item in module.parameters() if item.dtype.is_floating_point)
     generator = torch.Generator().manual_seed(0)
     return torch.randn(tuple(shape), generator=generator).to(next(floats, torch.float32))

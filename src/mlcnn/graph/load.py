@@ -7,7 +7,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass, TopologicalSortPass
 
-from mlcnn.errors import InputError
+from mlcnn.errors import InputError, PassError
 from mlcnn.graph.external import external_values, load_external
 from mlcnn.graph.memory import require_memory_for_activations
 from mlcnn.graph.names import layer_name
@@ -15,7 +15,7 @@ from mlcnn.graph.normalise import normalise
 from mlcnn.graph.structure import problem
 from mlcnn.graph.validate import validate
 from mlcnn.graph.weights import warn_of_weights
-from mlcnn.graph.wording import quote
+from mlcnn.graph.wording import innermost, quote
 
 __all__ = ["from_proto", "load_file"]
 
@@ -117,8 +117,9 @@ def _deserialise(proto: onnx.ModelProto, where: str) -> ir.Model:
         model = ir.from_proto(proto)
         LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
         _detach(model)
+        _forget_negative_sizes(model)
     except _MALFORMED as error:
-        raise InputError(f"{where}: not a valid ONNX model: {quote(_innermost(error))}") from error
+        raise InputError(f"{where}: not a valid ONNX model: {quote(innermost(error))}") from error
     _check_references(model, where)
     try:
         TopologicalSortPass()(model)
@@ -127,12 +128,6 @@ def _deserialise(proto: onnx.ModelProto, where: str) -> ir.Model:
             f"{where}: the graph has a cycle: {_cycle(model)}; a network must end"
         ) from error
     return model
-
-
-def _innermost(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
 
 
 def _detach(model: ir.Model) -> None:
@@ -146,6 +141,17 @@ def _detach(model: ir.Model) -> None:
             for name, attribute in tuple(node.attributes.items()):
                 if not attribute.is_ref() and attribute.type == ir.AttributeType.TENSOR:
                     node.attributes[name] = ir.AttrTensor(name, _own(attribute.as_tensor()))
+
+
+def _forget_negative_sizes(model: ir.Model) -> None:
+    """Some exporters write a dynamic dimension as -1."""
+    values = [*model.graph.inputs, *(v for n in model.graph.all_nodes() for v in n.outputs)]
+    for value in values:
+        shape = value.shape
+        if shape is not None and any(isinstance(dim, int) and dim < 0 for dim in shape.dims):
+            value.shape = ir.Shape(
+                None if isinstance(dim, int) and dim < 0 else dim for dim in shape.dims
+            )
 
 
 def _own(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
@@ -194,32 +200,46 @@ def _check_references(model: ir.Model, where: str) -> None:
 
 def _cycle(model: ir.Model) -> str:
     """The nodes of one cycle, in order."""
-    path: list[ir.Node] = []
+    path: dict[ir.Node, None] = {}
     done: set[ir.Node] = set()
     for start in model.graph:
         stack: list[tuple[ir.Node, bool]] = [(start, False)]
         while stack:
-            node, leave = stack.pop()
-            if leave:
-                path.pop()
+            node, leaves = stack.pop()
+            if leaves:
+                path.pop(node)
                 done.add(node)
-                continue
-            if node in path:
-                names = [layer_name(item) for item in (*path[path.index(node) :], node)]
-                return " -> ".join(reversed(names[-6:]))
-            if node in done:
-                continue
-            path.append(node)
-            stack.append((node, True))
-            stack.extend((p, False) for p in node.predecessors() if p not in done)
-    return "through a subgraph"
+            elif node in path:
+                names = [layer_name(item) for item in path]
+                first = names.index(layer_name(node))
+                return " -> ".join([*reversed(names[first:]), names[-1]])
+            elif node not in done:
+                path[node] = None
+                stack.append((node, True))
+                stack.extend((source, False) for source in _sources(node))
+    return "inside a subgraph"
+
+
+def _sources(node: ir.Node) -> set[ir.Node]:
+    """The nodes beside this one whose outputs it, or a body inside it, reads."""
+    inner = [node]
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH and not attribute.is_ref():
+            inner.extend(attribute.as_graph().all_nodes())
+    producers = {value.producer() for item in inner for value in item.inputs if value is not None}
+    return {p for p in producers if p is not None and p.graph is node.graph}
 
 
 def _accept(model: ir.Model, where: str) -> ir.Model:
     reason = problem(model)
     if reason is not None:
-        raise InputError(f"{where}: not a valid ONNX model: {reason}")
-    model = normalise(model)
+        raise InputError(
+            f"{where}: not a valid ONNX model: {reason}; correct the model or export it again"
+        )
+    try:
+        model = normalise(model)
+    except PassError as error:
+        raise InputError(f"{where}: {error}; correct the model or export it again") from error
     require_memory_for_activations(model, where)
     warn_of_weights(model, where)
     return model

@@ -56,8 +56,9 @@ def require_memory_for_activations(model: ir.Model, where: str) -> None:
 
 
 def _require(value: ir.Value, what: str) -> None:
-    if value.shape is None or value.dtype is None or value.dtype == ir.DataType.STRING:
+    dtype = value.dtype
+    if value.shape is None or dtype is None or dtype in {ir.DataType.STRING, ir.DataType.UNDEFINED}:
         return
     dims = [dim if isinstance(dim, int) else 1 for dim in value.shape.dims]
-    size = math.ceil(math.prod(dims) * value.dtype.itemsize)
+    size = math.ceil(math.prod(dims) * dtype.itemsize)
     require_memory(size, f"{what} of shape {value.shape}", "use a smaller input")

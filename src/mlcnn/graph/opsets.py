@@ -87,7 +87,9 @@ class _Site:
         if found is None:
             return None
         source = self.node.inputs[0]
-        dtype = ir.DataType.FLOAT if source is None or source.dtype is None else source.dtype
+        dtype = None if source is None else source.dtype
+        if dtype is None or not dtype.is_floating_point():
+            dtype = ir.DataType.FLOAT
         return self.constant(np.asarray(found.as_float(), dtype.numpy()))
 
     def inputs(self, *inputs: ir.Value | None) -> None:

@@ -1,6 +1,7 @@
 """Copies, parts and checks of a network."""
 
 import copy
+import re
 from collections.abc import Iterator, Sequence
 
 import onnx
@@ -8,6 +9,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass, RemoveUnusedOpsetsPass
 
 from mlcnn.errors import InputError, PassError
+from mlcnn.graph.wording import innermost, quote
 
 __all__ = [
     "DOMAIN",
@@ -22,6 +24,7 @@ __all__ = [
 ]
 
 DOMAIN = "mlcnn"
+_CONTEXT = re.compile(r"Name: (?P<name>.*) OpType: (?P<op>.*)")
 _LIGHT_BYTES = 1024
 _PROTO_BYTES = 2**31 - 1
 
@@ -158,18 +161,28 @@ def light_proto(model: ir.Model) -> onnx.ModelProto:
 
 
 def problem(model: ir.Model) -> str | None:
-    """What makes a network invalid, in one line; None if nothing does."""
-    proto = light_proto(model)
+    """What makes a network invalid, in one line that names the node; None if nothing does."""
+    try:
+        proto = light_proto(model)
+    except (RuntimeError, ValueError, TypeError) as error:
+        return quote(innermost(error))
     for value in (*proto.graph.input, *proto.graph.output):
         # The checker wants a shape, the standard and the engines do not.
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.shape.SetInParent()
+    for node in proto.graph.node:
+        node.name = node.name or next((output for output in node.output if output), "")
     try:
         onnx.checker.check_model(proto)
-    except (onnx.checker.ValidationError, ValueError, TypeError, RuntimeError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return lines[0] if lines else type(error).__name__
+    except (onnx.checker.ValidationError, RuntimeError, ValueError) as error:
+        return _checker_message(str(error))
     return None
+
+
+def _checker_message(text: str) -> str:
+    reason = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    where = _CONTEXT.search(text)
+    return f"{where['op']} {where['name']!r}: {reason}" if where else reason
 
 
 def check(model: ir.Model) -> None:

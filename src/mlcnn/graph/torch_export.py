@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import logging
+import re
 import threading
 import warnings
 from collections.abc import Generator, Sequence
@@ -26,6 +27,7 @@ __all__ = ["exclusive", "from_module", "from_program"]
 _LOGGER = logging.getLogger(__name__)
 _LOCK = threading.Lock()
 
+_NUMBERED = re.compile(r"s\d+")
 _NOISE = ("pkg.torch.onnx.stack_trace", "pkg.torch.onnx.fx_node", "namespace")
 """What the exporter notes on every node: source code and file paths of the machine."""
 
@@ -207,7 +209,7 @@ def _name_batch(model: ir.Model) -> None:
         if value.shape is not None and value.shape.rank()
     }
     symbol = symbols.pop() if len(symbols) == 1 else None
-    if symbol is None:
+    if symbol is None or not _NUMBERED.fullmatch(symbol):
         return
     values = [*model.graph.inputs, *(v for n in model.graph.all_nodes() for v in n.outputs)]
     for value in values:

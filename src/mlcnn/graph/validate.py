@@ -21,6 +21,7 @@ _DEFAULT_DOMAINS = ("", "ai.onnx")
 _TYPED_FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 _COMPLEX = (onnx.TensorProto.COMPLEX64, onnx.TensorProto.COMPLEX128)
 _AttributeType = onnx.AttributeProto.AttributeType
+_KNOWN_ATTRIBUTES = frozenset(_AttributeType.values()) - {_AttributeType.UNDEFINED}
 
 
 def validate(proto: onnx.ModelProto, where: str) -> None:
@@ -115,6 +116,11 @@ def _check_node_content(node: onnx.NodeProto, where: str) -> None:
                 "without a name"
             )
         seen.add(attribute.name)
+        if attribute.type not in _KNOWN_ATTRIBUTES:
+            raise InputError(
+                f"{where}: attribute {attribute.name!r} of {describe(node)} has no known type "
+                f"({attribute.type})"
+            )
         for tensor in _tensors(attribute):
             _check_tensor(tensor, where, f"attribute {attribute.name!r} of {describe(node)}")
         if attribute.type == _AttributeType.GRAPH:

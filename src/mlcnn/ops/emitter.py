@@ -48,9 +48,7 @@ class Emitter:
             metadata_props=dict(self.metadata),
         )
         self.nodes.append(node)
-        output = node.outputs[0]
-        output.name = f"{node.name}:0"
-        return output
+        return node.outputs[0]
 
     def call(
         self, build: FunctionBuilder, inputs: Sequence[ir.Value | None], **attributes: Attribute

@@ -222,7 +222,7 @@ def read_pooling(node: ir.Node) -> Pooling | str:
     strides = _ints(node, "strides", (1, 1))
     if _ints(node, "dilations", (1, 1)) != (1, 1):
         return "the pool is dilated"
-    if len(node.outputs) > 1 and node.outputs[1].uses():
+    if any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):
         return "the pool's indices are used"
     pads = _pads(node, size, (kernel[0], kernel[1]), (strides[0], strides[1]))
     if isinstance(pads, str):

@@ -1,13 +1,13 @@
 """What a pass is: a frozen dataclass whose fields are its options."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol, runtime_checkable
 
 import onnx_ir as ir
 
 from mlcnn.workload import ConvLayer
 
-__all__ = ["Change", "Pass", "PassResult", "Skipped"]
+__all__ = ["Change", "Pass", "PassResult", "Skipped", "append_change"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,19 @@ class Change:
     outputs: tuple[str, ...] = ()
     layer: ConvLayer | None = None
     reason: str = ""
+
+
+def append_change(changes: list[Change], change: Change, through: str | None) -> None:
+    """Append ``change``, joined with the one before it that ended in the value ``through``.
+
+    That value is gone now: what an earlier change of the same pass made was rewritten again.
+    """
+    earlier = next((c for c in changes if through in c.outputs), None)
+    if earlier is not None:
+        changes.remove(earlier)
+        nodes = tuple(dict.fromkeys(earlier.nodes + change.nodes))
+        change = replace(change, nodes=nodes, inputs=earlier.inputs)
+    changes.append(change)
 
 
 @dataclass(frozen=True, slots=True)

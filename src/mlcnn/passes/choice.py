@@ -7,6 +7,7 @@ from typing import Protocol
 
 import onnx_ir as ir
 
+from mlcnn.counting import form_operations
 from mlcnn.workload import ConvLayer
 
 __all__ = ["KEEP", "Choice", "Chooser", "CostModel"]
@@ -99,20 +100,8 @@ def _cost(form: str, layer: ConvLayer) -> float:
         work = fused + means * layer.H * layer.W
         return work + _MACS_PER_ELEMENT * 2 * (traffic + means) + 6 * _NODE
     if form == "expanded":
-        merged = _merged_taps(layer, pool.kernel)
-        work = outputs * per_group * merged * _STRIDED
+        work = form_operations(layer, form).multiplications * _STRIDED
         return work + _MACS_PER_ELEMENT * traffic + _NODE
     boxes = layer.C * layer.H * layer.W
     work = fused * _STRIDED + boxes * window
     return work + _MACS_PER_ELEMENT * (traffic + 2 * boxes) + 2 * _NODE
-
-
-def _merged_taps(layer: ConvLayer, window: tuple[int, int]) -> int:
-    """Taps of the expanded kernel, those that only meet padding left out."""
-    sizes = (layer.H, layer.W)
-    taps = 1
-    for axis, kernel in enumerate((layer.R, layer.S)):
-        step = math.gcd(layer.dilations[axis], layer.strides[axis])
-        reach = (kernel - 1) * layer.dilations[axis] + (window[axis] - 1) * layer.strides[axis]
-        taps *= min(reach // step + 1, sizes[axis])
-    return taps

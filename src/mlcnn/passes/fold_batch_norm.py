@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from mlcnn.graph import clone, constant, infer_shapes, layer_name
 from mlcnn.ops import Emitter
-from mlcnn.passes.base import Change, PassResult, Skipped
+from mlcnn.passes.base import Change, PassResult, Skipped, append_change
 from mlcnn.passes.rewriting import install, opset_of
 from mlcnn.passes.sites import Selection
 
@@ -104,7 +104,7 @@ class FoldBatchNorm:
             if reason is None and node is not None:
                 result = self._fold(model, norm, node)
                 if isinstance(result, Change):
-                    changes.append(result)
+                    append_change(changes, result, None if value is None else value.name)
                     continue
                 reason = result
             skipped.append(Skipped(self.name, layer_name(norm), reason or ""))

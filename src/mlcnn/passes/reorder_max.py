@@ -12,7 +12,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from mlcnn.graph import clone, constant, infer_shapes, layer_name
-from mlcnn.passes.base import Change, PassResult, Skipped
+from mlcnn.passes.base import Change, PassResult, Skipped, append_change
 from mlcnn.passes.rewriting import place
 from mlcnn.passes.sites import Selection, pools
 
@@ -36,7 +36,7 @@ def _refuses(pool: ir.Node) -> str | None:
         return f"{node.op_type} ({layer_name(node)}) is not an activation that never decreases"
     if len(value.uses()) > 1 or value.is_graph_output():
         return f"{value.name} is used elsewhere too"
-    if len(pool.outputs) > 1 and pool.outputs[1].uses():
+    if any(output.uses() or output.is_graph_output() for output in pool.outputs[1:]):
         return "the pool's indices are used"
     return None
 
@@ -95,8 +95,10 @@ class ReorderMax:
                 skipped.append(Skipped(self.name, nodes[0], refusal or ""))
                 continue
             names = (source.name or "",), (pool.outputs[0].name or "",)
+            through = activation.outputs[0].name
             _swap(model, pool, activation)
-            changes.append(Change(self.name, nodes, exact=True, inputs=names[0], outputs=names[1]))
+            change = Change(self.name, nodes, exact=True, inputs=names[0], outputs=names[1])
+            append_change(changes, change, through)
         if changes:
             infer_shapes(model)
         return PassResult(model, tuple(changes), tuple(skipped))

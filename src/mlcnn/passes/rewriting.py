@@ -140,8 +140,8 @@ def hoist(model: ir.Model, site: Site) -> None:
         if branch.kind in {Kind.CONVOLUTION, Kind.END}:
             node = average_pool_node(site.pooling, branch.value)
             producer = branch.value.producer()
-            if producer is not None:
-                node.name = f"{layer_name(producer)}/{node.op_type}"
+            owner = branch.value.name if producer is None else layer_name(producer)
+            node.name = f"{owner}/{node.op_type}"
         elif branch.kind is Kind.POINTWISE:
             return _clone_block(branch, pooled(branch.children[0]), nodes.append)
         else:

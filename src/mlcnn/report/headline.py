@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mlcnn.report.sites import left_alone, rewrites
+from mlcnn.report.sites import left_alone, places, rewrites
 from mlcnn.report.speed import Speedup, Verdict, result_variant, speedups
 from mlcnn.report.summary import Accuracy, RunSummary
 from mlcnn.report.wording import amount, error, per, percent, plural, printable, ratio, removed
 
-__all__ = ["Fact", "Line", "Mood", "facts", "sentence"]
+__all__ = ["Fact", "Line", "Mood", "facts", "potential_sentence", "sentence"]
 
 
 class Mood(StrEnum):
@@ -53,7 +53,7 @@ class Fact:
 def _sites(summary: RunSummary) -> Fact:
     done = rewrites(summary)
     approximate = sum(not rewrite.exact for rewrite in done)
-    left = sum(len(entry.nodes) for entry in left_alone(summary))
+    left = places(left_alone(summary))
     note = f"{plural(left, 'place')} left alone, with the reason" if left else "none left alone"
     lines = (
         Line("exact throughout", str(len(done) - approximate)),
@@ -82,7 +82,7 @@ def _operations(summary: RunSummary) -> Fact:
 
 def _span(found: tuple[Speedup, ...]) -> str:
     low, high = ratio(min(f.value for f in found)), ratio(max(f.value for f in found))
-    return low if low == high else f"{low} to {high}"
+    return low if low == high else f"{low.removesuffix('x')} to {high}"
 
 
 def _engine_line(engine: str, found: tuple[Speedup, ...]) -> Line:
@@ -103,7 +103,7 @@ def _speed(summary: RunSummary) -> Fact:
     elif Verdict.SLOWER in verdicts:
         mood = Mood.BAD
     lines = tuple(_engine_line(engine, found) for engine in dict.fromkeys(f.engine for f in found))
-    return Fact("Speed", _span(found), f"{variant} against original, medians", mood, lines)
+    return Fact("Speed", _span(found), f"{variant} against original", mood, lines)
 
 
 def _exactness(summary: RunSummary) -> Fact:
@@ -111,8 +111,10 @@ def _exactness(summary: RunSummary) -> Fact:
     title = "Exactness"
     if check.max_error is None:
         return Fact(title, "not checked", "no exact pass rewrote a site", Mood.MISSING)
-    where = f"at {plural(check.sites, 'site')}, {check.dtype}"
+    where = f"at {plural(check.sites, 'place')}, {check.dtype}"
     lines = (Line("tolerance", error(check.tolerance)),)
+    if check.stored_error is not None:
+        lines += (Line("with stored weights", error(check.stored_error)),)
     if check.vacuous:
         return Fact(title, "vacuous", f"the check could not see an error {where}", Mood.WARN, lines)
     value = error(check.max_error)
@@ -168,3 +170,16 @@ def sentence(summary: RunSummary) -> str:
             ". Approximate passes took part, so the outputs differ; the accuracy was not measured"
         )
     return text + "."
+
+
+def potential_sentence(summary: RunSummary) -> str:
+    """What the approximate passes would add, or nothing."""
+    potential = summary.potential
+    if potential is None or potential.sites == 0:
+        return ""
+    before = summary.after.multiplications
+    return (
+        f"With fine-tuning, the approximate passes could fuse {plural(potential.sites, 'layer')} "
+        f"more and remove {amount(potential.multiplications)} further multiplications"
+        + (f" ({removed(before, before - potential.multiplications)})." if before else ".")
+    )

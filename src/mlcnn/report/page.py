@@ -8,9 +8,8 @@ but the two scripts of the page, by their hashes, and load nothing at all.
 import base64
 import hashlib
 import json
-import os
 import re
-import tempfile
+import uuid
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -20,6 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from mlcnn.errors import InputError
+from mlcnn.graph import check_output
 from mlcnn.report.charts import Chart
 from mlcnn.report.sections import SECTIONS
 from mlcnn.report.summary import RunSummary
@@ -30,8 +30,7 @@ __all__ = ["render", "write"]
 _TYPOGRAPHY = (
     (re.compile(r"(?<=\d)x(?![\w])"), "\N{MULTIPLICATION SIGN}"),
     (re.compile(r"(?<![\w.])-(?=\d)"), "\N{MINUS SIGN}"),
-    (re.compile(r"(?<=\d) us(?!\w)"), " \N{MICRO SIGN}s"),
-    (re.compile(r"(?<=\d) (?=(?:%|[kMGT]|ms|\N{MICRO SIGN}s|s)(?!\w))"), "\N{NO-BREAK SPACE}"),
+    (re.compile(r"(?<=\d) (?=(?:%|[kMGT]|ms)(?!\w))"), "\N{NO-BREAK SPACE}"),
 )
 
 
@@ -75,7 +74,7 @@ def _chart_data(chart: Chart) -> Markup:
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("mlcnn.report"),
-        autoescape=True,
+        autoescape=False,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -113,7 +112,7 @@ def render(summary: RunSummary) -> str:
     )
 
 
-def write(summary: RunSummary, path: Path) -> None:
+def write(summary: RunSummary, path: str | Path) -> None:
     """Write the page of a run: whole or not at all.
 
     Args:
@@ -123,29 +122,16 @@ def write(summary: RunSummary, path: Path) -> None:
     Raises:
         InputError: ``path`` cannot be written.
     """
+    path = check_output(path)
     # A name that is not valid Unicode must not keep the page from being written.
     content = render(summary).encode("utf-8", "xmlcharrefreplace")
-    if path.is_dir():
-        msg = f"{path} is a folder: a report needs a file name, for instance {path / 'report.html'}"
-        raise InputError(msg)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
-        _replace(path, content)
-    except OSError as error:
-        msg = f"cannot write the report {path}: {error.strerror}; choose a folder to write to"
-        raise InputError(msg) from error
-
-
-def _replace(path: Path, content: bytes) -> None:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
-        # mkstemp makes files private; a report is as readable as any file that the user makes.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
         temporary.replace(path)
-    except BaseException:
+    except OSError as error:
+        msg = f"{path}: the report cannot be written: {error.strerror or error}"
+        raise InputError(msg) from error
+    finally:
         temporary.unlink(missing_ok=True)
-        raise

@@ -84,7 +84,11 @@ def picture(
             f"--screenshot={taken}",
             page.resolve().as_uri(),
         ]
-        subprocess.run(command, capture_output=True, timeout=_TIMEOUT_S, check=False)  # noqa: S603 - no shell
+        try:
+            subprocess.run(command, capture_output=True, timeout=_TIMEOUT_S, check=False)  # noqa: S603 - no shell
+        except subprocess.TimeoutExpired as error:
+            msg = f"{browser} took no picture of {page} within {_TIMEOUT_S} s; try again"
+            raise InputError(msg) from error
         if not taken.is_file():
             raise InputError(f"{browser} took no picture of {page}")
         shutil.copyfile(taken, image)

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from mlcnn.counting.report import LayerCount
-from mlcnn.passes.base import Change
+from mlcnn.counting import LayerCount
+from mlcnn.passes import Change
 from mlcnn.report.summary import RunSummary
 
-__all__ = ["LeftAlone", "Rewrite", "Step", "left_alone", "preparations", "rewrites"]
+__all__ = ["LeftAlone", "Rewrite", "Step", "left_alone", "places", "preparations", "rewrites"]
 
 # These tidy the network up; what they touch is no site.
 _FOLDING = frozenset({"fold-constants", "fold-batch-norm"})
@@ -30,6 +30,7 @@ class Rewrite:
         nodes: the other nodes that the rewrite replaced.
         steps: the passes that led here, in order.
         form: the form chosen, if there was a choice.
+        reason: why this form.
         counts: the layer's counts, if it was counted.
     """
 
@@ -37,6 +38,7 @@ class Rewrite:
     nodes: tuple[str, ...]
     steps: tuple[Step, ...]
     form: str | None
+    reason: str
     counts: LayerCount | None
 
     @property
@@ -47,9 +49,9 @@ class Rewrite:
 
 @dataclass(frozen=True, slots=True)
 class LeftAlone:
-    """Places that a pass left alone for one reason."""
+    """Places that were left alone for one reason, and the passes that would have taken them."""
 
-    pass_name: str
+    passes: tuple[str, ...]
     reason: str
     nodes: tuple[str, ...]
 
@@ -78,7 +80,8 @@ def _rewrites_of(group: list[Change], counts: dict[str, LayerCount]) -> list[Rew
             continue
         name = change.layer.name if change.layer is not None else change.nodes[0]
         others = tuple(node for node in change.nodes if node != name)
-        found.append(Rewrite(name, others, tuple(steps.values()), change.form, counts.get(name)))
+        passes, row = tuple(steps.values()), counts.get(name)
+        found.append(Rewrite(name, others, passes, change.form, change.reason, row))
     return found
 
 
@@ -91,21 +94,32 @@ def rewrites(summary: RunSummary) -> tuple[Rewrite, ...]:
     return tuple(sorted(found, key=lambda rewrite: order.get(rewrite.name, len(order))))
 
 
-def left_alone(summary: RunSummary) -> tuple[LeftAlone, ...]:
-    """What was left alone: one entry per pass and reason, in order of first appearance."""
-    nodes: dict[tuple[str, str], list[str]] = {}
+def left_alone(summary: RunSummary, *, folding: bool = False) -> tuple[LeftAlone, ...]:
+    """What was left alone: one entry per reason and passes, in order of first appearance.
+
+    Args:
+        summary: the result of the run.
+        folding: what the tidying passes left, instead of sites.
+    """
+    passes: dict[tuple[str, str], list[str]] = {}
     for skipped in summary.skipped:
-        nodes.setdefault((skipped.pass_name, skipped.reason), []).append(skipped.node)
-    return tuple(
-        LeftAlone(pass_name, reason, tuple(dict.fromkeys(names)))
-        for (pass_name, reason), names in nodes.items()
-    )
+        if (skipped.pass_name in _FOLDING) is folding:
+            passes.setdefault((skipped.node, skipped.reason), []).append(skipped.pass_name)
+    nodes: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (node, reason), names in passes.items():
+        nodes.setdefault((reason, tuple(dict.fromkeys(names))), []).append(node)
+    return tuple(LeftAlone(names, reason, tuple(found)) for (reason, names), found in nodes.items())
+
+
+def places(entries: Iterable[LeftAlone]) -> int:
+    """Number of different places in ``entries``: one may be left for several reasons."""
+    return len({node for entry in entries for node in entry.nodes})
 
 
 def preparations(summary: RunSummary) -> tuple[tuple[str, int], ...]:
     """How many places each of the tidying passes changed."""
-    places: dict[str, int] = {}
+    counted: dict[str, int] = {}
     for change in summary.changes:
         if change.pass_name in _FOLDING:
-            places[change.pass_name] = places.get(change.pass_name, 0) + 1
-    return tuple(places.items())
+            counted[change.pass_name] = counted.get(change.pass_name, 0) + 1
+    return tuple(counted.items())

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mlcnn.engines import Timing, ratio
 from mlcnn.report.summary import Latency, RunSummary, Variant
 
 __all__ = ["Setting", "Speedup", "Verdict", "result_variant", "settings", "speedups"]
@@ -26,9 +27,11 @@ class Speedup:
         threads: threads that the engine may use.
         variant: the faster one, hopefully.
         against: the variant it is compared with.
-        value: ratio of the medians.
-        low: its lower end: first quartile over third quartile.
-        high: its upper end: third quartile over first quartile.
+        value: how many times faster.
+        low: its lower end.
+        high: its upper end.
+        paired: whether value and ends come from ratios of neighbouring runs, and the ends hold
+            the true ratio with 95 % confidence; else they are what the quartiles allow.
     """
 
     engine: str
@@ -39,10 +42,11 @@ class Speedup:
     value: float
     low: float
     high: float
+    paired: bool
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the quartiles are apart."""
+        """Whether the whole range is on one side of 1."""
         if self.low > 1:
             return Verdict.FASTER
         return Verdict.SLOWER if self.high < 1 else Verdict.WITHIN_NOISE
@@ -86,6 +90,15 @@ def settings(summary: RunSummary) -> tuple[Setting, ...]:
     )
 
 
+def _ratio(old: Latency, new: Latency) -> tuple[float, float, float, bool]:
+    """(ratio, its lower end, its upper end, whether it is paired)."""
+    if old.samples_ms and len(old.samples_ms) == len(new.samples_ms):
+        paired = ratio(Timing(old.samples_ms), Timing(new.samples_ms))
+        return paired.value, paired.low, paired.high, True
+    value = old.median_ms / new.median_ms
+    return value, old.q1_ms / new.q3_ms, old.q3_ms / new.q1_ms, False
+
+
 def speedups(
     summary: RunSummary, *, variant: Variant, against: Variant = Variant.ORIGINAL
 ) -> tuple[Speedup, ...]:
@@ -97,16 +110,7 @@ def speedups(
             new, old = rows.get((engine, variant)), rows.get((engine, against))
             if new is None or old is None or new is old:
                 continue
-            found.append(
-                Speedup(
-                    engine,
-                    setting.batch,
-                    setting.threads,
-                    variant,
-                    against,
-                    value=old.median_ms / new.median_ms,
-                    low=old.q1_ms / new.q3_ms,
-                    high=old.q3_ms / new.q1_ms,
-                )
-            )
+            value, low, high, paired = _ratio(old, new)
+            where = engine, setting.batch, setting.threads
+            found.append(Speedup(*where, variant, against, value, low, high, paired))
     return tuple(found)

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from mlcnn.counting.operations import Operations
-from mlcnn.counting.report import CountReport
-from mlcnn.passes.base import Change, Skipped
+from mlcnn.counting import CountReport, Operations
+from mlcnn.passes import Change, Skipped
 
 __all__ = [
     "Accuracy",
@@ -43,6 +42,7 @@ class Exactness:
         vacuous: whether the check could not have seen an error (constant outputs).
         sites: number of sites compared.
         dtype: number format of the check.
+        stored_error: the same with the weights as the network stores them; None if not checked.
     """
 
     max_error: float | None = None
@@ -50,6 +50,7 @@ class Exactness:
     vacuous: bool = False
     sites: int = 0
     dtype: str = "float64"
+    stored_error: float | None = None
 
     @property
     def ok(self) -> bool:
@@ -69,6 +70,8 @@ class Latency:
         median_ms: median over the runs.
         q1_ms: first quartile.
         q3_ms: third quartile.
+        samples_ms: the single measurements, round by round, in the same rounds as those of the
+            setting's other variants; empty if they were not kept.
     """
 
     engine: str
@@ -78,6 +81,7 @@ class Latency:
     median_ms: float
     q1_ms: float
     q3_ms: float
+    samples_ms: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.q1_ms <= self.median_ms <= self.q3_ms < math.inf:

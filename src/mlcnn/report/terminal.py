@@ -8,12 +8,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from mlcnn.report.headline import Mood, facts, sentence
-from mlcnn.report.sections.sites import potential_sentence
+from mlcnn.report.headline import Mood, facts, potential_sentence, sentence
 from mlcnn.report.sites import left_alone, rewrites
 from mlcnn.report.speed import Speedup, Verdict, settings, speedups
 from mlcnn.report.summary import RunSummary, Variant
-from mlcnn.report.wording import amount, duration, plural, printable, ratio, removed
+from mlcnn.report.wording import amount, duration, pass_names, plural, printable, ratio, removed
 
 __all__ = ["terminal"]
 
@@ -75,12 +74,12 @@ def _left(summary: RunSummary) -> RenderableType | None:
     left = left_alone(summary)
     if not left:
         return None
-    table = _table(("left alone", False), ("pass", False), ("why", False))
+    table = _table(("left alone", False), ("passes", False), ("why", False))
     for entry in left[:_MOST_REASONS]:
         where = printable(entry.nodes[0])
         if len(entry.nodes) > 1:
             where += f" and {len(entry.nodes) - 1} more"
-        table.add_row(Text(where), entry.pass_name, Text(printable(entry.reason)))
+        table.add_row(Text(where), ", ".join(entry.passes), Text(printable(entry.reason)))
     if len(left) > _MOST_REASONS:
         table.add_row(f"and {plural(len(left) - _MOST_REASONS, 'reason')} more", "", "")
     return table
@@ -140,7 +139,9 @@ def terminal(summary: RunSummary) -> RenderableType:
         What ``rich.console.Console.print`` takes.
     """
     heading = Text.assemble(
-        (printable(summary.model_name), "bold"), "  ", (printable(summary.pipeline), "dim")
+        (printable(summary.model_name), "bold"),
+        "  ",
+        (pass_names(printable(summary.pipeline)), "dim"),
     )
     parts: list[RenderableType] = [heading, Text(sentence(summary)), Text(), _facts(summary)]
     for block in (_sites(summary), _left(summary), _latency(summary)):

@@ -1,9 +1,12 @@
 """Numbers and names in words, for the page and for the terminal. ASCII only, names apart."""
 
+import re
+
 __all__ = [
     "amount",
     "duration",
     "error",
+    "pass_names",
     "per",
     "percent",
     "plural",
@@ -22,7 +25,7 @@ def _significant(value: float, digits: int) -> str:
     if value == 0:
         return "0"
     exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])
-    return f"{value:.{max(digits - 1 - exponent, 0)}f}"
+    return f"{value:,.{max(digits - 1 - exponent, 0)}f}"
 
 
 def amount(number: float) -> str:
@@ -38,16 +41,12 @@ def amount(number: float) -> str:
 
 
 def duration(milliseconds: float) -> str:
-    """A duration with three digits.
+    """A duration with three digits, always in milliseconds: figures side by side must compare.
 
     >>> duration(0.0412), duration(3.14159), duration(12_345)
-    ('41.2 us', '3.14 ms', '12.3 s')
+    ('0.0412 ms', '3.14 ms', '12,345 ms')
     """
-    if milliseconds < 0.09995:
-        return f"{_significant(milliseconds * 1e3, 3)} us"
-    if milliseconds < 9995:
-        return f"{_significant(milliseconds, 3)} ms"
-    return f"{_significant(milliseconds / 1e3, 3)} s"
+    return f"{_significant(milliseconds, 3)} ms"
 
 
 def percent(share: float) -> str:
@@ -110,6 +109,15 @@ def per(images: int) -> str:
     ('per image', 'for 8 images')
     """
     return "per image" if images == 1 else f"for {images:,} images"
+
+
+def pass_names(pipeline: str) -> str:
+    """The passes of a pipeline without their options, which can be long.
+
+    >>> pass_names("fold-batch-norm,fuse{forms=conv1=box+conv2=box}")
+    'fold-batch-norm, fuse'
+    """
+    return ", ".join(re.sub(r"\{[^}]*\}", "", pipeline).split(","))
 
 
 def printable(name: str) -> str:

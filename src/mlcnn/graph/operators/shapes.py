@@ -42,24 +42,24 @@ def _slice(
 ) -> Tensor:
     axes = tuple(range(len(starts))) if axes is None else axes
     steps = (1,) * len(starts) if steps is None else steps
+    index = [slice(None)] * x.ndim
+    backwards: list[tuple[int, range]] = []
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        picked = _slice_range(start, end, step, x.shape[axis])
         if step > 0:
-            index = [slice(None)] * x.ndim
-            index[axis] = slice(picked.start, max(picked.stop, picked.start), step)
-            x = x[tuple(index)]
+            index[axis] = slice(start, end, step)
         else:
-            positions = torch.tensor(picked, dtype=torch.int64, device=x.device)
-            x = x.index_select(axis, positions)
+            backwards.append((axis, _backward_range(start, end, step, x.shape[axis])))
+    x = x[tuple(index)]
+    for axis, picked in backwards:
+        positions = torch.tensor(picked, dtype=torch.int64, device=x.device)
+        x = x.index_select(axis, positions)
     return x
 
 
-def _slice_range(start: int, end: int, step: int, size: int) -> range:
-    """Positions of a slice; bounds are clamped as ONNX does, not quite as Python does."""
+def _backward_range(start: int, end: int, step: int, size: int) -> range:
+    """Positions of a slice of negative step: ONNX clamps its bounds not quite as Python does."""
     start = start + size if start < 0 else start
     end = end + size if end < 0 else end
-    if step > 0:
-        return range(min(max(start, 0), size), min(max(end, 0), size), step)
     return range(min(max(start, 0), size - 1), min(max(end, -1), size - 1), step)
 
 

@@ -64,10 +64,12 @@ class Chart:
 
 
 def _shortened(name: str) -> str:
-    """A long name without its first components: neighbours differ at the end."""
-    while len(name) > _LABEL_CHARACTERS and "." in name.lstrip("…"):
-        name = "…" + name.partition(".")[2]
-    return name if len(name) <= _LABEL_CHARACTERS else f"…{name[1 - _LABEL_CHARACTERS :]}"
+    """The end of a long name, whole components if possible: neighbours differ there."""
+    if len(name) <= _LABEL_CHARACTERS:
+        return name
+    end = name[1 - _LABEL_CHARACTERS :]
+    first = min((end.find(sign) for sign in "./" if sign in end), default=-1)
+    return "…" + (end[first + 1 :] if first < len(end) // 2 else end)
 
 
 def labels(names: Sequence[str]) -> list[str]:

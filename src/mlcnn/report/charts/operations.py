@@ -9,7 +9,7 @@ from typing import Any
 
 import altair as alt
 
-from mlcnn.counting.report import LayerCount
+from mlcnn.counting import LayerCount
 from mlcnn.report.charts.chart import Chart, LegendItem, finish, labels
 from mlcnn.report.summary import RunSummary
 from mlcnn.report.wording import amount, per, plural, removed

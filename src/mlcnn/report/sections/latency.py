@@ -56,6 +56,7 @@ class Content:
     Attributes:
         variants: the columns of the table.
         has_exact_gain: whether any row has one.
+        range: what the range of a speed-up means.
         rows: the rows of the table.
         machine: where they were measured.
         noise: what makes them less certain.
@@ -64,12 +65,15 @@ class Content:
 
     variants: tuple[str, ...]
     has_exact_gain: bool
+    range: str
     rows: tuple[Row, ...]
     machine: str
     noise: tuple[str, ...]
     unavailable: tuple[tuple[str, str], ...]
 
 
+_PAIRED = "its 95 % interval from neighbouring runs"
+_BY_QUARTILES = "the range that the quartiles allow"
 _Key = tuple[str, int, int]
 
 
@@ -117,9 +121,11 @@ def latency(summary: RunSummary) -> Section | None:
     measured = {row.variant for row in summary.latencies}
     variants = [variant for variant in Variant if variant in measured]
     rows = _rows(summary, variants)
+    gains = speedups(summary, variant=result_variant(summary))
     content = Content(
         tuple(variant.value for variant in variants),
         any(row.exact_gain for row in rows),
+        _PAIRED if all(g.paired for g in gains) else _BY_QUARTILES,
         rows,
         printable(summary.machine),
         tuple(map(printable, summary.noise)),

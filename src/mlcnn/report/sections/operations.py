@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from mlcnn.counting.operations import Operations
-from mlcnn.counting.report import LayerCount
+from mlcnn.counting import LayerCount, Operations
 from mlcnn.report.charts import operation_charts
 from mlcnn.report.sections.section import Section
 from mlcnn.report.summary import RunSummary

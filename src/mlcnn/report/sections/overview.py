@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-from mlcnn.report.headline import Fact, facts, sentence
+from mlcnn.report.headline import Fact, facts, potential_sentence, sentence
 from mlcnn.report.sections.section import Section
-from mlcnn.report.sections.sites import potential_sentence
 from mlcnn.report.summary import RunSummary
-from mlcnn.report.wording import printable
+from mlcnn.report.wording import pass_names, printable
 
 __all__ = ["overview"]
 
@@ -16,7 +15,7 @@ class Content:
     """What the section shows."""
 
     sentence: str
-    pipeline: str
+    passes: str
     facts: tuple[Fact, ...]
     potential: str
     warnings: tuple[str, ...]
@@ -26,7 +25,7 @@ def overview(summary: RunSummary) -> Section:
     """The section."""
     content = Content(
         sentence(summary),
-        printable(summary.pipeline),
+        pass_names(printable(summary.pipeline)),
         facts(summary),
         potential_sentence(summary),
         tuple(map(printable, summary.warnings)),

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from mlcnn.report.headline import potential_sentence
 from mlcnn.report.sections.section import Section
-from mlcnn.report.sites import LeftAlone, Rewrite, left_alone, preparations, rewrites
+from mlcnn.report.sites import LeftAlone, Rewrite, left_alone, places, preparations, rewrites
 from mlcnn.report.summary import RunSummary
 from mlcnn.report.wording import amount, plural, printable, removed
 
@@ -18,6 +19,7 @@ class Done:
     others: tuple[str, ...]
     steps: tuple[tuple[str, bool], ...]
     form: str
+    reason: str
     exact: bool
     before: str
     after: str
@@ -29,7 +31,7 @@ class Left:
     """Places left alone for one reason, in words."""
 
     nodes: tuple[str, ...]
-    pass_name: str
+    passes: str
     reason: str
 
 
@@ -42,6 +44,8 @@ class Content:
         left: the places left alone.
         left_places: how many places that is.
         preparations: the tidying passes, with numbers of places.
+        unprepared: what those left as it is.
+        unprepared_places: how many places that is.
         potential: what fine-tuning would add, in one sentence, or empty.
     """
 
@@ -49,6 +53,8 @@ class Content:
     left: tuple[Left, ...]
     left_places: str
     preparations: tuple[tuple[str, str], ...]
+    unprepared: tuple[Left, ...]
+    unprepared_places: str
     potential: str
 
 
@@ -62,6 +68,7 @@ def _done(rewrite: Rewrite) -> Done:
         tuple(map(printable, rewrite.nodes)),
         tuple((step.pass_name, step.exact) for step in rewrite.steps),
         rewrite.form or "",
+        printable(rewrite.reason),
         rewrite.exact,
         before,
         after,
@@ -69,31 +76,23 @@ def _done(rewrite: Rewrite) -> Done:
     )
 
 
-def _left(places: LeftAlone) -> Left:
-    return Left(tuple(map(printable, places.nodes)), places.pass_name, places.reason)
-
-
-def potential_sentence(summary: RunSummary) -> str:
-    """What the approximate passes would add, or nothing."""
-    potential = summary.potential
-    if potential is None or potential.sites == 0:
-        return ""
-    before = summary.after.multiplications
-    return (
-        f"With fine-tuning, the approximate passes could fuse {plural(potential.sites, 'layer')} "
-        f"more and remove {amount(potential.multiplications)} further multiplications"
-        + (f" ({removed(before, before - potential.multiplications)})." if before else ".")
+def _left(entries: tuple[LeftAlone, ...]) -> tuple[Left, ...]:
+    return tuple(
+        Left(tuple(map(printable, e.nodes)), ", ".join(e.passes), printable(e.reason))
+        for e in entries
     )
 
 
 def sites(summary: RunSummary) -> Section:
     """The section."""
-    left = tuple(map(_left, left_alone(summary)))
+    left, unprepared = left_alone(summary), left_alone(summary, folding=True)
     content = Content(
         tuple(map(_done, rewrites(summary))),
-        left,
-        plural(sum(len(entry.nodes) for entry in left), "place"),
-        tuple((name, plural(places, "place")) for name, places in preparations(summary)),
+        _left(left),
+        plural(places(left), "place"),
+        tuple((name, plural(number, "place")) for name, number in preparations(summary)),
+        _left(unprepared),
+        plural(places(unprepared), "place"),
         potential_sentence(summary),
     )
     return Section("sites", "Sites", "sites.html", content)

@@ -1,0 +1,8 @@
+"""Speed comparisons, each one command; results go to ``runs/benchmarks/`` as JSON too.
+
+python -m benchmarks             the speed table: fused over reordered, per engine and batch
+python -m benchmarks.regression  no network of the zoo gets slower
+python -m benchmarks.winograd    ncnn with and without Winograd, against the engines
+python -m benchmarks.rewriting   time and memory of the passes themselves
+python -m benchmarks.outside     every network of a public zoo, rewritten and compared
+"""

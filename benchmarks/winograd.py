@@ -1,0 +1,153 @@
+"""ncnn, with Winograd convolution on and off, against the engines, batch 1, one thread.
+
+Winograd F(4,3) saves as many multiplications on plain 3x3 layers as the fused pool does, and leaves
+the network as it is: an honest comparison has it. The networks come to ncnn through pnnx, in fp32
+storage and arithmetic. All runs of one process are interleaved.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import ncnn
+import numpy as np
+import pnnx
+import torch
+
+from benchmarks import fresh
+from benchmarks.results import arguments, show, split, write
+from mlcnn import engines, nn, zoo
+from mlcnn.engines import MeasuredChooser, Timing
+from mlcnn.graph import load_file, save
+from mlcnn.passes import pipeline
+
+__all__ = ["main"]
+
+NETWORKS = ("vgg16", "googlenet", "vgg16-224")
+ENGINES = ("onnxruntime", "openvino")
+_TOLERANCE = 1e-3  # F(6,3) transforms cost three digits
+
+
+def write_networks(network: str, folder: str) -> None:
+    """In a fresh process: the reordered and the fused network as ONNX and ncnn files.
+
+    ncnn gets the fused network with the form ``box``, which its operators have.
+    """
+    torch.set_num_threads(1)
+    passes = pipeline.parse("mlcnn")
+    before = [item for item in passes if item.name != "fuse"]
+    reordered = pipeline.run(zoo.load(network), before).model
+    save(reordered, Path(folder) / "reordered.onnx")
+    for engine in ENGINES:
+        fuse = pipeline.configure(pipeline.parse("fuse"), chooser=MeasuredChooser(engine))
+        save(pipeline.run(reordered, fuse).model, Path(folder) / f"fused-{engine}.onnx")
+    box = pipeline.run(reordered, pipeline.parse("fuse{form=box}")).model
+    image = torch.zeros(1, *zoo.describe(network).input_shape)
+    os.chdir(folder)  # pnnx writes its files where it runs
+    for name, model in (("reordered", reordered), ("box", box)):
+        pnnx.export(nn.to_module(model), f"{name}.pt", (image,), fp16=False)
+
+
+def _ncnn_runner(folder: Path, name: str, image: np.ndarray, winograd: bool) -> Callable[[], Any]:
+    net = ncnn.Net()
+    net.opt.num_threads = 1
+    net.opt.lightmode = True
+    net.opt.use_winograd_convolution = winograd
+    for option in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic"):
+        setattr(net.opt, option, False)
+    net.opt.use_bf16_storage = False
+    if net.load_param(str(folder / f"{name}.ncnn.param")):
+        raise RuntimeError(f"ncnn cannot read {name}.ncnn.param")
+    if net.load_model(str(folder / f"{name}.ncnn.bin")):
+        raise RuntimeError(f"ncnn cannot read {name}.ncnn.bin")
+    given = ncnn.Mat(image[0])
+
+    def run() -> Any:
+        extractor = net.create_extractor()
+        extractor.input("in0", given)
+        return extractor.extract("out0")[1]
+
+    return run
+
+
+def _check(name: str, found: np.ndarray, expected: np.ndarray) -> None:
+    error = float(np.abs(found - expected).max() / np.abs(expected).max())
+    if not error <= _TOLERANCE:
+        raise RuntimeError(f"{name}: output differs by {error:.1e} of the largest value")
+
+
+def time_networks(folder: str, budget_s: float) -> dict[str, list[float]]:
+    """In a fresh process: interleaved samples of every engine and variant, in ms."""
+    torch.set_num_threads(1)
+    place = Path(folder)
+    reordered = load_file(place / "reordered.onnx")
+    inputs = engines.random_inputs(reordered, 1)
+    (image,) = inputs.values()
+    shapes = {name: array.shape for name, array in inputs.items()}
+    (expected,) = engines.get("onnxruntime").prepare(reordered).run(inputs).values()
+    runners: dict[str, Callable[[], Any]] = {}
+    for name in ("reordered", "box"):
+        for winograd in (False, True):
+            label = f"ncnn {name}, Winograd {'on' if winograd else 'off'}"
+            runners[label] = _ncnn_runner(place, name, np.asarray(image), winograd)
+            _check(label, np.array(runners[label]()), np.asarray(expected[0]))
+    for engine in ENGINES:
+        for variant in ("reordered", f"fused-{engine}"):
+            model = engines.fix_shapes(load_file(place / f"{variant}.onnx"), shapes)
+            session = engines.get(engine).prepare(model)
+            (found,) = session.run(inputs).values()
+            label = f"{engine} {variant.partition('-')[0]}"
+            _check(label, np.asarray(found), np.asarray(expected))
+            runners[label] = session.runner(inputs)
+    timings = engines.interleave(runners, budget_s=budget_s)
+    return {name: list(timing.samples_ms) for name, timing in timings.items()}
+
+
+def _rows(network: str, timings: Mapping[str, Timing]) -> list[list[str]]:
+    best = min(timing.median_ms for timing in timings.values())
+    return [
+        [
+            f"{network}: {name}",
+            f"{timing.median_ms:.2f}",
+            f"{timing.q1_ms:.2f}-{timing.q3_ms:.2f}",
+            f"{timing.median_ms / best:.2f}",
+        ]
+        for name, timing in timings.items()
+    ]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = arguments(__doc__, "winograd")
+    parser.add_argument("--networks", type=split, default=list(NETWORKS))
+    parser.add_argument("--processes", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=6.0, help="of measuring per process")
+    options = parser.parse_args()
+    rows: list[list[str]] = []
+    found: list[dict[str, Any]] = []
+    for network in options.networks:
+        pooled: dict[str, list[float]] = {}
+        with tempfile.TemporaryDirectory() as folder:
+            fresh.call("benchmarks.winograd:write_networks", network=network, folder=folder)
+            for _ in range(options.processes):
+                samples = fresh.call(
+                    "benchmarks.winograd:time_networks", folder=folder, budget_s=options.seconds
+                )
+                for name, values in samples.items():
+                    pooled.setdefault(name, []).extend(values)
+        timings = {name: Timing(tuple(values)) for name, values in pooled.items()}
+        rows += _rows(network, timings)
+        found += [
+            {"network": network, "run": name, "median_ms": median(values)}
+            for name, values in pooled.items()
+        ]
+    columns = ["batch 1, one thread", "median ms", "quartiles", "times the best"]
+    show("ncnn with and without Winograd", columns, rows)
+    write(options.out, {"results": found})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Which of the sizes that inference could not name are the same.
+
+ONNX's inference gives every dynamic height and width behind a window a new name (``unk__7``), also
+where the window keeps the size, or where two branches of a residual network shrink it alike.
+"""
+
+import re
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+__all__ = ["GENERATED", "unify_sizes"]
+
+Dim = int | ir.SymbolicDim
+Key = tuple[str, int, int, str]
+
+GENERATED = re.compile(r"unk__(\d+)")
+"""Names that inference gives to dimensions."""
+
+_JOINING = frozenset({"Add", "Sub", "Mul", "Div", "Sum", "Mean", "Max", "Min", "Concat"})
+_WINDOWED = frozenset({"Conv", "AveragePool", "MaxPool", "LpPool"})
+
+
+def unify_sizes(model: ir.Model) -> None:
+    """Give equal dynamic heights and widths one name, in place.
+
+    A window of extent ``e`` and stride ``s`` over ``H`` positions with ``p`` more of padding has
+    ``floor((H + p - e) / s) + 1`` outputs: the same ``H``, ``p - e`` and ``s`` give the same size.
+
+    Args:
+        model: the network, with inferred shapes.
+    """
+    names: dict[str, str] = {}
+    sizes: dict[Key, str] = {}
+    for node in model.graph:
+        if node.op_type in _WINDOWED and not node.domain:
+            _unify_window(node, names, sizes)
+        elif node.op_type in _JOINING and not node.domain:
+            _unify_join(node, names)
+    if not names:
+        return
+    for node in model.graph.all_nodes():
+        for value in node.outputs:
+            _rename(value, names)
+
+
+def _unify_window(node: ir.Node, names: dict[str, str], sizes: dict[Key, str]) -> None:
+    source = node.inputs[0]
+    before = None if source is None else source.shape
+    kernel = _kernel(node)
+    for value in node.outputs:
+        after = value.shape
+        if before is None or after is None or kernel is None:
+            continue
+        if before.rank() != after.rank() or after.rank() != len(kernel) + 2:
+            continue
+        for axis in range(len(kernel)):
+            old, new = _text(before[axis + 2]), _text(after[axis + 2])
+            if not old or not new or not GENERATED.fullmatch(new):
+                continue
+            old = names.get(old, old)
+            key = _key(node, axis, old, kernel[axis])
+            keeps_size = key[1:3] == (-1, 1)
+            known = old if keeps_size else sizes.setdefault(key, names.get(new, new))
+            if known != new:
+                names[new] = known
+
+
+def _unify_join(node: ir.Node, names: dict[str, str]) -> None:
+    """Where inputs agree on a size, or broadcast to it, the output has it."""
+    shapes = [value.shape if value is not None else None for value in node.inputs]
+    after = node.outputs[0].shape
+    if after is None or any(shape is None for shape in shapes):
+        return
+    joined = node.attributes["axis"].as_int() if node.op_type == "Concat" else None
+    for axis in range(after.rank()):
+        new = _text(after[axis])
+        if joined in {axis, axis - after.rank()} or not GENERATED.fullmatch(new):
+            continue
+        behind = axis - after.rank()
+        before = {
+            names.get(_text(dim), _text(dim))
+            for shape in shapes
+            if shape is not None and shape.rank() >= -behind and (dim := shape[behind]) != 1
+        }
+        known = before.pop() if len(before) == 1 else ""
+        if known and known != new:
+            names[new] = known
+
+
+def _text(dim: Dim) -> str:
+    return dim.value or "" if isinstance(dim, ir.SymbolicDim) else ""
+
+
+def _kernel(node: ir.Node) -> Sequence[int] | None:
+    given = node.attributes.get("kernel_shape")
+    if given is not None and not given.is_ref():
+        return given.as_ints()
+    weight = node.inputs[1] if len(node.inputs) > 1 else None
+    shape = None if weight is None else weight.shape
+    return shape.numpy()[2:] if shape is not None and shape.is_static() else None
+
+
+def _ints(node: ir.Node, name: str, index: int, default: int) -> int:
+    given = node.attributes.get(name)
+    values = () if given is None else given.as_ints()
+    return values[index] if index < len(values) else default
+
+
+def _key(node: ir.Node, axis: int, size: str, kernel: int) -> Key:
+    """The size of the input, padding less extent, stride, and how the result is rounded."""
+    attributes = node.attributes
+    rank = len(_kernel(node) or ())
+    stride = _ints(node, "strides", axis, 1)
+    auto_pad = attributes["auto_pad"].as_string() if "auto_pad" in attributes else "NOTSET"
+    if auto_pad in {"SAME_UPPER", "SAME_LOWER"}:
+        return size, -1, stride, ""
+    extent = (kernel - 1) * _ints(node, "dilations", axis, 1) + 1
+    pads = _ints(node, "pads", axis, 0) + _ints(node, "pads", axis + rank, 0)
+    padding = pads if auto_pad == "NOTSET" else 0
+    is_ceil = "ceil_mode" in attributes and attributes["ceil_mode"].as_int() and stride > 1
+    # Rounding up depends on the padding behind as well: such sizes are alike only in full.
+    rounding = f"{kernel} {pads} {_ints(node, 'pads', axis, 0)}" if is_ceil else ""
+    return size, padding - extent, stride, rounding
+
+
+def _rename(value: ir.Value, names: dict[str, str]) -> None:
+    shape = value.shape
+    if shape is None or not any(_text(dim) in names for dim in shape.dims):
+        return
+    value.shape = ir.Shape(names.get(_text(dim), dim) for dim in shape.dims)

@@ -1,0 +1,35 @@
+"""``mlcnn bench``."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Call = Callable[..., Any]
+KEYS = {"engine", "variant", "batch", "threads", "median_ms", "q1_ms", "q3_ms"}
+
+
+def test_variants_of_an_approximate_rewrite(mlcnn: Call, reorderable: Path) -> None:
+    result = mlcnn(
+        "bench", reorderable, "--approximate", "--form", "box", "--engine", "onnxruntime",
+        "--seconds", "0.05", "--batch", "3", "--json",
+    )  # fmt: skip
+    assert result.code == 0
+    rows = result.json["results"]
+    assert [row["variant"] for row in rows] == ["original", "reordered", "fused"]
+    for row in rows:
+        assert row.keys() >= KEYS
+        assert (row["engine"], row["batch"], row["threads"]) == ("onnxruntime", 3, 1)
+        assert 0 < row["q1_ms"] <= row["median_ms"] <= row["q3_ms"]
+
+
+def test_table(mlcnn: Call, fusable: Path) -> None:
+    result = mlcnn("bench", fusable, "--engine", "onnxruntime", "--seconds", "0.05")
+    assert result.code == 0
+    assert "onnxruntime" in result.out
+    assert "original" in result.out
+
+
+def test_sizes_have_to_be_known(mlcnn: Call, dynamic: Path) -> None:
+    result = mlcnn("bench", dynamic, "--engine", "onnxruntime")
+    assert result.code == 2
+    assert "give --input-shape" in result.error
