@@ -1,6 +1,7 @@
 """Variants of a network, prepared once and measured in fresh processes."""
 
 import hashlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -157,12 +158,15 @@ def prepare(settings: Sequence[Setting], folder: Path) -> dict[Setting, Prepared
 
 
 def time_variants(
-    files: Mapping[str, str], engine: str, batch: int, budget_s: float
+    files: Mapping[str, str], engine: str, batch: int, budget_s: float, processor_time: bool
 ) -> dict[str, Any]:
     """In a fresh process: interleaved samples of each variant, in ms, and the paired ratio."""
+    clock = time.process_time_ns if processor_time else time.perf_counter_ns
     with _one_thread():
         models = {variant: load_file(Path(path)) for variant, path in files.items()}
-        found: Bench = engines.bench(models, engines=[engine], batches=[batch], budget_s=budget_s)
+        found: Bench = engines.bench(
+            models, engines=[engine], batches=[batch], budget_s=budget_s, clock=clock
+        )
     speedup = found.speedup(engine, "fused", "reordered", batch)
     return {
         "samples_ms": {row.variant: row.timing.samples_ms for row in found.results},
@@ -176,6 +180,7 @@ def rounds(
     *,
     processes: int,
     budget_s: float,
+    processor_time: bool = False,
     variants: Sequence[str] = ("original", "reordered", "fused"),
 ) -> Iterator[tuple[Setting, dict[str, Any]]]:
     """Measure all settings, then all again, and so on: each time in a fresh process.
@@ -184,6 +189,7 @@ def rounds(
         prepared: the files.
         processes: fresh processes per setting.
         budget_s: seconds of measuring per process.
+        processor_time: instead of the time on the wall.
         variants: which of them.
 
     Yields:
@@ -200,6 +206,7 @@ def rounds(
                     engine=setting.engine,
                     batch=setting.batch,
                     budget_s=budget_s,
+                    processor_time=processor_time,
                 ),
             )
 

@@ -43,6 +43,7 @@ def main() -> None:
                 fused,
                 processes=options.processes,
                 budget_s=options.seconds,
+                processor_time=options.processor_time,
                 variants=("reordered", "fused"),
             ):
                 results[setting].append(result)
@@ -60,7 +61,7 @@ def main() -> None:
     ]
     show("fused over reordered, worst first", ["network", "ratio", "processes", ""], rows)
     print(f"{len(untouched)} settings with nothing to fuse")
-    write(options.out, {"limit": LIMIT, "results": [item.to_json() for item in found]})
+    write(options, {"limit": LIMIT, "results": [item.to_json() for item in found]})
     if any(not item.ratio >= LIMIT for item in found):
         sys.exit(1)
 

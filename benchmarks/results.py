@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ def arguments(description: str | None, name: str) -> argparse.ArgumentParser:
         prog=f"python -m benchmarks.{name}", description=(description or "").splitlines()[0]
     )
     parser.add_argument("--out", type=Path, default=FOLDER / f"{name}.json", help="results file")
+    parser.add_argument(
+        "--processor-time", action="store_true", help="not wall time: for a machine in use"
+    )
     return parser
 
 
@@ -32,12 +36,13 @@ def split(text: str) -> list[str]:
     return [part for part in text.split(",") if part]
 
 
-def conditions() -> dict[str, Any]:
+def conditions(options: argparse.Namespace) -> dict[str, Any]:
     """What the figures hang on."""
     return {
         "machine": machine(),
         "versions": versions(),
         "threads": 1,
+        "clock": "processor" if options.processor_time else "wall",
         "core": fresh.core(),
         "load": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
     }
@@ -55,12 +60,14 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> N
         table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    # A file or pipe has no width: nothing is cut there.
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 
-def write(path: Path, results: Mapping[str, Any]) -> None:
+def write(options: argparse.Namespace, results: Mapping[str, Any]) -> None:
     """Write the results with the conditions they were found under."""
+    path: Path = options.out
     path.parent.mkdir(parents=True, exist_ok=True)
-    document = {"conditions": conditions(), **results}
+    document = {"conditions": conditions(options), **results}
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     print(f"results: {path}")

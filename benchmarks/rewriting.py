@@ -81,7 +81,7 @@ def main() -> None:
                 )
     columns = ["network", "seconds", "peak MiB above loaded", "in weights", "fused sites"]
     show("passes and checks", columns, rows)
-    write(options.out, {"results": found})
+    write(options, {"results": found})
 
 
 if __name__ == "__main__":

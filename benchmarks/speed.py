@@ -103,7 +103,10 @@ def main() -> None:
         prepared = prepare(_settings(options.networks, options.engines), Path(folder))
         results: dict[Setting, list[dict[str, object]]] = {setting: [] for setting in prepared}
         for setting, result in rounds(
-            prepared, processes=options.processes, budget_s=options.seconds
+            prepared,
+            processes=options.processes,
+            budget_s=options.seconds,
+            processor_time=options.processor_time,
         ):
             results[setting].append(result)
             print(f"measured {setting.network}, {setting.engine}, batch {setting.batch}")
@@ -113,7 +116,7 @@ def main() -> None:
     columns = ["network", "target", "ratio", "processes", "engine", ""]
     show("targets", columns, _reached(found))
     rows = [item.to_json() | {"forms": _forms(prepared[item.setting])} for item in found]
-    write(options.out, {"results": rows, "targets": _reached(found)})
+    write(options, {"results": rows, "targets": _reached(found)})
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ storage and arithmetic. All runs of one process are interleaved.
 
 import os
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
@@ -79,7 +80,7 @@ def _check(name: str, found: np.ndarray, expected: np.ndarray) -> None:
         raise RuntimeError(f"{name}: output differs by {error:.1e} of the largest value")
 
 
-def time_networks(folder: str, budget_s: float) -> dict[str, list[float]]:
+def time_networks(folder: str, budget_s: float, processor_time: bool) -> dict[str, list[float]]:
     """In a fresh process: interleaved samples of every engine and variant, in ms."""
     torch.set_num_threads(1)
     place = Path(folder)
@@ -102,7 +103,8 @@ def time_networks(folder: str, budget_s: float) -> dict[str, list[float]]:
             label = f"{engine} {variant.partition('-')[0]}"
             _check(label, np.asarray(found), np.asarray(expected))
             runners[label] = session.runner(inputs)
-    timings = engines.interleave(runners, budget_s=budget_s)
+    clock = time.process_time_ns if processor_time else time.perf_counter_ns
+    timings = engines.interleave(runners, budget_s=budget_s, clock=clock)
     return {name: list(timing.samples_ms) for name, timing in timings.items()}
 
 
@@ -134,7 +136,10 @@ def main() -> None:
             fresh.call("benchmarks.winograd:write_networks", network=network, folder=folder)
             for _ in range(options.processes):
                 samples = fresh.call(
-                    "benchmarks.winograd:time_networks", folder=folder, budget_s=options.seconds
+                    "benchmarks.winograd:time_networks",
+                    folder=folder,
+                    budget_s=options.seconds,
+                    processor_time=options.processor_time,
                 )
                 for name, values in samples.items():
                     pooled.setdefault(name, []).extend(values)
@@ -146,7 +151,7 @@ def main() -> None:
         ]
     columns = ["batch 1, one thread", "median ms", "quartiles", "times the best"]
     show("ncnn with and without Winograd", columns, rows)
-    write(options.out, {"results": found})
+    write(options, {"results": found})
 
 
 if __name__ == "__main__":

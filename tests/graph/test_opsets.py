@@ -24,15 +24,19 @@ CASES = [
         "resize_sizes",
         11,
         {"x": (1, 2, 3, 4)},
-        "y = Resize<mode='linear', coordinate_transformation_mode='align_corners'>"
-        "(x, none, none, sizes)",
+        (
+            "y = Resize<mode='linear', coordinate_transformation_mode='align_corners'>"
+            "(x, none, none, sizes)"
+        ),
     ),
     (
         "resize_11",
         11,
         {"x": (1, 2, 3, 4)},
-        "y = Resize<mode='linear', coordinate_transformation_mode='pytorch_half_pixel'>"
-        "(x, none, up)",
+        (
+            "y = Resize<mode='linear', coordinate_transformation_mode='pytorch_half_pixel'>"
+            "(x, none, up)"
+        ),
     ),
     ("clip", 9, {"x": (2, 6)}, "y = Clip<min=-0.5, max=0.25>(x)"),
     ("clip_below", 10, {"x": (2, 6)}, "y = Clip<min=-0.5>(x)"),
@@ -77,8 +81,10 @@ CASES = [
         "roi_align",
         10,
         {"x": (1, 2, 8, 8)},
-        "y = RoiAlign<output_height=3, output_width=3, sampling_ratio=2, spatial_scale=1.0>"
-        "(x, boxes, batch_index)",
+        (
+            "y = RoiAlign<output_height=3, output_width=3, sampling_ratio=2, spatial_scale=1.0>"
+            "(x, boxes, batch_index)"
+        ),
     ),
     (
         "grid_sample",
@@ -119,7 +125,9 @@ def build(opset: int, inputs: dict[str, tuple[int, ...]], nodes: str) -> onnx.Mo
         and line.split()[0] in nodes.replace(",", " ").replace(")", " ").replace("(", " ").split()
     )
     signature = ", ".join(f"float[{','.join(map(str, s))}] {name}" for name, s in inputs.items())
-    results = [name.strip() for name in nodes.rsplit("\n", 1)[-1].split("=")[0].split(",")]
+    results = [
+        name.strip() for name in nodes.rsplit("\n", 1)[-1].split("=", maxsplit=1)[0].split(",")
+    ]
     outputs = ", ".join(f"float {name}" for name in results if name.startswith("y"))
     text = (
         f'<ir_version: 8, opset_import: ["": {opset}]> '

@@ -57,7 +57,7 @@ def open_page(browser: str, page: Path, *, dark: bool = False) -> Opened:
         "--dump-dom",
         page.as_uri(),
     ]
-    done = subprocess.run(  # noqa: S603 - our own command line
+    done = subprocess.run(
         command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True, encoding="utf-8"
     )
     console = re.findall(r"CONSOLE[:(]\d+\)?\] (.*)", done.stderr)

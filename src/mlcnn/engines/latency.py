@@ -1,6 +1,7 @@
 """Latency of the variants of a network: engine by engine, batch by batch, interleaved."""
 
 import contextlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import onnx_ir as ir
 from mlcnn.engines.arrays import Arrays, fix_shapes, random_inputs
 from mlcnn.engines.engine import Device, device_of, positive_threads
 from mlcnn.engines.registry import available, get
-from mlcnn.engines.timing import Ratio, Timing, interleave, noise, ratio
+from mlcnn.engines.timing import Clock, Ratio, Timing, interleave, noise, ratio
 from mlcnn.errors import InputError, MlcnnError, UnsupportedError
 
 __all__ = ["Bench", "BenchResult", "BenchSkipped", "bench"]
@@ -141,12 +142,16 @@ def _runners(
 
 
 def _measure(
-    setting: _Setting, models: Mapping[str, ir.Model], inputs: Arrays, budget_s: float
+    setting: _Setting,
+    models: Mapping[str, ir.Model],
+    inputs: Arrays,
+    budget_s: float,
+    clock: Clock,
 ) -> Bench:
     runners, skipped = _runners(setting, models, inputs)
     if not runners:
         return Bench((), tuple(skipped))
-    timings = interleave(runners, budget_s=budget_s)
+    timings = interleave(runners, budget_s=budget_s, clock=clock)
     rows = tuple(
         BenchResult(setting.engine, variant, setting.batch, setting.threads, timing)
         for variant, timing in timings.items()
@@ -202,6 +207,7 @@ def bench(
     budget_s: float = 2.0,
     shapes: Mapping[str, Sequence[int]] | None = None,
     seed: int = 0,
+    clock: Clock = time.perf_counter_ns,
     progress: Callable[[str, int], None] | None = None,
 ) -> Bench:
     """Measure variants of one network against each other.
@@ -217,6 +223,8 @@ def bench(
         budget_s: seconds of measuring per engine and batch.
         shapes: shapes by name of the input, where height, width or more are dynamic.
         seed: of the inputs.
+        clock: nanoseconds; ``time.process_time_ns`` on a machine that is not quiet, for one
+            thread on the CPU.
         progress: told the engine and batch before they are measured.
 
     Returns:
@@ -242,7 +250,7 @@ def bench(
                 continue
             if progress is not None:
                 progress(engine, batch)
-            parts.append(_measure(setting, models, inputs[batch], budget_s))
+            parts.append(_measure(setting, models, inputs[batch], budget_s, clock))
     return Bench(
         tuple(row for part in parts for row in part.results),
         tuple(row for part in parts for row in part.skipped),

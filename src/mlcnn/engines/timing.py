@@ -17,7 +17,7 @@ from statistics import median, quantiles
 
 from mlcnn.errors import InputError
 
-__all__ = ["Ratio", "Timing", "interleave", "noise", "ratio"]
+__all__ = ["Clock", "Ratio", "Timing", "interleave", "noise", "ratio"]
 
 _NS_PER_MS = 1e6
 _CONFIDENCE = 0.95
@@ -29,6 +29,7 @@ _NOISY_SPREAD = 0.25
 _NOISY_INTERVAL = 1.1
 
 Clock = Callable[[], int]
+"""Monotonic nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True)

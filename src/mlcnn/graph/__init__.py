@@ -6,7 +6,7 @@ from mlcnn.graph.folding import fold_constants
 from mlcnn.graph.load import from_proto, load_file
 from mlcnn.graph.names import constant, layer_name
 from mlcnn.graph.programs import load_program
-from mlcnn.graph.save import check_output, save
+from mlcnn.graph.saving import check_output, save
 from mlcnn.graph.shapes import infer_shapes
 from mlcnn.graph.structure import check, clone, extract, inline, to_proto
 from mlcnn.graph.torch_export import from_module

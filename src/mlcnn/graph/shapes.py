@@ -108,6 +108,8 @@ def _merge(found: Notes) -> bool:
     """Take over what was inferred; whether some note says what inference did not find."""
     names: dict[str, Dim] = {}
     for value, source in found.items():
+        if value.is_graph_output():
+            continue  # its names are the author's, who may use one name for different sizes
         for old, new in _pairs(value, source):
             if GENERATED.fullmatch(_text(new)) and (isinstance(old, int) or _text(old)):
                 names.setdefault(_text(new), old)
@@ -122,11 +124,15 @@ def _merge(found: Notes) -> bool:
         )
         dims = [names.get(_text(new), new) for new in source.shape.dims]
         value.shape = ir.Shape(
-            old if isinstance(new, ir.SymbolicDim) and new.value is None else new
+            old if _is_vague(new) and not _is_vague(old) else new
             for old, new in zip(noted, dims, strict=True)
         )
         is_richer |= value.shape.dims != tuple(dims)
     return is_richer
+
+
+def _is_vague(dim: Dim) -> bool:
+    return not isinstance(dim, int) and (not dim.value or bool(GENERATED.fullmatch(dim.value)))
 
 
 def _pairs(value: ir.Value, source: ir.Value) -> list[tuple[Dim, Dim]]:

@@ -6,6 +6,7 @@ where the window keeps the size, or where two branches of a residual network shr
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
@@ -30,21 +31,53 @@ def unify_sizes(model: ir.Model) -> None:
     Args:
         model: the network, with inferred shapes.
     """
-    names: dict[str, str] = {}
+    names = _Names({_text(dim) for v in model.graph.inputs if v.shape for dim in v.shape.dims})
     sizes: dict[Key, str] = {}
     for node in model.graph:
         if node.op_type in _WINDOWED and not node.domain:
             _unify_window(node, names, sizes)
         elif node.op_type in _JOINING and not node.domain:
             _unify_join(node, names)
-    if not names:
+    if not names.known:
         return
     for node in model.graph.all_nodes():
         for value in node.outputs:
             _rename(value, names)
 
 
-def _unify_window(node: ir.Node, names: dict[str, str], sizes: dict[Key, str]) -> None:
+@dataclass(slots=True)
+class _Names:
+    """Which names stand for the same size.
+
+    Attributes:
+        given: names that the network's inputs have.
+        known: the name to use instead, by name.
+    """
+
+    given: set[str]
+    known: dict[str, str] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> str:
+        while name in self.known:
+            name = self.known[name]
+        return name
+
+    def equate(self, one: str, other: str) -> None:
+        """Note that two names are one size; generated names give way.
+
+        A name that only an output has may be given carelessly: it is not believed to be the same
+        as an input's.
+        """
+        one, other = self[one], self[other]
+        if one == other:
+            return
+        if GENERATED.fullmatch(other):
+            self.known[other] = one
+        elif GENERATED.fullmatch(one) and other not in self.given:
+            self.known[one] = other
+
+
+def _unify_window(node: ir.Node, names: _Names, sizes: dict[Key, str]) -> None:
     source = node.inputs[0]
     before = None if source is None else source.shape
     kernel = _kernel(node)
@@ -55,37 +88,32 @@ def _unify_window(node: ir.Node, names: dict[str, str], sizes: dict[Key, str]) -
         if before.rank() != after.rank() or after.rank() != len(kernel) + 2:
             continue
         for axis in range(len(kernel)):
-            old, new = _text(before[axis + 2]), _text(after[axis + 2])
-            if not old or not new or not GENERATED.fullmatch(new):
-                continue
-            old = names.get(old, old)
-            key = _key(node, axis, old, kernel[axis])
-            keeps_size = key[1:3] == (-1, 1)
-            known = old if keeps_size else sizes.setdefault(key, names.get(new, new))
-            if known != new:
-                names[new] = known
+            old, new = names[_text(before[axis + 2])], _text(after[axis + 2])
+            if old and new:
+                key = _key(node, axis, old, kernel[axis])
+                keeps_size = key[1:3] == (-1, 1)
+                names.equate(old if keeps_size else sizes.setdefault(key, new), new)
 
 
-def _unify_join(node: ir.Node, names: dict[str, str]) -> None:
+def _unify_join(node: ir.Node, names: _Names) -> None:
     """Where inputs agree on a size, or broadcast to it, the output has it."""
-    shapes = [value.shape if value is not None else None for value in node.inputs]
+    shapes = [value.shape for value in node.inputs if value is not None]
     after = node.outputs[0].shape
     if after is None or any(shape is None for shape in shapes):
         return
     joined = node.attributes["axis"].as_int() if node.op_type == "Concat" else None
     for axis in range(after.rank()):
-        new = _text(after[axis])
-        if joined in {axis, axis - after.rank()} or not GENERATED.fullmatch(new):
-            continue
         behind = axis - after.rank()
+        if joined in {axis, behind}:
+            continue
         before = {
-            names.get(_text(dim), _text(dim))
+            names[_text(dim)]
             for shape in shapes
             if shape is not None and shape.rank() >= -behind and (dim := shape[behind]) != 1
         }
         known = before.pop() if len(before) == 1 else ""
-        if known and known != new:
-            names[new] = known
+        if known and _text(after[axis]):
+            names.equate(known, _text(after[axis]))
 
 
 def _text(dim: Dim) -> str:
@@ -124,8 +152,7 @@ def _key(node: ir.Node, axis: int, size: str, kernel: int) -> Key:
     return size, padding - extent, stride, rounding
 
 
-def _rename(value: ir.Value, names: dict[str, str]) -> None:
+def _rename(value: ir.Value, names: _Names) -> None:
     shape = value.shape
-    if shape is None or not any(_text(dim) in names for dim in shape.dims):
-        return
-    value.shape = ir.Shape(names.get(_text(dim), dim) for dim in shape.dims)
+    if shape is not None and any(_text(dim) in names.known for dim in shape.dims):
+        value.shape = ir.Shape(names[_text(dim)] or dim for dim in shape.dims)

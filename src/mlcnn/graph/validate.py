@@ -154,6 +154,7 @@ def _check_tensor(tensor: onnx.TensorProto, where: str, what: str) -> None:
     if tensor.HasField("segment"):
         raise UnsupportedError(f"{where}: {what} is stored in segments; store it whole")
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        _check_external(tensor, where, what)
         return
     elements = math.prod(dims)
     if tensor.data_type == onnx.TensorProto.STRING:
@@ -169,6 +170,16 @@ def _check_tensor(tensor: onnx.TensorProto, where: str, what: str) -> None:
             f"{where}: {what} of shape {list(dims)} needs {expected} {unit} and holds {found}: "
             "the file is damaged or incomplete"
         )
+
+
+def _check_external(tensor: onnx.TensorProto, where: str, what: str) -> None:
+    for entry in tensor.external_data:
+        is_number = entry.value.isascii() and entry.value.isdigit() and len(entry.value) < 20
+        if entry.key in {"offset", "length"} and not is_number:
+            raise InputError(
+                f"{where}: {what} lies at {entry.key} {entry.value[:40]!r} of its data file, which "
+                "is no number of bytes: the file is damaged"
+            )
 
 
 def _stored_items(data_type: int, elements: int) -> int:

@@ -74,7 +74,7 @@ def _chart_data(chart: Chart) -> Markup:
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("mlcnn.report"),
-        autoescape=False,
+        autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -22,7 +22,7 @@ def build(name: str, *, seed: int = 0) -> nn.Module:
         seed: the same seed gives the same weights; torch's global random state plays no part.
 
     Returns:
-        The module; it maps (N, *input_shape) to (N, classes).
+        The module; it maps ``(N, *input_shape)`` to ``(N, classes)``.
 
     Raises:
         InputError: for an unknown name.

@@ -1,0 +1,185 @@
+"""One axis (height or width) of a layer, cut into tiles of outputs.
+
+Positions are counted as sets, tile by tile, so that strides, dilations, padding, windows that
+overlap or leave gaps, and tiles at the border are exact.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+
+from mlcnn.workload import ConvLayer
+
+__all__ = ["Axis", "AxisTiles", "Execution", "axis_of"]
+
+
+class Execution(StrEnum):
+    """How a layer runs."""
+
+    PLAIN = "plain"
+    """Convolution, and behind the accumulators the pool if there is one."""
+    FUSED = "fused"
+    """Box sums on the way in, then a convolution at the pooled outputs only."""
+    WINOGRAD = "winograd"
+    """F(m x m, 3x3) on the transformed input, then as plain."""
+
+
+@dataclass(frozen=True, slots=True)
+class AxisTiles:
+    """What the tiles of one axis hold: the largest tile, and all of them together.
+
+    Attributes:
+        tiles: number of tiles.
+        outputs: final outputs of the largest tile.
+        positions: positions that the slices work on, in the largest tile (fused: pooled outputs;
+            Winograd: transform tiles; plain: outputs of the convolution).
+        all_positions: the same over all tiles.
+        convolved: outputs of the convolution in the largest tile (before the pool).
+        all_convolved: the same over all tiles.
+        inputs: valid inputs in the largest tile.
+        all_inputs: the same over all tiles; tiles that share inputs count them each.
+        stored: words that the input unit makes of them, in the largest tile.
+        all_stored: the same over all tiles.
+        additions: additions that form box sums along this axis, in the largest tile.
+        all_additions: the same over all tiles.
+    """
+
+    tiles: int
+    outputs: int
+    positions: int
+    all_positions: int
+    convolved: int
+    all_convolved: int
+    inputs: int
+    all_inputs: int
+    stored: int
+    all_stored: int
+    additions: int
+    all_additions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Geometry of one axis.
+
+    Attributes:
+        size: valid inputs.
+        kernel: taps.
+        stride: of the convolution.
+        dilation: of the convolution.
+        before: zeros in front of the input.
+        convolved: outputs of the convolution.
+        outputs: outputs behind the pool, if there is one.
+        window: pool window (1: none).
+        pool_stride: of the pool.
+        pool_before: zeros in front of the pool's input.
+        execution: how the layer runs.
+        transform: m of F(m x m, 3x3), for ``Execution.WINOGRAD``.
+    """
+
+    size: int
+    kernel: int
+    stride: int
+    dilation: int
+    before: int
+    convolved: int
+    outputs: int
+    window: int
+    pool_stride: int
+    pool_before: int
+    execution: Execution
+    transform: int
+
+    def convolution_outputs(self, outputs: range) -> set[int]:
+        """Outputs of the convolution that a range of final outputs is made of."""
+        found: set[int] = set()
+        for output in outputs:
+            first = output * self.pool_stride - self.pool_before
+            found.update(range(max(first, 0), min(first + self.window, self.convolved)))
+        return found
+
+    def box_starts(self, outputs: range) -> set[int]:
+        """First input of each box sum that a range of pooled outputs needs; may be padding."""
+        step = self.stride * self.pool_stride
+        lead = self.stride * self.pool_before + self.before
+        return {o * step - lead + tap * self.dilation for o in outputs for tap in range(self.kernel)}
+
+    def valid(self, positions: Iterable[int]) -> set[int]:
+        """Those inputs that are not padding."""
+        return {position for position in positions if 0 <= position < self.size}
+
+    def box_inputs(self, start: int) -> set[int]:
+        """Valid inputs of one box sum."""
+        return self.valid(start + offset * self.stride for offset in range(self.window))
+
+    def plain_inputs(self, convolved: Iterable[int]) -> set[int]:
+        """Valid inputs of outputs of the convolution."""
+        return self.valid(
+            output * self.stride - self.before + tap * self.dilation
+            for output in convolved
+            for tap in range(self.kernel)
+        )
+
+    def tile(self, outputs: range) -> tuple[int, int, int, int, int, int]:
+        """One tile: outputs, positions, convolved, inputs, stored, additions."""
+        if self.execution is Execution.FUSED:
+            boxes = [self.box_inputs(start) for start in self.box_starts(outputs)]
+            used = [box for box in boxes if box]
+            inputs = len(set[int]().union(*used))
+            additions = sum(len(box) - 1 for box in used)
+            return len(outputs), len(outputs), len(outputs), inputs, len(used), additions
+        convolved = self.convolution_outputs(outputs)
+        inputs = len(self.plain_inputs(convolved))
+        if self.execution is Execution.WINOGRAD:
+            tiles = -(-len(convolved) // self.transform)
+            return len(outputs), tiles, len(convolved), inputs, tiles * (self.transform + 2), 0
+        return len(outputs), len(convolved), len(convolved), inputs, inputs, 0
+
+    def tiles(self, size: int) -> AxisTiles:
+        """Cut the axis into tiles of ``size`` final outputs."""
+        return _tiles(self, size)
+
+    def sizes(self) -> tuple[int, ...]:
+        """Sizes of balanced cuts: whole, halves, quarters, ... down to one output."""
+        parts = [1]
+        while parts[-1] < self.outputs:
+            parts.append(parts[-1] * 2)
+        return tuple(dict.fromkeys(-(-self.outputs // part) for part in parts))
+
+
+@lru_cache(maxsize=65536)
+def _tiles(axis: Axis, size: int) -> AxisTiles:
+    starts = range(0, axis.outputs, size)
+    cut = [axis.tile(range(start, min(start + size, axis.outputs))) for start in starts]
+    columns = list(zip(*cut, strict=True))
+    outputs, *rest = (max(column) for column in columns)
+    sums = [sum(column) for column in columns[1:]]
+    pairs = [value for pair in zip(rest, sums, strict=True) for value in pair]
+    return AxisTiles(len(cut), outputs, *pairs)
+
+
+def axis_of(layer: ConvLayer, index: int, execution: Execution, transform: int = 0) -> Axis:
+    """Axis ``index`` (0 height, 1 width) of ``layer``, run as ``execution``."""
+    pool = layer.pool
+    return Axis(
+        size=(layer.H, layer.W)[index],
+        kernel=(layer.R, layer.S)[index],
+        stride=layer.strides[index],
+        dilation=layer.dilations[index],
+        before=layer.pads[index],
+        convolved=(layer.P, layer.Q)[index],
+        outputs=layer.pooled[index],
+        window=1 if pool is None else pool.kernel[index],
+        pool_stride=1 if pool is None else pool.strides[index],
+        pool_before=0 if pool is None else pool.pads[index],
+        execution=execution,
+        transform=transform,
+    )
+
+
+def box_bits(bits: int, layer: ConvLayer) -> int:
+    """Bits of a box sum of integers of ``bits`` bits."""
+    window = 1 if layer.pool is None else math.prod(layer.pool.kernel)
+    return bits + (window - 1).bit_length()

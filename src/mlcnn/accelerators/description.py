@@ -1,0 +1,158 @@
+"""An accelerator as numbers: what the cycle, traffic, energy and area models read."""
+
+from dataclasses import dataclass, fields
+from enum import StrEnum
+
+from mlcnn.errors import InputError
+
+__all__ = ["Accelerator", "Kind", "Precision"]
+
+
+class Kind(StrEnum):
+    """What the unit between DRAM and the input buffer computes."""
+
+    MLCNN = "mlcnn"
+    """Box sums: a convolution and the average pool behind it run as one."""
+    DENSE = "dense"
+    """Nothing: inputs are stored as they come; pools run behind the accumulators."""
+    WINOGRAD = "winograd"
+    """The input transform of F(m x m, 3x3), for plain 3x3 convolutions."""
+
+
+class Precision(StrEnum):
+    """Format of weights and activations; sums of products have 32 bits in all of them."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+    @property
+    def bits(self) -> int:
+        """Bits of a weight or an activation."""
+        return {"fp32": 32, "fp16": 16, "int8": 8}[self]
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerator:
+    """An array of slices that keep weights still while inputs stream past them.
+
+    Attributes:
+        name: what results call it.
+        kind: what its input unit does.
+        precision: of weights and activations.
+        slices: slices; each has one adder tree and one accumulator bank.
+        multipliers: multipliers of a slice, a weight register pair in front of each.
+        input_lanes: words a cycle that the input unit takes from DRAM.
+        input_adders: adders of the input unit: box sums or transforms; 0 for none.
+        input_scalers: multiply-adds a cycle behind DRAM, for networks that normalise and rectify
+            the input of each consumer by itself.
+        output_lanes: accumulator words a cycle that leave the array through bias and activation.
+        pooling_adders: adders of pools behind the accumulators. With 0, the input unit's adders
+            do this where a layer's pool was not fused.
+        winograd_tile: m of F(m x m, 3x3); 0 for none.
+        buffer_bytes: buffer of inputs and weights, shared by both as each layer needs it.
+        buffer_banks: banks of it.
+        buffer_width_bits: width of a bank's port.
+        row_buffer_bytes: partial box sums of one row of maps, in the input unit.
+        accumulator_entries: 32-bit words of a slice's bank, half of them filled while the other
+            half leaves.
+        input_windows: windows of inputs that the buffer delivers a cycle: so many positions can
+            different slices work on.
+        weight_words: weights a cycle that the buffer delivers.
+        dram_bytes_per_cycle: loads and stores together.
+        clock_mhz: clock of all of it.
+        multiplier_latency: cycles of a multiplication.
+        tree_latency: cycles of the adder tree.
+        accumulator_latency: cycles before an accumulator entry can be added to again.
+        wide_bits: bits of an integer multiplier's input operand; wider box sums take two passes.
+    """
+
+    name: str
+    kind: Kind
+    precision: Precision
+    slices: int
+    multipliers: int
+    input_lanes: int
+    input_adders: int
+    input_scalers: int
+    output_lanes: int
+    pooling_adders: int
+    winograd_tile: int
+    buffer_bytes: int
+    buffer_banks: int
+    buffer_width_bits: int
+    row_buffer_bytes: int
+    accumulator_entries: int
+    input_windows: int
+    weight_words: int
+    dram_bytes_per_cycle: float
+    clock_mhz: float
+    multiplier_latency: int
+    tree_latency: int
+    accumulator_latency: int
+    wide_bits: int
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, str):
+                continue
+            least = 0 if field.name in _MAY_BE_ZERO else 1
+            positive = value > 0 if field.name in _REAL else value >= least
+            if not positive:
+                needed = "positive" if least or field.name in _REAL else "0 or more"
+                raise InputError(
+                    f"accelerator {self.name}: {field.name} is {value} and must be {needed}"
+                )
+        _check_kind(self)
+
+    @property
+    def pipeline_depth(self) -> int:
+        """Cycles from the last pair of operands to the finished accumulator entry."""
+        return self.multiplier_latency + self.tree_latency + self.accumulator_latency
+
+    @property
+    def accumulator_bytes(self) -> int:
+        """All accumulator banks together."""
+        return self.slices * self.accumulator_entries * 4
+
+    @property
+    def on_chip_bytes(self) -> int:
+        """Buffer, accumulators and row buffer."""
+        return self.buffer_bytes + self.accumulator_bytes + self.row_buffer_bytes
+
+    @property
+    def multiplications_per_cycle(self) -> int:
+        """Multipliers of the whole array."""
+        return self.slices * self.multipliers
+
+
+_MAY_BE_ZERO = frozenset(
+    {"input_adders", "input_scalers", "pooling_adders", "winograd_tile", "row_buffer_bytes"}
+)
+_REAL = frozenset({"dram_bytes_per_cycle", "clock_mhz"})
+
+
+def _check_kind(machine: Accelerator) -> None:
+    where = f"accelerator {machine.name}"
+    if machine.kind is not Kind.DENSE and not machine.input_adders:
+        raise InputError(
+            f"{where}: kind {machine.kind} needs input_adders, got 0: give the adders of its "
+            "input unit, or make it dense"
+        )
+    if not machine.pooling_adders and not machine.input_adders:
+        raise InputError(
+            f"{where}: it has neither pooling_adders nor input_adders and could not run a pool "
+            "behind a convolution: give it pooling_adders"
+        )
+    tiles = (2, 4) if machine.kind is Kind.WINOGRAD else (0,)
+    if machine.winograd_tile not in tiles:
+        raise InputError(
+            f"{where}: winograd_tile is {machine.winograd_tile} and kind {machine.kind} takes "
+            f"{' or '.join(map(str, tiles))}"
+        )
+    if machine.accumulator_entries < 2:
+        raise InputError(
+            f"{where}: accumulator_entries is {machine.accumulator_entries} and must be 2 or "
+            "more: one half fills while the other leaves"
+        )
