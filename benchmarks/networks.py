@@ -18,7 +18,7 @@ from mlcnn.engines import Bench, MeasuredChooser
 from mlcnn.graph import load_file, save
 from mlcnn.passes import pipeline
 
-__all__ = ["Measured", "Prepared", "Setting", "measure", "prepare", "rounds"]
+__all__ = ["Measured", "Prepared", "Setting", "measure", "prepare", "rounds", "tell"]
 
 FORMS_ENGINE = {"torch-compile": "torch"}
 """Engine that chooses the forms for another: compiling every candidate would take an hour."""
@@ -209,6 +209,13 @@ def rounds(
                     processor_time=processor_time,
                 ),
             )
+
+
+def tell(setting: Setting, result: Mapping[str, Any]) -> None:
+    """Print what one fresh process found."""
+    ratio = "" if result["ratio"] is None else f"{result['ratio']:.3f}"
+    where = f"{setting.network}, batch {setting.batch}, {setting.engine}"
+    print(f"{where}: {ratio or result['reason'] or 'nothing to fuse'}", flush=True)
 
 
 def measure(setting: Setting, results: Sequence[Mapping[str, Any]]) -> Measured:

@@ -3,17 +3,38 @@
 Prints the smallest median ratio first; exits 1 if one is under the limit.
 """
 
+import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.networks import Setting, measure, prepare, rounds
+from benchmarks.networks import Measured, Setting, measure, prepare, rounds, tell
 from benchmarks.results import arguments, show, split, spread, write
 from mlcnn import engines, zoo
 
 __all__ = ["main"]
 
 LIMIT = 0.97
+
+
+def _network(settings: Sequence[Setting], options: argparse.Namespace) -> list[Measured]:
+    """All settings of one network in which something was fused."""
+    results: dict[Setting, list[dict[str, object]]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = prepare(settings, Path(folder))
+        # Where nothing was fused both variants are the same network.
+        fused = {s: files for s, files in prepared.items() if "fused" in files.files}
+        for setting, result in rounds(
+            fused,
+            processes=options.processes,
+            budget_s=options.seconds,
+            processor_time=options.processor_time,
+            variants=("reordered", "fused"),
+        ):
+            results.setdefault(setting, []).append(result)
+            tell(setting, result)
+    return [measure(setting, parts) for setting, parts in results.items()]
 
 
 def main() -> None:
@@ -26,29 +47,18 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of measuring per process")
     options = parser.parse_args()
-    found, untouched = [], []
+    found: list[Measured] = []
+    untouched = 0
     for network in options.networks:  # one at a time: their files are large
         settings = [
             Setting(network, engine, int(batch))
             for engine in options.engines
             for batch in options.batches
         ]
-        with tempfile.TemporaryDirectory() as folder:
-            prepared = prepare(settings, Path(folder))
-            # Where nothing was fused both variants are the same network.
-            fused = {s: files for s, files in prepared.items() if "fused" in files.files}
-            untouched += [setting for setting in settings if setting not in fused]
-            results: dict[Setting, list[dict[str, object]]] = {setting: [] for setting in fused}
-            for setting, result in rounds(
-                fused,
-                processes=options.processes,
-                budget_s=options.seconds,
-                processor_time=options.processor_time,
-                variants=("reordered", "fused"),
-            ):
-                results[setting].append(result)
-            found += [measure(setting, parts) for setting, parts in results.items()]
-        print(f"measured {network}")
+        mine = _network(settings, options)
+        untouched += len(settings) - len(mine)
+        found += mine
+        write(options, {"limit": LIMIT, "results": [item.to_json() for item in found]})
     found.sort(key=lambda item: item.ratio)
     rows = [
         [
@@ -60,8 +70,7 @@ def main() -> None:
         for item in found
     ]
     show("fused over reordered, worst first", ["network", "ratio", "processes", ""], rows)
-    print(f"{len(untouched)} settings with nothing to fuse")
-    write(options, {"limit": LIMIT, "results": [item.to_json() for item in found]})
+    print(f"{untouched} settings with nothing to fuse; results: {options.out}")
     if any(not item.ratio >= LIMIT for item in found):
         sys.exit(1)
 

@@ -70,4 +70,3 @@ def write(options: argparse.Namespace, results: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     document = {"conditions": conditions(options), **results}
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    print(f"results: {path}")

@@ -82,6 +82,7 @@ def main() -> None:
     columns = ["network", "seconds", "peak MiB above loaded", "in weights", "fused sites"]
     show("passes and checks", columns, rows)
     write(options, {"results": found})
+    print(f"results: {options.out}")
 
 
 if __name__ == "__main__":

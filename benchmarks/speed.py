@@ -6,11 +6,11 @@ over the processes of the median of the paired ratios.
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.networks import Measured, Prepared, Setting, measure, prepare, rounds
+from benchmarks.networks import Measured, Prepared, Setting, measure, prepare, rounds, tell
 from benchmarks.results import arguments, show, split, spread, write
 from mlcnn import engines
 
@@ -91,6 +91,18 @@ def _forms(prepared: Prepared) -> dict[str, str]:
     return chosen | dict(prepared.left)
 
 
+def _document(found: Sequence[Measured], prepared: Mapping[Setting, Prepared]) -> dict[str, object]:
+    rows = [item.to_json() | {"forms": _forms(prepared[item.setting])} for item in found]
+    return {"results": rows, "targets": _reached(found)}
+
+
+def _show(found: Sequence[Measured]) -> None:
+    columns = ["network", "original ms", "reordered ms", "fused ms", "ratio", "processes"]
+    show("fused over reordered, one thread", columns, [_row(item) for item in found])
+    columns = ["network", "target", "ratio", "processes", "engine", ""]
+    show("targets", columns, _reached(found))
+
+
 def main() -> None:
     """Measure and print."""
     parser = arguments(__doc__, "speed")
@@ -99,24 +111,22 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=3, help="fresh processes per setting")
     parser.add_argument("--seconds", type=float, default=3.0, help="of measuring per process")
     options = parser.parse_args()
+    results: dict[Setting, list[dict[str, object]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         prepared = prepare(_settings(options.networks, options.engines), Path(folder))
-        results: dict[Setting, list[dict[str, object]]] = {setting: [] for setting in prepared}
         for setting, result in rounds(
             prepared,
             processes=options.processes,
             budget_s=options.seconds,
             processor_time=options.processor_time,
         ):
-            results[setting].append(result)
-            print(f"measured {setting.network}, {setting.engine}, batch {setting.batch}")
-    found = [measure(setting, parts) for setting, parts in results.items()]
-    columns = ["network", "original ms", "reordered ms", "fused ms", "ratio", "processes"]
-    show("fused over reordered, one thread", columns, [_row(item) for item in found])
-    columns = ["network", "target", "ratio", "processes", "engine", ""]
-    show("targets", columns, _reached(found))
-    rows = [item.to_json() | {"forms": _forms(prepared[item.setting])} for item in found]
-    write(options, {"results": rows, "targets": _reached(found)})
+            results.setdefault(setting, []).append(result)
+            tell(setting, result)
+            # After each, so that an interrupted run has what it measured.
+            found = [measure(setting, parts) for setting, parts in results.items()]
+            write(options, _document(found, prepared))
+    _show(found)
+    print(f"results: {options.out}")
 
 
 if __name__ == "__main__":

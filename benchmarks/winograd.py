@@ -152,6 +152,7 @@ def main() -> None:
     columns = ["batch 1, one thread", "median ms", "quartiles", "times the best"]
     show("ncnn with and without Winograd", columns, rows)
     write(options, {"results": found})
+    print(f"results: {options.out}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,11 @@
 """Configuration of the documentation."""
 
+import sys
+from pathlib import Path
+
 import mlcnn
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 project = "mlcnn"
 author = "the mlcnn authors"
@@ -11,12 +16,13 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinx.ext.mathjax",
     "sphinxcontrib.bibtex",
+    "mathml",
 ]
 myst_enable_extensions = ["colon_fence", "dollarmath", "amsmath"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = "mlcnn"
 bibtex_bibfiles = ["references.bib"]

@@ -34,6 +34,7 @@ def test_usage(mlcnn: Call, arguments: list[str], message: str) -> None:
     ("model", "message"),
     [
         ("lenet", "did you mean 'lenet5'?"),
+        ("lenet", "A file is given with its suffix (.onnx, .pt2)"),
         ("missing.onnx", "missing.onnx: no such file"),
         ("some/where.onnx", "some/where.onnx: no such file"),
         ("checkpoint.pth", "a pickled checkpoint runs code when it is opened, so it is refused"),

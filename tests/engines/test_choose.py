@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from mlcnn import engines
 from mlcnn.engines import MeasuredChooser, Timing
 from mlcnn.engines.choose import in_context
-from mlcnn.errors import UnsupportedError
+from mlcnn.errors import InputError, UnsupportedError
 from mlcnn.graph import check, from_proto, to_proto
 from mlcnn.passes import KEEP, pipeline
 from mlcnn.workload import ConvLayer, Pool
@@ -130,6 +130,33 @@ def test_forms_that_the_engine_refuses_do_not_count(monkeypatch) -> None:
     choice = MeasuredChooser().choose(LAYER, {KEEP: site, "box": refused})
     assert choice.form == KEEP
     assert choice.reason == "onnxruntime runs no fused form of this site"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"engine": "onnx"}, "did you mean 'onnxruntime'?"),
+        ({"device": "gpu"}, "unknown device 'gpu'"),
+        ({"batch": 0}, "batch must be 1 or more, got 0"),
+        ({"threads": 0}, "threads must be 1 or more, got 0"),
+    ],
+)
+def test_wrong_options_are_refused(options, told: str) -> None:
+    with pytest.raises(InputError) as failure:
+        MeasuredChooser(**options)
+    assert told in str(failure.value)
+
+
+def test_an_engine_that_refuses_the_site_is_told(monkeypatch) -> None:
+    class Refusing:
+        def prepare(self, *_arguments, **_options):
+            raise UnsupportedError("the engine cannot run this network: no such kernel")
+
+    chooser = MeasuredChooser()
+    monkeypatch.setattr("mlcnn.engines.choose.get", lambda _name: Refusing())
+    choice = chooser.choose(LAYER, forms("box"))
+    assert choice.reason.startswith("estimated ")
+    assert choice.reason.endswith("(the engine cannot run this network: no such kernel)")
 
 
 def test_unknown_sizes_are_estimated() -> None:

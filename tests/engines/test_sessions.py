@@ -17,7 +17,7 @@ ENGINES = [
     "onnxruntime",
     "openvino",
     "torch",
-    pytest.param("torch-compile", marks=pytest.mark.long),
+    "torch-compile",
 ]
 
 
@@ -49,7 +49,9 @@ def test_results_are_those_of_numpy(name: str, convolution, conv_weights) -> Non
     np.testing.assert_allclose(outputs["features"], expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize(
+    "name", [*ENGINES[:3], pytest.param("torch-compile", marks=pytest.mark.long)]
+)
 def test_the_batch_stays_dynamic(name: str, convolution, conv_weights) -> None:
     session = engines.get(name).prepare(convolution)
     for batch in (1, 3):

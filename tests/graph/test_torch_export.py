@@ -115,10 +115,21 @@ def test_the_batch_is_dynamic_and_called_so(model):
     assert str(model.graph.outputs[0].shape) == "[batch,5]"
 
 
-def test_a_batch_of_one_is_dynamic_too(net, run):
-    compare(
-        net, graph.from_module(net, (torch.randn(1, 3, 18, 18),)), run, torch.randn(4, 3, 18, 18)
-    )
+def test_a_batch_of_one_is_dynamic_too(run):
+    module = nn.Conv2d(1, 2, 3)
+    model = graph.from_module(module, (torch.randn(1, 1, 5, 5),))
+
+    compare(module, model, run, torch.randn(4, 1, 5, 5))
+
+
+def test_the_example_is_not_changed():
+    x = torch.randn(2, 1, 5, 5)
+    before, notes = x.clone(), dict(vars(x))
+
+    graph.from_module(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(inplace=True)), (x,))
+
+    assert torch.equal(x, before)
+    assert vars(x) == notes
 
 
 def test_nothing_of_this_machine_is_noted_in_the_file(model):
@@ -133,13 +144,12 @@ def test_the_file_is_valid(model):
 
 @pytest.mark.parametrize("training", [True, False])
 def test_the_module_is_not_changed(training):
-    torch.manual_seed(1)
-    module = Net().train(training)
-    module.features[1].eval()
+    module = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Dropout()).train(training)
+    module[1].eval()
     before = copy.deepcopy(module.state_dict())
     modes = [part.training for part in module.modules()]
 
-    graph.from_module(module, (torch.randn(1, 3, 18, 18),))
+    graph.from_module(module, (torch.randn(1, 1, 4, 4),))
 
     assert [part.training for part in module.modules()] == modes
     for name, tensor in module.state_dict().items():
@@ -258,10 +268,10 @@ class Caching(nn.Module):
     def __init__(self):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(3))
-        self.double = self.weight * 2
+        self.doubled = self.weight * 2
 
     def forward(self, x):
-        return x * self.double
+        return x * self.doubled
 
 
 def test_a_module_with_a_computed_attribute_is_copied(run):
@@ -334,17 +344,17 @@ def test_exports_in_parallel_do_not_disturb_each_other():
     results = {}
 
     def work(channels):
-        module = nn.Sequential(nn.Conv2d(2, channels, 1), nn.ReLU())
+        module = nn.Conv2d(2, channels, 1)
         model = graph.from_module(module, (torch.randn(1, 2, 4, 4),))
         results[channels] = model.graph.outputs[0].shape[1]
 
-    threads = [threading.Thread(target=work, args=(channels,)) for channels in (3, 4, 5)]
+    threads = [threading.Thread(target=work, args=(channels,)) for channels in (3, 4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
-    assert results == {3: 3, 4: 4, 5: 5}
+    assert results == {3: 3, 4: 4}
 
 
 def test_a_weight_that_is_not_finite_is_named(caplog):

@@ -8,6 +8,7 @@ from hypothesis import given
 from passes.builder import Net
 from passes.networks import Geometry, conv_pool_model, geometries
 from passes.story import inputs_of, run
+from torch.nn import functional as F
 
 from mlcnn.ops import Convolution, Pooling, average_pool_node, read_convolution, read_pooling
 
@@ -19,7 +20,9 @@ def _convolution(**attributes: object) -> Convolution | str:
     return read_convolution(conv.producer())
 
 
-def _pooling(op_type: str, *operands: np.ndarray, size: tuple = (9, 10), **options) -> Pooling | str:
+def _pooling(
+    op_type: str, *operands: np.ndarray, size: tuple = (9, 10), **options
+) -> Pooling | str:
     net = Net("n", 2, *size)
     pool = net.op(op_type, net.x, *operands, **options)
     net.model(pool)
@@ -53,20 +56,27 @@ def test_layer_of_a_convolution() -> None:
 
 @pytest.mark.parametrize("mode", ["SAME_UPPER", "SAME_LOWER", "VALID"])
 @pytest.mark.parametrize("strides", [[1, 1], [2, 3]])
-@pytest.mark.parametrize("dilations", [[1, 1], [2, 1]])
-def test_padding_by_name_is_that_of_onnx_runtime(
-    mode: str, strides: list[int], dilations: list[int]
-) -> None:
-    options = {"strides": strides, "dilations": dilations}
-    read = _convolution(auto_pad=mode, **options)
+def test_padding_by_name_is_that_of_onnx_runtime(mode: str, strides: list[int]) -> None:
+    read = _convolution(auto_pad=mode, strides=strides)
     assert isinstance(read, Convolution)
     named, spelled = (Net("n", 2, 9, 10) for _ in range(2))
     models = [
-        named.model(named.conv(named.x, 4, (3, 2), auto_pad=mode, **options)),
-        spelled.model(spelled.conv(spelled.x, 4, (3, 2), pads=read.pads, **options)),
+        named.model(named.conv(named.x, 4, (3, 2), auto_pad=mode, strides=strides)),
+        spelled.model(spelled.conv(spelled.x, 4, (3, 2), pads=read.pads, strides=strides)),
     ]
     (expected,), (actual,) = (run(model, inputs_of(model)) for model in models)
     np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6)
+
+
+def test_padding_by_name_with_dilation() -> None:
+    """ONNX Runtime refuses it; PyTorch's "same" adds the odd zero behind, as SAME_UPPER does."""
+    read = _convolution(auto_pad="SAME_UPPER", dilations=[2, 3])
+    assert isinstance(read, Convolution)
+    source, weight = torch.randn(1, 2, 9, 10), torch.randn(4, 2, 3, 2)
+    expected = F.conv2d(source, weight, padding="same", dilation=(2, 3))
+    top, left, bottom, right = read.pads
+    padded = F.pad(source, (left, right, top, bottom))
+    torch.testing.assert_close(F.conv2d(padded, weight, dilation=(2, 3)), expected)
 
 
 @pytest.mark.parametrize("mode", ["SAME_UPPER", "SAME_LOWER"])
@@ -142,10 +152,10 @@ def test_counted_padding_is_seen_by_a_constant_image(geometry: Geometry) -> None
     read = read_pooling(conv_pool_model(geometry).graph[1])
     ones = torch.ones(1, 1, *(geometry.conv_size(axis) for axis in (0, 1)), dtype=torch.float64)
     top, left, bottom, right = geometry.pool_pads
-    padded = torch.nn.functional.pad(ones, (left, right, top, bottom))
+    padded = F.pad(ones, (left, right, top, bottom))
     if geometry.ceil_mode or not geometry.count_include_pad:
         return  # torch.avg_pool2d on the padded image would count its padding otherwise
-    mean = torch.nn.functional.avg_pool2d(padded, geometry.pool_kernel, geometry.pool_strides)
+    mean = F.avg_pool2d(padded, geometry.pool_kernel, geometry.pool_strides)
     assert read.counts_padding == bool((mean < 1 - 1e-9).any())
 
 

@@ -43,8 +43,11 @@ def _walk(geometry: Geometry, axis: int) -> list[Walk]:
     first = -before
     while True:
         whole = first + kernel <= outputs + after
-        partial = geometry.ceil_mode and first < outputs and not whole and (
-            first - stride + kernel < outputs + after
+        partial = (
+            geometry.ceil_mode
+            and first < outputs
+            and not whole
+            and (first - stride + kernel < outputs + after)
         )
         if not (whole or partial):
             break
@@ -168,8 +171,8 @@ def test_counted_padding_scales_the_border() -> None:
     (Geometry(dynamic=True, ceil_mode=True),
      "the pool's border depends on height or width, which are dynamic"),
     (Geometry(size=(20, 20), pool_kernel=(7, 7), pool_pads=(3, 3, 3, 3)),
-     "the pool's border splits the output into 16 regions, more than 9: more convolutions than "
-     "it saves"),
+     ("the pool's border splits the output into 16 regions, more than 9: more convolutions than "
+      "it saves")),
     (Geometry(kernel=(1, 1), pads=(2, 2, 2, 2), pool_kernel=(3, 3), pool_pads=(1, 1, 1, 1)),
      "a region reads only padding"),
 ])  # fmt: skip

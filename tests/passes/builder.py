@@ -85,7 +85,9 @@ class Net:
         if operand is None or isinstance(operand, ir.Value):
             return operand
         array = np.asarray(operand)
-        return self.initializer(name, array.astype(self.dtype) if array.dtype.kind == "f" else array)
+        return self.initializer(
+            name, array.astype(self.dtype) if array.dtype.kind == "f" else array
+        )
 
     def conv(
         self,
@@ -102,7 +104,10 @@ class Net:
         """A convolution that keeps height and width, unless ``attributes`` say otherwise."""
         sizes = (kernel, kernel) if isinstance(kernel, int) else tuple(kernel)
         group = attributes.get("group", 1)
-        inputs = [source, weight or self.weight(f"{name}.weight", filters, channels // group, *sizes)]
+        inputs = [
+            source,
+            weight or self.weight(f"{name}.weight", filters, channels // group, *sizes),
+        ]
         if bias:
             inputs.append(self.weight(f"{name}.bias", filters))
         if "auto_pad" not in attributes:
@@ -113,7 +118,9 @@ class Net:
         self, source: ir.Value, channels: int = 2, *, name: str = "norm", **attributes: object
     ) -> ir.Value:
         """A batch norm with random statistics, none of them trivial."""
-        statistics = [self.weight(f"{name}.{part}", channels) for part in ("weight", "bias", "mean")]
+        statistics = [
+            self.weight(f"{name}.{part}", channels) for part in ("weight", "bias", "mean")
+        ]
         spread = self.generator.uniform(0.5, 2.0, channels).astype(self.dtype)
         variance = self.initializer(f"{name}.var", spread)
         return self.op("BatchNormalization", source, *statistics, variance, name=name, **attributes)

@@ -156,9 +156,7 @@ def geometries(draw: st.DrawFn, max_size: int = 19) -> Geometry:
     )  # fmt: skip
     kind = draw(st.sampled_from(["AveragePool"] * 4 + ["GlobalAveragePool", "ReduceMean"]))
     if kind != "AveragePool":
-        return Geometry(
-            **{**_fields(geometry), "pool": kind, "keepdims": draw(st.booleans())}
-        )
+        return Geometry(**{**_fields(geometry), "pool": kind, "keepdims": draw(st.booleans())})
     limits = [geometry.conv_size(axis) for axis in (0, 1)]
     pool_kernel = tuple(draw(st.integers(1, min(limit + 1, 5))) for limit in limits)
     pool_pads = tuple(draw(st.integers(0, pool_kernel[axis % 2] // 2)) for axis in range(4))

@@ -14,6 +14,9 @@ __all__ = ["Wrong", "attributes", "weights"]
 Spoil = Callable[[ir.Model], None]
 
 
+_BOX = Fuse(form="box")
+
+
 @dataclass(frozen=True)
 class Wrong:
     """A right pass made wrong: it rewrites a spoiled network, or spoils what it made.
@@ -23,7 +26,7 @@ class Wrong:
 
     name: ClassVar[str] = "wrong"
     exact: ClassVar[bool] = True
-    right: Pass = Fuse(form="box")
+    right: Pass = _BOX
     before: Spoil | None = None
     after: Spoil | None = None
 

@@ -94,9 +94,10 @@ def test_choice_is_never_slower_than_leaving_alone(layer: ConvLayer) -> None:
 @given(_LAYERS, st.integers(2, 8))
 def test_more_filters_never_speak_against_the_box(layer: ConvLayer, factor: int) -> None:
     """Box means are shared by all filters: with more of them fusing only gains."""
-    if layer.P * layer.Q > 1.4 * layer.pooled[0] * layer.pooled[1]:
+    if 2 * layer.pooled[0] * layer.pooled[1] < layer.P * layer.Q:
         more = replace(layer, K=layer.K * factor)
-        assert (_choose(layer, "box").form, _choose(more, "box").form) != ("box", KEEP)
+        fused = _choose(layer, "box").form == "box"
+        assert not fused or _choose(more, "box").form == "box"
 
 
 @given(_LAYERS, st.sampled_from(["box", "expanded"]))

@@ -53,7 +53,7 @@ def at_site(model: ir.Model, wrong: Wrong) -> tuple[float, float]:
     (change,) = result.changes
     check = check_site(wrong, model, result.model, change)
     assert not check.vacuous
-    with pytest.raises(PassError, match="^wrong is not exact at "):
+    with pytest.raises(PassError, match=r"^wrong is not exact at "):
         verify(pipeline.run(model, [wrong]))
     return at_output(model, result.model), check.error
 

@@ -205,8 +205,10 @@ def test_dense_layer_that_scales(alpha: float, beta: float, *, folds: bool) -> N
     net = Net("n", 3)
     operands = net.x, net.weight("fc.weight", 3, 2), net.weight("fc.bias", 2)
     model = net.model(net.norm(net.op("Gemm", *operands, alpha=alpha, beta=beta, name="fc")))
-    expected = "fold-batch-norm rewrites fc, norm" if folds else (
-        f"{LEAVES}the dense layer scales its product"
+    expected = (
+        "fold-batch-norm rewrites fc, norm"
+        if folds
+        else (f"{LEAVES}the dense layer scales its product")
     )
     assert story(model, "fold-batch-norm") == [expected]
 

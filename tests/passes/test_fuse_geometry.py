@@ -57,9 +57,11 @@ def _spans(size: int, geometry: Geometry, axis: int) -> list[tuple[int, int, int
     before, after = geometry.pool_pads[axis], geometry.pool_pads[axis + 2]
     spans = []
     first = -before
-    while first + kernel <= size + after or (geometry.ceil_mode and first < size and (
-        first - stride + kernel < size + after or not spans
-    )):
+    while first + kernel <= size + after or (
+        geometry.ceil_mode
+        and first < size
+        and (first - stride + kernel < size + after or not spans)
+    ):
         stop = min(first + kernel, size + after)
         spans.append((max(first, 0), min(stop, size), stop - first))
         first += stride

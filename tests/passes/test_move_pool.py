@@ -60,9 +60,7 @@ def _weights(tree: Tree) -> tuple[np.ndarray, ...]:
 
 
 def _build(net: Net, tree: Tree) -> ir.Value:
-    constants = [
-        net.initializer(f"w{len(net.initializers)}", array) for array in _weights(tree)
-    ]
+    constants = [net.initializer(f"w{len(net.initializers)}", array) for array in _weights(tree)]
     if tree.kind == "Conv":
         return net.op("Conv", net.x, *constants, pads=[1] * 4)
     values = [_build(net, child) for child in tree.children]
@@ -77,20 +75,13 @@ def _compute(tree: Tree, source: Tensor, pool: Callable[[Tensor], Tensor] | None
         value = F.conv2d(source, *weights, padding=1)
         return value if pool is None else pool(value)
     values = [_compute(child, source, pool) for child in tree.children]
-    match tree.kind:
-        case "BatchNormalization":
-            scale, shift, mean, variance = weights
-            return F.batch_norm(*values, mean, variance, scale, shift, eps=1e-5)
-        case "Mul":
-            return values[0] * weights[0]
-        case "Sub":
-            return values[0] - weights[0]
-        case "Add":
-            return values[0] + values[1]
-        case "Concat":
-            return torch.cat(values, dim=1)
-        case _:
-            return ACTIVATIONS[tree.kind](*values)
+    if tree.kind == "BatchNormalization":
+        scale, shift, mean, variance = weights
+        return F.batch_norm(*values, mean, variance, scale, shift, eps=1e-5)
+    if tree.kind == "Concat":
+        return torch.cat(values, dim=1)
+    arithmetic = {"Mul": torch.mul, "Sub": torch.sub, "Add": torch.add}
+    return (arithmetic | ACTIVATIONS)[tree.kind](*values, *weights)
 
 
 _SEED = st.integers(0, 2**16)

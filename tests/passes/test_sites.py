@@ -14,7 +14,9 @@ FUSED = "fuse rewrites conv, conv/AveragePool as box"
 def _between(op_type: str, *constants: float | np.ndarray, **attributes: object) -> ir.Model:
     """input -> conv -> one operator ``act`` -> average pool."""
     net = Net()
-    return net.model(net.pool(net.op(op_type, net.conv(net.x), *constants, name="act", **attributes)))
+    return net.model(
+        net.pool(net.op(op_type, net.conv(net.x), *constants, name="act", **attributes))
+    )
 
 
 def test_pool_directly_behind_a_convolution_is_fused() -> None:
@@ -128,8 +130,10 @@ def test_batch_norm_then_relu() -> None:
     assert story(model) == ["reorder rewrites conv, relu, norm, pool", FUSED]
     assert story(model, "exact") == [
         "fold-batch-norm rewrites conv, norm",
-        "fuse leaves conv: the pool does not stand directly behind the convolution: "
-        "reorder (approximate) moves it there",
+        (
+            "fuse leaves conv: the pool does not stand directly behind the convolution: "
+            "reorder (approximate) moves it there"
+        ),
     ]
 
 

@@ -113,9 +113,7 @@ def test_residual_with_identity_shortcut_and_relu() -> None:
     before = net.op("Relu", net.conv(net.x, name="before"), name="relu_before")
     add = net.op("Add", net.conv(before), before, name="add")
     model = net.model(net.op("GlobalAveragePool", net.op("Relu", add, name="relu"), name="pool"))
-    shared = (
-        "the pool is not alone: relu_before:0 is used by conv, relu_before/GlobalAveragePool"
-    )
+    shared = "the pool is not alone: relu_before:0 is used by conv, relu_before/GlobalAveragePool"
     assert story(model) == [
         "reorder rewrites conv, relu, add, pool",
         f"distribute-pool leaves relu_before/GlobalAveragePool: {shared}",

@@ -48,7 +48,9 @@ def test_dropout_that_is_training() -> None:
     net = Net()
     dropout = net.op("Dropout", net.conv(net.x), 0.5, np.array(True), name="dropout")
     model = net.model(net.pool(dropout))
-    assert story(model, runs=False) == left_alone("pool", "Dropout (dropout) stands before the pool")
+    assert story(model, runs=False) == left_alone(
+        "pool", "Dropout (dropout) stands before the pool"
+    )
 
 
 def test_batch_norm_that_is_training() -> None:
@@ -278,6 +280,7 @@ def test_operator_of_another_domain_between(op_type: str) -> None:
 @pytest.mark.parametrize("kind", [MaxToAverage, Reorder, DistributePool, Fuse])
 def test_selection_of_layers(kind: type) -> None:
     """Two sites that each pass would take: one may be left out by name, or alone be chosen."""
+
     def model() -> ir.Model:
         net = Net()
         pools = []

@@ -21,6 +21,7 @@ from mlcnn.passes import (
 )
 from mlcnn.passes.verification import TOLERANCE, SiteCheck, check_site, verify
 
+
 def bias_dropped(model: ir.Model) -> None:
     for node in model.graph:
         if node.op_type in {"Conv", "ConvPoolBox"} and node.inputs[2] is not None:
@@ -161,7 +162,7 @@ def test_wrong_rewrite_is_caught(name: str) -> None:
     check = _check(model, wrong)
     assert check.error > TOLERANCE * 1e4
     assert not check.vacuous
-    with pytest.raises(PassError, match="^wrong is not exact at "):
+    with pytest.raises(PassError, match=r"^wrong is not exact at "):
         verify(pipeline.run(model, [wrong]))
 
 

@@ -40,9 +40,7 @@ GOOGLENET = Expected({
     for module, removed in {"b3": QUARTER, "e4": QUARTER, "b5": SIXTY_FOURTH}.items()
     for branch in ("b1.0", "b2.3", "b3.6", "b4.1")
 })  # fmt: skip
-TRANSITIONS = Expected(
-    _each(QUARTER, *(f"trans{i}.conv" for i in (1, 2, 3))), approximate=False
-)
+TRANSITIONS = Expected(_each(QUARTER, *(f"trans{i}.conv" for i in (1, 2, 3))), approximate=False)
 RESNET18 = Expected(_each(SIXTEENTH, "layer4.1.conv2"))
 
 
@@ -149,7 +147,9 @@ def test_sites_are_exact_in_float64(name: str) -> None:
 def test_every_form_is_exact(name: str, form: str) -> None:
     """Where a form does not apply, its reason is told."""
     result = fused(name, form)
-    refused = [skipped.reason for skipped in result.skipped if skipped.node in NETWORKS[name].removed]
+    refused = [
+        skipped.reason for skipped in result.skipped if skipped.node in NETWORKS[name].removed
+    ]
     assert len(result.changes) + len(refused) == len(NETWORKS[name].removed)
     assert all(reason.startswith(f"form {form} does not apply: ") for reason in refused)
     if result.changes:

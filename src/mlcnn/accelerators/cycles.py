@@ -24,6 +24,8 @@ from mlcnn.accelerators.work import TRANSFORMS, Work
 __all__ = ["Parameters", "StepClasses", "StepTimes", "schedule", "step_classes", "step_times"]
 
 # Numbers of groups of slices that work on different positions.
+# Cycles of a tile that the accumulators cannot hold: more than any layer takes.
+_NEVER = 2.0**80
 _WAYS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 21, 24, 32)
 
 
@@ -107,7 +109,7 @@ class StepTimes:
     """Cycles of the parts of a step; shape (machines, tilings) or one that broadcasts to it.
 
     Attributes:
-        compute: the array. Infinite where the accumulators cannot hold the tile.
+        compute: the array. ``_NEVER`` where the accumulators cannot hold the tile.
         refill: the part of ``compute`` that waits for weight registers.
         groups: groups of output channels that take turns on the slices.
         ways: positions that different slices work on at a time.
@@ -149,7 +151,7 @@ def _compute(work: Work, t: Tilings, p: Parameters) -> tuple[Floats, Floats, Flo
     """The best split of the slices over output channels and positions."""
     wide = np.where((work.precision.bits < 16) & (work.stored_bits > p.wide_bits), 2.0, 1.0)
     rounds = passes(work, t.input_channels, p.multipliers) * wide
-    best = np.full(np.broadcast_shapes(p.slices.shape, t.line.shape), np.inf)
+    best = np.full(np.broadcast_shapes(p.slices.shape, t.line.shape), _NEVER)
     refill, groups, ways = np.zeros_like(best), np.ones_like(best), np.ones_like(best)
     lines = float(t.lines.max())
     for way in _WAYS:
@@ -260,7 +262,8 @@ def schedule(work: Work, t: Tilings, p: Parameters) -> Schedule:
     last = np.where(classes.last_leaves > 0, out_time(times, p), 0.0)
     total += np.maximum(times.compute, last)
     total += first_load(times, p) + out_time(times, p)
-    return Schedule(np.where(times.fits > 0, total, np.inf), classes, times)
+    fits = (times.fits > 0) & (times.compute < _NEVER)
+    return Schedule(np.where(fits, total, np.inf), classes, times)
 
 
 def step_length(times: StepTimes, p: Parameters) -> Callable[[int, int], Floats]:

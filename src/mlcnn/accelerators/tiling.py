@@ -6,7 +6,6 @@ be kept over all inner tiles; a chunk of the inner operand is loaded at each ste
 on the layer alone, never on the machine: so a better machine has every choice of a worse one.
 """
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -48,6 +47,42 @@ class Tiling:
 
 
 @dataclass(frozen=True, slots=True)
+class _Place:
+    """A tile of positions."""
+
+    images: int
+    rows: AxisTiles
+    columns: AxisTiles
+    tiles: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Choices:
+    """Tilings by index, made when they are asked for."""
+
+    places: tuple[_Place, ...]
+    outputs: tuple[int, ...]
+    inputs: tuple[int, ...]
+    grid: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+
+    def __len__(self) -> int:
+        return self.grid.shape[1]
+
+    def __getitem__(self, index: int) -> Tiling:
+        place, n, m, outer, keep = (int(value) for value in self.grid[:, index])
+        found = self.places[place]
+        return Tiling(
+            found.images,
+            found.rows.outputs,
+            found.columns.outputs,
+            self.outputs[n],
+            self.inputs[m],
+            bool(outer),
+            bool(keep),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Tilings:
     """Tilings of one layer as arrays, one entry each; sizes are those of the largest tile.
 
@@ -71,7 +106,7 @@ class Tilings:
         places: all tiles of positions of the layer, images included.
     """
 
-    choices: tuple[Tiling, ...]
+    choices: _Choices
     output_channels: Floats
     input_channels: Floats
     output_tiles: Floats
@@ -88,16 +123,6 @@ class Tilings:
     weights_outer: Floats
     kept: Floats
     places: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A tile of positions."""
-
-    images: int
-    rows: AxisTiles
-    columns: AxisTiles
-    tiles: int
 
 
 def _halves(size: int) -> tuple[int, ...]:
@@ -134,46 +159,43 @@ def _box_additions(rows: AxisTiles, columns: AxisTiles) -> int:
 def tilings(work: Work) -> Tilings:
     """All tilings of a layer in one execution."""
     layer = work.layer
-    outputs = _channel_tiles(layer.K // layer.G, 1)
-    inputs = _channel_tiles(layer.C // layer.G, _ONE_ROUND if work.taps == 1 else 1)
-    table = [
-        (place, n, m, weights_outer, keep)
-        for place in _places(work)
-        for n in outputs
-        for m in inputs
-        for weights_outer in (False, True)
-        for keep in ((True,) if m == layer.C // layer.G else (False, True))
-    ]
-    columns = [_numbers(work, *row) for row in table]
-    choices = tuple(
-        Tiling(place.images, place.rows.outputs, place.columns.outputs, n, m, outer, keep)
-        for place, n, m, outer, keep in table
-    )
-    return Tilings(choices, *np.array(columns, dtype=np.float64).T)
-
-
-def _numbers(
-    work: Work, place: _Place, n: int, m: int, weights_outer: bool, keep: bool
-) -> tuple[float, ...]:
-    layer, rows, columns = work.layer, place.rows, place.columns
-    output_tiles = math.ceil(layer.K // layer.G / n)
-    outer, inner = (output_tiles, place.tiles) if weights_outer else (place.tiles, output_tiles)
-    area = rows.inputs * columns.inputs
-    return (
+    filters, channels = layer.K // layer.G, layer.C // layer.G
+    places = _places(work)
+    outputs = _channel_tiles(filters, 1)
+    inputs = _channel_tiles(channels, _ONE_ROUND if work.taps == 1 else 1)
+    grid = np.indices((len(places), len(outputs), len(inputs), 2, 2)).reshape(5, -1)
+    # With one chunk of input channels, keeping it and loading it once are the same.
+    grid = grid[:, (grid[4] == 1) | (np.array(inputs)[grid[2]] < channels)]
+    place = np.array([_numbers(found) for found in places], dtype=np.float64)[grid[0]].T
+    n, m = np.array(outputs, dtype=np.float64)[grid[1]], np.array(inputs, dtype=np.float64)[grid[2]]
+    weights_outer, kept = grid[3].astype(np.float64), grid[4].astype(np.float64)
+    tiles, *sizes = place
+    output_tiles = np.ceil(filters / n)
+    return Tilings(
+        _Choices(tuple(places), outputs, inputs, grid),
         n,
         m,
         output_tiles,
-        math.ceil(layer.C // layer.G / m),
+        np.ceil(channels / m),
+        *sizes,
+        outer=np.where(weights_outer > 0, output_tiles, tiles) * layer.G,
+        inner=np.where(weights_outer > 0, tiles, output_tiles),
+        weights_outer=weights_outer,
+        kept=kept,
+        places=tiles,
+    )
+
+
+def _numbers(place: _Place) -> tuple[int, ...]:
+    """Tiles; then the sizes in the order of ``Tilings``."""
+    rows, columns = place.rows, place.columns
+    return (
+        place.tiles,
         place.images * rows.positions,
         columns.positions,
         place.images * rows.convolved * columns.convolved,
         place.images * rows.outputs * columns.outputs,
-        place.images * area,
+        place.images * rows.inputs * columns.inputs,
         place.images * rows.stored * columns.stored,
         place.images * _box_additions(rows, columns),
-        outer * layer.G,
-        inner,
-        weights_outer,
-        keep,
-        place.tiles,
     )

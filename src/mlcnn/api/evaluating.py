@@ -9,8 +9,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from mlcnn import engines, training, zoo
-from mlcnn.api.loading import Source, is_zoo_name
+from mlcnn import engines, training
+from mlcnn.api.loading import Source, zoo_entry
 from mlcnn.api.optimizing import Progress, silent
 from mlcnn.errors import InputError
 from mlcnn.report import Accuracy, Variant
@@ -54,7 +54,7 @@ def labelled_images(source: Source, data: Path | None) -> Labelled | None:
     Raises:
         InputError: the data cannot be read or do not go with the network.
     """
-    entry = zoo.describe(source) if isinstance(source, str) and is_zoo_name(source) else None
+    entry = zoo_entry(source)
     if data is None:
         if entry is None or entry.weights is None:
             return None

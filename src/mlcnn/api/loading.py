@@ -14,7 +14,7 @@ from mlcnn import graph, zoo
 from mlcnn.api.memory import require_memory_for_input
 from mlcnn.errors import InputError
 
-__all__ = ["ExampleInput", "Source", "is_zoo_name", "load", "model_name"]
+__all__ = ["ExampleInput", "Source", "is_zoo_name", "load", "model_name", "zoo_entry"]
 
 Source = str | os.PathLike[str] | nn.Module | ir.Model | onnx.ModelProto
 ExampleInput = torch.Tensor | tuple[torch.Tensor, ...]
@@ -87,10 +87,11 @@ def load(
             f"an example input goes with a torch module, not with {type(source).__name__}: give "
             "input_shape to fix dynamic sizes"
         )
+    entry = zoo_entry(source)
+    if entry is not None:
+        return _from_zoo(entry, input_shape, None if weights is None else Path(weights), seed)
     if isinstance(source, str) and not _is_path(source):
-        if ":" in source:
-            return graph.from_callable(source, input_shape)
-        return _from_zoo(source, input_shape, None if weights is None else Path(weights), seed)
+        return graph.from_callable(source, input_shape)
     model = _from_model(source)
     return model if input_shape is None else _with_input_shape(model, tuple(input_shape))
 
@@ -125,21 +126,31 @@ def _from_model(source: str | os.PathLike[str] | ir.Model | onnx.ModelProto) -> 
     raise InputError(f"{path}: not a kind of file that is read; .onnx or .pt2 is required")
 
 
-def _from_zoo(
-    name: str, input_shape: Sequence[int] | None, weights: Path | None, seed: int
-) -> ir.Model:
+def zoo_entry(source: Source) -> zoo.ZooEntry | None:
+    """The zoo's entry of a source; None for what is no zoo name.
+
+    Raises:
+        InputError: the zoo has no network of this name.
+    """
+    if not isinstance(source, str) or not is_zoo_name(source):
+        return None
     try:
-        entry = zoo.describe(name)
+        return zoo.describe(source)
     except InputError as error:
         raise InputError(
             f"{error}. A file is given with its suffix (.onnx, .pt2), a function as "
             "package.module:callable"
         ) from None
+
+
+def _from_zoo(
+    entry: zoo.ZooEntry, input_shape: Sequence[int] | None, weights: Path | None, seed: int
+) -> ir.Model:
     if input_shape is not None and tuple(input_shape[1:]) != entry.input_shape:
         raise InputError(
-            f"--input-shape {_by_x(input_shape)}: {name} takes Nx{_by_x(entry.input_shape)}"
+            f"--input-shape {_by_x(input_shape)}: {entry.name} takes Nx{_by_x(entry.input_shape)}"
         )
-    return zoo.load(name, weights=weights, seed=seed)
+    return zoo.load(entry.name, weights=weights, seed=seed)
 
 
 def _inputs(

@@ -10,8 +10,8 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
-from mlcnn import counting, engines, graph, nn, zoo
-from mlcnn.api.loading import ExampleInput, Source, is_zoo_name, load
+from mlcnn import counting, engines, graph, nn
+from mlcnn.api.loading import ExampleInput, Source, is_zoo_name, load, zoo_entry
 from mlcnn.api.options import RewriteOptions
 from mlcnn.errors import InputError
 from mlcnn.passes import Change, Chooser, Pass, Skipped, WindowMode, pipeline
@@ -171,9 +171,8 @@ def tuned_weights(source: Source, options: RewriteOptions) -> Path | None:
         options: the rewrite; with a selection of sites or passes, the weights would not fit it.
     """
     whole = options.passes in {None, _MLCNN} and not options.only and not options.exclude
-    if not whole or not isinstance(source, str) or not is_zoo_name(source):
-        return None
-    return zoo.describe(source).reordered_weights
+    entry = zoo_entry(source)
+    return entry.reordered_weights if whole and entry is not None else None
 
 
 def _configured(text: str, options: RewriteOptions, chooser: Chooser | None) -> tuple[Pass, ...]:
@@ -206,6 +205,10 @@ def _check_selection(model: ir.Model, options: RewriteOptions) -> None:
                 f"{option} {name}: the network has no node of this name{hint} "
                 "(`mlcnn count` lists the layers)"
             )
+
+
+def _names(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -263,8 +266,8 @@ def optimize(
     passes: str | None = None,
     form: str | None = None,
     window: str | None = None,
-    only: Sequence[str] = (),
-    exclude: Sequence[str] = (),
+    only: str | Sequence[str] = (),
+    exclude: str | Sequence[str] = (),
     everywhere: bool = False,
     check: bool = True,
     chooser: Chooser | None = None,
@@ -303,7 +306,7 @@ def optimize(
         >>> [change.nodes[0] for change in optimized.fused]
         ['conv1', 'conv2']
     """
-    options = RewriteOptions(passes, form, window, tuple(only), tuple(exclude), everywhere)
+    options = RewriteOptions(passes, form, window, _names(only), _names(exclude), everywhere)
     weights = weights or tuned_weights(source, options)
     model = load(source, example_input, input_shape=input_shape, weights=weights)
     return rewrite(
@@ -323,10 +326,9 @@ def potential(optimized: Optimized) -> Potential | None:
     tuned = {name for change in what_if.changes if not change.exact for name in change.nodes}
     done = {change.nodes[0] for change in optimized.fused}
     further = [change for change in what_if.fused if change.nodes[0] in tuned - done]
-    layers = [change.layer for change in further if change.layer is not None]
     saved = sum(
         counting.original(layer).multiplications
-        - counting.fused(layer, counting.Reuse.SHARED).multiplications
-        for layer in layers
+        - counting.form_operations(layer, form).multiplications
+        for layer, form in _loop_nests(further).values()
     )
     return Potential(len(further), saved) if further else None

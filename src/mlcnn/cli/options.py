@@ -61,8 +61,8 @@ class Rewriting:
         passes: pipeline as text, as "fold-batch-norm,reorder,fuse{form=box}", or an alias: exact,
             mlcnn. Without it a zoo network gets mlcnn and your own network exact.
         approximate: also run the passes that need fine-tuning (the alias mlcnn).
-        form: how fused sites compute, as box, expanded, pool-first, matvec; auto takes the best
-            for each site, or leaves it as it is.
+        form: how fused sites compute, box, box-depthwise, expanded, pool-first, matvec or matmul;
+            auto takes the best for each site, or leaves it as it is.
         window: what an average pool in place of a max pool averages, the max pool's window (keep)
             or one as large as the stride.
         only: name of a layer; touch only sites with one of these. Repeat it for more.

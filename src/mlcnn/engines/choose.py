@@ -8,10 +8,11 @@ import numpy as np
 import onnx_ir as ir
 
 from mlcnn.engines.arrays import fix_shapes, random_inputs
-from mlcnn.engines.engine import Device
+from mlcnn.engines.engine import Device, device_of, positive_threads
 from mlcnn.engines.registry import get
 from mlcnn.engines.timing import Timing, interleave, ratio
-from mlcnn.errors import MlcnnError
+from mlcnn.errors import InputError, UnsupportedError
+from mlcnn.graph import clone
 from mlcnn.passes import KEEP, Choice, CostModel
 from mlcnn.workload import ConvLayer
 
@@ -57,7 +58,7 @@ def in_context(site: ir.Model, layer: ConvLayer) -> ir.Model:
         site: one input (N, C, H, W), one output (N, K, P, Q), all sizes fixed.
         layer: its convolution with the pool.
     """
-    model = fix_shapes(site, {})
+    model = clone(site)
     graph = model.graph
     if layer.C > _IMAGE_CHANNELS:
         source = graph.inputs[0]
@@ -89,6 +90,10 @@ class MeasuredChooser:
         threads: threads that the engine may compute with.
         device: where it runs.
         budget_s: seconds of measuring per site; more where single runs take long.
+
+    Raises:
+        InputError: an unknown engine or device, or a batch or threads below 1.
+        UnsupportedError: the engine is not installed.
     """
 
     engine: str = "onnxruntime"
@@ -99,6 +104,13 @@ class MeasuredChooser:
     _known: dict[Hashable, Choice] = field(
         default_factory=dict[Hashable, Choice], init=False, compare=False, repr=False
     )
+
+    def __post_init__(self) -> None:
+        get(self.engine)
+        device_of(self.device)
+        positive_threads(self.threads)
+        if self.batch < 1:
+            raise InputError(f"batch must be 1 or more, got {self.batch}")
 
     def choose(self, layer: ConvLayer | None, candidates: Candidates) -> Choice:
         """Choose among ``candidates``; see ``mlcnn.passes.Chooser``.
@@ -128,7 +140,7 @@ class MeasuredChooser:
         for form, build in candidates.items():
             try:
                 runners[form] = self._runner(layer, build())
-            except MlcnnError as error:
+            except UnsupportedError as error:
                 if form == KEEP:
                     choice = CostModel().choose(layer, candidates)
                     return replace(choice, reason=f"{choice.reason} ({error})")

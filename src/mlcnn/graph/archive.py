@@ -61,7 +61,9 @@ def safe_archive(path: Path) -> io.BytesIO:
     """
     members = _read(path)
     if _PROGRAM not in members:
-        raise InputError(f"{path}: holds no exported program ({_PROGRAM}); {_REMEDY}")
+        raise InputError(
+            f"{path}: holds no exported program ({_PROGRAM}), or is truncated; {_REMEDY}"
+        )
     safe = {name: members[name] for name in _HEADERS if name in members}
     safe[_SAMPLE_INPUTS] = b""
     safe[_PROGRAM] = _checked_program(members[_PROGRAM], path)

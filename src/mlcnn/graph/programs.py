@@ -32,8 +32,8 @@ def load_program(path: str | Path) -> ir.Model:
         raise InputError(f"{path}: is a directory; give the .pt2 file in it")
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    archive = safe_archive(path)
     with exclusive():
+        archive = safe_archive(path)
         try:
             program = torch.export.load(archive)
         except Exception as error:  # the loader passes on whatever it meets

@@ -5,7 +5,6 @@ import copy
 import logging
 import re
 import threading
-import warnings
 from collections.abc import Generator, Sequence
 from pathlib import PurePath
 
@@ -19,8 +18,9 @@ from mlcnn.errors import InputError, MlcnnError
 from mlcnn.graph.memory import require_memory_for_activations
 from mlcnn.graph.names import constant
 from mlcnn.graph.normalise import normalise
+from mlcnn.graph.quiet import quiet
 from mlcnn.graph.weights import warn_of_weights
-from mlcnn.graph.wording import quote
+from mlcnn.graph.wording import innermost, quote
 
 __all__ = ["exclusive", "from_module", "from_program"]
 
@@ -52,7 +52,7 @@ def from_module(
         InputError: the module cannot be run on the inputs, or cannot be exported.
     """
     with exclusive():
-        copied = _copy(module, name).eval()
+        copied = _copy(module, name)
         program, is_dynamic = _export(copied, example_inputs, name)
     if not is_dynamic:
         _LOGGER.warning(
@@ -80,7 +80,8 @@ def from_program(program: ExportedProgram, *, name: str = "network") -> ir.Model
         try:
             exported = torch.onnx.export(program, (), dynamo=True, optimize=False, verbose=False)
         except Exception as error:  # the exporter passes on whatever it meets
-            raise InputError(f"{name}: cannot be exported to ONNX: {quote(error)}") from error
+            reason = quote(innermost(error))
+            raise InputError(f"{name}: cannot be exported to ONNX: {reason}") from error
         if exported is None:
             raise InputError(f"{name}: cannot be exported to ONNX: the exporter gave nothing")
         model = exported.model
@@ -101,19 +102,16 @@ def exclusive() -> Generator[None]:
 
     It keeps global state and is not thread-safe; its errors come out as exceptions.
     """
-    logger = logging.getLogger("torch")
-    with _LOCK, warnings.catch_warnings():
-        level = logger.level
-        warnings.simplefilter("ignore")
-        logger.setLevel(logging.CRITICAL + 1)
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
+    with _LOCK, quiet("torch"):
+        yield
 
 
 def _copy(module: nn.Module, name: str) -> nn.Module:
-    """A copy of a module, also where it keeps computed tensors as attributes."""
+    """A copy of a module, in inference, with all its tensors as parameters or buffers.
+
+    Python cannot copy a tensor that was computed from parameters, nor the exporter trace one that
+    is a plain attribute.
+    """
     computed = {
         id(value): value.detach().clone()
         for part in module.modules()
@@ -121,11 +119,17 @@ def _copy(module: nn.Module, name: str) -> nn.Module:
         if isinstance(value, Tensor) and not value.is_leaf
     }
     try:
-        return copy.deepcopy(module, dict[int, object](computed))
+        copied = copy.deepcopy(module, dict[int, object](computed))
     except Exception as error:  # a module's parts may refuse in their own ways
         raise InputError(
             f"{name}: the module cannot be copied, and export works on a copy: {quote(error)}"
         ) from error
+    for part in copied.modules():
+        for key, value in tuple(vars(part).items()):
+            if isinstance(value, Tensor) and not hasattr(type(part), key):
+                delattr(part, key)
+                part.register_buffer(key, value.detach(), persistent=False)
+    return copied.eval()
 
 
 def _export(
@@ -141,7 +145,7 @@ def _export(
         with contextlib.suppress(Exception):  # tried again with a fixed batch, and reported there
             return torch.export.export(module, _doubled(inputs), dynamic_shapes=dynamic), True
     try:
-        return torch.export.export(module, inputs), False
+        return torch.export.export(module, _fresh(inputs)), False
     except Exception as error:  # a user's module may raise anything
         raise _failure(module, inputs, name, error) from error
 
@@ -149,11 +153,16 @@ def _export(
 def _doubled(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """The inputs with a batch of two: the exporter takes a size of one as fixed."""
     if inputs[0].shape[0] != 1:
-        return inputs
+        return _fresh(inputs)
     return tuple(
-        item.expand(2, *item.shape[1:]) if item.ndim and item.shape[0] == 1 else item
+        torch.cat([item, item]) if item.ndim and item.shape[0] == 1 else item.clone()
         for item in inputs
     )
+
+
+def _fresh(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Copies: the exporter notes on its inputs which of their sizes are dynamic."""
+    return tuple(item.detach().clone() for item in inputs)
 
 
 def _failure(
@@ -204,9 +213,10 @@ def _drop_zero_biases(model: ir.Model, given: set[str]) -> None:
 def _name_batch(model: ir.Model) -> None:
     """Call the batch ``batch`` instead of a number of the exporter (``s77``)."""
     symbols = {
-        dim.value if isinstance(dim := value.shape[0], ir.SymbolicDim) else None
+        dim.value
         for value in model.graph.inputs
         if value.shape is not None and value.shape.rank()
+        if isinstance(dim := value.shape[0], ir.SymbolicDim)
     }
     symbol = symbols.pop() if len(symbols) == 1 else None
     if symbol is None or not _NUMBERED.fullmatch(symbol):

@@ -90,8 +90,8 @@ def function(
     values = {input_name: ir.Value(name=input_name) for input_name in inputs}
     nodes = body(values)
     for index, node in enumerate(nodes):  # inlined, these names must not meet those of subgraphs
-        node.name = f"{name}/{node.op_type}"
-        node.outputs[0].name = f"{name}/{node.op_type}_{index}"
+        node.name = f"{name}/{node.op_type}_{index}"
+        node.outputs[0].name = f"{node.name}.0"
     output = nodes[-1].outputs[0]
     output.name = "Y"
     graph = ir.Graph(

@@ -1,0 +1,128 @@
+"""Accelerators by name, or from a user's YAML file."""
+
+import difflib
+import importlib.resources
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from mlcnn.accelerators.border import Document, read_yaml
+from mlcnn.accelerators.description import Accelerator, Kind, Precision
+from mlcnn.errors import InputError
+
+__all__ = ["accelerator_names", "load_accelerator"]
+
+
+class _Array(Document):
+    slices: int
+    multipliers: int
+    accumulator_entries: int
+    multiplier_latency: int
+    tree_latency: int
+    accumulator_latency: int
+
+
+class _InputUnit(Document):
+    lanes: int
+    adders: int = 0
+    scalers: int = 0
+    row_buffer_bytes: int = 0
+    wide_bits: int = 8
+    winograd_tile: Literal[0, 2, 4] = 0
+
+
+class _OutputUnit(Document):
+    lanes: int
+    pooling_adders: int = 0
+
+
+class _Buffer(Document):
+    bytes_: int = Field(alias="bytes")
+    banks: int
+    width_bits: int
+    input_windows: int
+    weight_words: int
+
+
+class _Dram(Document):
+    bytes_per_cycle: float | int
+
+
+class _File(Document):
+    name: str = Field(min_length=1)
+    kind: Literal["mlcnn", "dense", "winograd"]
+    precision: Literal["fp32", "fp16", "int8"]
+    clock_mhz: float | int
+    array: _Array
+    input_unit: _InputUnit
+    output_unit: _OutputUnit
+    buffer: _Buffer
+    dram: _Dram
+
+    def to_domain(self) -> Accelerator:
+        return Accelerator(
+            name=self.name,
+            kind=Kind(self.kind),
+            precision=Precision(self.precision),
+            slices=self.array.slices,
+            multipliers=self.array.multipliers,
+            input_lanes=self.input_unit.lanes,
+            input_adders=self.input_unit.adders,
+            input_scalers=self.input_unit.scalers,
+            output_lanes=self.output_unit.lanes,
+            pooling_adders=self.output_unit.pooling_adders,
+            winograd_tile=self.input_unit.winograd_tile,
+            buffer_bytes=self.buffer.bytes_,
+            buffer_banks=self.buffer.banks,
+            buffer_width_bits=self.buffer.width_bits,
+            row_buffer_bytes=self.input_unit.row_buffer_bytes,
+            accumulator_entries=self.array.accumulator_entries,
+            input_windows=self.buffer.input_windows,
+            weight_words=self.buffer.weight_words,
+            dram_bytes_per_cycle=float(self.dram.bytes_per_cycle),
+            clock_mhz=float(self.clock_mhz),
+            multiplier_latency=self.array.multiplier_latency,
+            tree_latency=self.array.tree_latency,
+            accumulator_latency=self.array.accumulator_latency,
+            wide_bits=self.input_unit.wide_bits,
+        )
+
+
+def _folder() -> Path:
+    return Path(str(importlib.resources.files("mlcnn.accelerators") / "library"))
+
+
+@lru_cache
+def accelerator_names() -> tuple[str, ...]:
+    """The accelerators that come with the package."""
+    return tuple(sorted(path.stem for path in _folder().glob("*.yaml")))
+
+
+def load_accelerator(name: str | Path) -> Accelerator:
+    """An accelerator by name, or from a ``.yaml`` file of the user's.
+
+    Raises:
+        InputError: the name is not known or the file is wrong.
+    """
+    if str(name).endswith((".yaml", ".yml")):
+        path = Path(name)
+        machine = read_yaml(path, _File, "accelerator")
+        try:
+            return machine.to_domain()
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+    if name not in accelerator_names():
+        near = difflib.get_close_matches(str(name), accelerator_names(), n=1, cutoff=0.4)
+        hint = f", did you mean {near[0]!r}?" if near else "."
+        raise InputError(
+            f"unknown accelerator {str(name)!r}{hint} Known: {', '.join(accelerator_names())}; or "
+            "give the path of a .yaml file"
+        )
+    return _built_in(str(name))
+
+
+@lru_cache
+def _built_in(name: str) -> Accelerator:
+    return read_yaml(_folder() / f"{name}.yaml", _File, "accelerator").to_domain()

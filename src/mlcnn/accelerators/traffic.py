@@ -1,0 +1,211 @@
+"""Bytes that a tiling moves, and operations that it executes: exact, edge tiles included."""
+
+import math
+from dataclasses import dataclass
+
+from mlcnn.accelerators.axis import AxisTiles, Execution
+from mlcnn.accelerators.description import Accelerator
+from mlcnn.accelerators.tiling import Tiling
+from mlcnn.accelerators.work import TRANSFORMS, Work
+
+__all__ = ["Executed", "Traffic", "executed", "traffic"]
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Bytes by level and operand, over the whole batch.
+
+    Attributes:
+        dram_weight: weights from DRAM.
+        dram_input: inputs from DRAM.
+        dram_output: outputs to DRAM.
+        weight_written: weights into the buffer.
+        weight_read: weights from the buffer into the slices' registers.
+        input_written: inputs or box sums into the buffer.
+        input_read: words from the buffer into the window registers.
+        partial_sum_written: accumulator entries written.
+        partial_sum_read: accumulator entries read, to be added to or to leave.
+        row_buffer: partial box sums, written and read.
+    """
+
+    dram_weight: float
+    dram_input: float
+    dram_output: float
+    weight_written: float
+    weight_read: float
+    input_written: float
+    input_read: float
+    partial_sum_written: float
+    partial_sum_read: float
+    row_buffer: float
+
+    @property
+    def dram(self) -> float:
+        """All bytes between DRAM and chip."""
+        return self.dram_weight + self.dram_input + self.dram_output
+
+    @property
+    def buffer(self) -> float:
+        """All bytes in and out of the input and weight buffer and the accumulators."""
+        return (
+            self.weight_written + self.weight_read + self.input_written + self.input_read
+            + self.partial_sum_written + self.partial_sum_read + self.row_buffer
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """Operations that the machine executes for a layer, recomputed edges included.
+
+    Attributes:
+        multiplications: of the array.
+        tree_additions: in the adder trees.
+        accumulations: onto accumulator entries.
+        input_additions: in the input unit.
+        output_additions: bias, pool and output transform.
+        scalings: inputs scaled and rectified for this consumer.
+    """
+
+    multiplications: int
+    tree_additions: int
+    accumulations: int
+    input_additions: int
+    output_additions: int
+    scalings: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """What the two axes and the loops of a tiling come to."""
+
+    rows: AxisTiles
+    columns: AxisTiles
+    places: int
+    output_tiles: int
+    input_reloads: int
+    weight_reloads: int
+    rounds: int
+    turns: int
+
+
+def _rounds(work: Work, channels: int, multipliers: int) -> int:
+    together = max(multipliers // work.taps, 1)
+    parts = -(-work.taps // multipliers)
+    return -(-channels // together) * parts
+
+
+def _counts(work: Work, tiling: Tiling, machine: Accelerator, ways: int) -> _Counts:
+    layer = work.layer
+    rows, columns = work.rows.tiles(tiling.rows), work.columns.tiles(tiling.columns)
+    filters, channels = layer.K // layer.G, layer.C // layer.G
+    places = -(-layer.N // tiling.images) * rows.tiles * columns.tiles
+    output_tiles = -(-filters // tiling.output_channels)
+    kept = tiling.keep or tiling.input_channels >= channels
+    full, rest = divmod(channels, tiling.input_channels)
+    multipliers = machine.multipliers
+    rounds = full * _rounds(work, tiling.input_channels, multipliers)
+    rounds += _rounds(work, rest, multipliers) if rest else 0
+    side = max(machine.slices // ways, 1)
+    whole, last = divmod(filters, tiling.output_channels)
+    turns = whole * -(-tiling.output_channels // side) + -(-last // side)
+    return _Counts(
+        rows,
+        columns,
+        places,
+        output_tiles,
+        input_reloads=1 if kept and not tiling.weights_outer else output_tiles,
+        weight_reloads=1 if kept and tiling.weights_outer else places,
+        rounds=rounds,
+        turns=turns,
+    )
+
+
+def _window_words(work: Work, columns: AxisTiles, multipliers: int) -> int:
+    """Words that the windows of one row take in for one input channel, over all column tiles.
+
+    A pass covers up to ``multipliers`` taps of the kernel, row by row. At the first position of a
+    row its window fills; at each further one it keeps what it has and takes the new columns.
+    """
+    layer, taps = work.layer, work.taps
+    if taps == 1:
+        return columns.all_positions * work.frequencies
+    step = layer.strides[1]
+    if work.execution is Execution.FUSED and layer.pool is not None:
+        step *= layer.pool.strides[1]
+    words = 0
+    for start in range(0, taps, multipliers):
+        stop = min(start + multipliers, taps)
+        height = (stop - 1) // layer.S - start // layer.S + 1
+        fresh = min(stop - start, height * step)
+        words += (stop - start) * columns.tiles + fresh * (columns.all_positions - columns.tiles)
+    return words
+
+
+def _wide(work: Work, machine: Accelerator) -> int:
+    """Passes of the multipliers for one input word."""
+    integer = work.precision.bits < 16
+    return 2 if integer and work.stored_bits > machine.wide_bits else 1
+
+
+def traffic(work: Work, tiling: Tiling, machine: Accelerator, ways: int) -> Traffic:
+    """Bytes that one layer moves.
+
+    Args:
+        work: the layer.
+        tiling: how it is cut.
+        machine: the accelerator.
+        ways: positions that different slices work on at a time.
+    """
+    layer, c = work.layer, _counts(work, tiling, machine, ways)
+    word = work.precision.bits / 8
+    inputs = layer.N * layer.C * c.rows.all_inputs * c.columns.all_inputs
+    stored = layer.N * layer.C * c.rows.all_stored * c.columns.all_stored
+    outputs = layer.N * layer.K * math.prod(layer.pooled)
+    sums = layer.N * layer.K * c.rows.all_positions * c.columns.all_positions * work.frequencies
+    wide = _wide(work, machine)
+    windows = _window_words(work, c.columns, machine.multipliers) * c.rows.all_positions
+    partial_sums = 4 * sums * c.rounds * wide
+    vertical = c.rows.all_additions * c.columns.all_inputs * layer.N * layer.C
+    buffer_weights = layer.weights // layer.kernel_area * work.weight_words
+    return Traffic(
+        dram_weight=layer.weights * c.weight_reloads * word,
+        dram_input=inputs * c.input_reloads * word,
+        dram_output=outputs * word,
+        weight_written=buffer_weights * c.weight_reloads * word,
+        weight_read=buffer_weights * c.places * word,
+        input_written=stored * c.input_reloads * work.stored_bits / 8,
+        input_read=layer.N * layer.C * windows * c.turns * wide * work.stored_bits / 8,
+        partial_sum_written=partial_sums,
+        partial_sum_read=partial_sums,
+        row_buffer=2 * vertical * c.input_reloads * work.stored_bits / 8,
+    )
+
+
+def executed(work: Work, tiling: Tiling, machine: Accelerator, ways: int) -> Executed:
+    """Operations that the machine executes; see ``traffic`` for the arguments."""
+    layer, c = work.layer, _counts(work, tiling, machine, ways)
+    positions = layer.N * c.rows.all_positions * c.columns.all_positions
+    channels = layer.C // layer.G
+    products = layer.K * channels * work.weight_words * positions * _wide(work, machine)
+    accumulations = layer.K * positions * work.frequencies * c.rounds * _wide(work, machine)
+    convolved = layer.N * layer.K * c.rows.all_convolved * c.columns.all_convolved
+    leaving = layer.N * layer.K * math.prod(layer.pooled)
+    if layer.pool is not None and work.execution is not Execution.FUSED:
+        leaving += convolved
+    boxes = c.rows.all_additions * c.columns.all_inputs
+    boxes += c.rows.all_stored * c.columns.all_additions
+    additions = layer.N * layer.C * boxes * c.input_reloads
+    if work.execution is Execution.WINOGRAD:
+        cost = TRANSFORMS[work.transform]
+        leaving += layer.K * positions * cost.output
+        additions = layer.C * positions * cost.input * c.input_reloads
+        additions += layer.K * channels * cost.weight * c.weight_reloads
+    inputs = layer.N * layer.C * c.rows.all_inputs * c.columns.all_inputs * c.input_reloads
+    return Executed(
+        multiplications=products,
+        tree_additions=products - accumulations,
+        accumulations=accumulations,
+        input_additions=additions,
+        output_additions=leaving,
+        scalings=inputs if work.scaled else 0,
+    )

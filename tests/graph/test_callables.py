@@ -1,0 +1,154 @@
+"""``package.module:callable``: what it may return, and what is said when it does not."""
+
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from mlcnn import graph
+from mlcnn.errors import InputError
+
+NETS = """
+    import sys
+    import torch
+    from torch import nn
+
+    def module():
+        return nn.Conv2d(3, 4, 3)
+
+    def with_tensor():
+        return nn.Conv2d(3, 4, 3), torch.zeros(2, 3, 9, 7)
+
+    class Sum(nn.Module):
+        def forward(self, left, right):
+            return left + right
+
+    def with_tuple():
+        return Sum(), (torch.zeros(2, 3), torch.zeros(2, 3))
+
+    def half():
+        return nn.Conv2d(3, 4, 3).half()
+
+    made = nn.ReLU()
+    number = 5
+
+    class Nets:
+        conv = staticmethod(module)
+
+    def fails():
+        raise OSError("weights.bin not found\\nsecond line")
+
+    def leaves():
+        sys.exit("giving up")
+
+    def needs(argument):
+        return None
+
+    def nothing():
+        return None
+
+    def three():
+        return 1, 2, 3
+
+    def no_tensor():
+        return nn.ReLU(), "an image"
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A current directory with a module of networks, of a name that no other test imports."""
+    name = f"nets_{abs(hash(str(tmp_path)))}"
+    (tmp_path / f"{name}.py").write_text(textwrap.dedent(NETS))
+    (tmp_path / f"{name}_broken.py").write_text("import a_module_that_is_not_there")
+    (tmp_path / f"{name}_package").mkdir()
+    (tmp_path / f"{name}_package" / "__init__.py").touch()
+    (tmp_path / f"{name}_package" / "nets.py").write_text(textwrap.dedent(NETS))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [item for item in sys.path if item])
+    return name
+
+
+def shape(model):
+    return [str(value.shape) for value in model.graph.inputs]
+
+
+def test_a_module_and_the_shape_of_its_input(here):
+    model = graph.from_callable(f"{here}:module", (1, 3, 8, 8))
+
+    assert shape(model) == ["[batch,3,8,8]"]
+
+
+def test_a_module_in_a_package(here):
+    assert shape(graph.from_callable(f"{here}_package.nets:module", (1, 3, 8, 8)))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("with_tensor", ["[batch,3,9,7]"]), ("with_tuple", ["[batch,3]", "[batch,3]"])],
+)
+def test_a_module_and_its_example(here, name, expected):
+    assert shape(graph.from_callable(f"{here}:{name}", None)) == expected
+
+
+def test_a_given_shape_goes_before_the_example(here):
+    assert shape(graph.from_callable(f"{here}:with_tensor", (1, 3, 5, 5))) == ["[batch,3,5,5]"]
+
+
+def test_the_example_has_the_type_of_the_weights(here):
+    model = graph.from_callable(f"{here}:half", (1, 3, 5, 5))
+
+    assert graph.constant(model.graph.initializers["weight"]).dtype == np.float16
+    assert model.graph.inputs[0].dtype.name == "FLOAT16"
+
+
+@pytest.mark.parametrize("name", ["made", "Nets.conv"])
+def test_a_module_object_and_an_attribute_of_a_class(here, name):
+    assert shape(graph.from_callable(f"{here}:{name}", (1, 3, 5, 5))) == ["[batch,3,5,5]"]
+
+
+@pytest.mark.parametrize(
+    ("target", "pattern"),
+    [
+        ("nets", "nets: not of the form package.module:callable; give package.module:callable"),
+        (":module", "not of the form"),
+        ("{}:", "not of the form"),
+        ("no_such_module:build", "importing no_such_module failed: ModuleNotFoundError"),
+        ("{}_broken:build", "ModuleNotFoundError: No module named 'a_module_that_is_not_there'"),
+        ("{}:absent", "has no absent; give package.module:callable, where the callable returns"),
+        ("{}:number", "number is a int, not a callable"),
+        ("{}:fails", "without arguments failed: OSError: weights.bin not found; correct"),
+        ("{}:leaves", "calling it without arguments failed: SystemExit: giving up"),
+        ("{}:needs", r"TypeError: needs\(\) missing 1 required positional argument: 'argument'"),
+        ("{}:nothing", "returned None; give package.module:callable"),
+        ("{}:three", r"returned a tuple of \(int, int, int\)"),
+        ("{}:no_tensor", "the example input is a str; return a tensor or a tuple of tensors"),
+        ("{}:module", "its input's shape is not known; give --input-shape"),
+    ],
+)
+def test_what_goes_wrong_is_one_message(here, target, pattern):
+    target = target.format(here)
+
+    with pytest.raises(InputError, match=pattern) as caught:
+        graph.from_callable(target, None)
+
+    message = str(caught.value)
+    assert message.startswith(f"{target}: ")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("given", "pattern"),
+    [
+        ((1, 1, 8, 8), r"fails on an input of shape \(1, 1, 8, 8\): RuntimeError: .*3 channels"),
+        ((1, 3), r"fails on an input of shape \(1, 3\): RuntimeError: Expected 3D"),
+        ((1, 0, 8, 8), r"input shape \(1, 0, 8, 8\) must be positive integers"),
+        ((), r"input shape \(\) must be positive integers"),
+        ((1, 3, 10**7, 10**7), r"needs 1\.1 PiB of memory and this machine has .*: give a smaller"),
+    ],
+)
+def test_a_wrong_input_shape_is_one_message(here, given, pattern):
+    with pytest.raises(InputError, match=pattern) as caught:
+        graph.from_callable(f"{here}:module", given)
+    assert "\n" not in str(caught.value)
