@@ -52,7 +52,7 @@ def call(function: str, **arguments: Any) -> Any:
             check=False,
         )
         if done.returncode:
-            raise RuntimeError(f"{function} failed:\n{done.stderr[-2000:]}")
+            raise RuntimeError(f"{function} ended with {done.returncode}:\n{done.stderr[-2000:]}")
         return json.load(file)
 
 

@@ -118,7 +118,11 @@ def write_variants(network: str, folder: str, settings: Sequence[Sequence[Any]])
         }
         found: list[Any] = []
         for engine, batch in settings:
-            chooser = MeasuredChooser(FORMS_ENGINE.get(engine, engine), batch)
+            chooser = MeasuredChooser(
+                FORMS_ENGINE.get(engine, engine),
+                batch,
+                network_bytes=engines.weight_bytes(reordered),
+            )
             result = pipeline.run(reordered, pipeline.configure(fuse, chooser=chooser))
             forms = {c.nodes[0]: (c.form, c.reason) for c in result.changes}
             left = {skip.node: skip.reason for skip in result.skipped}

@@ -12,9 +12,8 @@ from typing import Any
 
 from benchmarks import fresh
 from benchmarks.results import arguments, show, split, write
-from mlcnn import zoo
+from mlcnn import engines, zoo
 from mlcnn.api.optimizing import rewrite
-from mlcnn.engines import MeasuredChooser
 from mlcnn.graph import load_file, save
 
 __all__ = ["main"]
@@ -37,14 +36,13 @@ def export(network: str, path: str) -> None:
 def optimize(path: str, measured: bool) -> dict[str, Any]:
     """In a fresh process: seconds and bytes of the pipeline on a loaded file."""
     model = load_file(Path(path))
-    weights = sum(
-        value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value
-    )
+    weights = engines.weight_bytes(model)
     gc.collect()
     # Restarts the high-water mark, which loading has raised.
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     before, start = _status("VmRSS"), time.perf_counter()
-    result = rewrite(model, "mlcnn", chooser=MeasuredChooser() if measured else None)
+    chooser = engines.MeasuredChooser(network_bytes=weights) if measured else None
+    result = rewrite(model, "mlcnn", chooser=chooser)
     seconds = time.perf_counter() - start
     return {
         "seconds": seconds,

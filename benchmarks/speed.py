@@ -111,9 +111,14 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=3, help="fresh processes per setting")
     parser.add_argument("--seconds", type=float, default=3.0, help="of measuring per process")
     options = parser.parse_args()
+    settings = _settings(options.networks, options.engines)
+    if not settings:
+        known = ", ".join(dict.fromkeys(target.network for target in TARGETS))
+        parser.error(f"no network with a target was named; there are {known}")
     results: dict[Setting, list[dict[str, object]]] = {}
+    found: list[Measured] = []
     with tempfile.TemporaryDirectory() as folder:
-        prepared = prepare(_settings(options.networks, options.engines), Path(folder))
+        prepared = prepare(settings, Path(folder))
         for setting, result in rounds(
             prepared,
             processes=options.processes,

@@ -43,7 +43,8 @@ def write_networks(network: str, folder: str) -> None:
     reordered = pipeline.run(zoo.load(network), before).model
     save(reordered, Path(folder) / "reordered.onnx")
     for engine in ENGINES:
-        fuse = pipeline.configure(pipeline.parse("fuse"), chooser=MeasuredChooser(engine))
+        chooser = MeasuredChooser(engine, network_bytes=engines.weight_bytes(reordered))
+        fuse = pipeline.configure(pipeline.parse("fuse"), chooser=chooser)
         save(pipeline.run(reordered, fuse).model, Path(folder) / f"fused-{engine}.onnx")
     box = pipeline.run(reordered, pipeline.parse("fuse{form=box}")).model
     image = torch.zeros(1, *zoo.describe(network).input_shape)

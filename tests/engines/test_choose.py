@@ -107,6 +107,22 @@ def test_sites_of_one_geometry_are_measured_once(monkeypatch) -> None:
     assert len(rounds) == 3 * once
 
 
+def test_a_large_network_passes_through_the_caches(monkeypatch) -> None:
+    between = []
+
+    def interleave(callables, **options):
+        between.append(options["between"])
+        return {name: Timing((1.0,) * 7) for name in callables}
+
+    monkeypatch.setattr("mlcnn.engines.choose.interleave", interleave)
+    for size in (0, 1000, 4 * 2**20, 2**40):
+        MeasuredChooser(network_bytes=size).choose(LAYER, forms("box"))
+    small, large, huge = between[:4:2], between[4], between[6]
+    assert small == [None, None]
+    assert large() == 2**20
+    assert huge() == 2**24
+
+
 def test_hopeless_forms_are_measured_only_briefly(monkeypatch) -> None:
     rounds: list[set[str]] = []
     cost = {KEEP: 10.0, "box": 1.0, "expanded": 1.2, "matvec": 9.0}

@@ -7,12 +7,16 @@ import onnxruntime
 import openvino
 import pytest
 
-from mlcnn.engines.package import Packaged, shortened
+from mlcnn.engines.package import Packaged, shortened, weight_bytes
 
 OPENVINO = (
     "Exception from src/core.cpp:9:\nCheck 'ok' failed at src/f.cpp:12:\n"
     "Summary:\n-- No rule for X\nTo facilitate, read on\n\n"
 )
+
+
+def test_weights_are_counted_in_bytes(convolution) -> None:
+    assert weight_bytes(convolution) == 4 * (4 * 3 * 3 * 3 + 4)
 
 
 def test_a_small_network_is_one_message(convolution) -> None:

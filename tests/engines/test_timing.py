@@ -88,6 +88,20 @@ def test_every_round_runs_all_in_changing_order() -> None:
     assert {len(timing.samples_ms) for timing in timings.values()} == {30}
 
 
+def test_what_runs_between_replaces_the_settling_call() -> None:
+    machine = Machine()
+    timings = interleave(
+        {"a": machine.callable("a", 0.5)},
+        budget_s=0.001,
+        min_rounds=2,
+        max_rounds=2,
+        clock=machine.clock,
+        between=machine.callable("flush", 7),
+    )
+    assert machine.calls[-4:] == ["flush", "a"] * 2
+    assert timings["a"].samples_ms == pytest.approx((0.5, 0.5))
+
+
 def test_the_garbage_collector_rests_and_comes_back() -> None:
     machine = Machine()
     seen: list[bool] = []

@@ -49,7 +49,7 @@ def test_a_missing_file(tmp_path):
 
 
 def test_a_directory(tmp_path):
-    with pytest.raises(InputError, match="is a directory; give the .onnx file in it"):
+    with pytest.raises(InputError, match=r"is a directory; give the \.onnx file in it"):
         graph.load_file(tmp_path)
 
 
@@ -85,8 +85,14 @@ def test_a_truncated_file(tmp_path, share):
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("net.pt", b"x"), ("net.pth", b"x"), ("net.pkl", b"x"), ("net.bin", b"x")]
-    + [("net.onnx", b"PK\x03\x04rest"), ("net.onnx", b"\x80\x02rest")],
+    [
+        ("net.pt", b"x"),
+        ("net.pth", b"x"),
+        ("net.pkl", b"x"),
+        ("net.bin", b"x"),
+        ("net.onnx", b"PK\x03\x04rest"),
+        ("net.onnx", b"\x80\x02rest"),
+    ],
 )
 def test_a_pickled_checkpoint(tmp_path, name, content):
     path = tmp_path / name
@@ -213,6 +219,14 @@ def test_a_sparse_weight(tmp_path):
     model = network()
     model.graph.sparse_initializer.add().values.CopyFrom(weight(name="thin"))
     refused(tmp_path, model, "initializer 'thin' is sparse; store it", UnsupportedError)
+
+
+def test_a_type_that_is_no_tensor_is_unsupported(tmp_path):
+    model = network()
+    value = model.graph.value_info.add(name="a")
+    value.type.map_type.key_type = onnx.TensorProto.INT64
+    value.type.map_type.value_type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    refused(tmp_path, model, "cannot be represented: Map types are not supported", UnsupportedError)
 
 
 def test_a_shape_beyond_the_machine_says_how_much(tmp_path):

@@ -105,12 +105,14 @@ def test_a_special_file_is_refused(tmp_path):
     path = model_at(tmp_path)
     os.mkfifo(tmp_path / "net.data")
 
-    with pytest.raises(InputError, match="'net.data', which is missing beside the model"):
+    with pytest.raises(InputError, match=r"'net\.data', which is missing beside the model"):
         graph.load_file(path)
 
 
 def test_a_missing_data_file_is_named(tmp_path):
-    with pytest.raises(InputError, match="initializer 'w' points .* 'net.data', which is missing"):
+    with pytest.raises(
+        InputError, match=r"initializer 'w' points .* 'net\.data', which is missing"
+    ):
         graph.load_file(model_at(tmp_path))
 
 
@@ -130,7 +132,7 @@ def test_a_data_file_of_another_size_is_refused(tmp_path, offset, length, stored
 def test_a_position_that_is_no_number_is_refused(tmp_path, offset, length):
     path = model_at(tmp_path, offset=offset, length=length)
 
-    with pytest.raises(InputError, match="initializer 'w' lies at .* which is no number of bytes"):
+    with pytest.raises(InputError, match=r"initializer 'w' lies at .* which is no number of bytes"):
         graph.load_file(path)
 
 

@@ -271,6 +271,27 @@ def test_operators_of_an_unknown_domain_survive_with_their_attributes():
     graph.check(model)
 
 
+def test_weights_that_an_old_model_does_not_list_as_inputs():
+    old = parse(
+        """<ir_version: 3, opset_import: ["": 9]> g (float[1,3,5,5] x) => (float[1,2,3,3] y)
+        { y = Conv(x, w) }""",
+        tensor((2, 3, 3, 3), "w"),
+    )
+
+    assert operators(graph.from_proto(old)) == ["Conv"]
+
+
+def test_outputs_of_operators_without_inference_keep_their_types():
+    old = parse(
+        """<ir_version: 8, opset_import: ["": 17, "ai.onnx.preview.training": 1]>
+        g (float[2] x) => (float[2] y, float[2] d) {
+        y = Relu(x)
+        d = ai.onnx.preview.training.Gradient<xs=["x"], y="y">(x) }"""
+    )
+
+    graph.check(graph.from_proto(old))
+
+
 def test_functions_of_the_user_stay_functions(run):
     old = parse(
         """<ir_version: 8, opset_import: ["": 20, "mine": 1]> g (float[2] x) => (float[2] y)

@@ -30,6 +30,10 @@ def build(seed=0):
     return graph.from_proto(proto)
 
 
+def listing(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
 def x():
     return np.random.default_rng(5).normal(size=(2, 3, 8, 8)).astype(np.float32)
 
@@ -53,7 +57,7 @@ def test_a_saved_network_computes_the_same(functions, run, tmp_path):
     np.testing.assert_allclose(run_file(path), want, rtol=1e-6, atol=1e-6)
     loaded = graph.load_file(path)
     np.testing.assert_array_equal(run(graph.to_proto(loaded), {"x": x()})[0], want)
-    assert os.listdir(tmp_path) == ["net.onnx"]
+    assert listing(tmp_path) == ["net.onnx"]
 
 
 def test_names_and_metadata_are_kept(tmp_path):
@@ -95,7 +99,7 @@ def test_the_file_has_the_users_permissions(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((tmp_path / "other").stat().st_mode)
 
 
-class Interrupted(Exception):
+class InterruptError(Exception):
     """Stands for whatever ends the process in the middle."""
 
 
@@ -105,14 +109,14 @@ def test_an_interrupted_save_leaves_the_old_file(tmp_path, monkeypatch):
     before = path.read_bytes()
 
     def interrupt(model):
-        raise Interrupted
+        raise InterruptError
 
     monkeypatch.setattr("mlcnn.graph.saving.to_proto", interrupt)
-    with pytest.raises(Interrupted):
+    with pytest.raises(InterruptError):
         graph.save(build(1), path)
 
     assert path.read_bytes() == before
-    assert os.listdir(tmp_path) == ["net.onnx"]
+    assert listing(tmp_path) == ["net.onnx"]
 
 
 def test_a_full_disk_is_one_message_and_leaves_nothing(tmp_path, monkeypatch):
@@ -123,7 +127,7 @@ def test_a_full_disk_is_one_message_and_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"net\.onnx: cannot be written: No space left on device"):
         graph.save(build(), tmp_path / "net.onnx")
 
-    assert not os.listdir(tmp_path)
+    assert not listing(tmp_path)
 
 
 def test_weights_that_exceed_one_message_go_beside_it(tmp_path, monkeypatch):
@@ -139,7 +143,7 @@ def test_weights_that_exceed_one_message_go_beside_it(tmp_path, monkeypatch):
 
     graph.save(model, path)
 
-    assert sorted(os.listdir(tmp_path)) == ["net.onnx", "net.onnx.data"]
+    assert listing(tmp_path) == ["net.onnx", "net.onnx.data"]
     assert path.stat().st_size < 10_000
     loaded = graph.load_file(path)
     np.testing.assert_array_equal(graph.constant(loaded.graph.initializers["big"]), big)
@@ -181,7 +185,7 @@ def test_a_missing_directory_is_named(tmp_path):
 
 def test_a_directory_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
     # The superuser may write everywhere: the system's answer is simulated.
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    monkeypatch.setattr(os, "access", lambda *_: False)
 
     with pytest.raises(InputError, match="is not writable; choose another"):
         graph.check_output(tmp_path / "net.onnx")
@@ -190,7 +194,7 @@ def test_a_directory_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
 def test_a_read_only_file_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "net.onnx"
     path.write_bytes(b"")
-    monkeypatch.setattr(os, "access", lambda target, mode: target != path)
+    monkeypatch.setattr(os, "access", lambda target, _: target != path)
 
     with pytest.raises(InputError, match="the file is read-only; choose another name"):
         graph.check_output(path)
@@ -205,5 +209,5 @@ def test_parallel_saves_to_one_path_leave_one_whole_file(tmp_path):
     for thread in threads:
         thread.join()
 
-    assert os.listdir(tmp_path) == ["net.onnx"]
+    assert listing(tmp_path) == ["net.onnx"]
     graph.load_file(path)

@@ -313,8 +313,10 @@ class Uncopyable(nn.Module):
         (
             nn.Conv2d(3, 4, 3),
             (1, 1, 8, 8),
-            r"^net: the module fails on an input of shape \(1, 1, 8, 8\): RuntimeError: Given "
-            r"groups=1.*expected input\[1, 1, 8, 8\] to have 3 channels.*batch first$",
+            (
+                r"^net: the module fails on an input of shape \(1, 1, 8, 8\): RuntimeError: Given "
+                r"groups=1.*expected input\[1, 1, 8, 8\] to have 3 channels.*batch first$"
+            ),
         ),
         (nn.Linear(3, 4), (2, 5), r"the module fails on an input of shape \(2, 5\): RuntimeError"),
         (Branching(), (1, 3), r"runs on an input of shape .* but torch.export cannot trace it"),

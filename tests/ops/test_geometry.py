@@ -69,14 +69,14 @@ def test_padding_by_name_is_that_of_onnx_runtime(mode: str, strides: list[int]) 
 
 
 def test_padding_by_name_with_dilation() -> None:
-    """ONNX Runtime refuses it; PyTorch's "same" adds the odd zero behind, as SAME_UPPER does."""
-    read = _convolution(auto_pad="SAME_UPPER", dilations=[2, 3])
+    """ONNX Runtime refuses it; PyTorch's "same" keeps the size as SAME_UPPER does."""
+    read = _convolution(auto_pad="SAME_UPPER", dilations=[2, 4])
     assert isinstance(read, Convolution)
     source, weight = torch.randn(1, 2, 9, 10), torch.randn(4, 2, 3, 2)
-    expected = F.conv2d(source, weight, padding="same", dilation=(2, 3))
+    expected = F.conv2d(source, weight, padding="same", dilation=(2, 4))
     top, left, bottom, right = read.pads
     padded = F.pad(source, (left, right, top, bottom))
-    torch.testing.assert_close(F.conv2d(padded, weight, dilation=(2, 3)), expected)
+    torch.testing.assert_close(F.conv2d(padded, weight, dilation=(2, 4)), expected)
 
 
 @pytest.mark.parametrize("mode", ["SAME_UPPER", "SAME_LOWER"])

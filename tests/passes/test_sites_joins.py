@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx_ir as ir
+import pytest
 from passes.builder import Net
 from passes.story import left_alone, story
 
@@ -144,6 +145,23 @@ def test_nested_joins() -> None:
     ]
 
 
+def test_value_that_ends_two_branches_is_pooled_for_each() -> None:
+    """Under names of their own: engines refuse a network with two nodes of one name."""
+    net = Net()
+    add = net.op("Add", net.conv(net.x), net.x, name="add")
+    cat = net.op("Concat", add, net.x, axis=1, name="cat")
+    model = net.model(net.pool(cat))
+    assert story(model, "distribute-pool,fuse{form=box}") == [
+        "distribute-pool rewrites conv, cat, add, pool",
+        "fuse rewrites conv, conv/AveragePool as box",
+        *(
+            f"fuse leaves {name}: the pool is not alone: x is used by conv, x/AveragePool, "
+            "x/AveragePool_1"
+            for name in ("x/AveragePool", "x/AveragePool_1")
+        ),
+    ]
+
+
 def test_one_convolution_added_twice_is_not_a_join() -> None:
     net = Net()
     conv = net.conv(net.x)
@@ -169,9 +187,25 @@ def test_sum_that_broadcasts() -> None:
     assert story(model) == left_alone("pool", reason)
 
 
-def test_sum_of_unknown_shapes() -> None:
+@pytest.mark.parametrize("strides", [[1, 1], [2, 2]])
+def test_residual_over_dynamic_sizes(strides: list[int]) -> None:
+    """3x3 padded by 1 and 1x1 keep the same of every size, whatever their stride."""
     net = Net("n", 2, "h", "w")
-    branches = [net.conv(net.x, name="a"), net.conv(net.x, name="b")]
+    kernels = {"a": 3, "shortcut": 1}
+    branches = [net.conv(net.x, kernel=k, strides=strides, name=n) for n, k in kernels.items()]
+    model = net.model(net.pool(net.op("Add", *branches, name="add")))
+    assert story(model) == [
+        "distribute-pool rewrites a, shortcut, add, pool",
+        "fuse rewrites a, a/AveragePool as box",
+        "fuse rewrites shortcut, shortcut/AveragePool as box",
+    ]
+
+
+def test_sum_of_unknown_shapes() -> None:
+    """Two inputs: one may be a single row that is broadcast over the other's."""
+    net = Net("n", 2, "h", "w")
+    other = net.input("other", "n", 2, "rows", "columns")
+    branches = [net.conv(net.x, name="a"), net.conv(other, name="b")]
     model = net.model(net.pool(net.op("Add", *branches, name="add")))
     reason = "add adds two tensors of different or unknown shapes"
     assert story(model) == left_alone("pool", reason)
@@ -231,6 +265,16 @@ def test_networks_inside_an_if_are_left_alone() -> None:
     assert len(told) == 3
     for line, start in zip(told, lines, strict=True):
         assert line.startswith(f"{start}the pool is not alone: conv:0 is used by ")
+
+
+def test_pool_that_an_if_reads_is_fused() -> None:
+    """The branches read the fused value instead, by the same name."""
+    net = Net("n", 2, 16, 16)
+    condition = net.input("condition", dtype=np.bool_)
+    pooled = net.pool(net.conv(net.x))
+    branches = {name: _branch(name, pooled) for name in ("then_branch", "else_branch")}
+    model = net.model(net.op("If", condition, name="if", **branches))
+    assert story(model) == ["fuse rewrites conv, pool as box"]
 
 
 def test_site_beside_an_if_is_rewritten() -> None:

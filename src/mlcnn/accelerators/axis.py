@@ -4,7 +4,6 @@ Positions are counted as sets, tile by tile, so that strides, dilations, padding
 overlap or leave gaps, and tiles at the border are exact.
 """
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -77,6 +76,7 @@ class Axis:
         pool_before: zeros in front of the pool's input.
         execution: how the layer runs.
         transform: m of F(m x m, 3x3), for ``Execution.WINOGRAD``.
+        paired: whether DRAM holds this axis' box sums, formed by the layer before.
     """
 
     size: int
@@ -91,6 +91,7 @@ class Axis:
     pool_before: int
     execution: Execution
     transform: int
+    paired: bool
 
     def convolution_outputs(self, outputs: range) -> set[int]:
         """Outputs of the convolution that a range of final outputs is made of."""
@@ -104,7 +105,9 @@ class Axis:
         """First input of each box sum that a range of pooled outputs needs; may be padding."""
         step = self.stride * self.pool_stride
         lead = self.stride * self.pool_before + self.before
-        return {o * step - lead + tap * self.dilation for o in outputs for tap in range(self.kernel)}
+        return {
+            o * step - lead + tap * self.dilation for o in outputs for tap in range(self.kernel)
+        }
 
     def valid(self, positions: Iterable[int]) -> set[int]:
         """Those inputs that are not padding."""
@@ -129,6 +132,8 @@ class Axis:
             used = [box for box in boxes if box]
             inputs = len(set[int]().union(*used))
             additions = sum(len(box) - 1 for box in used)
+            if self.paired:
+                inputs, additions = len(used), 0
             return len(outputs), len(outputs), len(outputs), inputs, len(used), additions
         convolved = self.convolution_outputs(outputs)
         inputs = len(self.plain_inputs(convolved))
@@ -140,6 +145,15 @@ class Axis:
     def tiles(self, size: int) -> AxisTiles:
         """Cut the axis into tiles of ``size`` final outputs."""
         return _tiles(self, size)
+
+    @property
+    def open_sums(self) -> int:
+        """Box sums along this axis that are begun and not complete, at most, at any input."""
+        if self.paired:
+            return 0
+        boxes = [self.box_inputs(start) for start in self.box_starts(range(self.outputs))]
+        spans = [(min(box), max(box)) for box in boxes if box]
+        return max((sum(a <= at < b for a, b in spans) for at, _ in spans), default=0)
 
     def sizes(self) -> tuple[int, ...]:
         """Sizes of balanced cuts: whole, halves, quarters, ... down to one output."""
@@ -160,7 +174,9 @@ def _tiles(axis: Axis, size: int) -> AxisTiles:
     return AxisTiles(len(cut), outputs, *pairs)
 
 
-def axis_of(layer: ConvLayer, index: int, execution: Execution, transform: int = 0) -> Axis:
+def axis_of(
+    layer: ConvLayer, index: int, execution: Execution, transform: int = 0, *, paired: bool = False
+) -> Axis:
     """Axis ``index`` (0 height, 1 width) of ``layer``, run as ``execution``."""
     pool = layer.pool
     return Axis(
@@ -176,10 +192,5 @@ def axis_of(layer: ConvLayer, index: int, execution: Execution, transform: int =
         pool_before=0 if pool is None else pool.pads[index],
         execution=execution,
         transform=transform,
+        paired=paired,
     )
-
-
-def box_bits(bits: int, layer: ConvLayer) -> int:
-    """Bits of a box sum of integers of ``bits`` bits."""
-    window = 1 if layer.pool is None else math.prod(layer.pool.kernel)
-    return bits + (window - 1).bit_length()

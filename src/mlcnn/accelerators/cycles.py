@@ -6,22 +6,23 @@ outputs, the chunk of the next step comes in, and the tile that was finished bef
     step = max(compute, DRAM of both, input unit, leaving of the finished tile)
     layer = first load + steps + last tile leaving
 
-Every step of a class has the length of the largest tile of the layer: the control is a set of
-counters with fixed limits, and an edge tile idles for the rest. The classes are: whether the next
-step needs a chunk of the outer operand (1) or not (0), and whether a finished tile leaves.
+A step has the length that the largest tile of the layer needs: the control is a set of counters
+with fixed limits, and a tile at an edge idles for the rest. The last chunk of input channels alone
+is as short as it is. So steps fall into few classes: where among the chunks of its tile a step is,
+whether a chunk of the outer operand comes in or is kept from before, and whether a tile leaves.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mlcnn.accelerators.axis import Execution
 from mlcnn.accelerators.description import Accelerator
-from mlcnn.accelerators.tiling import Floats, Tilings
+from mlcnn.accelerators.tiling import Floats, Tiles, Tilings
 from mlcnn.accelerators.work import TRANSFORMS, Work
 
-__all__ = ["Parameters", "StepClasses", "StepTimes", "schedule", "step_classes", "step_times"]
+__all__ = ["Parameters", "Schedule", "StepClass", "StepTimes", "held_bytes", "least_cycles", "schedule"]
 
 # Numbers of groups of slices that work on different positions.
 # Cycles of a tile that the accumulators cannot hold: more than any layer takes.
@@ -41,6 +42,7 @@ class Parameters:
     output_lanes: Floats
     pooling_adders: Floats
     buffer_bytes: Floats
+    row_buffer_bytes: Floats
     accumulator_entries: Floats
     input_windows: Floats
     weight_words: Floats
@@ -62,161 +64,264 @@ class Parameters:
 
 
 @dataclass(frozen=True, slots=True)
-class StepClasses:
-    """How many steps of each class a schedule has, by tiling.
+class StepClass:
+    """Steps of the same length; arrays by tiling.
 
     Attributes:
-        both: the next chunk of the outer operand comes in and a tile leaves.
-        outer: the next chunk of the outer operand comes in, nothing leaves.
-        leaving: only the inner operand comes in, a tile leaves.
-        inner: only the inner operand comes in.
-        last_leaves: 1 where a tile leaves during the very last step.
-        steps: all steps, the last included.
+        count: how many there are.
+        last_computes: whether the last, shorter chunk of input channels is computed.
+        loads: share of a whole chunk that comes in: 0 none, 1 whole, 2 the last, shorter one.
+        outer: whether a chunk of the outer operand comes in too.
+        leaves: whether the tile finished before leaves.
     """
 
-    both: Floats
-    outer: Floats
-    leaving: Floats
-    inner: Floats
-    last_leaves: Floats
-    steps: Floats
+    count: Floats
+    last_computes: bool
+    loads: int
+    outer: bool
+    leaves: bool
 
 
-def step_classes(t: Tilings) -> StepClasses:
-    """Count the classes: pairs of an outer and an inner iteration, then chunks in each."""
-    pairs, outer, chunks, kept = t.outer * t.inner, t.outer, t.input_chunks, t.kept > 0
-    fresh = np.where(kept, outer, pairs)  # pairs whose outer chunks are loaded
-    # Several chunks: a tile leaves during the first chunk of the next pair.
-    both, leaving = fresh - 1, pairs - fresh
-    loads = 1 + fresh * (chunks - 2) + fresh - 1
-    rest = (pairs - fresh) * (chunks - 1)
-    # One chunk: each step is a whole pair, and the first has nothing to let leave.
-    first_outer = (t.inner == 1) & (pairs > 1)
-    first_inner = (t.inner > 1) & (pairs > 1)
-    single = chunks == 1
-    return StepClasses(
-        both=np.where(single, outer - 1 - first_outer, both),
-        outer=np.where(single, first_outer, loads),
-        leaving=np.where(single, pairs - outer - first_inner, leaving),
-        inner=np.where(single, first_inner, rest),
-        last_leaves=np.where(single & (pairs > 1), 1.0, 0.0),
-        steps=pairs * chunks,
+NOTHING, WHOLE, LAST = 0, 1, 2
+
+
+def step_classes(t: Tilings) -> tuple[StepClass, ...]:
+    """Count the steps of each class, the first load and the last store not included.
+
+    ``pairs`` are iterations of the outer and the inner loop; ``fresh`` ones load the outer
+    operand, ``stale`` ones find it kept. A tile leaves during the first step of the next pair.
+    """
+    pairs, chunks = t.outer * t.inner, t.input_chunks
+    single, double = chunks == 1, chunks == 2
+    several = np.where(chunks > 2, 1.0, 0.0)
+    fresh = np.where(t.kept > 0, t.outer, pairs)
+    stale = pairs - fresh
+    found: list[StepClass] = []
+    # The first chunk of several, while the second comes in; the first pair has nothing to leave.
+    for loads, present in ((WHOLE, several), (LAST, np.where(double, 1.0, 0.0))):
+        found += [
+            StepClass(present, False, loads, True, False),
+            StepClass(present * (fresh - 1), False, loads, True, True),
+            StepClass(present * stale, False, loads, False, True),
+        ]
+    # Those between, while the next or the last one comes in.
+    for loads, between in ((WHOLE, several * (chunks - 3)), (LAST, several)):
+        found += [
+            StepClass(between * fresh, False, loads, True, False),
+            StepClass(between * stale, False, loads, False, False),
+        ]
+    # The last chunk of several, while the first of the next pair comes in.
+    many = np.where(single, 0.0, 1.0)
+    found += [
+        StepClass(many * (fresh - 1), True, WHOLE, True, False),
+        StepClass(many * stale, True, WHOLE, False, False),
+        StepClass(many, True, NOTHING, False, False),
+    ]
+    return (*found, *_single_chunk(t, pairs, np.where(single, 1.0, 0.0)))
+
+
+def _single_chunk(t: Tilings, pairs: Floats, single: Floats) -> tuple[StepClass, ...]:
+    """Steps that are a whole pair each: the first lets nothing leave, the last loads nothing."""
+    first_outer = single * ((t.inner == 1) & (pairs > 1))
+    first_inner = single * ((t.inner > 1) & (pairs > 1))
+    alone = single * (pairs == 1)
+    return (
+        StepClass(first_outer, True, WHOLE, True, False),
+        StepClass(first_inner, True, WHOLE, False, False),
+        StepClass(single * (t.outer - 1) - first_outer, True, WHOLE, True, True),
+        StepClass(single * (pairs - t.outer) - first_inner, True, WHOLE, False, True),
+        StepClass(alone, True, NOTHING, False, False),
+        StepClass(single - alone, True, NOTHING, False, True),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class StepTimes:
-    """Cycles of the parts of a step; shape (machines, tilings) or one that broadcasts to it.
+class ChunkTimes:
+    """What one chunk of input channels takes; arrays that broadcast to (machines, tilings).
 
     Attributes:
-        compute: the array. ``_NEVER`` where the accumulators cannot hold the tile.
+        compute: cycles of the array.
         refill: the part of ``compute`` that waits for weight registers.
-        groups: groups of output channels that take turns on the slices.
-        ways: positions that different slices work on at a time.
-        outer_bytes: DRAM bytes of a chunk of the outer operand.
-        inner_bytes: DRAM bytes of a chunk of the inner operand.
-        tile_bytes: DRAM bytes of a finished tile.
-        outer_unit: the input unit, for a chunk of the outer operand.
-        inner_unit: the input unit, for a chunk of the inner operand.
-        leave: a finished tile through the pipeline's end, bias, activation and pool.
-        fits: whether the buffer holds all chunks.
+        outer_bytes: DRAM bytes of the outer operand.
+        inner_bytes: DRAM bytes of the inner operand.
+        outer_unit: cycles of the input unit for the outer operand.
+        inner_unit: cycles of the input unit for the inner operand.
     """
 
     compute: Floats
     refill: Floats
-    groups: Floats
-    ways: Floats
     outer_bytes: Floats
     inner_bytes: Floats
-    tile_bytes: Floats
     outer_unit: Floats
     inner_unit: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class StepTimes:
+    """What the parts of the steps take; shape (machines, tilings) or one that broadcasts to it.
+
+    Attributes:
+        whole: a chunk of Tm input channels.
+        last: the last chunk, with what is left of them.
+        groups: groups of output channels that take turns on the slices.
+        ways: positions that different slices work on at a time.
+        tile_bytes: DRAM bytes of a finished tile.
+        leave: cycles of a finished tile through the pipeline's end, bias, activation and pool.
+        bandwidth: DRAM bytes a cycle.
+    """
+
+    whole: ChunkTimes
+    last: ChunkTimes
+    groups: Floats
+    ways: Floats
+    tile_bytes: Floats
     leave: Floats
-    fits: Floats
+    bandwidth: Floats
+
+    def dram(self, step: StepClass) -> Floats:
+        """DRAM cycles of a step."""
+        moved = np.zeros(1)
+        if step.loads != NOTHING:
+            chunk = self.whole if step.loads == WHOLE else self.last
+            moved = chunk.inner_bytes + (chunk.outer_bytes if step.outer else 0.0)
+        return np.ceil((moved + (self.tile_bytes if step.leaves else 0.0)) / self.bandwidth)
+
+    def unit(self, step: StepClass) -> Floats:
+        """Cycles of the input unit in a step."""
+        if step.loads == NOTHING:
+            return np.zeros(1)
+        chunk = self.whole if step.loads == WHOLE else self.last
+        return chunk.inner_unit + (chunk.outer_unit if step.outer else 0.0)
+
+    def compute(self, step: StepClass) -> ChunkTimes:
+        """The chunk that a step computes."""
+        return self.last if step.last_computes else self.whole
+
+    def length(self, step: StepClass) -> Floats:
+        """Cycles of a step."""
+        longest = np.maximum(self.compute(step).compute, self.dram(step))
+        longest = np.maximum(longest, self.unit(step))
+        return np.maximum(longest, self.leave) if step.leaves else longest
+
+    @property
+    def first_load(self) -> Floats:
+        """The first chunks of both operands, before anything computes."""
+        moved = np.ceil((self.whole.inner_bytes + self.whole.outer_bytes) / self.bandwidth)
+        return np.maximum(moved, self.whole.inner_unit + self.whole.outer_unit)
+
+    @property
+    def last_store(self) -> Floats:
+        """The last tile on its way out, when nothing else moves."""
+        return np.maximum(self.leave, np.ceil(self.tile_bytes / self.bandwidth))
 
 
-def _ceil(numerator: Floats, denominator: Floats | float) -> Floats:
-    """Whole cycles; exact, since both sides are far below 2**53."""
-    return np.ceil(numerator / denominator)
+@dataclass(frozen=True, slots=True)
+class _Split:
+    """How a tile is spread over the slices.
+
+    Attributes:
+        round: cycles of one set of weights over all positions and groups of the tile.
+        refill: the part of ``round`` that waits for weight registers.
+        groups: groups of output channels that take turns.
+        ways: positions that different slices work on at a time.
+    """
+
+    round: Floats
+    refill: Floats
+    groups: Floats
+    ways: Floats
 
 
-def passes(work: Work, channels: Floats, multipliers: Floats) -> Floats:
-    """Sets of weights that stream one after the other for a chunk of input channels."""
-    together = np.maximum(np.floor(multipliers / work.taps), 1)
-    parts = np.ceil(work.taps / multipliers)
-    return work.frequencies * np.ceil(channels / together) * parts
-
-
-def _compute(work: Work, t: Tilings, p: Parameters) -> tuple[Floats, Floats, Floats, Floats]:
-    """The best split of the slices over output channels and positions."""
-    wide = np.where((work.precision.bits < 16) & (work.stored_bits > p.wide_bits), 2.0, 1.0)
-    rounds = passes(work, t.input_channels, p.multipliers) * wide
+def _split(work: Work, t: Tiles | Tilings, p: Parameters) -> _Split:
+    """The fastest split of the slices over output channels and positions."""
     best = np.full(np.broadcast_shapes(p.slices.shape, t.line.shape), _NEVER)
     refill, groups, ways = np.zeros_like(best), np.ones_like(best), np.ones_like(best)
-    lines = float(t.lines.max())
+    lines, before = float(t.lines.max()), 0
     for way in _WAYS:
         allowed = (way <= p.input_windows) & (way <= p.slices)
-        if not allowed.any() or (way > 1 and _WAYS[_WAYS.index(way) - 1] >= lines):
+        if not allowed.any() or before >= lines:
             break
         side = np.minimum(np.maximum(np.floor(p.slices / way), 1), t.output_channels)
         turns = np.ceil(t.output_channels / side)
         positions = np.ceil(t.lines / way) * t.line
         held = 2 * turns * positions * work.frequencies <= p.accumulator_entries
         load = np.ceil(p.multipliers * side / p.weight_words)
-        busy = np.maximum(turns * positions, p.accumulator_latency) * rounds
-        took = np.maximum(turns * np.maximum(positions, load), p.accumulator_latency) * rounds
+        busy = np.maximum(turns * positions, p.accumulator_latency)
+        took = np.maximum(turns * np.maximum(positions, load), p.accumulator_latency)
         better = allowed & held & (took < best)
         best = np.where(better, took, best)
         refill = np.where(better, took - busy, refill)
         groups, ways = np.where(better, turns, groups), np.where(better, way, ways)
-    return best, refill, groups, ways
+        before = way
+    return _Split(best, refill, groups, ways)
 
 
-def _unit(work: Work, t: Tilings, p: Parameters) -> tuple[Floats, Floats]:
+def _rounds(work: Work, channels: Floats, p: Parameters) -> Floats:
+    """Sets of weights that stream one after the other for a chunk of input channels."""
+    together = np.maximum(np.floor(p.multipliers / work.taps), 1)
+    parts = np.ceil(work.taps / p.multipliers)
+    wide = np.where((work.precision.bits < 16) & (work.stored_bits > p.wide_bits), 2.0, 1.0)
+    return work.frequencies * np.ceil(channels / together) * parts * wide
+
+
+def _unit(work: Work, t: Tilings, p: Parameters, m: Floats) -> tuple[Floats, Floats]:
     """Cycles of the input unit for a chunk of inputs, and for a chunk of weights."""
-    m, nothing = t.input_channels, np.zeros(1)
-    words = t.loaded * m
-    scale = _ceil(words, np.maximum(p.input_scalers, 1)) if work.scaled else nothing
+    words, nothing = t.loaded * m, np.zeros(1)
+    scale = np.ceil(words / np.maximum(p.input_scalers, 1)) if work.scaled else nothing
     if work.execution is Execution.FUSED:
-        sums = _ceil(t.additions * m, p.input_adders)
-        return np.maximum(np.maximum(_ceil(words, p.input_lanes), sums), scale), nothing
+        sums = np.ceil(t.additions * m / p.input_adders)
+        return np.maximum(np.maximum(np.ceil(words / p.input_lanes), sums), scale), nothing
     if work.execution is Execution.WINOGRAD:
-        cost = TRANSFORMS[work.transform]
+        cost, filters = TRANSFORMS[work.transform], t.output_channels * m
         tiles = t.lines * t.line * m
-        inputs = np.maximum(_ceil(words, p.input_lanes), _ceil(tiles * cost.input, p.input_adders))
-        filters = t.output_channels * m
+        inputs = np.maximum(
+            np.ceil(words / p.input_lanes), np.ceil(tiles * cost.input / p.input_adders)
+        )
         weights = np.maximum(
-            _ceil(9 * filters, p.input_lanes), _ceil(filters * cost.weight, p.input_adders)
+            np.ceil(9 * filters / p.input_lanes), np.ceil(filters * cost.weight / p.input_adders)
         )
         return np.maximum(inputs, scale), weights
     return scale, nothing
 
 
+def _chunk(work: Work, t: Tilings, p: Parameters, split: _Split, m: Floats) -> ChunkTimes:
+    """Times and bytes of a chunk of ``m`` input channels."""
+    outer = t.weights_outer > 0
+    weight_bytes = t.output_channels * m * work.layer.kernel_area * work.precision.bits / 8
+    input_bytes = t.loaded * m * work.loaded_bits / 8
+    inputs, weights = _unit(work, t, p, m)
+    rounds = _rounds(work, m, p)
+    return ChunkTimes(
+        compute=np.minimum(split.round * rounds, _NEVER),
+        refill=split.refill * rounds,
+        outer_bytes=np.where(outer, weight_bytes, input_bytes),
+        inner_bytes=np.where(outer, input_bytes, weight_bytes),
+        outer_unit=np.where(outer, weights, inputs),
+        inner_unit=np.where(outer, inputs, weights),
+    )
+
+
 def step_times(work: Work, t: Tilings, p: Parameters) -> StepTimes:
-    """Cycles and bytes of one step, for every tiling and machine."""
-    bits, outer = work.precision.bits, t.weights_outer > 0
-    compute, refill, groups, ways = _compute(work, t, p)
-    filters = t.output_channels * t.input_channels
-    weight_bytes = filters * work.layer.kernel_area * bits / 8
-    input_bytes = t.loaded * t.input_channels * bits / 8
-    inputs, weights = _unit(work, t, p)
+    """What the parts of a step take, for every tiling and machine."""
+    split = _split(work, t, p)
+    return StepTimes(
+        whole=_chunk(work, t, p, split, t.input_channels),
+        last=_chunk(work, t, p, split, t.last_channels),
+        groups=split.groups,
+        ways=split.ways,
+        tile_bytes=t.outputs * t.output_channels * work.precision.bits / 8,
+        leave=_leave(work, t, p),
+        bandwidth=p.dram_bytes_per_cycle,
+    )
+
+
+def _leave(work: Work, t: Tiles | Tilings, p: Parameters) -> Floats:
+    """A finished tile through the pipeline's end, bias, activation and pool."""
     lanes = p.output_lanes
     if work.layer.pool is not None and work.execution is not Execution.FUSED:
         lanes = np.minimum(lanes, p.pooling_adders)
     sums = t.convolved if work.frequencies == 1 else t.lines * t.line * work.frequencies
-    return StepTimes(
-        compute=compute,
-        refill=refill,
-        groups=groups,
-        ways=ways,
-        outer_bytes=np.where(outer, weight_bytes, input_bytes),
-        inner_bytes=np.where(outer, input_bytes, weight_bytes),
-        tile_bytes=t.outputs * t.output_channels * bits / 8,
-        outer_unit=np.where(outer, weights, inputs),
-        inner_unit=np.where(outer, inputs, weights),
-        leave=p.pipeline_depth + _ceil(sums * t.output_channels, lanes),
-        fits=(held_bytes(work, t) <= p.buffer_bytes).astype(np.float64),
-    )
+    return p.pipeline_depth + np.ceil(sums * t.output_channels / lanes)
 
 
 def held_bytes(work: Work, t: Tilings) -> Floats:
@@ -233,8 +338,9 @@ def held_bytes(work: Work, t: Tilings) -> Floats:
     inner_places = np.minimum(2, t.outer * t.inner * chunks)
     weights = t.output_channels * t.input_channels * work.weight_words * work.precision.bits
     inputs = t.stored * t.input_channels * work.stored_bits
-    places = np.where(outer, outer_places, inner_places), np.where(outer, inner_places, outer_places)
-    return (weights * places[0] + inputs * places[1]) / 8
+    of_weights = np.where(outer, outer_places, inner_places)
+    of_inputs = np.where(outer, inner_places, outer_places)
+    return (weights * of_weights + inputs * of_inputs) / 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,48 +349,66 @@ class Schedule:
 
     Attributes:
         cycles: all of them.
-        resources: cycles that each resource is busy, by name, in the order of ``BOUNDS``.
+        classes: how many steps there are of each class.
+        times: what the parts of a step take.
     """
 
     cycles: Floats
-    classes: StepClasses
+    classes: tuple[StepClass, ...]
     times: StepTimes
 
 
 def schedule(work: Work, t: Tilings, p: Parameters) -> Schedule:
     """Cycles of every tiling on every machine."""
     times, classes = step_times(work, t, p), step_classes(t)
-    step = step_length(times, p)
-    total = step(1, 1) * classes.both
-    total += step(1, 0) * classes.outer
-    total += step(0, 1) * classes.leaving
-    total += step(0, 0) * classes.inner
-    last = np.where(classes.last_leaves > 0, out_time(times, p), 0.0)
-    total += np.maximum(times.compute, last)
-    total += first_load(times, p) + out_time(times, p)
-    fits = (times.fits > 0) & (times.compute < _NEVER)
+    total = times.first_load + times.last_store
+    for step in classes:
+        if step.count.any():
+            total = total + step.count * times.length(step)
+    fits = _fits(work, t, p) & (times.whole.compute < _NEVER)
     return Schedule(np.where(fits, total, np.inf), classes, times)
 
 
-def step_length(times: StepTimes, p: Parameters) -> Callable[[int, int], Floats]:
-    """Length of a step of a class: (outer chunk comes in, tile leaves) -> cycles."""
-
-    def length(outer: int, leaves: int) -> Floats:
-        moved = times.inner_bytes + outer * times.outer_bytes + leaves * times.tile_bytes
-        unit = times.inner_unit + outer * times.outer_unit
-        longest = np.maximum(times.compute, np.ceil(moved / p.dram_bytes_per_cycle))
-        longest = np.maximum(longest, unit)
-        return np.maximum(longest, times.leave) if leaves else longest
-
-    return length
+def _fits(work: Work, t: Tilings, p: Parameters) -> np.ndarray[tuple[int, ...], np.dtype[np.bool]]:
+    row_bytes = t.row_sums * work.stored_bits / 8
+    return (held_bytes(work, t) <= p.buffer_bytes) & (row_bytes <= p.row_buffer_bytes)
 
 
-def first_load(times: StepTimes, p: Parameters) -> Floats:
-    """The first chunks of both operands, before anything computes."""
-    moved = np.ceil((times.inner_bytes + times.outer_bytes) / p.dram_bytes_per_cycle)
-    return np.maximum(moved, times.inner_unit + times.outer_unit)
+def least_cycles(work: Work, t: Tilings, p: Parameters, moved: Floats) -> Floats:
+    """A lower bound of ``schedule``'s cycles that takes few operations; exact where compute hides
+    everything else.
+
+    All steps compute, behind the first load and before the last store; and DRAM and the input unit
+    have all that the layer needs to do.
+
+    Args:
+        work: the layer.
+        t: its tilings.
+        p: the machines.
+        moved: DRAM bytes of each tiling.
+    """
+    split = _split(work, t.tiles, p)
+    tile_bytes = t.tiles.outputs * t.tiles.output_channels * work.precision.bits / 8
+    store = np.maximum(_leave(work, t.tiles, p), np.ceil(tile_bytes / p.dram_bytes_per_cycle))
+    alike = _alike(p)
+    rounds = (t.input_chunks - 1) * _rounds(work, t.input_channels, alike)
+    rounds = (rounds + _rounds(work, t.last_channels, alike)) * (t.outer * t.inner)
+    weights = t.output_channels * work.layer.kernel_area * work.precision.bits
+    first = (weights + t.loaded * work.loaded_bits) * t.input_channels / 8
+    bound = split.round[:, t.tile] * rounds
+    bound += store[:, t.tile]
+    bound += np.ceil(first / p.dram_bytes_per_cycle)
+    bound = np.maximum(bound, moved / p.dram_bytes_per_cycle)
+    if work.execution is Execution.FUSED:
+        reloads = np.where((t.kept > 0) & (t.weights_outer == 0), 1, t.output_tiles)
+        loads = t.places * reloads * work.layer.C
+        bound = np.maximum(bound, loads * t.additions / p.input_adders)
+    return np.where(_fits(work, t, p) & (bound < _NEVER), bound, np.inf)
 
 
-def out_time(times: StepTimes, p: Parameters) -> Floats:
-    """A finished tile on its way out while nothing comes in."""
-    return np.maximum(times.leave, np.ceil(times.tile_bytes / p.dram_bytes_per_cycle))
+def _alike(p: Parameters) -> Parameters:
+    """One row where all machines pass weights alike: the arrays are smaller by so much."""
+    same = all(np.all(v == v.flat[0]) for v in (p.multipliers, p.wide_bits))
+    if not same:
+        return p
+    return replace(p, multipliers=p.multipliers[:1], wide_bits=p.wide_bits[:1])

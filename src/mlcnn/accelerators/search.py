@@ -1,26 +1,25 @@
 """The best tiling of a layer on a machine: an exact search over all of them."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
-from mlcnn.accelerators.axis import Execution
 from mlcnn.accelerators.cycles import (
     Parameters,
     Schedule,
-    first_load,
     held_bytes,
-    out_time,
+    least_cycles,
     schedule,
-    step_length,
 )
 from mlcnn.accelerators.description import Accelerator
-from mlcnn.accelerators.tiling import Floats, Tiling, Tilings, tilings
+from mlcnn.accelerators.tiling import Floats, Indices, Tiling, Tilings, tilings
 from mlcnn.accelerators.work import Work
 from mlcnn.errors import InfeasibleError
 
-__all__ = ["BOUNDS", "SLACK", "Chosen", "choose", "dram_bytes"]
+__all__ = ["BOUNDS", "SLACK", "Chosen", "choose", "dram_bytes", "fastest"]
 
 SLACK = 0.01
 """Share of the least cycles that a tiling may take more, where it moves fewer DRAM bytes."""
@@ -62,11 +61,10 @@ def dram_bytes(work: Work, t: Tilings) -> Floats:
     kept, outer = t.kept > 0, t.weights_outer > 0
     inputs = t.all_loaded * layer.C * np.where(kept & ~outer, 1, t.output_tiles)
     weights = layer.weights * np.where(kept & outer, 1, t.places)
-    height, width = layer.pooled
-    return (inputs + weights + layer.N * layer.K * height * width) * bits / 8
+    outputs = layer.N * layer.K * math.prod(layer.pooled)
+    return (inputs * work.loaded_bits + (weights + outputs) * bits) / 8
 
 
-@lru_cache(maxsize=65536)
 def choose(work: Work, machine: Accelerator, slack: float = SLACK) -> Chosen:
     """The fastest tiling; among those within ``slack`` of it, the one with least DRAM traffic.
 
@@ -78,25 +76,68 @@ def choose(work: Work, machine: Accelerator, slack: float = SLACK) -> Chosen:
     Raises:
         InfeasibleError: the machine cannot hold any tile of the layer.
     """
+    nameless = replace(work, layer=replace(work.layer, name=""))
+    found = _choose(nameless, replace(machine, name=""), slack)
+    if found is None:
+        raise _too_small(work, machine, tilings(nameless))
+    return replace(found, work=work)
+
+
+@lru_cache(maxsize=65536)
+def _choose(work: Work, machine: Accelerator, slack: float) -> Chosen | None:
+    """The search, by geometry: layers and machines that differ in name alone share it."""
     t, p = tilings(work), Parameters.of((machine,))
-    plan = schedule(work, t, p)
-    cycles = plan.cycles[0]
-    least = float(cycles.min())
+    moved = dram_bytes(work, t)
+    bound = least_cycles(work, t, p, moved)[0]
+    least = _exact(work, t, p, np.array([int(bound.argmin())])).cycles[0]
     if not np.isfinite(least):
-        raise _too_small(work, machine, plan, t)
-    moved = np.where(cycles <= least * (1 + slack), dram_bytes(work, t), np.inf)
-    fewest = moved.min()
-    index = int(np.argmin(np.where(moved == fewest, cycles, np.inf)))
-    waits = _waits(work, plan, p, index)
-    groups, ways = (int(v[0, index]) for v in (plan.times.groups, plan.times.ways))
+        return None
+    candidates = np.flatnonzero(bound <= least * (1 + slack))
+    plan = _exact(work, t, p, candidates)
+    least = plan.cycles.min()
+    fewest = np.where(plan.cycles <= least * (1 + slack), moved[candidates], np.inf)
+    index = int(np.argmin(np.where(fewest == fewest.min(), plan.cycles, np.inf)))
+    groups, ways = (int(v.reshape(-1)[index]) for v in (plan.times.groups, plan.times.ways))
     return Chosen(
-        work, t.choices[index], ways, groups, float(cycles[index]), waits, float(fewest)
+        work,
+        t.choices[int(candidates[index])],
+        ways,
+        groups,
+        float(plan.cycles[index]),
+        _waits(plan, index),
+        float(fewest[index]),
     )
 
 
-def _too_small(
-    work: Work, machine: Accelerator, plan: Schedule, t: Tilings
-) -> InfeasibleError:
+def _exact(work: Work, t: Tilings, p: Parameters, some: Indices) -> Schedule:
+    """The schedules of some tilings on one machine, as flat arrays."""
+    row = [np.broadcast_to(getattr(p, name)[0], some.shape) for name in p.__slots__]
+    return schedule(work, t.take(some), Parameters(*row))
+
+
+def fastest(work: Work, machines: Sequence[Accelerator]) -> Floats:
+    """Cycles of the fastest tiling on each of several machines; infinite where none fits.
+
+    The bound of every tiling first; then exactly those that it does not rule out.
+    """
+    t, p = tilings(work), Parameters.of(machines)
+    bound = least_cycles(work, t, p, dram_bytes(work, t))
+    likely = bound.argmin(axis=1)
+    best = _pairs(work, t, p, np.arange(len(machines)), likely)
+    owner, tiling = np.nonzero(bound < best[:, None])
+    np.minimum.at(best, owner, _pairs(work, t, p, owner, tiling))
+    return best
+
+
+def _pairs(work: Work, t: Tilings, p: Parameters, owner: Indices, tiling: Indices) -> Floats:
+    """Cycles of pairs of a machine and a tiling."""
+    if not len(owner):
+        return np.zeros(0)
+    rows = [getattr(p, name)[owner, 0] for name in p.__slots__]
+    return schedule(work, t.take(tiling), Parameters(*rows)).cycles
+
+
+def _too_small(work: Work, machine: Accelerator, t: Tilings) -> InfeasibleError:
     layer = work.layer
     start = f"accelerator {machine.name} cannot run {layer.name} ({layer.R}x{layer.S}, "
     start += f"{layer.C} to {layer.K} channels, {layer.H}x{layer.W}, {work.execution}): "
@@ -117,45 +158,34 @@ def _too_small(
     )
 
 
-def _at(values: Floats, index: int) -> float:
-    return float(values.reshape(-1)[index if values.size > 1 else 0])
-
-
-def _waits(work: Work, plan: Schedule, p: Parameters, index: int) -> tuple[float, ...]:
+def _waits(plan: Schedule, index: int) -> tuple[float, ...]:
     """Give every step's cycles to the resource that takes longest in it."""
-    times, classes = plan.times, plan.classes
-    step = step_length(times, p)
-    waits = [0.0, 0.0, 0.0, 0.0]
-    compute, refill = _at(times.compute, index), _at(times.refill, index)
+    times = plan.times
+    waits = [0.0] * len(BOUNDS)
 
-    def add(count: float, length: float, unit: float, leaves: float) -> None:
+    def at(values: Floats) -> float:
+        return float(np.broadcast_to(values, plan.cycles.shape)[index])
+
+    def give(cycles: float, parts: tuple[float, float, float, float]) -> None:
+        """Parts: compute, leaving, input unit, DRAM; the first of the longest gets them."""
+        owner = (0, 1, 2, 3)[parts.index(max(parts))]
+        waits[owner] += cycles
+
+    for step in plan.classes:
+        count = at(step.count)
         if count <= 0:
-            return
-        if length <= compute:
-            waits[0] += count * (length - refill)
+            continue
+        chunk = times.compute(step)
+        compute, refill = at(chunk.compute), at(chunk.refill)
+        leave = at(times.leave) if step.leaves else 0.0
+        parts = compute, leave, at(times.unit(step)), at(times.dram(step))
+        give(count * max(parts), parts)
+        if parts[0] == max(parts):
+            waits[0] -= count * refill
             waits[1] += count * refill
-        elif length <= leaves:
-            waits[1] += count * length
-        elif length <= unit:
-            waits[2] += count * length
-        else:
-            waits[3] += count * length
-
-    inner_unit, outer_unit = _at(times.inner_unit, index), _at(times.outer_unit, index)
-    counts = {
-        (1, 1): classes.both,
-        (1, 0): classes.outer,
-        (0, 1): classes.leaving,
-        (0, 0): classes.inner,
-    }
-    for (outer, leaves), count in counts.items():
-        unit = inner_unit + outer * outer_unit
-        gone = _at(times.leave, index) * leaves
-        add(_at(count, index), _at(step(outer, leaves), index), unit, gone)
-    add(1.0, compute, 0.0, 0.0)
-    first = _at(first_load(times, p), index)
-    add(1.0, first, inner_unit + outer_unit, 0.0)
-    add(1.0, _at(out_time(times, p), index), 0.0, _at(times.leave, index))
-    if work.execution is Execution.PLAIN and work.scaled:
-        waits[3], waits[2] = waits[3] + waits[2], 0.0
+    whole = times.whole
+    unit, first = at(whole.inner_unit + whole.outer_unit), at(times.first_load)
+    give(first, (0.0, 0.0, unit, first))
+    last = at(times.last_store)
+    give(last, (0.0, at(times.leave), 0.0, last))
     return tuple(waits)

@@ -169,7 +169,7 @@ def traffic(work: Work, tiling: Tiling, machine: Accelerator, ways: int) -> Traf
     buffer_weights = layer.weights // layer.kernel_area * work.weight_words
     return Traffic(
         dram_weight=layer.weights * c.weight_reloads * word,
-        dram_input=inputs * c.input_reloads * word,
+        dram_input=inputs * c.input_reloads * work.loaded_bits / 8,
         dram_output=outputs * word,
         weight_written=buffer_weights * c.weight_reloads * word,
         weight_read=buffer_weights * c.places * word,
@@ -201,6 +201,8 @@ def executed(work: Work, tiling: Tiling, machine: Accelerator, ways: int) -> Exe
         additions = layer.C * positions * cost.input * c.input_reloads
         additions += layer.K * channels * cost.weight * c.weight_reloads
     inputs = layer.N * layer.C * c.rows.all_inputs * c.columns.all_inputs * c.input_reloads
+    if work.paired:  # the layer before adds two rows for each of these, once
+        leaving += inputs // c.input_reloads
     return Executed(
         multiplications=products,
         tree_additions=products - accumulations,

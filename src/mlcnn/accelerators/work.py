@@ -1,7 +1,7 @@
 """A layer, and the way in which a machine runs it."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlcnn.accelerators.axis import Axis, Execution, axis_of
 from mlcnn.accelerators.description import Accelerator, Kind, Precision
@@ -58,7 +58,7 @@ class Work:
     @property
     def rows(self) -> Axis:
         """The height."""
-        return axis_of(self.layer, 0, self.execution, self.transform)
+        return axis_of(self.layer, 0, self.execution, self.transform, paired=self.paired)
 
     @property
     def columns(self) -> Axis:
@@ -76,6 +76,12 @@ class Work:
         return bits + (window - 1).bit_length()
 
     @property
+    def loaded_bits(self) -> int:
+        """Bits of an input in DRAM; a sum of two integers has one more."""
+        integer = self.precision is Precision.INT8
+        return self.precision.bits + (1 if self.paired and integer else 0)
+
+    @property
     def frequencies(self) -> int:
         """Products of a transform tile that accumulate apart; 1 outside Winograd."""
         return (self.transform + 2) ** 2 if self.execution is Execution.WINOGRAD else 1
@@ -90,37 +96,37 @@ class Work:
         """Words in the buffer of one filter's one channel."""
         return self.frequencies * self.taps
 
-    def window_reads(self, multipliers: int) -> tuple[float, float]:
-        """Words that a window register takes at a row's first position, and at each further one.
-
-        A pass covers up to ``multipliers`` taps. Along a row, a window keeps what it has and takes
-        the new columns: as many as the stride, over the rows of the kernel that the pass touches.
-        """
-        taps = self.taps
-        if taps == 1:
-            return float(multipliers), float(multipliers)
-        first = min(taps, multipliers)
-        channels = max(multipliers // taps, 1)
-        height = self.layer.R if taps <= multipliers else -(-first // self.layer.S) + 1
-        stride = self.layer.strides[1]
-        if self.execution is Execution.FUSED and self.layer.pool is not None:
-            stride *= self.layer.pool.strides[1]
-        return float(first * channels), float(min(first, height * stride) * channels)
-
 
 def executions(
-    layer: ConvLayer, machine: Accelerator, *, scaled: bool = False, paired: bool = False
+    layer: ConvLayer, machine: Accelerator, *, scaled: bool = False, sole_consumer: bool = False
 ) -> tuple[Work, ...]:
-    """Every way in which ``machine`` can run ``layer``."""
+    """Every way in which ``machine`` can run ``layer``, the preferred first.
+
+    Args:
+        layer: the layer, with the pool behind it.
+        machine: the accelerator.
+        scaled: whether the inputs are scaled and rectified for this consumer alone.
+        sole_consumer: whether the layer before writes for this one alone: it may write box sums
+            of two rows then, which is looked at where that is fewer bytes.
+    """
     plain = Work(layer, Execution.PLAIN, machine.precision, scaled=scaled)
     pool = layer.pool
     if machine.kind is Kind.MLCNN and pool is not None and pool.is_plain(layer.P, layer.Q):
-        fused = Work(layer, Execution.FUSED, machine.precision, scaled=scaled, paired=paired)
+        fused = Work(layer, Execution.FUSED, machine.precision, scaled=scaled)
+        pairs = replace(fused, paired=True)
+        if sole_consumer and not scaled and pool.kernel[0] == 2 and _pays(fused, pairs):
+            return pairs, fused, plain
         return fused, plain
     if machine.kind is Kind.WINOGRAD and _takes_winograd(layer):
         transform = machine.winograd_tile
         return Work(layer, Execution.WINOGRAD, machine.precision, transform, scaled=scaled), plain
     return (plain,)
+
+
+def _pays(raw: Work, pairs: Work) -> bool:
+    """Whether rows of pair sums are fewer bytes than raw rows: never where windows overlap much."""
+    rows = [work.rows.tiles(work.rows.outputs).inputs * work.loaded_bits for work in (raw, pairs)]
+    return rows[1] < rows[0]
 
 
 def _takes_winograd(layer: ConvLayer) -> bool:

@@ -4,6 +4,7 @@ from mlcnn.engines.arrays import Signature, fix_shapes, fixed_shapes, random_inp
 from mlcnn.engines.choose import MeasuredChooser
 from mlcnn.engines.engine import Array, Arrays, Device, Engine, Session
 from mlcnn.engines.latency import Bench, BenchResult, BenchSkipped, bench
+from mlcnn.engines.package import weight_bytes
 from mlcnn.engines.registry import available, get, names
 from mlcnn.engines.timing import Ratio, Timing, interleave, noise, ratio
 
@@ -31,4 +32,5 @@ __all__ = [
     "random_inputs",
     "ratio",
     "signatures",
+    "weight_bytes",
 ]

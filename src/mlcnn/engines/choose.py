@@ -24,6 +24,8 @@ _IMAGE_CHANNELS = 4
 _MARGIN = 1.03  # a form must be faster by more than the noise and by more than this
 _TIE = 1.02
 _FINALIST = 1.3
+_INNER_CACHE_BYTES = 2**20
+_OUTER_CACHE_BYTES = 2**26  # more would only take longer to read
 
 
 def _pointwise(
@@ -76,6 +78,13 @@ def in_context(site: ir.Model, layer: ConvLayer) -> ir.Model:
     return model
 
 
+def _reader(size: int) -> Callable[[], object] | None:
+    """Reads so many bytes, if they matter: not what the inner caches hold beside a site."""
+    if size < _INNER_CACHE_BYTES:
+        return None
+    return np.ones(min(size, _OUTER_CACHE_BYTES) // 4, np.float32).sum
+
+
 @dataclass(frozen=True, slots=True)
 class MeasuredChooser:
     """Chooses the form of a site that runs fastest, and the unfused site in case of doubt.
@@ -90,6 +99,9 @@ class MeasuredChooser:
         threads: threads that the engine may compute with.
         device: where it runs.
         budget_s: seconds of measuring per site; more where single runs take long.
+        network_bytes: size of the whole network's weights (``weight_bytes``). Between two runs of a site the rest
+            of a large network passes through the caches, and a form that reads its weights
+            quickly from the cache need not be the one that reads them quickly from memory.
 
     Raises:
         InputError: an unknown engine or device, or a batch or threads below 1.
@@ -101,6 +113,7 @@ class MeasuredChooser:
     threads: int = 1
     device: str = Device.CPU
     budget_s: float = 0.5
+    network_bytes: int = 0
     _known: dict[Hashable, Choice] = field(
         default_factory=dict[Hashable, Choice], init=False, compare=False, repr=False
     )
@@ -163,7 +176,11 @@ class MeasuredChooser:
         alone = self.threads == 1 and self.device == Device.CPU
         clock = time.process_time_ns if alone else time.perf_counter_ns
         return interleave(
-            runners, budget_s=share * self.budget_s, min_rounds=min_rounds, clock=clock
+            runners,
+            budget_s=share * self.budget_s,
+            min_rounds=min_rounds,
+            clock=clock,
+            between=_reader(self.network_bytes),
         )
 
     def _verdict(self, timings: Mapping[str, Timing]) -> Choice:

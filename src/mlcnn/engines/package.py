@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from mlcnn.graph import inline, to_proto
 
-__all__ = ["Packaged", "shortened"]
+__all__ = ["Packaged", "shortened", "weight_bytes"]
 
 # A protobuf message ends at 2 GiB, and weights are not all that it holds.
 _MESSAGE_BYTES = 2**31 - 2**26
@@ -42,7 +42,7 @@ class Packaged:
         """
         standard = inline(model)
         self.source: bytes | str
-        if _weight_bytes(standard) < limit:
+        if weight_bytes(standard) < limit:
             self.source = to_proto(standard).SerializeToString()
         else:
             # Engines map the file: it lives as long as this object, which the session keeps.
@@ -53,7 +53,8 @@ class Packaged:
             self.source = str(path)
 
 
-def _weight_bytes(model: ir.Model) -> int:
+def weight_bytes(model: ir.Model) -> int:
+    """Size of a network's initializers, subgraphs included."""
     return sum(
         value.const_value.nbytes
         for graph in model.graphs()

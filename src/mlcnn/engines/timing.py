@@ -183,6 +183,11 @@ def _warm_up(call: Callable[[], object], clock: Clock) -> float:
     return fastest
 
 
+def _repeats(sample_ms: float, once_ms: float, between: object) -> int:
+    """Calls per sample."""
+    return 1 if between is not None or not once_ms else max(1, math.ceil(sample_ms / once_ms))
+
+
 def interleave(
     callables: Mapping[str, Callable[[], object]],
     *,
@@ -192,6 +197,7 @@ def interleave(
     max_rounds: int = 1000,
     seed: int = 0,
     clock: Clock = time.perf_counter_ns,
+    between: Callable[[], object] | None = None,
 ) -> dict[str, Timing]:
     """Time several callables in turn, in a new random order each round.
 
@@ -206,6 +212,8 @@ def interleave(
         max_rounds: rounds at most.
         seed: of the order.
         clock: nanoseconds; monotonic.
+        between: called untimed before each sample in place of what the sample times, to leave the
+            caches as it wants them; a sample is then a single call.
 
     Returns:
         The timings by name, in the order given; the same round has the same index in all.
@@ -223,16 +231,16 @@ def interleave(
     samples: dict[str, list[float]] = {name: [] for name in callables}
     stop = clock() + budget_s * 1e9
     once = {name: _warm_up(call, clock) for name, call in callables.items()}
-    repeats = {
-        name: max(1, math.ceil(sample_ms / took)) if took else 1 for name, took in once.items()
-    }
+    repeats = {name: _repeats(sample_ms, took, between) for name, took in once.items()}
     with _without_gc():
         for done in range(max_rounds):
             if done >= min_rounds and clock() >= stop:
                 break
             generator.shuffle(order)
             for name in order:
-                if once[name] < _SETTLE_BELOW_MS:
+                if between is not None:
+                    between()
+                elif once[name] < _SETTLE_BELOW_MS:
                     callables[name]()
                 took = _elapsed_ms(callables[name], repeats[name], clock)
                 samples[name].append(took / repeats[name])

@@ -61,7 +61,7 @@ def _find(target: str) -> Callable[[], object]:
         sys.path.insert(0, here)
     try:
         found: object = importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a user's module may do anything
         raise InputError(
             f"{target}: importing {module_name} failed: {quote(error)}; give the name of a "
             "module that Python finds from the current directory"
@@ -80,7 +80,7 @@ def _call(function: Callable[[], object], target: str) -> object:
         return function
     try:
         return function()
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # and so may a callable
         raise InputError(
             f"{target}: calling it without arguments failed: {quote(error)}; correct the "
             "callable, or wrap it in one that needs no arguments"

@@ -48,6 +48,7 @@ def fold_constants(model: ir.Model) -> ir.Model:
         RuntimeError: an operator breaks the rules that its folding relies on.
     """
     folded = clone(model)
+    types = {value.name: value.type for node in folded.graph for value in node.outputs}
     with np.errstate(all="ignore"):
         _fold(
             folded,
@@ -55,6 +56,10 @@ def fold_constants(model: ir.Model) -> ir.Model:
             output_size_limit=np.iinfo(np.int64).max,
             should_fold=_Limit(psutil.virtual_memory().available // 2),
         )
+    for node in folded.graph:
+        for value in node.outputs:
+            # The folder forgets the types of operators that it cannot infer.
+            value.type = value.type or types.get(value.name)
     return folded
 
 

@@ -7,7 +7,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import LiftConstantsToInitializersPass, TopologicalSortPass
 
-from mlcnn.errors import InputError, PassError
+from mlcnn.errors import InputError, PassError, UnsupportedError
 from mlcnn.graph.external import external_values, load_external
 from mlcnn.graph.memory import require_memory_for_activations
 from mlcnn.graph.names import layer_name
@@ -19,6 +19,9 @@ from mlcnn.graph.wording import innermost, quote
 
 __all__ = ["from_proto", "load_file"]
 
+_IR_VERSION = 10
+"""The first with metadata on nodes, where the names of modules are."""
+
 _PICKLED = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".tar")
 _PICKLE_MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 # What the libraries raise on a malformed message, whatever the defect.
@@ -29,7 +32,6 @@ _MALFORMED = (
     IndexError,
     AttributeError,
     AssertionError,
-    NotImplementedError,
     OverflowError,
     RuntimeError,
 )
@@ -119,7 +121,14 @@ def _deserialise(proto: onnx.ModelProto, where: str) -> ir.Model:
         _detach(model)
         _forget_negative_sizes(model)
     except _MALFORMED as error:
-        raise InputError(f"{where}: not a valid ONNX model: {quote(innermost(error))}") from error
+        cause = innermost(error)
+        if isinstance(cause, NotImplementedError):
+            reason = str(cause).partition(". ")[0]
+            raise UnsupportedError(f"{where}: cannot be represented: {reason}") from error
+        raise InputError(f"{where}: not a valid ONNX model: {quote(cause)}") from error
+    if model.ir_version and model.ir_version < _IR_VERSION:
+        # Older versions differ in where initializers may stand only.
+        model.ir_version = _IR_VERSION
     _check_references(model, where)
     try:
         TopologicalSortPass()(model)

@@ -23,8 +23,6 @@ from mlcnn.graph.shapes import infer_shapes
 
 __all__ = ["normalise"]
 
-_IR_VERSION = 10
-"""The first with metadata on nodes, where the names of modules are."""
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -41,7 +39,6 @@ def normalise(model: ir.Model) -> ir.Model:
         UnsupportedError: a node cannot be expressed in opset 20.
     """
     RemoveInitializersFromInputsPass()(model)
-    model.ir_version = max(model.ir_version or 0, _IR_VERSION)
     infer_shapes(model)
     upgrade(model)
     model = _folded(model)

@@ -2,8 +2,8 @@
 
 ``python -m mlcnn.training.lenet5 --data DIR --output DIR`` writes ``lenet5.npz``,
 ``lenet5-reordered.npz`` and ``cifar10-sample.npz``. Both networks start from the same weights and
-see the same images in the same order. Ten minutes on one core; go on after an interruption with
-the same command.
+see the same images in the same order. About ten minutes on one idle core; the same command goes
+on after an interruption.
 """
 
 import argparse

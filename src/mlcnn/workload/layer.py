@@ -53,14 +53,12 @@ class Pool:
         kernel, stride = self.kernel[axis], self.strides[axis]
         before, after = self.pads[axis], self.pads[axis + 2]
         span = size + before + after - kernel
-        if span < 0:
-            return 0
         if not self.ceil_mode:
-            return span // stride + 1
-        count = -(-span // stride) + 1
+            return span // stride + 1 if span >= 0 else 0
+        count = max(-(-span // stride) + 1, 0)
         # A window that starts in the padding after the input is dropped, as in PyTorch and
         # ONNX since opset 22.
-        return count - 1 if (count - 1) * stride >= size + before else count
+        return count - 1 if count and (count - 1) * stride >= size + before else count
 
     def windows(self, size: int, axis: int) -> tuple[Window, ...]:
         """The windows along ``axis`` over ``size`` positions, clipped."""

@@ -154,7 +154,9 @@ def _axes_kernel(kernel: Kernel) -> Operator:
 
 
 def _transpose(x: Tensor, *, order: Ints | None) -> Tensor:
-    return x.permute(tuple(reversed(range(x.ndim))) if order is None else order)
+    # Rows stay in order in memory: a convolution behind a transposed view would run channels-last
+    # from there on, twice as slowly where maps are small.
+    return x.permute(tuple(reversed(range(x.ndim))) if order is None else order).contiguous()
 
 
 def _transpose_kernel(spec: NodeSpec) -> Kernel:

@@ -1,0 +1,268 @@
+"""A network on one machine against another, layer by layer."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, geometric_mean
+
+from mlcnn.accelerators.area import area
+from mlcnn.accelerators.description import Accelerator
+from mlcnn.accelerators.energy import Energy
+from mlcnn.accelerators.evaluation import LayerCost, LayerTask, evaluate_layer
+from mlcnn.accelerators.search import SLACK
+from mlcnn.accelerators.technology import Technology
+
+__all__ = ["Comparison", "LayerComparison", "Summary", "compare"]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerComparison:
+    """One layer on both machines.
+
+    Attributes:
+        task: the layer.
+        cost: on the machine asked about.
+        against: on the other.
+        clock_ratio: clock of the first over the clock of the second.
+    """
+
+    task: LayerTask
+    cost: LayerCost
+    against: LayerCost
+    clock_ratio: float
+
+    @property
+    def name(self) -> str:
+        """The layer's name."""
+        return self.task.layer.name
+
+    @property
+    def fused(self) -> bool:
+        """Whether the layer was fused with its pool in the network."""
+        return self.task.layer.pool is not None
+
+    @property
+    def speedup(self) -> float:
+        """Time on the other machine over time on this one."""
+        return self.against.cycles / self.cost.cycles * self.clock_ratio
+
+    @property
+    def energy_ratio(self) -> float:
+        """Energy on the other machine over energy on this one."""
+        return self.against.energy.total / self.cost.energy.total
+
+    def to_json(self) -> dict[str, object]:
+        """One entry of ``layers``."""
+        cost, chosen = self.cost, self.cost.chosen
+        tiling = chosen.tiling
+        return {
+            "name": self.name,
+            "fused": self.fused,
+            "execution": chosen.work.execution.value,
+            "cycles": cost.cycles,
+            "against_cycles": self.against.cycles,
+            "speedup": self.speedup,
+            "bound": cost.bound,
+            "against_bound": self.against.bound,
+            "utilisation": cost.utilisation,
+            "multiplications": cost.multiplications,
+            "additions": cost.additions,
+            "against_multiplications": self.against.multiplications,
+            "against_additions": self.against.additions,
+            "energy_pj": cost.energy.to_json(),
+            "against_energy_pj": self.against.energy.to_json(),
+            "energy_ratio": self.energy_ratio,
+            "dram_bytes": cost.traffic.dram,
+            "against_dram_bytes": self.against.traffic.dram,
+            "traffic_bytes": _traffic(cost),
+            "tiling": {
+                "images": tiling.images,
+                "rows": tiling.rows,
+                "columns": tiling.columns,
+                "output_channels": tiling.output_channels,
+                "input_channels": tiling.input_channels,
+            },
+        }
+
+
+def _traffic(cost: LayerCost) -> dict[str, dict[str, float]]:
+    t = cost.traffic
+    return {
+        "dram": {"weight": t.dram_weight, "input": t.dram_input, "output": t.dram_output},
+        "buffer": {
+            "weight": t.weight_written + t.weight_read,
+            "input": t.input_written + t.input_read + t.row_buffer,
+            "partial_sum": t.partial_sum_written + t.partial_sum_read,
+        },
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Several layers together.
+
+    Attributes:
+        layers: how many.
+        speedup: arithmetic mean over them.
+        energy_ratio: arithmetic mean over them.
+        geometric_speedup: geometric mean.
+        geometric_energy_ratio: geometric mean.
+        total_speedup: ratio of the times of all together.
+        total_energy_ratio: ratio of the energies of all together.
+        worst: name of the layer with the least speed-up.
+        worst_speedup: its speed-up.
+        worst_energy_ratio: the least energy ratio of any layer.
+    """
+
+    layers: int
+    speedup: float
+    energy_ratio: float
+    geometric_speedup: float
+    geometric_energy_ratio: float
+    total_speedup: float
+    total_energy_ratio: float
+    worst: str
+    worst_speedup: float
+    worst_energy_ratio: float
+
+    @classmethod
+    def of(cls, rows: Sequence[LayerComparison]) -> "Summary":
+        """Sum up one or more layers."""
+        speedups = [row.speedup for row in rows]
+        ratios = [row.energy_ratio for row in rows]
+        slowest = min(rows, key=lambda row: row.speedup)
+        cycles = math.fsum(row.cost.cycles for row in rows)
+        spent = math.fsum(row.cost.energy.total for row in rows)
+        return cls(
+            layers=len(rows),
+            speedup=fmean(speedups),
+            energy_ratio=fmean(ratios),
+            geometric_speedup=geometric_mean(speedups),
+            geometric_energy_ratio=geometric_mean(ratios),
+            total_speedup=math.fsum(row.against.cycles * row.clock_ratio for row in rows) / cycles,
+            total_energy_ratio=math.fsum(row.against.energy.total for row in rows) / spent,
+            worst=slowest.name,
+            worst_speedup=slowest.speedup,
+            worst_energy_ratio=min(ratios),
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """All fields by name."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A network on a machine, against another.
+
+    Attributes:
+        accelerator: the machine asked about.
+        against: the other.
+        technology: the tables.
+        batch: images.
+        layers: all layers, in order.
+    """
+
+    accelerator: Accelerator
+    against: Accelerator
+    technology: Technology
+    batch: int
+    layers: tuple[LayerComparison, ...]
+
+    @property
+    def fused(self) -> Summary | None:
+        """Over the fused layers; None if there are none."""
+        rows = [row for row in self.layers if row.fused]
+        return Summary.of(rows) if rows else None
+
+    @property
+    def network(self) -> Summary:
+        """Over all layers: its total ratios are the network's."""
+        return Summary.of(self.layers)
+
+    @property
+    def cycles(self) -> float:
+        """Of all layers, one after the other."""
+        return math.fsum(row.cost.cycles for row in self.layers)
+
+    @property
+    def energy(self) -> Energy:
+        """Of all layers."""
+        return _total(row.cost.energy for row in self.layers)
+
+    @property
+    def seconds(self) -> float:
+        """Latency of the batch at the clock."""
+        return self.cycles / (self.accelerator.clock_mhz * 1e6)
+
+    @property
+    def images_per_second(self) -> float:
+        """Images of the batch over its latency."""
+        return self.batch / self.seconds
+
+    def to_json(self) -> dict[str, object]:
+        """The document that ``mlcnn evaluate --json`` prints."""
+        fused, network = self.fused, self.network
+        means = None if fused is None else fused.to_json()
+        return {
+            "accelerator": self.accelerator.name,
+            "against": self.against.name,
+            "technology": self.technology.name,
+            "batch": self.batch,
+            "layers": [row.to_json() for row in self.layers],
+            "mean_fused": means,
+            "network": {
+                "cycles": self.cycles,
+                "against_cycles": math.fsum(row.against.cycles for row in self.layers),
+                "speedup": network.total_speedup,
+                "energy_pj": self.energy.total,
+                "energy_parts_pj": self.energy.to_json(),
+                "against_energy_pj": _total(row.against.energy for row in self.layers).total,
+                "energy_ratio": network.total_energy_ratio,
+                "latency_s": self.seconds,
+                "images_per_s": self.images_per_second,
+            },
+            "area_um2": area(self.accelerator, self.technology).total,
+            "against_area_um2": area(self.against, self.technology).total,
+        }
+
+
+def _total(parts: Iterable[Energy]) -> Energy:
+    total = Energy()
+    for part in parts:
+        total += part
+    return total
+
+
+def compare(
+    tasks: Sequence[LayerTask],
+    accelerator: Accelerator,
+    against: Accelerator,
+    technology: Technology,
+    *,
+    slack: float = SLACK,
+) -> Comparison:
+    """Run every layer on both machines, on each in the way that is fastest there.
+
+    Args:
+        tasks: the layers, with their pools where the network was fused.
+        accelerator: the machine asked about.
+        against: the other.
+        technology: the tables.
+        slack: see ``choose``.
+
+    Raises:
+        InfeasibleError: a machine cannot run a layer.
+    """
+    ratio = accelerator.clock_mhz / against.clock_mhz
+    rows = tuple(
+        LayerComparison(
+            task,
+            evaluate_layer(task, accelerator, technology, slack=slack),
+            evaluate_layer(task, against, technology, slack=slack),
+            ratio,
+        )
+        for task in tasks
+    )
+    batch = max((task.layer.N for task in tasks), default=1)
+    return Comparison(accelerator, against, technology, batch, rows)
