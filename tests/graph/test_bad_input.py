@@ -74,6 +74,14 @@ def test_a_message_of_another_kind(tmp_path):
         graph.load_file(path)
 
 
+def test_a_file_beyond_what_a_message_holds(tmp_path):
+    path = tmp_path / "net.onnx"
+    with path.open("wb") as file:
+        file.truncate(2**31)
+    with pytest.raises(InputError, match=r"2\.0 GiB in one file, .* weights as external data"):
+        graph.load_file(path)
+
+
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
 def test_a_truncated_file(tmp_path, share):
     path = tmp_path / "net.onnx"

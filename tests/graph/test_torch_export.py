@@ -239,6 +239,19 @@ def test_other_float_types(dtype):
     assert operators(model) == {"Conv": 1, "Relu": 1, "AveragePool": 1}
 
 
+def test_an_input_that_looks_batched_by_chance(run):
+    inputs = torch.randn(3, 3), torch.randn(3, 3), torch.randn(3)
+
+    model = graph.from_module(Pair(), inputs)
+
+    compare(Pair(), model, run, *inputs)
+
+
+def test_an_example_that_is_no_tensor():
+    with pytest.raises(InputError, match="net: the example inputs must be tensors, got a str"):
+        graph.from_module(nn.ReLU(), ("an image",), name="net")
+
+
 class Shared(nn.Module):
     """One convolution used twice, and an activation used twice."""
 

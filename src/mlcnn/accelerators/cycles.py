@@ -13,7 +13,7 @@ whether a chunk of the outer operand comes in or is kept from before, and whethe
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,11 +22,22 @@ from mlcnn.accelerators.description import Accelerator
 from mlcnn.accelerators.tiling import Floats, Tiles, Tilings
 from mlcnn.accelerators.work import TRANSFORMS, Work
 
-__all__ = ["Parameters", "Schedule", "StepClass", "StepTimes", "held_bytes", "least_cycles", "schedule"]
+__all__ = [
+    "NEVER",
+    "Parameters",
+    "Schedule",
+    "StepClass",
+    "StepTimes",
+    "held_bytes",
+    "leave_time",
+    "rounds_of",
+    "schedule",
+    "split_slices",
+]
 
 # Numbers of groups of slices that work on different positions.
 # Cycles of a tile that the accumulators cannot hold: more than any layer takes.
-_NEVER = 2.0**80
+NEVER = 2.0**80
 _WAYS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 21, 24, 32)
 
 
@@ -216,7 +227,7 @@ class StepTimes:
 
 
 @dataclass(frozen=True, slots=True)
-class _Split:
+class Split:
     """How a tile is spread over the slices.
 
     Attributes:
@@ -232,9 +243,9 @@ class _Split:
     ways: Floats
 
 
-def _split(work: Work, t: Tiles | Tilings, p: Parameters) -> _Split:
+def split_slices(work: Work, t: Tiles | Tilings, p: Parameters) -> Split:
     """The fastest split of the slices over output channels and positions."""
-    best = np.full(np.broadcast_shapes(p.slices.shape, t.line.shape), _NEVER)
+    best = np.full(np.broadcast_shapes(p.slices.shape, t.line.shape), NEVER)
     refill, groups, ways = np.zeros_like(best), np.ones_like(best), np.ones_like(best)
     lines, before = float(t.lines.max()), 0
     for way in _WAYS:
@@ -253,10 +264,10 @@ def _split(work: Work, t: Tiles | Tilings, p: Parameters) -> _Split:
         refill = np.where(better, took - busy, refill)
         groups, ways = np.where(better, turns, groups), np.where(better, way, ways)
         before = way
-    return _Split(best, refill, groups, ways)
+    return Split(best, refill, groups, ways)
 
 
-def _rounds(work: Work, channels: Floats, p: Parameters) -> Floats:
+def rounds_of(work: Work, channels: Floats, p: Parameters) -> Floats:
     """Sets of weights that stream one after the other for a chunk of input channels."""
     together = np.maximum(np.floor(p.multipliers / work.taps), 1)
     parts = np.ceil(work.taps / p.multipliers)
@@ -284,15 +295,15 @@ def _unit(work: Work, t: Tilings, p: Parameters, m: Floats) -> tuple[Floats, Flo
     return scale, nothing
 
 
-def _chunk(work: Work, t: Tilings, p: Parameters, split: _Split, m: Floats) -> ChunkTimes:
+def _chunk(work: Work, t: Tilings, p: Parameters, split: Split, m: Floats) -> ChunkTimes:
     """Times and bytes of a chunk of ``m`` input channels."""
     outer = t.weights_outer > 0
     weight_bytes = t.output_channels * m * work.layer.kernel_area * work.precision.bits / 8
     input_bytes = t.loaded * m * work.loaded_bits / 8
     inputs, weights = _unit(work, t, p, m)
-    rounds = _rounds(work, m, p)
+    rounds = rounds_of(work, m, p)
     return ChunkTimes(
-        compute=np.minimum(split.round * rounds, _NEVER),
+        compute=np.minimum(split.round * rounds, NEVER),
         refill=split.refill * rounds,
         outer_bytes=np.where(outer, weight_bytes, input_bytes),
         inner_bytes=np.where(outer, input_bytes, weight_bytes),
@@ -303,19 +314,19 @@ def _chunk(work: Work, t: Tilings, p: Parameters, split: _Split, m: Floats) -> C
 
 def step_times(work: Work, t: Tilings, p: Parameters) -> StepTimes:
     """What the parts of a step take, for every tiling and machine."""
-    split = _split(work, t, p)
+    split = split_slices(work, t, p)
     return StepTimes(
         whole=_chunk(work, t, p, split, t.input_channels),
         last=_chunk(work, t, p, split, t.last_channels),
         groups=split.groups,
         ways=split.ways,
         tile_bytes=t.outputs * t.output_channels * work.precision.bits / 8,
-        leave=_leave(work, t, p),
+        leave=leave_time(work, t, p),
         bandwidth=p.dram_bytes_per_cycle,
     )
 
 
-def _leave(work: Work, t: Tiles | Tilings, p: Parameters) -> Floats:
+def leave_time(work: Work, t: Tiles | Tilings, p: Parameters) -> Floats:
     """A finished tile through the pipeline's end, bias, activation and pool."""
     lanes = p.output_lanes
     if work.layer.pool is not None and work.execution is not Execution.FUSED:
@@ -365,50 +376,7 @@ def schedule(work: Work, t: Tilings, p: Parameters) -> Schedule:
     for step in classes:
         if step.count.any():
             total = total + step.count * times.length(step)
-    fits = _fits(work, t, p) & (times.whole.compute < _NEVER)
-    return Schedule(np.where(fits, total, np.inf), classes, times)
-
-
-def _fits(work: Work, t: Tilings, p: Parameters) -> np.ndarray[tuple[int, ...], np.dtype[np.bool]]:
     row_bytes = t.row_sums * work.stored_bits / 8
-    return (held_bytes(work, t) <= p.buffer_bytes) & (row_bytes <= p.row_buffer_bytes)
-
-
-def least_cycles(work: Work, t: Tilings, p: Parameters, moved: Floats) -> Floats:
-    """A lower bound of ``schedule``'s cycles that takes few operations; exact where compute hides
-    everything else.
-
-    All steps compute, behind the first load and before the last store; and DRAM and the input unit
-    have all that the layer needs to do.
-
-    Args:
-        work: the layer.
-        t: its tilings.
-        p: the machines.
-        moved: DRAM bytes of each tiling.
-    """
-    split = _split(work, t.tiles, p)
-    tile_bytes = t.tiles.outputs * t.tiles.output_channels * work.precision.bits / 8
-    store = np.maximum(_leave(work, t.tiles, p), np.ceil(tile_bytes / p.dram_bytes_per_cycle))
-    alike = _alike(p)
-    rounds = (t.input_chunks - 1) * _rounds(work, t.input_channels, alike)
-    rounds = (rounds + _rounds(work, t.last_channels, alike)) * (t.outer * t.inner)
-    weights = t.output_channels * work.layer.kernel_area * work.precision.bits
-    first = (weights + t.loaded * work.loaded_bits) * t.input_channels / 8
-    bound = split.round[:, t.tile] * rounds
-    bound += store[:, t.tile]
-    bound += np.ceil(first / p.dram_bytes_per_cycle)
-    bound = np.maximum(bound, moved / p.dram_bytes_per_cycle)
-    if work.execution is Execution.FUSED:
-        reloads = np.where((t.kept > 0) & (t.weights_outer == 0), 1, t.output_tiles)
-        loads = t.places * reloads * work.layer.C
-        bound = np.maximum(bound, loads * t.additions / p.input_adders)
-    return np.where(_fits(work, t, p) & (bound < _NEVER), bound, np.inf)
-
-
-def _alike(p: Parameters) -> Parameters:
-    """One row where all machines pass weights alike: the arrays are smaller by so much."""
-    same = all(np.all(v == v.flat[0]) for v in (p.multipliers, p.wide_bits))
-    if not same:
-        return p
-    return replace(p, multipliers=p.multipliers[:1], wide_bits=p.wide_bits[:1])
+    fits = (held_bytes(work, t) <= p.buffer_bytes) & (row_bytes <= p.row_buffer_bytes)
+    fits &= times.whole.compute < NEVER
+    return Schedule(np.where(fits, total, np.inf), classes, times)

@@ -1,25 +1,19 @@
 """The best tiling of a layer on a machine: an exact search over all of them."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
-from mlcnn.accelerators.cycles import (
-    Parameters,
-    Schedule,
-    held_bytes,
-    least_cycles,
-    schedule,
-)
+from mlcnn.accelerators.bound import least_cycles, needs
+from mlcnn.accelerators.cycles import Parameters, Schedule, held_bytes, schedule
 from mlcnn.accelerators.description import Accelerator
 from mlcnn.accelerators.tiling import Floats, Indices, Tiling, Tilings, tilings
 from mlcnn.accelerators.work import Work
 from mlcnn.errors import InfeasibleError
 
-__all__ = ["BOUNDS", "SLACK", "Chosen", "choose", "dram_bytes", "fastest"]
+__all__ = ["BOUNDS", "SLACK", "Chosen", "choose", "fastest"]
 
 SLACK = 0.01
 """Share of the least cycles that a tiling may take more, where it moves fewer DRAM bytes."""
@@ -55,16 +49,6 @@ class Chosen:
         return BOUNDS[int(np.argmax(self.waits))]
 
 
-def dram_bytes(work: Work, t: Tilings) -> Floats:
-    """DRAM bytes of every tiling."""
-    layer, bits = work.layer, work.precision.bits
-    kept, outer = t.kept > 0, t.weights_outer > 0
-    inputs = t.all_loaded * layer.C * np.where(kept & ~outer, 1, t.output_tiles)
-    weights = layer.weights * np.where(kept & outer, 1, t.places)
-    outputs = layer.N * layer.K * math.prod(layer.pooled)
-    return (inputs * work.loaded_bits + (weights + outputs) * bits) / 8
-
-
 def choose(work: Work, machine: Accelerator, slack: float = SLACK) -> Chosen:
     """The fastest tiling; among those within ``slack`` of it, the one with least DRAM traffic.
 
@@ -87,8 +71,8 @@ def choose(work: Work, machine: Accelerator, slack: float = SLACK) -> Chosen:
 def _choose(work: Work, machine: Accelerator, slack: float) -> Chosen | None:
     """The search, by geometry: layers and machines that differ in name alone share it."""
     t, p = tilings(work), Parameters.of((machine,))
-    moved = dram_bytes(work, t)
-    bound = least_cycles(work, t, p, moved)[0]
+    moved = needs(work).dram
+    bound = least_cycles(work, p)[0]
     least = _exact(work, t, p, np.array([int(bound.argmin())])).cycles[0]
     if not np.isfinite(least):
         return None
@@ -115,15 +99,23 @@ def _exact(work: Work, t: Tilings, p: Parameters, some: Indices) -> Schedule:
     return schedule(work, t.take(some), Parameters(*row))
 
 
-def fastest(work: Work, machines: Sequence[Accelerator]) -> Floats:
-    """Cycles of the fastest tiling on each of several machines; infinite where none fits.
+def fastest(work: Work, machines: Sequence[Accelerator], below: Floats) -> Floats:
+    """Cycles of the fastest tiling on each of several machines.
 
     The bound of every tiling first; then exactly those that it does not rule out.
+
+    Args:
+        work: the layer.
+        machines: the machines.
+        below: cycles that have to be improved on, one for each machine; infinite for none.
+
+    Returns:
+        Cycles, or ``below`` where no tiling takes fewer.
     """
     t, p = tilings(work), Parameters.of(machines)
-    bound = least_cycles(work, t, p, dram_bytes(work, t))
+    bound = least_cycles(work, p)
     likely = bound.argmin(axis=1)
-    best = _pairs(work, t, p, np.arange(len(machines)), likely)
+    best = np.minimum(below, _pairs(work, t, p, np.arange(len(machines)), likely))
     owner, tiling = np.nonzero(bound < best[:, None])
     np.minimum.at(best, owner, _pairs(work, t, p, owner, tiling))
     return best

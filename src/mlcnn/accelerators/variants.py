@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mlcnn.accelerators.area import area
+from mlcnn.accelerators.axis import Execution
 from mlcnn.accelerators.description import Accelerator
 from mlcnn.accelerators.evaluation import LayerTask
 from mlcnn.accelerators.search import fastest
@@ -18,7 +19,7 @@ from mlcnn.errors import InfeasibleError
 __all__ = ["filling", "sweep_cycles"]
 
 # Machines at a time: their arrays over all tilings then stay in the processor's cache.
-_TOGETHER = 16
+_TOGETHER = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,12 @@ def _cycles(task: LayerTask, machines: Sequence[Accelerator]) -> Floats:
     best = np.full(len(machines), np.inf)
     for start in range(0, len(machines), _TOGETHER):
         some = slice(start, start + _TOGETHER)
+        group = machines[some]
+        ideal = np.array([task.layer.macs / one.multiplications_per_cycle for one in group])
         for work in ways:
-            best[some] = np.minimum(best[some], fastest(work, machines[some]))
+            if work.execution is Execution.PLAIN and np.all(best[some] <= ideal):
+                continue  # no plain execution can be faster
+            best[some] = fastest(work, group, best[some])
     return best
 
 

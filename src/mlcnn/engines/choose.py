@@ -99,9 +99,9 @@ class MeasuredChooser:
         threads: threads that the engine may compute with.
         device: where it runs.
         budget_s: seconds of measuring per site; more where single runs take long.
-        network_bytes: size of the whole network's weights (``weight_bytes``). Between two runs of a site the rest
-            of a large network passes through the caches, and a form that reads its weights
-            quickly from the cache need not be the one that reads them quickly from memory.
+        network_bytes: size of the whole network's weights (``weight_bytes``). Between two runs of
+            a site the rest of a large network passes through the caches, and the form that reads
+            its weights fastest from the cache need not be the one that does from memory.
 
     Raises:
         InputError: an unknown engine or device, or a batch or threads below 1.

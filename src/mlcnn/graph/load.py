@@ -22,6 +22,7 @@ __all__ = ["from_proto", "load_file"]
 _IR_VERSION = 10
 """The first with metadata on nodes, where the names of modules are."""
 
+_LARGEST_MESSAGE = 2**31 - 1
 _PICKLED = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".tar")
 _PICKLE_MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 # What the libraries raise on a malformed message, whatever the defect.
@@ -92,16 +93,14 @@ def _parse(path: Path) -> onnx.ModelProto:
         raise InputError(f"{path}: is a directory; give the .onnx file in it")
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    if path.suffix.lower() in _PICKLED or content.startswith(_PICKLE_MAGIC):
+    _refuse_pickles(path)
+    size = path.stat().st_size
+    if size > _LARGEST_MESSAGE:
         raise InputError(
-            f"{path}: a pickled checkpoint, which can run code when it is loaded; export the "
-            "network to .onnx (torch.onnx.export) or .pt2 (torch.export.save), or give "
-            "package.module:callable that builds it"
+            f"{path}: {size / 2**30:.1f} GiB in one file, and an ONNX message holds at most 2 GiB: "
+            "save the model with its weights as external data"
         )
+    content = _read(path)
     if not content:
         raise InputError(f"{path}: the file is empty")
     proto = onnx.ModelProto()
@@ -112,6 +111,23 @@ def _parse(path: Path) -> onnx.ModelProto:
             f"{path}: not an ONNX file, or a truncated one: it does not parse as a model"
         ) from error
     return proto
+
+
+def _read(path: Path, size: int = -1) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(size)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _refuse_pickles(path: Path) -> None:
+    if path.suffix.lower() in _PICKLED or _read(path, 4).startswith(_PICKLE_MAGIC):
+        raise InputError(
+            f"{path}: a pickled checkpoint, which can run code when it is loaded; export the "
+            "network to .onnx (torch.onnx.export) or .pt2 (torch.export.save), or give "
+            "package.module:callable that builds it"
+        )
 
 
 def _deserialise(proto: onnx.ModelProto, where: str) -> ir.Model:

@@ -23,6 +23,7 @@ from mlcnn.graph.shapes import infer_shapes
 
 __all__ = ["normalise"]
 
+_NEWEST_IR = 13  # the newest file format that today's engines read; onnx itself is ahead of them
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -38,6 +39,7 @@ def normalise(model: ir.Model) -> ir.Model:
     Raises:
         UnsupportedError: a node cannot be expressed in opset 20.
     """
+    model.ir_version = min(model.ir_version, _NEWEST_IR)
     RemoveInitializersFromInputsPass()(model)
     infer_shapes(model)
     upgrade(model)

@@ -136,18 +136,28 @@ def _export(
     module: nn.Module, inputs: tuple[Tensor, ...], name: str
 ) -> tuple[ExportedProgram, bool]:
     """The module as a program, and whether its batch is dynamic."""
-    dynamic = tuple(
-        {0: torch.export.Dim.DYNAMIC} if item.ndim and item.shape[0] == inputs[0].shape[0] else None
-        for item in inputs
-        if inputs[0].ndim
-    )
-    if any(dynamic):
+    wrong = [type(item).__name__ for item in inputs if not isinstance(item, Tensor)]
+    if wrong:
+        raise InputError(f"{name}: the example inputs must be tensors, got a {wrong[0]}")
+    for dynamic in _dynamic_batches(inputs):
         with contextlib.suppress(Exception):  # tried again with a fixed batch, and reported there
             return torch.export.export(module, _doubled(inputs), dynamic_shapes=dynamic), True
     try:
         return torch.export.export(module, _fresh(inputs)), False
     except Exception as error:  # a user's module may raise anything
         raise _failure(module, inputs, name, error) from error
+
+
+def _dynamic_batches(inputs: tuple[Tensor, ...]) -> list[tuple[dict[int, object] | None, ...]]:
+    """Which inputs may have a dynamic batch: all that have as many images, or the first only."""
+    if not inputs or not inputs[0].ndim:
+        return []
+    is_batched = [bool(item.ndim) and item.shape[0] == inputs[0].shape[0] for item in inputs]
+    first = [index == 0 for index in range(len(inputs))]
+    return [
+        tuple({0: torch.export.Dim.DYNAMIC} if chosen else None for chosen in choice)
+        for choice in ([is_batched] if is_batched == first else [is_batched, first])
+    ]
 
 
 def _doubled(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

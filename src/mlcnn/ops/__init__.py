@@ -34,7 +34,6 @@ __all__ = [
 ]
 
 FORMS: dict[str, Form] = {
-    form.name: form
-    for form in (Box(), BoxDepthwise(), Expanded(), PoolFirst(), MatVec(), MatMul())
+    form.name: form for form in (Box(), BoxDepthwise(), Expanded(), PoolFirst(), MatVec(), MatMul())
 }
 """Every form by name."""

@@ -36,7 +36,11 @@ class Emitter:
     functions: dict[str, FunctionBuilder] = field(default_factory=dict)
 
     def op(
-        self, op_type: str, inputs: Sequence[ir.Value | None], domain: str = "", **attributes: Attribute
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        domain: str = "",
+        **attributes: Attribute,
     ) -> ir.Value:
         """Append a node with one output; return the output."""
         node = ir.Node(

@@ -232,13 +232,12 @@ def read_pooling(node: ir.Node) -> Pooling | str:
         for name in ("ceil_mode", "count_include_pad")
     }
     pool = Pool((kernel[0], kernel[1]), (strides[0], strides[1]), pads, **flags)
-    if None not in size and 0 in (pool.output_size(size[0] or 0, 0), pool.output_size(size[1] or 0, 1)):
+    if None not in size and 0 in (
+        pool.output_size(size[0] or 0, 0),
+        pool.output_size(size[1] or 0, 1),
+    ):
         return "the pool's window is larger than its input"
-    is_global = (
-        not any(pads)
-        and None not in size
-        and kernel == size
-    )
+    is_global = not any(pads) and None not in size and kernel == size
     return Pooling(node, pool, is_global=is_global, keepdims=True, size=size)
 
 

@@ -120,6 +120,4 @@ class MatVec:
         means = np.einsum("hr,ws->hwrs", rows, columns)
         taps = means.reshape(rows.shape[0] * columns.shape[0], -1)
         matrix = emitter.weight(weight.reshape(convolution.filters, -1), "weight")
-        return emitter.call(
-            conv_pool_matvec, [source, emitter.weight(taps, "means"), matrix, bias]
-        )
+        return emitter.call(conv_pool_matvec, [source, emitter.weight(taps, "means"), matrix, bias])

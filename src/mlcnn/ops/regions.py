@@ -70,9 +70,12 @@ class Axis:
     @property
     def step(self) -> int:
         """Dilation of the merged kernel: taps lie at multiples of it."""
-        return math.gcd(
-            self.dilation if self.kernel > 1 else 0, self.conv_stride if self.window > 1 else 0
-        ) or 1
+        return (
+            math.gcd(
+                self.dilation if self.kernel > 1 else 0, self.conv_stride if self.window > 1 else 0
+            )
+            or 1
+        )
 
     @property
     def taps(self) -> int:
@@ -138,9 +141,7 @@ def _axis_runs(convolution: Convolution, pooling: Pooling, axis: int) -> list[_R
     return [_Run(0, pool.kernel[axis], pool.kernel[axis], None)]
 
 
-def _axis(
-    convolution: Convolution, pool_stride: int, run: _Run, axis: int, *, whole: bool
-) -> Axis:
+def _axis(convolution: Convolution, pool_stride: int, run: _Run, axis: int, *, whole: bool) -> Axis:
     stride, pad = convolution.strides[axis], convolution.pads[axis]
     kernel, dilation = convolution.kernel[axis], convolution.dilations[axis]
     full = convolution.size[axis]
@@ -160,7 +161,9 @@ def _axis(
     )  # fmt: skip
 
 
-def fused_regions(convolution: Convolution, pooling: Pooling) -> tuple[tuple[Region, ...], ...] | str:
+def fused_regions(
+    convolution: Convolution, pooling: Pooling
+) -> tuple[tuple[Region, ...], ...] | str:
     """The regions of ``pooling`` behind ``convolution``, as rows of columns, or why there are none.
 
     Returns:

@@ -1,7 +1,7 @@
 """``fold-batch-norm``: a batch norm in inference becomes part of the layer before it; exact.
 
-    gamma * (W x + b - mean) / sqrt(var + eps) + beta = (a W) x + (a (b - mean) + beta),
-    a = gamma / sqrt(var + eps), one value per output channel
+gamma * (W x + b - mean) / sqrt(var + eps) + beta = (a W) x + (a (b - mean) + beta),
+a = gamma / sqrt(var + eps), one value per output channel
 """
 
 from dataclasses import dataclass

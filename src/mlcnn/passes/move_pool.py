@@ -17,8 +17,8 @@ import onnx_ir as ir
 from mlcnn.graph import clone, infer_shapes, layer_name
 from mlcnn.ops import POOL_OPERATORS, read_pooling
 from mlcnn.passes.base import Change, PassResult, Skipped
-from mlcnn.passes.rewriting import hoist
 from mlcnn.passes.pointwise import pointwise_block
+from mlcnn.passes.rewriting import hoist
 from mlcnn.passes.sites import Branch, Kind, Selection, Site, find_site, pools
 
 __all__ = ["DistributePool", "Reorder"]

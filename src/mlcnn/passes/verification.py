@@ -75,9 +75,7 @@ class Verification:
         return not self.sites or any(site.vacuous for site in self.sites)
 
 
-def _randomised(
-    array: np.ndarray, generator: np.random.Generator, *, positive: bool
-) -> np.ndarray:
+def _randomised(array: np.ndarray, generator: np.random.Generator, *, positive: bool) -> np.ndarray:
     """Random values of the array's shape, positive if asked for; a single value stays."""
     if array.size < 2:
         return array
@@ -125,10 +123,10 @@ def _channels(value: ir.Value) -> int | None:
             continue
         if node.op_type == "Gemm":
             transposed = "transB" in node.attributes and node.attributes["transB"].as_int()
-            return weight.const_value.shape[1 if transposed else 0]  # pyright: ignore[reportReturnType]
+            return weight.const_value.numpy().shape[1 if transposed else 0]
         if node.op_type == "Conv":
             groups = node.attributes["group"].as_int() if "group" in node.attributes else 1
-            return int(weight.const_value.shape[1]) * groups
+            return weight.const_value.numpy().shape[1] * groups
     return None
 
 
