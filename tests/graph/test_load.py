@@ -178,6 +178,19 @@ def test_the_reshape_behind_a_dynamic_batch_needs_no_other_node(run):
     np.testing.assert_array_equal(run(graph.to_proto(model), {"x": x})[0], x.reshape(5, 12))
 
 
+def test_a_batch_that_only_the_output_fixes_stays_dynamic(run):
+    old = parse(
+        """<ir_version: 8, opset_import: ["": 17, "com.microsoft": 1]>
+        g (float[N,3,2,2] x, int64[2] target) => (float[1,12] y) { y = Reshape(x, target) }"""
+    )
+    x = random((5, 3, 2, 2))
+
+    new = graph.to_proto(graph.from_proto(old))
+
+    feeds = {"x": x, "target": np.asarray([5, 12])}
+    np.testing.assert_array_equal(run(new, feeds)[0], x.reshape(5, 12))
+
+
 def test_a_reshape_of_two_dynamic_sizes_keeps_its_computation(run):
     old = parse(
         """<ir_version: 8, opset_import: ["": 17]> g (float[N,M] x) => (float[M,N] y) {

@@ -1,5 +1,6 @@
 """``.pt2`` files load; a file that tries to run code does not, and does not run it."""
 
+import contextlib
 import io
 import json
 import pickle
@@ -8,6 +9,8 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import nn
 from torch.export import Dim
 
@@ -329,6 +332,55 @@ def test_a_damaged_program(saved, tmp_path, content):
         graph.load_program(crafted)
     assert str(caught.value).startswith(str(crafted))
     assert "\n" not in str(caught.value)
+
+
+LEAVES = st.sampled_from([None, True, -1, 0, 3, 2**40, 1.5, "", "x", "torch", [], [0], {}])
+
+
+def leaves(document, path=()):
+    """The paths of everything in a document that holds nothing else."""
+    items = document.items() if isinstance(document, dict) else enumerate(document)
+    for key, value in items:
+        if isinstance(value, dict | list) and value:
+            yield from leaves(value, (*path, key))
+        else:
+            yield (*path, key)
+
+
+def damage(draw, content):
+    document = json.loads(content)
+    for _ in range(draw(st.integers(1, 2))):
+        place = document
+        *path, last = draw(st.sampled_from(sorted(leaves(document), key=str)))
+        for key in path:
+            place = place[key]
+        place[last] = draw(LEAVES)
+    return json.dumps(document).encode()
+
+
+def expect_a_clear_end(saved, monkeypatch, tmp_path, draw):
+    # Exporting what did load takes seconds.
+    monkeypatch.setattr("mlcnn.graph.programs.from_program", lambda *_, **__: None)
+    member = draw(st.sampled_from([PROGRAM, "data/weights/model_weights_config.json"]))
+    crafted = rewrite(saved, tmp_path / "net.pt2", {member: lambda content: damage(draw, content)})
+    with contextlib.suppress(InputError):
+        graph.load_program(crafted)
+
+
+ANYHOW = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+
+
+@settings(max_examples=30, **ANYHOW)
+@given(data=st.data())
+def test_damaged_programs_end_clearly(saved, monkeypatch, tmp_path, data):
+    expect_a_clear_end(saved, monkeypatch, tmp_path, data.draw)
+
+
+@pytest.mark.long
+@settings(max_examples=1000, **ANYHOW)
+@given(data=st.data())
+def test_a_thousand_damaged_programs_end_clearly(saved, monkeypatch, tmp_path, data):
+    expect_a_clear_end(saved, monkeypatch, tmp_path, data.draw)
 
 
 def test_a_missing_file_and_a_directory(tmp_path):

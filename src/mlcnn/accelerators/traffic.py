@@ -124,7 +124,8 @@ def _window_words(work: Work, columns: AxisTiles, multipliers: int) -> int:
     """Words that the windows of one row take in for one input channel, over all column tiles.
 
     A pass covers up to ``multipliers`` taps of the kernel, row by row. At the first position of a
-    row its window fills; at each further one it keeps what it has and takes the new columns.
+    row its window fills; at each further one it keeps what it has and takes the new columns. Zeros
+    of the padding count as words.
     """
     layer, taps = work.layer, work.taps
     if taps == 1:
@@ -132,13 +133,18 @@ def _window_words(work: Work, columns: AxisTiles, multipliers: int) -> int:
     step = layer.strides[1]
     if work.execution is Execution.FUSED and layer.pool is not None:
         step *= layer.pool.strides[1]
+    dilation = layer.dilations[1]
     words = 0
     for start in range(0, taps, multipliers):
-        stop = min(start + multipliers, taps)
-        height = (stop - 1) // layer.S - start // layer.S + 1
-        fresh = min(stop - start, height * step)
-        words += (stop - start) * columns.tiles + fresh * (columns.all_positions - columns.tiles)
+        rows = [tap // layer.S for tap in range(start, min(start + multipliers, taps))]
+        fresh = sum(_new_columns(rows.count(row), step, dilation) for row in set(rows))
+        words += len(rows) * columns.tiles + fresh * (columns.all_positions - columns.tiles)
     return words
+
+
+def _new_columns(taps: int, step: int, dilation: int) -> int:
+    """Taps in a row of a window that lie on other columns than one position before."""
+    return taps if step % dilation else min(taps, step // dilation)
 
 
 def _wide(work: Work, machine: Accelerator) -> int:

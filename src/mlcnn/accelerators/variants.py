@@ -19,7 +19,7 @@ from mlcnn.errors import InfeasibleError
 __all__ = ["filling", "sweep_cycles"]
 
 # Machines at a time: their arrays over all tilings then stay in the processor's cache.
-_TOGETHER = 64
+_TOGETHER = 32
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,25 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 import torch
+from torch._inductor import config as inductor
 
 from mlcnn import nn
-from mlcnn.engines.engine import Device, positive_threads
+from mlcnn.engines.engine import Array, Arrays, Device, positive_threads
 from mlcnn.engines.torch_eager import TorchSession, torch_device
 from mlcnn.errors import UnsupportedError
 
 __all__ = ["TorchCompile"]
+
+
+class _Session(TorchSession):
+    def run(self, inputs: Arrays) -> dict[str, Array]:
+        """Run once; the first run with a new shape compiles.
+
+        Frozen weights are packed once and convolutions take their activation in. As an option of
+        ``torch.compile`` the switch comes too late, after the weights were made arguments.
+        """
+        with inductor.patch(freezing=True):
+            return super().run(inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +48,5 @@ class TorchCompile:
                 f"engine {self.name!r} needs a C++ compiler: install g++ or use engine 'torch'"
             )
         module = nn.to_module(model).eval().to(found.value)
-        # Frozen weights let inductor choose their layout once.
-        compiled = torch.compile(module, dynamic=False, options={"freezing": True})
-        return TorchSession(compiled, model, positive_threads(threads), found, self.name)
+        compiled = torch.compile(module, dynamic=False)
+        return _Session(compiled, model, positive_threads(threads), found, self.name)

@@ -15,11 +15,10 @@ from onnx_ir.passes.common import (
     RemoveUnusedNodesPass,
 )
 
-from mlcnn.errors import MlcnnError
 from mlcnn.graph.folding import fold_constants
 from mlcnn.graph.names import constant
 from mlcnn.graph.opsets import upgrade
-from mlcnn.graph.shapes import infer_shapes
+from mlcnn.graph.shapes import certain_shapes, infer_shapes
 
 __all__ = ["normalise"]
 
@@ -53,8 +52,6 @@ def normalise(model: ir.Model) -> ir.Model:
 def _folded(model: ir.Model) -> ir.Model:
     try:
         folded = fold_constants(model)
-    except MlcnnError:
-        raise
     except RuntimeError as error:
         # The folder stumbles over operators that break their own rules; the network is then
         # checked and run as it stands.
@@ -69,11 +66,15 @@ def _fix_reshapes(model: ir.Model) -> None:
 
     ``torch.flatten(x, 1)`` is exported as a small graph that reads the batch size.
     """
-    for node in tuple(model.graph):
-        if node.op_type != "Reshape" or node.domain or len(node.inputs) != 2:
-            continue
-        shape = node.outputs[0].shape
-        if shape is None or constant(node.inputs[1]) is not None:
+    computed = [
+        node
+        for node in model.graph
+        if node.op_type == "Reshape" and not node.domain and constant(node.inputs[1]) is None
+    ]
+    shapes = certain_shapes(model) if computed else {}
+    for node in computed:
+        shape = shapes.get(node.outputs[0])
+        if shape is None:
             continue
         dims = [dim if isinstance(dim, int) else -1 for dim in shape.dims]
         if dims.count(-1) > 1 or 0 in dims:

@@ -10,7 +10,7 @@ from mlcnn.graph.structure import light_proto
 from mlcnn.graph.symbols import GENERATED, unify_sizes
 from mlcnn.graph.wording import quote
 
-__all__ = ["infer_shapes"]
+__all__ = ["certain_shapes", "infer_shapes"]
 
 Dim = int | ir.SymbolicDim
 Notes = dict[ir.Value, ir.Value]
@@ -30,12 +30,29 @@ def infer_shapes(model: ir.Model) -> None:
     Raises:
         PassError: the operators contradict each other.
     """
-    proto = light_proto(model)
-    _forget_notes(proto.graph, {(item.domain, item.name) for item in proto.functions})
-    if _merge(_infer(model, proto)):
+    if _merge(_inferred(model)):
         # Some notes say more than inference did: what depends on them can be inferred now.
         _merge(_infer(model, light_proto(model)))
     unify_sizes(model)
+
+
+def certain_shapes(model: ir.Model) -> dict[ir.Value, ir.Shape]:
+    """The shapes that follow from the inputs, whatever a file notes about other values.
+
+    Args:
+        model: the network; it is not changed.
+
+    Raises:
+        PassError: the operators contradict each other.
+    """
+    found = _inferred(model)
+    return {value: source.shape for value, source in found.items() if source.shape is not None}
+
+
+def _inferred(model: ir.Model) -> Notes:
+    proto = light_proto(model)
+    _forget_notes(proto.graph, {(item.domain, item.name) for item in proto.functions})
+    return _infer(model, proto)
 
 
 def _forget_notes(graph: onnx.GraphProto, functions: set[tuple[str, str]]) -> None:

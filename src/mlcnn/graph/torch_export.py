@@ -136,9 +136,11 @@ def _export(
     module: nn.Module, inputs: tuple[Tensor, ...], name: str
 ) -> tuple[ExportedProgram, bool]:
     """The module as a program, and whether its batch is dynamic."""
-    wrong = [type(item).__name__ for item in inputs if not isinstance(item, Tensor)]
-    if wrong:
-        raise InputError(f"{name}: the example inputs must be tensors, got a {wrong[0]}")
+    for item in inputs:
+        if not isinstance(item, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance] - users
+            raise InputError(
+                f"{name}: the example inputs must be tensors, got a {type(item).__name__}"
+            )
     for dynamic in _dynamic_batches(inputs):
         with contextlib.suppress(Exception):  # tried again with a fixed batch, and reported there
             return torch.export.export(module, _doubled(inputs), dynamic_shapes=dynamic), True

@@ -84,7 +84,7 @@ def _randomised(array: np.ndarray, generator: np.random.Generator, *, positive: 
     return generator.standard_normal(array.shape) / np.sqrt(max(array[0].size, 1))
 
 
-def _random_double(value: ir.Value, generator: np.random.Generator) -> ir.Tensor | None:
+def _random_double(value: ir.Value, generator: np.random.Generator) -> ir.TensorProtocol | None:
     if value.const_value is None:
         return None
     array = value.const_value.numpy().astype(np.float64)
