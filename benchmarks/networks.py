@@ -20,9 +20,6 @@ from mlcnn.passes import pipeline
 
 __all__ = ["Measured", "Prepared", "Setting", "measure", "prepare", "rounds", "tell"]
 
-FORMS_ENGINE = {"torch-compile": "torch"}
-"""Engine that chooses the forms for another: compiling every candidate would take an hour."""
-
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -118,11 +115,7 @@ def write_variants(network: str, folder: str, settings: Sequence[Sequence[Any]])
         }
         found: list[Any] = []
         for engine, batch in settings:
-            chooser = MeasuredChooser(
-                FORMS_ENGINE.get(engine, engine),
-                batch,
-                network_bytes=engines.weight_bytes(reordered),
-            )
+            chooser = MeasuredChooser(engine, batch, network_bytes=engines.weight_bytes(reordered))
             result = pipeline.run(reordered, pipeline.configure(fuse, chooser=chooser))
             forms = {c.nodes[0]: (c.form, c.reason) for c in result.changes}
             left = {skip.node: skip.reason for skip in result.skipped}

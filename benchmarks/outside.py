@@ -178,7 +178,8 @@ def _summary(rows: list[dict[str, object]]) -> str:
     fused = sum(bool(row.get("fused")) for row in tried)
     tuned = sum(bool(row.get("fused_if_fine_tuned")) for row in tried)
     lines = [
-        f"{len(tried)} networks rewritten, {len(bad)} failed, {len(rows) - len(tried)} not exported",
+        f"{len(tried)} networks rewritten, {len(bad)} failed",
+        f"{len(rows) - len(tried)} not exported",
         f"{fused} gain a fused site exactly, {tuned} after fine-tuning",
     ]
     lines += [f"  FAILED {row['name']}: {row.get('why', row)}" for row in bad]

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from mlcnn.accelerators import Execution
 from mlcnn.accelerators.bound import least_cycles
-from mlcnn.accelerators.cycles import Parameters, schedule
+from mlcnn.accelerators.cycles import Parameters, schedule, step_classes
 from mlcnn.accelerators.tiling import tilings
-from mlcnn.accelerators.work import TRANSFORMS, executions
+from mlcnn.accelerators.work import TRANSFORMS, Work, executions
+from mlcnn.workload import ConvLayer
 
 
 def _steps(work, tiling, inner_tiles, outer_tiles):
@@ -159,12 +160,7 @@ def test_the_bound_is_below_the_schedule(data, small_layers, machines):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
-def test_every_step_is_in_one_class(count, small_layers, mlcnn):
-    del small_layers
-    from mlcnn.accelerators.cycles import step_classes
-    from mlcnn.accelerators.work import Work
-    from mlcnn.workload import ConvLayer
-
+def test_every_step_is_in_one_class(count, mlcnn):
     layer = ConvLayer("l", N=4, K=8 * count, C=10 * count, H=6, W=6, R=3, S=3)
     t = tilings(Work(layer, Execution.PLAIN, mlcnn.precision))
     total = sum(step.count for step in step_classes(t))

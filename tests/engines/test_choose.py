@@ -123,6 +123,13 @@ def test_a_large_network_passes_through_the_caches(monkeypatch) -> None:
     assert huge() == 2**24
 
 
+def test_what_takes_long_to_compile_is_measured_elsewhere(monkeypatch) -> None:
+    chooser_of(monkeypatch, keep=(4.0,) * 7, box=(2.0,) * 7)
+    choice = MeasuredChooser("torch-compile").choose(LAYER, forms("box"))
+    assert choice.form == "box"
+    assert "in onnxruntime at batch 1" in choice.reason
+
+
 def test_hopeless_forms_are_measured_only_briefly(monkeypatch) -> None:
     rounds: list[set[str]] = []
     cost = {KEEP: 10.0, "box": 1.0, "expanded": 1.2, "matvec": 9.0}

@@ -52,6 +52,10 @@ NETS = """
     def three():
         return 1, 2, 3
 
+    def talks():
+        print("building")
+        return nn.ReLU()
+
     def no_tensor():
         return nn.ReLU(), "an image"
 """
@@ -137,6 +141,13 @@ def test_a_module_object_a_class_and_an_attribute_of_one(here, exported, name, k
     graph.from_callable(f"{here}:{name}", (1, 3, 5, 5))
 
     assert type(exported[0][0]) is kind or name == type(exported[0][0]).__name__
+
+
+def test_what_a_callable_prints_is_no_result(here, exported, capfd):
+    graph.from_callable(f"{here}:talks", (1, 3))
+
+    printed = capfd.readouterr()
+    assert (printed.out, printed.err) == ("", "building\n")
 
 
 @pytest.mark.parametrize(

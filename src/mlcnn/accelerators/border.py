@@ -107,7 +107,11 @@ def _message(
     tree: CommentedMap,
     error: ValidationError,
 ) -> str:
-    first = error.errors(include_url=False)[0]
+    # An unknown key explains a missing one, so it comes first.
+    mistakes = sorted(
+        error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden"
+    )
+    first = mistakes[0]
     place = first["loc"]
     key = ".".join(str(part) for part in place)
     start = f"{what} {path}:{_line(tree, place)}: "

@@ -98,11 +98,12 @@ class Accelerator:
             if isinstance(value, str):
                 continue
             least = 0 if field.name in _MAY_BE_ZERO else 1
-            positive = value > 0 if field.name in _REAL else value >= least
-            if not positive:
-                needed = "positive" if least or field.name in _REAL else "0 or more"
+            enough = value > 0 if field.name in _REAL else value >= least
+            if not enough or value > _MOST:
+                needed = "positive" if least else "0 or more"
                 raise InputError(
                     f"accelerator {self.name}: {field.name} is {value} and must be {needed}"
+                    f"{f', at most {_MOST:.0e}' if enough else ''}"
                 )
         _check_kind(self)
 
@@ -130,6 +131,8 @@ class Accelerator:
 _MAY_BE_ZERO = frozenset(
     {"input_adders", "input_scalers", "pooling_adders", "winograd_tile", "row_buffer_bytes"}
 )
+# Far beyond any chip, and small enough for all products to stay exact in double precision.
+_MOST = 1e9
 _REAL = frozenset({"dram_bytes_per_cycle", "clock_mhz"})
 
 

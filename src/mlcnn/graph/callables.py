@@ -13,6 +13,7 @@ from torch import nn
 
 from mlcnn.errors import InputError
 from mlcnn.graph.memory import require_memory
+from mlcnn.graph.quiet import to_stderr
 from mlcnn.graph.torch_export import from_module
 from mlcnn.graph.wording import quote
 
@@ -38,7 +39,8 @@ def from_callable(target: str, input_shape: Sequence[int] | None = None) -> ir.M
         InputError: the callable is missing, fails, returns something else, or gives a module
             that cannot be run on the input.
     """
-    made = _call(_find(target), target)
+    with to_stderr():
+        made = _call(_find(target), target)
     module, example = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(module, nn.Module):
         raise InputError(f"{target}: returned {_kind(made)}; {_REMEDY}")

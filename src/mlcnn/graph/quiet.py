@@ -1,4 +1,4 @@
-"""Keeping the messages of a foreign library from the terminal, for one thread."""
+"""Where foreign code writes while it runs for one thread; other threads are not affected."""
 
 import contextlib
 import io
@@ -9,24 +9,32 @@ import warnings
 from collections.abc import Generator
 from typing import TextIO
 
-__all__ = ["quiet"]
+__all__ = ["quiet", "to_stderr"]
 
 
-class _Muted(io.TextIOBase):
-    """Passes on what other threads write, and drops what its own thread does."""
+class _Diverted(io.TextIOBase):
+    """Passes on what other threads write; what its own thread writes goes to ``target``."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, target: TextIO | None) -> None:
         super().__init__()
         self._stream = stream
+        self._target = target
         self._owner = threading.get_ident()
 
     def write(self, text: str, /) -> int:
-        if threading.get_ident() == self._owner:
-            return len(text)
-        return self._stream.write(text)
+        is_own = threading.get_ident() == self._owner
+        stream = self._target if is_own else self._stream
+        return len(text) if stream is None else stream.write(text)
 
     def flush(self) -> None:
         self._stream.flush()
+
+
+@contextlib.contextmanager
+def to_stderr() -> Generator[None]:
+    """Let what a user's code prints go to standard error: standard output is for results."""
+    with contextlib.redirect_stdout(_Diverted(sys.stdout, sys.stderr)):
+        yield
 
 
 @contextlib.contextmanager
@@ -40,8 +48,8 @@ def quiet(logger_name: str) -> Generator[None]:
     level = logger.level
     with (
         warnings.catch_warnings(),
-        contextlib.redirect_stdout(_Muted(sys.stdout)),
-        contextlib.redirect_stderr(_Muted(sys.stderr)),
+        contextlib.redirect_stdout(_Diverted(sys.stdout, None)),
+        contextlib.redirect_stderr(_Diverted(sys.stderr, None)),
     ):
         warnings.simplefilter("ignore")
         logger.setLevel(logging.CRITICAL + 1)

@@ -1,0 +1,85 @@
+"""A loaded network on two machines."""
+
+import json
+import time
+from dataclasses import replace
+
+import pytest
+
+from mlcnn import zoo
+from mlcnn.accelerators import (
+    DEFAULT_TECHNOLOGY,
+    LayerCost,
+    evaluate,
+    evaluate_layer,
+    network_tasks,
+)
+from mlcnn.errors import InputError
+from mlcnn.passes import pipeline
+
+PASSES = "max-to-average{window=stride},reorder,distribute-pool,fuse{form=box}"
+
+
+@pytest.fixture(scope="module")
+def lenet():
+    model = zoo.load("lenet5")
+    result = pipeline.run(model, pipeline.parse(PASSES)).stages[-1].result
+    return model, [change.layer for change in result.changes]
+
+
+def test_every_layer_is_there_and_two_are_fused(lenet):
+    model, fused = lenet
+    tasks = network_tasks(model, fused, batch=4)
+    assert [t.layer.name for t in tasks] == ["conv1", "conv2", "fc1", "fc2", "fc3"]
+    assert [t.layer.pool is not None for t in tasks] == [True, True, False, False, False]
+    assert {t.layer.N for t in tasks} == {4}
+    assert [t.sole_consumer for t in tasks][:2] == [False, True]
+
+
+def test_the_document(lenet, mlcnn, dense, technology):
+    model, fused = lenet
+    result = evaluate(model, mlcnn, dense, technology, fused=fused, batch=16)
+    document = json.loads(json.dumps(result.to_json()))
+    assert document["accelerator"] == "mlcnn-fp32"
+    assert document["against"] == "dcnn-fp32"
+    assert document["technology"] == DEFAULT_TECHNOLOGY
+    rows = document["layers"]
+    for row in rows:
+        assert row["speedup"] == pytest.approx(row["against_cycles"] / row["cycles"])
+        assert set(row["energy_pj"]) == {"dram", "buffer", "mac", "static"}
+        assert row["bound"] in {"multipliers", "buffer ports", "addition-reuse unit", "DRAM"}
+    fused_rows = [row for row in rows if row["fused"]]
+    assert [row["name"] for row in fused_rows] == ["conv1", "conv2"]
+    for key in ("speedup", "energy_ratio"):
+        mean = sum(row[key] for row in fused_rows) / 2
+        assert document["mean_fused"][key] == pytest.approx(mean)
+    network = document["network"]
+    cycles = sum(row["cycles"] for row in rows)
+    assert network["cycles"] == pytest.approx(cycles)
+    assert network["speedup"] == pytest.approx(sum(r["against_cycles"] for r in rows) / cycles)
+    total = sum(sum(row["energy_pj"].values()) for row in rows)
+    assert network["energy_pj"] == pytest.approx(total)
+    assert network["images_per_s"] == pytest.approx(16 / (cycles / 1e9))
+
+
+def test_without_fused_layers_there_is_no_mean(lenet, mlcnn, dense, technology):
+    model, _ = lenet
+    document = evaluate(model, mlcnn, dense, technology).to_json()
+    assert document["mean_fused"] is None
+
+
+def test_fused_layers_of_another_network(lenet, mlcnn, dense, technology):
+    model, fused = lenet
+    other = [replace(fused[0], name="other")]
+    with pytest.raises(InputError, match="fused layer other is none of the network's 5 layers"):
+        evaluate(model, mlcnn, dense, technology, fused=other)
+
+
+@pytest.mark.long
+def test_resnet50_takes_less_than_two_seconds(mlcnn, dense, technology):
+    model = zoo.load("resnet50-224")
+    tasks = network_tasks(model)
+    start = time.perf_counter()
+    costs = [evaluate_layer(task, mlcnn, technology) for task in tasks]
+    assert time.perf_counter() - start < 2
+    assert all(isinstance(cost, LayerCost) for cost in costs)

@@ -1,0 +1,64 @@
+"""Many machines at once."""
+
+import time
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+
+from mlcnn.accelerators import LayerTask, load_accelerator, paper_tasks, sweep_cycles
+from mlcnn.accelerators.search import choose
+from mlcnn.accelerators.work import executions
+from mlcnn.errors import InfeasibleError
+
+
+def _variants(name, count):
+    base = load_accelerator(name)
+    grid = product((8, 16, 24, 32, 48), (2, 16, 64), (4.0, 64.0), (9, 16))
+    fields = ("slices", "buffer_kb", "bandwidth", "multipliers")
+    found = []
+    for values in list(grid)[:: max(60 // count, 1)][:count]:
+        v = dict(zip(fields, values, strict=True))
+        found.append(
+            replace(
+                base, slices=v["slices"], buffer_bytes=v["buffer_kb"] * 1024,
+                dram_bytes_per_cycle=v["bandwidth"], multipliers=v["multipliers"],
+            )
+        )  # fmt: skip
+    return found
+
+
+def _least(task: LayerTask, machine):
+    found = []
+    for work in executions(
+        task.layer, machine, scaled=task.scaled, sole_consumer=task.sole_consumer
+    ):
+        try:
+            found.append(choose(work, machine, 0.0).cycles)
+        except InfeasibleError:
+            found.append(np.inf)
+    return min(found)
+
+
+@pytest.mark.parametrize("network", ["lenet5", "vgg16"])
+def test_a_sweep_is_the_search_on_every_machine(network):
+    tasks = [task for task in paper_tasks(network, 2) if task.layer.pool is not None]
+    machines = _variants("mlcnn-fp32", 6) + _variants("dcnn-int8", 2)
+    expected = [[_least(task, machine) for task in tasks] for machine in machines]
+    assert np.array_equal(sweep_cycles(tasks, machines), expected)
+
+
+@pytest.mark.long
+def test_ten_thousand_variants_of_vgg16_take_less_than_a_minute():
+    base = load_accelerator("mlcnn-fp32")
+    grid = product(range(4, 104, 4), range(24, 144, 6), np.linspace(4, 128, 20))
+    machines = [
+        replace(base, slices=s, buffer_bytes=b * 1024, dram_bytes_per_cycle=float(d))
+        for s, b, d in grid
+    ]
+    assert len(machines) == 10_000
+    start = time.perf_counter()
+    cycles = sweep_cycles(paper_tasks("vgg16", 16), machines)
+    assert time.perf_counter() - start < 60
+    assert np.all(np.isfinite(cycles))
