@@ -1,6 +1,7 @@
 """The closed form against the recurrence, step by step."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mlcnn.accelerators import Execution
-from mlcnn.accelerators.bound import least_cycles
+from mlcnn.accelerators.bound import Bounds
 from mlcnn.accelerators.cycles import Parameters, schedule, step_classes
 from mlcnn.accelerators.tiling import tilings
 from mlcnn.accelerators.work import TRANSFORMS, Work, executions
@@ -151,12 +152,17 @@ def test_closed_form_equals_the_recurrence(data, small_layers, machines):
 @given(data=st.data())
 def test_the_bound_is_below_the_schedule(data, small_layers, machines):
     layer, machine = data.draw(small_layers), data.draw(machines)
+    better = replace(machine, slices=machine.slices * 2, dram_bytes_per_cycle=9.0)
     for work in executions(layer, machine):
-        p = Parameters.of((machine,))
-        cycles = schedule(work, tilings(work), p).cycles
-        bound = least_cycles(work, p)
-        assert np.all(bound <= cycles)
-        assert np.array_equal(np.isinf(bound), np.isinf(cycles))
+        t, p = tilings(work), Parameters.of((machine, better))
+        cycles = schedule(work, t, p).cycles
+        bounds = Bounds(work, p)
+        of_tiles = bounds.of_tiles()
+        blocks = [bounds.of_tilings(np.array([0, 1]), tile) for tile in range(of_tiles.shape[1])]
+        of_tilings = np.concatenate(blocks, axis=1)
+        assert np.all(of_tilings <= cycles)
+        assert np.array_equal(np.isinf(of_tilings), np.isinf(cycles))
+        assert np.all(of_tiles[:, t.tile] <= of_tilings)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])

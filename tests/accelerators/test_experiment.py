@@ -7,6 +7,7 @@ import pytest
 
 from mlcnn.accelerators import (
     PAPER_NETWORKS,
+    area,
     fused_layers_experiment,
     paper_tasks,
     sensitivity,
@@ -95,3 +96,17 @@ def test_sensitivity_has_a_point_for_every_value():
     assert [(p.parameter, p.value) for p in points] == [(n, v) for n in values for v in values[n]]
     cheap, dear = (p.energy_ratio for p in points if p.parameter == "dram_pj_per_bit")
     assert dear < cheap  # loads that both machines share weigh more
+
+
+def test_equal_area_gives_lower_precisions_more_slices(technology):
+    names = ("mlcnn-fp32", "mlcnn-fp16", "mlcnn-int8")
+    results = fused_layers_experiment(
+        16, names, ("dcnn-fp32",), networks=False, fill_area_um2=1.52e6
+    )
+    machines = [result.comparison.accelerator for result in results]
+    assert all(area(machine, technology).total <= 1.52e6 for machine in machines)
+    slices = [machine.slices for machine in machines]
+    assert slices == sorted(set(slices))
+    assert [m.name for m in machines] == [
+        f"{n}-{m.slices}-slices" for n, m in zip(names, machines, strict=True)
+    ]

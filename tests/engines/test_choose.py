@@ -192,9 +192,9 @@ def test_unknown_sizes_are_estimated() -> None:
 def test_useless_work_is_found_out(name: str) -> None:
     layer = replace(LAYER, C=64, K=64, H=32, W=32)
     wasteful, lean = (lambda: site(layer, repeats=12)), (lambda: site(layer))
-    chooser = MeasuredChooser(name, batch=2, budget_s=0.05)
+    chooser = MeasuredChooser(name, batch=2, budget_s=0.2)
     assert chooser.choose(layer, {KEEP: wasteful, "box": lean}).form == "box"
-    other = MeasuredChooser(name, batch=2, budget_s=0.05)
+    other = MeasuredChooser(name, batch=2, budget_s=0.2)
     assert other.choose(layer, {KEEP: lean, "box": wasteful}).form == KEEP
 
 

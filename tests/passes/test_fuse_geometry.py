@@ -106,6 +106,21 @@ def test_every_form_agrees_in_onnx_runtime(geometry: Geometry) -> None:
             assert np.abs(actual - expected).max() <= 1e-5 * scale
 
 
+def test_pool_goes_first_over_counted_padding_only_without_a_bias() -> None:
+    geometry = Geometry(
+        kernel=(1, 1), pads=(0, 0, 0, 0), pool_kernel=(3, 3), pool_pads=(1, 1, 1, 1),
+        count_include_pad=True,
+    )  # fmt: skip
+    result = _rewritten(geometry, "pool-first")
+    assert [skipped.reason for skipped in result.skipped] == [
+        "form pool-first does not apply: the pool counts its padding and the convolution has a bias"
+    ]
+    without = replace(geometry, bias=False)
+    result = _rewritten(without, "pool-first")
+    actual = evaluate(result.model, {"x": torch.tensor(_input(without))})["y"].numpy()
+    np.testing.assert_allclose(actual, _reference(without), rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("geometry", "form"),
     [

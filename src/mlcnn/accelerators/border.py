@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
@@ -92,10 +92,13 @@ def _known(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:
     """Keys that are allowed beside the last of ``place``."""
     current: Any = model
     for key in place[:-1]:
-        field = getattr(current, "model_fields", {}).get(key)
-        if field is None or not isinstance(field.annotation, type):
+        fields = getattr(current, "model_fields", {})
+        found = next((f for name, f in fields.items() if key in {name, f.alias}), None)
+        if found is None:
             return []
-        current = field.annotation
+        # ``X | None`` has its model among its arguments.
+        options = (found.annotation, *get_args(found.annotation))
+        current = next((o for o in options if hasattr(o, "model_fields")), None)
     fields = getattr(current, "model_fields", {})
     return [field.alias or name for name, field in fields.items()]
 

@@ -19,10 +19,10 @@ from mlcnn.accelerators.cycles import (
     rounds_of,
     split_slices,
 )
-from mlcnn.accelerators.tiling import Floats, Tilings, tilings
+from mlcnn.accelerators.tiling import Floats, Indices, Tilings, tilings
 from mlcnn.accelerators.work import Work
 
-__all__ = ["Needs", "least_cycles", "needs"]
+__all__ = ["Bounds", "Needs", "needs"]
 
 
 # A reciprocal is rounded; so much less keeps the bound below.
@@ -70,46 +70,77 @@ def needs(work: Work) -> Needs:
     )
 
 
-def least_cycles(work: Work, p: Parameters) -> Floats:
-    """The bound of every tiling on every machine; infinite where it does not fit.
+class Bounds:
+    """Lower bounds of the cycles of all tilings of a layer on several machines.
 
     All steps compute, behind the first load and before the last store; and DRAM and the input unit
-    have all that the layer needs to do.
-
-    Args:
-        work: the layer.
-        p: the machines, shape (machines, 1).
-
-    Returns:
-        Shape (machines, tilings).
+    have all that the layer needs to do. First come bounds of whole tiles of outputs, over all ways
+    to cut the input channels and to order the loops; then those of the tilings of one tile.
     """
-    t, fixed = tilings(work), needs(work)
-    split = split_slices(work, t.tiles, p)
-    store = np.ceil(fixed.tile_bytes / p.dram_bytes_per_cycle)
-    store = np.maximum(leave_time(work, t.tiles, p), store)
-    per_byte = _BELOW / p.dram_bytes_per_cycle
-    bound = split.round[:, t.tile]
-    bound *= _all_rounds(work, t, _alike(p))
-    bound += store[:, t.tile]
-    bound += fixed.first * per_byte
-    np.maximum(bound, fixed.dram * per_byte, out=bound)
-    if work.execution is Execution.FUSED:
-        np.maximum(bound, fixed.box_additions * (_BELOW / _one_row(p.input_adders)), out=bound)
-    _rule_out(bound, fixed.held, p.buffer_bytes)
-    _rule_out(bound, fixed.row, p.row_buffer_bytes)
-    bound[bound >= NEVER] = np.inf
-    return bound
 
+    def __init__(self, work: Work, p: Parameters) -> None:
+        """Bound the tiles.
 
-def _rule_out(bound: Floats, needed: Floats, there: Floats) -> None:
-    """Infinity where more is needed than is there."""
-    never = needed > there.max()
-    bound[:, never] = np.inf
-    if there.min() < there.max():
-        bound[needed > there] = np.inf
+        Args:
+            work: the layer.
+            p: the machines, shape (machines, 1).
+        """
+        t, self._needs, self._p = tilings(work), needs(work), p
+        tile_bytes = self._needs.tile_bytes
+        self._round = split_slices(work, t.tiles, p).round
+        store = np.ceil(tile_bytes / p.dram_bytes_per_cycle)
+        self._store = np.maximum(leave_time(work, t.tiles, p), store)
+        self._rounds = _all_rounds(work, t, _alike(p))
+        self._per_byte = _BELOW / p.dram_bytes_per_cycle
+        self._fused = work.execution is Execution.FUSED
+        self._starts = np.searchsorted(t.tile, np.arange(len(tile_bytes) + 1))
+
+    def of_tiles(self) -> Floats:
+        """Bounds of the tiles, shape (machines, tiles); infinite where none fits."""
+
+        def least(values: Floats) -> Floats:
+            return np.minimum.reduceat(values, self._starts[:-1], axis=-1)
+
+        fixed, p = self._needs, self._p
+        bound = self._round * least(self._rounds) + self._store
+        bound += least(fixed.first) * self._per_byte
+        np.maximum(bound, least(fixed.dram) * self._per_byte, out=bound)
+        if self._fused:
+            np.maximum(bound, least(fixed.box_additions) * _BELOW / p.input_adders, out=bound)
+        no_room = least(fixed.held) > p.buffer_bytes
+        bound[no_room | (least(fixed.row) > p.row_buffer_bytes) | (bound >= NEVER)] = np.inf
+        return bound
+
+    def first(self, tile: int) -> int:
+        """Index of the first tiling of a tile."""
+        return int(self._starts[tile])
+
+    def of_tilings(self, machines: Indices, tile: int) -> Floats:
+        """Bounds of the tilings of one tile, shape (machines, tilings of the tile).
+
+        Args:
+            machines: rows of the parameters.
+            tile: index of the tile.
+        """
+        some = slice(self._starts[tile], self._starts[tile + 1])
+        fixed, p = self._needs, self._p
+        rounds = self._rounds if len(self._rounds) == 1 else self._rounds[machines]
+        per_byte = self._per_byte[machines]
+        bound = self._round[machines, tile, None] * rounds[:, some]
+        bound += self._store[machines, tile, None]
+        bound += fixed.first[some] * per_byte
+        np.maximum(bound, fixed.dram[some] * per_byte, out=bound)
+        if self._fused:
+            boxes = fixed.box_additions[some] * _BELOW / p.input_adders[machines]
+            np.maximum(bound, boxes, out=bound)
+        no_room = fixed.held[some] > p.buffer_bytes[machines]
+        no_room |= fixed.row[some] > p.row_buffer_bytes[machines]
+        bound[no_room | (bound >= NEVER)] = np.inf
+        return bound
 
 
 def _all_rounds(work: Work, t: Tilings, p: Parameters) -> Floats:
+    """Sets of weights of the whole layer; shape (machines or 1, tilings)."""
     whole = (t.input_chunks - 1) * rounds_of(work, t.input_channels, p)
     return (whole + rounds_of(work, t.last_channels, p)) * (t.outer * t.inner)
 

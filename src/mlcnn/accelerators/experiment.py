@@ -9,6 +9,7 @@ from mlcnn.accelerators.evaluation import LayerTask
 from mlcnn.accelerators.loading import load_accelerator
 from mlcnn.accelerators.networks import PAPER_NETWORKS, paper_tasks
 from mlcnn.accelerators.technology import DEFAULT_TECHNOLOGY, Technology, load_technology
+from mlcnn.accelerators.variants import filling
 
 __all__ = ["FusedLayers", "SweepPoint", "fused_layers_experiment", "sensitivity"]
 
@@ -64,6 +65,7 @@ def fused_layers_experiment(
     technology: str = DEFAULT_TECHNOLOGY,
     *,
     networks: bool = True,
+    fill_area_um2: float | None = None,
 ) -> tuple[FusedLayers, ...]:
     """Every accelerator against every other, on the 22 fused layers ([MLCNN] Figs. 13 and 15).
 
@@ -73,11 +75,16 @@ def fused_layers_experiment(
         against: names or paths.
         technology: name or path.
         networks: also the networks whole.
+        fill_area_um2: give every machine as many slices as fit this area instead of its own; its
+            name then says how many. The paper's Table VII has 1.52 mm2.
     """
     tables = load_technology(technology)
     tasks = fused_tasks(batch)
     machines = [load_accelerator(name) for name in accelerators]
     others = [load_accelerator(name) for name in against]
+    if fill_area_um2 is not None:
+        machines = [filling(machine, fill_area_um2, tables) for machine in machines]
+        others = [filling(machine, fill_area_um2, tables) for machine in others]
     return tuple(
         FusedLayers(
             machine.name,

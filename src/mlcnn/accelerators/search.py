@@ -1,12 +1,12 @@
 """The best tiling of a layer on a machine: an exact search over all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
-from mlcnn.accelerators.bound import least_cycles, needs
+from mlcnn.accelerators.bound import Bounds, needs
 from mlcnn.accelerators.cycles import Parameters, Schedule, held_bytes, schedule
 from mlcnn.accelerators.description import Accelerator
 from mlcnn.accelerators.tiling import Floats, Indices, Tiling, Tilings, tilings
@@ -17,6 +17,9 @@ __all__ = ["BOUNDS", "SLACK", "Chosen", "choose", "fastest"]
 
 SLACK = 0.01
 """Share of the least cycles that a tiling may take more, where it moves fewer DRAM bytes."""
+
+# Pairs whose exact cycles are computed together: their arrays stay in the cache.
+_BATCH = 8192
 
 BOUNDS = ("multipliers", "buffer ports", "addition-reuse unit", "DRAM")
 
@@ -72,14 +75,19 @@ def _choose(work: Work, machine: Accelerator, slack: float) -> Chosen | None:
     """The search, by geometry: layers and machines that differ in name alone share it."""
     t, p = tilings(work), Parameters.of((machine,))
     moved = needs(work).dram
-    bound = least_cycles(work, p)[0]
-    least = _exact(work, t, p, np.array([int(bound.argmin())])).cycles[0]
+    least = fastest(work, (machine,), np.array([np.inf]))[0]
     if not np.isfinite(least):
         return None
-    candidates = np.flatnonzero(bound <= least * (1 + slack))
+    bounds, alone = Bounds(work, p), np.array([0])
+    most = least * (1 + slack)
+    some = np.flatnonzero(bounds.of_tiles()[0] <= most).tolist()
+    found = [
+        bounds.first(tile) + np.flatnonzero(bounds.of_tilings(alone, tile)[0] <= most)
+        for tile in some
+    ]
+    candidates = np.concatenate(found)
     plan = _exact(work, t, p, candidates)
-    least = plan.cycles.min()
-    fewest = np.where(plan.cycles <= least * (1 + slack), moved[candidates], np.inf)
+    fewest = np.where(plan.cycles <= most, moved[candidates], np.inf)
     index = int(np.argmin(np.where(fewest == fewest.min(), plan.cycles, np.inf)))
     groups, ways = (int(v.reshape(-1)[index]) for v in (plan.times.groups, plan.times.ways))
     return Chosen(
@@ -113,12 +121,36 @@ def fastest(work: Work, machines: Sequence[Accelerator], below: Floats) -> Float
         Cycles, or ``below`` where no tiling takes fewer.
     """
     t, p = tilings(work), Parameters.of(machines)
-    bound = least_cycles(work, p)
-    likely = bound.argmin(axis=1)
-    best = np.minimum(below, _pairs(work, t, p, np.arange(len(machines)), likely))
-    owner, tiling = np.nonzero(bound < best[:, None])
-    np.minimum.at(best, owner, _pairs(work, t, p, owner, tiling))
+    bounds = Bounds(work, p)
+    of_tiles = bounds.of_tiles()
+    likely = of_tiles.argmin(axis=1)
+    owners = [np.flatnonzero(likely == tile) for tile in np.unique(likely)]
+    guesses = [bounds.of_tilings(rows, likely[rows[0]]).argmin(axis=1) for rows in owners]
+    firsts = [bounds.first(likely[rows[0]]) + g for rows, g in zip(owners, guesses, strict=True)]
+    best = below.copy()
+    owner, tiling = np.concatenate(owners), np.concatenate(firsts)
+    best[owner] = np.minimum(best[owner], _pairs(work, t, p, owner, tiling))
+    for owner, tiling in _left(bounds, of_tiles, best):
+        np.minimum.at(best, owner, _pairs(work, t, p, owner, tiling))
     return best
+
+
+def _left(bounds: Bounds, of_tiles: Floats, best: Floats) -> Iterator[tuple[Indices, Indices]]:
+    """Pairs of a machine and a tiling that could take fewer cycles than ``best``, in batches."""
+    owners: list[Indices] = []
+    found: list[Indices] = []
+    size = 0
+    for tile in np.flatnonzero((of_tiles < best[:, None]).any(axis=0)).tolist():
+        rows = np.flatnonzero(of_tiles[:, tile] < best)
+        row, column = np.nonzero(bounds.of_tilings(rows, tile) < best[rows, None])
+        owners.append(rows[row])
+        found.append(bounds.first(tile) + column)
+        size += len(row)
+        if size > _BATCH:
+            yield np.concatenate(owners), np.concatenate(found)
+            owners, found, size = [], [], 0
+    if size:
+        yield np.concatenate(owners), np.concatenate(found)
 
 
 def _pairs(work: Work, t: Tilings, p: Parameters, owner: Indices, tiling: Indices) -> Floats:

@@ -18,8 +18,8 @@ from mlcnn.errors import InfeasibleError
 
 __all__ = ["filling", "sweep_cycles"]
 
-# Machines at a time: their arrays over all tilings then stay in the processor's cache.
-_TOGETHER = 32
+# Machines at a time: enough to share work, few enough for their arrays to stay in the cache.
+_TOGETHER = 512
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,13 @@ def chooser_for(
         return None
     chosen = setting or Setting(_engines(options)[0], _batches(model, options)[0])
     engines.get(chosen.engine)
-    return MeasuredChooser(chosen.engine, chosen.batch, options.threads, options.device)
+    return MeasuredChooser(
+        chosen.engine,
+        chosen.batch,
+        options.threads,
+        options.device,
+        network_bytes=engines.weight_bytes(model),
+    )
 
 
 def _variants(optimized: Optimized) -> Iterator[tuple[str, ir.Model]]:

@@ -24,6 +24,7 @@ _IMAGE_CHANNELS = 4
 _MARGIN = 1.03  # a form must be faster by more than the noise and by more than this
 _TIE = 1.02
 _FINALIST = 1.3
+_ROUNDS = 9  # the fewest with which one outlier does not decide the 95 % interval
 _INNER_CACHE_BYTES = 2**20
 _OUTER_CACHE_BYTES = 2**26  # more would only take longer to read
 
@@ -179,7 +180,7 @@ class MeasuredChooser:
         }
         if len(finalists) < 2:
             return self._verdict(first)
-        return self._verdict(self._interleave(finalists, 0.7, 5))
+        return self._verdict(self._interleave(finalists, 0.7, _ROUNDS))
 
     def _interleave(
         self, runners: Mapping[str, Callable[[], object]], share: float, min_rounds: int
