@@ -1,6 +1,7 @@
 """Engine ``torch-compile``: PyTorch compiled by inductor, which needs a C++ compiler."""
 
 import shutil
+import warnings
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -48,5 +49,8 @@ class TorchCompile:
                 f"engine {self.name!r} needs a C++ compiler: install g++ or use engine 'torch'"
             )
         module = nn.to_module(model).eval().to(found.value)
-        compiled = torch.compile(module, dynamic=False)
+        with warnings.catch_warnings():
+            # The compiler's first import warns of its own use of TorchScript.
+            warnings.filterwarnings("ignore", r"`torch\.jit\.", DeprecationWarning)
+            compiled = torch.compile(module, dynamic=False)
         return _Session(compiled, model, positive_threads(threads), found, self.name)
