@@ -77,6 +77,6 @@ def _machines(draw):
         buffer_bytes=draw(st.sampled_from([2048, 4096, 32768])),
         accumulator_entries=draw(st.sampled_from([128, 512, 2048])),
         input_windows=draw(st.sampled_from([1, 2, 3])),
-        weight_words=draw(st.sampled_from([1, 4, 64])),
+        weight_words=draw(st.sampled_from([1, 2, 9])),
         dram_bytes_per_cycle=draw(st.sampled_from([1.0, 7.0, 64.0])),
     )

@@ -78,7 +78,7 @@ class _Recurrence:
         side = min(max(machine.slices // self.ways, 1), tiling.output_channels)
         turns = -(-tiling.output_channels // side)
         positions = -(-tiling.images * self.rows.positions // self.ways) * self.columns.positions
-        refill = -(-machine.multipliers * side // machine.weight_words)
+        refill = -(-machine.multipliers // machine.weight_words)
         per_set = max(turns * max(positions, refill), machine.accumulator_latency)
         if work.taps <= machine.multipliers:
             sets = -(-size // (machine.multipliers // work.taps))

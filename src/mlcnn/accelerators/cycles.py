@@ -35,9 +35,9 @@ __all__ = [
     "split_slices",
 ]
 
-# Numbers of groups of slices that work on different positions.
 # Cycles of a tile that the accumulators cannot hold: more than any layer takes.
 NEVER = 2.0**80
+# Numbers of groups of slices that work on different positions.
 _WAYS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 21, 24, 32)
 
 
@@ -248,6 +248,7 @@ def split_slices(work: Work, t: Tiles | Tilings, p: Parameters) -> Split:
     best = np.full(np.broadcast_shapes(p.slices.shape, t.line.shape), NEVER)
     refill, groups, ways = np.zeros_like(best), np.ones_like(best), np.ones_like(best)
     lines, before = float(t.lines.max()), 0
+    load = np.ceil(p.multipliers / p.weight_words)
     for way in _WAYS:
         allowed = (way <= p.input_windows) & (way <= p.slices)
         if not allowed.any() or before >= lines:
@@ -256,7 +257,6 @@ def split_slices(work: Work, t: Tiles | Tilings, p: Parameters) -> Split:
         turns = np.ceil(t.output_channels / side)
         positions = np.ceil(t.lines / way) * t.line
         held = 2 * turns * positions * work.frequencies <= p.accumulator_entries
-        load = np.ceil(p.multipliers * side / p.weight_words)
         busy = np.maximum(turns * positions, p.accumulator_latency)
         took = np.maximum(turns * np.maximum(positions, load), p.accumulator_latency)
         better = allowed & held & (took < best)
@@ -340,17 +340,21 @@ def held_bytes(work: Work, t: Tilings) -> Floats:
 
     An operand that is loaded again has two places, one in use and one being filled; a kept one has
     a place for each of its chunks and one more, so that the next tile's come in behind the last
-    use of these. Chunks that are all there will ever be need no more than themselves.
+    use of these. Weights that are all there will ever be need no more than themselves; inputs get
+    their second place in any case, so that a further image fits where one does.
     """
     chunks, outer = t.input_chunks, t.weights_outer > 0
     kept = t.kept > 0
+    outer_places = np.where(kept, chunks, 1) + 1
     outer_loads = t.outer * np.where(kept, chunks, chunks * t.inner)
-    outer_places = np.minimum(np.where(kept, chunks, 1) + 1, outer_loads)
-    inner_places = np.minimum(2, t.outer * t.inner * chunks)
+    of_weights = np.where(
+        outer,
+        np.minimum(outer_places, outer_loads),
+        np.minimum(2, t.outer * t.inner * chunks),
+    )
+    of_inputs = np.where(outer, 2, outer_places)
     weights = t.output_channels * t.input_channels * work.weight_words * work.precision.bits
     inputs = t.stored * t.input_channels * work.stored_bits
-    of_weights = np.where(outer, outer_places, inner_places)
-    of_inputs = np.where(outer, inner_places, outer_places)
     return (weights * of_weights + inputs * of_inputs) / 8
 
 

@@ -58,7 +58,8 @@ class Accelerator:
             half leaves.
         input_windows: windows of inputs that the buffer delivers a cycle: so many positions can
             different slices work on.
-        weight_words: weights a cycle that the buffer delivers.
+        weight_words: weights a cycle that the buffer delivers to each slice; the next set loads
+            while the current one is at work.
         dram_bytes_per_cycle: loads and stores together.
         clock_mhz: clock of all of it.
         multiplier_latency: cycles of a multiplication.

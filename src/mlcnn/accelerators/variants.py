@@ -73,7 +73,7 @@ def _cycles(task: LayerTask, machines: Sequence[Accelerator]) -> Floats:
 def filling(machine: Accelerator, area_um2: float, technology: Technology) -> Accelerator:
     """The same machine with as many slices as fit an area; on-chip memory stays as it is.
 
-    Accumulator entries, windows and weight ports scale with the slices.
+    Accumulator entries and windows scale with the slices.
 
     Args:
         machine: where to start from.
@@ -105,5 +105,4 @@ def _with_slices(machine: Accelerator, slices: int) -> Accelerator:
         slices=slices,
         accumulator_entries=max(words // slices, 2),
         input_windows=max(slices // 8, 1),
-        weight_words=slices,
     )
