@@ -34,7 +34,7 @@ def test_the_table_in_words(mlcnn: Call) -> None:
 def test_a_difference_is_exit_code_1(mlcnn: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     true = package.api.reproduce("table-2")
     wrong = replace(true, rows=(replace(true.rows[0], computed=0), *true.rows[1:]))
-    monkeypatch.setattr(package.api, "reproduce", lambda _what: wrong)
+    monkeypatch.setattr(package.api, "reproduce", lambda _what, _tell: wrong)
     result = mlcnn("reproduce", "table-2")
     assert result.code == 1
     assert "DIFFERS" in result.out
@@ -45,3 +45,22 @@ def test_unknown(mlcnn: Call) -> None:
     result = mlcnn("reproduce", "tabel-1")
     assert result.code == 2
     assert "did you mean 'table-1'?" in result.error
+
+
+def test_a_documented_difference_is_no_failure(
+    mlcnn: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = package.api.reproduce("table-2")
+    known = replace(true.rows[0], computed=0, difference="counted otherwise")
+    result = replace(true, rows=(known,))
+    monkeypatch.setattr(package.api, "reproduce", lambda _what, _tell: result)
+    printed = mlcnn("reproduce", "table-2")
+    assert printed.code == 0
+    assert "differs: counted otherwise" in printed.out
+
+
+def test_a_figure_and_what_stands_beside_it(mlcnn: Call) -> None:
+    result = mlcnn("reproduce", "figure-14")
+    assert result.code == 0
+    assert "98.44" in result.out
+    assert "beside it: every fused layer" in result.out

@@ -21,6 +21,7 @@ from mlcnn.accelerators.experiment import (
     FusedLayers,
     SweepPoint,
     fused_layers_experiment,
+    fused_tasks,
     sensitivity,
 )
 from mlcnn.accelerators.loading import accelerator_names, load_accelerator
@@ -68,6 +69,7 @@ __all__ = [
     "evaluate_layer",
     "filling",
     "fused_layers_experiment",
+    "fused_tasks",
     "load_accelerator",
     "load_technology",
     "network_tasks",

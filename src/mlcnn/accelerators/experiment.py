@@ -11,7 +11,14 @@ from mlcnn.accelerators.networks import PAPER_NETWORKS, paper_tasks
 from mlcnn.accelerators.technology import DEFAULT_TECHNOLOGY, Technology, load_technology
 from mlcnn.accelerators.variants import filling
 
-__all__ = ["FusedLayers", "SweepPoint", "fused_layers_experiment", "sensitivity"]
+__all__ = [
+    "SENSITIVITY",
+    "FusedLayers",
+    "SweepPoint",
+    "fused_layers_experiment",
+    "fused_tasks",
+    "sensitivity",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ general count of ``mlcnn.counting`` of a layer with that one output or row.
 from collections.abc import Mapping
 
 from mlcnn.counting import Reuse, fused
-from mlcnn.reproduce.reproduction import Number, Reproduction, Row, number, published_rows
+from mlcnn.reproduce.reproduction import Number, Reproduction, Tell, compared, published_rows
 from mlcnn.workload import ConvLayer, Pool
 
 __all__ = ["reproduce_additions"]
@@ -15,19 +15,10 @@ __all__ = ["reproduce_additions"]
 _POOL = Pool((2, 2), (2, 2))
 
 
-def reproduce_additions(what: str) -> Reproduction:
+def reproduce_additions(what: str, _: Tell) -> Reproduction:
     """Reproduce ``table-2`` to ``table-6``."""
-    return Reproduction(what, tuple(_row(published) for published in published_rows(what)))
-
-
-def _row(published: Mapping[str, str]) -> Row:
-    return Row(
-        item=published["item"],
-        published=number(published["published"]),
-        computed=_computed(published),
-        tolerance=number(published["tolerance"]),
-        source=published["source"],
-    )
+    rows = (compared(published, _computed(published)) for published in published_rows(what))
+    return Reproduction(what, tuple(rows))
 
 
 def _computed(published: Mapping[str, str]) -> Number:

@@ -12,7 +12,14 @@ import torch
 from torch import nn
 
 from mlcnn import zoo
-from mlcnn.reproduce.reproduction import Number, Reproduction, Row, number, published_rows
+from mlcnn.reproduce.reproduction import (
+    Number,
+    Reproduction,
+    Row,
+    Tell,
+    compared,
+    published_rows,
+)
 
 __all__ = ["reproduce_networks"]
 
@@ -21,7 +28,7 @@ _INCEPTION_STEM = (1, 1, 1)
 _Counted = tuple[tuple[int, ...], str]
 
 
-def reproduce_networks(what: str) -> Reproduction:
+def reproduce_networks(what: str, _: Tell) -> Reproduction:
     """Reproduce ``table-1``."""
     return Reproduction(what, tuple(_row(published) for published in published_rows(what)))
 
@@ -30,13 +37,8 @@ def _row(published: Mapping[str, str]) -> Row:
     module = _structure(published["network"])
     computed, note = _COMPUTED[published["quantity"]](published["network"], module)
     printed = published["printed"]
-    return Row(
-        item=published["item"],
-        published=number(published["published"]),
-        computed=computed,
-        tolerance=number(published["tolerance"]),
-        source=published["source"],
-        note=f"printed {printed}; {note}" if note else f"printed {printed}",
+    return compared(
+        published, computed, f"printed {printed}; {note}" if note else f"printed {printed}"
     )
 
 
