@@ -1,7 +1,7 @@
 """mlcnn finds the cheapest way to run a convolutional network.
 
-The verbs of the command line are functions here: `load`, `optimize`, `count`, `bench`, `run`. They
-are imported when they are first used, so that ``import mlcnn`` takes no time.
+The verbs of the command line are functions here: `load`, `optimize`, `count`, `bench`, `evaluate`,
+`run`. They are imported when they are first used, so that ``import mlcnn`` takes no time.
 """
 
 import importlib
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         RewriteOptions,
         bench,
         count,
+        evaluate,
         load,
         optimize,
         run,
@@ -28,6 +29,7 @@ __all__ = [
     "api",
     "bench",
     "count",
+    "evaluate",
     "load",
     "optimize",
     "run",

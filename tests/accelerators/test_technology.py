@@ -28,6 +28,24 @@ def _table():
         return [r for r in csv.DictReader(file) if r["cell"] == "itrs-lop" and r["banks"] == "1"]
 
 
+@pytest.mark.parametrize(
+    ("parts", "whole"),
+    [
+        ("horowitz-45nm", "horowitz-45nm+cacti-45nm-lop+hbm2"),
+        ("gddr5", "horowitz-45nm+cacti-45nm-lop+gddr5"),
+        ("horowitz-45nm+cacti-45nm-hp", "horowitz-45nm+cacti-45nm-hp+hbm2"),
+    ],
+)
+def test_parts_of_a_name_are_completed(parts, whole):
+    assert load_technology(parts).name == whole
+
+
+@pytest.mark.parametrize("name", ["horowitz-46nm", "hbm2+gddr5", "hbm2+hbm2", "hbm2+", ""])
+def test_names_that_are_no_technology(name):
+    with pytest.raises(InputError, match="unknown technology"):
+        load_technology(name)
+
+
 @pytest.mark.parametrize("row", _table()[::7], ids=lambda r: f"{r['size_bytes']}x{r['width_bits']}")
 def test_memories_of_the_table_are_exact(row, technology):
     macro = technology.memory.macro(float(row["size_bytes"]), int(row["width_bits"]))

@@ -200,6 +200,21 @@ class Comparison:
         """Images of the batch over its latency."""
         return self.batch / self.seconds
 
+    @property
+    def against_cycles(self) -> float:
+        """Of all layers on the other machine."""
+        return math.fsum(row.against.cycles for row in self.layers)
+
+    @property
+    def against_energy(self) -> Energy:
+        """Of all layers on the other machine."""
+        return _total(row.against.energy for row in self.layers)
+
+    @property
+    def against_seconds(self) -> float:
+        """Latency of the batch on the other machine, at its clock."""
+        return self.against_cycles / (self.against.clock_mhz * 1e6)
+
     def to_json(self) -> dict[str, object]:
         """The document that ``mlcnn evaluate --json`` prints."""
         fused, network = self.fused, self.network
@@ -213,14 +228,19 @@ class Comparison:
             "mean_fused": means,
             "network": {
                 "cycles": self.cycles,
-                "against_cycles": math.fsum(row.against.cycles for row in self.layers),
+                "against_cycles": self.against_cycles,
                 "speedup": network.total_speedup,
                 "energy_pj": self.energy.total,
                 "energy_parts_pj": self.energy.to_json(),
-                "against_energy_pj": _total(row.against.energy for row in self.layers).total,
+                "against_energy_pj": self.against_energy.total,
                 "energy_ratio": network.total_energy_ratio,
                 "latency_s": self.seconds,
+                "against_latency_s": self.against_seconds,
                 "images_per_s": self.images_per_second,
+                "against_images_per_s": self.batch / self.against_seconds,
+                "worst": network.worst,
+                "worst_speedup": network.worst_speedup,
+                "worst_energy_ratio": network.worst_energy_ratio,
             },
             "area_um2": area(self.accelerator, self.technology).total,
             "against_area_um2": area(self.against, self.technology).total,

@@ -2,6 +2,7 @@
 
 from mlcnn.api.benchmarking import MeasureOptions, bench, chooser_for
 from mlcnn.api.counting import count
+from mlcnn.api.evaluation import Machines, evaluate
 from mlcnn.api.loading import ExampleInput, Source, is_zoo_name, load, model_name
 from mlcnn.api.optimizing import (
     Optimized,
@@ -17,12 +18,13 @@ from mlcnn.api.own_data import Comparison, compare, read_inputs
 from mlcnn.api.running import RunResult, run
 from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
 from mlcnn.api.writing import check_directory, check_output
-from mlcnn.report import terminal
+from mlcnn.report import evaluation_tables, terminal
 from mlcnn.reproduce import reproduce
 
 __all__ = [
     "Comparison",
     "ExampleInput",
+    "Machines",
     "MeasureOptions",
     "Optimized",
     "Origin",
@@ -37,6 +39,8 @@ __all__ = [
     "compare",
     "count",
     "default_passes",
+    "evaluate",
+    "evaluation_tables",
     "is_zoo_name",
     "load",
     "model_name",

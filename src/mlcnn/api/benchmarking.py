@@ -15,7 +15,16 @@ from mlcnn.engines import Bench, MeasuredChooser
 from mlcnn.errors import InputError
 from mlcnn.report import Variant
 
-__all__ = ["MeasureOptions", "Setting", "bench", "chooser_for", "joined", "measure", "settings"]
+__all__ = [
+    "MeasureOptions",
+    "Setting",
+    "bench",
+    "chooser_for",
+    "fixed_batch",
+    "joined",
+    "measure",
+    "settings",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +84,13 @@ def _engines(options: MeasureOptions) -> tuple[str, ...]:
 def _batches(model: ir.Model, options: MeasureOptions) -> tuple[int, ...]:
     if options.batches:
         return tuple(dict.fromkeys(options.batches))
+    return (fixed_batch(model) or 1,)
+
+
+def fixed_batch(model: ir.Model) -> int | None:
+    """The number of images that a network is fixed to; None if any number will do."""
     shapes = [signature.shape for signature in engines.signatures(model)]
-    fixed = next((shape[0] for shape in shapes if shape and isinstance(shape[0], int)), 1)
-    return (fixed,)
+    return next((shape[0] for shape in shapes if shape and isinstance(shape[0], int)), None)
 
 
 def settings(model: ir.Model, options: MeasureOptions) -> tuple[Setting, ...]:

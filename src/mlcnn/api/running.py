@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from mlcnn import report
+from mlcnn.api.accuracy import Labelled, accuracies, labelled_images
 from mlcnn.api.benchmarking import (
     MeasureOptions,
     Setting,
@@ -17,7 +18,6 @@ from mlcnn.api.benchmarking import (
     measure,
     settings,
 )
-from mlcnn.api.evaluating import Labelled, accuracies, labelled_images
 from mlcnn.api.loading import Source, load, model_name
 from mlcnn.api.optimizing import (
     Optimized,

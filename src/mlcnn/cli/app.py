@@ -43,7 +43,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 # The modules are named, not imported: `mlcnn --version` stays quick.
-for _command in ("run", "optimize", "count", "bench", "reproduce"):
+for _command in ("run", "optimize", "count", "bench", "evaluate", "reproduce"):
     app.command(f"mlcnn.cli.{_command}:{_command}", name=_command)
 
 

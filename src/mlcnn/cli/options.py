@@ -12,7 +12,7 @@ from mlcnn.errors import InputError
 if TYPE_CHECKING:
     from mlcnn.api import MeasureOptions, RewriteOptions
 
-__all__ = ["Loading", "Measuring", "Printing", "Rewriting", "parse_shape"]
+__all__ = ["Against", "Loading", "Measuring", "Printing", "Rewriting", "parse_shape"]
 
 Engine = Literal["onnxruntime", "openvino", "torch", "torch-compile"]
 
@@ -139,6 +139,22 @@ class Measuring:
             budget_s=self.seconds,
             chosen=chosen,
         )
+
+
+@Parameter(name="*", group="Accelerator")
+@dataclass(frozen=True, slots=True)
+class Against:
+    """What an accelerator is compared with, and by which tables.
+
+    Attributes:
+        against: accelerator to compare with, as dcnn-fp32 or winograd-f4-fp32, or your own .yaml
+            file.
+        technology: energy and area tables, as horowitz-45nm+cacti-45nm-lop+hbm2 (the default) or
+            some of its parts, or your own .yaml file.
+    """
+
+    against: str = "dcnn-fp32"
+    technology: str | None = None
 
 
 @Parameter(name="*", group="Output")

@@ -1,5 +1,6 @@
 """The report of a run: one self-contained HTML page, and a summary for the terminal."""
 
+from mlcnn.report.evaluation import evaluation_tables
 from mlcnn.report.page import render, write
 from mlcnn.report.picture import find_browser, picture
 from mlcnn.report.summary import (
@@ -21,6 +22,7 @@ __all__ = [
     "RunSummary",
     "Unavailable",
     "Variant",
+    "evaluation_tables",
     "find_browser",
     "picture",
     "render",

@@ -3,7 +3,6 @@
 Names from a network are put in as plain text: they carry neither markup nor control characters.
 """
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -12,6 +11,7 @@ from mlcnn.report.headline import Mood, facts, potential_sentence, sentence
 from mlcnn.report.sites import left_alone, rewrites
 from mlcnn.report.speed import Speedup, Verdict, settings, speedups
 from mlcnn.report.summary import RunSummary, Variant
+from mlcnn.report.table import columns_table
 from mlcnn.report.wording import amount, duration, pass_names, plural, printable, ratio, removed
 
 __all__ = ["terminal"]
@@ -25,19 +25,6 @@ _STYLES = {
 }
 _MOST_SITES = 15
 _MOST_REASONS = 8
-
-
-def _table(*columns: tuple[str, bool]) -> Table:
-    """A table with (heading, is a number) columns."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for heading, number in columns:
-        table.add_column(
-            Text(heading),
-            justify="right" if number else "left",
-            no_wrap=number,
-            overflow="fold",
-        )
-    return table
 
 
 def _facts(summary: RunSummary) -> RenderableType:
@@ -54,7 +41,7 @@ def _sites(summary: RunSummary) -> RenderableType | None:
     done = rewrites(summary)
     if not done:
         return None
-    table = _table(
+    table = columns_table(
         ("layer", False), ("form", False), ("", False), ("multiplications", True), ("", True)
     )
     for rewrite in done[:_MOST_SITES]:
@@ -74,7 +61,7 @@ def _left(summary: RunSummary) -> RenderableType | None:
     left = left_alone(summary)
     if not left:
         return None
-    table = _table(("left alone", False), ("passes", False), ("why", False))
+    table = columns_table(("left alone", False), ("passes", False), ("why", False))
     for entry in left[:_MOST_REASONS]:
         where = printable(entry.nodes[0])
         if len(entry.nodes) > 1:
@@ -97,7 +84,7 @@ def _latency(summary: RunSummary) -> RenderableType | None:
     if not summary.latencies:
         return None
     measured = [v for v in Variant if any(row.variant is v for row in summary.latencies)]
-    table = _table(
+    table = columns_table(
         ("engine", False),
         ("batch", True),
         ("threads", True),

@@ -6,6 +6,7 @@ __all__ = [
     "amount",
     "duration",
     "error",
+    "figure",
     "pass_names",
     "per",
     "percent",
@@ -38,6 +39,15 @@ def amount(number: float) -> str:
         if abs(number) >= unit * _ROUNDS_UP:
             return f"{_significant(number / unit, 4)} {prefix}"
     return _significant(number, 4) if number % 1 else str(int(number))
+
+
+def figure(number: float, digits: int = 4) -> str:
+    """A number with so many significant digits and no prefix, to stand under its unit.
+
+    >>> figure(1234.567), figure(0.0312), figure(99.999, 3)
+    ('1,235', '0.03120', '100')
+    """
+    return _significant(number, digits)
 
 
 def duration(milliseconds: float) -> str:

@@ -108,22 +108,38 @@ def load_technology(name: str | Path = DEFAULT_TECHNOLOGY) -> Technology:
     """A technology by name, or a user's own.
 
     Args:
-        name: one of ``technology_names()``, or a path of a ``.yaml`` file with the keys ``base``
-            (a name) and any of ``operations``, ``memory`` and ``dram`` that replace its parts.
+        name: one of ``technology_names()``, or parts of one, as ``horowitz-45nm`` or
+            ``horowitz-45nm+gddr5``: parts that are left away are those of ``DEFAULT_TECHNOLOGY``.
+            Or a path of a ``.yaml`` file with the keys ``base`` (a name) and any of
+            ``operations``, ``memory`` and ``dram`` that replace its parts.
 
     Raises:
         InputError: the name is not known or the file is wrong.
     """
     if str(name).endswith((".yaml", ".yml")):
         return _user(Path(name))
-    if name not in technology_names():
+    whole = _completed(str(name))
+    if whole not in technology_names():
         near = difflib.get_close_matches(str(name), technology_names(), n=1, cutoff=0.4)
         hint = f", did you mean {near[0]!r}?" if near else "."
         raise InputError(
             f"unknown technology {str(name)!r}{hint} Known: {', '.join(technology_names())}; or "
             "give the path of a .yaml file"
         )
-    return _built_in(str(name))
+    return _built_in(whole)
+
+
+def _completed(name: str) -> str:
+    """The name with the default's parts where it has none; as it is if a part is not known."""
+    given = name.split("+")
+    chosen: list[str] = []
+    for known, default in zip(
+        ((_OPERATIONS,), _MEMORIES, _DRAMS), DEFAULT_TECHNOLOGY.split("+"), strict=True
+    ):
+        found = [part for part in given if part in known]
+        chosen.append(found[0] if found else default)
+    whole = "+".join(chosen)
+    return whole if sorted({*given} & {*chosen}) == sorted(given) else name
 
 
 @lru_cache

@@ -1,0 +1,219 @@
+"""A network on an accelerator, against another: cycles, energy and area."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import onnx_ir as ir
+
+from mlcnn import accelerators
+from mlcnn.accelerators import Accelerator, Technology
+from mlcnn.api.benchmarking import fixed_batch
+from mlcnn.api.loading import Source, load
+from mlcnn.api.optimizing import Progress, default_passes, rewrite, silent
+from mlcnn.api.options import RewriteOptions
+from mlcnn.errors import InputError, MlcnnError
+from mlcnn.passes import Choice
+from mlcnn.workload import ConvLayer
+
+__all__ = ["DEFAULT_BATCH", "Machines", "evaluate", "evaluate_all"]
+
+DEFAULT_BATCH = 16
+"""Images, where the user names no number: weights are loaded once for all of them."""
+
+_BOX, _KEEP = "box", "keep"
+_NO_REWRITE = RewriteOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class Machines:
+    """Machines and tables as the user names them.
+
+    Attributes:
+        on: the accelerators asked about: names, or paths of ``.yaml`` files.
+        against: the one that they are compared with.
+        technology: energy and area tables: a name, parts of one, or the path of a ``.yaml`` file;
+            None for the default ones.
+        batch: images; None for ``DEFAULT_BATCH``, or what the network is fixed to.
+    """
+
+    on: tuple[str, ...] = ("mlcnn-fp32",)
+    against: str = "dcnn-fp32"
+    technology: str | None = None
+    batch: int | None = None
+
+    def load(self) -> "LoadedMachines":
+        """Read the descriptions, so that what is wrong with them is known before the work.
+
+        Raises:
+            InputError: a name is not known, a file is wrong, a memory lies outside the tables,
+                or the batch is below 1.
+        """
+        if self.batch is not None and self.batch < 1:
+            raise InputError(f"--batch {self.batch}: batch must be 1 or more")
+        tables = _technology(self.technology)
+        on = tuple(accelerators.load_accelerator(name) for name in self.on)
+        against = accelerators.load_accelerator(self.against)
+        for machine in (*on, against):
+            accelerators.area(machine, tables)
+        return LoadedMachines(on, against, tables, self.batch)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedMachines:
+    """The same as descriptions and tables."""
+
+    on: tuple[Accelerator, ...]
+    against: Accelerator
+    technology: Technology
+    batch: int | None
+
+    def compare(
+        self, model: ir.Model, fused: Sequence[ConvLayer], accelerator: Accelerator
+    ) -> accelerators.Comparison:
+        """One of the machines on a network; see ``mlcnn.accelerators.evaluate``."""
+        return accelerators.evaluate(
+            model,
+            accelerator,
+            self.against,
+            self.technology,
+            fused=fused,
+            batch=_batch(model, self.batch),
+        )
+
+
+class _Box:
+    """Chooses box sums wherever a layer can be fused: what engines are slow at, hardware is not."""
+
+    def choose(
+        self, layer: ConvLayer | None, candidates: Mapping[str, Callable[[], ir.Model]]
+    ) -> Choice:
+        """The form ``box`` if the site takes it, else any that does; see ``Chooser``."""
+        del layer
+        forms = [_BOX] if _BOX in candidates else [form for form in candidates if form != _KEEP]
+        return Choice(forms[0] if forms else _KEEP, "fused wherever it can be, for an accelerator")
+
+
+def _technology(name: str | None) -> Technology:
+    return accelerators.load_technology(accelerators.DEFAULT_TECHNOLOGY if name is None else name)
+
+
+def _batch(model: ir.Model, asked: int | None) -> int:
+    fixed = fixed_batch(model)
+    if fixed is not None and asked not in {None, fixed}:
+        raise InputError(
+            f"--batch {asked}: the network is fixed to a batch of {fixed}; leave the option "
+            "away, or export the network with a dynamic batch"
+        )
+    return fixed or asked or DEFAULT_BATCH
+
+
+def fused_layers(
+    model: ir.Model, passes: str, options: RewriteOptions = _NO_REWRITE
+) -> tuple[ConvLayer, ...]:
+    """The layers that a pipeline fuses, each with its pool, whatever an engine would gain.
+
+    Args:
+        model: the network; it is not changed.
+        passes: the pipeline, if ``options`` has none.
+        options: the rewrite; its ``form`` limits the layers to those that take this form.
+
+    Raises:
+        InputError: an option cannot be used.
+    """
+    changes = rewrite(model, passes, options, check=False, chooser=_Box()).fused
+    return tuple(change.layer for change in changes if change.layer is not None)
+
+
+def evaluate(
+    source: Source,
+    rewriting: RewriteOptions = _NO_REWRITE,
+    *,
+    on: "str | PathLike[str]" = "mlcnn-fp32",
+    against: "str | PathLike[str]" = "dcnn-fp32",
+    batch: int | None = None,
+    technology: "str | PathLike[str] | None" = None,
+    input_shape: Sequence[int] | None = None,
+    weights: "str | PathLike[str] | None" = None,
+    progress: Progress | None = None,
+) -> accelerators.Comparison:
+    """Cycles, traffic, energy and area of a network on an accelerator, against another.
+
+    Both machines get the layers of the rewritten network, each convolution with the pool that the
+    rewrite moved behind it; each runs every layer in the way that is fastest there. Nothing is
+    measured: the figures come from the models of ``mlcnn.accelerators``.
+
+    Args:
+        source: see ``load``.
+        rewriting: the rewrite; every site is fused that can be.
+        on: the accelerator asked about: a name (``mlcnn.accelerators.accelerator_names()``), or
+            the path of a ``.yaml`` file.
+        against: the one to compare with: the same.
+        batch: images; by default 16, or what the network is fixed to.
+        technology: energy and area tables: a name (``mlcnn.accelerators.technology_names()``),
+            parts of one, or the path of a ``.yaml`` file.
+        input_shape: see ``load``; needed where height or width are dynamic.
+        weights: see ``load``.
+        progress: told how the work goes on.
+
+    Returns:
+        Every layer on both machines, and what they come to: ``fused`` over the fused layers (None
+        if there are none) and ``network`` over all.
+
+    Raises:
+        InputError: the source, a machine, the tables or an option cannot be used.
+        UnsupportedError: a layer's sizes are not known.
+        InfeasibleError: a machine cannot run a layer.
+
+    Example:
+        >>> import mlcnn
+        >>> found = mlcnn.evaluate("lenet5", on="mlcnn-fp32", against="dcnn-fp32")
+        >>> [(row.name, row.cost.bound) for row in found.layers if row.fused]
+        [('conv1', 'multipliers'), ('conv2', 'multipliers')]
+        >>> found.fused.speedup > found.network.total_speedup > 1
+        True
+    """
+    tell = progress or silent
+    tables = None if technology is None else _text(technology)
+    machines = Machines((_text(on),), _text(against), tables, batch).load()
+    tell("load", 0, 0)
+    model = load(source, input_shape=input_shape, weights=weights)
+    fused = fused_layers(model, default_passes(source), rewriting)
+    tell("evaluate", 0, 0)
+    return machines.compare(model, fused, machines.on[0])
+
+
+def _text(name: "str | PathLike[str]") -> str:
+    return name if isinstance(name, str) else str(Path(name))
+
+
+def evaluate_all(
+    model: ir.Model,
+    passes: str,
+    rewriting: RewriteOptions,
+    machines: LoadedMachines,
+    progress: Progress = silent,
+) -> tuple[tuple[accelerators.Comparison, ...], tuple[str, ...]]:
+    """A loaded network on several machines; one that cannot run it does not keep others from it.
+
+    Args:
+        model: the network before any rewrite.
+        passes: the pipeline, if ``rewriting`` has none.
+        rewriting: the rewrite.
+        machines: the machines.
+        progress: told how the work goes on.
+
+    Returns:
+        The comparisons, and a note on each machine that has none.
+    """
+    fused = fused_layers(model, passes, rewriting)
+    found: list[accelerators.Comparison] = []
+    notes: list[str] = []
+    for done, machine in enumerate(machines.on):
+        progress("evaluate", done, len(machines.on))
+        try:
+            found.append(machines.compare(model, fused, machine))
+        except MlcnnError as error:
+            notes.append(f"not evaluated on {machine.name}: {error}")
+    return tuple(found), tuple(notes)

@@ -1,0 +1,47 @@
+"""``mlcnn evaluate``: cycles, energy and area on an accelerator, against another."""
+
+import mlcnn
+from mlcnn.cli.options import Against, Loading, Printing, Rewriting
+from mlcnn.cli.output import console, print_json, progress
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    model: str,
+    /,
+    *,
+    on: str = "mlcnn-fp32",
+    batch: int | None = None,
+    against: Against = Against(),
+    loading: Loading = Loading(),
+    rewriting: Rewriting = Rewriting(),
+    printing: Printing = Printing(),
+) -> None:
+    """Estimate cycles, energy and area of a network on an accelerator, against another.
+
+    Args:
+        model: zoo name, .onnx or .pt2 file, or package.module:callable.
+        on: accelerator, as mlcnn-fp32, mlcnn-fp16 or mlcnn-int8, or your own .yaml file.
+        batch: images; 16 by default, or what the network is fixed to.
+        against: what it is compared with.
+        loading: how to load the network.
+        rewriting: which passes run; every layer is fused that can be.
+        printing: what is printed.
+    """
+    with progress() as tell:
+        result = mlcnn.evaluate(
+            model,
+            rewriting.options(),
+            on=on,
+            against=against.against,
+            batch=batch,
+            technology=against.technology,
+            input_shape=loading.shape,
+            weights=loading.weights,
+            progress=tell,
+        )
+    if printing.json:
+        print_json(result.to_json())
+    else:
+        console().print(mlcnn.api.evaluation_tables(result, mlcnn.api.model_name(model)))
