@@ -4,5 +4,7 @@ python -m benchmarks             the speed table: fused over reordered, per engi
 python -m benchmarks.regression  no network of the zoo gets slower
 python -m benchmarks.winograd    ncnn with and without Winograd, against the engines
 python -m benchmarks.rewriting   time and memory of the passes themselves
+python -m benchmarks.evaluating  time of the accelerator models themselves
+python -m benchmarks.sensitivity speed-up and energy ratio against what the paper does not give
 python -m benchmarks.outside     every network of a public zoo, rewritten and compared
 """

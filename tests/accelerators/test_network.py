@@ -1,7 +1,6 @@
 """A loaded network on two machines."""
 
 import json
-import time
 from dataclasses import replace
 
 import pytest
@@ -9,9 +8,7 @@ import pytest
 from mlcnn import zoo
 from mlcnn.accelerators import (
     DEFAULT_TECHNOLOGY,
-    LayerCost,
     evaluate,
-    evaluate_layer,
     network_tasks,
 )
 from mlcnn.errors import InputError
@@ -73,13 +70,3 @@ def test_fused_layers_of_another_network(lenet, mlcnn, dense, technology):
     other = [replace(fused[0], name="other")]
     with pytest.raises(InputError, match="fused layer other is none of the network's 5 layers"):
         evaluate(model, mlcnn, dense, technology, fused=other)
-
-
-@pytest.mark.long
-def test_resnet50_takes_less_than_two_seconds(mlcnn, dense, technology):
-    model = zoo.load("resnet50-224")
-    tasks = network_tasks(model)
-    start = time.perf_counter()
-    costs = [evaluate_layer(task, mlcnn, technology) for task in tasks]
-    assert time.perf_counter() - start < 2
-    assert all(isinstance(cost, LayerCost) for cost in costs)
