@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 Call = Callable[..., Any]
 KEYS = {"engine", "variant", "batch", "threads", "median_ms", "q1_ms", "q3_ms"}
 
@@ -33,3 +35,17 @@ def test_sizes_have_to_be_known(mlcnn: Call, dynamic: Path) -> None:
     result = mlcnn("bench", dynamic, "--engine", "onnxruntime")
     assert result.code == 2
     assert "give --input-shape" in result.error
+
+
+def test_a_network_that_no_engine_runs(
+    mlcnn: Call, network: Callable[..., onnx.ModelProto], tmp_path: Path
+) -> None:
+    unknown = onnx.helper.make_node("Warp", ["x"], ["w"], domain="com.example", name="warp")
+    model = network(unknown, onnx.helper.make_node("Conv", ["w", "conv.weight"], ["y"]))
+    model.opset_import.append(onnx.helper.make_opsetid("com.example", 1))
+    path = tmp_path / "unknown.onnx"
+    onnx.save(model, path)
+    result = mlcnn("bench", path, "--engine", "onnxruntime", "--json")
+    assert result.code == 2
+    assert result.out == ""
+    assert "nothing could be measured (onnxruntime:" in result.error

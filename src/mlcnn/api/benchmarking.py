@@ -12,7 +12,7 @@ from mlcnn.api.memory import require_memory_for_run
 from mlcnn.api.optimizing import Optimized, Progress, default_passes, rewrite, silent
 from mlcnn.api.options import RewriteOptions
 from mlcnn.engines import Bench, MeasuredChooser
-from mlcnn.errors import InputError
+from mlcnn.errors import InputError, UnsupportedError
 from mlcnn.report import Variant
 
 __all__ = [
@@ -184,6 +184,7 @@ def bench(
 
     Raises:
         InputError: the source or an option cannot be used.
+        UnsupportedError: no engine can run the network.
     """
     tell = progress or silent
     model = load(source, input_shape=input_shape, weights=weights)
@@ -199,7 +200,14 @@ def bench(
             chooser=chooser_for(model, measuring, setting),
         )
         parts.append(measure(optimized, setting, measuring))
-    return joined(parts)
+    result = joined(parts)
+    if not result.results:
+        reasons = dict.fromkeys(f"{row.engine}: {row.reason}" for row in result.skipped)
+        raise UnsupportedError(
+            f"nothing could be measured ({'; '.join(reasons)}): name another engine, or replace "
+            "the operator that it cannot run"
+        )
+    return result
 
 
 def joined(parts: Sequence[Bench]) -> Bench:

@@ -91,7 +91,7 @@ def _shape(node: ir.Node, index: int, what: str) -> tuple[int, ...]:
         raise UnsupportedError(
             f"{layer_name(node)} ({node.op_type}): the shape of its {what} is {shown} and its "
             "operations cannot be counted; give the network's input a shape in numbers, height "
-            "and width included"
+            "and width included (input_shape, on the command line --input-shape 1x3x224x224)"
         )
     return sizes
 
