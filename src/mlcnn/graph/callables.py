@@ -97,7 +97,7 @@ def _inputs(
     if example is None:
         raise InputError(
             f"{target}: its input's shape is not known; give --input-shape (batch first, for "
-            "example 1,3,224,224), or let the callable return (module, example_input)"
+            "example 1x3x224x224), or let the callable return (module, example_input)"
         )
     inputs = tuple(example) if isinstance(example, tuple | list) else (example,)
     if not inputs or not all(isinstance(item, torch.Tensor) for item in inputs):
