@@ -31,6 +31,7 @@ TITLES = {
     "dram_bytes_per_cycle": "DRAM, bytes per cycle",
     "dram_pj_per_bit": "DRAM, pJ per bit",
     "multipliers": "multipliers per slice",
+    "input_adders_share": "input adders, share",
 }
 # Colours that stay apart for colour-blind readers (Okabe and Ito).
 COLOURS = {"mlcnn-fp32": "#0072B2", "mlcnn-fp16": "#D55E00", "mlcnn-int8": "#009E73"}
@@ -51,6 +52,7 @@ def defaults() -> dict[str, float]:
         "dram_bytes_per_cycle": machine.dram_bytes_per_cycle,
         "dram_pj_per_bit": load_technology().dram.pj_per_bit,
         "multipliers": machine.multipliers,
+        "input_adders_share": 1,
     }
 
 
@@ -103,7 +105,7 @@ def panel(
         reference.encode(y=y, color=colour),
         lines.mark_line(strokeWidth=2),
         circles.encode(size=size),
-    ).properties(width=190, height=210)
+    ).properties(width=170, height=200)
 
 
 def picture(points: Sequence[SweepPoint]) -> dict[str, Any]:

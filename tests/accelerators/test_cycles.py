@@ -15,6 +15,9 @@ from mlcnn.accelerators.tiling import tilings
 from mlcnn.accelerators.work import TRANSFORMS, Work, executions
 from mlcnn.workload import ConvLayer
 
+# A share of the profile's examples: each one searches all tilings of a layer.
+SOME = settings(max_examples=settings.default.max_examples // 3)
+
 
 def _steps(work, tiling, inner_tiles, outer_tiles):
     """(group, outer tile, inner tile, chunk of channels), in the order of execution."""
@@ -132,7 +135,7 @@ class _Recurrence:
         return total + max(leave, math.ceil(tile_bytes / bandwidth))
 
 
-@settings(max_examples=60, deadline=None)
+@SOME
 @given(data=st.data())
 def test_closed_form_equals_the_recurrence(data, small_layers, machines):
     layer, machine = data.draw(small_layers), data.draw(machines)
@@ -148,7 +151,7 @@ def test_closed_form_equals_the_recurrence(data, small_layers, machines):
         assert plan.cycles[0, index] == expected, t.choices[index]
 
 
-@settings(max_examples=60, deadline=None)
+@SOME
 @given(data=st.data())
 def test_the_bound_is_below_the_schedule(data, small_layers, machines):
     layer, machine = data.draw(small_layers), data.draw(machines)

@@ -98,6 +98,14 @@ def test_sensitivity_has_a_point_for_every_value():
     assert dear < cheap  # loads that both machines share weigh more
 
 
+def test_a_unit_of_two_adders_starves_the_multipliers():
+    """The paper's addition-reuse unit, in front of all slices: slower than the dense machine in
+    places, and below the paper's mean."""
+    few, usual = sensitivity(("mlcnn-fp32",), values={"input_adders_share": (0.125, 1)})
+    assert few.speedup < PUBLISHED["mlcnn-fp32"][0] < usual.speedup
+    assert few.worst_speedup < 1.0 < usual.worst_speedup
+
+
 def test_equal_area_gives_lower_precisions_more_slices(technology):
     names = ("mlcnn-fp32", "mlcnn-fp16", "mlcnn-int8")
     results = fused_layers_experiment(

@@ -1,6 +1,7 @@
 """Accelerators and technologies from files, and every mistake in them."""
 
 import importlib.resources
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,8 +75,16 @@ def test_a_missing_key(tmp_path):
 def test_sizes_must_be_positive(tmp_path, value):
     path = _edited(tmp_path, "slices: 32", f"slices: {value}")
     assert _message(path) == (
-        f"{path}: accelerator mlcnn-fp32: slices is {value} and must be positive"
+        f"accelerator {path}:{_line(path, 'slices:')}: array.slices is {value}: input should be "
+        "greater than 0"
     )
+
+
+@pytest.mark.parametrize("field", ["slices", "buffer_bytes", "dram_bytes_per_cycle", "clock_mhz"])
+@pytest.mark.parametrize("value", [0, -3, float("nan"), 1e12])
+def test_sizes_must_be_positive_without_a_file_too(field, value):
+    with pytest.raises(InputError, match=f"accelerator mlcnn-fp32: {field} is .*must be positive"):
+        replace(load_accelerator("mlcnn-fp32"), **{field: value})
 
 
 @pytest.mark.parametrize("value", ["many", "1.5", "true", "[1]", "null"])
@@ -89,7 +98,9 @@ def test_sizes_must_be_whole_numbers(tmp_path, value):
 @pytest.mark.parametrize("value", ["0", "-1", ".nan", ".inf"])
 def test_bandwidth_must_be_positive_and_finite(tmp_path, value):
     path = _edited(tmp_path, "bytes_per_cycle: 64", f"bytes_per_cycle: {value}")
-    assert "bytes_per_cycle" in _message(path)
+    message = _message(path)
+    assert "bytes_per_cycle is " in message
+    assert str(path) in message
 
 
 def test_a_kind_without_its_unit(tmp_path):

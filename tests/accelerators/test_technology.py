@@ -21,6 +21,9 @@ from mlcnn.accelerators import (
 from mlcnn.errors import InfeasibleError, InputError
 from mlcnn.workload import ConvLayer
 
+# A share of the profile's examples: each one searches all tilings of a layer.
+SOME = settings(max_examples=settings.default.max_examples // 6)
+
 
 def _table():
     path = importlib.resources.files("mlcnn.accelerators.technology") / "cacti-45nm.csv"
@@ -105,7 +108,7 @@ def test_an_area_too_small_for_one_slice(dense, technology):
         filling(dense, 1e5, technology)
 
 
-@settings(max_examples=30, deadline=None)
+@SOME
 @given(data=st.data())
 def test_energy_parts(data, small_layers, machines, technology):
     layer, machine = data.draw(small_layers), data.draw(machines)

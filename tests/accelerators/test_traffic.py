@@ -12,6 +12,9 @@ from mlcnn.accelerators.tiling import tilings
 from mlcnn.accelerators.traffic import executed, traffic
 from mlcnn.accelerators.work import executions
 
+# A share of the profile's examples: each one searches all tilings of a layer.
+SOME = settings(max_examples=settings.default.max_examples // 3)
+
 
 def _cut(size, part):
     return [range(first, min(first + part, size)) for first in range(0, size, part)]
@@ -146,7 +149,7 @@ class _Walk:
         count["output"] += len(output) * len(images) * len(rows) * len(columns)
 
 
-@settings(max_examples=60, deadline=None)
+@SOME
 @given(data=st.data())
 def test_bytes_equal_a_walk_over_every_address(data, small_layers, machines):
     layer, machine = data.draw(small_layers), data.draw(machines)

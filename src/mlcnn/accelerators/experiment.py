@@ -150,8 +150,12 @@ SENSITIVITY: Mapping[str, tuple[float, ...]] = {
     "dram_bytes_per_cycle": (8, 16, 32, 64, 128),
     "dram_pj_per_bit": (1, 2, 3.92, 8, 14, 20),
     "multipliers": (4, 9, 16, 25),
+    "input_adders_share": (0.125, 0.25, 0.5, 1, 2),
 }
-"""Parameter -> values of the sensitivity sweep; all else as in the library, at batch 16."""
+"""Parameter -> values of the sensitivity sweep; all else as in the library, at batch 16.
+
+``multipliers`` are those of a slice, and ``input_adders_share`` is a share of the library's adders
+of the input unit; an eighth is the 2 adders of the paper's addition-reuse unit, at FP32."""
 
 
 def sensitivity(
@@ -201,4 +205,6 @@ def _changed(machine: Accelerator, parameter: str, amount: float) -> Accelerator
         return replace(machine, dram_bytes_per_cycle=amount)
     if parameter == "multipliers":
         return replace(machine, multipliers=int(amount))
+    if parameter == "input_adders_share":
+        return replace(machine, input_adders=round(machine.input_adders * amount))
     return machine

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from mlcnn.accelerators.border import Document, read_yaml
 from mlcnn.accelerators.description import Accelerator, Kind, Precision
@@ -16,45 +16,45 @@ __all__ = ["accelerator_names", "load_accelerator"]
 
 
 class _Array(Document):
-    slices: int
-    multipliers: int
-    accumulator_entries: int
-    multiplier_latency: int
-    tree_latency: int
-    accumulator_latency: int
+    slices: PositiveInt
+    multipliers: PositiveInt
+    accumulator_entries: PositiveInt
+    multiplier_latency: PositiveInt
+    tree_latency: PositiveInt
+    accumulator_latency: PositiveInt
 
 
 class _InputUnit(Document):
-    lanes: int
-    adders: int = 0
-    scalers: int = 0
-    row_buffer_bytes: int = 0
-    wide_bits: int = 8
+    lanes: PositiveInt
+    adders: NonNegativeInt = 0
+    scalers: NonNegativeInt = 0
+    row_buffer_bytes: NonNegativeInt = 0
+    wide_bits: PositiveInt = 8
     winograd_tile: Literal[0, 2, 4] = 0
 
 
 class _OutputUnit(Document):
-    lanes: int
-    pooling_adders: int = 0
+    lanes: PositiveInt
+    pooling_adders: NonNegativeInt = 0
 
 
 class _Buffer(Document):
-    bytes_: int = Field(alias="bytes")
-    banks: int
-    width_bits: int
-    input_windows: int
-    weight_words: int
+    bytes_: PositiveInt = Field(alias="bytes")
+    banks: PositiveInt
+    width_bits: PositiveInt
+    input_windows: PositiveInt
+    weight_words: PositiveInt
 
 
 class _Dram(Document):
-    bytes_per_cycle: float | int
+    bytes_per_cycle: PositiveFloat
 
 
 class _File(Document):
     name: str = Field(min_length=1)
     kind: Literal["mlcnn", "dense", "winograd"]
     precision: Literal["fp32", "fp16", "int8"]
-    clock_mhz: float | int
+    clock_mhz: PositiveFloat
     array: _Array
     input_unit: _InputUnit
     output_unit: _OutputUnit
