@@ -36,7 +36,8 @@ from mlcnn.passes import pipeline, verification
 
 _SEED = 0
 _FLOOR = 1e-5
-_LARGEST = 90_000_000  # parameters: larger networks repeat the same blocks
+# Larger and deeper networks repeat the same blocks, and their export alone takes minutes.
+_LARGEST, _DEEPEST = 90_000_000, 3000  # parameters, modules
 
 
 def _randomise(module: nn.Module) -> None:
@@ -55,8 +56,9 @@ def _export(name: str, path: Path) -> None:
     torch.manual_seed(_SEED)
     module = get_model(name, pretrained=False).eval()
     parameters = sum(p.numel() for p in module.parameters())
-    if parameters > _LARGEST:
-        raise ValueError(f"skipped: {parameters:,} parameters")
+    modules = sum(1 for _ in module.modules())
+    if parameters > _LARGEST or modules > _DEEPEST:
+        raise ValueError(f"skipped: {parameters:,} parameters, {modules:,} modules")
     with torch.no_grad():
         _randomise(module)
     size = getattr(module, "in_size", (224, 224))
