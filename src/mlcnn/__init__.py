@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mlcnn import api
     from mlcnn.api import (
+        EvaluateOptions,
         MeasureOptions,
         Optimized,
         RewriteOptions,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "EvaluateOptions",
     "MeasureOptions",
     "Optimized",
     "RewriteOptions",

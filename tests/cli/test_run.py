@@ -1,5 +1,6 @@
 """``mlcnn run``: the main job on a small classifier."""
 
+import importlib.resources
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,44 @@ def test_without_measuring(mlcnn: Call, classifier: Path, tmp_path: Path) -> Non
     assert (tmp_path / "here" / "report.html").is_file()
 
 
+def test_the_network_is_evaluated_on_machines_of_three_precisions(
+    mlcnn: Call, classifier: Path
+) -> None:
+    result = mlcnn("run", classifier, "--no-measure", "--json", "--technology", "gddr5")
+    found = result.json["evaluate"]
+    assert [one["accelerator"] for one in found] == ["mlcnn-fp32", "mlcnn-fp16", "mlcnn-int8"]
+    alone = mlcnn("evaluate", classifier, "--on", "mlcnn-fp16", "--technology", "gddr5", "--json")
+    assert found[1] == alone.json
+    assert found[1]["batch"] == 16
+    assert found[1]["mean_fused"]["layers"] == 1
+
+
+def test_a_machine_that_cannot_run_the_network_is_a_warning(
+    mlcnn: Call, classifier: Path, tmp_path: Path
+) -> None:
+    library = importlib.resources.files("mlcnn.accelerators") / "library"
+    text = (library / "mlcnn-fp32.yaml").read_text()
+    small = text.replace("bytes: 69632", "bytes: 64").replace("name: mlcnn-fp32", "name: small")
+    (tmp_path / "small.yaml").write_text(small)
+    result = mlcnn(
+        "run", classifier, "--no-measure", "--json", "--on", "small.yaml", "--on", "mlcnn-fp32",
+        "--on-batch", "2",
+    )  # fmt: skip
+    assert result.code == 0
+    (document,) = result.json["evaluate"]
+    assert (document["accelerator"], document["batch"]) == ("mlcnn-fp32", 2)
+    (warning,) = result.json["warnings"]
+    assert warning.startswith("not evaluated on small: accelerator small cannot run conv (3x3,")
+    assert (tmp_path / "runs" / "classifier" / "report.html").is_file()
+
+
+def test_without_evaluating(mlcnn: Call, classifier: Path, tmp_path: Path) -> None:
+    result = mlcnn("run", classifier, "--no-measure", "--no-evaluate", "--json")
+    assert result.json["evaluate"] == []
+    page = (tmp_path / result.json["report"]).read_text(encoding="utf-8")
+    assert 'id="accelerator"' not in page
+
+
 def test_nothing_to_gain_is_said(mlcnn: Call, hopeless: Path) -> None:
     result = mlcnn("run", hopeless, "--no-measure", "--json")
     assert result.code == 0
@@ -98,6 +137,10 @@ def test_nothing_to_gain_is_said(mlcnn: Call, hopeless: Path) -> None:
         (["--threads", "0"], "threads must be 1 or more"),
         (["--batch", "0"], "batch must be 1 or more"),
         (["--seconds", "0"], "--seconds 0: a positive time is required"),
+        (["--on", "mlcn-fp32"], "unknown accelerator 'mlcn-fp32', did you mean 'mlcnn-fp32'?"),
+        (["--against", "dense"], "unknown accelerator 'dense'"),
+        (["--technology", "gddr6"], "unknown technology 'gddr6'"),
+        (["--on-batch", "0"], "evaluating at batch 0: it must be 1 or more"),
         (["--data", "missing.npz"], "missing.npz: no such file"),
         (["--data", "."], "how your network wants its images is not known"),
         (["--data", "classifier.onnx"], "not an .npz file of plain arrays"),

@@ -5,6 +5,13 @@ from dataclasses import replace
 
 import pytest
 
+from mlcnn.accelerators import (
+    Comparison,
+    LayerTask,
+    compare,
+    load_accelerator,
+    load_technology,
+)
 from mlcnn.counting import CountReport, LayerCount, count_layer
 from mlcnn.passes import Change, Skipped
 from mlcnn.report import (
@@ -69,6 +76,16 @@ def summary_of(name: str, rows: list[LayerCount], changes: list[Change], **more)
     )
 
 
+def evaluations(rows: list[LayerCount], batch: int = 16) -> tuple[Comparison, ...]:
+    """The network on the machines of all precisions."""
+    tasks = [LayerTask(replace(row.layer, N=batch)) for row in rows]
+    against, technology = load_accelerator("dcnn-fp32"), load_technology()
+    return tuple(
+        compare(tasks, load_accelerator(f"mlcnn-{precision}"), against, technology)
+        for precision in ("fp32", "fp16", "int8")
+    )
+
+
 def vgg16() -> RunSummary:
     rows: list[LayerCount] = []
     changes: list[Change] = []
@@ -101,6 +118,7 @@ def vgg16() -> RunSummary:
         exactness=Exactness(4.4e-15, 1e-12, sites=5),
         latencies=latencies,
         unavailable=(Unavailable("torch-compile", "no C++ compiler was found on this machine"),),
+        evaluations=evaluations(rows),
         noise=("The spread of torch at batch 1 is 12 % of its median: the machine is busy.",),
         accuracy=tuple(
             Accuracy(variant, "CIFAR-10 sample", 1000, top1)
@@ -132,6 +150,7 @@ def densenet121() -> RunSummary:
         changes,
         skipped=(Skipped("fuse", "avgpool", "norm5 shifts its input: no convolution to fuse"),),
         exactness=Exactness(1.3e-15, 1e-12, sites=3),
+        evaluations=evaluations(rows),
         latencies=tuple(
             row
             for row in timings({"onnxruntime": 31.0, "openvino": 27.0}, (1.0, 1.09))
@@ -142,10 +161,12 @@ def densenet121() -> RunSummary:
 
 def untouched() -> RunSummary:
     """A network in which nothing is to be gained without fine-tuning, measured nowhere."""
+    rows = [count_layer(conv("conv1", 3, 8, 8)), count_layer(conv("conv2", 8, 8, 8))]
     return summary_of(
         "plain",
-        [count_layer(conv("conv1", 3, 8, 8)), count_layer(conv("conv2", 8, 8, 8))],
+        rows,
         [],
+        evaluations=evaluations(rows),
         skipped=(Skipped("fuse", "pool", "a max pool: no average to fuse"),),
         potential=Potential(1, 27_648),
     )
@@ -175,8 +196,27 @@ def hostile(summary: RunSummary) -> RunSummary:
         Change(c.pass_name, tuple(f"{n}{HOSTILE}" for n in c.nodes), c.exact, c.form)
         for c in summary.changes
     )
+    hostile_evaluations = tuple(
+        replace(
+            found,
+            accelerator=replace(found.accelerator, name=f"{found.accelerator.name}{HOSTILE}"),
+            against=replace(found.against, name=HOSTILE),
+            technology=replace(found.technology, operations_name=HOSTILE),
+            layers=tuple(
+                replace(
+                    row,
+                    task=replace(
+                        row.task, layer=replace(row.task.layer, name=f"{row.name}{HOSTILE}")
+                    ),
+                )
+                for row in found.layers
+            ),
+        )
+        for found in summary.evaluations
+    )
     return replace(
         summary,
+        evaluations=hostile_evaluations,
         model_name=HOSTILE,
         source=HOSTILE,
         pipeline=HOSTILE,

@@ -103,6 +103,22 @@ def to_scale(widths: list[float], values: list[float]) -> bool:
     )
 
 
+def check_accelerators(summary: RunSummary, drawn: Drawn) -> None:
+    columns = [[row for row in found.layers if row.fused] for found in summary.evaluations]
+    bars = drawn.bars["chart-accelerator-speed"]
+    assert to_scale([w for _, w in bars], [row.speedup for rows in columns for row in rows])
+    assert list(dict.fromkeys(fill for fill, _ in bars)) == [
+        "var(--series-1)", "var(--series-2)", "var(--series-3)"
+    ]  # fmt: skip
+    parts = [
+        getattr(cost.energy, part) / whole.energy.total
+        for costs in ([row.against for row in columns[0]], *([r.cost for r in c] for c in columns))
+        for cost, whole in zip(costs, [row.against for row in columns[0]], strict=True)
+        for part in ("dram", "buffer", "mac", "static")
+    ]
+    assert to_scale([w for _, w in drawn.bars["chart-accelerator-energy"]], parts)
+
+
 @pytest.mark.parametrize("summary", ["vgg16", "densenet121"], indirect=True)
 def test_every_chart_is_drawn_to_scale(browser, summary: RunSummary, tmp_path: Path):
     page = tmp_path / "report.html"
@@ -112,7 +128,8 @@ def test_every_chart_is_drawn_to_scale(browser, summary: RunSummary, tmp_path: P
     assert [url for url in opened.requests if not url.startswith("file:")] == []
     drawn = Drawn(opened.dom)
     assert set(drawn.state) == {
-        "chart-latency-1", "chart-latency-2", "chart-multiplications", "chart-additions"
+        "chart-latency-1", "chart-latency-2", "chart-multiplications", "chart-additions",
+        "chart-accelerator-speed", "chart-accelerator-operations", "chart-accelerator-energy",
     }  # fmt: skip
     assert set(drawn.state.values()) == {"drawn"}
     layers = summary.counts.layers
@@ -132,6 +149,7 @@ def test_every_chart_is_drawn_to_scale(browser, summary: RunSummary, tmp_path: P
     assert to_scale(
         [width for _, width in drawn.bars["chart-latency-1"]], [row.median_ms for row in first]
     )
+    check_accelerators(summary, drawn)
     assert {"onnxruntime", "openvino"} <= set(drawn.texts["chart-latency-1"])
 
 

@@ -85,7 +85,7 @@ def test_one_library_draws_all_charts(summary: RunSummary):
     assert len(library) > 500_000
     assert len(drawing) < 5_000
     charts = [text for attributes, text in page.scripts if "data-chart" in attributes]
-    assert len(charts) == 4
+    assert len(charts) == 7
     assert all("layer" in json.loads(text) for text in charts)
 
 
@@ -127,7 +127,7 @@ def test_a_table_tells_what_it_holds(summary: RunSummary):
     assert len(page.all("table")) == len(page.all("caption")) > 5
     assert all(a.get("scope") in {"col", "row", "colgroup"} for a in page.all("th"))
     charts = [a for a in page.all("div") if a.get("class") == "chart"]
-    assert len(charts) == 4
+    assert len(charts) == 7
     assert all(a["role"] == "img" and len(a["aria-label"] or "") > 40 for a in charts)
 
 
@@ -135,7 +135,7 @@ def test_a_table_tells_what_it_holds(summary: RunSummary):
 def test_sections_with_nothing_to_show_are_left_out(summary: RunSummary):
     page = Reader(render(summary))
     titles = [a["id"] for a in page.all("section")]
-    assert titles == ["summary", "sites", "operations", "provenance"]
+    assert titles == ["summary", "sites", "operations", "accelerator", "provenance"]
 
 
 def test_a_network_without_layers_needs_no_scripts():
@@ -175,7 +175,9 @@ def test_contrast_meets_wcag_aa(palette):
             assert contrast(palette[name], palette[ground]) >= 4.5, (name, ground)
     assert contrast(palette["--ink"], palette["--warn-bg"]) >= 4.5
     assert contrast(palette["--warn"], palette["--warn-bg"]) >= 4.5
-    for name in ("--same", "--fused", "--reordered", "--paper"):
+    series = [name for name in palette if name.startswith("--series-")]
+    assert len(series) == 4
+    for name in ("--same", "--fused", "--reordered", "--paper", *series):
         assert contrast(palette[name], palette["--paper-bg"]) >= 3, name
     assert contrast(palette["--fused"], palette["--gone"]) >= 3
 

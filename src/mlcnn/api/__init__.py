@@ -2,7 +2,7 @@
 
 from mlcnn.api.benchmarking import MeasureOptions, bench, chooser_for
 from mlcnn.api.counting import count
-from mlcnn.api.evaluation import Machines, evaluate
+from mlcnn.api.evaluation import EvaluateOptions, evaluate
 from mlcnn.api.loading import ExampleInput, Source, is_zoo_name, load, model_name
 from mlcnn.api.optimizing import (
     Optimized,
@@ -23,8 +23,8 @@ from mlcnn.reproduce import reproduce
 
 __all__ = [
     "Comparison",
+    "EvaluateOptions",
     "ExampleInput",
-    "Machines",
     "MeasureOptions",
     "Optimized",
     "Origin",

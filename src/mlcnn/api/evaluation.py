@@ -13,11 +13,11 @@ from mlcnn.api.benchmarking import fixed_batch
 from mlcnn.api.loading import Source, load
 from mlcnn.api.optimizing import Progress, default_passes, rewrite, silent
 from mlcnn.api.options import RewriteOptions
-from mlcnn.errors import InputError, MlcnnError
+from mlcnn.errors import InfeasibleError, InputError, UnsupportedError
 from mlcnn.passes import Choice
 from mlcnn.workload import ConvLayer
 
-__all__ = ["DEFAULT_BATCH", "Machines", "evaluate", "evaluate_all"]
+__all__ = ["DEFAULT_BATCH", "EvaluateOptions", "Machines", "evaluate", "evaluate_all"]
 
 DEFAULT_BATCH = 16
 """Images, where the user names no number: weights are loaded once for all of them."""
@@ -27,8 +27,8 @@ _NO_REWRITE = RewriteOptions()
 
 
 @dataclass(frozen=True, slots=True)
-class Machines:
-    """Machines and tables as the user names them.
+class EvaluateOptions:
+    """On what to evaluate: machines and tables as the user names them.
 
     Attributes:
         on: the accelerators asked about: names, or paths of ``.yaml`` files.
@@ -38,12 +38,12 @@ class Machines:
         batch: images; None for ``DEFAULT_BATCH``, or what the network is fixed to.
     """
 
-    on: tuple[str, ...] = ("mlcnn-fp32",)
+    on: tuple[str, ...] = ("mlcnn-fp32", "mlcnn-fp16", "mlcnn-int8")
     against: str = "dcnn-fp32"
     technology: str | None = None
     batch: int | None = None
 
-    def load(self) -> "LoadedMachines":
+    def load(self) -> "Machines":
         """Read the descriptions, so that what is wrong with them is known before the work.
 
         Raises:
@@ -51,17 +51,17 @@ class Machines:
                 or the batch is below 1.
         """
         if self.batch is not None and self.batch < 1:
-            raise InputError(f"--batch {self.batch}: batch must be 1 or more")
+            raise InputError(f"evaluating at batch {self.batch}: it must be 1 or more")
         tables = _technology(self.technology)
         on = tuple(accelerators.load_accelerator(name) for name in self.on)
         against = accelerators.load_accelerator(self.against)
         for machine in (*on, against):
             accelerators.area(machine, tables)
-        return LoadedMachines(on, against, tables, self.batch)
+        return Machines(on, against, tables, self.batch)
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedMachines:
+class Machines:
     """The same as descriptions and tables."""
 
     on: tuple[Accelerator, ...]
@@ -103,8 +103,8 @@ def _batch(model: ir.Model, asked: int | None) -> int:
     fixed = fixed_batch(model)
     if fixed is not None and asked not in {None, fixed}:
         raise InputError(
-            f"--batch {asked}: the network is fixed to a batch of {fixed}; leave the option "
-            "away, or export the network with a dynamic batch"
+            f"evaluating at batch {asked}: the network is fixed to a batch of {fixed}; leave the "
+            "option away, or export the network with a dynamic batch"
         )
     return fixed or asked or DEFAULT_BATCH
 
@@ -176,7 +176,7 @@ def evaluate(
     """
     tell = progress or silent
     tables = None if technology is None else _text(technology)
-    machines = Machines((_text(on),), _text(against), tables, batch).load()
+    machines = EvaluateOptions((_text(on),), _text(against), tables, batch).load()
     tell("load", 0, 0)
     model = load(source, input_shape=input_shape, weights=weights)
     fused = fused_layers(model, default_passes(source), rewriting)
@@ -192,7 +192,7 @@ def evaluate_all(
     model: ir.Model,
     passes: str,
     rewriting: RewriteOptions,
-    machines: LoadedMachines,
+    machines: Machines,
     progress: Progress = silent,
 ) -> tuple[tuple[accelerators.Comparison, ...], tuple[str, ...]]:
     """A loaded network on several machines; one that cannot run it does not keep others from it.
@@ -205,15 +205,19 @@ def evaluate_all(
         progress: told how the work goes on.
 
     Returns:
-        The comparisons, and a note on each machine that has none.
+        The comparisons, and a note on the machines that have none.
+
+    Raises:
+        InputError: an option of the rewrite cannot be used.
     """
     fused = fused_layers(model, passes, rewriting)
     found: list[accelerators.Comparison] = []
-    notes: list[str] = []
+    failed: dict[str, list[str]] = {}
     for done, machine in enumerate(machines.on):
         progress("evaluate", done, len(machines.on))
         try:
             found.append(machines.compare(model, fused, machine))
-        except MlcnnError as error:
-            notes.append(f"not evaluated on {machine.name}: {error}")
+        except (InfeasibleError, InputError, UnsupportedError) as error:
+            failed.setdefault(str(error), []).append(machine.name)
+    notes = (f"not evaluated on {', '.join(names)}: {why}" for why, names in failed.items())
     return tuple(found), tuple(notes)

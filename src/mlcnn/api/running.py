@@ -18,6 +18,7 @@ from mlcnn.api.benchmarking import (
     measure,
     settings,
 )
+from mlcnn.api.evaluation import EvaluateOptions, evaluate_all
 from mlcnn.api.loading import Source, load, model_name
 from mlcnn.api.optimizing import (
     Optimized,
@@ -37,6 +38,7 @@ from mlcnn.report import Accuracy, Latency, RunSummary, Unavailable, Variant
 __all__ = ["RunResult", "run"]
 
 _NO_REWRITE, _NO_MEASURE = RewriteOptions(), MeasureOptions()
+_USUAL_MACHINES = EvaluateOptions()
 _TUNED = (
     "the rewritten network has weights that were trained in its new order, which the package "
     "carries; so its outputs are not the original's"
@@ -73,6 +75,7 @@ class RunResult:
             "output": str(self.output),
             "optimize": {"output": str(self.output), **self.optimized.to_json()},
             "count": summary.counts.to_json(),
+            "evaluate": [evaluation.to_json() for evaluation in summary.evaluations],
             "bench": None if self.bench is None else self.bench.to_json(),
             "accuracy": None if rows is None else [asdict(row) for row in rows],
             "potential": None if summary.potential is None else asdict(summary.potential),
@@ -160,6 +163,7 @@ def run(
     source: Source,
     rewriting: RewriteOptions = _NO_REWRITE,
     measuring: MeasureOptions | None = _NO_MEASURE,
+    evaluating: EvaluateOptions | None = _USUAL_MACHINES,
     *,
     directory: "str | PathLike[str] | None" = None,
     input_shape: Sequence[int] | None = None,
@@ -170,12 +174,14 @@ def run(
     progress: Progress | None = None,
     notice: Callable[[str], None] | None = None,
 ) -> RunResult:
-    """The main job: rewrite, verify, count, measure; write the report and the network.
+    """The main job: rewrite, verify, count, evaluate, measure; write the report and the network.
 
     Args:
         source: see ``load``.
         rewriting: the rewrite. ``auto`` chooses by time on the first engine and batch size.
         measuring: on what to measure; None to measure nothing.
+        evaluating: on which accelerators to evaluate; None for none. One that cannot run the
+            network brings a warning.
         directory: where ``report.html`` and the network go; ``runs/<name>`` by default.
         input_shape: see ``load``.
         weights: see ``load``.
@@ -194,6 +200,7 @@ def run(
     name = model_name(source)
     folder = check_directory(Path("runs", name) if directory is None else Path(directory))
     passes = rewriting.passes or default_passes(source)
+    machines = None if evaluating is None else evaluating.load()
     labelled = labelled_images(source, None if data is None else Path(data))
     tell("load", 0, 0)
     original = load(source, input_shape=input_shape, weights=weights)
@@ -209,6 +216,9 @@ def run(
     gain = potential(optimized)
     if notice is not None and not optimized.fused:
         notice(nothing_to_gain(gain))
+    evaluations, unable = (
+        ((), ()) if machines is None else evaluate_all(original, passes, rewriting, machines, tell)
+    )
     output, page = folder / f"{name}.onnx", folder / "report.html"
     optimized.save(output, functions=functions)
     job = _Job(original, optimized, passes, rewriting, measuring or _NO_MEASURE, tell)
@@ -220,6 +230,7 @@ def run(
         accuracy=None if labelled is None else job.accuracies(labelled),
         potential=gain,
     )
+    summary = replace(summary, evaluations=evaluations, warnings=summary.warnings + unable)
     if tuned is not None:
         notes = (_TUNED, *notes)
     if measured is not None:

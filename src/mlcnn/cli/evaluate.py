@@ -1,18 +1,24 @@
 """``mlcnn evaluate``: cycles, energy and area on an accelerator, against another."""
 
+from typing import Annotated
+
+from cyclopts import Parameter
+
 import mlcnn
 from mlcnn.cli.options import Against, Loading, Printing, Rewriting
 from mlcnn.cli.output import console, print_json, progress
 
 __all__ = ["evaluate"]
 
+_ACCELERATOR = Parameter(group="Accelerator")
+
 
 def evaluate(
     model: str,
     /,
     *,
-    on: str = "mlcnn-fp32",
-    batch: int | None = None,
+    on: Annotated[str, _ACCELERATOR] = "mlcnn-fp32",
+    batch: Annotated[int | None, _ACCELERATOR] = None,
     against: Against = Against(),
     loading: Loading = Loading(),
     rewriting: Rewriting = Rewriting(),

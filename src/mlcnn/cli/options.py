@@ -10,7 +10,7 @@ import mlcnn
 from mlcnn.errors import InputError
 
 if TYPE_CHECKING:
-    from mlcnn.api import MeasureOptions, RewriteOptions
+    from mlcnn.api import EvaluateOptions, MeasureOptions, RewriteOptions
 
 __all__ = ["Against", "Loading", "Measuring", "Printing", "Rewriting", "parse_shape"]
 
@@ -155,6 +155,15 @@ class Against:
 
     against: str = "dcnn-fp32"
     technology: str | None = None
+
+    def options(self, on: tuple[str, ...], batch: int | None) -> "EvaluateOptions":
+        """The same for the API.
+
+        Args:
+            on: the accelerators asked about.
+            batch: images.
+        """
+        return mlcnn.api.EvaluateOptions(on, self.against, self.technology, batch)
 
 
 @Parameter(name="*", group="Output")

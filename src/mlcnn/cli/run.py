@@ -8,10 +8,12 @@ from typing import Annotated
 from cyclopts import Parameter
 
 import mlcnn
-from mlcnn.cli.options import Loading, Measuring, Printing, Rewriting
+from mlcnn.cli.options import Against, Loading, Measuring, Printing, Rewriting
 from mlcnn.cli.output import complain, console, print_json, progress, show_summary
 
 __all__ = ["run"]
+
+_ACCELERATOR = Parameter(group="Accelerator")
 
 
 def run(
@@ -22,12 +24,16 @@ def run(
     data: Path | None = None,
     functions: bool = False,
     measure: Annotated[bool, Parameter(negative="--no-measure")] = True,
+    evaluate: Annotated[bool, _ACCELERATOR, Parameter(negative="--no-evaluate")] = True,
+    on: Annotated[tuple[str, ...], _ACCELERATOR] = ("mlcnn-fp32", "mlcnn-fp16", "mlcnn-int8"),
+    on_batch: Annotated[int | None, _ACCELERATOR] = None,
+    against: Against = Against(),
     loading: Loading = Loading(),
     rewriting: Rewriting = Rewriting(),
     measuring: Measuring = Measuring(),
     printing: Printing = Printing(),
 ) -> None:
-    """Rewrite, verify, count and measure a network; write a report and the rewritten network.
+    """Rewrite, verify, count, evaluate and measure a network; write a report and the network.
 
     Args:
         model: zoo name, .onnx or .pt2 file, or package.module:callable.
@@ -36,6 +42,10 @@ def run(
             standard format, or an .npz file with images (as the network takes them) and labels.
         functions: keep fused operators as functions instead of standard operators.
         measure: measure latencies, and choose the form of each site by time.
+        evaluate: estimate cycles, energy and area on accelerators.
+        on: accelerator, as mlcnn-fp32, or your own .yaml file. Repeat it for more.
+        on_batch: images on the accelerators; 16 by default, or what the network is fixed to.
+        against: what the accelerators are compared with.
         loading: how to load the network.
         rewriting: which passes run.
         measuring: on what to measure.
@@ -46,6 +56,7 @@ def run(
             model,
             rewriting.options(),
             measuring.options() if measure else None,
+            against.options(on, on_batch) if evaluate else None,
             directory=output,
             input_shape=loading.shape,
             weights=loading.weights,

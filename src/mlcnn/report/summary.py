@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from mlcnn.accelerators import Comparison
 from mlcnn.counting import CountReport, Operations
 from mlcnn.passes import Change, Skipped
 
@@ -166,6 +167,8 @@ class RunSummary:
         noise: what makes the latencies less certain.
         unavailable: engines that could not run.
         accuracy: accuracies, or None where no data was given.
+        evaluations: the network on accelerators, all against the same other one, at the same
+            batch and with the same tables; there every layer is fused that can be.
         potential: what fine-tuning would gain; None where nothing or not asked.
         warnings: what the reader must know.
     """
@@ -186,6 +189,7 @@ class RunSummary:
     noise: tuple[str, ...] = ()
     unavailable: tuple[Unavailable, ...] = ()
     accuracy: tuple[Accuracy, ...] | None = None
+    evaluations: tuple[Comparison, ...] = ()
     potential: Potential | None = None
     warnings: tuple[str, ...] = ()
 

@@ -106,6 +106,23 @@ def _latency(summary: RunSummary) -> RenderableType | None:
     return table
 
 
+def _accelerators(summary: RunSummary) -> RenderableType | None:
+    """One line for what they are compared with, one for what they gain."""
+    if not summary.evaluations:
+        return None
+    first = summary.evaluations[0]
+    compared = (
+        f"accelerators against {first.against.name}, {plural(first.batch, 'image')}, "
+        f"{first.technology.name}: "
+    )
+    gains: list[str] = []
+    for found in summary.evaluations:
+        part = "" if found.fused is None else f"{ratio(found.fused.speedup)} on fused layers, "
+        whole = f"{ratio(found.network.total_speedup)} on the network"
+        gains.append(f"{found.accelerator.name} {part}{whole}")
+    return Text.assemble((printable(compared), "dim"), printable("; ".join(gains)))
+
+
 def _remarks(summary: RunSummary) -> list[RenderableType]:
     remarks = [*summary.warnings, *summary.noise]
     remarks += [f"{gone.engine} did not run: {gone.reason}" for gone in summary.unavailable]
@@ -131,7 +148,7 @@ def terminal(summary: RunSummary) -> RenderableType:
         (pass_names(printable(summary.pipeline)), "dim"),
     )
     parts: list[RenderableType] = [heading, Text(sentence(summary)), Text(), _facts(summary)]
-    for block in (_sites(summary), _left(summary), _latency(summary)):
+    for block in (_sites(summary), _left(summary), _latency(summary), _accelerators(summary)):
         if block is not None:
             parts += [Text(), block]
     remarks = _remarks(summary)

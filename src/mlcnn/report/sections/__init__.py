@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from mlcnn.report.sections.accelerator import accelerator
 from mlcnn.report.sections.accuracy import accuracy
 from mlcnn.report.sections.latency import latency
 from mlcnn.report.sections.operations import operations
@@ -19,6 +20,7 @@ SECTIONS: tuple[Callable[[RunSummary], Section | None], ...] = (
     latency,
     accuracy,
     operations,
+    accelerator,
     provenance,
 )
 """Each builds its section, or None where the run has nothing to show in it."""
