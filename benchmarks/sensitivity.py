@@ -31,7 +31,7 @@ TITLES = {
     "dram_bytes_per_cycle": "DRAM, bytes per cycle",
     "dram_pj_per_bit": "DRAM, pJ per bit",
     "multipliers": "multipliers per slice",
-    "input_adders_share": "input adders, share",
+    "input_adders_share": "adders of the input unit, share of the library's",
 }
 # Colours that stay apart for colour-blind readers (Okabe and Ito).
 COLOURS = {"mlcnn-fp32": "#0072B2", "mlcnn-fp16": "#D55E00", "mlcnn-int8": "#009E73"}
@@ -57,7 +57,7 @@ def defaults() -> dict[str, float]:
 
 
 def panel(
-    points: Sequence[SweepPoint], measure: str, parameter: str, last: bool
+    points: Sequence[SweepPoint], measure: str, parameter: str
 ) -> alt.LayerChart | alt.FacetChart:
     """One measure against one parameter.
 
@@ -65,7 +65,6 @@ def panel(
         points: of all parameters.
         measure: a key of ``MEASURES``.
         parameter: a key of ``TITLES``.
-        last: whether the panel is of the lowest row, which has the titles of the parameters.
     """
     usual = defaults()[parameter]
     values = [
@@ -75,18 +74,17 @@ def panel(
         if p.parameter == parameter
     ]  # fmt: skip
     paper = [{"y": y, "accelerator": name} for name, y in PUBLISHED[measure].items()]
-    first = parameter == next(iter(TITLES))
     x = alt.X(
         "x:Q",
-        title=TITLES[parameter] if last else None,
+        title=TITLES[parameter],
         scale=alt.Scale(type="log", base=2, nice=False, padding=10),
         axis=alt.Axis(values=list(SENSITIVITY[parameter]), format="~g", grid=False),
     )
     y = alt.Y(
         "y:Q",
-        title=MEASURES[measure] if first else None,
+        title=MEASURES[measure],
         scale=alt.Scale(type="log", domain=[2, 60], nice=False),
-        axis=alt.Axis(values=TICKS, format="~g", labels=first, ticks=first),
+        axis=alt.Axis(values=TICKS, format="~g"),
     )
     colour = alt.Color(
         "accelerator:N",
@@ -105,17 +103,15 @@ def panel(
         reference.encode(y=y, color=colour),
         lines.mark_line(strokeWidth=2),
         circles.encode(size=size),
-    ).properties(width=170, height=200)
+    ).properties(width=270, height=150)
 
 
 def picture(points: Sequence[SweepPoint]) -> dict[str, Any]:
     """All panels as Vega-Lite."""
     bandwidth = load_accelerator(AGAINST).dram_bytes_per_cycle
     rows = [
-        alt.hconcat(
-            *(panel(points, measure, one, measure == "energy_ratio") for one in TITLES), spacing=14
-        )
-        for measure in MEASURES
+        alt.hconcat(*(panel(points, measure, one) for measure in MEASURES), spacing=20)
+        for one in TITLES
     ]
     title = alt.TitleParams(
         f"MLCNN over {AGAINST}: means over the 22 fused layers of four networks",
@@ -128,7 +124,7 @@ def picture(points: Sequence[SweepPoint]) -> dict[str, Any]:
     chart = alt.vconcat(*rows, spacing=14, title=title).configure(
         background="white",
         font="Arial, sans-serif",
-        legend=alt.LegendConfig(orient="right", labelFontSize=12),
+        legend=alt.LegendConfig(orient="top", labelFontSize=12, symbolOpacity=1),
         view=alt.ViewConfig(stroke="#dddddd"),
         axis=alt.AxisConfig(labelFontSize=11, titleFontSize=12, titleFontWeight="normal"),
         title=alt.TitleConfig(fontSize=14, subtitleFontSize=12, offset=12),

@@ -19,7 +19,7 @@ extensions = [
     "sphinxcontrib.bibtex",
     "mathml",
 ]
-myst_enable_extensions = ["colon_fence", "dollarmath", "amsmath"]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "amsmath"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
 html_math_renderer = "mathml"
