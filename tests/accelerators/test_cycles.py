@@ -59,22 +59,25 @@ class _Recurrence:
                 )
             return filters * work.layer.kernel_area * bits / 8, unit
         words = tiling.images * self.rows.inputs * self.columns.inputs * size
-        unit = 0
+        unit = math.ceil(words / machine.input_scalers) if work.scaled else 0
         if work.execution is Execution.FUSED:
             boxes = self.rows.additions * self.columns.inputs
             boxes += self.rows.stored * self.columns.additions
             boxes *= tiling.images * size
             unit = max(
-                math.ceil(words / machine.input_lanes), math.ceil(boxes / machine.input_adders)
+                unit,
+                math.ceil(words / machine.input_lanes),
+                math.ceil(boxes / machine.input_adders),
             )
         if work.execution is Execution.WINOGRAD:
             tiles = tiling.images * self.rows.positions * self.columns.positions * size
             cost = TRANSFORMS[work.transform].input
             unit = max(
+                unit,
                 math.ceil(words / machine.input_lanes),
                 math.ceil(tiles * cost / machine.input_adders),
             )
-        return words * bits / 8, unit
+        return words * work.loaded_bits / 8, unit
 
     def compute(self, size):
         work, machine, tiling = self.work, self.machine, self.tiling
@@ -139,7 +142,10 @@ class _Recurrence:
 @given(data=st.data())
 def test_closed_form_equals_the_recurrence(data, small_layers, machines):
     layer, machine = data.draw(small_layers), data.draw(machines)
-    work = data.draw(st.sampled_from(executions(layer, machine)))
+    scaled, alone = data.draw(st.booleans()), data.draw(st.booleans())
+    machine = replace(machine, input_scalers=data.draw(st.sampled_from([1, 4, 16])))
+    ways_to_run = executions(layer, machine, scaled=scaled, sole_consumer=alone)
+    work = data.draw(st.sampled_from(ways_to_run))
     t = tilings(work)
     plan = schedule(work, t, Parameters.of((machine,)))
     fitting = np.flatnonzero(np.isfinite(plan.cycles[0]))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import mlcnn as package
+from mlcnn.reproduce import Relation
 
 Call = Callable[..., Any]
 
@@ -64,3 +65,17 @@ def test_a_figure_and_what_stands_beside_it(mlcnn: Call) -> None:
     assert result.code == 0
     assert "98.44" in result.out
     assert "beside it: every fused layer" in result.out
+
+
+@pytest.mark.parametrize(("computed", "verdict", "code"), [(373, "reached", 0), (372, "SHORT", 1)])
+def test_a_floor(
+    mlcnn: Call, monkeypatch: pytest.MonkeyPatch, computed: int, verdict: str, code: int
+) -> None:
+    true = package.api.reproduce("table-2")
+    row = replace(true.rows[1], computed=computed, relation=Relation.AT_LEAST)
+    result = replace(true, rows=(row,))
+    monkeypatch.setattr(package.api, "reproduce", lambda _what, _tell: result)
+    printed = mlcnn("reproduce", "table-2")
+    assert printed.code == code
+    assert verdict in printed.out
+    assert mlcnn("reproduce", "table-2", "--json").json["rows"][0]["relation"] == "at least"
