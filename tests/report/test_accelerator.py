@@ -105,11 +105,14 @@ def test_the_terminal_tells_fused_layers_and_network_together(summary: RunSummar
     console = Console(file=io.StringIO(), width=80)
     console.print(terminal(summary))
     text = " ".join(console.file.getvalue().split())
-    assert "accelerators against dcnn-fp32, 16 images, horowitz-45nm+cacti-45nm-lop+hbm2" in text
+    assert (
+        "speed-up over dcnn-fp32 on accelerators, 16 images, horowitz-45nm+cacti-45nm-lop+hbm2"
+        in text
+    )
     for found in summary.evaluations:
         assert (
-            f"{found.accelerator.name} {ratio_text(found.fused.speedup)} on fused layers, "
-            f"{ratio_text(found.network.total_speedup)} on the network"
+            f"{found.accelerator.name} {ratio_text(found.fused.speedup)} on fused layers (mean), "
+            f"{ratio_text(found.network.total_speedup)} on the whole network"
         ) in text
 
 

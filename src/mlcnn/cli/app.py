@@ -28,7 +28,9 @@ _BROKEN_PIPE = 141
 
 def _shown(default: object) -> str | None:
     """A default worth showing: a flag that is off and an empty list say nothing."""
-    return None if default is None or default is False or default == () else str(default)
+    if isinstance(default, tuple):
+        return ", ".join(map(str, default)) or None
+    return None if default is None or default is False else str(default)
 
 
 app = App(

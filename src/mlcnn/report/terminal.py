@@ -112,13 +112,15 @@ def _accelerators(summary: RunSummary) -> RenderableType | None:
         return None
     first = summary.evaluations[0]
     compared = (
-        f"accelerators against {first.against.name}, {plural(first.batch, 'image')}, "
+        f"speed-up over {first.against.name} on accelerators, {plural(first.batch, 'image')}, "
         f"{first.technology.name}: "
     )
     gains: list[str] = []
     for found in summary.evaluations:
-        part = "" if found.fused is None else f"{ratio(found.fused.speedup)} on fused layers, "
-        whole = f"{ratio(found.network.total_speedup)} on the network"
+        part = (
+            "" if found.fused is None else f"{ratio(found.fused.speedup)} on fused layers (mean), "
+        )
+        whole = f"{ratio(found.network.total_speedup)} on the whole network"
         gains.append(f"{found.accelerator.name} {part}{whole}")
     return Text.assemble((printable(compared), "dim"), printable("; ".join(gains)))
 
