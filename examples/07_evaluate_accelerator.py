@@ -1,4 +1,4 @@
-"""Evaluate a network on an accelerator, and on a machine of your own with half the DRAM bandwidth."""
+"""Evaluate a network on an accelerator, and on one of your own with half the DRAM bandwidth."""
 
 import importlib.resources
 from pathlib import Path

@@ -121,7 +121,7 @@ def test_names_steer_no_terminal(summary: RunSummary):
     first, *others = found.layers
     layer = replace(first.task.layer, name="[bold red]a[/]\x1b]0;title\x07")
     first = replace(first, task=replace(first.task, layer=layer))
-    machine = replace(found.accelerator, name="\x1b[31mmachine")
+    machine = replace(found.accelerator, name="\x1b[31m[bold]machine[/]")
     hostile = replace(found, accelerator=machine, layers=(first, *others))
     console = Console(file=io.StringIO(), width=200, force_terminal=True, color_system=None)
     console.print(evaluation_tables(hostile, "\x1b[2Jnet"))
@@ -129,6 +129,7 @@ def test_names_steer_no_terminal(summary: RunSummary):
     assert "\x1b" not in text
     assert "\x07" not in text
     assert "[bold red]a[/]" in text
+    assert "Operations on \N{REPLACEMENT CHARACTER}[31m[bold]machine[/], beside" in text
 
 
 def ratio_text(value: float) -> str:

@@ -15,7 +15,7 @@ def columns_table(*columns: tuple[str, bool], title: str | None = None) -> Table
         title: what stands above it.
     """
     table = Table(
-        title=title,
+        title=None if title is None else Text(title),
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
