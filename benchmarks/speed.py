@@ -38,6 +38,7 @@ TARGETS = (
     Target("densenet121", 1, 1.08),
     Target("densenet121", 8, 1.08),
     Target("vgg16-224", 1, 1.48),
+    Target("vgg16-224", 8, 1.48),
 )
 
 

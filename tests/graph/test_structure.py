@@ -206,6 +206,18 @@ def test_inlining_replaces_our_functions_only(run):
     np.testing.assert_array_equal(run(graph.to_proto(inlined), {"x": x})[0], x)
 
 
+def test_inlining_leaves_no_missing_input_at_the_end():
+    proto = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["": 20, "mlcnn": 1]>
+        g (float[1,2,4,4] x, float[2,2,1,1] w) => (float[1,2,4,4] y) { y = mlcnn.Same(x, w) }
+        <domain: "mlcnn", opset_import: ["": 20]> Same (X, W, B) => (Y) { Y = Conv(X, W, B) }"""
+    )
+
+    (node,) = graph.inline(graph.from_proto(proto)).graph
+
+    assert [value.name for value in node.inputs] == ["x", "w"]
+
+
 def test_the_check_accepts_a_valid_network():
     graph.check(build())
 

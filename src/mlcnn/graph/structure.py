@@ -75,7 +75,22 @@ def inline(model: ir.Model) -> ir.Model:
     copied = clone(model)
     InlinePass(lambda function: function.domain == DOMAIN)(copied)
     RemoveUnusedOpsetsPass()(copied)
+    for node in copied.graph.all_nodes():
+        _drop_missing(node)
     return copied
+
+
+def _drop_missing(node: ir.Node) -> None:
+    """Shorten a node by the optional inputs that are missing at its end.
+
+    A call without a bias leaves an empty name in the body. ONNX Runtime then keeps the
+    convolution, and every batch norm behind it, out of its blocked layout.
+    """
+    given = len(node.inputs)
+    while given and node.inputs[given - 1] is None:
+        given -= 1
+    if given < len(node.inputs):
+        node.resize_inputs(given)
 
 
 def to_proto(model: ir.Model) -> onnx.ModelProto:
