@@ -150,8 +150,8 @@ def test_a_machine_that_holds_no_tile_says_what_it_needs(dense):
     # A chunk of one channel for one filter and one output: 9 weights and 9 inputs, both twice.
     assert str(caught.value) == (
         "accelerator dcnn-fp32 cannot run features.0 (3x3, 8 to 8 channels, 8x8, plain): its "
-        "smallest tile takes 144 bytes of buffer and there are 64; raise buffer_bytes to 144 or "
-        "more"
+        "smallest tile takes 144 bytes of buffer and there are 64; make it 144 or more "
+        "(buffer_bytes)"
     )
 
 

@@ -171,7 +171,7 @@ def test_a_layer_that_does_not_fit_names_itself_and_what_helps(
     assert result.code == 2
     assert result.error == (
         "accelerator own cannot run conv (3x3, 3 to 4 channels, 8x8, fused): its smallest tile "
-        "takes 144 bytes of buffer and there are 64; raise buffer_bytes to 144 or more"
+        "takes 144 bytes of buffer and there are 64; make it 144 or more (buffer_bytes)"
     )
 
 

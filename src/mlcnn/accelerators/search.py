@@ -169,7 +169,7 @@ def _too_small(work: Work, machine: Accelerator, t: Tilings) -> InfeasibleError:
     if needed > machine.buffer_bytes:
         return InfeasibleError(
             f"{start}its smallest tile takes {needed:.0f} bytes of buffer and there are "
-            f"{machine.buffer_bytes}; raise buffer_bytes to {needed:.0f} or more"
+            f"{machine.buffer_bytes}; make it {needed:.0f} or more (buffer_bytes)"
         )
     sums = float((t.convolved if work.frequencies == 1 else t.lines * t.line).min())
     sums *= work.frequencies

@@ -232,7 +232,7 @@ def _together(comparison: Comparison) -> Table:
         ("mean", True),
         ("geometric", True),
         ("ratio of totals", True),
-        ("worst layer", True),
+        ("worst layer", False),
         title=f"{against} over {on}",
     )
     if comparison.fused is not None:
