@@ -48,8 +48,10 @@ def test_standard_operators_only_unless_functions_are_asked_for(
     assert {node.domain for node in plain.graph.node} <= {"", "ai.onnx"}
     assert not plain.functions
     assert "mlcnn" in {node.domain for node in kept.graph.node}
+    expected = run(tmp_path / "plain.onnx", images)
+    # The engine lays the plain one out in blocks, and adds up in another order.
     np.testing.assert_allclose(
-        run(tmp_path / "kept.onnx", images), run(tmp_path / "plain.onnx", images), rtol=1e-6
+        run(tmp_path / "kept.onnx", images), expected, rtol=0, atol=1e-6 * np.abs(expected).max()
     )
 
 
