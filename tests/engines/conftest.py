@@ -44,20 +44,24 @@ def convolution(conv_weights) -> ir.Model:
 
 
 @pytest.fixture
-def pooled(conv_weights) -> ir.Model:
-    """image (N, 3, 8, 8) -> 3x3 convolution, padded by 1, and 2x2 average (N, 4, 4, 4)."""
-    weight, bias = conv_weights
-    window = {"kernel_shape": [2, 2], "strides": [2, 2]}
-    nodes = [
-        helper.make_node("Conv", ["image", "w", "b"], ["y"], pads=[1, 1, 1, 1], name="conv"),
-        helper.make_node("AveragePool", ["y"], ["features"], name="pool", **window),
-    ]
-    return _model(
-        nodes,
-        [("image", TensorProto.FLOAT, ["N", 3, 8, 8])],
-        [("features", TensorProto.FLOAT, ["N", 4, 4, 4])],
-        [("w", weight), ("b", bias)],
-    )
+def pooled():
+    """Makes image (N, 3, 8, 8) -> square convolution that keeps the size -> average pool."""
+
+    def make(weight: np.ndarray, bias: np.ndarray, window: int) -> ir.Model:
+        pads = [weight.shape[2] // 2] * 4
+        pool = {"kernel_shape": [window] * 2, "strides": [window] * 2}
+        nodes = [
+            helper.make_node("Conv", ["image", "w", "b"], ["y"], pads=pads, name="conv"),
+            helper.make_node("AveragePool", ["y"], ["features"], name="pool", **pool),
+        ]
+        return _model(
+            nodes,
+            [("image", TensorProto.FLOAT, ["N", 3, 8, 8])],
+            [("features", TensorProto.FLOAT, ["N", 4, 8 // window, 8 // window])],
+            [("w", weight), ("b", bias)],
+        )
+
+    return make
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import torch
 from mlcnn import engines
 from mlcnn.errors import InputError, UnsupportedError
 from mlcnn.graph import clone
-from mlcnn.passes import pipeline
+from mlcnn.passes import Fuse, pipeline
 
 ENGINES = [
     "onnxruntime",
@@ -21,12 +21,19 @@ ENGINES = [
 ]
 
 
-def brute_force(image: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """ReLU of a 3x3 convolution, padded by 1, in float64."""
-    padded = np.pad(image.astype(np.float64), ((0, 0), (0, 0), (1, 1), (1, 1)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
+def convolved(image: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """A square convolution that keeps the size, in float64."""
+    kernel = weight.shape[2]
+    pads = (kernel // 2, kernel // 2)
+    padded = np.pad(image.astype(np.float64), ((0, 0), (0, 0), pads, pads))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (kernel, kernel), axis=(2, 3))
     sums = np.einsum("ncpqrs,kcrs->nkpq", windows, weight.astype(np.float64))
-    return np.maximum(sums + bias[None, :, None, None], 0)
+    return sums + bias[None, :, None, None]
+
+
+def brute_force(image: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """ReLU of the same."""
+    return np.maximum(convolved(image, weight, bias), 0)
 
 
 def results_of(call) -> list[np.ndarray]:
@@ -109,18 +116,30 @@ def test_a_runner_keeps_its_inputs(name: str, two_by_two) -> None:
     np.testing.assert_array_equal(np.asarray(result[1]), 6 * ones)
 
 
+FORMS_BY_SITE = {  # (kernel, window): forms that compute it
+    (3, 2): ("box", "box-depthwise", "expanded", "matmul"),
+    (3, 8): ("matvec",),
+    (1, 2): ("pool-first",),
+    (1, 8): ("pool-first", "matvec"),
+}
+
+
 @pytest.mark.parametrize("name", ENGINES[:3])
-def test_fused_functions_run(name: str, pooled, conv_weights) -> None:
-    fused = pipeline.run(pooled, pipeline.parse("fuse{form=box}")).model
+@pytest.mark.parametrize(
+    ("kernel", "window", "form"),
+    [(*site, form) for site, forms in FORMS_BY_SITE.items() for form in forms],
+)
+def test_fused_functions_run(
+    name: str, kernel: int, window: int, form: str, pooled, conv_weights
+) -> None:
+    """An engine that cannot run a form would silently never be given it."""
+    weight, bias = conv_weights[0][:, :, :kernel, :kernel], conv_weights[1]
+    fused = pipeline.run(pooled(weight, bias, window), [Fuse(form=form)]).model
     assert [node.domain for node in fused.graph] == ["mlcnn"]
     image = np.random.default_rng(4).standard_normal((2, 3, 8, 8), np.float32)
-    padded = np.pad(image, ((0, 0), (0, 0), (1, 1), (1, 1))).astype(np.float64)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
-    plain = np.einsum("ncpqrs,kcrs->nkpq", windows, conv_weights[0])
-    plain += conv_weights[1][None, :, None, None]
-    expected = plain.reshape(2, 4, 4, 2, 4, 2).mean((3, 5))
+    tiles = convolved(image, weight, bias).reshape(2, 4, 8 // window, window, 8 // window, window)
     found = engines.get(name).prepare(fused).run({"image": image})["features"]
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found, tiles.mean((3, 5)), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ENGINES[:3])

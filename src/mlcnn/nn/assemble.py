@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 from torch.fx.node import Argument as FxArgument
 
 from mlcnn.errors import UnsupportedError
-from mlcnn.graph import clone, constant
+from mlcnn.graph import clone, constant, infer_shapes
 from mlcnn.graph.operators import python_value, tensor_from
 from mlcnn.nn.layers import Layer, Weight
 from mlcnn.nn.naming import Names, owner_name
@@ -87,8 +87,10 @@ def lift_constants(model: ir.Model) -> None:
 def assemble(model: ir.Model) -> Assembly:
     """A network as a module, and which weight of the module each initializer became."""
     flat = clone(model)
-    InlinePass()(flat)
+    inlined = InlinePass()(flat).modified
     lift_constants(flat)
+    if inlined:  # a function notes no shapes for the values inside it
+        infer_shapes(flat)
     return _Assembler(flat, plan(flat)).run()
 
 
