@@ -126,13 +126,13 @@ FORMS_BY_SITE = {  # (kernel, window): forms that compute it
 
 @pytest.mark.parametrize("name", ENGINES[:3])
 @pytest.mark.parametrize(
-    ("kernel", "window", "form"),
-    [(*site, form) for site, forms in FORMS_BY_SITE.items() for form in forms],
+    ("site", "form"), [(site, form) for site, forms in FORMS_BY_SITE.items() for form in forms]
 )
 def test_fused_functions_run(
-    name: str, kernel: int, window: int, form: str, pooled, conv_weights
+    name: str, site: tuple[int, int], form: str, pooled, conv_weights
 ) -> None:
     """An engine that cannot run a form would silently never be given it."""
+    kernel, window = site
     weight, bias = conv_weights[0][:, :, :kernel, :kernel], conv_weights[1]
     fused = pipeline.run(pooled(weight, bias, window), [Fuse(form=form)]).model
     assert [node.domain for node in fused.graph] == ["mlcnn"]
