@@ -4,6 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
 Call = Callable[..., Any]
 
 
@@ -43,3 +48,22 @@ def test_table(mlcnn: Call, fusable: Path) -> None:
     assert result.code == 0
     assert "6,912" in result.out
     assert "1,728" in result.out
+
+
+@pytest.mark.parametrize("verb", ["count", "evaluate", "optimize"])
+def test_what_no_figure_includes_is_named(
+    mlcnn: Call, network: Callable[..., onnx.ModelProto], tmp_path: Path, verb: str
+) -> None:
+    path = tmp_path / "upsampling.onnx"
+    convolution = helper.make_node("Conv", ["x", "conv.weight"], ["c"], name="conv")
+    up = helper.make_node("ConvTranspose", ["c", "up.weight"], ["y"], strides=[2, 2], name="up")
+    weights = {"up.weight": np.ones((4, 2, 2, 2), np.float32)}
+    onnx.save(network(convolution, up, weights=weights), path)
+    told = mlcnn(verb, path, *(["--dry-run"] if verb == "optimize" else []))
+    assert told.code == 0
+    words = " ".join(told.out.split())
+    assert "not in the figures, which are those of convolutions and dense layers: " in words
+    assert "ConvTranspose (up)" in words
+    if verb != "optimize":
+        document = mlcnn(verb, path, "--json").json
+        assert document["uncounted"] == [{"name": "up", "operator": "ConvTranspose"}]

@@ -37,7 +37,8 @@ def test_a_network_of_the_zoo_is_evaluated_as_the_papers_layers(mlcnn: Call) -> 
     assert result.code == 0
     technology = "horowitz-45nm+cacti-45nm-lop+gddr5"
     machines = map(load_accelerator, ("mlcnn-fp16", "winograd-f2-fp32"))
-    expected = compare(paper_tasks("lenet5", 4), *machines, load_technology(technology))
+    tables = load_technology(technology)
+    expected = compare(paper_tasks("lenet5", 4), *machines, tables, batch=4)
     assert result.json == expected.to_json()
     assert result.json["technology"] == technology
     assert [(row["name"], row["fused"], row["execution"]) for row in result.json["layers"]] == [

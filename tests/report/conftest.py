@@ -81,7 +81,7 @@ def evaluations(rows: list[LayerCount], batch: int = 16) -> tuple[Comparison, ..
     tasks = [LayerTask(replace(row.layer, N=batch)) for row in rows]
     against, technology = load_accelerator("dcnn-fp32"), load_technology()
     return tuple(
-        compare(tasks, load_accelerator(f"mlcnn-{precision}"), against, technology)
+        compare(tasks, load_accelerator(f"mlcnn-{precision}"), against, technology, batch=batch)
         for precision in ("fp32", "fp16", "int8")
     )
 

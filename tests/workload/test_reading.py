@@ -11,7 +11,7 @@ from torch import nn
 
 from mlcnn.errors import UnsupportedError
 from mlcnn.graph import from_module, from_proto
-from mlcnn.workload import ConvLayer, layer_nodes, layers
+from mlcnn.workload import ConvLayer, Uncounted, layers, read
 
 FLOAT = onnx.TensorProto.FLOAT
 
@@ -24,7 +24,8 @@ def _model(nodes, inputs, weights, *, outputs=("y",), opset=20):
         [oh.make_tensor_value_info(name, FLOAT, None) for name in outputs],
         [onnx.numpy_helper.from_array(array, name) for name, array in weights.items()],
     )
-    proto = oh.make_model(graph, opset_imports=[oh.make_opsetid("", opset)], ir_version=9)
+    opsets = [oh.make_opsetid("", opset), oh.make_opsetid("com.example", 1)]
+    proto = oh.make_model(graph, opset_imports=opsets, ir_version=9)
     return from_proto(onnx.shape_inference.infer_shapes(proto))
 
 
@@ -134,10 +135,39 @@ def test_a_weight_from_the_left():
 
 def test_products_of_two_computed_tensors_are_no_layers():
     nodes = [
-        oh.make_node("MatMul", ["a", "b"], ["y"]),
-        oh.make_node("Gemm", ["a", "b"], ["z"]),
+        oh.make_node("MatMul", ["a", "b"], ["y"], name="scores"),
+        oh.make_node("Gemm", ["a", "b"], ["z"], name="mixed"),
     ]
-    assert layers(_model(nodes, {"a": (3, 4), "b": (4, 5)}, {}, outputs=("y", "z"))) == ()
+    found = read(_model(nodes, {"a": (3, 4), "b": (4, 5)}, {}, outputs=("y", "z")))
+    assert found.layers == ()
+    assert found.uncounted == (Uncounted("scores", "MatMul"), Uncounted("mixed", "Gemm"))
+
+
+def test_what_multiplies_and_is_no_layer_is_named():
+    nodes = [
+        oh.make_node("Conv", ["x", "a.weight"], ["h"]),
+        oh.make_node("ConvTranspose", ["h", "up.weight"], ["u"]),
+        oh.make_node("Relu", ["u"], ["r"]),
+        oh.make_node("Warp", ["r"], ["y"], name="warp", domain="com.example"),
+    ]
+    weights = {"a.weight": _weight(2, 3, 1, 1), "up.weight": _weight(2, 3, 2, 2)}
+    found = read(_model(nodes, {"x": (1, 3, 4, 4)}, weights))
+    assert [layer.name for layer in found.layers] == ["a"]
+    assert found.uncounted == (
+        Uncounted("up", "ConvTranspose"),
+        Uncounted("warp", "com.example.Warp"),
+    )
+
+
+def test_images_are_the_batch_whatever_a_layer_makes_of_it():
+    """A dense layer over the tokens of an image has a row for each of them."""
+    nodes = [
+        oh.make_node("Reshape", ["x", "rows"], ["r"]),
+        oh.make_node("Gemm", ["r", "fc.weight"], ["y"]),
+    ]
+    weights = {"rows": np.array([-1, 8]), "fc.weight": _weight(8, 5)}
+    found = read(_model(nodes, {"x": (4, 16, 8)}, weights))
+    assert (found.layers[0].N, found.images) == (64, 4)
 
 
 def test_a_quantised_weight_is_a_weight():
@@ -163,12 +193,10 @@ def test_layers_come_in_order_with_their_operators():
         "b.weight": _weight(8, 5),
         "c.weight": _weight(5, 4),
     }
-    found = layer_nodes(_model(nodes, {"x": (1, 3, 4, 4)}, weights))
-    assert [(operator, layer.name) for operator, layer in found] == [
-        ("Conv", "a"),
-        ("Gemm", "b"),
-        ("MatMul", "c"),
-    ]
+    found = read(_model(nodes, {"x": (1, 3, 4, 4)}, weights))
+    assert [layer.name for layer in found.layers] == ["a", "b", "c"]
+    assert found.operators == ("Conv", "Gemm", "MatMul")
+    assert found.uncounted == ()
 
 
 class _Net(nn.Module):

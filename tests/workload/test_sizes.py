@@ -7,7 +7,7 @@ import pytest
 
 from mlcnn.errors import InputError, UnsupportedError
 from mlcnn.graph import from_proto
-from mlcnn.workload import layers, with_sizes
+from mlcnn.workload import layers, read, with_sizes
 
 FLOAT = onnx.TensorProto.FLOAT
 
@@ -40,6 +40,20 @@ def test_a_dynamic_batch_is_1_or_what_is_given():
     model = _model({"x": ("batch", 3, 32, 32)})
     assert [layer.N for layer in layers(model)] == [1, 1]
     assert [layer.N for layer in layers(model, batch=16)] == [16, 16]
+    assert read(model, batch=16).images == 16
+
+
+def test_the_input_with_a_dynamic_batch_has_the_images():
+    nodes = [
+        oh.make_node("Add", ["x", "offset"], ["h"]),
+        oh.make_node("Conv", ["h", "a.weight"], ["y"]),
+    ]
+    model = _model(
+        {"offset": (1, 3, 8, 8), "x": ("batch", 3, 8, 8)},
+        nodes=nodes,
+        weights={"a.weight": (4, 3, 3, 3)},
+    )
+    assert read(model, batch=16).images == 16
 
 
 def test_an_unnamed_batch():
@@ -50,6 +64,7 @@ def test_an_unnamed_batch():
 def test_a_static_batch_stays():
     model = _model({"x": (4, 3, 32, 32)})
     assert [layer.N for layer in layers(model, batch=16)] == [4, 4]
+    assert read(model, batch=16).images == 4
     assert with_sizes(model) is model
 
 

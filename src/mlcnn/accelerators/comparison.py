@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import fmean, geometric_mean
 
 from mlcnn.accelerators.area import area
@@ -11,6 +11,7 @@ from mlcnn.accelerators.energy import Energy
 from mlcnn.accelerators.evaluation import LayerCost, LayerTask, evaluate_layer
 from mlcnn.accelerators.search import SLACK
 from mlcnn.accelerators.technology import Technology
+from mlcnn.workload import Uncounted
 
 __all__ = ["Comparison", "LayerComparison", "Summary", "compare"]
 
@@ -161,6 +162,7 @@ class Comparison:
         technology: the tables.
         batch: images.
         layers: all layers, in order.
+        uncounted: what multiplies in the network and is not among them: no machine runs it.
     """
 
     accelerator: Accelerator
@@ -168,6 +170,7 @@ class Comparison:
     technology: Technology
     batch: int
     layers: tuple[LayerComparison, ...]
+    uncounted: tuple[Uncounted, ...] = ()
 
     @property
     def fused(self) -> Summary | None:
@@ -225,6 +228,7 @@ class Comparison:
             "technology": self.technology.name,
             "batch": self.batch,
             "layers": [row.to_json() for row in self.layers],
+            "uncounted": [asdict(other) for other in self.uncounted],
             "mean_fused": means,
             "network": {
                 "cycles": self.cycles,
@@ -260,6 +264,7 @@ def compare(
     against: Accelerator,
     technology: Technology,
     *,
+    batch: int,
     slack: float = SLACK,
 ) -> Comparison:
     """Run every layer on both machines, on each in the way that is fastest there.
@@ -269,6 +274,7 @@ def compare(
         accelerator: the machine asked about.
         against: the other.
         technology: the tables.
+        batch: images that the layers are for.
         slack: see ``choose``.
 
     Raises:
@@ -284,5 +290,4 @@ def compare(
         )
         for task in tasks
     )
-    batch = max((task.layer.N for task in tasks), default=1)
     return Comparison(accelerator, against, technology, batch, rows)

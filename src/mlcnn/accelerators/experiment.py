@@ -98,7 +98,7 @@ def fused_layers_experiment(
             other.name,
             tables.name,
             batch,
-            compare(tasks, machine, other, tables),
+            compare(tasks, machine, other, tables, batch=batch),
             _whole(batch, machine, other, tables) if networks else {},
         )
         for machine in machines
@@ -119,7 +119,7 @@ def _whole(
     batch: int, machine: Accelerator, other: Accelerator, tables: Technology
 ) -> dict[str, Comparison]:
     return {
-        network: compare(paper_tasks(network, batch), machine, other, tables)
+        network: compare(paper_tasks(network, batch), machine, other, tables, batch=batch)
         for network in PAPER_NETWORKS
     }
 
@@ -183,10 +183,11 @@ def sensitivity(
         machine = load_accelerator(name)
         for parameter, amounts in values.items():
             for amount in amounts:
-                tasks = fused_tasks(int(amount) if parameter == "batch" else batch)
+                images = int(amount) if parameter == "batch" else batch
+                tasks = fused_tasks(images)
                 changed = tables.with_dram(amount) if parameter == "dram_pj_per_bit" else tables
                 pair = [_changed(one, parameter, amount) for one in (machine, other)]
-                summary = compare(tasks, pair[0], pair[1], changed).network
+                summary = compare(tasks, pair[0], pair[1], changed, batch=images).network
                 points.append(
                     SweepPoint(
                         parameter,

@@ -12,7 +12,7 @@ from mlcnn.accelerators.search import SLACK
 from mlcnn.accelerators.technology import Technology
 from mlcnn.errors import InputError
 from mlcnn.graph import layer_name
-from mlcnn.workload import ConvLayer, InputShape, layers
+from mlcnn.workload import ConvLayer, InputShape, Workload, read
 
 __all__ = ["evaluate", "network_tasks"]
 
@@ -34,16 +34,22 @@ def network_tasks(
         model: the network before any rewrite.
         fused: layers with their pools, as the changes of ``fuse`` have them.
         batch: images, where the network's batch is dynamic.
-        input_shape: sizes for dynamic heights and widths; see ``mlcnn.workload.layers``.
+        input_shape: sizes for dynamic heights and widths; see ``mlcnn.workload.read``.
 
     Raises:
         InputError: ``fused`` holds a layer that the network does not have.
         UnsupportedError: a layer's sizes are not known.
     """
+    return _tasks(model, read(model, batch=batch, input_shape=input_shape), fused)
+
+
+def _tasks(
+    model: ir.Model, workload: Workload, fused: Iterable[ConvLayer]
+) -> tuple[LayerTask, ...]:
     scaled, sole = _inputs(model)
     pending = list(fused)
     tasks: list[LayerTask] = []
-    for layer in layers(model, batch=batch, input_shape=input_shape):
+    for layer in workload.layers:
         match = next((one for one in pending if replace(one, pool=None, N=layer.N) == layer), None)
         if match is not None:
             pending.remove(match)
@@ -108,7 +114,9 @@ def evaluate(
         InputError: ``fused`` does not belong to the network.
         UnsupportedError: a layer's sizes are not known, or there is no layer.
     """
-    tasks = network_tasks(model, fused, batch=batch, input_shape=input_shape)
+    workload = read(model, batch=batch, input_shape=input_shape)
+    tasks = _tasks(model, workload, fused)
     if not tasks:
         raise InputError("the network has no convolution or dense layer for an accelerator to run")
-    return compare(tasks, accelerator, against, technology, slack=slack)
+    found = compare(tasks, accelerator, against, technology, batch=workload.images, slack=slack)
+    return replace(found, uncounted=workload.uncounted)

@@ -18,7 +18,7 @@ from mlcnn.api.own_data import Comparison, compare, read_inputs
 from mlcnn.api.running import RunResult, run
 from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
 from mlcnn.api.writing import check_directory, check_output
-from mlcnn.report import evaluation_tables, terminal
+from mlcnn.report import evaluation_tables, terminal, uncounted_sentence
 from mlcnn.reproduce import reproduce
 
 __all__ = [
@@ -54,4 +54,5 @@ __all__ = [
     "summarise",
     "terminal",
     "tuned_weights",
+    "uncounted_sentence",
 ]

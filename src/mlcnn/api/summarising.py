@@ -8,7 +8,7 @@ from mlcnn.api.optimizing import Optimized
 from mlcnn.counting import CountReport
 from mlcnn.errors import UnsupportedError
 from mlcnn.passes.verification import TOLERANCE
-from mlcnn.report import Accuracy, Exactness, Potential, RunSummary
+from mlcnn.report import Accuracy, Exactness, Potential, RunSummary, uncounted_sentence
 
 __all__ = ["Origin", "nothing_to_gain", "summarise"]
 
@@ -43,9 +43,11 @@ def _exactness(optimized: Optimized) -> Exactness:
 
 def _counts(optimized: Optimized) -> tuple[CountReport, tuple[str, ...]]:
     try:
-        return optimized.counts(), ()
+        counts = optimized.counts()
     except UnsupportedError as error:
         return CountReport(()), (f"operations are not counted: {error}",)
+    missing = uncounted_sentence(counts.uncounted)
+    return counts, (missing,) if missing else ()
 
 
 def summarise(

@@ -10,7 +10,7 @@ from mlcnn.counting.forms import form_operations
 from mlcnn.counting.operations import Operations
 from mlcnn.counting.reuse import Reuse, fused, original
 from mlcnn.errors import InputError
-from mlcnn.workload import ConvLayer, InputShape, layer_nodes
+from mlcnn.workload import ConvLayer, InputShape, Uncounted, read
 
 __all__ = ["Additions", "CountReport", "LayerCount", "Multiplications", "count", "count_layer"]
 
@@ -95,16 +95,24 @@ class LayerCount:
 
 @dataclass(frozen=True, slots=True)
 class CountReport:
-    """All layers of a network, in order."""
+    """All layers of a network, in order.
+
+    Attributes:
+        layers: every convolution and dense layer.
+        images: what the counts are for.
+        uncounted: what multiplies in the network and is not among the layers.
+    """
 
     layers: tuple[LayerCount, ...]
+    images: int = 1
+    uncounted: tuple[Uncounted, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """The document that ``mlcnn count --json`` prints.
 
         Returns:
             ``layers`` and their ``total``; ``fused_layers`` and ``convolutions`` are the totals
-            of these alone.
+            of these alone; ``uncounted`` has what multiplies beside them.
         """
         rows = [
             {"name": row.name, "operator": row.operator, "fused": row.fused, "form": row.form}
@@ -116,6 +124,8 @@ class CountReport:
             "total": _total(self.layers),
             "fused_layers": _total(row for row in self.layers if row.fused),
             "convolutions": _total(row for row in self.layers if row.operator == "Conv"),
+            "images": self.images,
+            "uncounted": [asdict(other) for other in self.uncounted],
         }
 
 
@@ -180,7 +190,7 @@ def count(
             that was chosen. The layer goes by the name inside its loop nest; the keys only keep
             the entries apart (a module that is called twice has two).
         batch: images, where the network's batch is dynamic.
-        input_shape: sizes for dynamic heights and widths; see ``mlcnn.workload.layers``.
+        input_shape: sizes for dynamic heights and widths; see ``mlcnn.workload.read``.
 
     Raises:
         InputError: ``fused`` holds a layer that the network does not have, or the shapes do
@@ -189,7 +199,8 @@ def count(
     """
     pending = list((fused or {}).values())
     rows: list[LayerCount] = []
-    for operator, layer in layer_nodes(model, batch=batch, input_shape=input_shape):
+    workload = read(model, batch=batch, input_shape=input_shape)
+    for operator, layer in zip(workload.operators, workload.layers, strict=True):
         match = next((entry for entry in pending if _same(entry[0], layer)), None)
         if match is None:
             rows.append(count_layer(layer, operator=operator))
@@ -203,7 +214,7 @@ def count(
             f"fused layer {missing.name} is none of the network's {len(rows)} layers "
             f"(sought {missing}): count the network that the passes were applied to"
         )
-    return CountReport(tuple(rows))
+    return CountReport(tuple(rows), workload.images, workload.uncounted)
 
 
 def _same(entry: ConvLayer, layer: ConvLayer) -> bool:

@@ -13,6 +13,7 @@ from mlcnn.report.summary import (
     Variant,
 )
 from mlcnn.report.terminal import terminal
+from mlcnn.report.wording import uncounted_sentence
 
 __all__ = [
     "Accuracy",
@@ -27,5 +28,6 @@ __all__ = [
     "picture",
     "render",
     "terminal",
+    "uncounted_sentence",
     "write",
 ]

@@ -19,7 +19,15 @@ from mlcnn.accelerators import (
     area,
 )
 from mlcnn.report.table import columns_table
-from mlcnn.report.wording import amount, figure, percent, plural, printable, ratio
+from mlcnn.report.wording import (
+    amount,
+    figure,
+    percent,
+    plural,
+    printable,
+    ratio,
+    uncounted_sentence,
+)
 
 __all__ = ["evaluation_tables", "execution", "nothing_fused"]
 
@@ -57,6 +65,9 @@ def evaluation_tables(comparison: Comparison, name: str) -> RenderableType:
         parts += [Text(), block]
     if comparison.fused is None:
         parts += [Text(), Text(nothing_fused(comparison))]
+    if comparison.uncounted:
+        missing = uncounted_sentence(comparison.uncounted)
+        parts += [Text(), Text.assemble(("warning: ", "bold yellow"), missing)]
     return Group(*parts)
 
 
@@ -203,10 +214,10 @@ def _machines(comparison: Comparison) -> Table:
         ("machine", False),
         ("area, mm2", True),
         ("clock, MHz", True),
-        (f"latency of {plural(comparison.batch, 'image')}, ms", True),
+        ("latency, ms", True),
         ("images/s", True),
         ("energy, uJ", True),
-        title="Machines, on the whole network",
+        title=f"Machines, on the whole network, {plural(comparison.batch, 'image')}",
     )
 
     def add(machine: Accelerator, seconds: float, spent: Energy) -> None:

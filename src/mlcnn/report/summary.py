@@ -196,7 +196,7 @@ class RunSummary:
     @property
     def images(self) -> int:
         """Number of images that the counts are for."""
-        return max((row.layer.N for row in self.counts.layers), default=1)
+        return self.counts.images
 
     @property
     def before(self) -> Operations:

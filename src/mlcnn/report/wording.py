@@ -1,6 +1,9 @@
 """Numbers and names in words, for the page and for the terminal. ASCII only, names apart."""
 
 import re
+from collections.abc import Iterable
+
+from mlcnn.workload import Uncounted
 
 __all__ = [
     "amount",
@@ -14,6 +17,7 @@ __all__ = [
     "printable",
     "ratio",
     "removed",
+    "uncounted_sentence",
 ]
 
 # What would round up to the next prefix takes the next prefix.
@@ -137,3 +141,22 @@ def printable(name: str) -> str:
     ('conv1', 'a\N{REPLACEMENT CHARACTER}[31m')
     """
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
+
+
+def uncounted_sentence(operators: Iterable[Uncounted]) -> str:
+    """What no figure includes; empty where there is nothing of that kind.
+
+    >>> uncounted_sentence([Uncounted("up", "ConvTranspose"), Uncounted("a", "MatMul")])[56:]
+    'dense layers: ConvTranspose (up), MatMul (a)'
+    """
+    names: dict[str, list[str]] = {}
+    for entry in operators:
+        names.setdefault(printable(entry.operator), []).append(printable(entry.name))
+    if not names:
+        return ""
+    parts = (
+        f"{operator} ({found[0]}{f' and {len(found) - 1} more' if len(found) > 1 else ''})"
+        for operator, found in names.items()
+    )
+    scope = "not in the figures, which are those of convolutions and dense layers: "
+    return scope + ", ".join(parts)

@@ -1,7 +1,17 @@
 """A layer as a loop nest: what counting, cost models and accelerators read."""
 
 from mlcnn.workload.layer import ConvLayer, Pool, Window
-from mlcnn.workload.reading import layer_nodes, layers
+from mlcnn.workload.reading import Uncounted, Workload, layers, read
 from mlcnn.workload.sizes import InputShape, with_sizes
 
-__all__ = ["ConvLayer", "InputShape", "Pool", "Window", "layer_nodes", "layers", "with_sizes"]
+__all__ = [
+    "ConvLayer",
+    "InputShape",
+    "Pool",
+    "Uncounted",
+    "Window",
+    "Workload",
+    "layers",
+    "read",
+    "with_sizes",
+]

@@ -2,23 +2,65 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from mlcnn.errors import UnsupportedError
 from mlcnn.graph import layer_name
 from mlcnn.workload.layer import ConvLayer
-from mlcnn.workload.sizes import InputShape, with_sizes
+from mlcnn.workload.sizes import InputShape, images, with_sizes
 
-__all__ = ["layer_nodes", "layers"]
+__all__ = ["Uncounted", "Workload", "layers", "read"]
 
 # A weight behind these is still a weight: quantised, cast or laid out in another order.
 _WEIGHT_OPERATORS = frozenset({"DequantizeLinear", "Cast", "Transpose", "Identity"})
+_STANDARD = frozenset({"", "ai.onnx"})
+# Operators that multiply, or may, and are no loop nest here; products of two inputs beside them.
+_OTHERS = frozenset(
+    {"Attention", "ConvInteger", "ConvTranspose", "DeformConv", "Einsum", "GRU", "If", "LSTM"}
+    | {"Loop", "MatMulInteger", "QLinearConv", "QLinearMatMul", "RNN", "Scan"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Uncounted:
+    """An operator that multiplies, or may, and is not among the layers.
+
+    Attributes:
+        name: the layer's name.
+        operator: what it is, as ``ConvTranspose``; with its domain where that is not ONNX's.
+    """
+
+    name: str
+    operator: str
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What a network computes for a number of images.
+
+    Attributes:
+        layers: every convolution and dense layer of the main graph, in order.
+        operators: what each is: ``Conv``, ``Gemm`` or ``MatMul``.
+        images: how many.
+        uncounted: what multiplies beside them.
+    """
+
+    layers: tuple[ConvLayer, ...]
+    operators: tuple[str, ...]
+    images: int
+    uncounted: tuple[Uncounted, ...]
 
 
 def layers(
     model: ir.Model, *, batch: int = 1, input_shape: InputShape | None = None
 ) -> tuple[ConvLayer, ...]:
+    """The layers of ``read``."""
+    return read(model, batch=batch, input_shape=input_shape).layers
+
+
+def read(model: ir.Model, *, batch: int = 1, input_shape: InputShape | None = None) -> Workload:
     """Every convolution and dense layer of a network's main graph, in order.
 
     A ``Gemm`` or ``MatMul`` with a constant weight is a 1x1 convolution over as many positions
@@ -35,23 +77,24 @@ def layers(
         InputError: ``input_shape`` does not fit the network.
         UnsupportedError: a layer's sizes are not known, or it is not one- or two-dimensional.
     """
-    nodes = layer_nodes(model, batch=batch, input_shape=input_shape)
-    return tuple(layer for _, layer in nodes)
-
-
-def layer_nodes(
-    model: ir.Model, *, batch: int = 1, input_shape: InputShape | None = None
-) -> tuple[tuple[str, ConvLayer], ...]:
-    """The same as ``layers``, each with its operator: ``Conv``, ``Gemm`` or ``MatMul``."""
     sized = with_sizes(model, batch=batch, input_shape=input_shape)
-    found: list[tuple[str, ConvLayer]] = []
+    found: list[ConvLayer] = []
+    operators: list[str] = []
+    uncounted: list[Uncounted] = []
     for node in sized.graph:
-        if node.domain not in {"", "ai.onnx"}:
-            continue
-        layer = _read(node)
+        layer = _read(node) if node.domain in _STANDARD else None
         if layer is not None:
-            found.append((node.op_type, layer))
-    return tuple(found)
+            found.append(layer)
+            operators.append(node.op_type)
+        elif (operator := _other(node)) is not None:
+            uncounted.append(Uncounted(layer_name(node), operator))
+    return Workload(tuple(found), tuple(operators), images(model, sized), tuple(uncounted))
+
+
+def _other(node: ir.Node) -> str | None:
+    if node.domain not in _STANDARD:
+        return f"{node.domain}.{node.op_type}"
+    return node.op_type if node.op_type in _OTHERS | {"Gemm", "MatMul"} else None
 
 
 def _read(node: ir.Node) -> ConvLayer | None:

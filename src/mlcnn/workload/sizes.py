@@ -7,7 +7,7 @@ import onnx_ir as ir
 from mlcnn.errors import InputError
 from mlcnn.graph import clone, infer_shapes
 
-__all__ = ["InputShape", "with_sizes"]
+__all__ = ["InputShape", "images", "with_sizes"]
 
 InputShape = Sequence[int] | Mapping[str, Sequence[int]]
 """The shape of a network's one input, or the shapes of its inputs by name, batch included."""
@@ -49,6 +49,22 @@ def with_sizes(
     if not _is_static(copy):
         infer_shapes(copy)
     return copy
+
+
+def images(model: ir.Model, sized: ir.Model) -> int:
+    """The batch: the first size of the input that has a dynamic one, else of the first input.
+
+    Args:
+        model: the network.
+        sized: the same with numbers, see ``with_sizes``.
+    """
+    pairs = [
+        (before.shape.dims[0], after.shape.dims[0])
+        for before, after in zip(_inputs(model), _inputs(sized), strict=True)
+        if before.shape and after.shape
+    ]
+    dynamic = [pair for pair in pairs if not isinstance(pair[0], int)]
+    return next((size for _, size in dynamic or pairs if isinstance(size, int)), 1)
 
 
 def _inputs(model: ir.Model) -> list[ir.Value]:
