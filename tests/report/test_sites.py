@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from mlcnn.counting import CountReport, count_layer
 from mlcnn.passes import Change, Skipped
 from mlcnn.report import RunSummary
 from mlcnn.report.sites import left_alone, places, preparations, rewrites
@@ -24,6 +25,21 @@ def test_each_fused_layer_comes_once_with_the_passes_that_led_there(summary: Run
     assert not first.exact
     assert first.counts is not None
     assert first.counts.name == "features.3"
+
+
+def test_a_module_called_twice_has_the_counts_of_the_call_that_was_fused(summary: RunSummary):
+    fused = next(row for row in summary.counts.layers if row.fused)
+    plain = count_layer(replace(fused.layer, pool=None))
+    fuse = next(c for c in summary.changes if c.form and c.nodes[0] == fused.name)
+    for calls in ((fused, plain), (plain, fused)):
+        found = rewrites(
+            replace(
+                summary,
+                changes=(replace(fuse, layer=fused.layer),),
+                counts=CountReport(calls),
+            )
+        )
+        assert [rewrite.counts for rewrite in found] == [fused]
 
 
 def test_a_pool_moved_into_branches_belongs_to_all_of_them(summary: RunSummary):

@@ -1,7 +1,7 @@
 """The sites of a network: which were rewritten, how, and which were left alone, and why."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from mlcnn.counting import LayerCount
 from mlcnn.passes import Change
@@ -71,7 +71,20 @@ def _connected(changes: Iterable[Change]) -> list[list[Change]]:
     return [[given[index] for index in sorted(members)] for _, members in groups]
 
 
-def _rewrites_of(group: list[Change], counts: dict[str, LayerCount]) -> list[Rewrite]:
+def _counts_of(change: Change, counts: Sequence[LayerCount]) -> LayerCount | None:
+    """The row of a rewritten layer; a module that is called twice has two of its name."""
+    layer = change.layer
+    name = change.nodes[0] if layer is None else layer.name
+    named = [row for row in counts if row.name == name]
+    same = [
+        row
+        for row in named
+        if layer is not None and row.fused and replace(row.layer, N=layer.N) == layer
+    ]
+    return next(iter(same or named), None)
+
+
+def _rewrites_of(group: list[Change], counts: Sequence[LayerCount]) -> list[Rewrite]:
     last = group[-1].pass_name
     steps = {change.pass_name: Step(change.pass_name, change.exact) for change in group}
     found: list[Rewrite] = []
@@ -80,15 +93,15 @@ def _rewrites_of(group: list[Change], counts: dict[str, LayerCount]) -> list[Rew
             continue
         name = change.layer.name if change.layer is not None else change.nodes[0]
         others = tuple(node for node in change.nodes if node != name)
-        passes, row = tuple(steps.values()), counts.get(name)
+        passes, row = tuple(steps.values()), _counts_of(change, counts)
         found.append(Rewrite(name, others, passes, change.form, change.reason, row))
     return found
 
 
 def rewrites(summary: RunSummary) -> tuple[Rewrite, ...]:
     """Every rewritten layer once, with all passes that took part, in the network's order."""
-    counts = {layer.name: layer for layer in summary.counts.layers}
-    order = {layer.name: index for index, layer in enumerate(summary.counts.layers)}
+    counts = summary.counts.layers
+    order = {layer.name: index for index, layer in enumerate(counts)}
     groups = _connected(c for c in summary.changes if c.pass_name not in _FOLDING)
     found = [rewrite for group in groups for rewrite in _rewrites_of(group, counts)]
     return tuple(sorted(found, key=lambda rewrite: order.get(rewrite.name, len(order))))
