@@ -11,6 +11,7 @@ from torch import nn
 
 from mlcnn.errors import UnsupportedError
 from mlcnn.graph import from_module, from_proto
+from mlcnn.passes import Fuse
 from mlcnn.workload import ConvLayer, Uncounted, layers, read
 
 FLOAT = onnx.TensorProto.FLOAT
@@ -157,6 +158,19 @@ def test_what_multiplies_and_is_no_layer_is_named():
         Uncounted("up", "ConvTranspose"),
         Uncounted("warp", "com.example.Warp"),
     )
+
+
+def test_functions_are_looked_into():
+    """A saved network may keep its fused operators as functions."""
+    node = oh.make_node("Conv", ["x", "conv.weight"], ["c"], name="conv")
+    pool = oh.make_node("AveragePool", ["c"], ["y"], kernel_shape=[2, 2], strides=[2, 2])
+    model = _model([node, pool], {"x": (1, 3, 8, 8)}, {"conv.weight": _weight(4, 3, 3, 3)})
+    fused = Fuse(form="expanded").apply(model).model
+    assert [node.domain for node in fused.graph] == ["mlcnn"]
+    found = read(fused)
+    assert [(layer.R, layer.S, layer.strides) for layer in found.layers] == [(4, 4, (2, 2))]
+    assert found.uncounted == ()
+    assert len(fused.functions) == 1
 
 
 def test_images_are_the_batch_whatever_a_layer_makes_of_it():

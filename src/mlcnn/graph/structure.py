@@ -66,14 +66,17 @@ def _own(value: ir.Value) -> None:
         value.const_value = copy.copy(value.const_value)
 
 
-def inline(model: ir.Model) -> ir.Model:
+def inline(model: ir.Model, *, foreign: bool = False) -> ir.Model:
     """A copy with every ``mlcnn`` function replaced by its body.
 
+    The values of a body have no shapes yet, see ``infer_shapes``.
+
     Args:
-        model: the network; functions of other domains stay as they are.
+        model: the network.
+        foreign: also replace functions of other domains.
     """
     copied = clone(model)
-    InlinePass(lambda function: function.domain == DOMAIN)(copied)
+    InlinePass(lambda function: foreign or function.domain == DOMAIN)(copied)
     RemoveUnusedOpsetsPass()(copied)
     for node in copied.graph.all_nodes():
         _drop_missing(node)

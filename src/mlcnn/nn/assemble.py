@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
-from onnx_ir.passes.common import InlinePass, LiftConstantsToInitializersPass
+from onnx_ir.passes.common import LiftConstantsToInitializersPass
 from torch import Tensor, fx, nn
 from torch.fx.node import Argument as FxArgument
 
 from mlcnn.errors import UnsupportedError
-from mlcnn.graph import clone, constant, infer_shapes
+from mlcnn.graph import constant, infer_shapes, inline
 from mlcnn.graph.operators import python_value, tensor_from
 from mlcnn.nn.layers import Layer, Weight
 from mlcnn.nn.naming import Names, owner_name
@@ -86,10 +86,9 @@ def lift_constants(model: ir.Model) -> None:
 
 def assemble(model: ir.Model) -> Assembly:
     """A network as a module, and which weight of the module each initializer became."""
-    flat = clone(model)
-    inlined = InlinePass()(flat).modified
+    flat = inline(model, foreign=True)
     lift_constants(flat)
-    if inlined:  # a function notes no shapes for the values inside it
+    if model.functions:
         infer_shapes(flat)
     return _Assembler(flat, plan(flat)).run()
 

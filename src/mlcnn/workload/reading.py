@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from mlcnn.errors import UnsupportedError
-from mlcnn.graph import layer_name
+from mlcnn.graph import infer_shapes, inline, layer_name
 from mlcnn.workload.layer import ConvLayer
 from mlcnn.workload.sizes import InputShape, images, with_sizes
 
@@ -64,8 +64,8 @@ def read(model: ir.Model, *, batch: int = 1, input_shape: InputShape | None = No
     """Every convolution and dense layer of a network's main graph, in order.
 
     A ``Gemm`` or ``MatMul`` with a constant weight is a 1x1 convolution over as many positions
-    as it multiplies rows; a one-dimensional convolution has height 1. Bodies of ``If`` and
-    ``Loop`` are not looked into: how often they run is not known.
+    as it multiplies rows; a one-dimensional convolution has height 1. Functions are looked into;
+    bodies of ``If`` and ``Loop`` are not: how often they run is not known.
 
     Args:
         model: the network, shapes inferred.
@@ -77,6 +77,9 @@ def read(model: ir.Model, *, batch: int = 1, input_shape: InputShape | None = No
         InputError: ``input_shape`` does not fit the network.
         UnsupportedError: a layer's sizes are not known, or it is not one- or two-dimensional.
     """
+    if model.functions:
+        model = inline(model, foreign=True)
+        infer_shapes(model)
     sized = with_sizes(model, batch=batch, input_shape=input_shape)
     found: list[ConvLayer] = []
     operators: list[str] = []
