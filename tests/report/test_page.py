@@ -13,7 +13,7 @@ import pytest
 
 import mlcnn.report.page
 from mlcnn.errors import InputError
-from mlcnn.report import RunSummary, render, write
+from mlcnn.report import RunSummary, Variant, render, write
 
 VOID = {"meta", "link", "br", "hr", "img", "input", "wbr"}
 
@@ -136,6 +136,14 @@ def test_sections_with_nothing_to_show_are_left_out(summary: RunSummary):
     page = Reader(render(summary))
     titles = [a["id"] for a in page.all("section")]
     assert titles == ["summary", "sites", "operations", "accelerator", "provenance"]
+
+
+def test_where_nothing_was_rewritten_no_column_compares_the_original_with_itself(
+    summary: RunSummary,
+):
+    alone = tuple(row for row in summary.latencies if row.variant is Variant.ORIGINAL)
+    assert "over original" in render(summary)
+    assert "over original" not in render(replace(summary, latencies=alone))
 
 
 def test_a_network_without_layers_needs_no_scripts():

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from mlcnn.passes import Skipped
-from mlcnn.report import RunSummary, terminal
+from mlcnn.report import RunSummary, Variant, terminal
 
 
 def printed(summary: RunSummary, **options) -> str:
@@ -36,6 +36,12 @@ def test_what_matters_is_there(summary: RunSummary):
         "torch-compile did not run", "-0.80 points",
     ):  # fmt: skip
         assert expected in " ".join(text.split())
+
+
+def test_where_nothing_was_rewritten_there_is_no_speedup(summary: RunSummary):
+    alone = tuple(row for row in summary.latencies if row.variant is Variant.ORIGINAL)
+    assert "speed-up" in printed(replace(summary, evaluations=()))
+    assert "speed-up" not in printed(replace(summary, latencies=alone, evaluations=()))
 
 
 def test_our_words_are_ascii(summary: RunSummary):

@@ -89,9 +89,10 @@ def _latency(summary: RunSummary) -> RenderableType | None:
         ("batch", True),
         ("threads", True),
         *((variant.value, True) for variant in measured),
-        ("speed-up", True),
     )
     gains = {(g.engine, g.batch, g.threads): g for g in speedups(summary, variant=measured[-1])}
+    if gains:
+        table.add_column("speed-up", justify="right", no_wrap=True)
     for setting in settings(summary):
         rows = {(row.engine, row.variant): row for row in setting.rows}
         for engine in dict.fromkeys(row.engine for row in setting.rows):
@@ -101,7 +102,7 @@ def _latency(summary: RunSummary) -> RenderableType | None:
                 str(setting.batch),
                 str(setting.threads),
                 *("" if cell is None else duration(cell.median_ms) for cell in cells),
-                _gain(gains.get((engine, setting.batch, setting.threads))),
+                *([_gain(gains.get((engine, setting.batch, setting.threads)))] if gains else ()),
             )
     return table
 

@@ -55,7 +55,8 @@ class Content:
 
     Attributes:
         variants: the columns of the table.
-        has_exact_gain: whether any row has one.
+        has_gain: whether any row has a speed-up.
+        has_exact_gain: whether any row has one that the exact passes made.
         range: what the range of a speed-up means.
         rows: the rows of the table.
         machine: where they were measured.
@@ -64,6 +65,7 @@ class Content:
     """
 
     variants: tuple[str, ...]
+    has_gain: bool
     has_exact_gain: bool
     range: str
     rows: tuple[Row, ...]
@@ -124,6 +126,7 @@ def latency(summary: RunSummary) -> Section | None:
     gains = speedups(summary, variant=result_variant(summary))
     content = Content(
         tuple(variant.value for variant in variants),
+        any(row.gain for row in rows),
         any(row.exact_gain for row in rows),
         _PAIRED if all(g.paired for g in gains) else _BY_QUARTILES,
         rows,
