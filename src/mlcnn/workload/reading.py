@@ -153,7 +153,8 @@ def _convolution(node: ir.Node) -> ConvLayer:
     if rank not in {1, 2} or len(weight) != len(shape):
         raise UnsupportedError(
             f"{layer_name(node)} (Conv): a convolution over {rank} dimensions cannot be counted, "
-            f"only over 1 or 2 (its input is {shape}, its weight {weight})"
+            f"only over 1 or 2 (its input is {shape}, its weight {weight}): give the part of the "
+            "network without it"
         )
     kernel, sizes = weight[2:], shape[2:]
     strides = _integers(node, "strides", (1,) * rank)
