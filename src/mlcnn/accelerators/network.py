@@ -47,19 +47,12 @@ def _tasks(
     model: ir.Model, workload: Workload, fused: Iterable[ConvLayer]
 ) -> tuple[LayerTask, ...]:
     scaled, sole = _inputs(model)
-    pending = list(fused)
+    pooled = tuple(fused)
     tasks: list[LayerTask] = []
-    for layer in workload.layers:
-        match = next((one for one in pending if replace(one, pool=None, N=layer.N) == layer), None)
-        if match is not None:
-            pending.remove(match)
-            layer = replace(layer, pool=match.pool)  # noqa: PLW2901 - the same layer, fused
-        tasks.append(LayerTask(layer, layer.name in scaled, layer.name in sole))
-    if pending:
-        raise InputError(
-            f"fused layer {pending[0].name} is none of the network's {len(tasks)} layers: give "
-            "the network that the passes were applied to"
-        )
+    for layer, index in zip(workload.layers, workload.match(pooled), strict=True):
+        pool = None if index is None else pooled[index].pool
+        task = LayerTask(replace(layer, pool=pool), layer.name in scaled, layer.name in sole)
+        tasks.append(task)
     return tuple(tasks)
 
 

@@ -18,7 +18,7 @@ from mlcnn.api.own_data import Comparison, compare, read_inputs
 from mlcnn.api.running import RunResult, run
 from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
 from mlcnn.api.writing import check_directory, check_output
-from mlcnn.report import evaluation_tables, terminal, uncounted_sentence
+from mlcnn.report import evaluation_tables, terminal, uncounted_sentence, warning
 from mlcnn.reproduce import reproduce
 
 __all__ = [
@@ -55,4 +55,5 @@ __all__ = [
     "terminal",
     "tuned_weights",
     "uncounted_sentence",
+    "warning",
 ]

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 from rich import box
 from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
 import mlcnn
 from mlcnn.cli.options import Loading, Printing, Rewriting
@@ -48,9 +47,8 @@ def count(
         print_json(report.to_json())
     else:
         console().print(_table(report))
-        missing = mlcnn.api.uncounted_sentence(report.uncounted)
-        if missing:
-            console().print(Text.assemble(("warning: ", "bold yellow"), missing))
+        if report.uncounted:
+            console().print(mlcnn.api.warning(mlcnn.api.uncounted_sentence(report.uncounted)))
 
 
 def _cells(row: "LayerCount") -> tuple[int, ...]:

@@ -9,7 +9,6 @@ import onnx_ir as ir
 from mlcnn.counting.forms import form_operations
 from mlcnn.counting.operations import Operations
 from mlcnn.counting.reuse import Reuse, fused, original
-from mlcnn.errors import InputError
 from mlcnn.workload import ConvLayer, InputShape, Uncounted, read
 
 __all__ = ["Additions", "CountReport", "LayerCount", "Multiplications", "count", "count_layer"]
@@ -197,26 +196,14 @@ def count(
             not fit.
         UnsupportedError: a layer's sizes are not known.
     """
-    pending = list((fused or {}).values())
-    rows: list[LayerCount] = []
+    entries = tuple((fused or {}).values())
     workload = read(model, batch=batch, input_shape=input_shape)
-    for operator, layer in zip(workload.operators, workload.layers, strict=True):
-        match = next((entry for entry in pending if _same(entry[0], layer)), None)
-        if match is None:
+    matched = workload.match(layer for layer, _ in entries)
+    rows: list[LayerCount] = []
+    for layer, operator, index in zip(workload.layers, workload.operators, matched, strict=True):
+        if index is None:
             rows.append(count_layer(layer, operator=operator))
             continue
-        pending.remove(match)
-        rewritten = replace(layer, pool=match[0].pool)
-        rows.append(count_layer(rewritten, operator=operator, form=match[1]))
-    if pending:
-        missing = replace(pending[0][0], pool=None)
-        raise InputError(
-            f"fused layer {missing.name} is none of the network's {len(rows)} layers "
-            f"(sought {missing}): count the network that the passes were applied to"
-        )
+        entry, form = entries[index]
+        rows.append(count_layer(replace(layer, pool=entry.pool), operator=operator, form=form))
     return CountReport(tuple(rows), workload.images, workload.uncounted)
-
-
-def _same(entry: ConvLayer, layer: ConvLayer) -> bool:
-    """Whether a fused layer is this one; its batch may have been taken differently."""
-    return replace(entry, pool=None, N=layer.N) == layer

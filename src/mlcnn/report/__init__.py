@@ -12,6 +12,7 @@ from mlcnn.report.summary import (
     Unavailable,
     Variant,
 )
+from mlcnn.report.table import warning
 from mlcnn.report.terminal import terminal
 from mlcnn.report.wording import uncounted_sentence
 
@@ -29,5 +30,6 @@ __all__ = [
     "render",
     "terminal",
     "uncounted_sentence",
+    "warning",
     "write",
 ]

@@ -18,7 +18,7 @@ from mlcnn.accelerators import (
     Summary,
     area,
 )
-from mlcnn.report.table import columns_table
+from mlcnn.report.table import columns_table, warning
 from mlcnn.report.wording import (
     amount,
     figure,
@@ -66,8 +66,7 @@ def evaluation_tables(comparison: Comparison, name: str) -> RenderableType:
     if comparison.fused is None:
         parts += [Text(), Text(nothing_fused(comparison))]
     if comparison.uncounted:
-        missing = uncounted_sentence(comparison.uncounted)
-        parts += [Text(), Text.assemble(("warning: ", "bold yellow"), missing)]
+        parts += [Text(), warning(uncounted_sentence(comparison.uncounted))]
     return Group(*parts)
 
 

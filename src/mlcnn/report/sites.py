@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from mlcnn.counting import LayerCount
 from mlcnn.passes import Change
 from mlcnn.report.summary import RunSummary
+from mlcnn.workload import ConvLayer
 
 __all__ = ["LeftAlone", "Rewrite", "Step", "left_alone", "places", "preparations", "rewrites"]
 
@@ -71,16 +72,12 @@ def _connected(changes: Iterable[Change]) -> list[list[Change]]:
     return [[given[index] for index in sorted(members)] for _, members in groups]
 
 
-def _counts_of(change: Change, counts: Sequence[LayerCount]) -> LayerCount | None:
+def _counts_of(
+    name: str, layer: ConvLayer | None, counts: Sequence[LayerCount]
+) -> LayerCount | None:
     """The row of a rewritten layer; a module that is called twice has two of its name."""
-    layer = change.layer
-    name = change.nodes[0] if layer is None else layer.name
     named = [row for row in counts if row.name == name]
-    same = [
-        row
-        for row in named
-        if layer is not None and row.fused and replace(row.layer, N=layer.N) == layer
-    ]
+    same = [row for row in named if layer and replace(row.layer, N=layer.N) == layer]
     return next(iter(same or named), None)
 
 
@@ -93,7 +90,7 @@ def _rewrites_of(group: list[Change], counts: Sequence[LayerCount]) -> list[Rewr
             continue
         name = change.layer.name if change.layer is not None else change.nodes[0]
         others = tuple(node for node in change.nodes if node != name)
-        passes, row = tuple(steps.values()), _counts_of(change, counts)
+        passes, row = tuple(steps.values()), _counts_of(name, change.layer, counts)
         found.append(Rewrite(name, others, passes, change.form, change.reason, row))
     return found
 

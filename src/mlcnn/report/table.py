@@ -1,10 +1,10 @@
-"""How tables look in the terminal."""
+"""How tables and warnings look in the terminal."""
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["columns_table"]
+__all__ = ["columns_table", "warning"]
 
 
 def columns_table(*columns: tuple[str, bool], title: str | None = None) -> Table:
@@ -32,3 +32,8 @@ def columns_table(*columns: tuple[str, bool], title: str | None = None) -> Table
             overflow="fold",
         )
     return table
+
+
+def warning(told: str) -> Text:
+    """What the reader must know; ``told`` is plain text without control characters."""
+    return Text.assemble(("warning: ", "bold yellow"), told)

@@ -11,7 +11,7 @@ from mlcnn.report.headline import Mood, facts, potential_sentence, sentence
 from mlcnn.report.sites import left_alone, rewrites
 from mlcnn.report.speed import Speedup, Verdict, settings, speedups
 from mlcnn.report.summary import RunSummary, Variant
-from mlcnn.report.table import columns_table
+from mlcnn.report.table import columns_table, warning
 from mlcnn.report.wording import amount, duration, pass_names, plural, printable, ratio, removed
 
 __all__ = ["terminal"]
@@ -129,9 +129,7 @@ def _accelerators(summary: RunSummary) -> RenderableType | None:
 def _remarks(summary: RunSummary) -> list[RenderableType]:
     remarks = [*summary.warnings, *summary.noise]
     remarks += [f"{gone.engine} did not run: {gone.reason}" for gone in summary.unavailable]
-    lines: list[RenderableType] = [
-        Text.assemble(("warning: ", "bold yellow"), printable(remark)) for remark in remarks
-    ]
+    lines: list[RenderableType] = [warning(printable(remark)) for remark in remarks]
     potential = potential_sentence(summary)
     return [*lines, Text(potential)] if potential else lines
 

@@ -1,12 +1,12 @@
 """The convolutions and dense layers of a network as loop nests."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from mlcnn.errors import UnsupportedError
+from mlcnn.errors import InputError, UnsupportedError
 from mlcnn.graph import infer_shapes, inline, layer_name
 from mlcnn.workload.layer import ConvLayer
 from mlcnn.workload.sizes import InputShape, images, with_sizes
@@ -51,6 +51,32 @@ class Workload:
     operators: tuple[str, ...]
     images: int
     uncounted: tuple[Uncounted, ...]
+
+    def match(self, fused: Iterable[ConvLayer]) -> tuple[int | None, ...]:
+        """Which of the fused layers each layer is; None for one that is not fused.
+
+        Args:
+            fused: layers with their pools, as the changes of ``fuse`` have them, in any order and
+                for any batch.
+
+        Raises:
+            InputError: one is none of the layers.
+        """
+        pending = dict(enumerate(fused))
+        found: list[int | None] = []
+        for layer in self.layers:
+            same = (i for i, one in pending.items() if replace(one, pool=None, N=layer.N) == layer)
+            index = next(same, None)
+            found.append(index)
+            if index is not None:
+                del pending[index]
+        if pending:
+            missing = replace(next(iter(pending.values())), pool=None)
+            raise InputError(
+                f"fused layer {missing.name} is none of the network's {len(self.layers)} layers "
+                f"(sought {missing}): give the network that the passes were applied to"
+            )
+        return tuple(found)
 
 
 def layers(
