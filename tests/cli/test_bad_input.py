@@ -1,10 +1,13 @@
 """What a user can get wrong: exit code 2, one line, nothing written."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 
@@ -154,3 +157,34 @@ def test_an_unreadable_graph(mlcnn: Call, tmp_path: Path, fusable: Path) -> None
     assert result.code == 2
     assert "dangling.onnx" in result.error
     assert "nowhere" in result.error
+
+
+def _in_a_process(path: Path) -> subprocess.CompletedProcess[str]:
+    """As a user calls it: the test runner takes what libraries log, a terminal would show it."""
+    return subprocess.run(
+        [sys.executable, "-m", "mlcnn", "optimize", path.name, "--dry-run"],
+        cwd=path.parent, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def test_libraries_add_no_lines_of_their_own(tmp_path: Path, fusable: Path) -> None:
+    model = onnx.load(fusable)
+    model.graph.node[0].input[0] = "nowhere"
+    path = tmp_path / "dangling.onnx"
+    onnx.save(model, path)
+    told = _in_a_process(path)
+    assert told.returncode == 2
+    (line,) = told.stderr.splitlines()
+    assert line.startswith("mlcnn: error: dangling.onnx: ")
+
+
+def test_weights_that_are_not_finite_are_a_warning(tmp_path: Path, hopeless: Path) -> None:
+    model = onnx.load(hopeless)
+    weight = onnx.numpy_helper.to_array(model.graph.initializer[0]).copy()
+    weight[0, 0, 0, 0] = np.nan
+    model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weight, "conv.weight"))
+    path = tmp_path / "odd.onnx"
+    onnx.save(model, path)
+    told = _in_a_process(path)
+    assert told.returncode == 0
+    assert "mlcnn: warning: odd.onnx: weight 'conv.weight' holds NaN" in told.stderr.splitlines()

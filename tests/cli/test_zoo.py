@@ -41,6 +41,14 @@ def test_the_main_job(
     assert (tmp_path / "runs/lenet5/report.html").is_file()
 
 
+def test_weights_of_another_training_are_told_whether_or_not_anything_is_measured(
+    mlcnn: Call,
+) -> None:
+    result = mlcnn("run", "lenet5", "--json", "--no-measure", "--no-evaluate")
+    assert result.code == 0
+    assert any("trained in its new order" in line for line in result.json["warnings"])
+
+
 def test_exact_passes_leave_the_accuracy(mlcnn: Call) -> None:
     result = mlcnn("run", "lenet5", "--json", "--no-measure", "--passes", "exact")
     assert result.code == 0

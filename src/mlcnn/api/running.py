@@ -132,7 +132,7 @@ def _forms(optimized: Optimized) -> str:
     return ", ".join(f"{c.nodes[0]}={c.form}" for c in optimized.fused) or "no site fused"
 
 
-def _with_measurements(summary: RunSummary, measured: Bench, notes: tuple[str, ...]) -> RunSummary:
+def _with_measurements(summary: RunSummary, measured: Bench) -> RunSummary:
     latencies = tuple(
         Latency(
             engine=row.engine,
@@ -155,7 +155,6 @@ def _with_measurements(summary: RunSummary, measured: Bench, notes: tuple[str, .
         latencies=latencies,
         unavailable=unavailable,
         noise=measured.warnings,
-        warnings=summary.warnings + notes,
     )
 
 
@@ -216,25 +215,23 @@ def run(
     gain = potential(optimized)
     if notice is not None and not optimized.fused:
         notice(nothing_to_gain(gain))
+    job = _Job(original, optimized, passes, rewriting, measuring or _NO_MEASURE, tell)
     evaluations, unable = (
         ((), ()) if machines is None else evaluate_all(original, passes, rewriting, machines, tell)
     )
     output, page = folder / f"{name}.onnx", folder / "report.html"
     optimized.save(output, functions=functions)
-    job = _Job(original, optimized, passes, rewriting, measuring or _NO_MEASURE, tell)
     measured, notes = job.bench(chosen) if chosen else (None, ())
-    origin = Origin(name, _described(source), command, job.measuring.seed)
     summary = summarise(
         optimized,
-        origin,
+        Origin(name, _described(source), command, job.measuring.seed),
         accuracy=None if labelled is None else job.accuracies(labelled),
         potential=gain,
     )
-    summary = replace(summary, evaluations=evaluations, warnings=summary.warnings + unable)
-    if tuned is not None:
-        notes = (_TUNED, *notes)
+    told = (*unable, *(() if tuned is None else (_TUNED,)), *notes)
+    summary = replace(summary, evaluations=evaluations, warnings=summary.warnings + told)
     if measured is not None:
-        summary = _with_measurements(summary, measured, notes)
+        summary = _with_measurements(summary, measured)
     tell("report", 0, 0)
     report.write(summary, page)
     return RunResult(summary, optimized, measured, page, output, time.perf_counter() - start)

@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 a defect of mlcnn or a failed comparison; 2 the user's inp
 line; 130 interrupted; 141 nobody reads the output any more.
 """
 
+import logging
 import os
 import sys
 import traceback
@@ -62,13 +63,26 @@ def _show_warning(  # noqa: PLR0917 - the signature of warnings.showwarning
     complain(f"warning: {message}")
 
 
+class _OwnLog(logging.Handler):
+    """Shows what mlcnn logs as one line, and nothing that libraries log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name.partition(".")[0] == "mlcnn":
+            complain(f"{record.levelname.lower()}: {record.getMessage()}")
+
+
 @contextmanager
 def _quiet_libraries() -> Generator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.filterwarnings("always", category=UserWarning, module="mlcnn")
-        warnings.showwarning = _show_warning
-        yield
+    log, root = _OwnLog(logging.WARNING), logging.getLogger()
+    root.addHandler(log)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("always", category=UserWarning, module="mlcnn")
+            warnings.showwarning = _show_warning
+            yield
+    finally:
+        root.removeHandler(log)
 
 
 def _drop_stdout() -> None:
