@@ -2,9 +2,10 @@
 
     python -m benchmarks.outside [--limit N] [--only TEXT] [--out runs/outside.jsonl]
 
-The zoo is pytorchcv (several hundred architectures, exported by the TorchScript exporter, random
-weights and statistics) and the ONNX model zoo files that the `onnx` package ships. Per network:
-load, `exact` pipeline, site checks in float64, then both networks in ONNX Runtime at batch 1 and 2.
+The zoo is pytorchcv (over 800 architectures, of the extra `bench`; exported by the TorchScript
+exporter, random weights and statistics) and the ONNX model zoo files that the `onnx` package ships.
+Per network: load, `exact` pipeline, site checks in float64, then both networks in ONNX Runtime at
+batch 1 and 2.
 The error allowed at the output is that of ONNX Runtime against itself: four times the difference
 between its optimised and its plain execution of the original, or 1e-5 of the largest value.
 Results are appended as they come; a second run goes on where the first stopped.
