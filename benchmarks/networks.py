@@ -18,7 +18,19 @@ from mlcnn.engines import Bench, MeasuredChooser
 from mlcnn.graph import load_file, save
 from mlcnn.passes import pipeline
 
-__all__ = ["Measured", "Prepared", "Setting", "measure", "prepare", "rounds", "tell"]
+__all__ = [
+    "Measured",
+    "Prepared",
+    "Setting",
+    "fuse",
+    "measure",
+    "prepare",
+    "reorder",
+    "rounds",
+    "tell",
+]
+
+_PASSES = pipeline.parse("mlcnn")  # the last one fuses
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +104,17 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def reorder(original: ir.Model) -> ir.Model:
+    """The network with activations behind average pools, not yet fused."""
+    return pipeline.run(original, _PASSES[:-1]).model
+
+
+def fuse(reordered: ir.Model, engine: str, batch: int) -> pipeline.PipelineResult:
+    """The fused network, each site in the form that runs fastest."""
+    chooser = MeasuredChooser(engine, batch, network_bytes=engines.weight_bytes(reordered))
+    return pipeline.run(reordered, pipeline.configure(_PASSES[-1:], chooser=chooser))
+
+
 def write_variants(network: str, folder: str, settings: Sequence[Sequence[Any]]) -> list[Any]:
     """In a fresh process: write the variants of one network; forms are chosen by measurement.
 
@@ -105,18 +128,14 @@ def write_variants(network: str, folder: str, settings: Sequence[Sequence[Any]])
     """
     with _one_thread():
         original = zoo.load(network)
-        passes = pipeline.parse("mlcnn")
-        before = [item for item in passes if item.name != "fuse"]
-        fuse = [item for item in passes if item.name == "fuse"]
-        reordered = pipeline.run(original, before).model
+        reordered = reorder(original)
         written = {
             "original": _write(original, folder, "original"),
             "reordered": _write(reordered, folder, "reordered"),
         }
         found: list[Any] = []
         for engine, batch in settings:
-            chooser = MeasuredChooser(engine, batch, network_bytes=engines.weight_bytes(reordered))
-            result = pipeline.run(reordered, pipeline.configure(fuse, chooser=chooser))
+            result = fuse(reordered, engine, batch)
             forms = {c.nodes[0]: (c.form, c.reason) for c in result.changes}
             left = {skip.node: skip.reason for skip in result.skipped}
             files = dict(written)

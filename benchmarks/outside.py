@@ -1,6 +1,6 @@
 """Rewrites every network of a public model zoo and checks that exact passes change no output.
 
-    python -m benchmarks.outside [--limit N] [--only TEXT] [--out runs/outside.jsonl]
+    python -m benchmarks.outside [--limit N] [--only TEXT] [--speed S] [--out runs/outside.jsonl]
 
 The zoo is pytorchcv (over 800 architectures, of the extra `bench`; exported by the TorchScript
 exporter, random weights and statistics) and the ONNX model zoo files that the `onnx` package ships.
@@ -8,6 +8,9 @@ Per network: load, `exact` pipeline, site checks in float64, then both networks 
 batch 1 and 2.
 The error allowed at the output is that of ONNX Runtime against itself: four times the difference
 between its optimised and its plain execution of the original, or 1e-5 of the largest value.
+With ``--speed``, ONNX Runtime also times the reordered and the fused network in turn for so many
+seconds (batch 1, one thread, processor time, pinned to one core), where something is fused: that
+must not make a network slower.
 Results are appended as they come; a second run goes on where the first stopped.
 """
 
@@ -16,6 +19,7 @@ import contextlib
 import importlib.util
 import io
 import json
+import os
 import sys
 import tempfile
 import time
@@ -24,19 +28,27 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 import torch
 from torch import nn
 
+from benchmarks import fresh, networks
+from mlcnn import engines
 from mlcnn.errors import MlcnnError
 from mlcnn.graph import load_file, save
 from mlcnn.passes import pipeline, verification
 
+Row = dict[str, Any]
+
 _SEED = 0
 _FLOOR = 1e-5
+_SLOWER = 0.97
 # Larger and deeper networks repeat the same blocks, and their export alone takes minutes.
 _LARGEST, _DEEPEST = 90_000_000, 3000  # parameters, modules
 
@@ -123,7 +135,30 @@ def _batches(path: Path) -> tuple[int, ...]:
     return (1,) if isinstance(first, int) else (1, 2)
 
 
-def check(source: Path, folder: Path) -> dict[str, object]:
+def _speed(network: ir.Model, seconds: float) -> Row:
+    """Fused over reordered in ONNX Runtime; nothing where no site is worth fusing."""
+    reordered = networks.reorder(network)
+    result = networks.fuse(reordered, "onnxruntime", 1)
+    if not result.changes:
+        return {}
+    engine = engines.get("onnxruntime")
+    inputs = engines.random_inputs(reordered, 1)
+    variants = {"reordered": reordered, "fused": result.model}
+    timings = engines.interleave(
+        {name: engine.prepare(model).runner(inputs) for name, model in variants.items()},
+        budget_s=seconds,
+        clock=time.process_time_ns,
+    )
+    found = engines.ratio(timings["reordered"], timings["fused"])
+    return {
+        "forms": dict(Counter(change.form for change in result.changes)),
+        "reordered_ms": round(timings["reordered"].median_ms, 3),
+        "speed_up": round(found.value, 3),
+        "speed_up_between": [round(found.low, 3), round(found.high, 3)],
+    }
+
+
+def check(source: Path, folder: Path, seconds: float) -> Row:
     """Rewrite one file; every figure of its row."""
     started = time.perf_counter()
     network = load_file(source)
@@ -137,7 +172,7 @@ def check(source: Path, folder: Path) -> dict[str, object]:
     before = Counter(
         (n.domain, n.op_type) for n in onnx.load(source, load_external_data=False).graph.node
     )
-    row: dict[str, object] = {
+    row: Row = {
         "nodes": sum(before.values()),
         "folded": sum(c.pass_name == "fold-batch-norm" for c in result.changes),
         "fused": sum(c.pass_name == "fuse" for c in result.changes),
@@ -155,10 +190,10 @@ def check(source: Path, folder: Path) -> dict[str, object]:
     row["ok"] = worst <= max(4 * noise, _FLOOR) and len(_batches(target)) == len(_batches(source))
     what_if = pipeline.run(network, pipeline.parse("mlcnn"))
     row["fused_if_fine_tuned"] = sum(c.pass_name == "fuse" for c in what_if.changes)
-    return row
+    return row | (_speed(network, seconds) if seconds else {})
 
 
-def _one(name: str, path: Path | None) -> dict[str, object]:
+def _one(name: str, path: Path | None, seconds: float) -> Row:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if path is None:
@@ -168,14 +203,19 @@ def _one(name: str, path: Path | None) -> dict[str, object]:
             except Exception as error:  # noqa: BLE001 - the exporter's failure, not ours
                 return {"name": name, "ok": None, "why": f"not exported: {str(error)[:120]}"}
         try:
-            return {"name": name, **check(path, folder)}
+            return {"name": name, **check(path, folder, seconds)}
         except MlcnnError as error:
             return {"name": name, "ok": False, "why": str(error)[:300]}
         except Exception:  # noqa: BLE001 - a crash is what this looks for
             return {"name": name, "ok": False, "why": traceback.format_exc()[-900:]}
 
 
-def _summary(rows: list[dict[str, object]]) -> str:
+def _is_slower(row: Row) -> bool:
+    """Beyond what the spread of its own rounds explains."""
+    return row.get("speed_up_between", [1.0, 1.0])[1] < _SLOWER
+
+
+def _summary(rows: list[Row]) -> str:
     tried = [row for row in rows if row["ok"] is not None]
     bad = [row for row in tried if not row["ok"]]
     fused = sum(bool(row.get("fused")) for row in tried)
@@ -185,38 +225,52 @@ def _summary(rows: list[dict[str, object]]) -> str:
         f"{len(rows) - len(tried)} not exported",
         f"{fused} gain a fused site exactly, {tuned} after fine-tuning",
     ]
+    timed = sorted((row for row in tried if "speed_up" in row), key=lambda row: row["speed_up"])
+    if timed:
+        first, last = timed[0], timed[-1]
+        middle = median(row["speed_up"] for row in timed)
+        lines.append(
+            f"{len(timed)} timed: fused {middle:.2f} times as fast in the median, from "
+            f"{first['speed_up']:.2f} ({first['name']}) to "
+            f"{last['speed_up']:.2f} ({last['name']})"
+        )
+    lines += [f"  SLOWER {row['name']}: {row}" for row in timed if _is_slower(row)]
     lines += [f"  FAILED {row['name']}: {row.get('why', row)}" for row in bad]
     return "\n".join(lines)
 
 
 def main() -> int:
-    """Run the sweep; exit 1 if a network failed."""
+    """Run the sweep; exit 1 if a network failed or got slower."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--limit", type=int, default=None, help="networks to try, evenly spread")
     parser.add_argument("--only", default="", help="only names that contain this")
+    parser.add_argument("--speed", type=float, default=0.0, help="seconds of timing per network")
     parser.add_argument("--out", type=Path, default=Path("runs/outside.jsonl"))
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
+    core = fresh.core()
+    if arguments.speed and core is not None:
+        os.sched_setaffinity(0, {core})
     sources = [(n, p) for n, p in _sources() if arguments.only in n]
     if arguments.limit:
         step = max(1, len(sources) // arguments.limit)
         sources = sources[::step][: arguments.limit]
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    done: dict[str, dict[str, object]] = {}
+    done: dict[str, Row] = {}
     if arguments.out.exists():
         rows = (json.loads(line) for line in arguments.out.read_text().splitlines())
         done = {str(row["name"]): row for row in rows}
     with arguments.out.open("a") as journal:
         for index, (name, path) in enumerate(sources):
             if name not in done:
-                done[name] = _one(name, path)
+                done[name] = _one(name, path, arguments.speed)
                 journal.write(json.dumps(done[name]) + "\n")
                 journal.flush()
             print(f"[{index + 1}/{len(sources)}] {json.dumps(done[name])}", file=sys.stderr)
     rows = [done[name] for name, _ in sources]
     print(_summary(rows))
-    return int(any(row["ok"] is False for row in rows))
+    return int(any(row["ok"] is False or _is_slower(row) for row in rows))
 
 
 if __name__ == "__main__":
