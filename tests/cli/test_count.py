@@ -50,6 +50,24 @@ def test_table(mlcnn: Call, fusable: Path) -> None:
     assert "1,728" in result.out
 
 
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [(None, "313,201,664"), ("120", "313,201,664"), ("80", "313.202")],
+    ids=["file", "wide", "narrow"],
+)
+def test_no_digit_is_cut_off(
+    mlcnn: Call, monkeypatch: pytest.MonkeyPatch, columns: str | None, shown: str
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    result = mlcnn("count", "vgg16")
+    # VGG-16 multiplies 313,201,664 times (SPEC: 313.20 M), its 13 convolutions 313,196,544 times.
+    assert shown in result.out
+    assert "features.40" in result.out
+    assert "\N{HORIZONTAL ELLIPSIS}" not in result.out
+
+
 @pytest.mark.parametrize("verb", ["count", "evaluate", "optimize"])
 def test_what_no_figure_includes_is_named(
     mlcnn: Call, network: Callable[..., onnx.ModelProto], tmp_path: Path, verb: str

@@ -18,7 +18,14 @@ from mlcnn.api.own_data import Comparison, compare, read_inputs
 from mlcnn.api.running import RunResult, run
 from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
 from mlcnn.api.writing import check_directory, check_output
-from mlcnn.report import evaluation_tables, terminal, uncounted_sentence, warning
+from mlcnn.report import (
+    columns_table,
+    evaluation_tables,
+    printable,
+    terminal,
+    uncounted_sentence,
+    warning,
+)
 from mlcnn.reproduce import reproduce
 
 __all__ = [
@@ -36,6 +43,7 @@ __all__ = [
     "check_directory",
     "check_output",
     "chooser_for",
+    "columns_table",
     "compare",
     "count",
     "default_passes",
@@ -47,6 +55,7 @@ __all__ = [
     "nothing_to_gain",
     "optimize",
     "potential",
+    "printable",
     "read_inputs",
     "reproduce",
     "rewrite",

@@ -3,13 +3,12 @@
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
-from rich import box
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 import mlcnn
 from mlcnn.cli.options import Loading, Measuring, Printing, Rewriting
-from mlcnn.cli.output import complain, console, print_json, progress
+from mlcnn.cli.output import complain, print_json, progress, show
 
 if TYPE_CHECKING:
     from mlcnn.engines import Bench
@@ -53,15 +52,19 @@ def bench(
     if printing.json:
         print_json(result.to_json())
     else:
-        console().print(_table(result))
+        show(_table(result))
 
 
 def _table(result: "Bench") -> Table:
-    table = Table(title="Latency", title_justify="left", box=box.SIMPLE_HEAD)
-    for header in ("engine", "batch", "variant"):
-        table.add_column(header)
-    for header in ("median, ms", "quartiles, ms", "speed against original"):
-        table.add_column(header, justify="right")
+    table = mlcnn.api.columns_table(
+        ("engine", False),
+        ("batch", True),
+        ("variant", False),
+        ("median, ms", True),
+        ("quartiles, ms", True),
+        ("against original", True),
+        title="Latency",
+    )
     previous = None
     for row in result.results:
         if previous not in {None, (row.engine, row.batch)}:
@@ -70,7 +73,7 @@ def _table(result: "Bench") -> Table:
         ratio = result.speedup(row.engine, row.variant, "original", row.batch)
         against = "" if ratio is None or row.variant == "original" else f"{ratio.value:.2f}x"
         table.add_row(
-            escape(row.engine),
+            Text(mlcnn.api.printable(row.engine)),
             str(row.batch),
             row.variant,
             f"{row.median_ms:.4g}",

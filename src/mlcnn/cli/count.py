@@ -1,19 +1,24 @@
 """``mlcnn count``: multiplications and additions per layer, before and after."""
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich import box
-from rich.markup import escape
+from rich.console import Console, ConsoleOptions
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 import mlcnn
 from mlcnn.cli.options import Loading, Printing, Rewriting
-from mlcnn.cli.output import console, print_json, progress
+from mlcnn.cli.output import print_json, progress, show
 
 if TYPE_CHECKING:
     from mlcnn.counting import CountReport, LayerCount
 
 __all__ = ["count"]
+
+_UNLIMITED = 10_000
 
 
 def count(
@@ -46,9 +51,9 @@ def count(
     if printing.json:
         print_json(report.to_json())
     else:
-        console().print(_table(report))
+        show(_Operations(report))
         if report.uncounted:
-            console().print(mlcnn.api.warning(mlcnn.api.uncounted_sentence(report.uncounted)))
+            show(mlcnn.api.warning(mlcnn.api.uncounted_sentence(report.uncounted)))
 
 
 def _cells(row: "LayerCount") -> tuple[int, ...]:
@@ -61,15 +66,35 @@ def _cells(row: "LayerCount") -> tuple[int, ...]:
     )
 
 
-def _table(report: "CountReport") -> Table:
-    table = Table(title="Operations before and after", title_justify="left", box=box.SIMPLE_HEAD)
-    for header in ("layer", "form"):
-        table.add_column(header)
-    for header in ("mult.", "fused", "add.", "fused, paper's count", "fused, shared sums"):
-        table.add_column(header, justify="right")
-    for row in report.layers:
-        table.add_row(escape(row.name), row.form or "", *(f"{cell:,}" for cell in _cells(row)))
-    table.add_section()
-    totals = [sum(column) for column in zip(*map(_cells, report.layers), strict=True)]
-    table.add_row("total", "", *(f"{cell:,}" for cell in totals))
-    return table
+@dataclass(frozen=True, slots=True)
+class _Operations:
+    """The counts: every digit where there is room, millions where a digit would be cut off."""
+
+    report: "CountReport"
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table]:
+        table = self._table("", "{:,}".format)
+        unlimited = options.update(max_width=_UNLIMITED)
+        if Measurement.get(console, unlimited, table).maximum > options.max_width:
+            table = self._table(", millions", lambda number: f"{number / 1e6:,.3f}")
+        yield table
+
+    def _table(self, unit: str, written: Callable[[int], str]) -> Table:
+        table = mlcnn.api.columns_table(
+            ("layer", False),
+            ("form", False),
+            ("mult.", True),
+            ("fused", True),
+            ("add.", True),
+            ("fused,\npaper's", True),
+            ("fused,\nshared", True),
+            title=f"Operations before and after{unit}",
+        )
+        rows = self.report.layers
+        for row in rows:
+            name = Text(mlcnn.api.printable(row.name))
+            table.add_row(name, row.form or "", *map(written, _cells(row)))
+        table.add_section()
+        totals = (sum(column) for column in zip(*map(_cells, rows), strict=True))
+        table.add_row("total", "", *map(written, totals))
+        return table

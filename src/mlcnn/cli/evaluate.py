@@ -6,7 +6,7 @@ from cyclopts import Parameter
 
 import mlcnn
 from mlcnn.cli.options import Against, Loading, Printing, Rewriting
-from mlcnn.cli.output import console, print_json, progress
+from mlcnn.cli.output import print_json, progress, show
 
 __all__ = ["evaluate"]
 
@@ -50,4 +50,4 @@ def evaluate(
     if printing.json:
         print_json(result.to_json())
     else:
-        console().print(mlcnn.api.evaluation_tables(result, mlcnn.api.model_name(model)))
+        show(mlcnn.api.evaluation_tables(result, mlcnn.api.model_name(model)))

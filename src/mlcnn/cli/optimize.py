@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 import mlcnn
 from mlcnn.cli.options import Loading, Measuring, Printing, Rewriting
-from mlcnn.cli.output import complain, console, print_json, progress, show_summary
+from mlcnn.cli.output import complain, console, print_json, progress, show
 from mlcnn.errors import InputError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def optimize(
         print_json(document)
         return
     origin = mlcnn.api.Origin(mlcnn.api.model_name(model), model)
-    show_summary(mlcnn.api.summarise(optimized, origin, potential=gain))
+    show(mlcnn.api.terminal(mlcnn.api.summarise(optimized, origin, potential=gain)))
     _print_comparison(compared)
     if path is not None:
         console().print(f"written: {path}", soft_wrap=True, markup=False)

@@ -2,23 +2,19 @@
 
 import json
 import math
+import os
 import sys
 import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-import mlcnn
-
-if TYPE_CHECKING:
-    from mlcnn.report import RunSummary
-
-__all__ = ["complain", "console", "print_json", "progress", "show_summary"]
+__all__ = ["complain", "console", "print_json", "progress", "show"]
 
 _PATIENCE_S = 2.0
+_FILE_WIDTH = 140
 
 
 def complain(message: str) -> None:
@@ -55,9 +51,13 @@ def print_json(document: Mapping[str, object]) -> None:
     sys.stdout.write(f"{text}\n")
 
 
-def show_summary(summary: "RunSummary") -> None:
-    """Print the summary of a rewrite or a run."""
-    console().print(mlcnn.api.terminal(summary))
+def show(*results: RenderableType) -> None:
+    """Print tables and texts to standard output."""
+    out = console()
+    if not out.is_terminal and "COLUMNS" not in os.environ:
+        out.width = _FILE_WIDTH  # a file or pipe has no width: a table need not fold there
+    for result in results:
+        out.print(result)
 
 
 class _Bars:

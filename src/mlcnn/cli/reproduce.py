@@ -2,21 +2,18 @@
 
 from typing import TYPE_CHECKING
 
-from rich import box
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 import mlcnn
 from mlcnn.cli.options import Printing
-from mlcnn.cli.output import console, print_json, progress
+from mlcnn.cli.output import print_json, progress, show
 
 if TYPE_CHECKING:
     from mlcnn.reproduce import Reproduction, Row
     from mlcnn.reproduce.reproduction import Beside, Cell
 
 __all__ = ["reproduce"]
-
-_FILE_WIDTH = 140
 
 
 def reproduce(
@@ -37,28 +34,23 @@ def reproduce(
     if printing.json:
         print_json(result.to_json())
     else:
-        _print(result)
+        show(_table(result), *map(_beside, result.beside))
     return 0 if result.ok else 1
-
-
-def _print(result: "Reproduction") -> None:
-    out = console()
-    if not out.is_terminal:  # a file or pipe has no width: nothing has to wrap there
-        out.width = _FILE_WIDTH
-    for table in (_table(result), *map(_beside, result.beside)):
-        out.print(table)
 
 
 def _table(result: "Reproduction") -> Table:
     conditions = f" ({result.conditions})" if result.conditions else ""
-    table = Table(title=f"{result.what}{conditions}", title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("item")
-    for header in ("published", "computed", "tolerance"):
-        table.add_column(header, justify="right")
-    table.add_column("")
+    table = mlcnn.api.columns_table(
+        ("item", False),
+        ("published", True),
+        ("computed", True),
+        ("tolerance", True),
+        ("", False),
+        title=f"{result.what}{conditions}",
+    )
     for row in result.rows:
         numbers = _cell(row.published), _cell(row.computed), f"{row.tolerance:g}"
-        table.add_row(escape(row.item), *numbers, escape(_verdict(row)))
+        table.add_row(Text(row.item), *numbers, Text(_verdict(row)))
     return table
 
 
@@ -72,13 +64,11 @@ def _verdict(row: "Row") -> str:
 
 
 def _beside(beside: "Beside") -> Table:
-    title = f"beside it: {escape(beside.title)}"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for column, first in zip(beside.columns, beside.rows[0], strict=True):
-        justify = "left" if isinstance(first, str) else "right"
-        table.add_column(column, justify=justify, overflow="fold")
+    numbers = (not isinstance(first, str) for first in beside.rows[0])
+    columns = zip(beside.columns, numbers, strict=True)
+    table = mlcnn.api.columns_table(*columns, title=f"beside it: {beside.title}")
     for row in beside.rows:
-        table.add_row(*(escape(_cell(cell)) for cell in row))
+        table.add_row(*(Text(_cell(cell)) for cell in row))
     return table
 
 

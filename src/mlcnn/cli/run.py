@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 import mlcnn
 from mlcnn.cli.options import Against, Loading, Measuring, Printing, Rewriting
-from mlcnn.cli.output import complain, console, print_json, progress, show_summary
+from mlcnn.cli.output import complain, console, print_json, progress, show
 
 __all__ = ["run"]
 
@@ -69,6 +69,6 @@ def run(
     if printing.json:
         print_json(result.to_json())
         return
-    show_summary(result.summary)
+    show(mlcnn.api.terminal(result.summary))
     console().print(f"report: {result.report}", soft_wrap=True, markup=False)
     console().print(f"network: {result.output}", soft_wrap=True, markup=False)

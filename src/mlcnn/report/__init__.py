@@ -12,9 +12,9 @@ from mlcnn.report.summary import (
     Unavailable,
     Variant,
 )
-from mlcnn.report.table import warning
+from mlcnn.report.table import columns_table, warning
 from mlcnn.report.terminal import terminal
-from mlcnn.report.wording import uncounted_sentence
+from mlcnn.report.wording import printable, uncounted_sentence
 
 __all__ = [
     "Accuracy",
@@ -24,9 +24,11 @@ __all__ = [
     "RunSummary",
     "Unavailable",
     "Variant",
+    "columns_table",
     "evaluation_tables",
     "find_browser",
     "picture",
+    "printable",
     "render",
     "terminal",
     "uncounted_sentence",

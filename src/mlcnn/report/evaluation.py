@@ -136,7 +136,7 @@ def _time(comparison: Comparison) -> Table:
         f"{comparison.against_cycles:,.0f}",
         ratio(comparison.network.total_speedup),
     )
-    headings = ("execution", "bound by", "utilisation", on, against, "speed-up")
+    headings = ("execution", "bound by", "util.", on, against, "speed-up")
     return _per_layer(comparison, "Cycles", headings, cells, total, words=2)
 
 
