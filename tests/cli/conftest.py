@@ -41,9 +41,10 @@ class Outcome:
 def mlcnn(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Callable[..., Outcome]:
-    """The command line, in an empty directory."""
+    """The command line, in an empty directory; its output goes to a file, which has no width."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLCNN_DEBUG", raising=False)
+    for variable in ("MLCNN_DEBUG", "COLUMNS"):
+        monkeypatch.delenv(variable, raising=False)
 
     def call(*arguments: object) -> Outcome:
         capsys.readouterr()
