@@ -9,7 +9,7 @@ from mlcnn.errors import InputError, UnsupportedError
 
 
 def test_every_name_gives_its_engine() -> None:
-    assert engines.names() == ("onnxruntime", "openvino", "torch", "torch-compile")
+    assert engines.names() == ("onnxruntime", "openvino", "native", "torch", "torch-compile")
     assert [engines.get(name).name for name in engines.names()] == list(engines.names())
 
 
@@ -18,7 +18,7 @@ def test_the_nearest_name_is_told() -> None:
         engines.get("onnx-runtime")
     assert str(failure.value) == (
         "unknown engine 'onnx-runtime'; did you mean 'onnxruntime'? (known engines: onnxruntime, "
-        "openvino, torch, torch-compile)"
+        "openvino, native, torch, torch-compile)"
     )
 
 
@@ -58,4 +58,4 @@ def test_a_missing_extra_says_what_to_install(monkeypatch) -> None:
         "engine 'openvino': the package 'openvino' is not installed; run "
         "`pip install mlcnn[openvino]`"
     )
-    assert engines.available() == ("onnxruntime", "torch", "torch-compile")
+    assert engines.available() == ("onnxruntime", "native", "torch", "torch-compile")

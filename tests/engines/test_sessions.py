@@ -16,9 +16,11 @@ from mlcnn.passes import Fuse, pipeline
 ENGINES = [
     "onnxruntime",
     "openvino",
+    "native",
     "torch",
     "torch-compile",
 ]
+QUICK = ENGINES[:-1]
 
 
 def convolved(image: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
@@ -56,9 +58,7 @@ def test_results_are_those_of_numpy(name: str, convolution, conv_weights) -> Non
     np.testing.assert_allclose(outputs["features"], expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "name", [*ENGINES[:3], pytest.param("torch-compile", marks=pytest.mark.long)]
-)
+@pytest.mark.parametrize("name", [*QUICK, pytest.param("torch-compile", marks=pytest.mark.long)])
 def test_the_batch_stays_dynamic(name: str, convolution, conv_weights) -> None:
     session = engines.get(name).prepare(convolution)
     for batch in (1, 3):
@@ -68,7 +68,7 @@ def test_the_batch_stays_dynamic(name: str, convolution, conv_weights) -> None:
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ENGINES[:3])
+@pytest.mark.parametrize("name", QUICK)
 def test_inputs_and_outputs_go_by_name(name: str, two_by_two) -> None:
     left, right = np.float32([[1, 2, 3]]), np.float32([[4, 6, 8]])
     outputs = engines.get(name).prepare(two_by_two).run({"right": right, "left": left})
@@ -76,7 +76,7 @@ def test_inputs_and_outputs_go_by_name(name: str, two_by_two) -> None:
     np.testing.assert_array_equal(outputs["product"], [[4, 12, 24]])
 
 
-@pytest.mark.parametrize("name", ENGINES[:3])
+@pytest.mark.parametrize("name", QUICK)
 def test_results_outlive_the_next_run(name: str, two_by_two) -> None:
     session = engines.get(name).prepare(two_by_two)
     ones = np.ones((1, 3), np.float32)
@@ -85,7 +85,7 @@ def test_results_outlive_the_next_run(name: str, two_by_two) -> None:
     np.testing.assert_array_equal(first, ones)
 
 
-@pytest.mark.parametrize("name", ENGINES[:3])
+@pytest.mark.parametrize("name", QUICK)
 def test_inputs_need_not_be_contiguous(name: str, two_by_two) -> None:
     left = np.arange(6, dtype=np.float32).reshape(3, 2).T
     ones = np.ones((2, 3), np.float32)
@@ -95,7 +95,7 @@ def test_inputs_need_not_be_contiguous(name: str, two_by_two) -> None:
     np.testing.assert_array_equal(outputs["product"], [[0, 2, 4], [1, 3, 5]])
 
 
-@pytest.mark.parametrize("name", ENGINES[:3])
+@pytest.mark.parametrize("name", QUICK)
 def test_a_runner_runs(name: str, convolution, conv_weights) -> None:
     image = np.random.default_rng(2).standard_normal((2, 3, 8, 8), np.float32)
     call = engines.get(name).prepare(convolution).runner({"image": image})
@@ -104,7 +104,7 @@ def test_a_runner_runs(name: str, convolution, conv_weights) -> None:
     np.testing.assert_allclose(results_of(call)[0], expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ENGINES[:3])
+@pytest.mark.parametrize("name", QUICK)
 def test_a_runner_keeps_its_inputs(name: str, two_by_two) -> None:
     """What the engine reads in place must not be freed while it does."""
     ones = np.ones((4096, 3), np.float32)
@@ -124,7 +124,7 @@ FORMS_BY_SITE = {  # (kernel, window): forms that compute it
 }
 
 
-@pytest.mark.parametrize("name", ENGINES[:3])
+@pytest.mark.parametrize("name", QUICK)
 @pytest.mark.parametrize(
     ("site", "form"), [(site, form) for site, forms in FORMS_BY_SITE.items() for form in forms]
 )
@@ -142,14 +142,14 @@ def test_fused_functions_run(
     np.testing.assert_allclose(found, tiles.mean((3, 5)), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ENGINES[:3])
+@pytest.mark.parametrize("name", QUICK)
 def test_the_network_is_not_changed(name: str, convolution) -> None:
     before = ir.to_proto(clone(convolution)).SerializeToString()
     engines.get(name).prepare(convolution)
     assert ir.to_proto(convolution).SerializeToString() == before
 
 
-@pytest.mark.parametrize("name", ENGINES[:3])
+@pytest.mark.parametrize("name", QUICK)
 @pytest.mark.parametrize(
     ("inputs", "told"),
     [
@@ -168,7 +168,7 @@ def test_wrong_inputs_are_told(name: str, inputs, told: str, convolution) -> Non
         assert told in str(failure.value)
 
 
-@pytest.mark.parametrize("name", ENGINES[:3])
+@pytest.mark.parametrize("name", QUICK)
 def test_a_refused_network_is_told_in_one_line(name: str, foreign) -> None:
     with pytest.raises(UnsupportedError) as failure:
         engines.get(name).prepare(foreign)
@@ -178,13 +178,13 @@ def test_a_refused_network_is_told_in_one_line(name: str, foreign) -> None:
     assert len(message) < 320
 
 
-@pytest.mark.parametrize("name", ENGINES[:3])
+@pytest.mark.parametrize("name", QUICK)
 def test_threads_must_be_positive(name: str, convolution) -> None:
     with pytest.raises(InputError, match="threads must be 1 or more, got 0"):
         engines.get(name).prepare(convolution, threads=0)
 
 
-@pytest.mark.parametrize("name", ENGINES[:3])
+@pytest.mark.parametrize("name", QUICK)
 def test_two_threads_give_the_same(name: str, convolution, conv_weights) -> None:
     image = np.random.default_rng(2).standard_normal((2, 3, 8, 8), np.float32)
     found = engines.get(name).prepare(convolution, threads=2).run({"image": image})["features"]
@@ -201,7 +201,7 @@ def test_torch_keeps_its_number_of_threads(convolution) -> None:
     assert torch.get_num_threads() == before
 
 
-@pytest.mark.parametrize("name", ENGINES[:3])
+@pytest.mark.parametrize("name", QUICK)
 def test_an_unknown_device_is_told(name: str, convolution) -> None:
     with pytest.raises(InputError, match="unknown device 'gpu'; known devices: cpu, cuda"):
         engines.get(name).prepare(convolution, device="gpu")

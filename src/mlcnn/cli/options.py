@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Against", "Loading", "Measuring", "Printing", "Rewriting", "parse_shape"]
 
-Engine = Literal["onnxruntime", "openvino", "torch", "torch-compile"]
+Engine = Literal["onnxruntime", "openvino", "native", "torch", "torch-compile"]
 
 
 def parse_shape(text: str) -> tuple[int, ...]:

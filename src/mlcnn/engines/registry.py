@@ -5,6 +5,7 @@ import importlib
 from collections.abc import Callable
 from importlib.util import find_spec
 
+from mlcnn.engines.compilers import c_compiler
 from mlcnn.engines.engine import Engine
 from mlcnn.errors import InputError, UnsupportedError
 
@@ -14,6 +15,7 @@ __all__ = ["available", "get", "names"]
 _ENGINES = {
     "onnxruntime": "mlcnn.engines.onnx_runtime:OnnxRuntime",
     "openvino": "mlcnn.engines.open_vino:OpenVino",
+    "native": "mlcnn.engines.native:Native",
     "torch": "mlcnn.engines.torch_eager:TorchEager",
     "torch-compile": "mlcnn.engines.torch_compile:TorchCompile",
 }
@@ -26,10 +28,14 @@ def names() -> tuple[str, ...]:
 
 
 def available() -> tuple[str, ...]:
-    """Names of the engines whose packages are installed."""
-    return tuple(
-        name for name in _ENGINES if name not in _EXTRAS or find_spec(_EXTRAS[name]) is not None
-    )
+    """Names of the engines whose packages, or whose compiler, are installed."""
+    return tuple(name for name in _ENGINES if _installed(name))
+
+
+def _installed(name: str) -> bool:
+    if name == "native":
+        return c_compiler() is not None
+    return name not in _EXTRAS or find_spec(_EXTRAS[name]) is not None
 
 
 def get(name: str) -> Engine:

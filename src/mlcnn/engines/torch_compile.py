@@ -1,6 +1,5 @@
 """Engine ``torch-compile``: PyTorch compiled by inductor, which needs a C++ compiler."""
 
-import shutil
 import warnings
 from dataclasses import dataclass
 
@@ -9,6 +8,7 @@ import torch
 from torch._inductor import config as inductor
 
 from mlcnn import nn
+from mlcnn.engines.compilers import cxx_compiler
 from mlcnn.engines.engine import Array, Arrays, Device, positive_threads
 from mlcnn.engines.torch_eager import TorchSession, torch_device
 from mlcnn.errors import UnsupportedError
@@ -46,7 +46,7 @@ class TorchCompile:
     ) -> TorchSession:
         """Make a network ready to run; see ``Engine.prepare``."""
         found = torch_device(device)
-        if found is Device.CPU and not any(map(shutil.which, ("g++", "c++", "clang++"))):
+        if found is Device.CPU and cxx_compiler() is None:
             raise UnsupportedError(
                 f"engine {self.name!r} needs a C++ compiler: install g++ or use engine 'torch'"
             )

@@ -1,0 +1,142 @@
+"""The kernels, compiled for this machine by its C compiler, once."""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import subprocess
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+
+from mlcnn.engines.compilers import c_compiler
+from mlcnn.errors import UnsupportedError
+
+__all__ = ["Library", "Place", "Step", "load"]
+
+# Contractions are wanted (fused multiply-add); other liberties of -ffast-math are not, and linking
+# with it would change how the whole process rounds.
+_FLAGS = (
+    *("-O2", "-fpeel-loops", "-std=gnu11"),
+    *("-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
+)
+_SECONDS = 300
+
+
+class Place(ctypes.Structure):
+    """Where a value lies: offset and strides in floats."""
+
+    _fields_ = [(name, ctypes.c_int64) for name in ("at", "image", "plane", "row", "column")]
+
+
+class Step(ctypes.Structure):
+    """One call of a kernel, as ``kernels.c`` reads it."""
+
+    _fields_ = [
+        *[(name, ctypes.c_int64) for name in ("op", "mode", "images", "blocks", "filters")],
+        *[(name, Place) for name in ("x", "y", "z")],
+        *[
+            (name, ctypes.c_int64)
+            for name in (
+                *("weights", "biases", "lanes"),
+                *("kernel_rows", "kernel_columns", "stride_rows", "stride_columns"),
+                *("dilation_rows", "dilation_columns", "input_rows", "input_columns"),
+                *("top", "left", "bottom", "right", "rows", "columns", "chunk", "buffer", "paired"),
+            )
+        ],
+        *[(name, ctypes.c_float) for name in ("low", "high", "alpha")],
+    ]
+
+
+class Library:
+    """The compiled kernels.
+
+    Attributes:
+        block: channels of a block, the floats of one vector.
+        group: blocks of filters that a convolution computes together.
+        parallel: whether they compute with more than one thread.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Load a compiled library."""
+        library = ctypes.CDLL(str(path))
+        self.block: int = library.mlcnn_block()
+        self.group: int = library.mlcnn_group()
+        self.parallel = bool(library.mlcnn_parallel())
+        if library.mlcnn_step() != ctypes.sizeof(Step):
+            raise UnsupportedError(f"engine 'native': {path} is not this version's; delete it")
+        self.run = library.mlcnn_run
+        pointer = ctypes.c_void_p
+        self.run.argtypes = (pointer, ctypes.c_int64, pointer, pointer, pointer, ctypes.c_int)
+        self.run.restype = None
+
+
+def _processor() -> str:
+    """What the processor can do: a library compiled for another one may not run here."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() + platform.machine()
+    told = (line for line in lines if line.startswith(("flags", "Features", "model name")))
+    return "".join(sorted(set(told)))
+
+
+def _folder() -> Path:
+    """The user's cache, or a new folder where that cannot be written."""
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    try:
+        (root / "mlcnn").mkdir(parents=True, exist_ok=True)
+        if os.access(root / "mlcnn", os.W_OK):
+            return root / "mlcnn"
+    except OSError:
+        pass
+    return Path(tempfile.mkdtemp(prefix="mlcnn-"))
+
+
+def _compile(command: list[str], source: Path, target: Path) -> None:
+    """Compile to a file of another name first: another process may be loading the target."""
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        made = Path(folder) / target.name
+        for parallel in (["-fopenmp"], []):
+            call = [*command, *parallel, "-shared", "-fPIC", "-o", str(made), str(source), "-lm"]
+            try:
+                done = subprocess.run(  # noqa: S603 - the user's compiler on our own source
+                    call, capture_output=True, text=True, timeout=_SECONDS, check=False
+                )
+            except (OSError, subprocess.TimeoutExpired) as error:
+                raise UnsupportedError(f"engine 'native': {command[0]}: {error}") from error
+            if done.returncode == 0:
+                made.replace(target)
+                return
+    told = next((line for line in done.stderr.splitlines() if "error" in line), "it failed")
+    raise UnsupportedError(
+        f"engine 'native': {command[0]} does not compile its kernels: {told.strip()}; set CC to "
+        "another compiler or use engine 'onnxruntime'"
+    )
+
+
+@functools.cache
+def load(march: str = "native") -> Library:
+    """The kernels for this machine; compiled where they are not in the cache yet (seconds).
+
+    Args:
+        march: the processor to compile for, as gcc names it; one that this machine can run.
+
+    Raises:
+        UnsupportedError: there is no C compiler, or it fails.
+    """
+    found = c_compiler()
+    if found is None:
+        raise UnsupportedError(
+            "engine 'native' needs a C compiler: install gcc or clang, or use engine 'onnxruntime'"
+        )
+    source = Path(str(files("mlcnn.engines.native") / "kernels.c"))
+    target = "-mcpu=" if platform.machine() in {"aarch64", "arm64"} else "-march="
+    command = [found, *_FLAGS, target + march]
+    key = hashlib.sha256(source.read_bytes())
+    key.update("\n".join([*command, _processor()]).encode())
+    path = _folder() / f"kernels-{key.hexdigest()[:16]}.so"
+    if not path.exists():
+        _compile(command, source, path)
+    return Library(path)

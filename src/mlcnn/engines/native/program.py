@@ -1,0 +1,292 @@
+"""Values in blocks of channels, the steps between them, and the memory that they share."""
+
+import ctypes
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlcnn.engines.native.library import Library, Place, Step
+
+__all__ = ["Call", "Operation", "Part", "Program", "Value", "standard_lanes"]
+
+_ALIGNMENT = 64
+_SLACK = 4096  # floats behind the last value: prefetches and borders may reach there
+
+Floats = NDArray[np.float32]
+
+
+def standard_lanes(channels: int, block: int) -> tuple[int, ...]:
+    """Channels in each block, where all blocks but the last are full."""
+    full, rest = divmod(channels, block)
+    return (block,) * full + ((rest,) if rest else ())
+
+
+@dataclass(eq=False, slots=True)
+class Value:
+    """Images in blocks of channels: (image, block, row, column, lane).
+
+    A value that is only read by a concatenation lies inside the concatenation's value.
+
+    Attributes:
+        images: number of images.
+        lanes: channels in each block; the other lanes hold anything.
+        rows: rows of an image.
+        columns: columns of an image.
+        border: zeros above, left, below and right, as those who read it need them.
+        whole: the value that this one is a part of, if it is.
+        block: its first block there.
+    """
+
+    images: int
+    lanes: tuple[int, ...]
+    rows: int = 1
+    columns: int = 1
+    border: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
+    whole: "Value | None" = None
+    block: int = 0
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return sum(self.lanes)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(images, channels, rows, columns)."""
+        return self.images, self.channels, self.rows, self.columns
+
+    def root(self) -> tuple["Value", int]:
+        """The value in memory that this one lies in, and its first block there."""
+        value, block = self, 0
+        while value.whole is not None:
+            block += value.block
+            value = value.whole
+        return value, block
+
+    def widen(self, border: Sequence[int]) -> None:
+        """Ask for a border of zeros at least so wide: above, left, below, right."""
+        self.border = [max(pair) for pair in zip(self.border, border, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What an operation reads or writes of a value.
+
+    Attributes:
+        value: the value.
+        block: its first block.
+        row: its first row; negative in the border.
+        column: its first column.
+        row_step: rows from one to the next; 0 repeats the first.
+        column_step: columns from one to the next.
+    """
+
+    value: Value
+    block: int = 0
+    row: int = 0
+    column: int = 0
+    row_step: int = 1
+    column_step: int = 1
+
+
+@dataclass(eq=False, slots=True)
+class Operation:
+    """One step before memory is planned.
+
+    Attributes:
+        op: the kernel.
+        x: what it reads, if it reads a value.
+        y: what it writes, if it writes a value.
+        z: a second value that it reads.
+        fields: by name of ``Step``; places left out.
+        constants: arrays that go to the constants, by the field that takes their offset.
+        strides: of z, where it is a dense array: image, channel, row, column.
+    """
+
+    op: int
+    x: Part | None = None
+    y: Part | None = None
+    z: Part | None = None
+    fields: dict[str, int | float] = field(default_factory=dict[str, int | float])
+    constants: dict[str, Floats | NDArray[np.int32]] = field(
+        default_factory=dict[str, "Floats | NDArray[np.int32]"]
+    )
+    strides: tuple[int, int, int, int] | None = None
+
+    def parts(self) -> Iterator[Part]:
+        """What it reads and writes."""
+        return (part for part in (self.x, self.y, self.z) if part is not None)
+
+
+def _aligned(floats: int) -> Floats:
+    """Zeros whose first float begins a cache line."""
+    raw = np.zeros(floats + _ALIGNMENT // 4, np.float32)
+    skipped = -raw.ctypes.data % _ALIGNMENT // 4
+    return raw[skipped : skipped + floats]
+
+
+class _Memory:
+    """Offsets of values in one block of memory: first fit, while a value is in use."""
+
+    def __init__(self, operations: Sequence[Operation], block: int) -> None:
+        self._block = block
+        self.first: dict[Value, int] = {}
+        last: dict[Value, int] = {}
+        for index, operation in enumerate(operations):
+            for part in operation.parts():
+                root, _ = part.value.root()
+                self.first.setdefault(root, index)
+                last[root] = index
+                if part.value is not root:
+                    root.widen(part.value.border)
+        self.offsets: dict[Value, int] = {}
+        self.floats = 0
+        live: list[Value] = []
+        for index in range(len(operations)):
+            for root in [root for root, first in self.first.items() if first == index]:
+                self._place(root, live)
+                live.append(root)
+            live = [root for root in live if last[root] > index]
+
+    def _place(self, root: Value, live: Sequence[Value]) -> None:
+        size, offset = self.size(root), 0
+        for taken in sorted(live, key=self.offsets.__getitem__):
+            if offset + size <= self.offsets[taken]:
+                break
+            offset = max(offset, self.offsets[taken] + self.size(taken))
+        self.offsets[root] = offset
+        self.floats = max(self.floats, offset + size)
+
+    def strides(self, root: Value) -> tuple[int, int, int]:
+        """Floats from image to image, block to block and row to row."""
+        top, left, bottom, right = root.border
+        row = (left + root.columns + right) * self._block
+        plane = (top + root.rows + bottom) * row
+        return plane * len(root.lanes), plane, row
+
+    def size(self, root: Value) -> int:
+        """Floats of a value, in whole cache lines."""
+        floats = root.images * self.strides(root)[0]
+        return -(-floats * 4 // _ALIGNMENT) * _ALIGNMENT // 4
+
+    def place(self, part: Part) -> Place:
+        """Where a part lies."""
+        root, block = part.value.root()
+        image, plane, row = self.strides(root)
+        top, left, _, _ = root.border
+        at = self.offsets[root] + (block + part.block) * plane
+        at += (top + part.row) * row + (left + part.column) * self._block
+        return Place(at, image, plane, row * part.row_step, self._block * part.column_step)
+
+
+class Program:
+    """Steps in memory, ready to run."""
+
+    def __init__(self, operations: Sequence[Operation], library: Library, borders: int) -> None:
+        """Plan the memory.
+
+        Args:
+            operations: in the order of running.
+            library: the kernels.
+            borders: the kernel that zeroes a border.
+        """
+        self._library = library
+        memory = _Memory(operations, library.block)
+        constants = _Constants()
+        steps: list[Step] = []
+        bordered: set[Value] = set()
+        for index, operation in enumerate(operations):
+            for part in operation.parts():
+                root, _ = part.value.root()
+                if any(root.border) and root not in bordered and memory.first[root] == index:
+                    bordered.add(root)
+                    steps.append(_border(root, memory, borders))
+            steps.append(_step(operation, memory, constants))
+        self._steps = (Step * len(steps))(*steps)
+        self._memory = _aligned(memory.floats + _SLACK)
+        self._constants = constants.array()
+
+    def call(self, buffers: Sequence[NDArray[np.float32]], threads: int) -> "Call":
+        """The program with the arrays that it reads and writes."""
+        pointers = (ctypes.c_void_p * len(buffers))(*(buffer.ctypes.data for buffer in buffers))
+        steps, memory, constants = self._steps, self._memory, self._constants
+        arguments = (
+            *(ctypes.addressof(steps), len(steps), memory.ctypes.data, constants.ctypes.data),
+            *(ctypes.addressof(pointers), threads),
+        )
+        return Call(self._library.run, arguments, (steps, memory, constants, pointers, buffers))
+
+
+class Call:
+    """Runs a program; keeps alive what it reads and writes."""
+
+    def __init__(self, run: Callable[..., None], arguments: Sequence[object], kept: object) -> None:
+        """Keep a call of the library's, and what its pointers point to."""
+        self._run, self._arguments, self._kept = run, tuple(arguments), kept
+
+    def __call__(self) -> None:
+        """Run once."""
+        self._run(*self._arguments)
+
+
+class _Constants:
+    """Arrays side by side, each from a cache line on."""
+
+    def __init__(self) -> None:
+        self._arrays: list[Floats] = []
+        self._floats = 0
+
+    def add(self, array: Floats | NDArray[np.int32]) -> int:
+        """Put an array behind the others, and tell its offset."""
+        floats = np.ascontiguousarray(array).reshape(-1).view(np.float32)
+        offset = self._floats
+        self._arrays.append(floats)
+        self._floats += -(-floats.size // (_ALIGNMENT // 4)) * (_ALIGNMENT // 4)
+        return offset
+
+    def array(self) -> Floats:
+        """All of them."""
+        whole, offset = _aligned(self._floats + _SLACK), 0
+        for array in self._arrays:
+            whole[offset : offset + array.size] = array
+            offset += -(-array.size // (_ALIGNMENT // 4)) * (_ALIGNMENT // 4)
+        self._arrays.clear()
+        return whole
+
+
+def _step(operation: Operation, memory: _Memory, constants: _Constants) -> Step:
+    step = Step(op=operation.op, buffer=-1, high=float("inf"), low=-float("inf"))
+    step.z.at = -1
+    for name, part in (("x", operation.x), ("y", operation.y), ("z", operation.z)):
+        if part is not None:
+            setattr(step, name, memory.place(part))
+    if operation.strides is not None:
+        at = 0 if operation.z is None else step.z.at
+        step.z = Place(at, *operation.strides)
+    fields: Mapping[str, int | float] = operation.fields
+    for name, number in fields.items():
+        setattr(step, name, number)
+    for name, array in operation.constants.items():
+        setattr(step, name, constants.add(array))
+    _lay_images_side_by_side(step)
+    return step
+
+
+def _lay_images_side_by_side(step: Step) -> None:
+    """Let a convolution with one position per image compute many images as one row."""
+    if step.op != 0 or step.rows * step.columns != 1 or step.images == 1:
+        return
+    step.columns, step.images = step.images, 1
+    step.stride_columns = step.x.image // step.x.column
+    step.y.column = step.y.image
+    step.z.column = step.z.image
+
+
+def _border(root: Value, memory: _Memory, op: int) -> Step:
+    top, left, bottom, right = root.border
+    return Step(
+        op=op, images=root.images, blocks=len(root.lanes), y=memory.place(Part(root)),
+        rows=root.rows, columns=root.columns, top=top, left=left, bottom=bottom, right=right,
+    )  # fmt: skip
