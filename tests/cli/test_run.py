@@ -152,7 +152,14 @@ def test_bad_options(
     result = mlcnn("run", classifier, *options)
     assert result.code == 2
     assert message in result.error
-    assert not list(tmp_path.rglob("*.html"))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_failure_leaves_what_was_there(mlcnn: Call, tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    assert mlcnn("run", "missing.onnx", "-o", "old/new/results").code == 2
+    assert list(tmp_path.iterdir()) == [tmp_path / "old"]
+    assert not list((tmp_path / "old").iterdir())
 
 
 def test_data_that_do_not_fit(mlcnn: Call, classifier: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from mlcnn.api.options import RewriteOptions
 from mlcnn.api.own_data import Comparison, compare, read_inputs
 from mlcnn.api.running import RunResult, run
 from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
-from mlcnn.api.writing import check_directory, check_output
+from mlcnn.api.writing import check_output
 from mlcnn.report import (
     columns_table,
     evaluation_tables,
@@ -40,7 +40,6 @@ __all__ = [
     "RunResult",
     "Source",
     "bench",
-    "check_directory",
     "check_output",
     "chooser_for",
     "columns_table",

@@ -31,7 +31,7 @@ from mlcnn.api.optimizing import (
 )
 from mlcnn.api.options import RewriteOptions
 from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
-from mlcnn.api.writing import check_directory
+from mlcnn.api.writing import results_folder
 from mlcnn.engines import Bench
 from mlcnn.report import Accuracy, Latency, RunSummary, Unavailable, Variant
 
@@ -197,44 +197,47 @@ def run(
     """
     start, tell = time.perf_counter(), progress or silent
     name = model_name(source)
-    folder = check_directory(Path("runs", name) if directory is None else Path(directory))
-    passes = rewriting.passes or default_passes(source)
-    machines = None if evaluating is None else evaluating.load()
-    labelled = labelled_images(source, None if data is None else Path(data))
-    tell("load", 0, 0)
-    original = load(source, input_shape=input_shape, weights=weights)
-    chosen = settings(original, measuring) if measuring is not None else ()
-    tuned = tuned_weights(source, rewriting) if weights is None else None
-    optimized = rewrite(
-        original if tuned is None else load(source, input_shape=input_shape, weights=tuned),
-        passes,
-        rewriting,
-        chooser=None if measuring is None else chooser_for(original, measuring),
-        progress=tell,
-    )
-    gain = potential(optimized)
-    if notice is not None and not optimized.fused:
-        notice(nothing_to_gain(gain))
-    job = _Job(original, optimized, passes, rewriting, measuring or _NO_MEASURE, tell)
-    evaluations, unable = (
-        ((), ()) if machines is None else evaluate_all(original, passes, rewriting, machines, tell)
-    )
-    output, page = folder / f"{name}.onnx", folder / "report.html"
-    optimized.save(output, functions=functions)
-    measured, notes = job.bench(chosen) if chosen else (None, ())
-    summary = summarise(
-        optimized,
-        Origin(name, _described(source), command, job.measuring.seed),
-        accuracy=None if labelled is None else job.accuracies(labelled),
-        potential=gain,
-    )
-    told = (*unable, *(() if tuned is None else (_TUNED,)), *notes)
-    summary = replace(summary, evaluations=evaluations, warnings=summary.warnings + told)
-    if measured is not None:
-        summary = _with_measurements(summary, measured)
-    tell("report", 0, 0)
-    report.write(summary, page)
-    return RunResult(summary, optimized, measured, page, output, time.perf_counter() - start)
+    path = Path("runs", name) if directory is None else Path(directory)
+    with results_folder(path) as folder:
+        passes = rewriting.passes or default_passes(source)
+        machines = None if evaluating is None else evaluating.load()
+        labelled = labelled_images(source, None if data is None else Path(data))
+        tell("load", 0, 0)
+        original = load(source, input_shape=input_shape, weights=weights)
+        chosen = settings(original, measuring) if measuring is not None else ()
+        tuned = tuned_weights(source, rewriting) if weights is None else None
+        optimized = rewrite(
+            original if tuned is None else load(source, input_shape=input_shape, weights=tuned),
+            passes,
+            rewriting,
+            chooser=None if measuring is None else chooser_for(original, measuring),
+            progress=tell,
+        )
+        gain = potential(optimized)
+        if notice is not None and not optimized.fused:
+            notice(nothing_to_gain(gain))
+        job = _Job(original, optimized, passes, rewriting, measuring or _NO_MEASURE, tell)
+        evaluations, unable = (
+            ((), ())
+            if machines is None
+            else evaluate_all(original, passes, rewriting, machines, tell)
+        )
+        output, page = folder / f"{name}.onnx", folder / "report.html"
+        optimized.save(output, functions=functions)
+        measured, notes = job.bench(chosen) if chosen else (None, ())
+        summary = summarise(
+            optimized,
+            Origin(name, _described(source), command, job.measuring.seed),
+            accuracy=None if labelled is None else job.accuracies(labelled),
+            potential=gain,
+        )
+        told = (*unable, *(() if tuned is None else (_TUNED,)), *notes)
+        summary = replace(summary, evaluations=evaluations, warnings=summary.warnings + told)
+        if measured is not None:
+            summary = _with_measurements(summary, measured)
+        tell("report", 0, 0)
+        report.write(summary, page)
+        return RunResult(summary, optimized, measured, page, output, time.perf_counter() - start)
 
 
 def _described(source: Source) -> str:

@@ -1,12 +1,14 @@
 """Where results may be written, checked before the work begins."""
 
 import os
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mlcnn import graph
 from mlcnn.errors import InputError
 
-__all__ = ["check_directory", "check_output"]
+__all__ = ["check_output", "results_folder"]
 
 
 def check_output(path: str | os.PathLike[str], source: object = None) -> Path:
@@ -29,12 +31,14 @@ def check_output(path: str | os.PathLike[str], source: object = None) -> Path:
     return checked
 
 
-def check_directory(path: Path) -> Path:
-    """A folder for results: it is made if it is missing.
+@contextmanager
+def results_folder(path: Path) -> Generator[Path]:
+    """A folder for results: made if it is missing, and gone again if nothing came of the work.
 
     Raises:
         InputError: it cannot be made or written.
     """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -43,4 +47,10 @@ def check_directory(path: Path) -> Path:
         raise InputError(f"{path}: the folder cannot be made: {error.strerror}") from error
     if not os.access(path, os.W_OK):
         raise InputError(f"{path}: the folder is not writable")
-    return path
+    try:
+        yield path
+    except BaseException:  # an interruption, too
+        for folder in missing:
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
+        raise

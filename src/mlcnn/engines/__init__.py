@@ -1,4 +1,4 @@
-"""Run and time networks: ONNX Runtime, OpenVINO, torch eager and compiled."""
+"""Run and time networks: ONNX Runtime, OpenVINO, kernels of our own, torch eager and compiled."""
 
 from mlcnn.engines.arrays import Signature, fix_shapes, fixed_shapes, random_inputs, signatures
 from mlcnn.engines.choose import MeasuredChooser
