@@ -10,8 +10,9 @@ import onnx_ir as ir
 from mlcnn.engines.arrays import Signature, check_inputs, fix_shapes, signatures
 from mlcnn.engines.engine import Array, Arrays, Device, device_of, positive_threads
 from mlcnn.engines.native.library import Library, load
-from mlcnn.engines.native.lowering import BORDER, check, lower, sizes_of
+from mlcnn.engines.native.lowering import check, lower
 from mlcnn.engines.native.program import Call, Floats, Program
+from mlcnn.engines.native.reading import sizes_of
 from mlcnn.errors import InputError, UnsupportedError
 from mlcnn.graph import fold_constants, infer_shapes, inline
 from mlcnn.passes import FoldBatchNorm
@@ -40,7 +41,7 @@ class _Session:
             library = self._library
             operations = lower(fixed, block=library.block, group=library.group)
             outputs = tuple(map(sizes_of, fixed.graph.outputs))
-            self._programs[shapes] = Program(operations, library, BORDER), outputs
+            self._programs[shapes] = Program(operations, library), outputs
         return self._programs[shapes]
 
     def _call(self, inputs: Arrays) -> tuple[Call, list[Floats]]:

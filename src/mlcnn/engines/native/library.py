@@ -7,13 +7,14 @@ import os
 import platform
 import subprocess
 import tempfile
+from enum import IntEnum
 from importlib.resources import files
 from pathlib import Path
 
 from mlcnn.engines.compilers import c_compiler
 from mlcnn.errors import UnsupportedError
 
-__all__ = ["Library", "Place", "Step", "load"]
+__all__ = ["Library", "Op", "Place", "Step", "load"]
 
 # Contractions are wanted (fused multiply-add); other liberties of -ffast-math are not, and linking
 # with it would change how the whole process rounds.
@@ -22,6 +23,19 @@ _FLAGS = (
     *("-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
 )
 _SECONDS = 300
+
+
+class Op(IntEnum):
+    """The kernels, in the order of ``kernels.c``."""
+
+    CONV = 0
+    DEPTHWISE = 1
+    POOL = 2
+    MAP = 3
+    BINARY = 4
+    BORDER = 5
+    PACK = 6
+    UNPACK = 7
 
 
 class Place(ctypes.Structure):

@@ -1,20 +1,36 @@
 """Networks as operations of the kernels."""
 
 from collections.abc import Callable, Sequence
-from math import inf, prod
+from math import prod
 
 import numpy as np
 import onnx_ir as ir
 
+from mlcnn.engines.native.library import Op
+from mlcnn.engines.native.packing import Packing
 from mlcnn.engines.native.program import Floats, Operation, Part, Value, standard_lanes
+from mlcnn.engines.native.reading import (
+    Shape,
+    bias_of,
+    bounds_of,
+    constant_of,
+    dense_strides,
+    is_known,
+    no_kernel,
+    numbers_of,
+    per_channel,
+    rank_of,
+    refusal,
+    shape_of,
+    sizes_of,
+    weights_of,
+)
 from mlcnn.errors import UnsupportedError
-from mlcnn.graph import constant
 from mlcnn.graph.operators import Windows, conv_windows, pool_windows
 from mlcnn.nn.site import Site, site_of
 
-__all__ = ["BORDER", "check", "lower", "sizes_of"]
+__all__ = ["check", "lower"]
 
-CONV, DEPTHWISE, POOL, MAP, BINARY, BORDER, PACK, UNPACK = range(8)
 _CLIP = 0
 _FUNCTIONS = {
     "Elu": 7, "Erf": 9, "Exp": 8, "Gelu": 6, "HardSwish": 5, "LeakyRelu": 1, "Sigmoid": 2,
@@ -27,10 +43,6 @@ _SIZES = frozenset({
 })  # fmt: skip
 _POOL_MAX, _POOL_AVERAGE, _POOL_AVERAGE_PADDED = range(3)
 _SAME = frozenset({"Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
-_INNER_BYTES = 32768  # of weights and small sums, that the innermost cache holds beside the rest
-_TOGETHER = 1024  # positions of small images that the kernel takes as one
-
-Shape = tuple[int, int, int, int]
 
 
 def lower(model: ir.Model, *, block: int, group: int) -> list[Operation]:
@@ -60,25 +72,12 @@ def check(model: ir.Model) -> None:
             node.domain not in {"", "ai.onnx"}
             or node.op_type not in _LOWERED.keys() | _SAME | _SIZES
         ):
-            raise _no_kernel(site_of(node, model.opset_imports))
-
-
-def _no_kernel(site: Site) -> UnsupportedError:
-    return UnsupportedError(
-        f"native: {site.spec.where}: operator {site.node.op_type!r} has no kernel; use engine "
-        "'onnxruntime'"
-    )
-
-
-def _refusal(site: Site, what: str) -> UnsupportedError:
-    return UnsupportedError(
-        f"native: {site.spec.where}: {what} is not supported; use engine 'onnxruntime'"
-    )
+            raise no_kernel(site_of(node, model.opset_imports))
 
 
 class _Lowering:
     def __init__(self, model: ir.Model, block: int, group: int) -> None:
-        self._block, self._group = block, group
+        self._block, self._packing = block, Packing(block, group)
         self._opsets = model.opset_imports
         self._outputs = set(model.graph.outputs)
         # The same numbers in dense order: reshaped ones stay until blocks of that shape are needed.
@@ -87,14 +86,14 @@ class _Lowering:
         self.operations: list[Operation] = []
         inputs = [value for value in model.graph.inputs if not value.is_initializer()]
         for index, value in enumerate(inputs):
-            packed = self._new(_shape(value))
+            packed = self._new(shape_of(value))
             self._values[value] = packed
-            self._move(PACK, packed, index)
+            self._move(Op.PACK, packed, index)
         for node in model.graph:
-            if node not in self._done and not all(map(_is_known, node.outputs)):
+            if node not in self._done and not all(map(is_known, node.outputs)):
                 self._lower(node)
         for index, value in enumerate(model.graph.outputs, len(inputs)):
-            self._move(UNPACK, self._dense_order(value, f"output {value.name!r}"), index)
+            self._move(Op.UNPACK, self._dense_order(value, f"output {value.name!r}"), index)
 
     # -- values
 
@@ -113,23 +112,23 @@ class _Lowering:
     def _blocked(self, value: ir.Value | None, where: str) -> Value:
         """The same in blocks of the value's own shape."""
         found = self._dense_order(value, where)
-        if value is not None and found.shape != _shape(value):
-            found = self._values[value] = self._rearranged(found, _shape(value))
+        if value is not None and found.shape != shape_of(value):
+            found = self._values[value] = self._rearranged(found, shape_of(value))
         return found
 
     def _move(
-        self, op: int, value: Value, buffer: int, scratch: Value | None = None,
+        self, op: Op, value: Value, buffer: int, scratch: Value | None = None,
         strides: Shape | None = None,
     ) -> None:  # fmt: skip
         """Between blocks and a dense array: a buffer, or a value of our own."""
         part, array = Part(value), None if scratch is None else Part(scratch)
         operation = Operation(
-            op, x=part if op == UNPACK else None, y=part if op == PACK else None, z=array,
+            op, x=part if op == Op.UNPACK else None, y=part if op == Op.PACK else None, z=array,
             fields={
                 "images": value.images, "blocks": len(value.lanes), "buffer": buffer,
                 "rows": value.rows, "columns": value.columns,
             },
-            strides=strides or _strides(value.shape),
+            strides=strides or dense_strides(value.shape),
             constants={"lanes": np.array(value.lanes, np.int32)},
         )  # fmt: skip
         self.operations.append(operation)
@@ -148,8 +147,8 @@ class _Lowering:
         """
         columns = -(-prod(value.shape) // self._block)
         scratch, made = Value(1, (self._block,), 1, columns), self._new(shape, lanes)
-        self._move(UNPACK, value, -1, scratch)
-        self._move(PACK, made, -1, scratch, strides)
+        self._move(Op.UNPACK, value, -1, scratch)
+        self._move(Op.PACK, made, -1, scratch, strides)
         return made
 
     def _copied(self, value: Value) -> Value:
@@ -167,7 +166,7 @@ class _Lowering:
         site = site_of(node, self._opsets)
         for value in node.outputs[1:]:
             if value.consumers() or value in self._outputs:
-                raise _refusal(site, "a second output")
+                raise refusal(site, "a second output")
         kind = node.op_type if site.spec.domain in {"", "ai.onnx"} else ""
         if kind in _SAME:
             value = self._dense_order(node.inputs[0], site.spec.where)
@@ -175,14 +174,14 @@ class _Lowering:
             return
         lowered = _LOWERED.get(kind)
         if lowered is None:
-            raise _no_kernel(site)
+            raise no_kernel(site)
         lowered(self, site)
 
     def _finish(self, operation: Operation, result: ir.Value, made: Value) -> None:
         """Add an operation, and let it clip what it writes where only that is done with it."""
         reader = self._only_reader(result)
         if reader is not None:
-            bounds = _bounds(site_of(reader, self._opsets))
+            bounds = bounds_of(site_of(reader, self._opsets))
             if bounds is not None:
                 operation.fields["low"], operation.fields["high"] = bounds
                 self._done.add(reader)
@@ -193,34 +192,34 @@ class _Lowering:
     # -- convolutions and dense layers
 
     def conv(self, site: Site) -> None:
-        weight, source = _weights(site, 1), self._blocked(site.node.inputs[0], site.spec.where)
+        weight, source = weights_of(site, 1), self._blocked(site.node.inputs[0], site.spec.where)
         if weight.ndim != 4:
-            raise _refusal(site, f"a {weight.ndim - 2}-D convolution")
-        bias = _bias(site, weight.shape[0])
+            raise refusal(site, f"a {weight.ndim - 2}-D convolution")
+        bias = bias_of(site, weight.shape[0])
         windows = conv_windows(site.spec, weight.shape[2:])
         self._convolve(site, source, weight, bias, windows, site.spec.integer("group", 1))
 
     def gemm(self, site: Site) -> None:
         spec = site.spec
         if spec.integer("transA", 0):
-            raise _refusal(site, "transA")
-        weight = _weights(site, 1) * np.float32(spec.real("alpha", 1))
+            raise refusal(site, "transA")
+        weight = weights_of(site, 1) * np.float32(spec.real("alpha", 1))
         if not spec.integer("transB", 0):
             weight = weight.T
-        bias = _bias(site, weight.shape[0]) * np.float32(spec.real("beta", 1))
+        bias = bias_of(site, weight.shape[0]) * np.float32(spec.real("beta", 1))
         self._dense(site, weight, bias)
 
     def matmul(self, site: Site) -> None:
-        left = _constant(site.node.inputs[0])
+        left = constant_of(site.node.inputs[0])
         if left is not None and left.ndim == 2:  # a 1x1 convolution of matrices (N, C, R)
             source = self._blocked(site.node.inputs[1], site.spec.where)
             windows = Windows((1, 1), (1, 1), (1, 1), (0, 0), (0, 0))
             bias = np.zeros(len(left), np.float32)
             self._convolve(site, source, left[:, :, None, None], bias, windows, 1)
             return
-        weight = _weights(site, 1)
+        weight = weights_of(site, 1)
         if weight.ndim != 2:
-            raise _refusal(site, "a batch of matrices")
+            raise refusal(site, "a batch of matrices")
         self._dense(site, weight.T, np.zeros(weight.shape[1], np.float32))
 
     def _dense(self, site: Site, weight: Floats, bias: Floats) -> None:
@@ -229,7 +228,7 @@ class _Lowering:
         source = self._dense_order(value, site.spec.where)
         sizes = sizes_of(value)
         if len(sizes) not in {2, 3} or sizes[-1] != weight.shape[1]:
-            raise _refusal(site, f"a product of {list(sizes)} and a matrix")
+            raise refusal(site, f"a product of {list(sizes)} and a matrix")
         rows = prod(sizes[:-1])
         if source.images != rows or prod(source.shape[1:]) != sizes[-1]:
             source = self._rearranged(source, (rows, sizes[-1], 1, 1))
@@ -244,7 +243,7 @@ class _Lowering:
         result = site.node.outputs[0]
         before, after = windows.pads((source.rows, source.columns))
         if min(*before, *after) < 0:
-            raise _refusal(site, "negative padding")
+            raise refusal(site, "negative padding")
         source.widen((*before, *after))
         filters, inner = weight.shape[:2]
         counts = windows.counts((source.rows, source.columns))
@@ -258,34 +257,35 @@ class _Lowering:
         shape = source.images, filters, counts[0], counts[1]
         if groups > 1 and inner == 1 and filters == groups:
             made = self._new(shape, source.lanes)
-            operation = Operation(DEPTHWISE, x, Part(made), None, {
+            operation = Operation(Op.DEPTHWISE, x, Part(made), None, {
                 **fields, "blocks": len(source.lanes),
             }, {
-                "weights": self._per_lane(weight[:, 0], source.lanes).transpose(0, 2, 3, 1),
-                "biases": self._per_lane(bias, source.lanes),
+                "weights": self._packing.per_lane(weight[:, 0], source.lanes).transpose(0, 2, 3, 1),
+                "biases": self._packing.per_lane(bias, source.lanes),
             })  # fmt: skip
             self._finish(operation, result, made)
             return
         made = self._new(shape)
         residual, result = self._residual(result, made)
-        parts = self._grouped(source, weight, groups)
-        for index, (block, lanes, first, part) in enumerate(parts):
+        parts = self._packing.groups(source.lanes, weight, groups)
+        for part in parts:
+            first, lanes = part.filter, part.lanes
             operation = Operation(
-                CONV,
-                Part(source, block, -before[0], -before[1]),
+                Op.CONV,
+                Part(source, part.block, -before[0], -before[1]),
                 Part(made, first // self._block),
                 None if residual is None else Part(residual, first // self._block),
                 {
-                    **fields, "blocks": len(lanes), "filters": -(-len(part) // self._block),
-                    "chunk": self._chunk(part, source.images, counts[0] * counts[1]),
+                    **fields, "blocks": len(lanes), "filters": -(-len(part.weight) // self._block),
+                    "chunk": self._packing.chunk(part.weight, source.images, counts[0] * counts[1]),
                 },
                 {
                     "lanes": np.array(lanes, np.int32),
-                    "weights": self._tiled(part, lanes),
-                    "biases": self._per_lane(bias[first : first + len(part)], ()),
+                    "weights": self._packing.tiled(part.weight, lanes),
+                    "biases": self._packing.per_lane(bias[first : first + len(part.weight)]),
                 },
             )  # fmt: skip
-            if index < len(parts) - 1:
+            if part is not parts[-1]:
                 bounds = self._clip_behind(result)
                 if bounds is not None:
                     operation.fields["low"], operation.fields["high"] = bounds
@@ -295,7 +295,7 @@ class _Lowering:
 
     def _clip_behind(self, result: ir.Value) -> tuple[float, float] | None:
         reader = self._only_reader(result)
-        return None if reader is None else _bounds(site_of(reader, self._opsets))
+        return None if reader is None else bounds_of(site_of(reader, self._opsets))
 
     def _residual(self, result: ir.Value, made: Value) -> tuple[Value | None, ir.Value]:
         """What is added to a convolution's result and to nothing else, if it is known by now."""
@@ -310,84 +310,13 @@ class _Lowering:
         self._done.add(reader)
         return found, reader.outputs[0]
 
-    def _grouped(
-        self, source: Value, weight: Floats, groups: int
-    ) -> list[tuple[int, tuple[int, ...], int, Floats]]:
-        """Convolutions without groups: (first block, lanes, first filter, weight) of each.
-
-        Groups that share a block become one convolution, whose weights are zero between them.
-        """
-        if groups == 1:
-            return [(0, source.lanes, 0, weight)]
-        inner, outer = weight.shape[1], len(weight) // groups
-        starts = {0: 0}
-        for index, lanes in enumerate(source.lanes):
-            starts[sum(source.lanes[:index]) + lanes] = index + 1
-        merged = next(
-            size
-            for size in range(1, groups + 1)
-            if groups % size == 0
-            and (size == groups or size * outer % self._block == 0)
-            and all(first * inner in starts for first in range(0, groups + 1, size))
-        )
-        found: list[tuple[int, tuple[int, ...], int, Floats]] = []
-        for first in range(0, groups, merged):
-            dense = np.zeros((merged * outer, merged * inner, *weight.shape[2:]), np.float32)
-            for index in range(merged):
-                rows = slice(index * outer, (index + 1) * outer)
-                columns = slice(index * inner, (index + 1) * inner)
-                begin = (first + index) * outer
-                dense[rows, columns] = weight[begin : begin + outer]
-            block, end = starts[first * inner], starts[(first + merged) * inner]
-            found.append((block, source.lanes[block:end], first * outer, dense))
-        return found
-
-    def _chunk(self, weight: Floats, images: int, positions: int) -> int:
-        """Rows of taps (of one block of inputs) whose weights stay in the innermost cache.
-
-        With them stay the sums of a small image, which are read and written for each chunk.
-        """
-        group = min(self._group, -(-len(weight) // self._block))
-        row = group * self._block * self._block * weight.shape[3] * 4
-        together = min(images, max(1, _TOGETHER // positions))
-        sums = group * self._block * positions * together * 4
-        limit = _INNER_BYTES - sums if sums <= _INNER_BYTES // 2 else _INNER_BYTES
-        return max(1, round(limit / row))
-
-    def _tiled(self, weight: Floats, lanes: Sequence[int]) -> Floats:
-        """Weights in the order in which the kernel reads them."""
-        block = self._block
-        filters = -(-len(weight) // block)
-        padded = np.zeros((filters * block, *weight.shape[1:]), np.float32)
-        padded[: len(weight)] = weight
-        groups, parts = -(-filters // self._group), list[Floats]()
-        for index in range(groups):
-            first, end = filters * index // groups, filters * (index + 1) // groups
-            rows, channel = padded[first * block : end * block], 0
-            for count in lanes:
-                some = rows[:, channel : channel + count]
-                shaped = some.reshape(end - first, block, count, *weight.shape[2:])
-                parts.append(shaped.transpose(3, 4, 2, 0, 1).reshape(-1))
-                channel += count
-        return np.concatenate(parts)
-
-    def _per_lane(self, array: Floats, lanes: tuple[int, ...]) -> Floats:
-        """(channels, ...) as (blocks, block, ...), zero in unused lanes."""
-        lanes = lanes or standard_lanes(len(array), self._block)
-        result = np.zeros((len(lanes), self._block, *array.shape[1:]), np.float32)
-        channel = 0
-        for index, count in enumerate(lanes):
-            result[index, :count] = array[channel : channel + count]
-            channel += count
-        return result
-
     # -- pools
 
     def pool(self, site: Site) -> None:
         windows = pool_windows(site.spec)
         source = self._blocked(site.node.inputs[0], site.spec.where)
         if len(windows.kernel) != 2:
-            raise _refusal(site, f"a {len(windows.kernel)}-D pool")
+            raise refusal(site, f"a {len(windows.kernel)}-D pool")
         mode = _POOL_MAX
         if site.node.op_type == "AveragePool":
             include = bool(site.spec.integer("count_include_pad", 0))
@@ -401,8 +330,8 @@ class _Lowering:
             given = site.tensor(1)
             if axes is None and given is not None:
                 axes = tuple(int(axis) for axis in given.flatten().tolist())
-            if _rank(site) != 4 or axes is None or sorted(a % 4 for a in axes) != [2, 3]:
-                raise _refusal(site, "a mean over other axes than rows and columns")
+            if rank_of(site) != 4 or axes is None or sorted(a % 4 for a in axes) != [2, 3]:
+                raise refusal(site, "a mean over other axes than rows and columns")
         windows = Windows((source.rows, source.columns), (1, 1), (1, 1), (0, 0), (0, 0))
         mode = _POOL_MAX if site.node.op_type == "GlobalMaxPool" else _POOL_AVERAGE
         self._pool(site, source, windows, mode)
@@ -413,7 +342,7 @@ class _Lowering:
         rows, columns = windows.counts(sizes)
         made = self._new((source.images, source.channels, rows, columns), source.lanes)
         before = self._pool_before(site)
-        operation = Operation(POOL, None if before else Part(source), Part(made), None, {
+        operation = Operation(Op.POOL, None if before else Part(source), Part(made), None, {
             "mode": mode, "images": source.images, "blocks": len(source.lanes),
             "rows": rows, "columns": columns, "input_rows": sizes[0], "input_columns": sizes[1],
             "kernel_rows": windows.kernel[0], "kernel_columns": windows.kernel[1],
@@ -438,7 +367,7 @@ class _Lowering:
         if maker.op_type in _SAME:  # the value may have readers by other names
             return None
         for operation in self.operations:
-            if operation.op == POOL and operation.y is not None and operation.y.value is found:
+            if operation.op == Op.POOL and operation.y is not None and operation.y.value is found:
                 # The other half of a pair reads what is not in memory.
                 return None if operation.x is None else operation
         return None
@@ -454,11 +383,12 @@ class _Lowering:
         channels = x.value.channels
         ones = np.ones(channels, np.float32) if scale is None else scale
         zeros = np.zeros(channels, np.float32) if shift is None else shift
-        operation = Operation(MAP, x, y, None, {
+        operation = Operation(Op.MAP, x, y, None, {
             "mode": _CLIP, "images": x.value.images, "blocks": len(lanes),
             "rows": x.value.rows, "columns": x.value.columns, **(fields or {}),
         }, {
-            "weights": self._per_lane(ones, lanes), "biases": self._per_lane(zeros, lanes),
+            "weights": self._packing.per_lane(ones, lanes),
+            "biases": self._packing.per_lane(zeros, lanes),
         })  # fmt: skip
         self.operations.append(operation)
         return operation
@@ -471,7 +401,7 @@ class _Lowering:
     def function(self, site: Site) -> None:
         source = self._blocked(site.node.inputs[0], site.spec.where)
         made = self._new(source.shape, source.lanes)
-        bounds, kind = _bounds(site), site.node.op_type
+        bounds, kind = bounds_of(site), site.node.op_type
         fields: dict[str, int | float] = {}
         scale = shift = None
         if bounds is not None:
@@ -487,15 +417,15 @@ class _Lowering:
             fields["alpha"] = site.spec.real("alpha", 0.01 if kind == "LeakyRelu" else 1)
             exact = kind != "Gelu" or site.spec.text("approximate", "none") == "none"
             if not exact or (kind == "Swish" and fields["alpha"] != 1):
-                raise _refusal(site, "this variant")
+                raise refusal(site, "this variant")
         else:
-            raise _refusal(site, "a bound that is not constant")
+            raise refusal(site, "a bound that is not constant")
         self._map(Part(source), Part(made), fields, scale, shift)
         self._values[site.node.outputs[0]] = made
 
     def norm(self, site: Site) -> None:
         source = self._blocked(site.node.inputs[0], site.spec.where)
-        scale, bias, mean, variance = (_weights(site, i).astype(np.float64) for i in range(1, 5))
+        scale, bias, mean, variance = (weights_of(site, i).astype(np.float64) for i in range(1, 5))
         factor = scale / np.sqrt(variance + site.spec.real("epsilon", 1e-5))
         shift = bias - mean * factor
         self._affine(site, source, factor.astype(np.float32), shift.astype(np.float32))
@@ -503,8 +433,8 @@ class _Lowering:
     def binary(self, site: Site) -> None:
         node, kind = site.node, site.node.op_type
         if len(node.inputs) != 2:
-            raise _refusal(site, f"an operator of {len(node.inputs)} operands")
-        constants = [_constant(value) for value in node.inputs]
+            raise refusal(site, f"an operator of {len(node.inputs)} operands")
+        constants = [constant_of(value) for value in node.inputs]
         if any(array is not None for array in constants):
             self._with_constant(site, constants)
             return
@@ -512,16 +442,16 @@ class _Lowering:
         small = (x.images, x.channels, 1, 1)
         if x.shape != z.shape and x.shape == (z.images, z.channels, 1, 1):
             if kind not in {"Add", "Mul", "Max", "Min"}:
-                raise _refusal(site, "one operand spread over the other")
+                raise refusal(site, "one operand spread over the other")
             x, z, small = z, x, x.shape
         if z.shape not in {x.shape, small}:
-            raise _refusal(site, f"combining shapes {x.shape} and {z.shape}")
+            raise refusal(site, f"combining shapes {x.shape} and {z.shape}")
         if z.lanes != x.lanes:
             z = self._rearranged(z, z.shape, x.lanes)
         step = 1 if z.shape == x.shape else 0
         made = self._new(x.shape, x.lanes)
         operation = Operation(
-            BINARY, Part(x), Part(made), Part(z, row_step=step, column_step=step),
+            Op.BINARY, Part(x), Part(made), Part(z, row_step=step, column_step=step),
             {
                 "mode": _BINARY[kind], "images": x.images, "blocks": len(x.lanes),
                 "rows": x.rows, "columns": x.columns,
@@ -541,9 +471,9 @@ class _Lowering:
             numbers = array if array.size == sizes[-1] else None
         else:
             source = self._blocked(given, site.spec.where)
-            numbers = None if array is None else _per_channel(array, site, source)
+            numbers = None if array is None else per_channel(array, site, source)
         if numbers is None or (kind == "Div" and first):
-            raise _refusal(site, "a constant that differs within a channel")
+            raise refusal(site, "a constant that differs within a channel")
         ones, zeros = np.ones_like(numbers), np.zeros_like(numbers)
         if kind == "Add":
             self._affine(site, source, ones, numbers)
@@ -553,16 +483,16 @@ class _Lowering:
             factor = numbers if kind == "Mul" else np.float32(1) / numbers
             self._affine(site, source, factor.astype(np.float32), zeros)
         else:
-            raise _refusal(site, "a bound per channel")
+            raise refusal(site, "a bound per channel")
 
     # -- moving
 
     def concat(self, site: Site) -> None:
         """Inputs become parts of the result; what is a part already, is copied."""
         node, result = site.node, site.node.outputs[0]
-        shape = _shape(result)
+        shape = shape_of(result)
         if site.spec.integer("axis", 1) % max(len(result.shape or ()), 1) != 1:
-            raise _refusal(site, "another axis than the channels")
+            raise refusal(site, "another axis than the channels")
         lanes, values = list[int](), list[Value]()
         for given in node.inputs:
             value = self._blocked(given, site.spec.where)
@@ -577,23 +507,23 @@ class _Lowering:
 
     def transpose(self, site: Site) -> None:
         source = self._blocked(site.node.inputs[0], site.spec.where)
-        rank = _rank(site)
+        rank = rank_of(site)
         order = site.spec.integers("perm") or tuple(reversed(range(rank)))
         if order[0] != 0:
-            raise _refusal(site, "moving the batch")
-        steps = _strides(source.shape)
+            raise refusal(site, "moving the batch")
+        steps = dense_strides(source.shape)
         strides = tuple(steps[axis] for axis in order) + (1,) * (4 - rank)
         images, channels, rows, columns = strides
         result = site.node.outputs[0]
         self._values[result] = self._rearranged(
-            source, _shape(result), None, (images, channels, rows, columns)
+            source, shape_of(result), None, (images, channels, rows, columns)
         )
 
     def slice(self, site: Site) -> None:
         source = self._blocked(site.node.inputs[0], site.spec.where)
         given = [site.tensor(index) for index in range(1, 5)]
         if (
-            _rank(site) != 4
+            rank_of(site) != 4
             or given[0] is None
             or given[1] is None
             or any(
@@ -602,7 +532,7 @@ class _Lowering:
                 if index
             )
         ):
-            raise _refusal(site, "a bound that is not constant")
+            raise refusal(site, "a bound that is not constant")
         starts, ends = (tensor.tolist() for tensor in given[:2] if tensor is not None)
         axes = range(len(starts)) if given[2] is None else given[2].tolist()
         steps = [1] * len(starts) if given[3] is None else given[3].tolist()
@@ -612,7 +542,7 @@ class _Lowering:
         if any(len(ranges[axis]) != source.shape[axis] for axis in (0, 1)) or any(
             span.step < 1 or not span for span in ranges
         ):
-            raise _refusal(site, "a slice of other axes than rows and columns")
+            raise refusal(site, "a slice of other axes than rows and columns")
         rows, columns = ranges[2:]
         made = self._new((*source.shape[:2], len(rows), len(columns)), source.lanes)
         part = Part(source, 0, rows.start, columns.start, rows.step, columns.step)
@@ -622,21 +552,21 @@ class _Lowering:
     def pad(self, site: Site) -> None:
         """Zeros, and in their middle a copy."""
         source = self._blocked(site.node.inputs[0], site.spec.where)
-        pads = _numbers(site, 1, "pads")
+        pads = numbers_of(site, 1, "pads")
         value = site.tensor(2)
         filled = site.spec.real("value", 0) if value is None else float(value)
         plain = site.spec.text("mode", "constant") == "constant" and filled == 0
         rank = len(site.node.outputs[0].shape or ())
         axes = site.tensor(3)
         if not plain or pads is None or rank != 4 or axes is not None or min(pads) < 0:
-            raise _refusal(site, "this way of padding")
+            raise refusal(site, "this way of padding")
         if pads[0] or pads[4]:
-            raise _refusal(site, "padding the batch")
+            raise refusal(site, "padding the batch")
         above = standard_lanes(pads[1], self._block)
         lanes = (*above, *source.lanes, *standard_lanes(pads[5], self._block))
-        made = self._new(_shape(site.node.outputs[0]), lanes)
+        made = self._new(shape_of(site.node.outputs[0]), lanes)
         self.operations.append(
-            Operation(BORDER, y=Part(made, row=made.rows), fields={
+            Operation(Op.BORDER, y=Part(made, row=made.rows), fields={
                 "images": made.images, "blocks": len(lanes), "top": made.rows,
             })
         )  # fmt: skip
@@ -665,92 +595,3 @@ _LOWERED: dict[str, Callable[[_Lowering, Site], None]] = {
     **dict.fromkeys(_BINARY, _Lowering.binary),
     **dict.fromkeys(_FUNCTIONS, _Lowering.function),
 }
-
-
-def _shape(value: ir.Value) -> Shape:
-    """(images, channels, rows, columns) of a value of rank 2 to 4."""
-    sizes = tuple(value.shape or ())
-    known = [size for size in sizes if isinstance(size, int)]
-    if value.dtype not in {None, ir.DataType.FLOAT}:
-        raise UnsupportedError(f"native: value {value.name!r} is {value.dtype}; it takes float32")
-    if value.shape is None or len(known) != len(sizes) or not 2 <= len(sizes) <= 4 or 0 in sizes:
-        raise UnsupportedError(
-            f"native: value {value.name!r} has shape {value.shape or '?'}; it takes images "
-            "(N, C, H, W) and rows (N, C); use engine 'onnxruntime'"
-        )
-    images, channels, rows, columns = (*known, 1, 1)[:4]
-    return images, channels, rows, columns
-
-
-def _strides(shape: Shape) -> Shape:
-    """Of a dense array."""
-    _, channels, rows, columns = shape
-    return channels * rows * columns, rows * columns, columns, 1
-
-
-def sizes_of(value: ir.Value | None) -> tuple[int, ...]:
-    """Shape of a value whose sizes are known."""
-    sizes = (None if value is None else value.shape) or ()
-    return tuple(size for size in sizes if isinstance(size, int))
-
-
-def _is_known(value: ir.Value) -> bool:
-    return constant(value) is not None
-
-
-def _rank(site: Site) -> int:
-    """Rank of a node's first input."""
-    value = site.node.inputs[0]
-    return 0 if value is None else len(value.shape or ())
-
-
-def _constant(value: ir.Value | None) -> Floats | None:
-    tensor = constant(value)
-    return None if tensor is None else tensor.astype(np.float32)
-
-
-def _weights(site: Site, index: int) -> Floats:
-    found = _constant(site.node.inputs[index]) if index < len(site.node.inputs) else None
-    if found is None:
-        raise _refusal(site, "a weight that is not constant")
-    return found
-
-
-def _bias(site: Site, channels: int) -> Floats:
-    if not site.spec.has_input(2):
-        return np.zeros(channels, np.float32)
-    return np.broadcast_to(_weights(site, 2).reshape(-1), channels)
-
-
-def _numbers(site: Site, index: int, attribute: str) -> tuple[int, ...] | None:
-    """Integers given as a constant input, or in old opsets as an attribute."""
-    tensor = site.tensor(index)
-    if tensor is not None:
-        return tuple(int(number) for number in tensor.flatten().tolist())
-    return site.spec.integers(attribute)
-
-
-def _per_channel(array: Floats, site: Site, source: Value) -> Floats | None:
-    """One number per channel, if the array is one, or one per channel."""
-    if array.size == 1:
-        return np.full(source.channels, array.reshape(-1)[0], np.float32)
-    rank = len(site.node.outputs[0].shape or ())
-    shape = (1,) * (rank - array.ndim) + array.shape
-    fits = len(shape) == rank and shape[1] == array.size == source.channels
-    return array.reshape(-1) if fits else None
-
-
-def _bounds(site: Site) -> tuple[float, float] | None:
-    """Least and greatest result of a Relu, or of a Clip with constant bounds."""
-    if site.node.op_type == "Relu":
-        return 0.0, inf
-    if site.node.op_type != "Clip":
-        return None
-    bounds = [site.spec.real("min", -inf), site.spec.real("max", inf)]
-    for index in (1, 2):
-        if site.spec.has_input(index):
-            tensor = site.tensor(index)
-            if tensor is None:
-                return None
-            bounds[index - 1] = float(tensor)
-    return bounds[0], bounds[1]

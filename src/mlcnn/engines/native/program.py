@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mlcnn.engines.native.library import Library, Place, Step
+from mlcnn.engines.native.library import Library, Op, Place, Step
 
 __all__ = ["Call", "Operation", "Part", "Program", "Value", "standard_lanes"]
 
@@ -105,7 +105,7 @@ class Operation:
         strides: of z, where it is a dense array: image, channel, row, column.
     """
 
-    op: int
+    op: Op
     x: Part | None = None
     y: Part | None = None
     z: Part | None = None
@@ -184,13 +184,12 @@ class _Memory:
 class Program:
     """Steps in memory, ready to run."""
 
-    def __init__(self, operations: Sequence[Operation], library: Library, borders: int) -> None:
+    def __init__(self, operations: Sequence[Operation], library: Library) -> None:
         """Plan the memory.
 
         Args:
             operations: in the order of running.
             library: the kernels.
-            borders: the kernel that zeroes a border.
         """
         self._library = library
         memory = _Memory(operations, library.block)
@@ -202,7 +201,7 @@ class Program:
                 root, _ = part.value.root()
                 if any(root.border) and root not in bordered and memory.first[root] == index:
                     bordered.add(root)
-                    steps.append(_border(root, memory, borders))
+                    steps.append(_border(root, memory))
             steps.append(_step(operation, memory, constants))
         self._steps = (Step * len(steps))(*steps)
         self._memory = _aligned(memory.floats + _SLACK)
@@ -276,7 +275,7 @@ def _step(operation: Operation, memory: _Memory, constants: _Constants) -> Step:
 
 def _lay_images_side_by_side(step: Step) -> None:
     """Let a convolution with one position per image compute many images as one row."""
-    if step.op != 0 or step.rows * step.columns != 1 or step.images == 1:
+    if step.op != Op.CONV or step.rows * step.columns != 1 or step.images == 1:
         return
     step.columns, step.images = step.images, 1
     step.stride_columns = step.x.image // step.x.column
@@ -284,9 +283,9 @@ def _lay_images_side_by_side(step: Step) -> None:
     step.z.column = step.z.image
 
 
-def _border(root: Value, memory: _Memory, op: int) -> Step:
+def _border(root: Value, memory: _Memory) -> Step:
     top, left, bottom, right = root.border
     return Step(
-        op=op, images=root.images, blocks=len(root.lanes), y=memory.place(Part(root)),
+        op=Op.BORDER, images=root.images, blocks=len(root.lanes), y=memory.place(Part(root)),
         rows=root.rows, columns=root.columns, top=top, left=left, bottom=bottom, right=right,
     )  # fmt: skip

@@ -1,0 +1,117 @@
+"""Weights in the order in which the kernels read them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlcnn.engines.native.program import Floats, standard_lanes
+
+__all__ = ["Group", "Packing"]
+
+_INNER_BYTES = 32768  # of weights and small sums, that the innermost cache holds beside the rest
+_TOGETHER = 1024  # positions of small images that the kernel takes as one
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A convolution without groups, of some blocks of the input.
+
+    Attributes:
+        block: first block of the input.
+        lanes: channels in each of its blocks.
+        filter: first filter.
+        weight: (filters, channels, rows, columns).
+    """
+
+    block: int
+    lanes: tuple[int, ...]
+    filter: int
+    weight: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How the kernels of a library read weights.
+
+    Attributes:
+        block: channels of a block.
+        group: blocks of filters that a convolution computes together.
+    """
+
+    block: int
+    group: int
+
+    def chunk(self, weight: Floats, images: int, positions: int) -> int:
+        """Rows of taps (of one block of inputs) whose weights stay in the innermost cache.
+
+        With them stay the sums of a small image, which are read and written for each chunk.
+        """
+        group = min(self.group, -(-len(weight) // self.block))
+        row = group * self.block * self.block * weight.shape[3] * 4
+        together = min(images, max(1, _TOGETHER // positions))
+        sums = group * self.block * positions * together * 4
+        limit = _INNER_BYTES - sums if sums <= _INNER_BYTES // 2 else _INNER_BYTES
+        return max(1, round(limit / row))
+
+    def tiled(self, weight: Floats, lanes: Sequence[int]) -> Floats:
+        """Weights in the order in which the kernel reads them."""
+        block = self.block
+        filters = -(-len(weight) // block)
+        padded = np.zeros((filters * block, *weight.shape[1:]), np.float32)
+        padded[: len(weight)] = weight
+        groups, parts = -(-filters // self.group), list[Floats]()
+        for index in range(groups):
+            first, end = filters * index // groups, filters * (index + 1) // groups
+            rows, channel = padded[first * block : end * block], 0
+            for count in lanes:
+                some = rows[:, channel : channel + count]
+                shaped = some.reshape(end - first, block, count, *weight.shape[2:])
+                parts.append(shaped.transpose(3, 4, 2, 0, 1).reshape(-1))
+                channel += count
+        return np.concatenate(parts)
+
+    def per_lane(self, array: Floats, lanes: tuple[int, ...] = ()) -> Floats:
+        """(channels, ...) as (blocks, block, ...), zero in unused lanes."""
+        lanes = lanes or standard_lanes(len(array), self.block)
+        result = np.zeros((len(lanes), self.block, *array.shape[1:]), np.float32)
+        channel = 0
+        for index, count in enumerate(lanes):
+            result[index, :count] = array[channel : channel + count]
+            channel += count
+        return result
+
+    def groups(self, lanes: tuple[int, ...], weight: Floats, groups: int) -> list[Group]:
+        """The convolutions without groups that a convolution with groups consists of.
+
+        Groups that share a block become one convolution, whose weights are zero between them.
+
+        Args:
+            lanes: channels in each block of the input.
+            weight: (filters, channels of a group, rows, columns).
+            groups: number of groups.
+        """
+        if groups == 1:
+            return [Group(0, lanes, 0, weight)]
+        inner, outer = weight.shape[1], len(weight) // groups
+        starts = {0: 0}
+        for index in range(len(lanes)):
+            starts[sum(lanes[: index + 1])] = index + 1
+        merged = next(
+            size
+            for size in range(1, groups + 1)
+            if groups % size == 0
+            and (size == groups or size * outer % self.block == 0)
+            and all(first * inner in starts for first in range(0, groups + 1, size))
+        )
+        found: list[Group] = []
+        for first in range(0, groups, merged):
+            dense = np.zeros((merged * outer, merged * inner, *weight.shape[2:]), np.float32)
+            for index in range(merged):
+                rows = slice(index * outer, (index + 1) * outer)
+                columns = slice(index * inner, (index + 1) * inner)
+                begin = (first + index) * outer
+                dense[rows, columns] = weight[begin : begin + outer]
+            block, end = starts[first * inner], starts[(first + merged) * inner]
+            found.append(Group(block, lanes[block:end], first * outer, dense))
+        return found
