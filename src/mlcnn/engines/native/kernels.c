@@ -190,59 +190,89 @@ static void conv_part(const Step *s, float *m, const float *constants, const flo
 #define TOGETHER 1024  /* positions that pay for reading a chunk of weights from the outer cache */
 #define INNER 98304    /* floats of input that stay in the inner caches with everything else */
 
-/* One position of one image reads every weight once, from memory: STREAMS of them at a time, since
- * a single stream leaves most of what memory delivers unused. */
+/* Few positions read every weight few times, and from memory: STREAMS parts of the weights at a
+ * time, since a single stream leaves most of what memory delivers unused. */
 #define STREAMS 4
-INLINE void column(const int NB, const Step *s, const float *x, int64_t count, const float *w,
-                   float *y, const float *bias, const float *z) {
-  V a[STREAMS][GROUP];
-  UNROLL for (int u = 0; u < STREAMS; u++) UNROLL for (int f = 0; f < NB; f++) a[u][f] = (V){};
+#define FEW 6
+INLINE void few(const int NB, const int T, const Step *s, const float *x, int64_t count,
+                const float *w, float *const *y, const float *bias, const float *const *z) {
+  V a[GROUP][FEW];
+  UNROLL for (int f = 0; f < NB; f++) UNROLL for (int t = 0; t < T; t++) {
+    a[f][t] = *(V *)(bias + f * B);
+    if (z[t]) a[f][t] += *(V *)(z[t] + f * s->z.plane);
+  }
   const int64_t part = count / STREAMS;
-  EACH(k, part) UNROLL for (int u = 0; u < STREAMS; u++) {
-    const V q = spread(x[u * part + k]);
-    UNROLL for (int f = 0; f < NB; f++) a[u][f] += *(V *)(w + ((u * part + k) * NB + f) * B) * q;
-  }
-  for (int64_t k = STREAMS * part; k < count; k++)
-    UNROLL for (int f = 0; f < NB; f++) a[0][f] += *(V *)(w + (k * NB + f) * B) * spread(x[k]);
-  UNROLL for (int f = 0; f < NB; f++) {
-    V sum = *(V *)(bias + f * B);
-    UNROLL for (int u = 0; u < STREAMS; u++) sum += a[u][f];
-    if (z) sum += *(V *)(z + f * s->z.plane);
-    *(V *)(y + f * s->y.plane) = smaller(larger(sum, spread(s->low)), spread(s->high));
-  }
+  for (int64_t k = 0; k < part + count % STREAMS; k++)
+    for (int64_t u = k < part ? 0 : STREAMS - 1; u < STREAMS; u++) {
+      const int64_t at = u * part + k;
+      V v[GROUP];
+      UNROLL for (int f = 0; f < NB; f++) v[f] = *(V *)(w + (at * NB + f) * B);
+      UNROLL for (int t = 0; t < T; t++) {
+        const V q = spread(x[at * T + t]);
+        UNROLL for (int f = 0; f < NB; f++) a[f][t] += v[f] * q;
+      }
+    }
+  const V low = spread(s->low), high = spread(s->high);
+  UNROLL for (int f = 0; f < NB; f++) UNROLL for (int t = 0; t < T; t++)
+    *(V *)(y[t] + f * s->y.plane) = smaller(larger(a[f][t], low), high);
 }
 
-static void dense(const Step *s, float *m, const float *constants, int threads) {
+typedef void (*Few)(const Step *, const float *, int64_t, const float *, float *const *,
+                    const float *, const float *const *);
+#define FEW_AT(NB, T)                                                                       \
+  static void few_##NB##_##T(const Step *s, const float *x, int64_t count, const float *w,  \
+                             float *const *y, const float *bias, const float *const *z) {   \
+    few(NB, T, s, x, count, w, y, bias, z);                                                 \
+  }
+#define FEW_LISTED(NB, T) few_##NB##_##T,
+UP_TO_6(FEW_AT, 1) UP_TO_6(FEW_AT, 2) UP_TO_6(FEW_AT, 3)
+#if GROUP == 4
+UP_TO_6(FEW_AT, 4)
+#endif
+static const Few fews[GROUP][FEW] = {{UP_TO_6(FEW_LISTED, 1)}, {UP_TO_6(FEW_LISTED, 2)},
+                                     {UP_TO_6(FEW_LISTED, 3)},
+#if GROUP == 4
+                                     {UP_TO_6(FEW_LISTED, 4)}
+#endif
+};
+
+static void conv_few(const Step *s, float *m, const float *constants, int threads) {
   const int32_t *lanes = (const int32_t *)(constants + s->lanes);
   const int64_t groups = (s->filters + GROUP - 1) / GROUP, taps = s->kernel_rows * s->kernel_columns;
-  float *x = malloc(sizeof(float) * s->blocks * B * taps), *end = x;
-  EACH(i, s->blocks) EACH(r, s->kernel_rows) EACH(k, s->kernel_columns) {
-    const float *from = m + s->x.at + i * s->x.plane + r * s->dilation_rows * s->x.row + k * s->dilation_columns * B;
-    EACH(l, lanes[i]) *end++ = from[l];
+  const int64_t positions = s->images * s->rows * s->columns;
+  const float *from[FEW];
+  int64_t to[FEW], add[FEW], count = 0;
+  EACH(t, positions) {
+    const int64_t n = t / (s->rows * s->columns), r = t / s->columns % s->rows, q = t % s->columns;
+    from[t] = m + s->x.at + n * s->x.image + r * s->stride_rows * s->x.row + q * s->stride_columns * s->x.column;
+    to[t] = s->y.at + n * s->y.image + r * s->y.row + q * s->y.column;
+    add[t] = s->z.at + n * s->z.image + r * s->z.row + q * s->z.column;
   }
-  const int64_t count = end - x;
+  float *x = malloc(sizeof(float) * s->blocks * B * taps * positions), *end = x;
+  EACH(i, s->blocks) EACH(r, s->kernel_rows) EACH(k, s->kernel_columns) {
+    const int64_t at = i * s->x.plane + r * s->dilation_rows * s->x.row + k * s->dilation_columns * B;
+    EACH(l, lanes[i]) EACH(t, positions) *end++ = from[t][at + l];
+    count += lanes[i];
+  }
   (void)threads;
 #pragma omp parallel for num_threads(threads) if (threads > 1)
   for (int64_t g = 0; g < groups; g++) {
     const int64_t f0 = begin(s->filters, groups, g), nb = begin(s->filters, groups, g + 1) - f0;
-    const float *w = constants + s->weights + count * f0 * B, *bias = constants + s->biases + f0 * B;
-    float *y = m + s->y.at + f0 * s->y.plane;
-    const float *z = s->z.at < 0 ? 0 : m + s->z.at + f0 * s->z.plane;
-    switch (nb) {
-      case 1: column(1, s, x, count, w, y, bias, z); break;
-      case 2: column(2, s, x, count, w, y, bias, z); break;
-#if GROUP > 3
-      case 3: column(3, s, x, count, w, y, bias, z); break;
-#endif
-      default: column(GROUP, s, x, count, w, y, bias, z); break;
+    float *y[FEW];
+    const float *z[FEW];
+    EACH(t, positions) {
+      y[t] = m + to[t] + f0 * s->y.plane;
+      z[t] = s->z.at < 0 ? 0 : m + add[t] + f0 * s->z.plane;
     }
+    fews[nb - 1][positions - 1](s, x, count, constants + s->weights + count * f0 * B, y,
+                                constants + s->biases + f0 * B, z);
   }
   free(x);
 }
 
 static void conv(const Step *s, float *m, const float *constants, int threads) {
-  if (s->images * s->rows * s->columns == 1) {
-    dense(s, m, constants, threads);
+  if (s->images * s->rows * s->columns <= FEW) {
+    conv_few(s, m, constants, threads);
     return;
   }
   const int32_t *lanes = (const int32_t *)(constants + s->lanes);
