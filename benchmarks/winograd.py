@@ -28,7 +28,7 @@ from mlcnn.passes import pipeline
 __all__ = ["main"]
 
 NETWORKS = ("vgg16", "googlenet", "vgg16-224")
-ENGINES = ("onnxruntime", "openvino")
+ENGINES = ("onnxruntime", "openvino", "native")
 _TOLERANCE = 1e-3  # F(6,3) transforms cost three digits
 
 

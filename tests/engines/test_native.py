@@ -343,3 +343,23 @@ def test_kernels_are_compiled_once(monkeypatch, tmp_path, convolution) -> None:
     Native().prepare(convolution)
     assert [path.stat().st_mtime_ns for path in (tmp_path / "mlcnn").iterdir()] == [before]
     library.load.cache_clear()
+
+
+def test_no_home_for_the_cache(monkeypatch, tmp_path) -> None:
+    """Without a folder of the user's, the kernels go to a new one."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    library.load.cache_clear()
+    assert_computes(parsed("y = Neg(x)"), np.ones((1, 20, 6, 6), np.float32))
+    library.load.cache_clear()
+    assert list(tmp_path.glob("mlcnn-*/kernels-*.so"))
+
+
+def test_many_shapes_of_one_session() -> None:
+    session = Native().prepare(parsed("y = Exp(x)", size=2))
+    for _ in range(2):
+        for images in range(1, 8):
+            image = np.full((images, 20, 2, 2), images / 4, np.float32)
+            np.testing.assert_allclose(session.run({"x": image})["y"], np.exp(image), rtol=1e-6)

@@ -21,6 +21,8 @@ __all__ = ["Native"]
 
 Shapes = tuple[tuple[int, ...], ...]
 
+_KEPT = 4  # programs per session: each has its own copy of the weights
+
 
 class _Session:
     """A network whose memory is planned anew for each new shape of its inputs."""
@@ -41,6 +43,8 @@ class _Session:
             library = self._library
             operations = lower(fixed, block=library.block, group=library.group)
             outputs = tuple(map(sizes_of, fixed.graph.outputs))
+            if len(self._programs) == _KEPT:
+                del self._programs[next(iter(self._programs))]
             self._programs[shapes] = Program(operations, library), outputs
         return self._programs[shapes]
 

@@ -98,12 +98,12 @@ def _processor() -> str:
 
 def _folder() -> Path:
     """The user's cache, or a new folder where that cannot be written."""
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     try:
+        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         (root / "mlcnn").mkdir(parents=True, exist_ok=True)
         if os.access(root / "mlcnn", os.W_OK):
             return root / "mlcnn"
-    except OSError:
+    except (OSError, RuntimeError):  # there may be no home
         pass
     return Path(tempfile.mkdtemp(prefix="mlcnn-"))
 
