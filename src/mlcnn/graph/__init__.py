@@ -4,21 +4,26 @@ from mlcnn.graph.callables import from_callable
 from mlcnn.graph.evaluate import evaluate
 from mlcnn.graph.folding import fold_constants
 from mlcnn.graph.load import from_proto, load_file
-from mlcnn.graph.names import constant, layer_name
+from mlcnn.graph.names import constant, free_name, layer_name, value_names
 from mlcnn.graph.programs import load_program
+from mlcnn.graph.reference import Difference, Reference, difference
 from mlcnn.graph.saving import check_output, save
 from mlcnn.graph.shapes import infer_shapes
 from mlcnn.graph.structure import check, clone, extract, inline, to_proto
 from mlcnn.graph.torch_export import from_module
 
 __all__ = [
+    "Difference",
+    "Reference",
     "check",
     "check_output",
     "clone",
     "constant",
+    "difference",
     "evaluate",
     "extract",
     "fold_constants",
+    "free_name",
     "from_callable",
     "from_module",
     "from_proto",
@@ -29,4 +34,5 @@ __all__ = [
     "load_program",
     "save",
     "to_proto",
+    "value_names",
 ]

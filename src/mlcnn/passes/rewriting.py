@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import onnx_ir as ir
 
-from mlcnn.graph import layer_name
+from mlcnn.graph import free_name, layer_name, value_names
 from mlcnn.ops import DOMAIN, Convolution, Emitter, average_pool_node
 from mlcnn.passes.sites import Branch, Kind, Site
 
@@ -45,16 +45,12 @@ def _replace(old: ir.Value, new: ir.Value) -> None:
 def _tell_apart(graph: ir.Graph, nodes: Sequence[ir.Node]) -> None:
     """Rename those of ``nodes`` that share their name with another node: engines refuse that."""
     new = set(nodes)
-    taken = {node.name for node in graph if node not in new}
+    taken = {node.name or "" for node in graph if node not in new}
     for node in nodes:
-        wanted, count = node.name, 0
-        while node.name in taken:
-            count += 1
-            node.name = f"{wanted}_{count}"
-        taken.add(node.name)
+        node.name = free_name(node.name or node.op_type, taken)
 
 
-def place(graph: ir.Graph, nodes: Sequence[ir.Node], old: ir.Value, new: ir.Value) -> None:
+def place(model: ir.Model, nodes: Sequence[ir.Node], old: ir.Value, new: ir.Value) -> None:
     """Put ``nodes`` in front of ``old``'s producer, and ``new``, an output of theirs, in its place.
 
     Their inner values are named after ``old``: a name that the graph gives could be one of a value
@@ -63,12 +59,13 @@ def place(graph: ir.Graph, nodes: Sequence[ir.Node], old: ir.Value, new: ir.Valu
     anchor = old.producer()
     if anchor is None:
         raise ValueError("only a node's output can be replaced")
+    taken = value_names(model)
     for index, node in enumerate(nodes):
         for value in node.outputs:
-            value.name = f"{old.name}/{node.op_type}_{index}.{value.index()}"
-    graph.insert_before(anchor, nodes)
+            value.name = free_name(f"{old.name}/{node.op_type}_{index}.{value.index()}", taken)
+    model.graph.insert_before(anchor, nodes)
     _replace(old, new)
-    _tell_apart(graph, nodes)
+    _tell_apart(model.graph, nodes)
 
 
 def emitter_for(model: ir.Model, convolution: Convolution) -> Emitter:
@@ -87,12 +84,10 @@ def emitter_for(model: ir.Model, convolution: Convolution) -> Emitter:
 def install(model: ir.Model, emitter: Emitter, old: ir.Value, new: ir.Value) -> None:
     """Put the emitter's nodes in front of ``old``'s producer and ``new`` in ``old``'s place."""
     graph = model.graph
-    place(graph, emitter.nodes, old, new)
+    place(model, emitter.nodes, old, new)
+    taken = value_names(model)
     for value in emitter.weights:
-        wanted, count = value.name, 0
-        while value.name in graph.initializers:
-            count += 1
-            value.name = f"{wanted}_{count}"
+        value.name = free_name(value.name or "", taken)
         graph.register_initializer(value)
     for build in emitter.functions.values():
         built = build(emitter.opset)
@@ -158,4 +153,4 @@ def hoist(model: ir.Model, site: Site) -> None:
         squeeze = ir.node("Squeeze", [result, axes.outputs[0]])
         nodes += [axes, squeeze]
         result = squeeze.outputs[0]
-    place(model.graph, nodes, site.pooling.node.outputs[0], result)
+    place(model, nodes, site.pooling.node.outputs[0], result)

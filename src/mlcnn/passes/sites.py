@@ -15,7 +15,10 @@ from mlcnn.graph import constant, layer_name
 from mlcnn.ops import FORMS, Convolution, Pooling, read_convolution, read_pooling
 from mlcnn.passes.pointwise import Block, pointwise_block
 
-__all__ = ["Branch", "Kind", "Selection", "Site", "find_site", "pools"]
+__all__ = ["EXCLUDED", "Branch", "Kind", "Selection", "Site", "find_site", "pools"]
+
+EXCLUDED = "excluded by --exclude "
+"""How the reason begins for a site that the user does not want touched; the layer follows."""
 
 
 class Kind(StrEnum):
@@ -106,7 +109,7 @@ class Selection:
         """Why a site of these nodes is not to be touched; None if it may be."""
         excluded = [name for name in nodes if name in self.exclude]
         if excluded:
-            return f"excluded by --exclude {excluded[0]}"
+            return f"{EXCLUDED}{excluded[0]}"
         if self.only and not any(name in self.only for name in nodes):
             return "not among the nodes of --only"
         return None

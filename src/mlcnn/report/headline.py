@@ -115,6 +115,8 @@ def _exactness(summary: RunSummary) -> Fact:
     lines = (Line("tolerance", error(check.tolerance)),)
     if check.stored_error is not None:
         lines += (Line("with stored weights", error(check.stored_error)),)
+    if check.network:
+        lines += (Line("whole network, ONNX Runtime", check.network),)
     if check.vacuous:
         return Fact(title, "vacuous", f"the check could not see an error {where}", Mood.WARN, lines)
     value = error(check.max_error)
