@@ -18,17 +18,20 @@ def opset_of(model: ir.Model) -> int:
 
 def _remove_dead(node: ir.Node) -> None:
     """Remove ``node`` if nothing needs it, then whatever only it needed."""
-    graph = node.graph
-    if graph is None or any(out.uses() or out.is_graph_output() for out in node.outputs):
-        return
-    inputs = [value for value in node.inputs if value is not None]
-    graph.remove(node, safe=True)
-    for value in inputs:
-        producer = value.producer()
-        if producer is not None:
-            _remove_dead(producer)
-        elif value.is_initializer() and not value.uses() and not value.is_graph_output():
-            del value.graph.initializers[value.name]  # pyright: ignore[reportOptionalMemberAccess, reportArgumentType]
+    pending = [node]
+    while pending:
+        node = pending.pop()
+        graph = node.graph
+        if graph is None or any(out.uses() or out.is_graph_output() for out in node.outputs):
+            continue
+        inputs = [value for value in node.inputs if value is not None]
+        graph.remove(node, safe=True)
+        for value in inputs:
+            producer = value.producer()
+            if producer is not None:
+                pending.append(producer)
+            elif value.is_initializer() and not value.uses() and not value.is_graph_output():
+                del value.graph.initializers[value.name]  # pyright: ignore[reportOptionalMemberAccess, reportArgumentType]
 
 
 def _replace(old: ir.Value, new: ir.Value) -> None:
@@ -132,27 +135,32 @@ def _clone_block(branch: Branch, source: ir.Value, add: Callable[[ir.Node], None
     return copy(branch.value)
 
 
+def _pooled_end(site: Site, branch: Branch) -> ir.Node:
+    """The pool in front of which a branch of the site goes no further."""
+    node = average_pool_node(site.pooling, branch.value)
+    producer = branch.value.producer()
+    owner = branch.value.name if producer is None else layer_name(producer)
+    node.name = f"{owner}/{node.op_type}"
+    return node
+
+
 def hoist(model: ir.Model, site: Site) -> None:
     """Move the pool of ``site`` in front of everything between it and the convolutions."""
     nodes: list[ir.Node] = []
-
-    def pooled(branch: Branch) -> ir.Value:
+    pooled: list[ir.Value] = []
+    for branch in site.root.producers_first():
+        count = len(branch.children)
+        first = len(pooled) - count
+        sources, pooled[first:] = pooled[first:], []
+        joint = branch.value.producer()
         if branch.kind in {Kind.CONVOLUTION, Kind.END}:
-            node = average_pool_node(site.pooling, branch.value)
-            producer = branch.value.producer()
-            owner = branch.value.name if producer is None else layer_name(producer)
-            node.name = f"{owner}/{node.op_type}"
+            nodes.append(_pooled_end(site, branch))
         elif branch.kind is Kind.POINTWISE:
-            return _clone_block(branch, pooled(branch.children[0]), nodes.append)
-        else:
-            joint = branch.value.producer()
-            if joint is None:
-                raise ValueError("a join without a node")
-            node = _clone_node(joint, [pooled(child) for child in branch.children])
-        nodes.append(node)
-        return node.outputs[0]
-
-    result = pooled(site.root)
+            _clone_block(branch, sources[0], nodes.append)
+        elif joint is not None:
+            nodes.append(_clone_node(joint, sources))
+        pooled.append(nodes[-1].outputs[0])
+    result = pooled[0]
     if not site.pooling.keepdims:
         axes = ir.node("Constant", [], attributes={"value_ints": [2, 3]})
         squeeze = ir.node("Squeeze", [result, axes.outputs[0]])
