@@ -6,11 +6,11 @@ import pytest
 from passes.builder import Net
 from passes.story import story
 
-DEPTH = 3000
+DEPTH = 1500
 
 
 def _chain(op_type: str) -> ir.Model:
-    """input -> conv -> 3,000 pointwise operators -> average pool."""
+    """input -> conv -> 1,500 pointwise operators -> average pool."""
     net = Net()
     constants = [net.initializer("one", np.ones((), np.float32))] if op_type == "Mul" else []
     value = net.conv(net.x)
