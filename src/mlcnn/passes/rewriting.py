@@ -90,6 +90,11 @@ def emitter_for(model: ir.Model, convolution: Convolution) -> Emitter:
 def install(model: ir.Model, emitter: Emitter, old: ir.Value, new: ir.Value) -> None:
     """Put the emitter's nodes in front of ``old``'s producer and ``new`` in ``old``'s place."""
     graph = model.graph
+    for name, build in emitter.functions.items():
+        called = _add_function(model, build(emitter.opset))
+        for node in emitter.nodes:
+            if node.domain == DOMAIN and node.op_type == name:
+                node.op_type = called
     place(graph, emitter.nodes, old, new)
     for value in emitter.weights:
         wanted, count = value.name, 0
@@ -97,11 +102,34 @@ def install(model: ir.Model, emitter: Emitter, old: ir.Value, new: ir.Value) -> 
             count += 1
             value.name = f"{wanted}_{count}"
         graph.register_initializer(value)
-    for build in emitter.functions.values():
-        built = build(emitter.opset)
-        model.functions.setdefault(built.identifier(), built)
-    if emitter.functions:
-        graph.opset_imports.setdefault(DOMAIN, 1)
+
+
+def _add_function(model: ir.Model, function: ir.Function) -> str:
+    """Add a function if the model lacks it; the name that it has there.
+
+    A user's own function, one of another version, or an operator that some engine knows may have
+    its name: those stay, and this one gets another.
+    """
+    called = {node.op_identifier() for node in model.graph.all_nodes()}
+    for other in model.functions.values():
+        called.update(node.op_identifier() for node in other.all_nodes())
+    wanted, count = function.name, 0
+    while (key := function.identifier()) in called or key in model.functions:
+        if key in model.functions and _are_same(model.functions[key], function):
+            return function.name
+        count += 1
+        function.name = f"{wanted}_{count}"
+    model.functions[function.identifier()] = function
+    model.graph.opset_imports.setdefault(DOMAIN, 1)
+    return function.name
+
+
+def _are_same(first: ir.Function, second: ir.Function) -> bool:
+    """Whether two functions are the same, inferred shapes aside."""
+    protos = [ir.to_proto(function) for function in (first, second)]
+    for proto in protos:
+        proto.ClearField("value_info")
+    return protos[0] == protos[1]
 
 
 def _clone_node(node: ir.Node, inputs: Sequence[ir.Value | None]) -> ir.Node:
