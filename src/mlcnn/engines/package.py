@@ -33,14 +33,17 @@ class Packaged:
         source: the serialised message, or the path of a file.
     """
 
-    def __init__(self, model: ir.Model, *, limit: int = _MESSAGE_BYTES) -> None:
+    def __init__(
+        self, model: ir.Model, *, foreign: bool = False, limit: int = _MESSAGE_BYTES
+    ) -> None:
         """Serialise a network.
 
         Args:
-            model: the network; ``mlcnn`` functions are inlined in a copy.
+            model: the network; the functions that passes added are inlined in a copy.
+            foreign: inline the functions that came with the network too.
             limit: bytes of weights from which on it goes to a file.
         """
-        standard = inline(model)
+        standard = inline(model, foreign=foreign)
         self.source: bytes | str
         if weight_bytes(standard) < limit:
             self.source = to_proto(standard).SerializeToString()

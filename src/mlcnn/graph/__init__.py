@@ -9,10 +9,21 @@ from mlcnn.graph.programs import load_program
 from mlcnn.graph.reference import Difference, Reference, difference
 from mlcnn.graph.saving import check_output, save
 from mlcnn.graph.shapes import infer_shapes
-from mlcnn.graph.structure import check, clone, extract, inline, to_proto
+from mlcnn.graph.structure import (
+    DOMAIN,
+    OPERATOR_KEY,
+    check,
+    clone,
+    extract,
+    inline,
+    is_operator,
+    to_proto,
+)
 from mlcnn.graph.torch_export import from_module
 
 __all__ = [
+    "DOMAIN",
+    "OPERATOR_KEY",
     "Difference",
     "Reference",
     "check",
@@ -29,6 +40,7 @@ __all__ = [
     "from_proto",
     "infer_shapes",
     "inline",
+    "is_operator",
     "layer_name",
     "load_file",
     "load_program",

@@ -8,15 +8,17 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass, RemoveUnusedOpsetsPass
 
-from mlcnn.errors import InputError, PassError
+from mlcnn.errors import InputError, PassError, UnsupportedError
 from mlcnn.graph.wording import innermost, quote
 
 __all__ = [
     "DOMAIN",
+    "OPERATOR_KEY",
     "check",
     "clone",
     "extract",
     "inline",
+    "is_operator",
     "light_proto",
     "problem",
     "to_proto",
@@ -24,6 +26,9 @@ __all__ = [
 ]
 
 DOMAIN = "mlcnn"
+OPERATOR_KEY = "mlcnn.operator"
+"""Metadata of the functions that passes add; a user's own may be of the same domain."""
+
 _CONTEXT = re.compile(r"Name: (?P<name>.*) OpType: (?P<op>.*)")
 _LIGHT_BYTES = 1024
 _PROTO_BYTES = 2**31 - 1
@@ -67,20 +72,33 @@ def _own(value: ir.Value) -> None:
 
 
 def inline(model: ir.Model, *, foreign: bool = False) -> ir.Model:
-    """A copy with every ``mlcnn`` function replaced by its body.
+    """A copy with every function that a pass added replaced by its body.
 
     The values of a body have no shapes yet, see ``infer_shapes``.
 
     Args:
         model: the network.
-        foreign: also replace functions of other domains.
+        foreign: also replace the functions that came with the network.
+
+    Raises:
+        UnsupportedError: a function cannot be inlined.
     """
     copied = clone(model)
-    InlinePass(lambda function: foreign or function.domain == DOMAIN)(copied)
+    try:
+        InlinePass(lambda function: foreign or is_operator(function))(copied)
+    except (ValueError, ir.passes.PassError) as error:
+        raise UnsupportedError(
+            f"the network's functions cannot be inlined: {quote(innermost(error))}"
+        ) from error
     RemoveUnusedOpsetsPass()(copied)
     for node in copied.graph.all_nodes():
         _drop_missing(node)
     return copied
+
+
+def is_operator(function: ir.Function) -> bool:
+    """Whether a pass added a function."""
+    return function.domain == DOMAIN and OPERATOR_KEY in function.metadata_props
 
 
 def _drop_missing(node: ir.Node) -> None:

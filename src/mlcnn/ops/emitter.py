@@ -7,9 +7,10 @@ import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
+from mlcnn.graph import DOMAIN, OPERATOR_KEY
+
 __all__ = ["DOMAIN", "Emitter", "function"]
 
-DOMAIN = "mlcnn"
 Attribute = int | float | tuple[int, ...]
 FunctionBuilder = Callable[[int], ir.Function]
 
@@ -138,4 +139,6 @@ def function(
         list(values.values()), [output], nodes=nodes, opset_imports={"": opset}, name=name
     )
     formal = [ir.Attr(attribute, kind, None) for attribute, kind in attributes.items()]
-    return ir.Function(DOMAIN, name, "", graph=graph, attributes=formal)
+    made = ir.Function(DOMAIN, name, "", graph=graph, attributes=formal)
+    made.metadata_props[OPERATOR_KEY] = name
+    return made

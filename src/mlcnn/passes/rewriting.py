@@ -18,17 +18,20 @@ def opset_of(model: ir.Model) -> int:
 
 def _remove_dead(node: ir.Node) -> None:
     """Remove ``node`` if nothing needs it, then whatever only it needed."""
-    graph = node.graph
-    if graph is None or any(out.uses() or out.is_graph_output() for out in node.outputs):
-        return
-    inputs = [value for value in node.inputs if value is not None]
-    graph.remove(node, safe=True)
-    for value in inputs:
-        producer = value.producer()
-        if producer is not None:
-            _remove_dead(producer)
-        elif value.is_initializer() and not value.uses() and not value.is_graph_output():
-            del value.graph.initializers[value.name]  # pyright: ignore[reportOptionalMemberAccess, reportArgumentType]
+    pending = [node]
+    while pending:
+        node = pending.pop()
+        graph = node.graph
+        if graph is None or any(out.uses() or out.is_graph_output() for out in node.outputs):
+            continue
+        inputs = [value for value in node.inputs if value is not None]
+        graph.remove(node, safe=True)
+        for value in inputs:
+            producer = value.producer()
+            if producer is not None:
+                pending.append(producer)
+            elif value.is_initializer() and not value.uses() and not value.is_graph_output():
+                del value.graph.initializers[value.name]  # pyright: ignore[reportOptionalMemberAccess, reportArgumentType]
 
 
 def _replace(old: ir.Value, new: ir.Value) -> None:
@@ -84,16 +87,44 @@ def emitter_for(model: ir.Model, convolution: Convolution) -> Emitter:
 def install(model: ir.Model, emitter: Emitter, old: ir.Value, new: ir.Value) -> None:
     """Put the emitter's nodes in front of ``old``'s producer and ``new`` in ``old``'s place."""
     graph = model.graph
+    for name, build in emitter.functions.items():
+        called = _add_function(model, build(emitter.opset))
+        for node in emitter.nodes:
+            if node.domain == DOMAIN and node.op_type == name:
+                node.op_type = called
     place(model, emitter.nodes, old, new)
     taken = value_names(model)
     for value in emitter.weights:
         value.name = free_name(value.name or "", taken)
         graph.register_initializer(value)
-    for build in emitter.functions.values():
-        built = build(emitter.opset)
-        model.functions.setdefault(built.identifier(), built)
-    if emitter.functions:
-        graph.opset_imports.setdefault(DOMAIN, 1)
+
+
+def _add_function(model: ir.Model, function: ir.Function) -> str:
+    """Add a function if the model lacks it; the name that it has there.
+
+    A user's own function, one of another version, or an operator that some engine knows may have
+    its name: those stay, and this one gets another.
+    """
+    called = {node.op_identifier() for node in model.graph.all_nodes()}
+    for other in model.functions.values():
+        called.update(node.op_identifier() for node in other.all_nodes())
+    wanted, count = function.name, 0
+    while (key := function.identifier()) in called or key in model.functions:
+        if key in model.functions and _are_same(model.functions[key], function):
+            return function.name
+        count += 1
+        function.name = f"{wanted}_{count}"
+    model.functions[function.identifier()] = function
+    model.graph.opset_imports.setdefault(DOMAIN, 1)
+    return function.name
+
+
+def _are_same(first: ir.Function, second: ir.Function) -> bool:
+    """Whether two functions are the same, inferred shapes aside."""
+    protos = [ir.to_proto(function) for function in (first, second)]
+    for proto in protos:
+        proto.ClearField("value_info")
+    return protos[0] == protos[1]
 
 
 def _clone_node(node: ir.Node, inputs: Sequence[ir.Value | None]) -> ir.Node:
@@ -127,27 +158,32 @@ def _clone_block(branch: Branch, source: ir.Value, add: Callable[[ir.Node], None
     return copy(branch.value)
 
 
+def _pooled_end(site: Site, branch: Branch) -> ir.Node:
+    """The pool in front of which a branch of the site goes no further."""
+    node = average_pool_node(site.pooling, branch.value)
+    producer = branch.value.producer()
+    owner = branch.value.name if producer is None else layer_name(producer)
+    node.name = f"{owner}/{node.op_type}"
+    return node
+
+
 def hoist(model: ir.Model, site: Site) -> None:
     """Move the pool of ``site`` in front of everything between it and the convolutions."""
     nodes: list[ir.Node] = []
-
-    def pooled(branch: Branch) -> ir.Value:
+    pooled: list[ir.Value] = []
+    for branch in site.root.producers_first():
+        count = len(branch.children)
+        first = len(pooled) - count
+        sources, pooled[first:] = pooled[first:], []
+        joint = branch.value.producer()
         if branch.kind in {Kind.CONVOLUTION, Kind.END}:
-            node = average_pool_node(site.pooling, branch.value)
-            producer = branch.value.producer()
-            owner = branch.value.name if producer is None else layer_name(producer)
-            node.name = f"{owner}/{node.op_type}"
+            nodes.append(_pooled_end(site, branch))
         elif branch.kind is Kind.POINTWISE:
-            return _clone_block(branch, pooled(branch.children[0]), nodes.append)
-        else:
-            joint = branch.value.producer()
-            if joint is None:
-                raise ValueError("a join without a node")
-            node = _clone_node(joint, [pooled(child) for child in branch.children])
-        nodes.append(node)
-        return node.outputs[0]
-
-    result = pooled(site.root)
+            _clone_block(branch, sources[0], nodes.append)
+        elif joint is not None:
+            nodes.append(_clone_node(joint, sources))
+        pooled.append(nodes[-1].outputs[0])
+    result = pooled[0]
     if not site.pooling.keepdims:
         axes = ir.node("Constant", [], attributes={"value_ints": [2, 3]})
         squeeze = ir.node("Squeeze", [result, axes.outputs[0]])
