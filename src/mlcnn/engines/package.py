@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from mlcnn.graph import inline, to_proto
+from mlcnn.graph import inline, tensor_bytes, to_proto
 
 __all__ = ["Packaged", "shortened", "weight_bytes"]
 
@@ -59,7 +59,7 @@ class Packaged:
 def weight_bytes(model: ir.Model) -> int:
     """Size of a network's initializers, subgraphs included."""
     return sum(
-        value.const_value.nbytes
+        tensor_bytes(value.const_value)
         for graph in model.graphs()
         for value in graph.initializers.values()
         if value.const_value is not None

@@ -21,6 +21,7 @@ __all__ = [
     "is_operator",
     "light_proto",
     "problem",
+    "tensor_bytes",
     "to_proto",
     "weight_bytes",
 ]
@@ -135,11 +136,22 @@ def to_proto(model: ir.Model) -> onnx.ModelProto:
 def weight_bytes(model: ir.Model) -> int:
     """Bytes that the weights inside a network take; those that lie in a file do not count."""
     return sum(
-        value.const_value.nbytes
+        tensor_bytes(value.const_value)
         for graph in model.graphs()
         for value in graph.initializers.values()
         if value.const_value is not None and not isinstance(value.const_value, ir.ExternalTensor)
     )
+
+
+def tensor_bytes(tensor: ir.TensorProtocol) -> int:
+    """Bytes that a constant takes; texts have no width of their own.
+
+    Args:
+        tensor: the constant, of any type.
+    """
+    if tensor.dtype == ir.DataType.STRING:
+        return sum(map(len, tensor.string_data())) if isinstance(tensor, ir.StringTensor) else 0
+    return tensor.nbytes
 
 
 def extract(model: ir.Model, inputs: Sequence[str], outputs: Sequence[str]) -> ir.Model:
@@ -185,7 +197,7 @@ def light_proto(model: ir.Model) -> onnx.ModelProto:
     graph = copied.graph
     for name, value in list(graph.initializers.items()):
         tensor = value.const_value
-        if tensor is None or tensor.nbytes <= _LIGHT_BYTES:
+        if tensor is None or tensor_bytes(tensor) <= _LIGHT_BYTES:
             continue
         value.shape = ir.Shape(tensor.shape.numpy())
         value.dtype = tensor.dtype

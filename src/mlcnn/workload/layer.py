@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from mlcnn.graph import pool_outputs
+
 __all__ = ["ConvAxis", "ConvLayer", "Pool", "Window"]
 
 Pair = tuple[int, int]
@@ -52,13 +54,7 @@ class Pool:
         """Number of windows along ``axis`` (0 height, 1 width) over ``size`` positions."""
         kernel, stride = self.kernel[axis], self.strides[axis]
         before, after = self.pads[axis], self.pads[axis + 2]
-        span = size + before + after - kernel
-        if not self.ceil_mode:
-            return span // stride + 1 if span >= 0 else 0
-        count = max(-(-span // stride) + 1, 0)
-        # A window that starts in the padding after the input is dropped, as in PyTorch and
-        # ONNX since opset 22.
-        return count - 1 if count and (count - 1) * stride >= size + before else count
+        return pool_outputs(size, kernel, stride, before, after, ceil_mode=self.ceil_mode)
 
     def windows(self, size: int, axis: int) -> tuple[Window, ...]:
         """The windows along ``axis`` over ``size`` positions, clipped."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import onnx_ir as ir
 
 from mlcnn.errors import InputError, UnsupportedError
-from mlcnn.graph import infer_shapes, inline, layer_name
+from mlcnn.graph import infer_shapes, inline, layer_name, same_pads
 from mlcnn.workload.layer import ConvAxis, ConvLayer
 from mlcnn.workload.sizes import InputShape, images, with_sizes
 
@@ -230,14 +230,11 @@ def _pads(
         return _integers(node, "pads", (0,) * (2 * len(sizes)))
     if mode == "VALID":
         return (0,) * (2 * len(sizes))
-    less: list[int] = []
-    more: list[int] = []
-    for size, taps, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True):
-        outputs = -(-size // stride)
-        total = max((outputs - 1) * stride + (taps - 1) * dilation + 1 - size, 0)
-        less.append(total // 2)
-        more.append(total - total // 2)
-    return (*less, *more) if mode == "SAME_UPPER" else (*more, *less)
+    pads = [
+        same_pads(size, (taps - 1) * dilation + 1, stride, mode)
+        for size, taps, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True)
+    ]
+    return (*(before for before, _ in pads), *(after for _, after in pads))
 
 
 def _gemm(node: ir.Node, *, from_left: bool) -> ConvLayer:
