@@ -5,13 +5,14 @@ import functools
 import hashlib
 import os
 import platform
+import shlex
 import subprocess
 import tempfile
 from enum import IntEnum
 from importlib.resources import files
 from pathlib import Path
 
-from mlcnn.engines.compilers import c_compiler
+from mlcnn.engines.compilers import c_compiler, c_compiler_missing
 from mlcnn.errors import UnsupportedError
 
 __all__ = ["Library", "Op", "Place", "Step", "load"]
@@ -110,6 +111,7 @@ def _folder() -> Path:
 
 def _compile(command: list[str], source: Path, target: Path) -> None:
     """Compile to a file of another name first: another process may be loading the target."""
+    shown = shlex.join(command[: -len(_FLAGS) - 1])
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         made = Path(folder) / target.name
         for parallel in (["-fopenmp"], []):
@@ -119,13 +121,13 @@ def _compile(command: list[str], source: Path, target: Path) -> None:
                     call, capture_output=True, text=True, timeout=_SECONDS, check=False
                 )
             except (OSError, subprocess.TimeoutExpired) as error:
-                raise UnsupportedError(f"engine 'native': {command[0]}: {error}") from error
+                raise UnsupportedError(f"engine 'native': {shown}: {error}") from error
             if done.returncode == 0:
                 made.replace(target)
                 return
     told = next((line for line in done.stderr.splitlines() if "error" in line), "it failed")
     raise UnsupportedError(
-        f"engine 'native': {command[0]} does not compile its kernels: {told.strip()}; set CC to "
+        f"engine 'native': {shown} does not compile its kernels: {told.strip()}; set CC to "
         "another compiler or use engine 'onnxruntime'"
     )
 
@@ -143,11 +145,12 @@ def load(march: str = "native") -> Library:
     found = c_compiler()
     if found is None:
         raise UnsupportedError(
-            "engine 'native' needs a C compiler: install gcc or clang, or use engine 'onnxruntime'"
+            f"engine 'native' needs a C compiler: {c_compiler_missing()}, or use engine "
+            "'onnxruntime'"
         )
     source = Path(str(files("mlcnn.engines.native") / "kernels.c"))
     target = "-mcpu=" if platform.machine() in {"aarch64", "arm64"} else "-march="
-    command = [found, *_FLAGS, target + march]
+    command = [*found, *_FLAGS, target + march]
     key = hashlib.sha256(source.read_bytes())
     key.update("\n".join([*command, _processor()]).encode())
     path = _folder() / f"kernels-{key.hexdigest()[:16]}.so"
