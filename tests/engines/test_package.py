@@ -28,7 +28,7 @@ def test_a_small_network_is_one_message(convolution) -> None:
 def test_a_large_network_is_a_file_as_long_as_it_is_used(
     monkeypatch, convolution, conv_weights
 ) -> None:
-    """In each engine as it sets itself up: by default OpenVINO computes in bfloat16 on some CPUs."""
+    """In each engine as it sets itself up: OpenVINO alone would use bfloat16 on some CPUs."""
     image = {"image": np.random.default_rng(0).standard_normal((1, 3, 8, 8), np.float32)}
     (expected,) = engines.get("onnxruntime").prepare(convolution).run(image).values()
     paths: list[Path] = []

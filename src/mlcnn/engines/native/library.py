@@ -15,7 +15,7 @@ from pathlib import Path
 from mlcnn.engines.compilers import c_compiler, c_compiler_missing
 from mlcnn.errors import UnsupportedError
 
-__all__ = ["Library", "Op", "Place", "Step", "load"]
+__all__ = ["Binary", "Function", "Library", "Op", "Place", "Pool", "Step", "load"]
 
 # Contractions are wanted (fused multiply-add); other liberties of -ffast-math are not, and linking
 # with it would change how the whole process rounds.
@@ -37,6 +37,42 @@ class Op(IntEnum):
     BORDER = 5
     PACK = 6
     UNPACK = 7
+
+
+class Pool(IntEnum):
+    """Modes of ``POOL``; whether an average counts the padding."""
+
+    MAX = 0
+    AVERAGE = 1
+    AVERAGE_PADDED = 2
+
+
+class Function(IntEnum):
+    """Modes of ``MAP``."""
+
+    CLIP = 0
+    LEAKY = 1
+    SIGMOID = 2
+    TANH = 3
+    SILU = 4
+    HARD_SWISH = 5
+    GELU = 6
+    ELU = 7
+    EXP = 8
+    ERF = 9
+    SQRT = 10
+    ABS = 11
+
+
+class Binary(IntEnum):
+    """Modes of ``BINARY``."""
+
+    ADD = 0
+    SUB = 1
+    MUL = 2
+    DIV = 3
+    MAX = 4
+    MIN = 5
 
 
 class Place(ctypes.Structure):
