@@ -174,6 +174,9 @@ def extract(model: ir.Model, inputs: Sequence[str], outputs: Sequence[str]) -> i
         raise InputError(
             f"cannot cut the network between {list(inputs)} and {list(outputs)}: {error}"
         ) from error
+    # They come in another order each time, and random weights are drawn in their order.
+    for name in [name for name in model.graph.initializers if name in graph.initializers]:
+        graph.initializers.add(graph.initializers.pop(name))
     part = ir.Model(
         graph,
         ir_version=model.ir_version,
