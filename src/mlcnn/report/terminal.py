@@ -122,6 +122,10 @@ def _accelerators(summary: RunSummary) -> RenderableType | None:
             "" if found.fused is None else f"{ratio(found.fused.speedup)} on fused layers (mean), "
         )
         whole = f"{ratio(found.network.total_speedup)} on the whole network"
+        equal = found.own_precision
+        if equal is not None:
+            gain = ratio(equal.network.total_speedup)
+            whole += f" ({gain} at equal precision, over {equal.against.name})"
         gains.append(f"{found.accelerator.name} {part}{whole}")
     return Text.assemble((printable(compared), "dim"), printable("; ".join(gains)))
 
