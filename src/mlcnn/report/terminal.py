@@ -29,6 +29,9 @@ _MOST_REASONS = 8
 
 def _facts(summary: RunSummary) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_column(overflow="fold")
     for fact in facts(summary):
         note = Text(fact.note, style="dim")
         if fact.title == "Multiplications" and fact.lines:
