@@ -33,7 +33,7 @@ class Emitter:
     opset: int
     dtype: np.dtype
     name: str
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: dict[str, str] = field(default_factory=dict)
     nodes: list[ir.Node] = field(default_factory=list)
     weights: list[ir.Value] = field(default_factory=list)
     functions: dict[str, FunctionBuilder] = field(default_factory=dict)

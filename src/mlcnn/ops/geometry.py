@@ -1,6 +1,6 @@
 """Reading convolutions and pools from nodes: one place where attributes become geometry."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -61,26 +61,27 @@ class Convolution:
         extent = (self.kernel[axis] - 1) * self.dilations[axis] + 1
         return (size + self.pads[axis] + self.pads[axis + 2] - extent) // self.strides[axis] + 1
 
-    def layer(self, pool: Pool | None) -> ConvLayer | None:
-        """The loop nest at batch 1; None where height or width are dynamic."""
-        height, width = self.size
-        if height is None or width is None:
-            return None
+    @property
+    def nest(self) -> ConvLayer:
+        """The loop nest; batch, and height and width where they are dynamic, are 1."""
         return ConvLayer(
             name=self.name,
             N=1,
             K=self.filters,
             C=self.channels,
-            H=height,
-            W=width,
+            H=self.size[0] or 1,
+            W=self.size[1] or 1,
             R=self.kernel[0],
             S=self.kernel[1],
             G=self.groups,
             strides=self.strides,
             dilations=self.dilations,
             pads=self.pads,
-            pool=pool,
         )
+
+    def layer(self, pool: Pool | None) -> ConvLayer | None:
+        """The loop nest at batch 1; None where height or width are dynamic."""
+        return None if None in self.size else replace(self.nest, pool=pool)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from mlcnn.passes.choice import KEEP, Choice, Chooser, CostModel
 from mlcnn.passes.pointwise import pointwise_block
 from mlcnn.passes.rewriting import emitter_for, install
 from mlcnn.passes.sites import Selection, Site, find_site, pools
+from mlcnn.workload import RECORD_KEY, Record
 
 __all__ = ["AUTO", "Fuse"]
 
@@ -26,12 +27,19 @@ _SHORT = 2  # bytes of the float types whose range is small enough to matter
 
 def _emit(model: ir.Model, form: Form, convolution: Convolution, pooling: Pooling) -> Emitter:
     """Replace the pool's output in ``model`` by the fused form."""
+    output = pooling.node.outputs[0]
     emitter = emitter_for(model, convolution)
+    emitter.metadata[RECORD_KEY] = Record(
+        site=output.name or "",
+        geometry=replace(convolution.nest, pool=pooling.pool),
+        form=form.name,
+        global_pool=pooling.pool is None,
+    ).text()
     result = form.emit(emitter, convolution, pooling)
     if not pooling.keepdims:
         axes = emitter.integers((2, 3), "axes")
         result = emitter.op("Squeeze", [result, axes])
-    install(model, emitter, pooling.node.outputs[0], result)
+    install(model, emitter, output, result, anchor=convolution.node)
     return emitter
 
 
@@ -165,7 +173,6 @@ class Fuse:
             form=form.name,
             inputs=((source.name if source else None) or "",),
             outputs=(output.name or "",),
-            layer=convolution.layer(pooling.pool),
             reason=choice.reason,
         )
         _emit(model, form, convolution, pooling)
