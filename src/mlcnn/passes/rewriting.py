@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import onnx_ir as ir
 
-from mlcnn.graph import layer_name
+from mlcnn.graph import OPERATOR_KEY, layer_name
 from mlcnn.ops import DOMAIN, Convolution, Emitter, average_pool_node
 from mlcnn.passes.sites import Branch, Kind, Site
 
@@ -169,6 +169,7 @@ def _pooled_end(site: Site, branch: Branch) -> ir.Node:
     producer = branch.value.producer()
     owner = branch.value.name if producer is None else layer_name(producer)
     node.name = f"{owner}/{node.op_type}"
+    node.metadata_props[OPERATOR_KEY] = node.op_type
     return node
 
 

@@ -94,8 +94,8 @@ def read(model: ir.Model, *, batch: int = 1, input_shape: InputShape | None = No
     """Every convolution and dense layer of a network's main graph, in order.
 
     A ``Gemm`` or ``MatMul`` with a constant weight is a 1x1 convolution over as many positions
-    as it multiplies rows; a 1-D convolution has height 1, a 3-D one a depth. Functions are looked into;
-    bodies of ``If`` and ``Loop`` are not: how often they run is not known.
+    as it multiplies rows; a 1-D convolution has height 1, a 3-D one a depth. Functions are looked
+    into; bodies of ``If`` and ``Loop`` are not: how often they run is not known.
 
     Args:
         model: the network, shapes inferred.
