@@ -1,12 +1,15 @@
 """Pools reach several convolutions through concatenation and residual addition."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx_ir as ir
 import pytest
 from passes.builder import Net
 from passes.story import left_alone, story
 
-from mlcnn.passes import DistributePool
+from mlcnn.graph import load_file, save
+from mlcnn.passes import DistributePool, pipeline
 
 
 def test_concat_of_convolutions_is_distributed_exactly() -> None:
@@ -41,6 +44,18 @@ def test_branch_without_convolution_is_pooled_where_that_is_exact() -> None:
         "distribute-pool rewrites conv, cat, pool",
         "fuse rewrites conv, conv/AveragePool as box",
     ]
+
+
+def test_what_a_saved_network_was_rewritten_to_is_not_left_alone(tmp_path: Path) -> None:
+    """Neither the mean over windows in the box form, nor the pool of the other branch."""
+    net = Net()
+    side = net.op("Relu", net.x, name="relu")
+    model = net.model(net.pool(net.op("Concat", net.conv(net.x), side, axis=1, name="cat")))
+    passes = pipeline.parse("distribute-pool,fuse{form=box}")
+    save(pipeline.run(model, passes).model, tmp_path / "once.onnx")
+    once = load_file(tmp_path / "once.onnx")
+    assert [node.op_type for node in once.graph].count("AveragePool") == 2
+    assert pipeline.run(once, passes).skipped == ()
 
 
 def test_branch_without_convolution_refuses_an_activation_behind_the_concat() -> None:

@@ -14,7 +14,10 @@ from mlcnn.errors import InputError
 from mlcnn.graph import layer_name
 from mlcnn.workload import ConvLayer, InputShape, Uncounted, Workload, read
 
-__all__ = ["evaluate", "network_tasks"]
+__all__ = ["LEFT_OUT", "evaluate", "network_tasks"]
+
+LEFT_OUT = "Conv over 3 dimensions"
+"""What layers are called that are counted and that no machine here runs."""
 
 # What inference folds into the convolution before it, or runs behind its accumulators.
 _FOLDED = frozenset({"BatchNormalization", "Relu", "Clip", "LeakyRelu", "Identity"})
@@ -112,9 +115,7 @@ def evaluate(
     workload = read(model, batch=batch, input_shape=input_shape)
     tasks = _tasks(model, workload, fused)
     left_out = tuple(
-        Uncounted(layer.name, "Conv over 3 dimensions")
-        for layer in workload.layers
-        if layer.depth is not None
+        Uncounted(layer.name, LEFT_OUT) for layer in workload.layers if layer.depth is not None
     )
     if not tasks:
         raise InputError(
