@@ -13,7 +13,10 @@ from mlcnn.accelerators.technology import Technology
 from mlcnn.errors import InputError
 from mlcnn.workload import InputShape, Layer, Uncounted, Workload, read
 
-__all__ = ["evaluate", "network_tasks"]
+__all__ = ["LEFT_OUT", "evaluate", "network_tasks"]
+
+LEFT_OUT = "Conv over 3 dimensions"
+"""What layers are called that are counted and that no machine here runs."""
 
 # What inference folds into the convolution before it, or runs behind its accumulators.
 _FOLDED = frozenset({"BatchNormalization", "Relu", "Clip", "LeakyRelu", "Identity"})
@@ -128,7 +131,7 @@ def evaluate(
         raise InputError(_NOTHING)
     found = compare(tasks, accelerator, against, technology, batch=workload.images, slack=slack)
     left_out = tuple(
-        Uncounted(layer.name, "Conv over 3 dimensions")
+        Uncounted(layer.name, LEFT_OUT)
         for layer in workload.layers
         if layer.nest.depth is not None
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from mlcnn import accelerators
-from mlcnn.accelerators import Accelerator, Technology
+from mlcnn.accelerators import LEFT_OUT, Accelerator, Technology
 from mlcnn.api.benchmarking import fixed_batch
 from mlcnn.api.loading import Source, load
 from mlcnn.api.optimizing import Progress, default_passes, rewrite, silent
@@ -200,7 +200,7 @@ def evaluate_all(
         progress: told how the work goes on.
 
     Returns:
-        The comparisons, and a note on the machines that have none.
+        The comparisons, and notes on machines that have none and on layers that no machine runs.
 
     Raises:
         InputError: an option of the rewrite cannot be used.
@@ -214,5 +214,10 @@ def evaluate_all(
             found.append(machines.compare(rewritten, machine))
         except (InfeasibleError, InputError, UnsupportedError) as error:
             failed.setdefault(str(error), []).append(machine.name)
-    notes = (f"not evaluated on {', '.join(names)}: {why}" for why, names in failed.items())
+    notes = [f"not evaluated on {', '.join(names)}: {why}" for why, names in failed.items()]
+    left = (
+        [other.name for other in found[0].uncounted if other.operator == LEFT_OUT] if found else []
+    )
+    if left:
+        notes.append(f"not in the figures of the accelerators: {LEFT_OUT} ({', '.join(left)})")
     return tuple(found), tuple(notes)

@@ -133,6 +133,7 @@ def function(
     for index, node in enumerate(nodes):  # inlined, these names must not meet those of subgraphs
         node.name = f"{name}/{node.op_type}_{index}"
         node.outputs[0].name = f"{node.name}.0"
+        node.metadata_props[OPERATOR_KEY] = name
     output = nodes[-1].outputs[0]
     output.name = "Y"
     graph = ir.Graph(

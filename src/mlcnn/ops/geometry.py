@@ -13,6 +13,7 @@ __all__ = [
     "Convolution",
     "Pooling",
     "average_pool_node",
+    "is_spatial_mean",
     "read_convolution",
     "read_pooling",
     "spatial_size",
@@ -194,14 +195,19 @@ def _global_pool(node: ir.Node, size: Size, *, keepdims: bool) -> Pooling:
     return Pooling(node, pool, is_global=True, keepdims=keepdims, size=size)
 
 
-def _read_mean(node: ir.Node, size: Size) -> Pooling | str:
+def is_spatial_mean(node: ir.Node) -> bool:
+    """Whether a ReduceMean is over height and width of an (N, C, H, W) value alone."""
     axes: tuple[int, ...] | None = None
     if "axes" in node.attributes:
         axes = _ints(node, "axes", ())
     elif len(node.inputs) > 1:
         values = constant(node.inputs[1])
         axes = None if values is None else tuple(int(axis) for axis in np.ravel(values))
-    if axes is None or sorted(axis % 4 for axis in axes) != [2, 3]:
+    return axes is not None and sorted(axis % 4 for axis in axes) == [2, 3]
+
+
+def _read_mean(node: ir.Node, size: Size) -> Pooling | str:
+    if not is_spatial_mean(node):
         return "the mean is not over height and width alone"
     keepdims = node.attributes.get("keepdims")
     return _global_pool(node, size, keepdims=keepdims is None or bool(keepdims.as_int()))

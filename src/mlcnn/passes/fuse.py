@@ -15,7 +15,7 @@ from mlcnn.passes.base import Change, PassResult, Skipped
 from mlcnn.passes.choice import KEEP, Choice, Chooser, CostModel
 from mlcnn.passes.pointwise import pointwise_block
 from mlcnn.passes.rewriting import emitter_for, install
-from mlcnn.passes.sites import Selection, Site, find_site, pools
+from mlcnn.passes.sites import Selection, Site, beyond_reach, find_site, is_moved, pools
 from mlcnn.workload import RECORD_KEY, Record
 
 __all__ = ["AUTO", "Fuse"]
@@ -134,10 +134,13 @@ class Fuse:
         """Return the network with fused operators."""
         model = clone(model)
         changes: list[Change] = []
-        skipped: list[Skipped] = []
+        operators = POOL_OPERATORS - {"MaxPool"}
+        skipped = [Skipped(self.name, *inner) for inner in beyond_reach(model, operators)]
         selection = Selection(self.only, self.exclude)
-        for node in pools(model, POOL_OPERATORS - {"MaxPool"}):
+        for node in pools(model, operators):
             site = find_site(node)
+            if isinstance(site, str) and is_moved(node):
+                continue
             name = layer_name(node) if isinstance(site, str) else site.name
             reason = site if isinstance(site, str) else selection.refuses(site.nodes)
             if isinstance(site, str) or reason is not None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import onnx_ir as ir
 
-from mlcnn.graph import free_name, layer_name, value_names
+from mlcnn.graph import OPERATOR_KEY, free_name, layer_name, value_names
 from mlcnn.ops import DOMAIN, Convolution, Emitter, average_pool_node
 from mlcnn.passes.sites import Branch, Kind, Site
 
@@ -178,6 +178,7 @@ def _pooled_end(site: Site, branch: Branch) -> ir.Node:
     producer = branch.value.producer()
     owner = branch.value.name if producer is None else layer_name(producer)
     node.name = f"{owner}/{node.op_type}"
+    node.metadata_props[OPERATOR_KEY] = node.op_type
     return node
 
 
