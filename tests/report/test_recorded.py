@@ -33,7 +33,7 @@ def test_the_headline_is_the_whole_test_set(summary: RunSummary, pair, mood):
     assert found.mood is mood
     assert "1,000 images of any" in found.note
     # The fixture's own sample: 91.2 % before, 90.4 % after, of 1,000 images.
-    assert (found.lines[-1].what, found.lines[-1].value) == ("here, 1,000 images", "-0.80 points")
+    assert (found.lines[-1].what, found.lines[-1].value) == ("1,000 here", "-0.80 points")
 
 
 def test_the_record_in_words(summary: RunSummary):

@@ -135,10 +135,10 @@ def _recorded(pair: TestedPair, measured: tuple[Accuracy, ...]) -> Fact:
     found = difference(pair)
     low, high = found.interval
     lines = [Line(row.variant.value, _top1(row)) for row in (before, after)]
-    lines.append(Line("95 % interval", f"{100 * low:+.2f} to {100 * high:+.2f}"))
+    lines.append(Line("interval", f"{100 * low:+.2f} to {100 * high:+.2f}"))
     if len(measured) > 1:
         here = 100 * (measured[-1].top1 - measured[0].top1)
-        lines.append(Line(f"here, {plural(measured[0].images, 'image')}", f"{here:+.2f} points"))
+        lines.append(Line(f"{measured[0].images:,} here", f"{here:+.2f} points"))
     note = f"top-1, all {plural(pair.images, 'image')} of {printable(pair.dataset)}, recorded"
     mood = Mood.BAD if high < 0 else Mood.PLAIN
     return Fact("Accuracy", f"{100 * found.top1:+.2f} points", note, mood, tuple(lines))
