@@ -131,8 +131,6 @@ def evaluate(
         raise InputError(_NOTHING)
     found = compare(tasks, accelerator, against, technology, batch=workload.images, slack=slack)
     left_out = tuple(
-        Uncounted(layer.name, LEFT_OUT)
-        for layer in workload.layers
-        if layer.nest.depth is not None
+        Uncounted(layer.name, LEFT_OUT) for layer in workload.layers if layer.nest.depth is not None
     )
     return replace(found, uncounted=(*workload.uncounted, *left_out))
