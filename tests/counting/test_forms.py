@@ -14,7 +14,7 @@ from mlcnn import ops
 from mlcnn.counting import FORMS, Operations, Reuse, form_operations, fused, original
 from mlcnn.graph import from_proto, infer_shapes, inline
 from mlcnn.passes.fuse import Fuse
-from mlcnn.workload import ConvLayer, Pool, layers
+from mlcnn.workload import RECORD_KEY, ConvLayer, Pool, layers
 
 FLOAT = onnx.TensorProto.FLOAT
 POOL = Pool((2, 2), (2, 2))
@@ -121,6 +121,8 @@ def _emitted(layer, form):
         return None
     model = inline(result.model)
     infer_shapes(model)
+    for node in model.graph:
+        node.metadata_props.pop(RECORD_KEY, None)
     total = Operations()
     for found in layers(model):
         total += original(found)
