@@ -52,7 +52,7 @@ def _bias(site: Site, filters: int) -> Floats:
     if not site.spec.has_input(2):
         return np.zeros(filters, np.float32)
     given = weights_of(site, 2)
-    if given.size != 1 and (given.size, given.shape[-1]) != (filters, filters):
+    if given.size != 1 and not given.size == given.shape[-1:][0] == filters:
         raise refusal(site, f"a bias {list(given.shape)} for {filters} filters")
     return np.broadcast_to(given.reshape(-1), filters)
 
