@@ -52,9 +52,11 @@ def _bias(site: Site, filters: int) -> Floats:
     if not site.spec.has_input(2):
         return np.zeros(filters, np.float32)
     given = weights_of(site, 2)
-    if given.size != 1 and not given.size == given.shape[-1:][0] == filters:
-        raise refusal(site, f"a bias {list(given.shape)} for {filters} filters")
-    return np.broadcast_to(given.reshape(-1), filters)
+    try:
+        return np.broadcast_to(given, (1, filters))[0]
+    except ValueError:
+        shape = list(given.shape)
+        raise refusal(site, f"a bias {shape} for {filters} filters") from None
 
 
 def _matrix(site: Site, array: Floats) -> Floats:
