@@ -76,7 +76,7 @@ def _matmul(build: Builder, site: Site) -> None:
     # W x is a 1x1 convolution with W of each matrix (K, R), whose channels are its rows.
     weight = _matrix(site, left if left.ndim > 1 else left[None])
     sizes = sizes_of(site.value(1), site.spec.where)
-    inputs, columns = sizes[-2:] if len(sizes) > 1 else (sizes[-1], 1)
+    inputs, columns = (*sizes[-2:], 1)[:2]
     source = build.value_of(site.value(1), site.spec.where)
     source = build.shaped(source, (prod(sizes[:-2]), inputs, columns, 1))
     bias = np.zeros(len(weight), np.float32)
