@@ -1,15 +1,14 @@
 """The native engine computes what float64 does, on every geometry, and refuses the rest clearly."""
 
-import platform
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
 import torch
+from engines.processors import MARCHES
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
@@ -20,17 +19,6 @@ from mlcnn.engines.native import Native, library
 from mlcnn.errors import UnsupportedError
 from mlcnn.graph import evaluate, from_module, from_proto
 from mlcnn.passes import pipeline
-
-CPU_FLAGS = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-MARCHES = [
-    "native",
-    pytest.param(  # blocks of 8, 16 registers
-        "haswell", marks=pytest.mark.skipif("avx2" not in CPU_FLAGS, reason="no AVX2 here")
-    ),
-    pytest.param(  # blocks of 4
-        "x86-64", marks=pytest.mark.skipif(platform.machine() != "x86_64", reason="not x86-64")
-    ),
-]
 
 
 def network(nodes, weights, channels: int, *, size=("H", "W"), opset: int = 20) -> ir.Model:

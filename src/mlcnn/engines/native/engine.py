@@ -35,6 +35,10 @@ def _sizes(output: ir.Value) -> tuple[int, ...]:
     return sizes
 
 
+def _is_empty(output: ir.Value) -> bool:
+    return output.shape is not None and 0 in output.shape.dims
+
+
 class _Session:
     """A network whose memory is planned anew for each new shape of its inputs."""
 
@@ -61,10 +65,11 @@ class _Session:
             infer_shapes(fixed)
         except PassError as error:  # these inputs do not fit together, or not this network
             raise UnsupportedError(f"native: inputs {named}: {error}") from error
-        outputs = tuple(_sizes(value) for value in fixed.graph.outputs)
         library, operations = self._library, list[Operation]()
-        if any(map(prod, outputs)):  # without an image there is nothing to compute
+        nothing = not all(map(prod, shapes)) and all(map(_is_empty, fixed.graph.outputs))
+        if not nothing:  # without an image there is nothing to compute
             operations = lower(fixed, block=library.block, group=library.group)
+        outputs = tuple(_sizes(value) for value in fixed.graph.outputs)
         return Program(operations, library), outputs
 
     def _call(self, inputs: Arrays) -> tuple[Call, list[Floats]]:

@@ -353,7 +353,7 @@ INLINE void pool_plane(const int64_t KH, const int64_t KW, const int mode, const
     const int inside = h0 >= 0 && h0 + (KH - 1) * s.dilation_rows < s.input_rows;
     const float *xx = x + h0 * s.x.row - s.left * B;
     float *yy = y + r * s.y.row;
-    if (inside && (KW == 2 || KW == 3) && step == B && column == B) {
+    if (inside && begin < end && (KW == 2 || KW == 3) && step == B && column == B) {
       /* Neighbouring windows share columns. */
       V a = down(KH, mode, xx + begin * B, row);
       V b = KW == 2 ? a : down(KH, mode, xx + (begin + 1) * B, row);
@@ -437,7 +437,7 @@ static void pool_pair(const Step *steps, float *m, int threads) {
 /* Cody and Waite's reduction, then a polynomial of degree 6: 2 units in the last place. */
 INLINE V exponential(V x) {
   const V high = spread(88.7228317f), low = spread(-87.3365447504019f);
-  V c = smaller(larger(x, low), high);
+  V c = smaller(larger(low, x), high); /* NaN becomes low, as an integer needs it */
   V f = c * 1.44269504088896341f;
   V n;
   UNROLL for (int i = 0; i < B; i++) n[i] = __builtin_rintf(f[i]);
@@ -505,8 +505,8 @@ INLINE V combine(const int64_t mode, V a, V b) {
     case SUB: return a - b;
     case MUL: return a * b;
     case DIV: return a / b;
-    case MAX: return larger(a, b);
-    default: return smaller(a, b);
+    case MAX: return pick(b != b, b, larger(a, b));
+    default: return pick(b != b, b, smaller(a, b));
   }
 }
 

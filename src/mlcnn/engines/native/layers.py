@@ -52,9 +52,11 @@ def _bias(site: Site, filters: int) -> Floats:
     if not site.spec.has_input(2):
         return np.zeros(filters, np.float32)
     given = weights_of(site, 2)
-    if given.size != 1 and (given.size, given.shape[-1]) != (filters, filters):
-        raise refusal(site, f"a bias {list(given.shape)} for {filters} filters")
-    return np.broadcast_to(given.reshape(-1), filters)
+    try:
+        return np.broadcast_to(given, (1, filters))[0]
+    except ValueError:
+        shape = list(given.shape)
+        raise refusal(site, f"a bias {shape} for {filters} filters") from None
 
 
 def _matrix(site: Site, array: Floats) -> Floats:
@@ -74,7 +76,7 @@ def _matmul(build: Builder, site: Site) -> None:
     # W x is a 1x1 convolution with W of each matrix (K, R), whose channels are its rows.
     weight = _matrix(site, left if left.ndim > 1 else left[None])
     sizes = sizes_of(site.value(1), site.spec.where)
-    inputs, columns = sizes[-2:] if len(sizes) > 1 else (sizes[-1], 1)
+    inputs, columns = (*sizes[-2:], 1)[:2]
     source = build.value_of(site.value(1), site.spec.where)
     source = build.shaped(source, (prod(sizes[:-2]), inputs, columns, 1))
     bias = np.zeros(len(weight), np.float32)
