@@ -12,13 +12,28 @@ from mlcnn import accelerators
 from mlcnn.accelerators import Accelerator, Technology
 from mlcnn.api.benchmarking import fixed_batch
 from mlcnn.api.loading import Source, load
-from mlcnn.api.optimizing import Progress, default_passes, rewrite, silent
+from mlcnn.api.optimizing import (
+    Optimized,
+    Progress,
+    default_passes,
+    require_no_rewrite,
+    rewrite,
+    silent,
+)
 from mlcnn.api.options import RewriteOptions
 from mlcnn.errors import InfeasibleError, InputError, UnsupportedError
 from mlcnn.passes import Choice
 from mlcnn.workload import ConvLayer
 
-__all__ = ["DEFAULT_BATCH", "EvaluateOptions", "Machines", "evaluate", "evaluate_all"]
+__all__ = [
+    "DEFAULT_BATCH",
+    "EvaluateOptions",
+    "Machines",
+    "evaluate",
+    "evaluate_all",
+    "fused_layers",
+    "layers_of",
+]
 
 DEFAULT_BATCH = 16
 """Images, where the user names no number: weights are loaded once for all of them."""
@@ -132,8 +147,12 @@ def fused_layers(
     Raises:
         InputError: an option cannot be used.
     """
-    changes = rewrite(model, passes, options, check=False, chooser=_Box()).fused
-    return tuple(change.layer for change in changes if change.layer is not None)
+    return layers_of(rewrite(model, passes, options, check=False, chooser=_Box()))
+
+
+def layers_of(optimized: Optimized) -> tuple[ConvLayer, ...]:
+    """The layers that a rewrite fused, each with its pool; those of dynamic size have none."""
+    return tuple(change.layer for change in optimized.fused if change.layer is not None)
 
 
 def evaluate(
@@ -155,7 +174,7 @@ def evaluate(
     measured: the figures come from the models of ``mlcnn.accelerators``.
 
     Args:
-        source: see ``load``.
+        source: see ``load``. What ``optimize`` returned has the layers fused that it has there.
         rewriting: the rewrite; every site is fused that can be.
         on: the accelerator asked about: a name (``mlcnn.accelerators.accelerator_names()``), or
             the path of a ``.yaml`` file.
@@ -188,8 +207,12 @@ def evaluate(
     tables = None if technology is None else _text(technology)
     machines = EvaluateOptions((_text(on),), _text(against), tables, batch).load()
     tell("load", 0, 0)
-    model = load(source, input_shape=input_shape, weights=weights)
-    fused = fused_layers(model, default_passes(source), rewriting)
+    if isinstance(source, Optimized):
+        require_no_rewrite(rewriting, input_shape=input_shape, weights=weights)
+        model, fused = source.original, layers_of(source)
+    else:
+        model = load(source, input_shape=input_shape, weights=weights)
+        fused = fused_layers(model, default_passes(source), rewriting)
     tell("evaluate", 0, 0)
     return machines.compare(model, fused, machines.on[0])
 
@@ -200,8 +223,7 @@ def _text(name: "str | PathLike[str]") -> str:
 
 def evaluate_all(
     model: ir.Model,
-    passes: str,
-    rewriting: RewriteOptions,
+    fused: Sequence[ConvLayer],
     machines: Machines,
     progress: Progress = silent,
 ) -> tuple[tuple[accelerators.Comparison, ...], tuple[str, ...]]:
@@ -209,18 +231,13 @@ def evaluate_all(
 
     Args:
         model: the network before any rewrite.
-        passes: the pipeline, if ``rewriting`` has none.
-        rewriting: the rewrite.
+        fused: its fused layers, each with its pool.
         machines: the machines.
         progress: told how the work goes on.
 
     Returns:
         The comparisons, and a note on the machines that have none.
-
-    Raises:
-        InputError: an option of the rewrite cannot be used.
     """
-    fused = fused_layers(model, passes, rewriting)
     found: list[accelerators.Comparison] = []
     failed: dict[str, list[str]] = {}
     for done, machine in enumerate(machines.on):

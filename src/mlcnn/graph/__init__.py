@@ -2,6 +2,7 @@
 
 from mlcnn.graph.callables import from_callable
 from mlcnn.graph.evaluate import evaluate
+from mlcnn.graph.example import ExampleInput
 from mlcnn.graph.folding import fold_constants
 from mlcnn.graph.load import from_proto, load_file
 from mlcnn.graph.names import constant, layer_name
@@ -12,6 +13,7 @@ from mlcnn.graph.structure import check, clone, extract, inline, to_proto
 from mlcnn.graph.torch_export import from_module
 
 __all__ = [
+    "ExampleInput",
     "check",
     "check_output",
     "clone",
