@@ -167,7 +167,7 @@ def test_what_a_callable_prints_is_no_result(here, exported, capfd):
         ("{}:three", r"returned a tuple of \(int, int, int\)"),
         (
             "{}:no_tensor",
-            "the example input must consist of tensors, got a str; give a tensor, a tuple",
+            "the example input must consist of tensors, got a str; give a",
         ),
         ("{}:module", "its input's shape is not known; give --input-shape"),
     ],

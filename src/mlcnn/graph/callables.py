@@ -100,7 +100,7 @@ def _inputs(
             f"{target}: its input's shape is not known; give --input-shape (batch first, for "
             "example 1x3x224x224), or let the callable return (module, example_input)"
         )
-    return cast("ExampleInput", example)
+    return (example,) if isinstance(example, torch.Tensor) else cast("ExampleInput", example)
 
 
 def _example(target: str, module: nn.Module, shape: Sequence[int]) -> torch.Tensor:
