@@ -1,7 +1,8 @@
 """mlcnn finds the cheapest way to run a convolutional network.
 
 The verbs of the command line are functions here: `load`, `optimize`, `count`, `bench`, `evaluate`,
-`run`. They are imported when they are first used, so that ``import mlcnn`` takes no time.
+`run`. They and the packages below them are imported when they are first used, so that ``import
+mlcnn`` takes no time.
 """
 
 import importlib
@@ -10,7 +11,22 @@ import importlib
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from mlcnn import api
+    from mlcnn import (
+        accelerators,
+        api,
+        counting,
+        engines,
+        errors,
+        graph,
+        nn,
+        ops,
+        passes,
+        report,
+        reproduce,
+        training,
+        workload,
+        zoo,
+    )
     from mlcnn.api import (
         EvaluateOptions,
         MeasureOptions,
@@ -30,14 +46,32 @@ __all__ = [
     "Optimized",
     "RewriteOptions",
     "__version__",
+    "accelerators",
     "api",
     "bench",
     "count",
+    "counting",
+    "engines",
+    "errors",
     "evaluate",
+    "graph",
     "load",
+    "nn",
+    "ops",
     "optimize",
+    "passes",
+    "report",
+    "reproduce",
     "run",
+    "training",
+    "workload",
+    "zoo",
 ]
+
+_FROM_API = frozenset(
+    {"EvaluateOptions", "MeasureOptions", "Optimized", "RewriteOptions"}
+    | {"bench", "count", "evaluate", "load", "optimize", "run"}
+)
 
 __version__ = "0.1.0"
 
@@ -45,8 +79,9 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'mlcnn' has no attribute {name!r}")
-    api_module = importlib.import_module("mlcnn.api")
-    return api_module if name == "api" else getattr(api_module, name)
+    if name in _FROM_API:
+        return getattr(importlib.import_module("mlcnn.api"), name)
+    return importlib.import_module(f"mlcnn.{name}")
 
 
 def __dir__() -> list[str]:

@@ -108,7 +108,7 @@ def test_what_does_not_go_together(source: str, options: dict[str, object], mess
 def test_a_module_needs_to_know_its_input() -> None:
     with pytest.raises(InputError, match="give an example input or input_shape"):
         mlcnn.load(small())
-    with pytest.raises(InputError, match="must be a tensor or a tuple of tensors, got ndarray"):
+    with pytest.raises(InputError, match="must consist of tensors, got a ndarray; give a tensor"):
         mlcnn.load(small(), np.zeros((1, 3, 8, 8)))  # pyright: ignore[reportArgumentType]
     assert mlcnn.load(small(), input_shape=(2, 3, 8, 8)).graph.inputs
 

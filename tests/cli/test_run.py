@@ -175,3 +175,40 @@ def test_a_zoo_network_and_a_folder_without_data(mlcnn: Call, tmp_path: Path) ->
     assert result.code == 2
     assert "no data set in its standard format is here" in result.error
     assert "no such folder" in mlcnn("run", "lenet5", "--data", "nowhere").error
+
+
+@pytest.mark.parametrize("wrong", [57, -1])
+def test_labels_that_the_network_has_no_class_for(
+    mlcnn: Call, classifier: Path, tmp_path: Path, images: np.ndarray, wrong: int
+) -> None:
+    labels = np.zeros(len(images), np.int64)
+    labels[7] = wrong
+    np.savez(tmp_path / "data.npz", images=images, labels=labels)
+    result = mlcnn("run", classifier, "--data", "data.npz")
+    assert result.code == 2
+    assert result.error == (
+        "--data data.npz: the network tells 4 classes apart, so labels must lie in 0..3, found "
+        f"{wrong}; give the images that belong to its classes, with labels that count from 0"
+    )
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+def test_images_of_integers_are_taken_as_they_are_and_said_so(
+    mlcnn: Call, classifier: Path, tmp_path: Path, dtype: str
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (8, 3, 8, 8)).astype(dtype)
+    images.flat[:2] = 0, 255
+    labels = logits(classifier, images.astype(np.float32)).argmax(1)
+    np.savez(tmp_path / "data.npz", images=images, labels=labels)
+    told = (
+        f"--data data.npz: the images are {dtype} from 0 to 255 and go to the network as they are"
+    )
+    command = ["run", classifier, "--data", "data.npz", "--no-measure", "--no-evaluate"]
+    result = mlcnn(*command, "--json")
+    assert result.json["accuracy"][0]["top1"] == 1
+    said = [warning for warning in result.json["warnings"] if warning.startswith(told)]
+    report = Path(result.json["report"]).read_text()
+    text = " ".join(mlcnn(*command).out.split())
+    expected = dtype != "float32"
+    assert (bool(said), told in report, f"warning: {told}" in text) == (expected,) * 3

@@ -76,3 +76,16 @@ def test_sizes_are_fixed_in_a_copy(any_size) -> None:
         [2, 3, 4, 5],
     ]
     assert [str(size) for size in any_size.graph.inputs[0].shape] == ["N", "3", "H", "W"]
+
+
+def test_a_batch_of_zero_is_told() -> None:
+    net = ir.from_onnx_text(
+        """<ir_version: 10, opset_import: ["" : 20]>
+        net (float[0, 2] x) => (float[0, 2] y) { y = Identity(x) }"""
+    )
+    with pytest.raises(InputError) as failure:
+        engines.fixed_shapes(net, 1)
+    assert str(failure.value) == (
+        "the network's input x: float32(0, 2) has a size of 0, so there is nothing to run; export "
+        "it for one image or more, or with a dynamic batch"
+    )

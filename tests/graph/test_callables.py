@@ -165,7 +165,10 @@ def test_what_a_callable_prints_is_no_result(here, exported, capfd):
         ("{}:needs", r"TypeError: needs\(\) missing 1 required positional argument: 'argument'"),
         ("{}:nothing", "returned None; give package.module:callable"),
         ("{}:three", r"returned a tuple of \(int, int, int\)"),
-        ("{}:no_tensor", "the example input is a str; return a tensor or a tuple of tensors"),
+        (
+            "{}:no_tensor",
+            "the example input must consist of tensors, got a str; give a",
+        ),
         ("{}:module", "its input's shape is not known; give --input-shape"),
     ],
 )

@@ -248,7 +248,9 @@ def test_an_input_that_looks_batched_by_chance(run):
 
 
 def test_an_example_that_is_no_tensor():
-    with pytest.raises(InputError, match="net: the example inputs must be tensors, got a str"):
+    with pytest.raises(
+        InputError, match="net: the example input must consist of tensors, got a str"
+    ):
         graph.from_module(nn.ReLU(), ("an image",), name="net")
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -48,10 +48,11 @@ def requests_of(log: Path) -> tuple[str, ...]:
     )
 
 
-def open_page(browser: str, page: Path, *, dark: bool = False) -> Opened:
+def open_page(browser: str, page: Path, *, dark: bool = False, width: int = 1200) -> Opened:
     log = page.with_suffix(".netlog")
     command = [
         *browser_command(browser, page.with_suffix(".profile"), dark=dark),
+        f"--window-size={width},1000",
         f"--log-net-log={log}",
         "--enable-logging=stderr",
         "--dump-dom",
@@ -169,6 +170,31 @@ def test_a_script_from_elsewhere_does_not_run(browser, summary: RunSummary, tmp_
     opened = open_page(browser, page)
     assert 'data-foreign="ran"' not in opened.dom
     assert any("Content Security Policy" in line for line in opened.console)
+
+
+@pytest.mark.parametrize("width", [1280, 1024, 400])
+def test_nothing_sticks_out_of_a_tile(browser, summary: RunSummary, tmp_path: Path, width: int):
+    names = {"onnxruntime": "onnxruntime:CPUExecutionProvider", "torch": "torch-compile"}
+    noisy = tuple(
+        replace(
+            row,
+            engine=names.get(row.engine, row.engine),
+            median_ms=row.median_ms * (1 + 0.3 * (row.batch == 8 and row.variant == "fused")),
+            q1_ms=row.median_ms / 3,
+            q3_ms=row.median_ms * 3,
+        )
+        for row in summary.latencies
+    )
+    page = tmp_path / "report.html"
+    write(replace(summary, latencies=noisy), page)
+    measuring = """<script>document.body.dataset.wide = [...document.querySelectorAll(".fact")]
+        .flatMap(tile => [...tile.querySelectorAll("dt, p, li, span, b")].filter(part =>
+            part.getBoundingClientRect().right > tile.getBoundingClientRect().right + 0.5))
+        .length</script>"""
+    text = page.read_text(encoding="utf-8").replace("</main>", f"</main>{measuring}")
+    page.write_text(re.sub("<meta http-equiv=.*>", "", text), encoding="utf-8")
+    opened = open_page(browser, page, width=width)
+    assert 'data-wide="0"' in opened.dom
 
 
 def test_errors_and_requests_would_be_seen(browser, tmp_path: Path):

@@ -27,3 +27,11 @@ def test_bad_arguments_are_refused():
         accuracy(as_class, IMAGES[:0], np.zeros(0, np.int64))
     with pytest.raises(InputError, match=r"shape \(5, classes\), got \(5, 1, 1, 1\).*classifier"):
         accuracy(lambda images: images, IMAGES, np.zeros(5, np.int64))
+
+
+@pytest.mark.parametrize(
+    ("labels", "found"), [([0, 1, 5, 3, 4], "5"), ([0, -1, 57, 3, 4], "-1, 57")]
+)
+def test_a_label_without_a_logit_is_refused(labels, found):
+    with pytest.raises(InputError, match=rf"tells 5 classes apart.* in 0\.\.4, found {found};"):
+        accuracy(as_class, IMAGES, np.array(labels))

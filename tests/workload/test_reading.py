@@ -338,3 +338,12 @@ def test_a_module_layer_by_layer():
         assert padded == (layer.N, layer.C, layer.H, layer.W)
         assert (*outputs, 1, 1)[:4] == (layer.N, layer.K, layer.P, layer.Q)
         assert layer.weights == weights
+
+
+def test_a_size_of_zero_is_told_as_what_it_is():
+    with pytest.raises(UnsupportedError) as failure:
+        layers(_conv((0, 3, 8, 8), _weight(4, 3, 3, 3)))
+    assert str(failure.value) == (
+        "conv (Conv): the shape of its input is (0, 3, 8, 8): with a size of 0 there is nothing to "
+        "count; export the network for one image or more, or with a dynamic batch"
+    )

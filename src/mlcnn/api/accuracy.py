@@ -15,7 +15,7 @@ from mlcnn.api.optimizing import Progress, silent
 from mlcnn.errors import InputError
 from mlcnn.report import Accuracy, Variant
 
-__all__ = ["Labelled", "accuracies", "labelled_images"]
+__all__ = ["Labelled", "accuracies", "check_labelled", "labelled_images"]
 
 _ARRAYS = ("images", "labels")
 # The folder of a data set in its standard format, by a file that it must hold.
@@ -34,11 +34,14 @@ class Labelled:
         name: of the data set.
         images: shape (images, channels, height, width), normalised.
         labels: shape (images,).
+        integers: the type of the images in their file, if they are integers and were not
+            normalised; None otherwise.
     """
 
     name: str
     images: NDArray[np.float32]
     labels: NDArray[np.int64]
+    integers: str | None = None
 
 
 def labelled_images(source: Source, data: Path | None) -> Labelled | None:
@@ -106,7 +109,37 @@ def _from_arrays(path: Path) -> Labelled:
             f"--data {path}: labels must be one integer for each of {len(images)} images, got "
             f"{labels.dtype} of shape {labels.shape}"
         )
-    return Labelled(path.name, images.astype(np.float32), labels.astype(np.int64))
+    integers = str(images.dtype) if images.dtype.kind in "iu" else None
+    return Labelled(path.name, images.astype(np.float32), labels.astype(np.int64), integers)
+
+
+def check_labelled(labelled: Labelled, model: ir.Model) -> tuple[str, ...]:
+    """Refuse labels that the network has no class for, before the work begins.
+
+    Args:
+        labelled: the images.
+        model: the network; what its shapes do not tell is checked when it runs.
+
+    Returns:
+        What the reader must know about the images.
+
+    Raises:
+        InputError: a label outside the network's classes.
+    """
+    shape = model.graph.outputs[0].shape
+    classes = shape[1] if shape is not None and shape.rank() == 2 else None
+    if isinstance(classes, int):
+        training.check_labels(labelled.labels, classes, f"--data {labelled.name}")
+    taken = model.graph.inputs[0].dtype
+    if labelled.integers is None or taken is None or not taken.is_floating_point():
+        return ()
+    low, high = labelled.images.min(initial=0), labelled.images.max(initial=0)
+    told = (
+        f"--data {labelled.name}: the images are {labelled.integers} from {low:.0f} to {high:.0f} "
+        "and go to the network as they are, unscaled; if it was trained on scaled or normalised "
+        "images, store them so, as floating-point numbers"
+    )
+    return (told,)
 
 
 def accuracies(

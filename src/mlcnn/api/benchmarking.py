@@ -9,7 +9,14 @@ import onnx_ir as ir
 from mlcnn import engines
 from mlcnn.api.loading import Source, load
 from mlcnn.api.memory import require_memory_for_run
-from mlcnn.api.optimizing import Optimized, Progress, default_passes, rewrite, silent
+from mlcnn.api.optimizing import (
+    Optimized,
+    Progress,
+    default_passes,
+    require_no_rewrite,
+    rewrite,
+    silent,
+)
 from mlcnn.api.options import RewriteOptions
 from mlcnn.engines import Bench, MeasuredChooser
 from mlcnn.errors import InputError, UnsupportedError
@@ -171,7 +178,7 @@ def bench(
     """Latency of the original, reordered and fused network.
 
     Args:
-        source: see ``load``.
+        source: see ``load``. What ``optimize`` returned is measured in the forms that it has.
         rewriting: the rewrite. ``auto`` chooses anew for each engine and batch size.
         measuring: on what to measure.
         input_shape: see ``load``; needed where height or width are dynamic.
@@ -187,17 +194,25 @@ def bench(
         UnsupportedError: no engine can run the network.
     """
     tell = progress or silent
-    model = load(source, input_shape=input_shape, weights=weights)
+    if isinstance(source, Optimized):
+        require_no_rewrite(rewriting, input_shape=input_shape, weights=weights)
+        model = source.original
+    else:
+        model = load(source, input_shape=input_shape, weights=weights)
     chosen = settings(model, measuring)
     parts: list[Bench] = []
     for done, setting in enumerate(chosen):
         tell("measure", done, len(chosen))
-        optimized = rewrite(
-            model,
-            default_passes(source),
-            rewriting,
-            check=False,
-            chooser=chooser_for(model, measuring, setting),
+        optimized = (
+            source
+            if isinstance(source, Optimized)
+            else rewrite(
+                model,
+                default_passes(source),
+                rewriting,
+                check=False,
+                chooser=chooser_for(model, measuring, setting),
+            )
         )
         parts.append(measure(optimized, setting, measuring))
     result = joined(parts)

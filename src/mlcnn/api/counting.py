@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from os import PathLike
 
 from mlcnn.api.loading import Source, load
-from mlcnn.api.optimizing import default_passes, rewrite
+from mlcnn.api.optimizing import Optimized, default_passes, require_no_rewrite, rewrite
 from mlcnn.api.options import RewriteOptions
 from mlcnn.counting import CountReport
 
@@ -24,7 +24,7 @@ def count(
     """Multiplications and additions of every layer, before and after the passes.
 
     Args:
-        source: see ``load``.
+        source: see ``load``. What ``optimize`` returned is counted as it was rewritten.
         options: the rewrite.
         input_shape: see ``load``; needed where height or width are dynamic.
         weights: see ``load``.
@@ -41,5 +41,8 @@ def count(
         ...  for row in report.layers if row.fused]
         [('conv1', 352800, 88200), ('conv2', 240000, 60000)]
     """
+    if isinstance(source, Optimized):
+        require_no_rewrite(options, weights=weights)
+        return source.counts(batch=batch, input_shape=input_shape)
     model = load(source, input_shape=input_shape, weights=weights)
     return rewrite(model, default_passes(source), options, check=False).counts(batch=batch)

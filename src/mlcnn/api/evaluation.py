@@ -12,13 +12,27 @@ from mlcnn import accelerators
 from mlcnn.accelerators import LEFT_OUT, Accelerator, Technology
 from mlcnn.api.benchmarking import fixed_batch
 from mlcnn.api.loading import Source, load
-from mlcnn.api.optimizing import Progress, default_passes, rewrite, silent
+from mlcnn.api.optimizing import (
+    Optimized,
+    Progress,
+    default_passes,
+    require_no_rewrite,
+    rewrite,
+    silent,
+)
 from mlcnn.api.options import RewriteOptions
 from mlcnn.errors import InfeasibleError, InputError, UnsupportedError
 from mlcnn.passes import Choice
 from mlcnn.workload import ConvLayer
 
-__all__ = ["DEFAULT_BATCH", "EvaluateOptions", "Machines", "evaluate", "evaluate_all"]
+__all__ = [
+    "DEFAULT_BATCH",
+    "EvaluateOptions",
+    "Machines",
+    "evaluate",
+    "evaluate_all",
+    "for_machines",
+]
 
 DEFAULT_BATCH = 16
 """Images, where the user names no number: weights are loaded once for all of them."""
@@ -116,8 +130,17 @@ def _batch(model: ir.Model, asked: int | None) -> int:
     return fixed or asked or DEFAULT_BATCH
 
 
-def _for_machines(model: ir.Model, passes: str, options: RewriteOptions) -> ir.Model:
-    """The network as a machine runs it: every site fused that can be, whatever an engine gains."""
+def for_machines(model: ir.Model, passes: str, options: RewriteOptions = _NO_REWRITE) -> ir.Model:
+    """The network as a machine runs it: every site fused that can be, whatever an engine gains.
+
+    Args:
+        model: the network; it is not changed.
+        passes: the pipeline, if ``options`` has none.
+        options: the rewrite; its ``form`` limits the layers to those that take this form.
+
+    Raises:
+        InputError: an option cannot be used.
+    """
     return rewrite(model, passes, options, check=False, chooser=_Box()).model
 
 
@@ -140,7 +163,7 @@ def evaluate(
     measured: the figures come from the models of ``mlcnn.accelerators``.
 
     Args:
-        source: see ``load``.
+        source: see ``load``. What ``optimize`` returned has the layers fused that it has there.
         rewriting: the rewrite; every site is fused that can be.
         on: the accelerator asked about: a name (``mlcnn.accelerators.accelerator_names()``), or
             the path of a ``.yaml`` file.
@@ -173,8 +196,12 @@ def evaluate(
     tables = None if technology is None else _text(technology)
     machines = EvaluateOptions((_text(on),), _text(against), tables, batch).load()
     tell("load", 0, 0)
-    model = load(source, input_shape=input_shape, weights=weights)
-    rewritten = _for_machines(model, default_passes(source), rewriting)
+    if isinstance(source, Optimized):
+        require_no_rewrite(rewriting, input_shape=input_shape, weights=weights)
+        rewritten = source.model
+    else:
+        model = load(source, input_shape=input_shape, weights=weights)
+        rewritten = for_machines(model, default_passes(source), rewriting)
     tell("evaluate", 0, 0)
     return machines.compare(rewritten, machines.on[0])
 
@@ -185,33 +212,25 @@ def _text(name: "str | PathLike[str]") -> str:
 
 def evaluate_all(
     model: ir.Model,
-    passes: str,
-    rewriting: RewriteOptions,
     machines: Machines,
     progress: Progress = silent,
 ) -> tuple[tuple[accelerators.Comparison, ...], tuple[str, ...]]:
     """A loaded network on several machines; one that cannot run it does not keep others from it.
 
     Args:
-        model: the network before any rewrite.
-        passes: the pipeline, if ``rewriting`` has none.
-        rewriting: the rewrite.
+        model: the network, see ``for_machines``.
         machines: the machines.
         progress: told how the work goes on.
 
     Returns:
         The comparisons, and notes on machines that have none and on layers that no machine runs.
-
-    Raises:
-        InputError: an option of the rewrite cannot be used.
     """
-    rewritten = _for_machines(model, passes, rewriting)
     found: list[accelerators.Comparison] = []
     failed: dict[str, list[str]] = {}
     for done, machine in enumerate(machines.on):
         progress("evaluate", done, len(machines.on))
         try:
-            found.append(machines.compare(rewritten, machine))
+            found.append(machines.compare(model, machine))
         except (InfeasibleError, InputError, UnsupportedError) as error:
             failed.setdefault(str(error), []).append(machine.name)
     notes = [f"not evaluated on {', '.join(names)}: {why}" for why, names in failed.items()]

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 import onnx
 import onnx_ir as ir
@@ -13,11 +12,26 @@ from torch import nn
 from mlcnn import graph, zoo
 from mlcnn.api.memory import require_memory_for_input
 from mlcnn.errors import InputError
+from mlcnn.graph import ExampleInput
 
-__all__ = ["ExampleInput", "Source", "is_zoo_name", "load", "model_name", "zoo_entry"]
+__all__ = ["ExampleInput", "Rewritten", "Source", "is_zoo_name", "load", "model_name", "zoo_entry"]
 
-Source = str | os.PathLike[str] | nn.Module | ir.Model | onnx.ModelProto
-ExampleInput = torch.Tensor | tuple[torch.Tensor, ...]
+
+class Rewritten:
+    """What ``optimize`` gives: a source like any other.
+
+    Attributes:
+        original: the network as it was loaded.
+        model: the rewritten network.
+    """
+
+    __slots__ = ()
+
+    original: ir.Model
+    model: ir.Model
+
+
+Source = str | os.PathLike[str] | nn.Module | ir.Model | onnx.ModelProto | Rewritten
 
 _PICKLED = frozenset({".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib", ".tar"})
 _BYTES_PER_FLOAT = 4
@@ -30,6 +44,9 @@ def is_zoo_name(source: Source) -> bool:
 
 def model_name(source: Source) -> str:
     """A short name for files and titles.
+
+    Raises:
+        InputError: ``source`` is of a type that holds no network.
 
     Example:
         >>> model_name("vgg16"), model_name("nets/small.onnx"), model_name("shop.nets:build")
@@ -46,6 +63,18 @@ def model_name(source: Source) -> str:
             return type(source).__name__.lower()
         case ir.Model() | onnx.ModelProto():
             return source.graph.name or "network"
+        case Rewritten():
+            return source.original.graph.name or "network"
+        case _:  # pyright: ignore[reportUnnecessaryComparison] - users
+            raise _no_source(source)
+
+
+def _no_source(given: object) -> InputError:
+    return InputError(
+        f"a {type(given).__name__} is no network: give a zoo name, the path of an .onnx or .pt2 "
+        "file, package.module:callable, a torch module, an ONNX model, or what mlcnn.optimize "
+        "returned"
+    )
 
 
 def load(
@@ -60,8 +89,10 @@ def load(
 
     Args:
         source: a zoo name, the path of an ``.onnx`` or ``.pt2`` file, ``package.module:callable``,
-            a torch module, or an ONNX model. It is not changed.
-        example_input: what a torch module is called with; only its shapes and types count.
+            a torch module, an ONNX model, or what ``optimize`` returned: its rewritten network.
+            It is not changed.
+        example_input: what a torch module is called with: a tensor, a tuple or list of arguments,
+            or a dict of arguments by name. Only shapes and types count.
         input_shape: shape of the one input, batch first: instead of an example input, or to fix
             the dynamic sizes of a file. A dynamic batch stays dynamic.
         weights: an ``.npz`` file of arrays by parameter name, for a zoo network.
@@ -92,7 +123,7 @@ def load(
         return _from_zoo(entry, input_shape, None if weights is None else Path(weights), seed)
     if isinstance(source, str) and not _is_path(source):
         return graph.from_callable(source, input_shape)
-    model = _from_model(source)
+    model = _from_model(source.model if isinstance(source, Rewritten) else source)
     return model if input_shape is None else _with_input_shape(model, tuple(input_shape))
 
 
@@ -110,6 +141,8 @@ def _from_model(source: str | os.PathLike[str] | ir.Model | onnx.ModelProto) -> 
     if isinstance(source, ir.Model):
         # A model from elsewhere may not be in the form that passes expect.
         return graph.from_proto(graph.to_proto(source))
+    if not isinstance(source, str | os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise _no_source(source)
     path = Path(source)
     if path.suffix == ".onnx":
         return graph.load_file(path)
@@ -155,16 +188,9 @@ def _from_zoo(
 
 def _inputs(
     module: nn.Module, example: ExampleInput | None, shape: Sequence[int] | None
-) -> tuple[torch.Tensor, ...]:
+) -> ExampleInput:
     if example is not None:
-        given = cast("tuple[object, ...]", example if isinstance(example, tuple) else (example,))
-        tensors = tuple(item for item in given if isinstance(item, torch.Tensor))
-        if not tensors or len(tensors) < len(given):
-            found = ", ".join(type(item).__name__ for item in given) or "an empty tuple"
-            raise InputError(
-                f"the example input must be a tensor or a tuple of tensors, got {found}"
-            )
-        return tensors
+        return example
     if shape is None:
         raise InputError(
             f"{type(module).__name__}: its input's shape is not known; give an example input or "

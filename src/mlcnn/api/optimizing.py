@@ -12,7 +12,7 @@ import torch
 
 from mlcnn import counting, engines, graph, nn
 from mlcnn.api.checking import NetworkCheck, check_network
-from mlcnn.api.loading import ExampleInput, Source, is_zoo_name, load, zoo_entry
+from mlcnn.api.loading import ExampleInput, Rewritten, Source, is_zoo_name, load, zoo_entry
 from mlcnn.api.options import RewriteOptions
 from mlcnn.errors import InputError, UnsupportedError
 from mlcnn.passes import Change, Chooser, Pass, Skipped, WindowMode, pipeline
@@ -29,6 +29,7 @@ __all__ = [
     "default_passes",
     "optimize",
     "potential",
+    "require_no_rewrite",
     "rewrite",
     "silent",
     "tuned_weights",
@@ -44,7 +45,7 @@ _MOST_CULPRITS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Optimized:
+class Optimized(Rewritten):
     """A rewritten network, and what was done to it.
 
     Attributes:
@@ -213,6 +214,24 @@ def _check_selection(model: ir.Model, options: RewriteOptions) -> None:
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given)
+
+
+def require_no_rewrite(options: RewriteOptions, **others: object) -> None:
+    """Refuse what can no longer be asked of a network that was rewritten already.
+
+    Args:
+        options: the rewrite.
+        others: arguments of loading, by name.
+
+    Raises:
+        InputError: something was asked for.
+    """
+    asked = ["rewriting"] if options != _NO_OPTIONS else []
+    asked += [name for name, value in others.items() if value is not None]
+    if asked:
+        raise InputError(
+            f"{asked[0]}: the network is loaded and rewritten already; give it to mlcnn.optimize"
+        )
 
 
 def silent(stage: str, done: int, total: int) -> None:

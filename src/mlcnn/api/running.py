@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from mlcnn import report
-from mlcnn.api.accuracy import Labelled, accuracies, labelled_images
+from mlcnn.api.accuracy import Labelled, accuracies, check_labelled, labelled_images
 from mlcnn.api.benchmarking import (
     MeasureOptions,
     Setting,
@@ -18,13 +18,14 @@ from mlcnn.api.benchmarking import (
     measure,
     settings,
 )
-from mlcnn.api.evaluation import EvaluateOptions, evaluate_all
+from mlcnn.api.evaluation import EvaluateOptions, evaluate_all, for_machines
 from mlcnn.api.loading import Source, load, model_name, zoo_entry
 from mlcnn.api.optimizing import (
     Optimized,
     Progress,
     default_passes,
     potential,
+    require_no_rewrite,
     rewrite,
     silent,
     tuned_weights,
@@ -178,7 +179,7 @@ def run(
     """The main job: rewrite, verify, count, evaluate, measure; write the report and the network.
 
     Args:
-        source: see ``load``.
+        source: see ``load``. What ``optimize`` returned is taken as it was rewritten.
         rewriting: the rewrite. ``auto`` chooses by time on the first engine and batch size.
         measuring: on what to measure; None to measure nothing.
         evaluating: on which accelerators to evaluate; None for none. One that cannot run the
@@ -204,10 +205,17 @@ def run(
         machines = None if evaluating is None else evaluating.load()
         labelled = labelled_images(source, None if data is None else Path(data))
         tell("load", 0, 0)
-        original = load(source, input_shape=input_shape, weights=weights)
+        given = source if isinstance(source, Optimized) else None
+        if given is None:
+            original = load(source, input_shape=input_shape, weights=weights)
+        else:
+            require_no_rewrite(rewriting, input_shape=input_shape, weights=weights)
+            measuring = measuring and replace(measuring, chosen=False)
+            original = given.original
+        told = () if labelled is None else check_labelled(labelled, original)
         chosen = settings(original, measuring) if measuring is not None else ()
         tuned = tuned_weights(source, rewriting) if weights is None else None
-        optimized = rewrite(
+        optimized = given or rewrite(
             original if tuned is None else load(source, input_shape=input_shape, weights=tuned),
             passes,
             rewriting,
@@ -221,7 +229,9 @@ def run(
         evaluations, unable = (
             ((), ())
             if machines is None
-            else evaluate_all(original, passes, rewriting, machines, tell)
+            else evaluate_all(
+                given.model if given else for_machines(original, passes, rewriting), machines, tell
+            )
         )
         output, page = folder / f"{name}.onnx", folder / "report.html"
         optimized.save(output, functions=functions)
@@ -234,7 +244,7 @@ def run(
         )
         if tuned is not None and data is None:
             summary = replace(summary, tested=_tested(source))
-        told = (*unable, *(() if tuned is None else (_TUNED,)), *notes)
+        told += (*unable, *(() if tuned is None else (_TUNED,)), *notes)
         summary = replace(summary, evaluations=evaluations, warnings=summary.warnings + told)
         if measured is not None:
             summary = _with_measurements(summary, measured)

@@ -28,7 +28,8 @@ class Signature:
     shape: tuple[int | str | None, ...] | None
 
     def __str__(self) -> str:
-        sizes = "?" if self.shape is None else ", ".join(str(size or "?") for size in self.shape)
+        known = ["?" if size in {None, ""} else str(size) for size in self.shape or ()]
+        sizes = "?" if self.shape is None else ", ".join(known)
         return f"{self.name}: {self.dtype.name}({sizes})"
 
 
@@ -93,7 +94,7 @@ def fixed_shapes(
         shapes: whole shapes by name of the input, for those with other dynamic sizes.
 
     Raises:
-        InputError: a batch that the network does not take, or a size that is still unknown.
+        InputError: a batch that the network does not take, or a size that is 0 or unknown.
     """
     if batch < 1:
         raise InputError(f"batch must be 1 or more, got {batch}")
@@ -101,6 +102,11 @@ def fixed_shapes(
     for signature in signatures(model):
         given = (shapes or {}).get(signature.name)
         sizes = list(given if given is not None else signature.shape or (None,))
+        if 0 in sizes:
+            raise InputError(
+                f"the network's input {signature} has a size of 0, so there is nothing to run; "
+                "export it for one image or more, or with a dynamic batch"
+            )
         if sizes and not isinstance(sizes[0], int):
             sizes[0] = batch
         elif given is None and sizes and sizes[0] != batch:

@@ -2,6 +2,7 @@
 
 from mlcnn.graph.callables import from_callable
 from mlcnn.graph.evaluate import evaluate
+from mlcnn.graph.example import ExampleInput
 from mlcnn.graph.folding import fold_constants, has_texts
 from mlcnn.graph.load import from_proto, load_file
 from mlcnn.graph.names import constant, free_name, layer_name, value_names
@@ -28,6 +29,7 @@ __all__ = [
     "DOMAIN",
     "OPERATOR_KEY",
     "Difference",
+    "ExampleInput",
     "Reference",
     "check",
     "check_output",

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from mlcnn.errors import InputError
+from mlcnn.graph.example import ExampleInput
 from mlcnn.graph.memory import require_memory
 from mlcnn.graph.quiet import to_stderr
 from mlcnn.graph.torch_export import from_module
@@ -30,8 +31,8 @@ def from_callable(target: str, input_shape: Sequence[int] | None = None) -> ir.M
 
     Args:
         target: ``package.module:callable``; the current directory is searched too. The callable
-            takes no arguments and returns a module, or a module and its example input (a tensor
-            or a tuple of tensors).
+            takes no arguments and returns a module, or a module and its example input (a tensor,
+            a tuple of what the module is called with, or a dict of its arguments by name).
         input_shape: shape of the one input, batch first; needed where the callable gives no
             example input, and takes precedence over it.
 
@@ -91,7 +92,7 @@ def _call(function: Callable[[], object], target: str) -> object:
 
 def _inputs(
     target: str, module: nn.Module, example: object, input_shape: Sequence[int] | None
-) -> tuple[torch.Tensor, ...]:
+) -> ExampleInput:
     if input_shape is not None:
         return (_example(target, module, input_shape),)
     if example is None:
@@ -99,13 +100,7 @@ def _inputs(
             f"{target}: its input's shape is not known; give --input-shape (batch first, for "
             "example 1x3x224x224), or let the callable return (module, example_input)"
         )
-    inputs = tuple(example) if isinstance(example, tuple | list) else (example,)
-    if not inputs or not all(isinstance(item, torch.Tensor) for item in inputs):
-        raise InputError(
-            f"{target}: the example input is {_kind(example)}; return a tensor or a tuple of "
-            "tensors"
-        )
-    return cast("tuple[torch.Tensor, ...]", inputs)
+    return (example,) if isinstance(example, torch.Tensor) else cast("ExampleInput", example)
 
 
 def _example(target: str, module: nn.Module, shape: Sequence[int]) -> torch.Tensor:

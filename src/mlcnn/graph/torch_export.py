@@ -5,7 +5,7 @@ import copy
 import logging
 import re
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from pathlib import PurePath
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from mlcnn.errors import InputError, MlcnnError
+from mlcnn.graph.example import Example, ExampleInput
 from mlcnn.graph.export_check import check_export
 from mlcnn.graph.export_rewrites import keep_divisors
 from mlcnn.graph.memory import require_memory_for_activations
@@ -35,7 +36,7 @@ _NOISE = ("pkg.torch.onnx.stack_trace", "pkg.torch.onnx.fx_node", "namespace")
 
 
 def from_module(
-    module: nn.Module, example_inputs: tuple[Tensor, ...], *, name: str = "network"
+    module: nn.Module, example_inputs: ExampleInput, *, name: str = "network"
 ) -> ir.Model:
     """A network from a PyTorch module, in inference.
 
@@ -44,7 +45,8 @@ def from_module(
 
     Args:
         module: the module; neither it nor its mode is changed.
-        example_inputs: what it is called with, batch first; only shapes and types count.
+        example_inputs: what it is called with, batch first; a dict holds arguments by name. Only
+            shapes and types count.
         name: what the network is called, in messages and in the file.
 
     Returns:
@@ -53,14 +55,16 @@ def from_module(
     Raises:
         InputError: the module cannot be run on the inputs, or cannot be exported.
     """
+    example = Example.of(example_inputs, name)
     with exclusive():
         copied = _copy(module, name)
-        program, is_dynamic = _export(copied, example_inputs, name)
+        program, is_dynamic = _export(copied, example, name)
     if not is_dynamic:
+        first = example.tensors[0]
         _LOGGER.warning(
             "%s: the module works for one batch size only: it is fixed at %s",
             name,
-            example_inputs[0].shape[0] if example_inputs and example_inputs[0].ndim else 1,
+            first.shape[0] if first.ndim else 1,
         )
     return from_program(program, name=name, module=copied)
 
@@ -145,66 +149,72 @@ def _copy(module: nn.Module, name: str) -> nn.Module:
     return copied.eval()
 
 
-def _export(
-    module: nn.Module, inputs: tuple[Tensor, ...], name: str
-) -> tuple[ExportedProgram, bool]:
+def _export(module: nn.Module, example: Example, name: str) -> tuple[ExportedProgram, bool]:
     """The module as a program, and whether its batch is dynamic."""
-    for item in inputs:
-        if not isinstance(item, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance] - users
-            raise InputError(
-                f"{name}: the example inputs must be tensors, got a {type(item).__name__}"
-            )
-    for dynamic in _dynamic_batches(inputs):
+    for choice in _dynamic_batches(example.tensors):
         with contextlib.suppress(Exception):  # tried again with a fixed batch, and reported there
-            return torch.export.export(module, _doubled(inputs), dynamic_shapes=dynamic), True
+            given = _doubled(example)
+            dynamic = _dynamic_shapes(module, example, choice)
+            return (
+                torch.export.export(
+                    module, given.arguments, dict(given.keywords), dynamic_shapes=dynamic
+                ),
+                True,
+            )
     try:
-        return torch.export.export(module, _fresh(inputs)), False
+        given = _fresh(example)
+        return torch.export.export(module, given.arguments, dict(given.keywords)), False
     except Exception as error:  # a user's module may raise anything
-        raise _failure(module, inputs, name, error) from error
+        raise _failure(module, example, name, error) from error
 
 
-def _dynamic_batches(inputs: tuple[Tensor, ...]) -> list[tuple[dict[int, object] | None, ...]]:
+def _dynamic_batches(inputs: tuple[Tensor, ...]) -> list[list[bool]]:
     """Which inputs may have a dynamic batch: all that have as many images, or the first only."""
-    if not inputs or not inputs[0].ndim:
+    if not inputs[0].ndim:
         return []
     is_batched = [bool(item.ndim) and item.shape[0] == inputs[0].shape[0] for item in inputs]
     first = [index == 0 for index in range(len(inputs))]
-    return [
-        tuple({0: torch.export.Dim.DYNAMIC} if chosen else None for chosen in choice)
-        for choice in ([is_batched] if is_batched == first else [is_batched, first])
-    ]
+    return [is_batched] if is_batched == first else [is_batched, first]
 
 
-def _doubled(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _dynamic_shapes(
+    module: nn.Module, example: Example, choice: list[bool]
+) -> tuple[object, ...] | dict[str, object]:
+    """The dynamic sizes in the form that ``torch.export`` takes."""
+    chosen = iter(choice)
+    batch = {0: torch.export.Dim.DYNAMIC}
+    shapes = example.mapped(lambda _: batch if next(chosen) else None)
+    return shapes.by_argument(module) if shapes.keywords else shapes.arguments
+
+
+def _doubled(example: Example) -> Example:
     """The inputs with a batch of two: the exporter takes a size of one as fixed."""
-    if inputs[0].shape[0] != 1:
-        return _fresh(inputs)
-    return tuple(
-        torch.cat([item, item]) if item.ndim and item.shape[0] == 1 else item.clone()
-        for item in inputs
-    )
+    if example.tensors[0].shape[0] != 1:
+        return _fresh(example)
+
+    def doubled(item: Tensor) -> Tensor:
+        return torch.cat([item, item]) if item.ndim and item.shape[0] == 1 else item.clone()
+
+    return example.mapped(doubled)
 
 
-def _fresh(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _fresh(example: Example) -> Example:
     """Copies: the exporter notes on its inputs which of their sizes are dynamic."""
-    return tuple(item.detach().clone() for item in inputs)
+    return example.mapped(lambda item: item.detach().clone())
 
 
-def _failure(
-    module: nn.Module, inputs: Sequence[Tensor], name: str, error: Exception
-) -> MlcnnError:
+def _failure(module: nn.Module, example: Example, name: str, error: Exception) -> MlcnnError:
     """What to tell the user: the module's own error if it cannot even be called."""
-    shapes = ", ".join(str(tuple(item.shape)) for item in inputs)
     try:
         with torch.no_grad():
-            module(*inputs)
+            example.call(module)
     except Exception as own:  # noqa: BLE001 - a user's module may raise anything
         return InputError(
-            f"{name}: the module fails on an input of shape {shapes}: {quote(own)}; give the "
+            f"{name}: the module fails on an input of shape {example}: {quote(own)}; give the "
             "shape that it takes, batch first"
         )
     return InputError(
-        f"{name}: runs on an input of shape {shapes}, but torch.export cannot trace it: "
+        f"{name}: runs on an input of shape {example}, but torch.export cannot trace it: "
         f"{quote(error)}; remove control flow that depends on the data, or export it to .onnx "
         "yourself"
     )

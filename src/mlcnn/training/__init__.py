@@ -1,6 +1,6 @@
 """Data sets, recipes, training and accuracy."""
 
-from mlcnn.training.accuracy import accuracy
+from mlcnn.training.accuracy import accuracy, check_labels
 from mlcnn.training.checkpoint import save_weights
 from mlcnn.training.images import DATASETS, ImageSet, load_dataset
 from mlcnn.training.loop import Epoch, train
@@ -13,6 +13,7 @@ __all__ = [
     "ImageSet",
     "Recipe",
     "accuracy",
+    "check_labels",
     "load_dataset",
     "load_sample",
     "save_weights",

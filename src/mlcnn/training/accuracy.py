@@ -8,7 +8,28 @@ from numpy.typing import NDArray
 
 from mlcnn.errors import InputError
 
-__all__ = ["accuracy"]
+__all__ = ["accuracy", "check_labels"]
+
+
+def check_labels(labels: NDArray[np.int64], classes: int, where: str) -> None:
+    """Refuse labels outside a network's classes.
+
+    Args:
+        labels: shape (images,).
+        classes: the number of logits.
+        where: what the message begins with.
+
+    Raises:
+        InputError: a label below 0, or not below ``classes``.
+    """
+    wrong = np.unique(labels[(labels < 0) | (labels >= classes)])
+    if wrong.size:
+        shown = ", ".join(map(str, wrong[:3])) + (", ..." if wrong.size > 3 else "")
+        raise InputError(
+            f"{where}: the network tells {classes} classes apart, so labels must lie in "
+            f"0..{classes - 1}, found {shown}; give the images that belong to its classes, with "
+            "labels that count from 0"
+        )
 
 
 def accuracy(
@@ -27,7 +48,7 @@ def accuracy(
         batch_size: images per call of ``predict``; the last call may have fewer.
 
     Raises:
-        InputError: for no images, or logits of a wrong shape.
+        InputError: for no images, logits of a wrong shape, or labels without a logit.
     """
     if not len(images) or len(images) != len(labels):
         msg = f"accuracy needs as many labels as images, at least one, got {len(images)} images"
@@ -42,5 +63,6 @@ def accuracy(
                 "is this network a classifier?"
             )
             raise InputError(msg)
+        check_labels(expected, logits.shape[1], "labels")
         correct += int((logits.argmax(1) == expected).sum())
     return correct / len(images)

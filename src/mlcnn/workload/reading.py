@@ -189,6 +189,12 @@ def _shape(node: ir.Node, index: int, what: str) -> tuple[int, ...]:
     sizes = tuple(dim for dim in dims or () if isinstance(dim, int))
     if dims is None or len(sizes) != len(dims) or min(sizes, default=1) < 1:
         shown = "unknown" if dims is None else f"({', '.join(str(dim) for dim in dims)})"
+        if 0 in sizes:
+            raise UnsupportedError(
+                f"{layer_name(node)} ({node.op_type}): the shape of its {what} is {shown}: with a "
+                "size of 0 there is nothing to count; export the network for one image or more, or "
+                "with a dynamic batch"
+            )
         raise UnsupportedError(
             f"{layer_name(node)} ({node.op_type}): the shape of its {what} is {shown} and its "
             "operations cannot be counted; give the network's input a shape in numbers, height "
