@@ -91,12 +91,18 @@ class Optimized:
         """Whether the check could not have seen an error, or there was nothing to check."""
         return self.verification is None or self.verification.vacuous
 
-    def save(self, path: "str | PathLike[str]", *, functions: bool = False) -> None:
+    def save(self, path: "str | PathLike[str]", *, functions: bool = False) -> bool:
         """Write the rewritten network to an ``.onnx`` file, in standard operators only.
+
+        Where nothing was rewritten and the network came from a file, this is that file as it was,
+        byte for byte.
 
         Args:
             path: the file; it is replaced at once, when the new one is complete.
             functions: keep the fused operators as functions of the domain ``mlcnn``.
+
+        Returns:
+            Whether the file is the source's own.
 
         Raises:
             InputError: the file cannot be written.

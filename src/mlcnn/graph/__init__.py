@@ -9,6 +9,7 @@ from mlcnn.graph.pools import settle_pools
 from mlcnn.graph.programs import load_program
 from mlcnn.graph.saving import check_output, save
 from mlcnn.graph.shapes import infer_shapes
+from mlcnn.graph.source import copy_source
 from mlcnn.graph.structure import check, clone, extract, inline, tensor_bytes, to_proto
 from mlcnn.graph.torch_export import from_module
 from mlcnn.graph.windows import pool_outputs, same_pads
@@ -18,6 +19,7 @@ __all__ = [
     "check_output",
     "clone",
     "constant",
+    "copy_source",
     "evaluate",
     "extract",
     "fold_constants",
