@@ -102,12 +102,15 @@ class Optimized:
             functions: keep the fused operators as functions of the domain ``mlcnn``.
 
         Returns:
-            Whether the file is the source's own.
+            Whether it is the file that the network came from.
 
         Raises:
             InputError: the file cannot be written.
         """
+        if not self.changes and graph.copy_source(self.original, Path(path)):
+            return True
         graph.save(self.model, Path(path), functions=functions)
+        return False
 
     def module(self) -> torch.fx.GraphModule:
         """The rewritten network as a torch module, for fine-tuning."""

@@ -20,7 +20,7 @@ __all__ = ["infer_proto", "settle_pools"]
 _POOLS = frozenset({"AveragePool", "LpPool", "MaxPool"})
 _STANDARD = frozenset({"", "ai.onnx"})
 _COUNTED_WHOLE = 19
-"""Before it, an average that counts padding divides by whole windows unless ``ceil_mode`` is set."""
+"""Before it, an average that counts padding divides by whole windows but for ``ceil_mode``."""
 
 Sizes = tuple[int | None, ...]
 Shapes = dict[str, Sizes]

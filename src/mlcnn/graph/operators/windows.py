@@ -5,7 +5,7 @@ number of positions of the window that lie in the input, or, with ``count_includ
 input and its padding (never by positions that only ``ceil_mode`` adds).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from math import prod
 
@@ -92,9 +92,14 @@ class Windows:
 
     def along(self, axis: int) -> "Windows":
         """The windows of one axis alone."""
-        fields = (self.kernel, self.strides, self.dilations, self.before, self.after)
-        one = [(values[axis],) for values in fields]
-        return Windows(*one, self.auto_pad, self.ceil_mode, self.is_pool)
+        return replace(
+            self,
+            kernel=(self.kernel[axis],),
+            strides=(self.strides[axis],),
+            dilations=(self.dilations[axis],),
+            before=(self.before[axis],),
+            after=(self.after[axis],),
+        )
 
 
 def _windows(spec: NodeSpec, kernel: Ints, *, is_pool: bool) -> Windows:
