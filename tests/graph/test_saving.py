@@ -110,10 +110,10 @@ def test_an_interrupted_save_leaves_the_old_file(tmp_path, monkeypatch):
     graph.save(build(), path)
     before = path.read_bytes()
 
-    def interrupt(model):
+    def interrupt(model, file):
         raise InterruptError
 
-    monkeypatch.setattr("mlcnn.graph.saving.to_proto", interrupt)
+    monkeypatch.setattr("mlcnn.graph.saving.write_message", interrupt)
     with pytest.raises(InterruptError):
         graph.save(build(1), path)
 
@@ -122,10 +122,10 @@ def test_an_interrupted_save_leaves_the_old_file(tmp_path, monkeypatch):
 
 
 def test_a_full_disk_is_one_message_and_leaves_nothing(tmp_path, monkeypatch):
-    def refuse(model):
+    def refuse(model, file):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mlcnn.graph.saving.to_proto", refuse)
+    monkeypatch.setattr("mlcnn.graph.saving.write_message", refuse)
     with pytest.raises(InputError, match=r"net\.onnx: cannot be written: No space left on device"):
         graph.save(build(), tmp_path / "net.onnx")
 

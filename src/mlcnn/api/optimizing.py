@@ -106,17 +106,26 @@ class Optimized(Rewritten):
         places = "no site" if not sites else "1 site" if sites == 1 else f"{sites} sites"
         return f"verified: {places} in float64; whole network {self.network.told}"
 
-    def save(self, path: "str | PathLike[str]", *, functions: bool = False) -> None:
+    def save(self, path: "str | PathLike[str]", *, functions: bool = False) -> bool:
         """Write the rewritten network to an ``.onnx`` file, in standard operators only.
+
+        Where nothing was rewritten and the network came from a file, this is that file as it was,
+        byte for byte.
 
         Args:
             path: the file; it is replaced at once, when the new one is complete.
             functions: keep the fused operators as functions of the domain ``mlcnn``.
 
+        Returns:
+            Whether it is the file that the network came from.
+
         Raises:
             InputError: the file cannot be written.
         """
+        if not self.changes and graph.copy_source(self.original, Path(path)):
+            return True
         graph.save(self.model, Path(path), functions=functions)
+        return False
 
     def module(self) -> torch.fx.GraphModule:
         """The rewritten network as a torch module, for fine-tuning."""

@@ -66,8 +66,7 @@ def optimize(
         )
         gain = mlcnn.api.potential(optimized)
         compared = None if arrays is None else mlcnn.api.compare(optimized, arrays)
-        if path is not None:
-            optimized.save(path, functions=functions)
+        as_it_was = path is not None and optimized.save(path, functions=functions)
     if not optimized.fused:
         complain(mlcnn.api.nothing_to_gain(gain))
     if printing.json:
@@ -81,7 +80,8 @@ def optimize(
     console().print(optimized.verified, markup=False, soft_wrap=True)
     _print_comparison(compared)
     if path is not None:
-        console().print(f"written: {path}", soft_wrap=True, markup=False)
+        what = f"nothing to do, written as it was: {path}" if as_it_was else f"written: {path}"
+        console().print(what, soft_wrap=True, markup=False)
 
 
 def _output(model: str, output: Path | None, *, dry_run: bool) -> Path | None:

@@ -1,4 +1,4 @@
-"""A network as engines read it: standard operators, in one message or in a file."""
+"""A network as engines read it: standard operators, in one message or, if large, in a file."""
 
 import re
 import shutil
@@ -12,8 +12,8 @@ from mlcnn.graph import inline, tensor_bytes, to_proto
 
 __all__ = ["Packaged", "shortened", "weight_bytes"]
 
-# A protobuf message ends at 2 GiB, and weights are not all that it holds.
-_MESSAGE_BYTES = 2**31 - 2**26
+# An engine maps a file of weights, and copies a message twice before it runs.
+_MESSAGE_BYTES = 2**27
 _LONGEST = 240
 # Lines that OpenVINO puts around what went wrong.
 _FRAME = (
@@ -27,7 +27,7 @@ _FRAME = (
 
 
 class Packaged:
-    """A network as bytes, or as a file where one message cannot hold it.
+    """A network as bytes, or as a file where it is large.
 
     Attributes:
         source: the serialised message, or the path of a file.

@@ -11,6 +11,7 @@ from mlcnn.graph.programs import load_program
 from mlcnn.graph.reference import Difference, Reference, difference
 from mlcnn.graph.saving import check_output, save
 from mlcnn.graph.shapes import infer_shapes
+from mlcnn.graph.source import copy_source
 from mlcnn.graph.structure import (
     DOMAIN,
     OPERATOR_KEY,
@@ -35,6 +36,7 @@ __all__ = [
     "check_output",
     "clone",
     "constant",
+    "copy_source",
     "difference",
     "evaluate",
     "extract",

@@ -1,5 +1,6 @@
 """Networks from ONNX files and messages."""
 
+import logging
 from pathlib import Path
 
 import google.protobuf.message
@@ -12,6 +13,7 @@ from mlcnn.graph.external import external_values, load_external
 from mlcnn.graph.memory import require_memory_for_activations
 from mlcnn.graph.names import layer_name
 from mlcnn.graph.normalise import normalise
+from mlcnn.graph.source import remember_source
 from mlcnn.graph.structure import problem
 from mlcnn.graph.validate import validate
 from mlcnn.graph.weights import warn_of_weights
@@ -22,7 +24,9 @@ __all__ = ["from_proto", "load_file"]
 _IR_VERSION = 10
 """The first with metadata on nodes, where the names of modules are."""
 
+_FIRST_WITH_DEFAULTS = 4
 _LARGEST_MESSAGE = 2**31 - 1
+_LOGGER = logging.getLogger(__name__)
 _PICKLED = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".tar")
 _PICKLE_MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 # What the libraries raise on a malformed message, whatever the defect.
@@ -70,8 +74,8 @@ def load_file(path: str | Path) -> ir.Model:
         path: the file; external data may lie beside it, so a network may exceed 2 GB.
 
     Returns:
-        The network, normalised: see ``mlcnn.graph.normalise``. Nothing in it refers to the file
-        any more.
+        The network, normalised: see ``mlcnn.graph.normalise``. Its weights are in memory; that it
+        came from this file is noted for ``copy_source``.
 
     Raises:
         InputError: the file is missing or truncated, is no valid ONNX model, refers to data
@@ -85,7 +89,9 @@ def load_file(path: str | Path) -> ir.Model:
     model = _deserialise(proto, where)
     del proto  # frees as much memory as the weights take
     load_external(model, path.parent, where)
-    return _accept(model, where)
+    model = _accept(model, where)
+    remember_source(model, path)
+    return model
 
 
 def _parse(path: Path) -> onnx.ModelProto:
@@ -142,6 +148,7 @@ def _deserialise(proto: onnx.ModelProto, where: str) -> ir.Model:
             reason = str(cause).partition(". ")[0]
             raise UnsupportedError(f"{where}: cannot be represented: {reason}") from error
         raise InputError(f"{where}: not a valid ONNX model: {quote(cause)}") from error
+    _warn_of_defaults(model, where)
     if model.ir_version and model.ir_version < _IR_VERSION:
         # Older versions differ in where initializers may stand only.
         model.ir_version = _IR_VERSION
@@ -153,6 +160,24 @@ def _deserialise(proto: onnx.ModelProto, where: str) -> ir.Model:
             f"{where}: the graph has a cycle: {_cycle(model)}; a network must end"
         ) from error
     return model
+
+
+def _warn_of_defaults(model: ir.Model, where: str) -> None:
+    """Say which inputs are fixed to their default values.
+
+    Before version 4 of the format every initializer had to be an input as well.
+    """
+    if (model.ir_version or 0) < _FIRST_WITH_DEFAULTS:
+        return
+    names = [str(value.name) for value in model.graph.inputs if value.is_initializer()]
+    if names:
+        _LOGGER.warning(
+            "%s: input%s %s can be left out and has a default value: it is fixed to that, and no "
+            "input any more",
+            where,
+            "" if len(names) == 1 else "s",
+            ", ".join(map(repr, names)),
+        )
 
 
 def _detach(model: ir.Model) -> None:

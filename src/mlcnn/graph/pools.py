@@ -20,7 +20,7 @@ __all__ = ["infer_proto", "settle_pools"]
 _POOLS = frozenset({"AveragePool", "LpPool", "MaxPool"})
 _STANDARD = frozenset({"", "ai.onnx"})
 _COUNTED_WHOLE = 19
-"""Before this opset a window of an average that counts padding has all its elements, always."""
+"""Before it, an average that counts padding divides by whole windows but for ``ceil_mode``."""
 
 Sizes = tuple[int | None, ...]
 Shapes = dict[str, Sizes]
@@ -79,8 +79,7 @@ def _counts_padding(node: ir.Node, windows: Windows, opset: int) -> bool:
     included = node.attributes.get("count_include_pad")
     if node.op_type != "AveragePool" or included is None or not included.as_int():
         return False
-    # Without ``ceil_mode`` a window that is larger than the padded input counts whole.
-    return windows.ceil_mode or (opset >= _COUNTED_WHOLE and len(windows.kernel) != 2)
+    return windows.ceil_mode or opset >= _COUNTED_WHOLE
 
 
 def _settled(windows: Windows, sizes: Sizes, *, counted: bool) -> Windows | None:
@@ -110,9 +109,11 @@ def _axis(windows: Windows, size: int | None, *, counted: bool) -> _Axis:
             return _Axis(after, rounding=True, disputed=not is_ceil)
         return _Axis(reach, None, disputed=not is_ceil)
     span = size + windows.before[0] + after - windows.extents()[0]
-    if not is_ceil or -(-span // windows.strides[0]) + 1 == count:
+    if span % windows.strides[0] == 0 and count == span // windows.strides[0] + 1:
         return _Axis(after, None)
-    return _Axis(after, rounding=False, disputed=True) if reach < 0 else _Axis(reach, None, True)
+    if reach < 0:
+        return _Axis(after, rounding=False, disputed=is_ceil)
+    return _Axis(reach, None, disputed=is_ceil)
 
 
 def _write(node: ir.Node, windows: Windows) -> None:

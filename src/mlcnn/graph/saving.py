@@ -10,9 +10,10 @@ from typing import BinaryIO
 import onnx_ir as ir
 
 from mlcnn.errors import InputError
-from mlcnn.graph.structure import clone, inline, to_proto, weight_bytes
+from mlcnn.graph.message import elements, write_message
+from mlcnn.graph.structure import clone, inline, weight_bytes
 
-__all__ = ["check_output", "save"]
+__all__ = ["check_output", "replacing", "save"]
 
 _LARGEST_MESSAGE = 2**31 - 2**26
 """Bytes of weights that still fit into one message, with room for the graph."""
@@ -64,19 +65,23 @@ def save(model: ir.Model, path: str | Path, *, functions: bool = False) -> None:
     try:
         with contextlib.ExitStack() as stack:
             # Entered first, so replaced last: the model appears after the data it refers to.
-            file = stack.enter_context(_replacing(path))
+            file = stack.enter_context(replacing(path))
             if weight_bytes(copied) > _LARGEST_MESSAGE:
                 data_path = path.with_name(f"{path.name}.data")
-                data = stack.enter_context(_replacing(check_output(data_path)))
+                data = stack.enter_context(replacing(check_output(data_path)))
                 _move_weights(copied, data, data_path.name)
-            file.write(to_proto(copied).SerializeToString())
+            write_message(copied, file)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Generator[BinaryIO]:
-    """A file that takes the place of ``path`` on success, and leaves nothing behind otherwise."""
+def replacing(path: Path) -> Generator[BinaryIO]:
+    """A file that takes the place of ``path`` on success, and leaves nothing behind otherwise.
+
+    Args:
+        path: the file; an older one stays until the new one is complete.
+    """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         with temporary.open("xb") as file:
@@ -97,7 +102,7 @@ def _move_weights(model: ir.Model, data: BinaryIO, location: str) -> None:
                 continue
             data.write(b"\0" * (-data.tell() % _ALIGNMENT))
             offset = data.tell()
-            data.write(tensor.tobytes())
+            data.write(elements(tensor))
             value.const_value = ir.ExternalTensor(
                 location,
                 offset,

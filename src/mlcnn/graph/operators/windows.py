@@ -5,7 +5,7 @@ number of positions of the window that lie in the input, or, with ``count_includ
 input and its padding (never by positions that only ``ceil_mode`` adds).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from math import prod
 
@@ -92,9 +92,14 @@ class Windows:
 
     def along(self, axis: int) -> "Windows":
         """The windows of one axis alone."""
-        fields = (self.kernel, self.strides, self.dilations, self.before, self.after)
-        one = [(values[axis],) for values in fields]
-        return Windows(*one, self.auto_pad, self.ceil_mode, self.is_pool)
+        return replace(
+            self,
+            kernel=(self.kernel[axis],),
+            strides=(self.strides[axis],),
+            dilations=(self.dilations[axis],),
+            before=(self.before[axis],),
+            after=(self.after[axis],),
+        )
 
 
 def _windows(spec: NodeSpec, kernel: Ints, *, is_pool: bool) -> Windows:
@@ -228,11 +233,10 @@ def _divisors(like: Tensor, windows: Windows, *, include_pad: bool) -> Tensor:
     return result.clamp(min=1)
 
 
-def _divides_by_all(windows: Windows, sizes: Ints) -> bool:
-    """Whether a window that is larger than the padded input counts whole: over two axes it does."""
+def _are_whole(windows: Windows, sizes: Ints) -> bool:
+    """Whether all windows lie in the input and its padding."""
     _, after = windows.pads(sizes)
-    whole = all(a <= b for a, b in zip(windows.reach(sizes), after, strict=True))
-    return whole or len(sizes) == 2
+    return all(reach <= pad for reach, pad in zip(windows.reach(sizes), after, strict=True))
 
 
 def _average_pool(x: Tensor, *, windows: Windows, include_pad: bool) -> Tensor:
@@ -240,7 +244,7 @@ def _average_pool(x: Tensor, *, windows: Windows, include_pad: bool) -> Tensor:
     for axis, kernel in enumerate(windows.kernel):
         stride, dilation = windows.strides[axis], windows.dilations[axis]
         result = _window_sums(result, axis + 2, kernel, stride, dilation)
-    if include_pad and not windows.ceil_mode and _divides_by_all(windows, tuple(x.shape[2:])):
+    if include_pad and _are_whole(windows, tuple(x.shape[2:])):
         return result / prod(windows.kernel)
     return result / _divisors(x, windows, include_pad=include_pad)
 
