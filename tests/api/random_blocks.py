@@ -114,9 +114,9 @@ class Blocks:
             slope = w.arrays.uniform(0.1, 0.4, (shape[1], *[1] * (len(shape) - 2)))
             return w.node("PRelu", [name, w.weight(slope)], shape)
         alpha = 0.2 if kind == "LeakyRelu" and w.chance(0.5) else None
-        if kind == "Erf" and w.dtype is not np.float64:
+        if kind == "Erf":
             return self.gelu(value)
-        return w.node("Relu" if kind == "Erf" else kind, [name], shape, alpha=alpha)
+        return w.node(kind, [name], shape, alpha=alpha)
 
     def gelu(self, value: Value) -> Value:
         """As exporters spell it out."""
@@ -177,7 +177,7 @@ class Blocks:
         kind = w.one_of("activation", "pool", "output", "body")
         if kind == "output":
             self.outputs.append(value)
-        if kind == "body" and w.dtype is not np.float64:
+        if kind == "body" and w.features.bodies:
             self.outputs.append(self.branch(value))
         return self.average(value) if kind == "pool" else self.activation(value)
 
@@ -195,7 +195,9 @@ class Blocks:
         """Channels weighed by what a global pool and a convolution say."""
         w = self.w
         value = self.activation(w.conv(value))
-        gate = w.conv(w.global_pool(value, "GlobalAveragePool"), value.shape[1], kernel=1, same=True)
+        gate = w.conv(
+            w.global_pool(value, "GlobalAveragePool"), value.shape[1], kernel=1, same=True
+        )
         gate = w.node("Sigmoid", [gate.name], gate.shape)
         inputs = [value.name, gate.name]
         value = w.node("Mul", inputs if w.chance(0.5) else inputs[::-1], value.shape)
@@ -277,7 +279,7 @@ class Blocks:
     def odd(self, value: Value) -> Value:
         """What networks seldom have: a body, a function, strings, a second input, a cast."""
         kinds = {"strings": self.strings, "second input": self.second_input}
-        if self.w.dtype is not np.float64:  # what judges double networks has no bodies
+        if self.w.features.bodies:
             kinds["if"] = self.branch
         if self.w.opset >= 15:
             kinds["function"] = self.function
@@ -326,4 +328,3 @@ class Blocks:
                 helper.make_function(FUNCTION_DOMAIN, name, ["a"], ["b"], [node], opsets)
             )
         return w.node(name, [value.name], value.shape, domain=FUNCTION_DOMAIN)
-

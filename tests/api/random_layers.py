@@ -31,11 +31,13 @@ class Features:
             have the names which a rewrite would give to its own).
         weights: how weights are stored, drawn anew for each one.
         tiny: factor of the weights, for half-precision networks.
+        bodies: whether ``If`` may occur; what judges double networks has none.
     """
 
     naming: str = "plain"
     weights: tuple[str, ...] = ("initializer",)
     tiny: float = 1.0
+    bodies: bool = True
 
 
 _ROLES = ("bias", "weight", "box", "means", "scale", "axes", "starts", "ends", "taps", "shape")
@@ -171,7 +173,9 @@ class Writer:
             pads.append((before, after))
         return kernel, dilations, [p[0] for p in pads] + [p[1] for p in pads]
 
-    def conv(self, source: Value, filters: int = 0, *, kernel: int = 0, same: bool = False) -> Value:
+    def conv(
+        self, source: Value, filters: int = 0, *, kernel: int = 0, same: bool = False
+    ) -> Value:
         """A convolution of any geometry; ``same`` keeps height and width."""
         channels, sizes = source.shape[1], source.shape[2:]
         filters = filters or self.random.randint(1, 6)
@@ -185,7 +189,11 @@ class Writer:
         if same:
             length, dilations, strides = [kernel] * len(sizes), [1] * len(sizes), [1] * len(sizes)
             pads = [kernel // 2] * 2 * len(sizes)
-        auto = "NOTSET" if same or self.chance(0.8) else self.one_of("VALID", "SAME_UPPER", "SAME_LOWER")
+        auto = (
+            "NOTSET"
+            if same or self.chance(0.8)
+            else self.one_of("VALID", "SAME_UPPER", "SAME_LOWER")
+        )
         if auto != "NOTSET":  # ONNX Runtime refuses dilations where it pads by itself
             pads = [0] * len(pads)
             length = [min(k, s) for k, s in zip(length, sizes, strict=True)]
@@ -233,12 +241,19 @@ class Writer:
         if self.opset < {"MaxPool": 10, "AveragePool": 19}[op_type]:
             dilations = [1] * rank
         pads = [min(pad, kernel[i % rank] - 1) for i, pad in enumerate(pads)]
-        auto = "NOTSET" if plain or self.chance(0.85) else self.one_of("VALID", "SAME_UPPER", "SAME_LOWER")
+        auto = (
+            "NOTSET"
+            if plain or self.chance(0.85)
+            else self.one_of("VALID", "SAME_UPPER", "SAME_LOWER")
+        )
         if auto != "NOTSET":
             pads, dilations = [0] * 2 * rank, [1] * rank
             kernel = [min(k, s) for k, s in zip(kernel, sizes, strict=True)]
         extents = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
-        if any(e > s + pads[i] + pads[i + rank] for i, (e, s) in enumerate(zip(extents, sizes, strict=True))):
+        if any(
+            e > s + pads[i] + pads[i + rank]
+            for i, (e, s) in enumerate(zip(extents, sizes, strict=True))
+        ):
             kernel, dilations, pads, extents = [1] * rank, [1] * rank, [0] * 2 * rank, [1] * rank
         ceil = self.opset >= 10 and not plain and self.chance(0.3)
         shape = [
@@ -274,7 +289,11 @@ class Writer:
             inputs, attribute = [*inputs, self.integers(*axes)], None
         keep = 1 if keepdims else 0
         return self.node(
-            op_type, inputs, shape, axes=attribute, keepdims=keep if not keep or self.chance(0.5) else None
+            op_type,
+            inputs,
+            shape,
+            axes=attribute,
+            keepdims=keep if not keep or self.chance(0.5) else None,
         )
 
     def global_pool(self, source: Value, op_type: str) -> Value:
@@ -284,7 +303,11 @@ class Writer:
     def batch_norm(self, source: Value) -> Value:
         channels = source.shape[1]
         variance = self.arrays.uniform(0.3, 2.0, channels)
-        arrays = [self.arrays.uniform(0.5, 1.5, channels), self.normal(channels), self.normal(channels)]
+        arrays = [
+            self.arrays.uniform(0.5, 1.5, channels),
+            self.normal(channels),
+            self.normal(channels),
+        ]
         layer = f"norm{self.count + 1}"
         roles = ("weight", "bias", "running_mean", "running_var")
         names = [

@@ -38,7 +38,7 @@ class RandomNetwork:
 
     @property
     def dynamic(self) -> bool:
-        return "dynamic batch" in self.blocks.traits
+        return "dynamic batch" in self.traits
 
 
 def random_network(seed: int, *, dtype: Any = None) -> RandomNetwork:
@@ -51,7 +51,7 @@ def random_network(seed: int, *, dtype: Any = None) -> RandomNetwork:
     draw = random.Random(seed)
     opset = draw.choice(OPSETS)
     drawn = draw.choices([np.float32, np.float16, np.float64], [8, 1, 1])[0]
-    features = _features(draw, half=(dtype or drawn) is np.float16)
+    features = _features(draw, drawn)
     arrays = np.random.default_rng(seed)
     writer = Writer(draw, arrays, opset, dtype or drawn, features)
     rank = draw.choices([2, 1, 3], [18, 1, 1])[0]
@@ -66,14 +66,14 @@ def random_network(seed: int, *, dtype: Any = None) -> RandomNetwork:
     return network.finish(seed)
 
 
-def _features(draw: random.Random, *, half: bool) -> Features:
+def _features(draw: random.Random, dtype: Any) -> Features:
     naming = draw.choices(["plain", "empty", "spaces", "clash"], [6, 2, 1, 2])[0]
     ways = ("constant", "filled", "Identity", "Reshape", "input")
     weights = ("initializer",) * 6
     if draw.random() < 0.3:
         weights += (draw.choice(ways),) * 2
-    tiny = draw.choice([1.0, 1.0, 1e-2, 1e-4]) if half else 1.0
-    return Features(naming, weights, tiny)
+    tiny = draw.choice([1.0, 1.0, 1e-2, 1e-4]) if dtype is np.float16 else 1.0
+    return Features(naming, weights, tiny, bodies=dtype is not np.float64)
 
 
 class _Network:
@@ -133,7 +133,9 @@ class _Network:
             for value in self.blocks.inputs.values()
         ]
         inputs += [info for info, _ in self.blocks.extra] + w.overridable
-        ir_version = max(_IR.get(w.opset, 10), w.one_of(3, 7, 8, 10), 8 if self.blocks.functions else 3)
+        ir_version = max(
+            _IR.get(w.opset, 10), w.one_of(3, 7, 8, 10), 8 if self.blocks.functions else 3
+        )
         if w.opset == 9 and w.chance(0.5):
             ir_version = 3
             known = {info.name for info in inputs}
@@ -159,9 +161,7 @@ class _Network:
 
     def _dims(self, value: Value, dynamic: str) -> list[int | str | None]:
         dims: list[int | str | None] = list(value.shape)
-        if dynamic != "none" and (value is self.source or len(self.blocks.inputs) == 1):
-            dims[0] = "N"
-        elif dynamic != "none":
+        if dynamic != "none":
             dims[0] = "N"
         if dynamic == "sizes":
             sizes = "HWD" if value is self.source else ["", "", ""]

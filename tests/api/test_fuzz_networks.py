@@ -46,7 +46,7 @@ def accepted(proto: onnx.ModelProto, inputs: Mapping[str, Array]) -> Results | N
     """The same; None if ONNX Runtime refuses the network, or a result is not finite."""
     try:
         results = run(proto, inputs)
-    except Exception:  # noqa: BLE001: each status has a class of its own
+    except Exception:  # noqa: BLE001 (each status has a class of its own)
         return None
     numbers = [array for array in results.values() if array.dtype != object]
     return results if all(np.isfinite(array).all() for array in numbers) else None
@@ -151,7 +151,7 @@ def guarded(stage: str, action: Callable[[], str | None], *, may_refuse: bool = 
         if may_refuse and not isinstance(error, PassError):
             return ""
         found = f"{type(error).__name__}: {error}"
-    except Exception as error:  # noqa: BLE001: any other error is a fault
+    except Exception as error:  # noqa: BLE001 (a fault, whatever it is)
         found = f"{type(error).__name__}: {error}"
     return f"{stage}: {found}" if found else ""
 
