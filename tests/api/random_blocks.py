@@ -177,7 +177,7 @@ class Blocks:
         kind = w.one_of("activation", "pool", "output", "body")
         if kind == "output":
             self.outputs.append(value)
-        if kind == "body" and w.features.bodies:
+        if kind == "body" and w.features.casts:
             self.outputs.append(self.branch(value))
         return self.average(value) if kind == "pool" else self.activation(value)
 
@@ -206,7 +206,7 @@ class Blocks:
     def other(self, value: Value) -> Value:
         """Layers that no rewrite knows, between those that it does."""
         w, rank = self.w, len(value.shape)
-        kind = w.one_of("transpose", "mean of one", "split", "sum", "lrn", "up", "cast", "shuffle")
+        kind = w.one_of("transpose", "mean of one", "split", "sum", "lrn", "up", "cast", "negative")
         self.traits.append(kind)
         if kind == "transpose":
             order = [0, *range(2, rank), 1]
@@ -233,7 +233,7 @@ class Blocks:
             empty = [""] if w.opset >= 11 else []
             value = w.node("Resize", [value.name, *empty, scales], shape, mode="nearest")
             return w.pool(value, "AveragePool", plain=True)
-        if kind == "cast":
+        if kind == "cast" and w.features.casts:
             own = helper.np_dtype_to_tensor_dtype(np.dtype(w.dtype))
             value = w.node("Cast", [value.name], value.shape, to=onnx.TensorProto.FLOAT)
             return w.node("Cast", [value.name], value.shape, to=own)
@@ -279,7 +279,7 @@ class Blocks:
     def odd(self, value: Value) -> Value:
         """What networks seldom have: a body, a function, strings, a second input, a cast."""
         kinds = {"strings": self.strings, "second input": self.second_input}
-        if self.w.features.bodies:
+        if self.w.features.casts:
             kinds["if"] = self.branch
         if self.w.opset >= 15:
             kinds["function"] = self.function
@@ -302,7 +302,13 @@ class Blocks:
         condition = f"condition{w.count}"
         info = helper.make_tensor_value_info(condition, onnx.TensorProto.BOOL, [])
         self.extra.append((info, np.asarray(w.chance(0.5))))
-        return w.node("If", [condition], value.shape, then_branch=bodies[0], else_branch=bodies[1])
+        return w.node(
+            "If",
+            [condition],
+            value.shape,
+            then_branch=bodies[0],
+            else_branch=bodies[1],
+        )
 
     def strings(self, value: Value) -> Value:
         w = self.w

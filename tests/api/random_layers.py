@@ -31,13 +31,14 @@ class Features:
             have the names which a rewrite would give to its own).
         weights: how weights are stored, drawn anew for each one.
         tiny: factor of the weights, for half-precision networks.
-        bodies: whether ``If`` may occur; what judges double networks has none.
+        casts: whether ``If`` and ``Cast`` may occur: what judges double networks has no bodies, and
+            computes everything in double precision.
     """
 
     naming: str = "plain"
     weights: tuple[str, ...] = ("initializer",)
     tiny: float = 1.0
-    bodies: bool = True
+    casts: bool = True
 
 
 _ROLES = ("bias", "weight", "box", "means", "scale", "axes", "starts", "ends", "taps", "shape")

@@ -73,7 +73,7 @@ def _features(draw: random.Random, dtype: Any) -> Features:
     if draw.random() < 0.3:
         weights += (draw.choice(ways),) * 2
     tiny = draw.choice([1.0, 1.0, 1e-2, 1e-4]) if dtype is np.float16 else 1.0
-    return Features(naming, weights, tiny, bodies=dtype is not np.float64)
+    return Features(naming, weights, tiny, casts=dtype is not np.float64)
 
 
 class _Network:

@@ -17,6 +17,7 @@ from api.random_layers import Array
 from api.random_networks import RandomNetwork, random_network
 
 import mlcnn
+from mlcnn.api import RewriteOptions, rewrite
 from mlcnn.errors import MlcnnError, PassError
 from mlcnn.graph import evaluate, inline, to_proto
 from mlcnn.ops import FORMS
@@ -29,6 +30,8 @@ LOOSEST = 20
 """A network that amplifies rounding may differ by as many times more, if its own error does."""
 
 Results = dict[str, Array]
+Road = Callable[[], str | None]
+"""Does something with a network and says what is wrong with the result."""
 
 
 def run(proto: onnx.ModelProto, inputs: Mapping[str, Array]) -> Results:
@@ -123,7 +126,6 @@ def case_of(seed: int) -> Case | None:
     network = random_network(seed)
     if "float64" not in network.traits:
         expected = accepted(network.proto, network.inputs)
-        double = expected
     else:
         # ONNX Runtime has no double convolutions: the same network in single precision is asked.
         twin = random_network(seed, dtype=np.float32)
@@ -143,7 +145,7 @@ def case_of(seed: int) -> Case | None:
     return case
 
 
-def guarded(stage: str, action: Callable[[], str | None], *, may_refuse: bool = False) -> str:
+def guarded(stage: str, action: Road, *, may_refuse: bool = False) -> str:
     """What is wrong with ``action``: a difference or an error; empty if nothing is."""
     try:
         found = action()
@@ -187,27 +189,26 @@ def again(case: Case, optimized: mlcnn.Optimized, folder: Path) -> str | None:
 
 def replayed(case: Case, optimized: mlcnn.Optimized) -> str | None:
     """The pipeline with the forms that were chosen, from its text."""
-    second = mlcnn.optimize(case.network.proto, passes=optimized.pipeline)
+    second = rewrite(optimized.original, optimized.pipeline)
     if [change.nodes for change in second.changes] != [c.nodes for c in optimized.changes]:
         return f"{optimized.pipeline} changes other nodes when it is repeated"
     return case.compare(second.model)
 
 
 def trained(case: Case, optimized: mlcnn.Optimized) -> str | None:
-    """As a torch module."""
+    """As a torch module, in double precision."""
     module = optimized.module().eval().double()
     tensors = [torch.from_numpy(np.asarray(array)) for array in case.inputs.values()]
     with torch.no_grad():
         results = module(*[t.double() if t.is_floating_point() else t for t in tensors])
-    names = list(case.expected)
-    outputs = results if isinstance(results, (tuple, list)) else (results,)
-    found = {name: item.numpy() for name, item in zip(names, outputs, strict=True)}
-    return replace(case, expected=case.double()).judge(found) if case else None
+    outputs = results if isinstance(results, tuple | list) else (results,)
+    found = {name: item.numpy() for name, item in zip(case.expected, outputs, strict=True)}
+    return replace(case, expected=case.double()).judge(found)
 
 
-def approximate(case: Case) -> str | None:
+def approximate(case: Case, loaded: ir.Model) -> str | None:
     """The approximate passes change values, not shapes."""
-    optimized = mlcnn.optimize(case.network.proto, passes="mlcnn")
+    optimized = rewrite(loaded, "mlcnn")
     if case.element == "float64":
         actual = in_double(optimized.model, case.inputs)
     else:
@@ -217,42 +218,47 @@ def approximate(case: Case) -> str | None:
     return None if found == shapes else f"shapes {found} instead of {shapes}"
 
 
+def roads(case: Case, optimized: mlcnn.Optimized, folder: Path) -> Iterator[tuple[str, Road]]:
+    """All that is done with a network beside the default, in the order of their names' shares."""
+    loaded = optimized.original
+    for form in FORMS:
+        options = RewriteOptions(form=form)
+        yield (
+            f"form {form}",
+            lambda options=options: case.compare(rewrite(loaded, "exact", options).model),
+        )
+    if case.network.dynamic:
+        form = RewriteOptions(form="matvec")
+        yield "batch", lambda: other_batches(case, optimized.model)
+        yield "batch", lambda: other_batches(case, rewrite(loaded, "exact", form).model)
+    yield "again", lambda: again(case, optimized, folder)
+    yield "replayed", lambda: replayed(case, optimized)
+    yield "approximate", lambda: approximate(case, loaded)
+    yield "count", lambda: mlcnn.count(case.network.proto) and None
+    yield "module", lambda: trained(case, optimized)
+
+
 def faults(seed: int, folder: Path, *, thorough: bool = True) -> list[str] | None:
     """What is wrong with the network of a seed; None if ONNX Runtime refuses it.
 
     Args:
         seed: of the network.
         folder: for a file.
-        thorough: every form and every road, and not a share of them by the seed.
+        thorough: every form and every road, and not a third of them by the seed.
     """
     case = case_of(seed)
     if case is None:
         return None
-    proto = case.network.proto
+    made: list[mlcnn.Optimized] = []
 
-    def share(part: int, of: int) -> bool:
-        return thorough or seed % of == part
+    def default() -> str | None:
+        made.append(mlcnn.optimize(case.network.proto))
+        return case.compare(made[0].model)
 
-    def optimized(**options: str) -> mlcnn.Optimized:
-        return mlcnn.optimize(proto, **options)
-
-    found = [guarded("default", lambda: case.compare(optimized().model))]
-    for index, form in enumerate(FORMS):
-        if share(index % 3, 3):
-            action = lambda form=form: case.compare(optimized(passes="exact", form=form).model)  # noqa: E731
-            found.append(guarded(f"form {form}", action))
-    if case.network.dynamic and share(0, 2):
-        found.append(guarded("batch", lambda: other_batches(case, optimized(form="matvec").model)))
-        found.append(guarded("batch", lambda: other_batches(case, optimized().model)))
-    if share(1, 3):
-        found.append(guarded("again", lambda: again(case, optimized(), folder)))
-        found.append(guarded("replayed", lambda: replayed(case, optimized())))
-    if share(2, 3):
-        found.append(guarded("approximate", lambda: approximate(case)))
-    found.append(guarded("count", lambda: mlcnn.count(proto) and None, may_refuse=True))
-    if share(1, 4):
-        action = lambda: trained(case, optimized())  # noqa: E731
-        found.append(guarded("module", action, may_refuse=True))
+    found = [guarded("default", default)]
+    for index, (name, road) in enumerate(roads(case, made[0], folder) if made else ()):
+        if thorough or index % 3 == seed % 3:
+            found.append(guarded(name, road, may_refuse=name in {"count", "module"}))
     return list(filter(None, found))
 
 
