@@ -5,7 +5,9 @@ The verbs of the command line are functions here: `load`, `optimize`, `count`, `
 """
 
 import importlib
-from typing import TYPE_CHECKING
+
+# Read by type checkers as that of `typing`, which takes as long to import as Python to start.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from mlcnn import api

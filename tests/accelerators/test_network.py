@@ -4,6 +4,8 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
+from torch import nn
 
 from mlcnn import zoo
 from mlcnn.accelerators import (
@@ -12,7 +14,9 @@ from mlcnn.accelerators import (
     network_tasks,
 )
 from mlcnn.errors import InputError
+from mlcnn.graph import from_module
 from mlcnn.passes import pipeline
+from mlcnn.workload import Uncounted
 
 PASSES = "max-to-average{window=stride},reorder,distribute-pool,fuse{form=box}"
 
@@ -63,6 +67,22 @@ def test_without_fused_layers_there_is_no_mean(lenet, mlcnn, dense, technology):
     model, _ = lenet
     document = evaluate(model, mlcnn, dense, technology).to_json()
     assert document["mean_fused"] is None
+
+
+def test_a_three_dimensional_layer_is_left_out_by_name(mlcnn, dense, technology):
+    model = from_module(
+        nn.Sequential(nn.Conv3d(3, 4, 3), nn.Flatten(1, 2), nn.Conv2d(16, 2, 3)),
+        (torch.zeros(1, 3, 6, 8, 8),),
+    )
+    found = evaluate(model, mlcnn, dense, technology)
+    assert [row.name for row in found.layers] == ["2"]
+    assert found.uncounted == (Uncounted("0", "Conv over 3 dimensions"),)
+
+
+def test_nothing_for_a_machine_to_run(mlcnn, dense, technology):
+    model = from_module(nn.Conv3d(3, 4, 3), (torch.zeros(1, 3, 6, 8, 8),))
+    with pytest.raises(InputError, match="no convolution over 1 or 2 dimensions"):
+        evaluate(model, mlcnn, dense, technology)
 
 
 def test_fused_layers_of_another_network(lenet, mlcnn, dense, technology):

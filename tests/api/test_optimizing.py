@@ -13,7 +13,7 @@ from torch import nn
 
 import mlcnn
 from mlcnn.api import compare, potential, read_inputs
-from mlcnn.errors import InputError, PassError
+from mlcnn.errors import InputError
 from mlcnn.graph import clone
 
 EXAMPLE = torch.zeros(2, 3, 8, 8)
@@ -111,8 +111,12 @@ def test_a_wrong_network_does_not_pass_the_comparison(linear: ir.Model, tmp_path
     bias = next(value for key, value in wrong.graph.initializers.items() if "bias" in key)
     assert bias.const_value is not None
     bias.const_value = ir.tensor(bias.const_value.numpy() * 1.5, name=bias.name)
-    with pytest.raises(PassError, match="differs by"):
+    with pytest.raises(InputError) as caught:
         compare(replace(optimized, model=wrong), inputs)
+    assert str(caught.value).startswith("--input: ")
+    assert "differs by" in str(caught.value)
+    assert "it begins at 0 (fuse), by " in str(caught.value)
+    assert str(caught.value).endswith("leave it alone with --exclude 0")
 
 
 def test_the_pipeline_stands_in_the_saved_file(linear: ir.Model, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import onnx
 
+from mlcnn.engines.native import library
+
 Call = Callable[..., Any]
 KEYS = {"engine", "variant", "batch", "threads", "median_ms", "q1_ms", "q3_ms"}
 
@@ -49,3 +51,17 @@ def test_a_network_that_no_engine_runs(
     assert result.code == 2
     assert result.out == ""
     assert "nothing could be measured (onnxruntime:" in result.error
+    assert result.error.rstrip().endswith("): name another engine")
+
+
+def test_without_a_compiler_it_says_so_and_blames_no_operator(mlcnn: Call, monkeypatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _name: None)
+    monkeypatch.delenv("CC", raising=False)
+    library.load.cache_clear()
+    result = mlcnn("bench", "lenet5", "--engine", "native")
+    assert result.code == 2
+    assert (
+        "nothing could be measured (native: engine 'native' needs a C compiler: install gcc or "
+        "clang, or use engine 'onnxruntime'): name another engine"
+    ) in " ".join(result.error.split())
+    assert "operator" not in result.error

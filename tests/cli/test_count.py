@@ -84,3 +84,12 @@ def test_what_no_figure_includes_is_named(
     if verb != "optimize":
         document = mlcnn(verb, path, "--json").json
         assert document["uncounted"] == [{"name": "up", "operator": "ConvTranspose"}]
+
+
+def test_a_narrow_terminal_still_gets_the_layers_names(
+    mlcnn: Call, fusable: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = mlcnn("count", fusable).out.splitlines()
+    assert "conv" in [line.strip() for line in lines]
+    assert max(map(len, lines)) <= 40

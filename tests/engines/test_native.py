@@ -1,6 +1,7 @@
 """The native engine computes what float64 does, on every geometry, and refuses the rest clearly."""
 
 import platform
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from mlcnn import engines, zoo
+from mlcnn.engines.compilers import c_compiler
 from mlcnn.engines.native import Native, library
 from mlcnn.errors import UnsupportedError
 from mlcnn.graph import evaluate, from_module, from_proto
@@ -317,6 +319,7 @@ def test_what_it_lacks_is_told(body: str, told: str) -> None:
 
 
 def test_without_a_compiler(monkeypatch, convolution) -> None:
+    monkeypatch.delenv("CC", raising=False)
     monkeypatch.setattr("shutil.which", lambda _name: None)
     library.load.cache_clear()
     with pytest.raises(UnsupportedError, match="needs a C compiler: install gcc or clang"):
@@ -363,3 +366,43 @@ def test_many_shapes_of_one_session() -> None:
         for images in range(1, 8):
             image = np.full((images, 20, 2, 2), images / 4, np.float32)
             np.testing.assert_allclose(session.run({"x": image})["y"], np.exp(image), rtol=1e-6)
+
+
+def test_a_compiler_with_arguments(monkeypatch, tmp_path, convolution) -> None:
+    """``CC`` is a command, as make reads it: with options, or behind a program such as ccache."""
+    shim, seen = tmp_path / "a shim", tmp_path / "seen"
+    shim.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> {seen}\nexec "$@"\n')
+    shim.chmod(0o755)
+    found = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    monkeypatch.setenv("CC", f"{found} -O1")
+    assert c_compiler() == (found, "-O1")
+    monkeypatch.setenv("CC", f"'{shim}' {found} -O1")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    library.load.cache_clear()
+    Native().prepare(convolution)
+    assert "native" in engines.available()
+    assert seen.read_text().splitlines()[:2] == [found, "-O1"]
+    library.load.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("no-such-cc -O1", "CC is 'no-such-cc -O1', and no program 'no-such-cc' is found"),
+        ("gcc 'open", 'CC is "gcc \'open", and it is no command'),
+    ],
+)
+def test_a_compiler_that_is_not_there(monkeypatch, convolution, given: str, told: str) -> None:
+    monkeypatch.setenv("CC", given)
+    library.load.cache_clear()
+    with pytest.raises(UnsupportedError) as failure:
+        Native().prepare(convolution)
+    assert str(failure.value) == (
+        f"engine 'native' needs a C compiler: {told}: set CC to a C compiler, or unset it, or use "
+        "engine 'onnxruntime'"
+    )
+
+
+def test_a_blank_cc_counts_as_unset(monkeypatch) -> None:
+    monkeypatch.setenv("CC", " ")
+    assert c_compiler() is not None

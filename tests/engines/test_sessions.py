@@ -243,3 +243,10 @@ def test_torch_compile_needs_a_compiler(monkeypatch, convolution) -> None:
     monkeypatch.setattr("shutil.which", lambda _name: None)
     with pytest.raises(UnsupportedError, match="needs a C\\+\\+ compiler: install g\\+\\+"):
         engines.get("torch-compile").prepare(convolution)
+
+
+def test_torch_compile_takes_a_compiler_without_arguments(monkeypatch, convolution) -> None:
+    """PyTorch reads CXX as the name of a program."""
+    monkeypatch.setenv("CXX", "c++ -O1")
+    with pytest.raises(UnsupportedError, match=r"without arguments, and CXX is 'c\+\+ -O1': set"):
+        engines.get("torch-compile").prepare(convolution)

@@ -171,6 +171,18 @@ def test_a_part_brings_its_weights_and_is_independent(run):
     assert text(model) == before
 
 
+def test_the_weights_of_a_part_keep_their_order():
+    """Random weights are drawn in it: the check of a site is the same in every run."""
+    names = [f"w{i}" for i in range(12)]
+    weights = ", ".join(f"float {name} = {{1}}" for name in names)
+    lines = "\n".join(f"s{i + 1} = Add(s{i}, w{i})" for i in range(12))
+    model = ir.from_onnx_text(
+        f"""<ir_version: 10, opset_import: ["": 20]>
+        g (float[N] s0) => (float[N] s12) <{weights}> {{ {lines} }}"""
+    )
+    assert list(graph.extract(model, ["s0"], ["s12"]).graph.initializers) == names
+
+
 @pytest.mark.parametrize(
     ("inputs", "outputs", "word"),
     [

@@ -149,7 +149,7 @@ def test_fold_that_overflows_half_precision() -> None:
     net.initializer("norm.var", np.full(2, 1e-7, np.float16))
     net.initializer("norm.weight", np.full(2, 6e4, np.float16))
     assert story(net.model(net.norm(net.conv(net.x))), "fold-batch-norm", runs=False) == [
-        f"{LEAVES}the folded weights do not fit into float16",
+        f"{LEAVES}folded, its weights do not fit into float16",
     ]
 
 

@@ -63,7 +63,7 @@ def test_progress_counts_the_sites() -> None:
         pipeline.run(_whole(), pipeline.parse("mlcnn")),
         progress=lambda done, total: told.append((done, total)),
     )
-    assert told == [(done, 5) for done in range(5)]
+    assert told == [(0, 1), (0, 1), (0, 3), (1, 3), (2, 3)]
 
 
 @pytest.mark.parametrize("form", FORMS)

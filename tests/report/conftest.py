@@ -11,6 +11,7 @@ from mlcnn.accelerators import (
     compare,
     load_accelerator,
     load_technology,
+    with_equal_precision,
 )
 from mlcnn.counting import CountReport, LayerCount, count_layer
 from mlcnn.passes import Change, Skipped
@@ -80,10 +81,15 @@ def evaluations(rows: list[LayerCount], batch: int = 16) -> tuple[Comparison, ..
     """The network on the machines of all precisions."""
     tasks = [LayerTask(replace(row.layer, N=batch)) for row in rows]
     against, technology = load_accelerator("dcnn-fp32"), load_technology()
-    return tuple(
+    fp32, *others = (
         compare(tasks, load_accelerator(f"mlcnn-{precision}"), against, technology, batch=batch)
         for precision in ("fp32", "fp16", "int8")
     )
+    equal = (
+        with_equal_precision(found, load_accelerator(f"dcnn-{found.accelerator.precision}"))
+        for found in others
+    )
+    return fp32, *equal
 
 
 def vgg16() -> RunSummary:

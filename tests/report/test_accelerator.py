@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from mlcnn.accelerators import Comparison, compare, load_accelerator
 from mlcnn.report import RunSummary, evaluation_tables, render, terminal
 from mlcnn.report.charts import accelerator_charts
 from mlcnn.report.sections.accelerator import accelerator
@@ -114,6 +115,13 @@ def test_the_terminal_tells_fused_layers_and_network_together(summary: RunSummar
             f"{found.accelerator.name} {ratio_text(found.fused.speedup)} on fused layers (mean), "
             f"{ratio_text(found.network.total_speedup)} on the whole network"
         ) in text
+        precision = found.accelerator.name.rpartition("-")[2]
+        if precision != "fp32":
+            equal = (
+                f"({expected_equal(found, precision)} at equal precision, over dcnn-{precision})"
+            )
+            assert equal in text
+            assert f"over dcnn-{precision}" in render(summary)
 
 
 def test_names_steer_no_terminal(summary: RunSummary):
@@ -134,3 +142,32 @@ def test_names_steer_no_terminal(summary: RunSummary):
 
 def ratio_text(value: float) -> str:
     return f"{value:.2f}x" if value < 9.995 else f"{value:.1f}x"
+
+
+def expected_equal(found: Comparison, precision: str) -> str:
+    """The ratio of the network's cycles on the dense machine and on this one, both at 1 GHz."""
+    dense = compare(
+        [row.task for row in found.layers],
+        load_accelerator(f"dcnn-{precision}"),
+        found.accelerator,
+        found.technology,
+        batch=found.batch,
+    )
+    return ratio_text(
+        sum(r.cost.cycles for r in dense.layers) / sum(r.against.cycles for r in dense.layers)
+    )
+
+
+@pytest.mark.parametrize("summary", ["untouched"], indirect=True)
+def test_where_nothing_is_fused_only_the_bits_gain(summary: RunSummary):
+    console = Console(file=io.StringIO(), width=200)
+    for found in summary.evaluations[1:]:
+        equal = found.to_json()["equal_precision"]
+        assert found.network.total_speedup > 1.5
+        assert equal["against"] == found.accelerator.name.replace("mlcnn", "dcnn")
+        assert equal["network"]["speedup"] == pytest.approx(1, abs=0.1)
+        console.print(evaluation_tables(found, "plain"))
+        assert f"whole network, {equal['against']}, time" in console.file.getvalue()
+    own = summary.evaluations[0].to_json()
+    assert own["equal_precision"]["against"] == "dcnn-fp32"
+    assert own["equal_precision"]["network"]["speedup"] == own["network"]["speedup"]

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from mlcnn.passes import Change
 from mlcnn.report import Accuracy, Exactness, Latency, Potential, RunSummary, Variant
 from mlcnn.report.headline import Fact, Mood, facts, potential_sentence, sentence
 
@@ -97,3 +98,54 @@ def test_no_potential_is_no_sentence(summary: RunSummary):
 def test_a_network_without_layers_has_no_percentage():
     empty = RunSummary("empty", "empty", "", "", 0)
     assert fact(empty, "Multiplications").value == "none"
+
+
+def noisy(summary: RunSummary, *engines: str) -> RunSummary:
+    """The quartiles of these engines lie so far apart that they say nothing."""
+    return replace(
+        summary,
+        latencies=tuple(
+            replace(row, q1_ms=row.median_ms / 3, q3_ms=row.median_ms * 3)
+            if row.engine in engines
+            else row
+            for row in summary.latencies
+        ),
+    )
+
+
+def test_a_gain_within_noise_everywhere_is_no_headline(summary: RunSummary):
+    summary = noisy(summary, "onnxruntime", "openvino", "torch")
+    found = fact(summary, "Speed")
+    assert (found.value, found.mood) == ("no difference", Mood.WARN)
+    assert found.note == "fused against original: all within noise"
+    assert [line.value for line in found.lines] == ["1.46x (noise)"] * 3
+    assert sentence(summary) == (
+        "5 layers rewritten; 36.5 % of all multiplications are gone; "
+        "no measurable gain in speed (1.46x, all within noise)."
+    )
+
+
+def test_noise_in_some_places_is_counted(summary: RunSummary):
+    summary = noisy(summary, "torch")
+    assert fact(summary, "Speed").note == "fused against original; 2 of 6 within noise"
+    assert sentence(summary).endswith(
+        "1.46x the speed of the original network (2 of 6 within noise)."
+    )
+
+
+def test_what_was_only_tidied_up_is_said_so_throughout():
+    changes = tuple(
+        Change("fold-batch-norm", (f"conv{i}", f"bn{i}"), exact=True) for i in range(13)
+    )
+    tidied = RunSummary(
+        "plain", "plain", "fold-batch-norm", "", 0,
+        changes=changes, exactness=Exactness(8.1e-15, sites=13),
+    )  # fmt: skip
+    assert sentence(tidied) == (
+        "No layer was rewritten: the network has no site where these passes gain anything. "
+        "fold-batch-norm tidied up 13 places, which takes no multiplication away from a layer."
+    )
+    assert fact(tidied, "Layers rewritten").value == "0"
+    assert fact(tidied, "Exactness").note == (
+        "largest relative error at 13 places, float64, of fold-batch-norm"
+    )

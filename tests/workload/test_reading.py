@@ -1,16 +1,20 @@
 """The layers that a network is read as, against ONNX Runtime's shapes and PyTorch's."""
 
+import math
+
 import numpy as np
 import onnx
 import onnx.helper as oh
+import onnxruntime
 import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import nn
 
+from mlcnn.counting import Operations, original
 from mlcnn.errors import UnsupportedError
-from mlcnn.graph import from_module, from_proto
+from mlcnn.graph import from_module, from_proto, to_proto
 from mlcnn.passes import Fuse
 from mlcnn.workload import ConvLayer, Uncounted, layers, read
 
@@ -102,10 +106,30 @@ def test_a_one_dimensional_convolution_has_height_1():
     )  # fmt: skip
 
 
-def test_a_three_dimensional_convolution_is_refused_by_name():
-    model = _conv((1, 3, 8, 8, 8), _weight(4, 3, 3, 3, 3))
-    with pytest.raises(UnsupportedError, match=r"conv \(Conv\): a convolution over 3 dimensions"):
-        layers(model)
+@pytest.mark.parametrize("attributes", [
+    {},
+    {"strides": [2, 1, 3], "pads": [1, 0, 2, 0, 1, 2], "dilations": [2, 1, 1]},
+    {"auto_pad": "SAME_UPPER", "strides": [2, 2, 1]},
+    {"group": 2, "dilations": [1, 2, 1], "auto_pad": "VALID"},
+])  # fmt: skip
+def test_a_three_dimensional_convolution_has_a_depth(attributes):
+    weight = _weight(4, 6 // attributes.get("group", 1), 2, 3, 4)
+    model = _conv((2, 6, 7, 8, 9), weight, **attributes)
+    (layer,) = layers(model)
+    session = onnxruntime.InferenceSession(to_proto(model).SerializeToString())
+    (output,) = session.run(None, {"x": np.ones((2, 6, 7, 8, 9), np.float32)})
+    assert layer.depth is not None
+    assert output.shape[2:] == (layer.depth.outputs, layer.P, layer.Q)
+    assert layer.weights == weight.size
+    products = math.prod(weight.shape[1:])
+    assert layer.macs == output.size * products
+    counted = original(layer)
+    assert counted == Operations(output.size * products, output.size * (products - 1))
+
+
+def test_a_convolution_over_four_dimensions_is_named():
+    model = _conv((1, 3, 4, 4, 4, 4), _weight(4, 3, 3, 3, 3, 3))
+    assert read(model).uncounted == (Uncounted("conv", "Conv"),)
 
 
 @pytest.mark.parametrize("transposed", [(0, 0), (0, 1), (1, 0), (1, 1)])
@@ -132,6 +156,71 @@ def test_a_weight_from_the_left():
     model = _model([node], {"x": (2, 12, 5)}, {"fc.weight": _weight(7, 12)})
     (layer,) = layers(model)
     assert (layer.N, layer.H * layer.W, layer.C, layer.K) == (2, 5, 12, 7)
+
+
+@pytest.mark.parametrize("transposed", [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_a_dense_layer_whose_weight_stands_left(transposed):
+    weight = _weight(12, 7) if transposed[0] else _weight(7, 12)
+    shape = (5, 12) if transposed[1] else (12, 5)
+    node = oh.make_node(
+        "Gemm", ["fc.weight", "x"], ["y"], transA=transposed[0], transB=transposed[1]
+    )
+    (layer,) = layers(_model([node], {"x": shape}, {"fc.weight": weight}))
+    assert layer.macs == 5 * 7 * 12
+
+
+def test_a_weight_with_leading_ones():
+    node = oh.make_node("MatMul", ["x", "fc.weight"], ["y"])
+    (layer,) = layers(_model([node], {"x": (3, 12)}, {"fc.weight": _weight(1, 1, 12, 7)}))
+    assert layer.macs == 3 * 12 * 7
+
+
+_ROWS, _COLUMNS = 1024, 1000
+
+
+def _generated(kind: str) -> tuple[list, dict]:
+    """Nodes that make a weight of (1024, 1000), and the constants that they read."""
+    shape = np.array([_ROWS, _COLUMNS])
+    filled = oh.make_node("ConstantOfShape", ["size"], ["f"])
+    match kind:
+        case "reshaped":
+            weight = oh.make_node("Reshape", ["f", "shape"], ["w"])
+            return [filled, weight], {"size": np.array([_ROWS * _COLUMNS]), "shape": shape}
+        case "expanded":
+            row = np.ones((1, _COLUMNS), np.float32)
+            return [oh.make_node("Expand", ["row", "shape"], ["w"])], {"row": row, "shape": shape}
+        case "tiled":
+            return [
+                oh.make_node("Tile", ["row", "repeats"], ["t"]),
+                oh.make_node("Mul", ["t", "two"], ["w"]),
+            ], {
+                "row": np.ones((1, _COLUMNS), np.float32),
+                "repeats": np.array([_ROWS, 1]),
+                "two": np.float32(2),
+            }  # fmt: skip
+        case _:
+            random = oh.make_node("RandomNormal", [], ["w"], shape=shape)
+            return [random], {}
+
+
+@pytest.mark.parametrize("operator", ["Gemm", "MatMul"])
+@pytest.mark.parametrize("kind", ["reshaped", "expanded", "tiled"])
+def test_a_large_weight_is_counted_and_not_made(kind, operator):
+    nodes, constants = _generated(kind)
+    nodes.append(oh.make_node(operator, ["x", "w"], ["y"], name="fc"))
+    model = _model(nodes, {"x": (3, _ROWS)}, constants)
+    found = read(model)
+    assert [layer.macs for layer in found.layers] == [3 * _ROWS * _COLUMNS]
+    assert found.uncounted == ()
+    values = [value.const_value for value in model.graph.initializers.values()]
+    assert sum(tensor.size for tensor in values if tensor is not None) < _ROWS * _COLUMNS
+
+
+def test_a_random_matrix_is_no_weight():
+    nodes, _ = _generated("random")
+    nodes.append(oh.make_node("MatMul", ["x", "w"], ["y"], name="fc"))
+    found = read(_model(nodes, {"x": (3, _ROWS)}, {}))
+    assert found.uncounted == (Uncounted("fc", "MatMul"),)
 
 
 def test_products_of_two_computed_tensors_are_no_layers():

@@ -12,7 +12,13 @@ control, clock tree and wires.
 
 from mlcnn.accelerators.area import Area, area, static_power_mw
 from mlcnn.accelerators.axis import Execution
-from mlcnn.accelerators.comparison import Comparison, LayerComparison, Summary, compare
+from mlcnn.accelerators.comparison import (
+    Comparison,
+    LayerComparison,
+    Summary,
+    compare,
+    with_equal_precision,
+)
 from mlcnn.accelerators.description import Accelerator, Kind, Precision
 from mlcnn.accelerators.energy import Energy
 from mlcnn.accelerators.evaluation import LayerCost, LayerTask, evaluate_layer
@@ -24,7 +30,7 @@ from mlcnn.accelerators.experiment import (
     fused_tasks,
     sensitivity,
 )
-from mlcnn.accelerators.loading import accelerator_names, load_accelerator
+from mlcnn.accelerators.loading import accelerator_names, equal_precision, load_accelerator
 from mlcnn.accelerators.network import evaluate, network_tasks
 from mlcnn.accelerators.networks import PAPER_NETWORKS, paper_tasks
 from mlcnn.accelerators.search import BOUNDS, SLACK, Chosen
@@ -65,6 +71,7 @@ __all__ = [
     "accelerator_names",
     "area",
     "compare",
+    "equal_precision",
     "evaluate",
     "evaluate_layer",
     "filling",
@@ -78,4 +85,5 @@ __all__ = [
     "static_power_mw",
     "sweep_cycles",
     "technology_names",
+    "with_equal_precision",
 ]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean, geometric_mean
 
 from mlcnn.accelerators.area import area
@@ -13,7 +13,7 @@ from mlcnn.accelerators.search import SLACK
 from mlcnn.accelerators.technology import Technology
 from mlcnn.workload import Uncounted
 
-__all__ = ["Comparison", "LayerComparison", "Summary", "compare"]
+__all__ = ["Comparison", "LayerComparison", "Summary", "compare", "with_equal_precision"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +163,8 @@ class Comparison:
         batch: images.
         layers: all layers, in order.
         uncounted: what multiplies in the network and is not among them: no machine runs it.
+        own_precision: the same, against a machine of the first one's precision, so that nothing
+            is gained by fewer bits alone; None where the other one has it, or where there is none.
     """
 
     accelerator: Accelerator
@@ -171,6 +173,13 @@ class Comparison:
     batch: int
     layers: tuple[LayerComparison, ...]
     uncounted: tuple[Uncounted, ...] = ()
+    own_precision: "Comparison | None" = None
+
+    @property
+    def equal_precision(self) -> "Comparison | None":
+        """The comparison at equal precision: this one, or the one beside it."""
+        same = self.accelerator.precision is self.against.precision
+        return self if same else self.own_precision
 
     @property
     def fused(self) -> Summary | None:
@@ -222,6 +231,7 @@ class Comparison:
         """The document that ``mlcnn evaluate --json`` prints."""
         fused, network = self.fused, self.network
         means = None if fused is None else fused.to_json()
+        equal = self.equal_precision
         return {
             "accelerator": self.accelerator.name,
             "against": self.against.name,
@@ -246,9 +256,22 @@ class Comparison:
                 "worst_speedup": network.worst_speedup,
                 "worst_energy_ratio": network.worst_energy_ratio,
             },
+            "equal_precision": None if equal is None else _gains(equal),
             "area_um2": area(self.accelerator, self.technology).total,
             "against_area_um2": area(self.against, self.technology).total,
         }
+
+
+def _gains(found: Comparison) -> dict[str, object]:
+    fused, network = found.fused, found.network
+    return {
+        "against": found.against.name,
+        "mean_fused": None if fused is None else fused.to_json(),
+        "network": {
+            "speedup": network.total_speedup,
+            "energy_ratio": network.total_energy_ratio,
+        },
+    }
 
 
 def _total(parts: Iterable[Energy]) -> Energy:
@@ -280,14 +303,38 @@ def compare(
     Raises:
         InfeasibleError: a machine cannot run a layer.
     """
-    ratio = accelerator.clock_mhz / against.clock_mhz
-    rows = tuple(
-        LayerComparison(
-            task,
-            evaluate_layer(task, accelerator, technology, slack=slack),
-            evaluate_layer(task, against, technology, slack=slack),
-            ratio,
-        )
-        for task in tasks
-    )
+    costs = [(task, evaluate_layer(task, accelerator, technology, slack=slack)) for task in tasks]
+    rows = _beside(costs, accelerator, against, technology, slack)
     return Comparison(accelerator, against, technology, batch, rows)
+
+
+def _beside(
+    costs: Iterable[tuple[LayerTask, LayerCost]],
+    accelerator: Accelerator,
+    against: Accelerator,
+    technology: Technology,
+    slack: float,
+) -> tuple[LayerComparison, ...]:
+    ratio = accelerator.clock_mhz / against.clock_mhz
+    return tuple(
+        LayerComparison(task, cost, evaluate_layer(task, against, technology, slack=slack), ratio)
+        for task, cost in costs
+    )
+
+
+def with_equal_precision(
+    found: Comparison, against: Accelerator, *, slack: float = SLACK
+) -> Comparison:
+    """The comparison, with one at equal precision beside it.
+
+    Args:
+        found: the comparison.
+        against: a machine of the precision of the machine asked about.
+        slack: see ``choose``.
+
+    Raises:
+        InfeasibleError: ``against`` cannot run a layer.
+    """
+    costs = [(row.task, row.cost) for row in found.layers]
+    rows = _beside(costs, found.accelerator, against, found.technology, slack)
+    return replace(found, own_precision=replace(found, against=against, layers=rows))

@@ -12,7 +12,7 @@ from mlcnn.accelerators.border import Document, read_yaml
 from mlcnn.accelerators.description import Accelerator, Kind, Precision
 from mlcnn.errors import InputError
 
-__all__ = ["accelerator_names", "load_accelerator"]
+__all__ = ["accelerator_names", "equal_precision", "load_accelerator"]
 
 
 class _Array(Document):
@@ -124,5 +124,25 @@ def load_accelerator(name: str | Path) -> Accelerator:
 
 
 @lru_cache
+def equal_precision(machine: Accelerator, precision: Precision) -> Accelerator:
+    """The built-in machine of another precision that is most like ``machine``.
+
+    Args:
+        machine: a machine.
+        precision: of the machine wanted.
+
+    Returns:
+        The one of the same name but for the precision, else the dense one: all precisions have it.
+
+    Example:
+        >>> from mlcnn.accelerators import Precision, load_accelerator
+        >>> equal_precision(load_accelerator("dcnn-fp32"), Precision.INT8).name
+        'dcnn-int8'
+    """
+    family = machine.name.removesuffix(f"-{machine.precision.value}")
+    name = f"{family}-{precision.value}"
+    return load_accelerator(name if name in accelerator_names() else f"dcnn-{precision.value}")
+
+
 def _built_in(name: str) -> Accelerator:
     return read_yaml(_folder() / f"{name}.yaml", _File, "accelerator").to_domain()

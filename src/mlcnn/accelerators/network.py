@@ -12,7 +12,7 @@ from mlcnn.accelerators.search import SLACK
 from mlcnn.accelerators.technology import Technology
 from mlcnn.errors import InputError
 from mlcnn.graph import layer_name
-from mlcnn.workload import ConvLayer, InputShape, Workload, read
+from mlcnn.workload import ConvLayer, InputShape, Uncounted, Workload, read
 
 __all__ = ["evaluate", "network_tasks"]
 
@@ -28,7 +28,7 @@ def network_tasks(
     batch: int = 1,
     input_shape: InputShape | None = None,
 ) -> tuple[LayerTask, ...]:
-    """Every convolution and dense layer of a network; element-wise operators are not counted.
+    """Every convolution and dense layer of a network but 3-D ones, which no machine runs.
 
     Args:
         model: the network before any rewrite.
@@ -50,6 +50,8 @@ def _tasks(
     pooled = tuple(fused)
     tasks: list[LayerTask] = []
     for layer, index in zip(workload.layers, workload.match(pooled), strict=True):
+        if layer.depth is not None:
+            continue
         pool = None if index is None else pooled[index].pool
         task = LayerTask(replace(layer, pool=pool), layer.name in scaled, layer.name in sole)
         tasks.append(task)
@@ -109,7 +111,15 @@ def evaluate(
     """
     workload = read(model, batch=batch, input_shape=input_shape)
     tasks = _tasks(model, workload, fused)
+    left_out = tuple(
+        Uncounted(layer.name, "Conv over 3 dimensions")
+        for layer in workload.layers
+        if layer.depth is not None
+    )
     if not tasks:
-        raise InputError("the network has no convolution or dense layer for an accelerator to run")
+        raise InputError(
+            "the network has no convolution over 1 or 2 dimensions and no dense layer for an "
+            "accelerator to run"
+        )
     found = compare(tasks, accelerator, against, technology, batch=workload.images, slack=slack)
-    return replace(found, uncounted=workload.uncounted)
+    return replace(found, uncounted=(*workload.uncounted, *left_out))

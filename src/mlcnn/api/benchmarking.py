@@ -204,8 +204,7 @@ def bench(
     if not result.results:
         reasons = dict.fromkeys(f"{row.engine}: {row.reason}" for row in result.skipped)
         raise UnsupportedError(
-            f"nothing could be measured ({'; '.join(reasons)}): name another engine, or replace "
-            "the operator that it cannot run"
+            f"nothing could be measured ({'; '.join(reasons)}): name another engine"
         )
     return result
 

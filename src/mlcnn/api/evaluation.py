@@ -1,6 +1,7 @@
 """A network on an accelerator, against another: cycles, energy and area."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -72,8 +73,11 @@ class Machines:
     def compare(
         self, model: ir.Model, fused: Sequence[ConvLayer], accelerator: Accelerator
     ) -> accelerators.Comparison:
-        """One of the machines on a network; see ``mlcnn.accelerators.evaluate``."""
-        return accelerators.evaluate(
+        """One of the machines on a network, also at equal precision.
+
+        See ``mlcnn.accelerators.evaluate``.
+        """
+        found = accelerators.evaluate(
             model,
             accelerator,
             self.against,
@@ -81,6 +85,12 @@ class Machines:
             fused=fused,
             batch=_batch(model, self.batch),
         )
+        if accelerator.precision is self.against.precision:
+            return found
+        equal = accelerators.equal_precision(self.against, accelerator.precision)
+        with suppress(InfeasibleError):  # of a machine that nobody asked for
+            return accelerators.with_equal_precision(found, equal)
+        return found
 
 
 class _Box:

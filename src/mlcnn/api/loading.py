@@ -199,4 +199,5 @@ def _with_input_shape(model: ir.Model, shape: tuple[int, ...]) -> ir.Model:
         )
     value.shape = ir.Shape([dims[0] if dims else 1, *shape[1:]])
     graph.infer_shapes(model)
+    graph.settle_pools(model)
     return model

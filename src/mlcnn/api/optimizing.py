@@ -11,11 +11,13 @@ import onnx_ir as ir
 import torch
 
 from mlcnn import counting, engines, graph, nn
+from mlcnn.api.checking import NetworkCheck, check_network
 from mlcnn.api.loading import ExampleInput, Source, is_zoo_name, load, zoo_entry
 from mlcnn.api.options import RewriteOptions
 from mlcnn.errors import InputError
 from mlcnn.passes import Change, Chooser, Pass, Skipped, WindowMode, pipeline
-from mlcnn.passes.verification import Verification, verify
+from mlcnn.passes.pipeline import ALL, PipelineResult
+from mlcnn.passes.verification import Verification
 from mlcnn.report import Potential
 from mlcnn.workload import ConvLayer
 
@@ -38,6 +40,8 @@ Progress = Callable[[str, int, int], None]
 
 _EXACT, _MLCNN = "exact", "mlcnn"
 _NO_OPTIONS = RewriteOptions()
+# A network that differs still without so many sites is left to the passes that are not to blame.
+_MOST_CULPRITS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Optimized:
         changes: every rewritten site, pass by pass.
         skipped: every site that was left alone, with the reason.
         verification: the check of the exact rewrites; None if it was not asked for.
+        network: the check of the whole network; None if it was not asked for.
     """
 
     original: ir.Model
@@ -61,6 +66,7 @@ class Optimized:
     changes: tuple[Change, ...]
     skipped: tuple[Skipped, ...]
     verification: Verification | None
+    network: NetworkCheck | None = None
 
     @property
     def fused(self) -> tuple[Change, ...]:
@@ -90,6 +96,15 @@ class Optimized:
     def vacuous(self) -> bool:
         """Whether the check could not have seen an error, or there was nothing to check."""
         return self.verification is None or self.verification.vacuous
+
+    @property
+    def verified(self) -> str:
+        """What was checked, in one line."""
+        if self.verification is None or self.network is None:
+            return "not verified"
+        sites = len(self.verification.sites)
+        places = "no site" if not sites else "1 site" if sites == 1 else f"{sites} sites"
+        return f"verified: {places} in float64; whole network {self.network.told}"
 
     def save(self, path: "str | PathLike[str]", *, functions: bool = False) -> None:
         """Write the rewritten network to an ``.onnx`` file, in standard operators only.
@@ -143,6 +158,7 @@ class Optimized:
             ],
             "max_error": self.max_error,
             "vacuous": self.vacuous,
+            "network": None if self.network is None else self.network.to_json(),
         }
 
 
@@ -222,6 +238,7 @@ def rewrite(
     options: RewriteOptions = _NO_OPTIONS,
     *,
     check: bool = True,
+    inputs: Sequence[Mapping[str, np.ndarray]] = (),
     chooser: Chooser | None = None,
     progress: Progress | None = None,
 ) -> Optimized:
@@ -231,21 +248,18 @@ def rewrite(
         model: the network; it is not changed.
         passes: the pipeline, if ``options`` has none.
         options: see ``RewriteOptions``.
-        check: check each exact rewrite at its site, in float64.
+        check: check each exact rewrite at its site, in float64, and the whole network in ONNX
+            Runtime; what fails is left alone, with the reason.
+        inputs: more inputs to compare the whole network on, each an array by input name.
         chooser: what the form ``auto`` asks; an estimate by default.
         progress: told how the work goes on.
 
     Raises:
         InputError: an option cannot be used.
-        PassError: a pass is wrong: its rewrite is not exact, or not a valid network.
     """
     _check_selection(model, options)
     configured = _configured(options.passes or passes, options, chooser)
-    tell = progress or silent
-    result = pipeline.run(model, configured, progress=lambda name: tell(name, 0, 0))
-    verification = None
-    if check:
-        verification = verify(result, progress=lambda done, total: tell("verify", done, total))
+    result, network = _run(model, configured, check=check, inputs=inputs, tell=progress or silent)
     fuses = [stage for stage in result.stages if any(c.form for c in stage.result.changes)]
     approximate = any(not change.exact for change in result.changes)
     return Optimized(
@@ -255,8 +269,32 @@ def rewrite(
         pipeline=result.text,
         changes=result.changes,
         skipped=result.skipped,
-        verification=verification,
+        verification=result.verification,
+        network=network,
     )
+
+
+def _run(
+    model: ir.Model,
+    passes: Sequence[Pass],
+    *,
+    check: bool,
+    inputs: Sequence[Mapping[str, np.ndarray]],
+    tell: Progress,
+) -> tuple[PipelineResult, NetworkCheck | None]:
+    """Run a pipeline until the whole network agrees; a site where it does not is left alone."""
+    left: dict[tuple[str, str], str] = {}
+    while True:
+        result = pipeline.run(model, passes, verify=check, left=left, progress=tell)
+        if not check:
+            return result, None
+        tell("compare", 0, 0)
+        network = check_network(result, inputs)
+        if network.culprit is None:
+            return result, network
+        change, reason = network.culprit
+        node = change.nodes[0] if change.nodes and len(left) < _MOST_CULPRITS else ALL
+        left[change.pass_name, ALL if (change.pass_name, node) in left else node] = reason
 
 
 def optimize(
@@ -287,7 +325,8 @@ def optimize(
         only: layer names; touch only sites with one of them.
         exclude: layer names; leave sites with one of them alone.
         everywhere: replace every max pool, also where nothing is gained.
-        check: check each exact rewrite at its site, in float64.
+        check: check each exact rewrite at its site, in float64, and the whole network in ONNX
+            Runtime; what fails is left alone, with the reason.
         chooser: what the form ``auto`` asks; an estimate by default.
         input_shape: see ``load``.
         weights: see ``load``.
@@ -298,7 +337,6 @@ def optimize(
 
     Raises:
         InputError: the source or an option cannot be used.
-        PassError: a pass is wrong: its rewrite is not exact, or not a valid network.
 
     Example:
         >>> import mlcnn

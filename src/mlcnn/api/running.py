@@ -193,7 +193,6 @@ def run(
 
     Raises:
         InputError: the source, an option or the data cannot be used.
-        PassError: a pass is wrong: its rewrite is not exact, or not a valid network.
     """
     start, tell = time.perf_counter(), progress or silent
     name = model_name(source)

@@ -38,6 +38,7 @@ def _exactness(optimized: Optimized) -> Exactness:
         vacuous=optimized.vacuous and optimized.max_error is not None,
         sites=0 if checked is None else len(checked.sites),
         stored_error=optimized.stored_error,
+        network="" if optimized.network is None else optimized.network.told,
     )
 
 

@@ -16,14 +16,14 @@ from typing import TextIO
 from cyclopts import App, CycloptsError, Parameter
 
 import mlcnn
-from mlcnn.cli.output import complain, console
+from mlcnn.cli import INTERRUPTED
+from mlcnn.cli.output import complain, console, require_streams
 from mlcnn.errors import InfeasibleError, InputError, UnsupportedError
 
 __all__ = ["app", "main"]
 
 _INTERNAL = 1
 _USER = 2
-_INTERRUPTED = 130
 _BROKEN_PIPE = 141
 
 
@@ -85,11 +85,6 @@ def _quiet_libraries() -> Generator[None]:
         root.removeHandler(log)
 
 
-def _drop_stdout() -> None:
-    """Let the interpreter flush its standard output into nothing at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def _dispatch(arguments: Sequence[str]) -> int:
     code = app(
         list(arguments),
@@ -99,7 +94,6 @@ def _dispatch(arguments: Sequence[str]) -> int:
         verbose=False,
         result_action="return_value",
     )
-    sys.stdout.flush()
     return code if isinstance(code, int) else 0
 
 
@@ -122,15 +116,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments or bool(os.environ.get("MLCNN_DEBUG"))
     try:
+        require_streams()
         with _quiet_libraries():
             return _dispatch(arguments)
     except (InputError, UnsupportedError, InfeasibleError, CycloptsError) as error:
         return _fail(error, f"error: {error}", _USER, debug=debug)
     except KeyboardInterrupt:
         complain("interrupted")
-        return _INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
-        _drop_stdout()
         return _BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 - the last resort: a short message, not a traceback
         message = f"internal error: {type(error).__name__}: {error} (--debug shows where)"

@@ -40,7 +40,8 @@ def optimize(
         dry_run: say what would be done, and why not elsewhere; write nothing.
         functions: keep fused operators as functions instead of standard operators.
         input_: .npz of arrays by input name; the outputs before and after are compared on them.
-        verify: check every exact rewrite at its site.
+        verify: check every exact rewrite at its site, and the whole network in ONNX Runtime; what
+            fails is left alone.
         measure: choose the form of each site by time on this machine, not by an estimate.
         loading: how to load the network.
         rewriting: which passes run.
@@ -59,6 +60,7 @@ def optimize(
             mlcnn.api.default_passes(model),
             options,
             check=verify,
+            inputs=() if arrays is None else (arrays,),
             chooser=mlcnn.api.chooser_for(network, measuring.options(chosen=measure)),
             progress=tell,
         )
@@ -76,6 +78,7 @@ def optimize(
         return
     origin = mlcnn.api.Origin(mlcnn.api.model_name(model), model)
     show(mlcnn.api.terminal(mlcnn.api.summarise(optimized, origin, potential=gain)))
+    console().print(optimized.verified, markup=False, soft_wrap=True)
     _print_comparison(compared)
     if path is not None:
         console().print(f"written: {path}", soft_wrap=True, markup=False)

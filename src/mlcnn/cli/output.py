@@ -1,25 +1,103 @@
 """What goes where: results to standard output, everything else to standard error."""
 
+import io
 import json
 import math
 import os
 import sys
 import threading
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, TextIO, cast
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-__all__ = ["complain", "console", "print_json", "progress", "show"]
+from mlcnn.errors import InputError
+
+__all__ = ["complain", "console", "print_json", "progress", "require_streams", "show"]
 
 _PATIENCE_S = 2.0
 _FILE_WIDTH = 140
 
 
+def require_streams() -> None:
+    """Make sure that there is a standard output, and that what goes to standard error may go there.
+
+    Raises:
+        InputError: standard output is closed.
+    """
+    if sys.stderr is None:  # pyright: ignore[reportUnnecessaryComparison] - closed by the caller
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - for good
+    if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison] - closed by the caller
+        raise InputError(
+            "standard output is closed, so no result could be printed; redirect it to a file or "
+            "to /dev/null"
+        )
+
+
+def _drop(stream: TextIO) -> None:
+    """Let the interpreter flush a stream that takes nothing more into nothing at exit."""
+    with suppress(OSError, ValueError):  # a stream that is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def complain(message: str) -> None:
-    """Print one line to standard error."""
-    print(f"mlcnn: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201
+    """Print one line to standard error; where that takes nothing, there is nobody to tell."""
+    try:
+        print(f"mlcnn: {' '.join(message.split())}", file=sys.stderr, flush=True)  # noqa: T201
+    except OSError:
+        _drop(sys.stderr)
+
+
+@contextmanager
+def _writing() -> Generator[TextIO]:
+    """Standard output, as it is now (tests replace it), and what becomes of it if it fails.
+
+    Yields:
+        The stream.
+
+    Raises:
+        BrokenPipeError: nobody reads any more.
+        InputError: what it leads to takes nothing more.
+    """
+    out = sys.stdout
+    try:
+        yield out
+    except BrokenPipeError:
+        _drop(out)
+        raise
+    except OSError as error:
+        _drop(out)
+        raise InputError(
+            f"standard output cannot be written: {error.strerror or error}; give it a place that "
+            "can take the result"
+        ) from error
+
+
+class _StandardOutput(io.TextIOBase):
+    """Standard output: names that its encoding lacks are written with escapes."""
+
+    @property
+    def encoding(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return sys.stdout.encoding or "utf-8"
+
+    def isatty(self) -> bool:
+        return sys.stdout.isatty()
+
+    def fileno(self) -> int:
+        return sys.stdout.fileno()
+
+    def write(self, text: str, /) -> int:
+        known = text.encode(self.encoding, "backslashreplace").decode(self.encoding)
+        with _writing() as out:
+            out.write(known)
+        return len(text)
+
+    def flush(self) -> None:
+        with _writing() as out:
+            out.flush()
 
 
 class _Console(Console):
@@ -30,8 +108,8 @@ class _Console(Console):
 
 
 def console() -> Console:
-    """The console of standard output, as it is now (tests replace it)."""
-    return _Console(file=sys.stdout, highlight=False)
+    """The console of standard output."""
+    return _Console(file=cast("IO[str]", _StandardOutput()), highlight=False)
 
 
 def _plain(value: object) -> object:
@@ -47,8 +125,15 @@ def _plain(value: object) -> object:
 
 def print_json(document: Mapping[str, object]) -> None:
     """Print one JSON document to standard output."""
-    text = json.dumps(_plain(document), indent=2, allow_nan=False, ensure_ascii=False)
-    sys.stdout.write(f"{text}\n")
+    plain = _plain(document)
+    text = json.dumps(plain, indent=2, allow_nan=False, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # JSON has escapes of its own
+        text = json.dumps(plain, indent=2, allow_nan=False)
+    with _writing() as out:
+        out.write(f"{text}\n")
+        out.flush()
 
 
 def show(*results: RenderableType) -> None:

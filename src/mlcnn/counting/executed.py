@@ -105,6 +105,8 @@ def _taps(layer: ConvLayer) -> Iterator[tuple[int, int, int]]:
 
 
 def _pool_of(layer: ConvLayer) -> Pool:
+    if layer.depth is not None:
+        raise UnsupportedError(f"layer {layer.name}: Algorithm 1 runs over height and width only")
     pool = layer.pool or _NO_POOL
     if not pool.is_plain(layer.P, layer.Q):
         msg = (

@@ -34,14 +34,14 @@ class Reuse(StrEnum):
 def original(layer: ConvLayer) -> Operations:
     """The convolution and the pool behind it, separately.
 
-    K*P*Q*(C/G*R*S - 1) additions of the convolution and, per pooled output, k*k' - 1 of the pool.
+    K*P*Q*(C/G*R*S - 1) additions of the convolution (times the depths of outputs and kernel in
+    3-D) and, per pooled output, k*k' - 1 of the pool.
     """
-    products = layer.C // layer.G * layer.kernel_area
-    outputs = layer.K * layer.P * layer.Q
-    additions = outputs * (products - 1)
+    outputs = layer.K * layer.outputs
+    additions = outputs * (layer.products - 1)
     if layer.pool is not None:
         additions += layer.K * math.prod(layer.pooled) * (math.prod(layer.pool.kernel) - 1)
-    return layer.N * Operations(outputs * products, additions)
+    return layer.N * Operations(outputs * layer.products, additions)
 
 
 def fused(layer: ConvLayer, reuse: Reuse) -> Operations:

@@ -84,7 +84,7 @@ class OpenVino:
             # On CPUs with AMX it would compute in bfloat16 unasked.
             "INFERENCE_PRECISION_HINT": "f32",
         }
-        packaged = Packaged(model)
+        packaged = Packaged(model, foreign=True)  # it knows no functions
         core = ov.Core()
         try:
             compiled = core.compile_model(core.read_model(packaged.source), "CPU", config)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from mlcnn.graph import inline, to_proto
+from mlcnn.graph import inline, tensor_bytes, to_proto
 
 __all__ = ["Packaged", "shortened", "weight_bytes"]
 
@@ -33,14 +33,17 @@ class Packaged:
         source: the serialised message, or the path of a file.
     """
 
-    def __init__(self, model: ir.Model, *, limit: int = _MESSAGE_BYTES) -> None:
+    def __init__(
+        self, model: ir.Model, *, foreign: bool = False, limit: int = _MESSAGE_BYTES
+    ) -> None:
         """Serialise a network.
 
         Args:
-            model: the network; ``mlcnn`` functions are inlined in a copy.
+            model: the network; the functions that passes added are inlined in a copy.
+            foreign: inline the functions that came with the network too.
             limit: bytes of weights from which on it goes to a file.
         """
-        standard = inline(model)
+        standard = inline(model, foreign=foreign)
         self.source: bytes | str
         if weight_bytes(standard) < limit:
             self.source = to_proto(standard).SerializeToString()
@@ -56,7 +59,7 @@ class Packaged:
 def weight_bytes(model: ir.Model) -> int:
     """Size of a network's initializers, subgraphs included."""
     return sum(
-        value.const_value.nbytes
+        tensor_bytes(value.const_value)
         for graph in model.graphs()
         for value in graph.initializers.values()
         if value.const_value is not None

@@ -1,5 +1,6 @@
 """Engine ``torch-compile``: PyTorch compiled by inductor, which needs a C++ compiler."""
 
+import os
 import warnings
 from dataclasses import dataclass
 
@@ -46,9 +47,15 @@ class TorchCompile:
     ) -> TorchSession:
         """Make a network ready to run; see ``Engine.prepare``."""
         found = torch_device(device)
-        if found is Device.CPU and cxx_compiler() is None:
+        compiler = cxx_compiler()
+        if found is Device.CPU and compiler is None:
             raise UnsupportedError(
                 f"engine {self.name!r} needs a C++ compiler: install g++ or use engine 'torch'"
+            )
+        if found is Device.CPU and compiler is not None and len(compiler) > 1:
+            raise UnsupportedError(  # inductor takes the whole text for a program's name
+                f"engine {self.name!r} takes a C++ compiler without arguments, and CXX is "
+                f"{os.environ.get('CXX')!r}: set CXX to the compiler alone, or unset it"
             )
         module = nn.to_module(model).eval().to(found.value)
         with warnings.catch_warnings():

@@ -10,7 +10,7 @@ from onnxscript.optimizer import fold_constants as _fold
 
 from mlcnn.graph.structure import clone
 
-__all__ = ["fold_constants"]
+__all__ = ["fold_constants", "has_texts"]
 
 _LIMIT = 2**16
 """Elements that a folded constant may have, beyond those of the constants that it replaces."""
@@ -74,7 +74,7 @@ class _Limit:
     budget: float
 
     def __call__(self, node: ir.Node) -> bool:
-        if node.domain or node.op_type not in _FOLDED:
+        if node.domain or node.op_type not in _FOLDED or has_texts(node):
             return False
         size = max((_elements(output, node) for output in node.outputs), default=math.inf)
         if node.op_type == "ConstantOfShape" and _is_weight(node.outputs[0]):
@@ -96,6 +96,21 @@ def _elements(value: ir.Value, node: ir.Node) -> float:
         return math.inf
     tensors = [item.const_value for item in node.inputs if item is not None]
     return sum(tensor.size * max(len(tensor.shape), 1) for tensor in tensors if tensor is not None)
+
+
+def has_texts(node: ir.Node) -> bool:
+    """Whether a node reads or makes texts, which the folder turns into tensors of no type.
+
+    Args:
+        node: the node, with inferred types.
+    """
+    values = [value for value in (*node.inputs, *node.outputs) if value is not None]
+    tensors = [value.const_value for value in values if value.const_value is not None]
+    types = {item.dtype for item in (*values, *tensors)}
+    target = node.attributes.get("to")
+    if target is not None and not target.is_ref():
+        types.add(ir.DataType(target.as_int()))
+    return ir.DataType.STRING in types
 
 
 def _is_weight(value: ir.Value) -> bool:

@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 import onnx_ir as ir
 
-__all__ = ["constant", "layer_name"]
+__all__ = ["constant", "free_name", "layer_name", "value_names"]
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _CLASSES = "pkg.torch.onnx.class_hierarchy"
@@ -32,6 +32,35 @@ def constant(value: ir.Value | None) -> np.ndarray | None:
     array = tensor.numpy().view()
     array.flags.writeable = False
     return array
+
+
+def value_names(model: ir.Model) -> set[str]:
+    """The names of all values of a network, those in subgraphs too: new ones must differ."""
+    values = (
+        value
+        for graph in model.graphs()
+        for value in (
+            *graph.inputs,
+            *graph.initializers.values(),
+            *(output for node in graph for output in node.outputs),
+        )
+    )
+    return {value.name for value in values if value.name}
+
+
+def free_name(wanted: str, taken: set[str]) -> str:
+    """``wanted``, or the first of ``wanted_1``, ``wanted_2``... that is not taken; it is now.
+
+    Args:
+        wanted: the name to have.
+        taken: the names in use; the result is added.
+    """
+    name, count = wanted, 0
+    while name in taken:
+        count += 1
+        name = f"{wanted}_{count}"
+    taken.add(name)
+    return name
 
 
 def layer_name(node: ir.Node) -> str:

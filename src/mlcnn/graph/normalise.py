@@ -18,6 +18,7 @@ from onnx_ir.passes.common import (
 from mlcnn.graph.folding import fold_constants
 from mlcnn.graph.names import constant
 from mlcnn.graph.opsets import upgrade
+from mlcnn.graph.pools import settle_pools
 from mlcnn.graph.shapes import certain_shapes, infer_shapes
 
 __all__ = ["normalise"]
@@ -41,9 +42,11 @@ def normalise(model: ir.Model) -> ir.Model:
     model.ir_version = min(model.ir_version, _NEWEST_IR)
     RemoveInitializersFromInputsPass()(model)
     infer_shapes(model)
+    settle_pools(model)
     upgrade(model)
     model = _folded(model)
     infer_shapes(model)
+    settle_pools(model)  # sizes that only folding made known
     _fix_reshapes(model)
     RemoveUnusedNodesPass()(model)
     return model

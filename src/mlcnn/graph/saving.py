@@ -91,9 +91,9 @@ def _move_weights(model: ir.Model, data: BinaryIO, location: str) -> None:
     for graph in model.graphs():
         for value in graph.initializers.values():
             tensor = value.const_value
-            if tensor is None or tensor.nbytes < _SMALLEST_EXTERNAL or not value.name:
+            if tensor is None or tensor.dtype == ir.DataType.STRING or not value.name:
                 continue
-            if tensor.dtype == ir.DataType.STRING:
+            if tensor.nbytes < _SMALLEST_EXTERNAL:
                 continue
             data.write(b"\0" * (-data.tell() % _ALIGNMENT))
             offset = data.tell()

@@ -6,6 +6,7 @@ import onnx
 import onnx_ir as ir
 
 from mlcnn.errors import PassError
+from mlcnn.graph.pools import infer_proto
 from mlcnn.graph.structure import light_proto
 from mlcnn.graph.symbols import GENERATED, unify_sizes
 from mlcnn.graph.wording import quote
@@ -74,11 +75,14 @@ def _forget_notes(graph: onnx.GraphProto, functions: set[tuple[str, str]]) -> No
 
 def _infer(model: ir.Model, proto: onnx.ModelProto) -> Notes:
     try:
-        inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+        inferred = infer_proto(proto)
     except onnx.shape_inference.InferenceError as error:
         raise PassError(f"the shapes or types of the network contradict: {quote(error)}") from error
     found: Notes = {}
-    for graph, other in zip(model.graphs(), ir.from_proto(inferred).graphs(), strict=True):
+    graphs, others = [*model.graphs()], [*ir.from_proto(inferred).graphs()]
+    # An inlined function brings its own bodies, which cannot be told from the network's.
+    count = len(graphs) if len(graphs) == len(others) else 1
+    for graph, other in zip(graphs[:count], others[:count], strict=True):
         known = ir.convenience.create_value_mapping(other, include_subgraphs=False)
         for value in _computed(graph):
             source = known.get(value.name or "")

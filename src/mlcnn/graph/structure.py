@@ -8,22 +8,28 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass, RemoveUnusedOpsetsPass
 
-from mlcnn.errors import InputError, PassError
+from mlcnn.errors import InputError, PassError, UnsupportedError
 from mlcnn.graph.wording import innermost, quote
 
 __all__ = [
     "DOMAIN",
+    "OPERATOR_KEY",
     "check",
     "clone",
     "extract",
     "inline",
+    "is_operator",
     "light_proto",
     "problem",
+    "tensor_bytes",
     "to_proto",
     "weight_bytes",
 ]
 
 DOMAIN = "mlcnn"
+OPERATOR_KEY = "mlcnn.operator"
+"""Metadata of the functions that passes add; a user's own may be of the same domain."""
+
 _CONTEXT = re.compile(r"Name: (?P<name>.*) OpType: (?P<op>.*)")
 _LIGHT_BYTES = 1024
 _PROTO_BYTES = 2**31 - 1
@@ -67,20 +73,33 @@ def _own(value: ir.Value) -> None:
 
 
 def inline(model: ir.Model, *, foreign: bool = False) -> ir.Model:
-    """A copy with every ``mlcnn`` function replaced by its body.
+    """A copy with every function that a pass added replaced by its body.
 
     The values of a body have no shapes yet, see ``infer_shapes``.
 
     Args:
         model: the network.
-        foreign: also replace functions of other domains.
+        foreign: also replace the functions that came with the network.
+
+    Raises:
+        UnsupportedError: a function cannot be inlined.
     """
     copied = clone(model)
-    InlinePass(lambda function: foreign or function.domain == DOMAIN)(copied)
+    try:
+        InlinePass(lambda function: foreign or is_operator(function))(copied)
+    except (ValueError, ir.passes.PassError) as error:
+        raise UnsupportedError(
+            f"the network's functions cannot be inlined: {quote(innermost(error))}"
+        ) from error
     RemoveUnusedOpsetsPass()(copied)
     for node in copied.graph.all_nodes():
         _drop_missing(node)
     return copied
+
+
+def is_operator(function: ir.Function) -> bool:
+    """Whether a pass added a function."""
+    return function.domain == DOMAIN and OPERATOR_KEY in function.metadata_props
 
 
 def _drop_missing(node: ir.Node) -> None:
@@ -117,11 +136,22 @@ def to_proto(model: ir.Model) -> onnx.ModelProto:
 def weight_bytes(model: ir.Model) -> int:
     """Bytes that the weights inside a network take; those that lie in a file do not count."""
     return sum(
-        value.const_value.nbytes
+        tensor_bytes(value.const_value)
         for graph in model.graphs()
         for value in graph.initializers.values()
         if value.const_value is not None and not isinstance(value.const_value, ir.ExternalTensor)
     )
+
+
+def tensor_bytes(tensor: ir.TensorProtocol) -> int:
+    """Bytes that a constant takes; texts have no width of their own.
+
+    Args:
+        tensor: the constant, of any type.
+    """
+    if tensor.dtype == ir.DataType.STRING:
+        return sum(map(len, tensor.string_data())) if isinstance(tensor, ir.StringTensor) else 0
+    return tensor.nbytes
 
 
 def extract(model: ir.Model, inputs: Sequence[str], outputs: Sequence[str]) -> ir.Model:
@@ -144,6 +174,9 @@ def extract(model: ir.Model, inputs: Sequence[str], outputs: Sequence[str]) -> i
         raise InputError(
             f"cannot cut the network between {list(inputs)} and {list(outputs)}: {error}"
         ) from error
+    # They come in another order each time, and random weights are drawn in their order.
+    for name in [name for name in model.graph.initializers if name in graph.initializers]:
+        graph.initializers.add(graph.initializers.pop(name))
     part = ir.Model(
         graph,
         ir_version=model.ir_version,
@@ -167,7 +200,7 @@ def light_proto(model: ir.Model) -> onnx.ModelProto:
     graph = copied.graph
     for name, value in list(graph.initializers.items()):
         tensor = value.const_value
-        if tensor is None or tensor.nbytes <= _LIGHT_BYTES:
+        if tensor is None or tensor_bytes(tensor) <= _LIGHT_BYTES:
             continue
         value.shape = ir.Shape(tensor.shape.numpy())
         value.dtype = tensor.dtype

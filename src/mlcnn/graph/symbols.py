@@ -141,9 +141,10 @@ def _key(node: ir.Node, axis: int, size: str, kernel: int) -> Key:
     rank = len(_kernel(node) or ())
     stride = _ints(node, "strides", axis, 1)
     auto_pad = attributes["auto_pad"].as_string() if "auto_pad" in attributes else "NOTSET"
-    if auto_pad in {"SAME_UPPER", "SAME_LOWER"}:
-        return size, -1, stride, ""
     extent = (kernel - 1) * _ints(node, "dilations", axis, 1) + 1
+    if auto_pad in {"SAME_UPPER", "SAME_LOWER"}:
+        # A pool is padded as if it had no dilation, and loses outputs by that.
+        return size, (0 if node.op_type == "Conv" else kernel - extent) - 1, stride, "same"
     pads = _ints(node, "pads", axis, 0) + _ints(node, "pads", axis + rank, 0)
     padding = pads if auto_pad == "NOTSET" else 0
     is_ceil = "ceil_mode" in attributes and attributes["ceil_mode"].as_int() and stride > 1

@@ -5,7 +5,7 @@ import copy
 import logging
 import re
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import PurePath
 
 import numpy as np
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from mlcnn.errors import InputError, MlcnnError
+from mlcnn.graph.export_check import check_export
+from mlcnn.graph.export_rewrites import keep_divisors
 from mlcnn.graph.memory import require_memory_for_activations
 from mlcnn.graph.names import constant
 from mlcnn.graph.normalise import normalise
@@ -60,23 +62,33 @@ def from_module(
             name,
             example_inputs[0].shape[0] if example_inputs and example_inputs[0].ndim else 1,
         )
-    return from_program(program, name=name)
+    return from_program(program, name=name, module=copied)
 
 
-def from_program(program: ExportedProgram, *, name: str = "network") -> ir.Model:
+def from_program(
+    program: ExportedProgram,
+    *,
+    name: str = "network",
+    module: Callable[..., object] | None = None,
+) -> ir.Model:
     """A network from an exported program.
 
     Args:
         program: what ``torch.export.export`` gave for a module in inference.
         name: what the network is called, in messages and in the file.
+        module: what the program was made from, which the network is compared with; by default
+            the program itself.
 
     Returns:
         The network, normalised.
 
     Raises:
-        InputError: the program holds operators that have no counterpart in ONNX.
+        InputError: the program holds operators that have no counterpart in ONNX, or the network
+            does not compute the same on the example input.
     """
     with exclusive():
+        reference = module or program.module()
+        keep_divisors(program)
         try:
             exported = torch.onnx.export(program, (), dynamo=True, optimize=False, verbose=False)
         except Exception as error:  # the exporter passes on whatever it meets
@@ -91,6 +103,7 @@ def from_program(program: ExportedProgram, *, name: str = "network") -> ir.Model
     model = normalise(model)
     _drop_zero_biases(model, given)
     _name_batch(model)
+    check_export(model, program, reference, name)
     require_memory_for_activations(model, name)
     warn_of_weights(model, name)
     return model

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
+from mlcnn.graph import DOMAIN, OPERATOR_KEY
+
 __all__ = ["DOMAIN", "Emitter", "function"]
 
-DOMAIN = "mlcnn"
 Attribute = int | float | tuple[int, ...]
 FunctionBuilder = Callable[[int], ir.Function]
 
@@ -25,6 +27,7 @@ class Emitter:
         nodes: the nodes built so far, producers first.
         weights: the initializers built so far.
         functions: the functions that the nodes call.
+        imprecise: why the weights built so far lose precision in ``dtype``; None if none does.
     """
 
     opset: int
@@ -34,6 +37,7 @@ class Emitter:
     nodes: list[ir.Node] = field(default_factory=list)
     weights: list[ir.Value] = field(default_factory=list)
     functions: dict[str, FunctionBuilder] = field(default_factory=dict)
+    imprecise: str | None = None
 
     def op(
         self,
@@ -62,9 +66,20 @@ class Emitter:
         self.functions[name] = build
         return self.op(name, inputs, DOMAIN, **attributes)
 
-    def weight(self, array: np.ndarray, role: str) -> ir.Value:
-        """A new floating-point initializer in the site's element type, named ``<layer>.<role>``."""
-        return self._initializer(np.ascontiguousarray(array).astype(self.dtype, copy=False), role)
+    def weight(self, array: np.ndarray, role: str, *, filters: int | None = None) -> ir.Value:
+        """A new floating-point initializer in the site's element type, named ``<layer>.<role>``.
+
+        Args:
+            array: its values, in any float type.
+            role: what it is for.
+            filters: the axis of the output channels, for what is multiplied with inputs: rounding
+                must be small beside the largest weight of each.
+        """
+        with np.errstate(over="ignore"):
+            rounded = np.ascontiguousarray(array).astype(self.dtype, copy=False)
+        if self.imprecise is None:
+            self.imprecise = _imprecise(np.asarray(array), rounded, filters)
+        return self._initializer(rounded, role)
 
     def integers(self, values: Sequence[int], role: str) -> ir.Value:
         """A new int64 initializer."""
@@ -81,6 +96,28 @@ class Emitter:
         )
         self.weights.append(value)
         return value
+
+
+def _imprecise(array: np.ndarray, rounded: np.ndarray, filters: int | None) -> str | None:
+    """Why ``rounded`` does not stand for ``array``: an overflow, or an underflow of a filter."""
+    if array.dtype == rounded.dtype:
+        return None
+    if not np.isfinite(rounded).all():
+        return f"its weights do not fit into {rounded.dtype}"
+    if filters is None:
+        return None
+    wide = array.astype(np.float64, copy=False)
+    error = np.abs(rounded.astype(np.float64) - wide)
+    others = tuple(axis for axis in range(wide.ndim) if axis != filters)
+    largest, worst = np.abs(wide).max(others, initial=0.0), error.max(others, initial=0.0)
+    # A unit in the last place is what rounding costs; more is lost only to underflow.
+    if (worst > float(ml_dtypes.finfo(rounded.dtype).eps) * largest).any():
+        smallest = largest[largest > 0].min()
+        return (
+            f"its weights lose their precision in {rounded.dtype}: all of one output channel are "
+            f"at most {smallest:.1e}"
+        )
+    return None
 
 
 def function(
@@ -102,4 +139,6 @@ def function(
         list(values.values()), [output], nodes=nodes, opset_imports={"": opset}, name=name
     )
     formal = [ir.Attr(attribute, kind, None) for attribute, kind in attributes.items()]
-    return ir.Function(DOMAIN, name, "", graph=graph, attributes=formal)
+    made = ir.Function(DOMAIN, name, "", graph=graph, attributes=formal)
+    made.metadata_props[OPERATOR_KEY] = name
+    return made

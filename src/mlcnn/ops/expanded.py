@@ -89,7 +89,7 @@ def _piece(
     rows, columns = region.axes
     return emitter.call(
         conv_pool_expanded,
-        [source, emitter.weight(kernel, "weight"), convolution.bias],
+        [source, emitter.weight(kernel, "weight", filters=0), convolution.bias],
         conv_strides=(rows.stride, columns.stride),
         conv_pads=pads_of(pads[0], pads[1]),
         conv_dilations=(rows.step, columns.step),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from mlcnn.graph import constant, layer_name
+from mlcnn.graph import constant, layer_name, same_pads
 from mlcnn.workload import ConvLayer, Pool
 
 __all__ = [
@@ -143,9 +143,7 @@ def _pads(node: ir.Node, size: Size, extent: Pair, strides: Pair) -> Pads | str:
         length = size[axis]
         if length is None:
             return f"auto_pad {auto} with dynamic height or width"
-        total = max((-(-length // strides[axis]) - 1) * strides[axis] + extent[axis] - length, 0)
-        small, large = total // 2, total - total // 2
-        pads.append((small, large) if auto == "SAME_UPPER" else (large, small))
+        pads.append(same_pads(length, extent[axis], strides[axis], auto))
     return pads[0][0], pads[1][0], pads[0][1], pads[1][1]
 
 

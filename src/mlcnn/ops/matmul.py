@@ -1,7 +1,7 @@
 """Form ``matmul``: few pooled outputs, so the convolution becomes two matrix products.
 
 The means under every kernel tap of every pooled output are one product with a constant matrix
-(``M``: one row per output and tap, one column per input position), and the convolution is a
+(``M``: one row per input position, one column per output and tap), and the convolution is a
 product of those means with the weights. Deep layers with small maps run so several times faster
 than as a convolution, at larger batches above all.
 """
@@ -15,7 +15,7 @@ import onnx_ir as ir
 from mlcnn.graph import constant
 from mlcnn.ops.emitter import Emitter, function
 from mlcnn.ops.geometry import Convolution, Pooling
-from mlcnn.ops.matvec import integers, tap_means
+from mlcnn.ops.matvec import tap_means
 from mlcnn.ops.regions import fused_regions
 
 __all__ = ["MatMul", "conv_pool_matmul"]
@@ -37,23 +37,24 @@ def conv_pool_matmul(opset: int) -> ir.Function:
     """``mlcnn::ConvPoolMatMul(X, M, W, B)``: means per output and tap, then a matrix product."""
 
     def body(values: Mapping[str, ir.Value]) -> Sequence[ir.Node]:
-        flat_shape = integers((0, 0, -1))
+        flat_shape = _shape("flat_shape")
         flat = ir.Node("", "Reshape", [values["X"], flat_shape.outputs[0]])
-        rows = _transpose(flat.outputs[0])
-        means = ir.Node("", "MatMul", [values["M"], rows.outputs[0]])
+        # The constant stands on the right: on the left, ONNX Runtime fails on an empty batch.
+        columns = ir.Node("", "MatMul", [flat.outputs[0], values["M"]])
+        means = _transpose(columns.outputs[0])
         means_shape = _shape("means_shape")
         patches = ir.Node("", "Reshape", [means.outputs[0], means_shape.outputs[0]])
         product = ir.Node("", "MatMul", [patches.outputs[0], values["W"]])
         biased = ir.Node("", "Add", [product.outputs[0], values["B"]])
-        columns = _transpose(biased.outputs[0])
+        filters = _transpose(biased.outputs[0])
         output_shape = _shape("output_shape")
-        output = ir.Node("", "Reshape", [columns.outputs[0], output_shape.outputs[0]])
+        output = ir.Node("", "Reshape", [filters.outputs[0], output_shape.outputs[0]])
         return [
-            flat_shape, flat, rows, means, means_shape, patches, product, biased, columns,
+            flat_shape, flat, columns, means, means_shape, patches, product, biased, filters,
             output_shape, output,
         ]  # fmt: skip
 
-    formal = {"means_shape": _INTS, "output_shape": _INTS}
+    formal = {"flat_shape": _INTS, "means_shape": _INTS, "output_shape": _INTS}
     return function("ConvPoolMatMul", ("X", "M", "W", "B"), formal, body, opset)
 
 
@@ -101,10 +102,11 @@ class MatMul:
             conv_pool_matmul,
             [
                 convolution.node.inputs[0],
-                emitter.weight(means.reshape(outputs * taps[0] * taps[1], -1), "means"),
+                emitter.weight(means.reshape(outputs * taps[0] * taps[1], -1).T, "means"),
                 emitter.weight(matrix, "weight"),
                 bias,
             ],
+            flat_shape=(0, convolution.channels, rows.shape[1] * columns.shape[1]),
             means_shape=(0, outputs, products),
             output_shape=(0, convolution.filters, rows.shape[0], columns.shape[0]),
         )

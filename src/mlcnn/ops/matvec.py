@@ -18,6 +18,8 @@ from mlcnn.ops.regions import Axis, fused_regions
 
 __all__ = ["MatVec", "conv_pool_gemm", "conv_pool_matvec", "global_pool_gemm", "tap_means"]
 
+_INTS = ir.AttributeType.INTS
+
 
 def integers(values: Sequence[int]) -> ir.Node:
     """A constant int64 vector inside a function."""
@@ -37,12 +39,13 @@ def conv_pool_matvec(opset: int) -> ir.Function:
     """``mlcnn::ConvPoolMatVec(X, M, W, B)``: means per kernel tap, then a matrix product."""
 
     def body(values: Mapping[str, ir.Value]) -> Sequence[ir.Node]:
-        shape = integers((0, 0, -1))
+        # Sizes in numbers: with an empty batch, -1 could be anything.
+        shape = ir.Node("", "Constant", [], [ir.RefAttr("value_ints", "flat_shape", _INTS)])
         flat = ir.Node("", "Reshape", [values["X"], shape.outputs[0]])
         means = ir.Node("", "MatMul", [flat.outputs[0], values["M"]])
         return [shape, flat, means, *_product(means.outputs[0], values)]
 
-    return function("ConvPoolMatVec", ("X", "M", "W", "B"), {}, body, opset)
+    return function("ConvPoolMatVec", ("X", "M", "W", "B"), {"flat_shape": _INTS}, body, opset)
 
 
 def conv_pool_gemm(opset: int) -> ir.Function:
@@ -115,9 +118,13 @@ class MatVec:
         rows, columns = (tap_means(axis)[0] for axis in regions[0][0].axes)
         if rows.shape[0] * columns.shape[0] <= weight.shape[2] * weight.shape[3]:
             spread = np.einsum("kcrs,hr,ws->kchw", weight.astype(np.float64), rows, columns)
-            matrix = emitter.weight(spread.reshape(convolution.filters, -1), "weight")
+            matrix = emitter.weight(spread.reshape(convolution.filters, -1), "weight", filters=0)
             return emitter.call(conv_pool_gemm, [source, matrix, bias])
         means = np.einsum("hr,ws->hwrs", rows, columns)
         taps = means.reshape(rows.shape[0] * columns.shape[0], -1)
         matrix = emitter.weight(weight.reshape(convolution.filters, -1), "weight")
-        return emitter.call(conv_pool_matvec, [source, emitter.weight(taps, "means"), matrix, bias])
+        return emitter.call(
+            conv_pool_matvec,
+            [source, emitter.weight(taps, "means"), matrix, bias],
+            flat_shape=(0, convolution.channels, taps.shape[0]),
+        )

@@ -67,6 +67,14 @@ def _scaled(node: ir.Node, weight: np.ndarray, factor: np.ndarray) -> np.ndarray
     return (per_group * factor.reshape(shape)).reshape(weight.shape)
 
 
+def _filters_axis(node: ir.Node) -> int | None:
+    """The axis of the weight that has one row per output channel; None where groups share it."""
+    if node.op_type == "Gemm":
+        transposed = "transB" in node.attributes and node.attributes["transB"].as_int()
+        return 0 if transposed else 1
+    return 0 if node.op_type == "Conv" else None
+
+
 def _folded(norm: ir.Node, node: ir.Node, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
     gamma, beta, mean, variance = (_float64(value) for value in norm.inputs[1:5])
     factor = gamma / np.sqrt(variance + epsilon)
@@ -121,12 +129,12 @@ class FoldBatchNorm:
         emitter = Emitter(
             opset_of(model), weight.dtype, layer_name(node), dict(node.metadata_props)
         )
-        with np.errstate(over="ignore"):
-            values = [emitter.weight(new_weight, "weight"), emitter.weight(new_bias, "bias")]
-        for value in values:
-            tensor = value.const_value
-            if tensor is None or not np.isfinite(tensor.numpy().astype(np.float64)).all():
-                return f"the folded weights do not fit into {weight.dtype}"
+        values = [
+            emitter.weight(new_weight, "weight", filters=_filters_axis(node)),
+            emitter.weight(new_bias, "bias"),
+        ]
+        if emitter.imprecise is not None:
+            return f"folded, {emitter.imprecise}"
         nodes = (layer_name(node), layer_name(norm))
         output = norm.outputs[0]
         names = (source.name or "",), (output.name or "",)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import onnx_ir as ir
 from onnxscript import optimizer
 
-from mlcnn.graph import clone, infer_shapes, layer_name
+from mlcnn.graph import clone, has_texts, infer_shapes, layer_name
 from mlcnn.passes.base import Change, PassResult
 
 __all__ = ["FoldConstants"]
@@ -26,7 +26,10 @@ class FoldConstants:
         """Return the network without constant subexpressions."""
         folded = clone(model)
         optimizer.fold_constants(
-            folded, input_size_limit=_OUTPUT_LIMIT, output_size_limit=_OUTPUT_LIMIT
+            folded,
+            input_size_limit=_OUTPUT_LIMIT,
+            output_size_limit=_OUTPUT_LIMIT,
+            should_fold=lambda node: False if has_texts(node) else None,
         )
         before = Counter(layer_name(n) for n in model.graph if n.op_type != "Constant")
         after = Counter(layer_name(n) for n in folded.graph if n.op_type != "Constant")

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from mlcnn.errors import InputError
 from mlcnn.graph import clone, extract, infer_shapes, layer_name
-from mlcnn.ops import FORMS, POOL_OPERATORS, Convolution, Form, Pooling
+from mlcnn.ops import FORMS, POOL_OPERATORS, Convolution, Emitter, Form, Pooling
 from mlcnn.passes.base import Change, PassResult, Skipped
 from mlcnn.passes.choice import KEEP, Choice, Chooser, CostModel
 from mlcnn.passes.pointwise import pointwise_block
@@ -21,9 +21,10 @@ __all__ = ["AUTO", "Fuse"]
 
 AUTO = "auto"
 _LEFT = "left as it is: "
+_SHORT = 2  # bytes of the float types whose range is small enough to matter
 
 
-def _emit(model: ir.Model, form: Form, convolution: Convolution, pooling: Pooling) -> None:
+def _emit(model: ir.Model, form: Form, convolution: Convolution, pooling: Pooling) -> Emitter:
     """Replace the pool's output in ``model`` by the fused form."""
     emitter = emitter_for(model, convolution)
     result = form.emit(emitter, convolution, pooling)
@@ -31,6 +32,7 @@ def _emit(model: ir.Model, form: Form, convolution: Convolution, pooling: Poolin
         axes = emitter.integers((2, 3), "axes")
         result = emitter.op("Squeeze", [result, axes])
     install(model, emitter, pooling.node.outputs[0], result)
+    return emitter
 
 
 def _with_activation(output: ir.Value) -> ir.Value:
@@ -43,19 +45,40 @@ def _with_activation(output: ir.Value) -> ir.Value:
     return candidate if block is not None and block.source is output else output
 
 
-def _candidate(site: ir.Model, form: Form | None) -> ir.Model:
-    """A copy of the extracted site, in one form; as it is for None."""
+def _alone(model: ir.Model, convolution: Convolution, pooling: Pooling) -> ir.Model:
+    """The site cut out of the network, the activation behind it included."""
+    source = convolution.node.inputs[0]
+    output = _with_activation(pooling.node.outputs[0])
+    return extract(model, [(source.name if source else None) or ""], [output.name or ""])
+
+
+def _rewritten(site: ir.Model, form: Form) -> tuple[ir.Model, Emitter]:
+    """A copy of the extracted site in one form, and the emitter that made it."""
     model = clone(site)
-    if form is None:
-        return model
     found = next(
         found
         for node in pools(model, POOL_OPERATORS)
         if not isinstance(found := find_site(node), str) and found.adjacent
     )
-    _emit(model, form, found.root.convolutions[0], found.pooling)
+    return model, _emit(model, form, found.root.convolutions[0], found.pooling)
+
+
+def _candidate(site: ir.Model, form: Form | None) -> ir.Model:
+    """A copy of the extracted site, in one form; as it is for None."""
+    if form is None:
+        return clone(site)
+    model, _ = _rewritten(site, form)
     infer_shapes(model)
     return model
+
+
+def _refusal(site: ir.Model, form: Form, convolution: Convolution, pooling: Pooling) -> str | None:
+    """Why ``form`` cannot compute the pair, or not in the precision of its weights."""
+    refusal = form.refuses(convolution, pooling)
+    dtype = convolution.weight.dtype
+    if refusal is not None or dtype is None or dtype.itemsize > _SHORT:
+        return refusal
+    return _rewritten(site, form)[1].imprecise
 
 
 def _parse_forms(text: str) -> dict[str, str]:
@@ -126,11 +149,12 @@ class Fuse:
             way = "distribute-pool (exact)" if site.root.exact else "reorder (approximate)"
             return f"the pool does not stand directly behind the convolution: {way} moves it there"
         convolution, pooling = site.root.convolutions[0], site.pooling
-        choice = self._choose(model, convolution, pooling)
+        alone = _alone(model, convolution, pooling)
+        choice = self._choose(alone, convolution, pooling)
         if choice.form == KEEP:
             return f"{_LEFT}{choice.reason}"
         form = FORMS[choice.form]
-        refusal = form.refuses(convolution, pooling)
+        refusal = _refusal(alone, form, convolution, pooling)
         if refusal is not None:
             return f"form {form.name} does not apply: {refusal}"
         source, output = convolution.node.inputs[0], pooling.node.outputs[0]
@@ -147,15 +171,11 @@ class Fuse:
         _emit(model, form, convolution, pooling)
         return change
 
-    def _choose(self, model: ir.Model, convolution: Convolution, pooling: Pooling) -> Choice:
+    def _choose(self, site: ir.Model, convolution: Convolution, pooling: Pooling) -> Choice:
         given = _parse_forms(self.forms).get(convolution.name)
         if given is not None or self.form != AUTO:
             return Choice(given or self.form, "chosen by the user")
-        forms = [f for f in FORMS.values() if f.refuses(convolution, pooling) is None]
-        source = convolution.node.inputs[0]
-        output = _with_activation(pooling.node.outputs[0])
-        names = [(source.name if source else None) or ""], [output.name or ""]
-        site = extract(model, *names)
+        forms = [f for f in FORMS.values() if _refusal(site, f, convolution, pooling) is None]
         candidates: Mapping[str, Callable[[], ir.Model]] = {
             KEEP: partial(_candidate, site, None),
             **{form.name: partial(_candidate, site, form) for form in forms},

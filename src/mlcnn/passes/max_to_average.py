@@ -96,7 +96,7 @@ class MaxToAverage:
             average.name = node.name
             average.metadata_props.update(node.metadata_props)
             names = (source.name or "",), (output.name or "",)
-            place(model.graph, [average], output, average.outputs[0])
+            place(model, [average], output, average.outputs[0])
             changes.append(Change(self.name, nodes, exact=False, inputs=names[0], outputs=names[1]))
         if changes:
             infer_shapes(model)

@@ -2,10 +2,11 @@
 
 import difflib
 import functools
-from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
 from importlib.metadata import entry_points
 from typing import Any
+from urllib.parse import quote, unquote
 
 import onnx_ir as ir
 
@@ -14,25 +15,48 @@ from mlcnn.graph import check
 from mlcnn.passes.base import Change, Pass, PassResult, Skipped
 from mlcnn.passes.choice import Chooser
 from mlcnn.passes.fuse import Fuse
+from mlcnn.passes.sites import EXCLUDED
+from mlcnn.passes.verification import SiteCheck, Verification, check_sites
 
-__all__ = ["ALIASES", "PipelineResult", "Stage", "configure", "parse", "pass_names", "run", "text"]
+__all__ = [
+    "ALIASES",
+    "ALL",
+    "PipelineResult",
+    "Stage",
+    "configure",
+    "parse",
+    "pass_names",
+    "run",
+    "text",
+]
 
 ALIASES = {
     "exact": "fold-constants,fold-batch-norm,distribute-pool,fuse",
     "mlcnn": "fold-constants,fold-batch-norm,max-to-average,reorder,distribute-pool,fuse",
 }
+ALL = "(all)"
+"""Stands for every site of a pass where one is left alone."""
+
 _METADATA_KEY = "mlcnn.pipeline"
 # Set per call, not part of what a pipeline's text says.
-_UNWRITTEN = frozenset({"chooser", "only", "exclude"})
+_UNWRITTEN = frozenset({"chooser"})
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One pass of a run: the network before it, and its result."""
+    """One pass of a run.
+
+    Attributes:
+        applied: the pass, with what it had to leave alone among its exclusions.
+        before: the network before it.
+        result: what it gave.
+        checks: the checks of its exact changes; None if they were not asked for.
+    """
 
     applied: Pass
     before: ir.Model
     result: PassResult
+    checks: tuple[SiteCheck, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +76,14 @@ class PipelineResult:
     def skipped(self) -> tuple[Skipped, ...]:
         """All sites left alone, in order."""
         return tuple(skipped for stage in self.stages for skipped in stage.result.skipped)
+
+    @property
+    def verification(self) -> Verification | None:
+        """The checks of all exact changes; None if they were not asked for."""
+        checks = [stage.checks for stage in self.stages if stage.checks is not None]
+        if len(checks) < len(self.stages):
+            return None
+        return Verification(tuple(check for group in checks for check in group))
 
 
 @functools.cache
@@ -97,7 +129,7 @@ def _convert(name: str, key: str, value: str, default: Any) -> Any:
             return value.lower() == "true"
         raise InputError(f"--passes: {name}: {key} is true or false, got {value!r}")
     if isinstance(default, tuple):
-        return tuple(value.split("+"))
+        return tuple(unquote(part) for part in value.split("+"))
     try:
         return type(default)(value)
     except ValueError:
@@ -159,13 +191,18 @@ def parse(pipeline: str) -> tuple[Pass, ...]:
     return tuple(result)
 
 
+def _joined(names: Sequence[str]) -> str:
+    """Layer names as one text; signs that separate stand as in a URL."""
+    return "+".join(quote(name, safe="/:@") for name in names)
+
+
 def text(passes: Sequence[Pass]) -> str:
     """The text that ``parse`` turns into ``passes``."""
     items: list[str] = []
     for item in passes:
         options: Any = fields(item)  # pyright: ignore[reportArgumentType]
         given = [
-            f"{o.name}={'+'.join(v) if isinstance(v, tuple) else v}"
+            f"{o.name}={_joined(v) if isinstance(v, tuple) else v}"
             for o in options
             if o.name not in _UNWRITTEN and (v := getattr(item, o.name)) != _default(o)
         ]
@@ -191,37 +228,118 @@ def configure(
     return tuple(result)
 
 
+_NOTHING_LEFT: Mapping[tuple[str, str], str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Runner:
+    """Applies one pass after the other.
+
+    Attributes:
+        check: whether every exact change is checked, and left out where its check fails.
+        tell: see ``run``.
+        left: see ``run``.
+    """
+
+    check: bool
+    tell: Callable[[str, int, int], None]
+    left: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    def stage(self, item: Pass, before: ir.Model) -> Stage:
+        """Apply a pass; what fails its check is left alone, and the rest done again."""
+        left = {node: why for (name, node), why in self.left.items() if name == item.name}
+        applied = _leaving(item, left)
+        while applied is not None:
+            self.tell(item.name, 0, 0)
+            try:
+                result = applied.apply(before)
+                checks, failures = self._checked(applied, before, result)
+            except PassError as error:
+                if not self.check:
+                    raise
+                left = {ALL: str(error)}
+                break
+            if not failures:
+                return Stage(applied, before, _explained(result, left), checks)
+            left |= failures
+            applied = _leaving(item, left)
+        skipped = tuple(Skipped(item.name, node, reason) for node, reason in left.items())
+        return Stage(item, before, PassResult(before, (), skipped), () if self.check else None)
+
+    def _checked(
+        self, applied: Pass, before: ir.Model, result: PassResult
+    ) -> tuple[tuple[SiteCheck, ...] | None, dict[str, str]]:
+        if result.changes:
+            try:
+                check(result.model)
+            except Exception as error:
+                raise PassError(f"{applied.name} produced an invalid network: {error}") from error
+        if not self.check:
+            return None, {}
+        return check_sites(
+            applied, before, result, progress=lambda done, total: self.tell("verify", done, total)
+        )
+
+
+def _leaving(item: Pass, left: Mapping[str, str]) -> Pass | None:
+    """The pass without the sites of these layers; None if it cannot be told to leave them."""
+    if not left:
+        return item
+    if ALL in left or not hasattr(item, "exclude"):
+        return None
+    excluded = dict.fromkeys((*getattr(item, "exclude"), *left))  # noqa: B009 - an option of most
+    return replace(item, exclude=tuple(excluded))  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+def _explained(result: PassResult, left: Mapping[str, str]) -> PassResult:
+    """The same result, the sites that were left alone with the reason why."""
+    if not left:
+        return result
+    skipped = tuple(
+        replace(item, reason=left[item.reason.removeprefix(EXCLUDED)])
+        if item.reason.startswith(EXCLUDED) and item.reason.removeprefix(EXCLUDED) in left
+        else item
+        for item in result.skipped
+    )
+    return replace(result, skipped=skipped)
+
+
+def _silent(name: str, done: int, total: int) -> None:
+    del name, done, total
+
+
 def run(
     model: ir.Model,
     passes: Sequence[Pass],
     *,
-    progress: Callable[[str], None] | None = None,
+    verify: bool = False,
+    left: Mapping[tuple[str, str], str] = _NOTHING_LEFT,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> PipelineResult:
     """Apply ``passes`` one after the other; check the network after each.
 
     Args:
         model: the network; never changed.
         passes: the passes, in order.
-        progress: told the name of every pass before it runs.
+        verify: check every exact change at its site. A change that fails is taken back: its site
+            is left alone, with that reason, and so is what a pass makes an invalid network of.
+        left: why to leave the site of a layer alone, by (name of the pass, name of the layer);
+            ``ALL`` in place of the layer leaves out the pass.
+        progress: told the stage of the work, the steps done and their number (0: not known).
 
     Raises:
-        PassError: a pass produced an invalid network.
+        PassError: without ``verify``, a pass produced an invalid network.
     """
+    runner = _Runner(verify, progress or _silent, left)
     stages: list[Stage] = []
     replayed: list[Pass] = []
     current = model
     for item in passes:
-        if progress is not None:
-            progress(item.name)
-        result = item.apply(current)
-        if result.changes:
-            try:
-                check(result.model)
-            except Exception as error:
-                raise PassError(f"{item.name} produced an invalid network: {error}") from error
-        stages.append(Stage(item, current, result))
-        replayed.append(item.replay(result) if isinstance(item, Fuse) else item)
-        current = result.model
+        stage = runner.stage(item, current)
+        stages.append(stage)
+        done = stage.applied
+        replayed.append(done.replay(stage.result) if isinstance(done, Fuse) else done)
+        current = stage.result.model
     written = text(replayed)
     if current is model:
         current = model.clone()

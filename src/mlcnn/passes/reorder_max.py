@@ -58,7 +58,7 @@ def _swap(model: ir.Model, pool: ir.Node, activation: ir.Node) -> None:
         name=activation.name,
         metadata_props=dict(activation.metadata_props),
     )
-    place(model.graph, [pooled, moved], pool.outputs[0], moved.outputs[0])
+    place(model, [pooled, moved], pool.outputs[0], moved.outputs[0])
 
 
 @dataclass(frozen=True, slots=True)

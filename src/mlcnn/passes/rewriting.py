@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import onnx_ir as ir
 
-from mlcnn.graph import layer_name
+from mlcnn.graph import free_name, layer_name, value_names
 from mlcnn.ops import DOMAIN, Convolution, Emitter, average_pool_node
 from mlcnn.passes.sites import Branch, Kind, Site
 
@@ -18,17 +18,20 @@ def opset_of(model: ir.Model) -> int:
 
 def _remove_dead(node: ir.Node) -> None:
     """Remove ``node`` if nothing needs it, then whatever only it needed."""
-    graph = node.graph
-    if graph is None or any(out.uses() or out.is_graph_output() for out in node.outputs):
-        return
-    inputs = [value for value in node.inputs if value is not None]
-    graph.remove(node, safe=True)
-    for value in inputs:
-        producer = value.producer()
-        if producer is not None:
-            _remove_dead(producer)
-        elif value.is_initializer() and not value.uses() and not value.is_graph_output():
-            del value.graph.initializers[value.name]  # pyright: ignore[reportOptionalMemberAccess, reportArgumentType]
+    pending = [node]
+    while pending:
+        node = pending.pop()
+        graph = node.graph
+        if graph is None or any(out.uses() or out.is_graph_output() for out in node.outputs):
+            continue
+        inputs = [value for value in node.inputs if value is not None]
+        graph.remove(node, safe=True)
+        for value in inputs:
+            producer = value.producer()
+            if producer is not None:
+                pending.append(producer)
+            elif value.is_initializer() and not value.uses() and not value.is_graph_output():
+                del value.graph.initializers[value.name]  # pyright: ignore[reportOptionalMemberAccess, reportArgumentType]
 
 
 def _replace(old: ir.Value, new: ir.Value) -> None:
@@ -45,16 +48,12 @@ def _replace(old: ir.Value, new: ir.Value) -> None:
 def _tell_apart(graph: ir.Graph, nodes: Sequence[ir.Node]) -> None:
     """Rename those of ``nodes`` that share their name with another node: engines refuse that."""
     new = set(nodes)
-    taken = {node.name for node in graph if node not in new}
+    taken = {node.name or "" for node in graph if node not in new}
     for node in nodes:
-        wanted, count = node.name, 0
-        while node.name in taken:
-            count += 1
-            node.name = f"{wanted}_{count}"
-        taken.add(node.name)
+        node.name = free_name(node.name or node.op_type, taken)
 
 
-def place(graph: ir.Graph, nodes: Sequence[ir.Node], old: ir.Value, new: ir.Value) -> None:
+def place(model: ir.Model, nodes: Sequence[ir.Node], old: ir.Value, new: ir.Value) -> None:
     """Put ``nodes`` in front of ``old``'s producer, and ``new``, an output of theirs, in its place.
 
     Their inner values are named after ``old``: a name that the graph gives could be one of a value
@@ -63,12 +62,13 @@ def place(graph: ir.Graph, nodes: Sequence[ir.Node], old: ir.Value, new: ir.Valu
     anchor = old.producer()
     if anchor is None:
         raise ValueError("only a node's output can be replaced")
+    taken = value_names(model)
     for index, node in enumerate(nodes):
         for value in node.outputs:
-            value.name = f"{old.name}/{node.op_type}_{index}.{value.index()}"
-    graph.insert_before(anchor, nodes)
+            value.name = free_name(f"{old.name}/{node.op_type}_{index}.{value.index()}", taken)
+    model.graph.insert_before(anchor, nodes)
     _replace(old, new)
-    _tell_apart(graph, nodes)
+    _tell_apart(model.graph, nodes)
 
 
 def emitter_for(model: ir.Model, convolution: Convolution) -> Emitter:
@@ -87,18 +87,44 @@ def emitter_for(model: ir.Model, convolution: Convolution) -> Emitter:
 def install(model: ir.Model, emitter: Emitter, old: ir.Value, new: ir.Value) -> None:
     """Put the emitter's nodes in front of ``old``'s producer and ``new`` in ``old``'s place."""
     graph = model.graph
-    place(graph, emitter.nodes, old, new)
+    for name, build in emitter.functions.items():
+        called = _add_function(model, build(emitter.opset))
+        for node in emitter.nodes:
+            if node.domain == DOMAIN and node.op_type == name:
+                node.op_type = called
+    place(model, emitter.nodes, old, new)
+    taken = value_names(model)
     for value in emitter.weights:
-        wanted, count = value.name, 0
-        while value.name in graph.initializers:
-            count += 1
-            value.name = f"{wanted}_{count}"
+        value.name = free_name(value.name or "", taken)
         graph.register_initializer(value)
-    for build in emitter.functions.values():
-        built = build(emitter.opset)
-        model.functions.setdefault(built.identifier(), built)
-    if emitter.functions:
-        graph.opset_imports.setdefault(DOMAIN, 1)
+
+
+def _add_function(model: ir.Model, function: ir.Function) -> str:
+    """Add a function if the model lacks it; the name that it has there.
+
+    A user's own function, one of another version, or an operator that some engine knows may have
+    its name: those stay, and this one gets another.
+    """
+    called = {node.op_identifier() for node in model.graph.all_nodes()}
+    for other in model.functions.values():
+        called.update(node.op_identifier() for node in other.all_nodes())
+    wanted, count = function.name, 0
+    while (key := function.identifier()) in called or key in model.functions:
+        if key in model.functions and _are_same(model.functions[key], function):
+            return function.name
+        count += 1
+        function.name = f"{wanted}_{count}"
+    model.functions[function.identifier()] = function
+    model.graph.opset_imports.setdefault(DOMAIN, 1)
+    return function.name
+
+
+def _are_same(first: ir.Function, second: ir.Function) -> bool:
+    """Whether two functions are the same, inferred shapes aside."""
+    protos = [ir.to_proto(function) for function in (first, second)]
+    for proto in protos:
+        proto.ClearField("value_info")
+    return protos[0] == protos[1]
 
 
 def _clone_node(node: ir.Node, inputs: Sequence[ir.Value | None]) -> ir.Node:
@@ -132,30 +158,35 @@ def _clone_block(branch: Branch, source: ir.Value, add: Callable[[ir.Node], None
     return copy(branch.value)
 
 
+def _pooled_end(site: Site, branch: Branch) -> ir.Node:
+    """The pool in front of which a branch of the site goes no further."""
+    node = average_pool_node(site.pooling, branch.value)
+    producer = branch.value.producer()
+    owner = branch.value.name if producer is None else layer_name(producer)
+    node.name = f"{owner}/{node.op_type}"
+    return node
+
+
 def hoist(model: ir.Model, site: Site) -> None:
     """Move the pool of ``site`` in front of everything between it and the convolutions."""
     nodes: list[ir.Node] = []
-
-    def pooled(branch: Branch) -> ir.Value:
+    pooled: list[ir.Value] = []
+    for branch in site.root.producers_first():
+        count = len(branch.children)
+        first = len(pooled) - count
+        sources, pooled[first:] = pooled[first:], []
+        joint = branch.value.producer()
         if branch.kind in {Kind.CONVOLUTION, Kind.END}:
-            node = average_pool_node(site.pooling, branch.value)
-            producer = branch.value.producer()
-            owner = branch.value.name if producer is None else layer_name(producer)
-            node.name = f"{owner}/{node.op_type}"
+            nodes.append(_pooled_end(site, branch))
         elif branch.kind is Kind.POINTWISE:
-            return _clone_block(branch, pooled(branch.children[0]), nodes.append)
-        else:
-            joint = branch.value.producer()
-            if joint is None:
-                raise ValueError("a join without a node")
-            node = _clone_node(joint, [pooled(child) for child in branch.children])
-        nodes.append(node)
-        return node.outputs[0]
-
-    result = pooled(site.root)
+            _clone_block(branch, sources[0], nodes.append)
+        elif joint is not None:
+            nodes.append(_clone_node(joint, sources))
+        pooled.append(nodes[-1].outputs[0])
+    result = pooled[0]
     if not site.pooling.keepdims:
         axes = ir.node("Constant", [], attributes={"value_ints": [2, 3]})
         squeeze = ir.node("Squeeze", [result, axes.outputs[0]])
         nodes += [axes, squeeze]
         result = squeeze.outputs[0]
-    place(model.graph, nodes, site.pooling.node.outputs[0], result)
+    place(model, nodes, site.pooling.node.outputs[0], result)

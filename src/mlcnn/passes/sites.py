@@ -5,8 +5,8 @@ From a pool, walk towards the inputs through everything that an average commutes
 (activations). A *site* is a pool whose walk ends in at least one convolution that ``fuse`` takes.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import onnx_ir as ir
@@ -15,7 +15,10 @@ from mlcnn.graph import constant, layer_name
 from mlcnn.ops import FORMS, Convolution, Pooling, read_convolution, read_pooling
 from mlcnn.passes.pointwise import Block, pointwise_block
 
-__all__ = ["Branch", "Kind", "Selection", "Site", "find_site", "pools"]
+__all__ = ["EXCLUDED", "Branch", "Kind", "Selection", "Site", "find_site", "pools"]
+
+EXCLUDED = "excluded by --exclude "
+"""How the reason begins for a site that the user does not want touched; the layer follows."""
 
 
 class Kind(StrEnum):
@@ -39,6 +42,7 @@ class Branch:
         convolution: the producer, for ``CONVOLUTION``.
         children: the branches behind it.
         reason: for ``END``, why the pool goes no further.
+        exact: whether the pool commutes with everything on the way.
     """
 
     value: ir.Value
@@ -47,22 +51,37 @@ class Branch:
     convolution: Convolution | None = None
     children: tuple["Branch", ...] = ()
     reason: str = ""
+    exact: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        exact = self.block is None or self.block.exact
+        object.__setattr__(self, "exact", exact and all(child.exact for child in self.children))
 
     def walk(self) -> Iterator["Branch"]:
         """This branch and all behind it, consumers first."""
-        yield self
-        for child in self.children:
-            yield from child.walk()
+        pending = [self]
+        while pending:
+            branch = pending.pop()
+            yield branch
+            pending.extend(reversed(branch.children))
+
+    def producers_first(self) -> Iterator["Branch"]:
+        """This branch and all behind it, each behind its children."""
+        pending, found = [self], list["Branch"]()
+        while pending:
+            found.append(pending.pop())
+            pending.extend(found[-1].children)
+        return reversed(found)
+
+    @property
+    def reaches(self) -> bool:
+        """Whether the pool reaches a convolution; no branch but an ``END`` is made otherwise."""
+        return self.kind is not Kind.END
 
     @property
     def convolutions(self) -> tuple[Convolution, ...]:
         """The convolutions that the pool reaches."""
         return tuple(b.convolution for b in self.walk() if b.convolution is not None)
-
-    @property
-    def exact(self) -> bool:
-        """Whether the pool commutes with everything on the way."""
-        return all(branch.block is None or branch.block.exact for branch in self.walk())
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +125,7 @@ class Selection:
         """Why a site of these nodes is not to be touched; None if it may be."""
         excluded = [name for name in nodes if name in self.exclude]
         if excluded:
-            return f"excluded by --exclude {excluded[0]}"
+            return f"{EXCLUDED}{excluded[0]}"
         if self.only and not any(name in self.only for name in nodes):
             return "not among the nodes of --only"
         return None
@@ -137,17 +156,15 @@ def find_site(node: ir.Node, *, as_average: Pooling | None = None) -> Site | str
     value = node.inputs[0]
     if value is None:
         return "the pool has no input"
-    root = _walk(value, pooling, approximate=False)
-    if not root.convolutions:
-        return next(b.reason for b in root.walk() if b.kind is Kind.END)
-    return Site(pooling, root)
+    root = _walk(value, pooling)
+    return Site(pooling, root) if root.reaches else root.reason
 
 
 def _end(value: ir.Value, reason: str) -> Branch:
     return Branch(value, Kind.END, reason=reason)
 
 
-def _shared(value: ir.Value, users: set[ir.Node] | None = None) -> str | None:
+def _shared(value: ir.Value, users: frozenset[ir.Node] | None = None) -> str | None:
     """Why ``value`` is needed unpooled, if it is."""
     if value.is_graph_output():
         return f"{value.name} is an output of the network too"
@@ -161,10 +178,46 @@ def _shared(value: ir.Value, users: set[ir.Node] | None = None) -> str | None:
     return None
 
 
-def _walk(
-    value: ir.Value, pooling: Pooling, *, approximate: bool, users: set[ir.Node] | None = None
-) -> Branch:
-    reason = _shared(value, users)
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """A value to walk on from.
+
+    Attributes:
+        value: the value.
+        approximate: whether the pool passed something that it does not commute with.
+        users: the nodes that may use the value; None for the pool alone.
+    """
+
+    value: ir.Value
+    approximate: bool
+    users: frozenset[ir.Node] | None = None
+
+
+_Steps = Generator[_Visit, Branch, Branch]
+"""Yields values to walk on from, is sent the branch of each, and returns the branch of them all."""
+
+
+def _walk(value: ir.Value, pooling: Pooling) -> Branch:
+    """The branch of ``value``; its own stack, since networks are deeper than Python calls."""
+    stack = [_branch(_Visit(value, approximate=False), pooling)]
+    found: Branch | None = None
+    while stack:
+        try:
+            visit = next(stack[-1]) if found is None else stack[-1].send(found)
+        except StopIteration as end:
+            stack.pop()
+            found = end.value
+        else:
+            stack.append(_branch(visit, pooling))
+            found = None
+    if found is None:
+        raise ValueError("a walk without a branch")
+    return found
+
+
+def _branch(visit: _Visit, pooling: Pooling) -> _Steps:
+    value = visit.value
+    reason = _shared(value, visit.users)
     node = value.producer()
     if reason is not None:
         return _end(value, reason)
@@ -173,12 +226,12 @@ def _walk(
     if node.op_type == "Conv" and node.domain in {"", "ai.onnx"}:
         return _convolution(value, node, pooling)
     if node.op_type == "Concat" and node.domain in {"", "ai.onnx"}:
-        return _concat(value, node, pooling, approximate=approximate)
+        return (yield from _concat(visit, node))
     block = pointwise_block(value)
     if block is not None:
-        return _pointwise(value, block, pooling, approximate=approximate)
+        return (yield from _pointwise(visit, block, pooling))
     if node.op_type == "Add" and node.domain in {"", "ai.onnx"}:
-        return _add(value, node, pooling, approximate=approximate)
+        return (yield from _add(visit, node))
     return _end(value, f"{node.op_type} ({layer_name(node)}) stands before the pool")
 
 
@@ -213,50 +266,47 @@ def fusible(convolution: Convolution, pooling: Pooling) -> str | None:
     return None
 
 
-def _pointwise(value: ir.Value, block: Block, pooling: Pooling, *, approximate: bool) -> Branch:
+def _pointwise(visit: _Visit, block: Block, pooling: Pooling) -> _Steps:
     if block.exact and block.shifts and pooling.counts_padding:
         name = layer_name(block.nodes[-1])
-        return _end(value, f"{name} shifts its input and the pool counts its padding")
-    users = set(block.nodes)
-    child = _walk(block.source, pooling, approximate=approximate or not block.exact, users=users)
-    if not child.convolutions:
-        reason = next(b.reason for b in child.walk() if b.kind is Kind.END)
-        return _end(value, reason)
-    return Branch(value, Kind.POINTWISE, block=block, children=(child,))
+        return _end(visit.value, f"{name} shifts its input and the pool counts its padding")
+    approximate = visit.approximate or not block.exact
+    child = yield _Visit(block.source, approximate, frozenset(block.nodes))
+    if not child.reaches:
+        return _end(visit.value, child.reason)
+    return Branch(visit.value, Kind.POINTWISE, block=block, children=(child,))
 
 
-def _join(value: ir.Value, kind: Kind, children: tuple[Branch, ...]) -> Branch:
-    reached = [child for child in children if child.convolutions]
-    if not reached:
-        reason = next(b.reason for child in children for b in child.walk() if b.reason)
-        return _end(value, reason)
-    return Branch(value, kind, children=children)
+def _join(visit: _Visit, kind: Kind, node: ir.Node, sources: list[ir.Value]) -> _Steps:
+    children: list[Branch] = []
+    for source in sources:
+        children.append((yield _Visit(source, visit.approximate, frozenset({node}))))
+    missing = [child for child in children if not child.reaches]
+    if len(missing) == len(children):
+        return _end(visit.value, missing[0].reason)
+    inexact = visit.approximate or not all(child.exact for child in children)
+    if kind is Kind.CONCAT and missing and inexact:
+        return _end(
+            visit.value,
+            f"{len(missing)} of the {len(children)} branches of {layer_name(node)} end in no "
+            f"convolution to fuse ({missing[0].reason}): accuracy would be paid where nothing is "
+            "gained",
+        )
+    return Branch(visit.value, kind, children=tuple(children))
 
 
-def _concat(value: ir.Value, node: ir.Node, pooling: Pooling, *, approximate: bool) -> Branch:
+def _concat(visit: _Visit, node: ir.Node) -> _Steps:
     axis = node.attributes["axis"].as_int()
     if axis % 4 != 1:
-        return _end(value, f"{layer_name(node)} concatenates along axis {axis}, not channels")
+        return _end(visit.value, f"{layer_name(node)} concatenates along axis {axis}, not channels")
     sources = [source for source in node.inputs if source is not None]
     if len(set(sources)) != len(sources):
-        return _end(value, f"{layer_name(node)} concatenates a value with itself")
-    children = tuple(
-        _walk(source, pooling, approximate=approximate, users={node}) for source in sources
-    )
-    missing = [child for child in children if not child.convolutions]
-    inexact = approximate or not all(child.exact for child in children)
-    if missing and inexact and len(missing) < len(children):
-        reason = next(b.reason for b in missing[0].walk() if b.reason)
-        return _end(
-            value,
-            f"{len(missing)} of the {len(children)} branches of {layer_name(node)} end in no "
-            f"convolution to fuse ({reason}): accuracy would be paid where nothing is gained",
-        )
-    return _join(value, Kind.CONCAT, children)
+        return _end(visit.value, f"{layer_name(node)} concatenates a value with itself")
+    return (yield from _join(visit, Kind.CONCAT, node, sources))
 
 
-def _add(value: ir.Value, node: ir.Node, pooling: Pooling, *, approximate: bool) -> Branch:
-    sources = [source for source in node.inputs if source is not None]
+def _add(visit: _Visit, node: ir.Node) -> _Steps:
+    value, sources = visit.value, [source for source in node.inputs if source is not None]
     if len(sources) != 2 or sources[0] is sources[1]:
         return _end(value, f"{layer_name(node)} adds a value to itself")
     if any(constant(source) is not None for source in sources):
@@ -264,7 +314,4 @@ def _add(value: ir.Value, node: ir.Node, pooling: Pooling, *, approximate: bool)
     shapes = [source.shape for source in sources]
     if shapes[0] is None or shapes[1] is None or shapes[0].dims != shapes[1].dims:
         return _end(value, f"{layer_name(node)} adds two tensors of different or unknown shapes")
-    children = tuple(
-        _walk(source, pooling, approximate=approximate, users={node}) for source in sources
-    )
-    return _join(value, Kind.ADD, children)
+    return (yield from _join(visit, Kind.ADD, node, sources))

@@ -8,18 +8,21 @@ both are run on random inputs.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 import torch
 
-from mlcnn.errors import PassError
+from mlcnn.errors import MlcnnError, PassError
 from mlcnn.graph import clone, evaluate, extract
-from mlcnn.passes.base import Change, Pass
+from mlcnn.passes.base import Change, Pass, PassResult
 from mlcnn.passes.fuse import Fuse
-from mlcnn.passes.pipeline import PipelineResult, Stage
 
-__all__ = ["TOLERANCE", "SiteCheck", "Verification", "check_site", "verify"]
+if TYPE_CHECKING:
+    from mlcnn.passes.pipeline import PipelineResult
+
+__all__ = ["TOLERANCE", "SiteCheck", "Verification", "check_site", "check_sites", "verify"]
 
 TOLERANCE = 1e-12
 """Largest error allowed at a site in float64, relative to the largest value there."""
@@ -51,6 +54,19 @@ class SiteCheck:
     deployed_error: float
     deployed_tolerance: float
     vacuous: bool
+
+    @property
+    def failure(self) -> str | None:
+        """Why the rewrite must not be used; None if it may be."""
+        if self.error <= TOLERANCE and self.deployed_error <= self.deployed_tolerance:
+            return None
+        change = self.change
+        return (
+            f"{change.pass_name} is not exact at {change.nodes[0]} "
+            f"(form {change.form or 'none'}): error {self.error:.1e} in float64, "
+            f"{self.deployed_error:.1e} with stored weights; at most {TOLERANCE:.0e} and "
+            f"{self.deployed_tolerance:.0e} are allowed"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,40 +234,64 @@ def check_site(applied: Pass, before: ir.Model, after: ir.Model, change: Change)
     return SiteCheck(change, error, deployed, _deployed_tolerance(rewritten), vacuous)
 
 
-def _exact_sites(stages: tuple[Stage, ...]) -> list[tuple[Stage, Change]]:
-    return [
-        (stage, change)
-        for stage in stages
-        for change in stage.result.changes
-        if change.exact and change.inputs
-    ]
+def _exact_changes(result: PassResult) -> tuple[Change, ...]:
+    return tuple(change for change in result.changes if change.exact and change.inputs)
+
+
+def check_sites(
+    applied: Pass,
+    before: ir.Model,
+    result: PassResult,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[tuple[SiteCheck, ...], dict[str, str]]:
+    """Check every exact change of one pass.
+
+    Args:
+        applied: the pass.
+        before: the network before it.
+        result: what it gave.
+        progress: told (sites done, sites in all).
+
+    Returns:
+        The checks that passed, and by the first layer of a site why its check failed.
+    """
+    checks: list[SiteCheck] = []
+    failures: dict[str, str] = {}
+    changes = _exact_changes(result)
+    for done, change in enumerate(changes):
+        if progress is not None:
+            progress(done, len(changes))
+        try:
+            check = check_site(applied, before, result.model, change)
+            reason = check.failure
+        except MlcnnError as error:
+            failures[change.nodes[0]] = str(error)
+            continue
+        if reason is None:
+            checks.append(check)
+        else:
+            failures[change.nodes[0]] = reason
+    return tuple(checks), failures
 
 
 def verify(
-    result: PipelineResult, *, progress: Callable[[int, int], None] | None = None
+    result: "PipelineResult", *, progress: Callable[[int, int], None] | None = None
 ) -> Verification:
     """Check every site that an exact pass rewrote.
 
     Args:
         result: a pipeline's run.
-        progress: told (sites done, sites in all).
+        progress: told (sites done, sites in all) of each pass.
 
     Raises:
         PassError: a site's error exceeds the tolerance: the pass is wrong, and nothing that it
             made should be used.
     """
     checks: list[SiteCheck] = []
-    sites = _exact_sites(result.stages)
-    for done, (stage, change) in enumerate(sites):
-        if progress is not None:
-            progress(done, len(sites))
-        check = check_site(stage.applied, stage.before, stage.result.model, change)
-        if check.error > TOLERANCE or check.deployed_error > check.deployed_tolerance:
-            raise PassError(
-                f"{change.pass_name} is not exact at {change.nodes[0]} "
-                f"(form {change.form or 'none'}): error {check.error:.1e} in float64, "
-                f"{check.deployed_error:.1e} with stored weights; at most {TOLERANCE:.0e} and "
-                f"{check.deployed_tolerance:.0e} are allowed"
-            )
-        checks.append(check)
+    for stage in result.stages:
+        done, failures = check_sites(stage.applied, stage.before, stage.result, progress=progress)
+        if failures:
+            raise PassError(next(iter(failures.values())))
+        checks.extend(done)
     return Verification(tuple(checks))

@@ -249,6 +249,9 @@ def _together(comparison: Comparison) -> Table:
         _add_summary(table, "fused layers", comparison.fused, means=True)
     # The layers of a network differ in size by orders of magnitude: their mean says nothing of it.
     _add_summary(table, "whole network", comparison.network, means=False)
+    if (equal := comparison.own_precision) is not None:
+        scope = f"whole network, {printable(equal.against.name)}"
+        _add_summary(table, scope, equal.network, means=False)
     return table
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mlcnn.report.sites import left_alone, places, rewrites
+from mlcnn.report.sites import left_alone, places, preparations, rewrites
 from mlcnn.report.speed import Speedup, Verdict, result_variant, speedups
 from mlcnn.report.summary import Accuracy, RunSummary
 from mlcnn.report.wording import amount, error, per, percent, plural, printable, ratio, removed
@@ -85,6 +85,14 @@ def _span(found: tuple[Speedup, ...]) -> str:
     return low if low == high else f"{low.removesuffix('x')} to {high}"
 
 
+def _noisy(found: tuple[Speedup, ...]) -> int:
+    return sum(f.verdict is Verdict.WITHIN_NOISE for f in found)
+
+
+def _share(noisy: int, found: tuple[Speedup, ...]) -> str:
+    return f"{noisy} of {len(found)} within noise"
+
+
 def _engine_line(engine: str, found: tuple[Speedup, ...]) -> Line:
     own = tuple(f for f in found if f.engine == engine)
     noisy = any(f.verdict is Verdict.WITHIN_NOISE for f in own)
@@ -96,14 +104,24 @@ def _speed(summary: RunSummary) -> Fact:
     found = speedups(summary, variant=variant)
     if not found:
         return Fact("Speed", "not measured", "no engine timed both networks", Mood.MISSING)
+    against = f"{variant} against original"
+    lines = tuple(_engine_line(engine, found) for engine in dict.fromkeys(f.engine for f in found))
+    noisy = _noisy(found)
+    if noisy == len(found):
+        return Fact("Speed", "no difference", f"{against}: all within noise", Mood.WARN, lines)
     verdicts = {f.verdict for f in found}
     mood = Mood.WARN
     if verdicts == {Verdict.FASTER}:
         mood = Mood.GOOD
     elif Verdict.SLOWER in verdicts:
         mood = Mood.BAD
-    lines = tuple(_engine_line(engine, found) for engine in dict.fromkeys(f.engine for f in found))
-    return Fact("Speed", _span(found), f"{variant} against original", mood, lines)
+    note = f"{against}; {_share(noisy, found)}" if noisy else against
+    return Fact("Speed", _span(found), note, mood, lines)
+
+
+def _tidied(summary: RunSummary) -> str:
+    """The passes that changed something which is no site."""
+    return " and ".join(name for name, _ in preparations(summary)) or "no pass"
 
 
 def _exactness(summary: RunSummary) -> Fact:
@@ -112,9 +130,13 @@ def _exactness(summary: RunSummary) -> Fact:
     if check.max_error is None:
         return Fact(title, "not checked", "no exact pass rewrote a site", Mood.MISSING)
     where = f"at {plural(check.sites, 'place')}, {check.dtype}"
+    if not rewrites(summary):
+        where += f", of {_tidied(summary)}"
     lines = (Line("tolerance", error(check.tolerance)),)
     if check.stored_error is not None:
         lines += (Line("with stored weights", error(check.stored_error)),)
+    if check.network:
+        lines += (Line("whole network, ONNX Runtime", check.network),)
     if check.vacuous:
         return Fact(title, "vacuous", f"the check could not see an error {where}", Mood.WARN, lines)
     value = error(check.max_error)
@@ -154,17 +176,37 @@ def facts(summary: RunSummary) -> tuple[Fact, ...]:
     )
 
 
+def _nothing_rewritten(summary: RunSummary) -> str:
+    tidied = preparations(summary)
+    where = "the network has no site where these passes gain anything."
+    if not tidied:
+        return f"Nothing was rewritten: {where}"
+    places = sum(count for _, count in tidied)
+    return (
+        f"No layer was rewritten: {where} {_tidied(summary)} tidied up {plural(places, 'place')}, "
+        "which takes no multiplication away from a layer."
+    )
+
+
+def _speed_words(found: tuple[Speedup, ...]) -> str:
+    noisy = _noisy(found)
+    if noisy == len(found):
+        return f"no measurable gain in speed ({_span(found)}, all within noise)"
+    text = f"{_span(found)} the speed of the original network"
+    return f"{text} ({_share(noisy, found)})" if noisy else text
+
+
 def sentence(summary: RunSummary) -> str:
     """What the run came to, in one or two sentences."""
     done = rewrites(summary)
     if not done:
-        return "Nothing was rewritten: the network has no site where these passes gain anything."
+        return _nothing_rewritten(summary)
     before, after = summary.before.multiplications, summary.after.multiplications
     gone = percent((before - after) / before) if before else "0 %"
     text = f"{plural(len(done), 'layer')} rewritten; {gone} of all multiplications are gone"
     found = speedups(summary, variant=result_variant(summary))
     if found:
-        text += f"; {_span(found)} the speed of the original network"
+        text += f"; {_speed_words(found)}"
     if not summary.accuracy and any(not rewrite.exact for rewrite in done):
         text += (
             ". Approximate passes took part, so the outputs differ; the accuracy was not measured"

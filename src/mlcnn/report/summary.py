@@ -44,6 +44,7 @@ class Exactness:
         sites: number of sites compared.
         dtype: number format of the check.
         stored_error: the same with the weights as the network stores them; None if not checked.
+        network: what running the whole network before and after showed; empty if it was not run.
     """
 
     max_error: float | None = None
@@ -52,6 +53,7 @@ class Exactness:
     sites: int = 0
     dtype: str = "float64"
     stored_error: float | None = None
+    network: str = ""
 
     @property
     def ok(self) -> bool:

@@ -29,6 +29,9 @@ _MOST_REASONS = 8
 
 def _facts(summary: RunSummary) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_column(overflow="fold")
     for fact in facts(summary):
         note = Text(fact.note, style="dim")
         if fact.title == "Multiplications" and fact.lines:
@@ -122,6 +125,10 @@ def _accelerators(summary: RunSummary) -> RenderableType | None:
             "" if found.fused is None else f"{ratio(found.fused.speedup)} on fused layers (mean), "
         )
         whole = f"{ratio(found.network.total_speedup)} on the whole network"
+        equal = found.own_precision
+        if equal is not None:
+            gain = ratio(equal.network.total_speedup)
+            whole += f" ({gain} at equal precision, over {equal.against.name})"
         gains.append(f"{found.accelerator.name} {part}{whole}")
     return Text.assemble((printable(compared), "dim"), printable("; ".join(gains)))
 

@@ -3,7 +3,9 @@
 import math
 from dataclasses import dataclass
 
-__all__ = ["ConvLayer", "Pool", "Window"]
+from mlcnn.graph import pool_outputs
+
+__all__ = ["ConvAxis", "ConvLayer", "Pool", "Window"]
 
 Pair = tuple[int, int]
 Pads = tuple[int, int, int, int]
@@ -52,13 +54,7 @@ class Pool:
         """Number of windows along ``axis`` (0 height, 1 width) over ``size`` positions."""
         kernel, stride = self.kernel[axis], self.strides[axis]
         before, after = self.pads[axis], self.pads[axis + 2]
-        span = size + before + after - kernel
-        if not self.ceil_mode:
-            return span // stride + 1 if span >= 0 else 0
-        count = max(-(-span // stride) + 1, 0)
-        # A window that starts in the padding after the input is dropped, as in PyTorch and
-        # ONNX since opset 22.
-        return count - 1 if count and (count - 1) * stride >= size + before else count
+        return pool_outputs(size, kernel, stride, before, after, ceil_mode=self.ceil_mode)
 
     def windows(self, size: int, axis: int) -> tuple[Window, ...]:
         """The windows along ``axis`` over ``size`` positions, clipped."""
@@ -82,6 +78,36 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
+class ConvAxis:
+    """One axis of a convolution.
+
+    Attributes:
+        size: inputs, without padding.
+        kernel: taps.
+        stride: inputs from one output to the next.
+        dilation: inputs from one tap to the next.
+        pads: (before, after).
+    """
+
+    size: int
+    kernel: int
+    stride: int = 1
+    dilation: int = 1
+    pads: Pair = (0, 0)
+
+    def __post_init__(self) -> None:
+        if min(self.size, self.kernel, self.stride, self.dilation) < 1:
+            msg = f"size, kernel, stride and dilation of an axis must be positive, got {self}"
+            raise ValueError(msg)
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs."""
+        extent = (self.kernel - 1) * self.dilation + 1
+        return (self.size + sum(self.pads) - extent) // self.stride + 1
+
+
+@dataclass(frozen=True, slots=True)
 class ConvLayer:
     """A convolution as a loop nest; ``pool`` is the average pool that it is fused with, if any.
 
@@ -99,6 +125,7 @@ class ConvLayer:
         dilations: (height, width).
         pads: (top, left, bottom, right).
         pool: the pool behind the convolution.
+        depth: the axis in front of height in a 3-D convolution, which has no pool; else None.
     """
 
     name: str
@@ -114,6 +141,7 @@ class ConvLayer:
     dilations: Pair = (1, 1)
     pads: Pads = (0, 0, 0, 0)
     pool: Pool | None = None
+    depth: ConvAxis | None = None
 
     def __post_init__(self) -> None:
         sizes = (self.N, self.K, self.C, self.H, self.W, self.R, self.S, self.G)
@@ -122,6 +150,9 @@ class ConvLayer:
             raise ValueError(msg)
         if self.C % self.G or self.K % self.G:
             msg = f"layer {self.name}: {self.G} groups must divide C={self.C} and K={self.K}"
+            raise ValueError(msg)
+        if self.depth is not None and self.pool is not None:
+            msg = f"layer {self.name}: a convolution with a depth is fused with no pool, got {self}"
             raise ValueError(msg)
 
     def _output(self, size: int, kernel: int, axis: int) -> int:
@@ -146,14 +177,25 @@ class ConvLayer:
         return self.pool.output_size(self.P, 0), self.pool.output_size(self.Q, 1)
 
     @property
+    def outputs(self) -> int:
+        """Positions that one filter gives for one image, before the pool."""
+        return self.P * self.Q * (1 if self.depth is None else self.depth.outputs)
+
+    @property
+    def products(self) -> int:
+        """Products that form one output: the weights of one filter."""
+        taps = self.kernel_area * (1 if self.depth is None else self.depth.kernel)
+        return self.C // self.G * taps
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates of the plain convolution, over the whole batch."""
-        return self.N * self.K * (self.C // self.G) * self.R * self.S * self.P * self.Q
+        return self.N * self.K * self.products * self.outputs
 
     @property
     def weights(self) -> int:
         """Number of weights, bias not included."""
-        return self.K * (self.C // self.G) * self.R * self.S
+        return self.K * self.products
 
     @property
     def kernel_area(self) -> int:

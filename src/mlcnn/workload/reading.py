@@ -1,20 +1,24 @@
 """The convolutions and dense layers of a network as loop nests."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
 from mlcnn.errors import InputError, UnsupportedError
-from mlcnn.graph import infer_shapes, inline, layer_name
-from mlcnn.workload.layer import ConvLayer
+from mlcnn.graph import infer_shapes, inline, layer_name, same_pads
+from mlcnn.workload.layer import ConvAxis, ConvLayer
 from mlcnn.workload.sizes import InputShape, images, with_sizes
 
 __all__ = ["Uncounted", "Workload", "layers", "read"]
 
-# A weight behind these is still a weight: quantised, cast or laid out in another order.
-_WEIGHT_OPERATORS = frozenset({"DequantizeLinear", "Cast", "Transpose", "Identity"})
+# What gives other values each time, or runs a body that may read any value.
+_VARYING = frozenset(
+    {"Bernoulli", "Dropout", "If", "Loop", "Multinomial", "RandomNormal", "RandomNormalLike"}
+    | {"RandomUniform", "RandomUniformLike", "Scan", "SequenceMap"}
+)
+_LAYERS = frozenset({"Conv", "Gemm", "MatMul"})
 _STANDARD = frozenset({"", "ai.onnx"})
 # Operators that multiply, or may, and are no loop nest here; products of two inputs beside them.
 _OTHERS = frozenset(
@@ -90,7 +94,7 @@ def read(model: ir.Model, *, batch: int = 1, input_shape: InputShape | None = No
     """Every convolution and dense layer of a network's main graph, in order.
 
     A ``Gemm`` or ``MatMul`` with a constant weight is a 1x1 convolution over as many positions
-    as it multiplies rows; a one-dimensional convolution has height 1. Functions are looked into;
+    as it multiplies rows; a 1-D convolution has height 1, a 3-D one a depth. Functions are looked into;
     bodies of ``If`` and ``Loop`` are not: how often they run is not known.
 
     Args:
@@ -101,7 +105,7 @@ def read(model: ir.Model, *, batch: int = 1, input_shape: InputShape | None = No
 
     Raises:
         InputError: ``input_shape`` does not fit the network.
-        UnsupportedError: a layer's sizes are not known, or it is not one- or two-dimensional.
+        UnsupportedError: a layer's sizes are not known.
     """
     if model.functions:
         model = inline(model, foreign=True)
@@ -110,8 +114,9 @@ def read(model: ir.Model, *, batch: int = 1, input_shape: InputShape | None = No
     found: list[ConvLayer] = []
     operators: list[str] = []
     uncounted: list[Uncounted] = []
+    weights = _weights(sized.graph)
     for node in sized.graph:
-        layer = _read(node) if node.domain in _STANDARD else None
+        layer = _read(node, weights) if node.domain in _STANDARD else None
         if layer is not None:
             found.append(layer)
             operators.append(node.op_type)
@@ -123,32 +128,37 @@ def read(model: ir.Model, *, batch: int = 1, input_shape: InputShape | None = No
 def _other(node: ir.Node) -> str | None:
     if node.domain not in _STANDARD:
         return f"{node.domain}.{node.op_type}"
-    return node.op_type if node.op_type in _OTHERS | {"Gemm", "MatMul"} else None
+    return node.op_type if node.op_type in _OTHERS | _LAYERS else None
 
 
-def _read(node: ir.Node) -> ConvLayer | None:
+def _read(node: ir.Node, weights: Container[ir.Value | None]) -> ConvLayer | None:
     match node.op_type:
         case "Conv":
             return _convolution(node)
-        case "Gemm" if _is_weight(node.inputs[1]):
-            return _gemm(node)
-        case "MatMul":
-            return _matmul(node)
+        case "Gemm" if node.inputs[1] in weights:
+            return _gemm(node, from_left=False)
+        case "Gemm" if node.inputs[0] in weights:
+            return _gemm(node, from_left=True)
+        case "MatMul" if node.inputs[1] in weights:
+            return _matmul(node, from_left=False)
+        case "MatMul" if node.inputs[0] in weights:
+            return _matmul(node, from_left=True)
         case _:
             return None
 
 
-def _is_weight(value: ir.Value | None) -> bool:
-    if value is None:
-        return False
-    if value.const_value is not None or value.is_initializer():
-        return True
-    node = value.producer()
-    if node is None:
-        return False
-    if node.op_type == "Constant":
-        return True
-    return node.op_type in _WEIGHT_OPERATORS and _is_weight(node.inputs[0])
+def _weights(graph: ir.Graph) -> frozenset[ir.Value]:
+    """All constant values: what is computed from constants alone is one, whatever its size.
+
+    Large ones stay computed: quantised, expanded, generated or laid out in another order.
+    """
+    found = set(graph.initializers.values())
+    for node in graph:
+        sources = [value for value in node.inputs if value is not None]
+        varies = node.op_type in _VARYING or (node.domain not in _STANDARD and not sources)
+        if not varies and all(v in found or v.const_value is not None for v in sources):
+            found.update(node.outputs)
+    return frozenset(found)
 
 
 def _shape(node: ir.Node, index: int, what: str) -> tuple[int, ...]:
@@ -173,34 +183,36 @@ def _integers(node: ir.Node, name: str, default: Sequence[int]) -> tuple[int, ..
     return tuple(default) if attribute is None else tuple(attribute.as_ints())
 
 
-def _convolution(node: ir.Node) -> ConvLayer:
+def _convolution(node: ir.Node) -> ConvLayer | None:
+    """None where it is over more than three dimensions."""
     shape, weight = _shape(node, 0, "input"), _shape(node, 1, "weight")
     rank = len(shape) - 2
-    if rank not in {1, 2} or len(weight) != len(shape):
-        raise UnsupportedError(
-            f"{layer_name(node)} (Conv): a convolution over {rank} dimensions cannot be counted, "
-            f"only over 1 or 2 (its input is {shape}, its weight {weight}): give the part of the "
-            "network without it"
-        )
+    if not 1 <= rank <= 3 or len(weight) != len(shape):
+        return None
     kernel, sizes = weight[2:], shape[2:]
     strides = _integers(node, "strides", (1,) * rank)
     dilations = _integers(node, "dilations", (1,) * rank)
     pads = _pads(node, sizes, kernel, strides, dilations)
+    axes = [
+        ConvAxis(*axis[:4], pads=axis[4:])
+        for axis in zip(sizes, kernel, strides, dilations, pads[:rank], pads[rank:], strict=True)
+    ]
+    height, width = axes[-2] if rank > 1 else ConvAxis(1, 1), axes[-1]
     group = node.attributes.get("group")
-    flat = rank == 1
     return ConvLayer(
         name=layer_name(node),
         N=shape[0],
         K=weight[0],
         C=shape[1],
-        H=1 if flat else sizes[0],
-        W=sizes[-1],
-        R=1 if flat else kernel[0],
-        S=kernel[-1],
+        H=height.size,
+        W=width.size,
+        R=height.kernel,
+        S=width.kernel,
         G=1 if group is None else group.as_int(),
-        strides=(1 if flat else strides[0], strides[-1]),
-        dilations=(1 if flat else dilations[0], dilations[-1]),
-        pads=(0, pads[0], 0, pads[1]) if flat else (pads[0], pads[1], pads[2], pads[3]),
+        strides=(height.stride, width.stride),
+        dilations=(height.dilation, width.dilation),
+        pads=(height.pads[0], width.pads[0], height.pads[1], width.pads[1]),
+        depth=axes[0] if rank == 3 else None,
     )
 
 
@@ -218,24 +230,21 @@ def _pads(
         return _integers(node, "pads", (0,) * (2 * len(sizes)))
     if mode == "VALID":
         return (0,) * (2 * len(sizes))
-    less: list[int] = []
-    more: list[int] = []
-    for size, taps, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True):
-        outputs = -(-size // stride)
-        total = max((outputs - 1) * stride + (taps - 1) * dilation + 1 - size, 0)
-        less.append(total // 2)
-        more.append(total - total // 2)
-    return (*less, *more) if mode == "SAME_UPPER" else (*more, *less)
+    pads = [
+        same_pads(size, (taps - 1) * dilation + 1, stride, mode)
+        for size, taps, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True)
+    ]
+    return (*(before for before, _ in pads), *(after for _, after in pads))
 
 
-def _gemm(node: ir.Node) -> ConvLayer:
-    rows, columns = _shape(node, 0, "input"), _shape(node, 1, "weight")
-    transposed = [_flag(node, name) for name in ("transA", "transB")]
-    if transposed[0]:
-        rows = rows[::-1]
-    if transposed[1]:
-        columns = columns[::-1]
-    return ConvLayer(layer_name(node), N=rows[0], K=columns[1], C=columns[0], H=1, W=1, R=1, S=1)
+def _gemm(node: ir.Node, *, from_left: bool) -> ConvLayer:
+    first, second = (
+        _shape(node, index, "weight" if from_left is (index == 0) else "input") for index in (0, 1)
+    )
+    rows, inputs = first[::-1] if _flag(node, "transA") else first
+    columns = second[0] if _flag(node, "transB") else second[1]
+    positions, outputs = (columns, rows) if from_left else (rows, columns)
+    return ConvLayer(layer_name(node), N=positions, K=outputs, C=inputs, H=1, W=1, R=1, S=1)
 
 
 def _flag(node: ir.Node, name: str) -> bool:
@@ -243,17 +252,14 @@ def _flag(node: ir.Node, name: str) -> bool:
     return attribute is not None and bool(attribute.as_int())
 
 
-def _matmul(node: ir.Node) -> ConvLayer | None:
-    """(..., C) x (C, K), or a weight (K, C) from the left; None if neither side is a weight."""
-    right = _is_weight(node.inputs[1])
-    if not right and not _is_weight(node.inputs[0]):
+def _matmul(node: ir.Node, *, from_left: bool) -> ConvLayer | None:
+    """(..., C) x (C, K), or a weight (K, C) from the left; None for one weight per image."""
+    weight = _shape(node, 0 if from_left else 1, "weight")
+    if len(weight) < 2 or math.prod(weight[:-2]) != 1:
         return None
-    weight = _shape(node, 1 if right else 0, "weight")
-    if len(weight) != 2:
-        return None
-    inputs, outputs = weight if right else weight[::-1]
-    shape = _shape(node, 0 if right else 1, "input")
-    leading = shape[:-1] if right else shape[:-2]
+    inputs, outputs = weight[:-3:-1] if from_left else weight[-2:]
+    shape = _shape(node, 1 if from_left else 0, "input")
+    leading = shape[:-2] if from_left else shape[:-1]
     batch = leading[0] if leading else 1
     positions = math.prod(shape) // inputs // batch
     return ConvLayer(layer_name(node), N=batch, K=outputs, C=inputs, H=positions, W=1, R=1, S=1)

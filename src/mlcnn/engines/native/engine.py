@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from threading import Lock
 
 import numpy as np
@@ -11,9 +12,8 @@ from mlcnn.engines.arrays import Signature, check_inputs, fix_shapes, signatures
 from mlcnn.engines.engine import Array, Arrays, Device, device_of, positive_threads
 from mlcnn.engines.native.library import Library, load
 from mlcnn.engines.native.lowering import check, lower
-from mlcnn.engines.native.program import Call, Floats, Program
-from mlcnn.engines.native.reading import sizes_of
-from mlcnn.errors import InputError, UnsupportedError
+from mlcnn.engines.native.program import Call, Floats, Operation, Program
+from mlcnn.errors import InputError, PassError, UnsupportedError
 from mlcnn.graph import fold_constants, infer_shapes, inline
 from mlcnn.passes import FoldBatchNorm
 
@@ -24,29 +24,48 @@ Shapes = tuple[tuple[int, ...], ...]
 _KEPT = 4  # programs per session: each has its own copy of the weights
 
 
+def _sizes(output: ir.Value) -> tuple[int, ...]:
+    """Shape of a network's output; 0 is allowed: a batch of no images has outputs of none."""
+    sizes = tuple(size for size in output.shape or () if isinstance(size, int))
+    if output.shape is None or len(sizes) != len(output.shape):
+        raise UnsupportedError(
+            f"native: output {output.name!r} has shape {output.shape or '?'}, which inputs and "
+            "weights do not say; use engine 'onnxruntime'"
+        )
+    return sizes
+
+
 class _Session:
     """A network whose memory is planned anew for each new shape of its inputs."""
 
     def __init__(self, model: ir.Model, library: Library, threads: int) -> None:
         self._model, self._library, self._threads = model, library, threads
         self._inputs: tuple[Signature, ...] = signatures(model)
-        self._programs: dict[Shapes, tuple[Program, tuple[tuple[int, ...], ...]]] = {}
+        self._programs: dict[Shapes, tuple[Program, Shapes]] = {}
         self._lock = Lock()
 
-    def _program(self, inputs: Arrays) -> tuple[Program, tuple[tuple[int, ...], ...]]:
+    def _program(self, inputs: Arrays) -> tuple[Program, Shapes]:
         """The program for inputs of these shapes, and the shapes of its outputs."""
         shapes = tuple(inputs[signature.name].shape for signature in self._inputs)
         if shapes not in self._programs:
-            named = {s.name: shape for s, shape in zip(self._inputs, shapes, strict=True)}
-            fixed = fold_constants(fix_shapes(self._model, named))
-            infer_shapes(fixed)
-            library = self._library
-            operations = lower(fixed, block=library.block, group=library.group)
-            outputs = tuple(map(sizes_of, fixed.graph.outputs))
+            program = self._made(shapes)
             if len(self._programs) == _KEPT:
                 del self._programs[next(iter(self._programs))]
-            self._programs[shapes] = Program(operations, library), outputs
+            self._programs[shapes] = program
         return self._programs[shapes]
+
+    def _made(self, shapes: Shapes) -> tuple[Program, Shapes]:
+        named = {s.name: shape for s, shape in zip(self._inputs, shapes, strict=True)}
+        try:
+            fixed = fold_constants(fix_shapes(self._model, named))
+            infer_shapes(fixed)
+        except PassError as error:  # these inputs do not fit together, or not this network
+            raise UnsupportedError(f"native: inputs {named}: {error}") from error
+        outputs = tuple(_sizes(value) for value in fixed.graph.outputs)
+        library, operations = self._library, list[Operation]()
+        if any(map(prod, outputs)):  # without an image there is nothing to compute
+            operations = lower(fixed, block=library.block, group=library.group)
+        return Program(operations, library), outputs
 
     def _call(self, inputs: Arrays) -> tuple[Call, list[Floats]]:
         check_inputs(self._inputs, inputs)

@@ -5,16 +5,17 @@ import functools
 import hashlib
 import os
 import platform
+import shlex
 import subprocess
 import tempfile
 from enum import IntEnum
 from importlib.resources import files
 from pathlib import Path
 
-from mlcnn.engines.compilers import c_compiler
+from mlcnn.engines.compilers import c_compiler, c_compiler_missing
 from mlcnn.errors import UnsupportedError
 
-__all__ = ["Library", "Op", "Place", "Step", "load"]
+__all__ = ["Binary", "Function", "Library", "Op", "Place", "Pool", "Step", "load"]
 
 # Contractions are wanted (fused multiply-add); other liberties of -ffast-math are not, and linking
 # with it would change how the whole process rounds.
@@ -36,6 +37,42 @@ class Op(IntEnum):
     BORDER = 5
     PACK = 6
     UNPACK = 7
+
+
+class Pool(IntEnum):
+    """Modes of ``POOL``; whether an average counts the padding."""
+
+    MAX = 0
+    AVERAGE = 1
+    AVERAGE_PADDED = 2
+
+
+class Function(IntEnum):
+    """Modes of ``MAP``."""
+
+    CLIP = 0
+    LEAKY = 1
+    SIGMOID = 2
+    TANH = 3
+    SILU = 4
+    HARD_SWISH = 5
+    GELU = 6
+    ELU = 7
+    EXP = 8
+    ERF = 9
+    SQRT = 10
+    ABS = 11
+
+
+class Binary(IntEnum):
+    """Modes of ``BINARY``."""
+
+    ADD = 0
+    SUB = 1
+    MUL = 2
+    DIV = 3
+    MAX = 4
+    MIN = 5
 
 
 class Place(ctypes.Structure):
@@ -110,6 +147,7 @@ def _folder() -> Path:
 
 def _compile(command: list[str], source: Path, target: Path) -> None:
     """Compile to a file of another name first: another process may be loading the target."""
+    shown = shlex.join(command[: -len(_FLAGS) - 1])
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         made = Path(folder) / target.name
         for parallel in (["-fopenmp"], []):
@@ -119,13 +157,13 @@ def _compile(command: list[str], source: Path, target: Path) -> None:
                     call, capture_output=True, text=True, timeout=_SECONDS, check=False
                 )
             except (OSError, subprocess.TimeoutExpired) as error:
-                raise UnsupportedError(f"engine 'native': {command[0]}: {error}") from error
+                raise UnsupportedError(f"engine 'native': {shown}: {error}") from error
             if done.returncode == 0:
                 made.replace(target)
                 return
     told = next((line for line in done.stderr.splitlines() if "error" in line), "it failed")
     raise UnsupportedError(
-        f"engine 'native': {command[0]} does not compile its kernels: {told.strip()}; set CC to "
+        f"engine 'native': {shown} does not compile its kernels: {told.strip()}; set CC to "
         "another compiler or use engine 'onnxruntime'"
     )
 
@@ -143,11 +181,12 @@ def load(march: str = "native") -> Library:
     found = c_compiler()
     if found is None:
         raise UnsupportedError(
-            "engine 'native' needs a C compiler: install gcc or clang, or use engine 'onnxruntime'"
+            f"engine 'native' needs a C compiler: {c_compiler_missing()}, or use engine "
+            "'onnxruntime'"
         )
     source = Path(str(files("mlcnn.engines.native") / "kernels.c"))
     target = "-mcpu=" if platform.machine() in {"aarch64", "arm64"} else "-march="
-    command = [found, *_FLAGS, target + march]
+    command = [*found, *_FLAGS, target + march]
     key = hashlib.sha256(source.read_bytes())
     key.update("\n".join([*command, _processor()]).encode())
     path = _folder() / f"kernels-{key.hexdigest()[:16]}.so"

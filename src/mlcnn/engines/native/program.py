@@ -2,7 +2,7 @@
 
 import ctypes
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +103,8 @@ class Operation:
         fields: by name of ``Step``; places left out.
         constants: arrays that go to the constants, by the field that takes their offset.
         strides: of z, where it is a dense array: image, channel, row, column.
+        before: a pool that computes what this one reads, plane by plane: the first of a pair.
+            Then x is what that one reads.
     """
 
     op: Op
@@ -114,6 +116,7 @@ class Operation:
         default_factory=dict[str, "Floats | NDArray[np.int32]"]
     )
     strides: tuple[int, int, int, int] | None = None
+    before: "Operation | None" = None
 
     def parts(self) -> Iterator[Part]:
         """What it reads and writes."""
@@ -202,6 +205,10 @@ class Program:
                 if any(root.border) and root not in bordered and memory.first[root] == index:
                     bordered.add(root)
                     steps.append(_border(root, memory))
+            if operation.before is not None:
+                fields = {**operation.before.fields, "paired": 1}
+                first = replace(operation.before, y=None, fields=fields)
+                steps.append(_step(first, memory, constants))
             steps.append(_step(operation, memory, constants))
         self._steps = (Step * len(steps))(*steps)
         self._memory = _aligned(memory.floats + _SLACK)

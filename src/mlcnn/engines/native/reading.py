@@ -5,21 +5,21 @@ from math import inf
 import numpy as np
 import onnx_ir as ir
 
-from mlcnn.engines.native.program import Floats, Value
+from mlcnn.engines.native.program import Floats
 from mlcnn.errors import UnsupportedError
 from mlcnn.graph import constant
 from mlcnn.nn.site import Site
 
 __all__ = [
+    "DENSE_ORDER",
     "Shape",
-    "bias_of",
     "bounds_of",
     "constant_of",
     "dense_strides",
     "is_known",
     "no_kernel",
     "numbers_of",
-    "per_channel",
+    "padded",
     "rank_of",
     "refusal",
     "shape_of",
@@ -28,6 +28,8 @@ __all__ = [
 ]
 
 Shape = tuple[int, int, int, int]
+DENSE_ORDER = frozenset({"Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
+"""Operators that change a shape, and not the order of the numbers."""
 
 
 def no_kernel(site: Site) -> UnsupportedError:
@@ -45,18 +47,46 @@ def refusal(site: Site, what: str) -> UnsupportedError:
     )
 
 
-def shape_of(value: ir.Value) -> Shape:
-    """(images, channels, rows, columns) of a value of rank 2 to 4."""
-    sizes = tuple(value.shape or ())
-    known = [size for size in sizes if isinstance(size, int)]
-    if value.dtype not in {None, ir.DataType.FLOAT}:
-        raise UnsupportedError(f"native: value {value.name!r} is {value.dtype}; it takes float32")
-    if value.shape is None or len(known) != len(sizes) or not 2 <= len(sizes) <= 4 or 0 in sizes:
+def sizes_of(value: ir.Value | None, where: str) -> tuple[int, ...]:
+    """Shape of a value of floats whose sizes are known.
+
+    Args:
+        value: the value.
+        where: what reads or makes it, for messages.
+
+    Raises:
+        UnsupportedError: another type, an unknown shape, or a size of 0.
+    """
+    shape = None if value is None else value.shape
+    sizes = tuple(size for size in shape or () if isinstance(size, int))
+    name = None if value is None else value.name
+    if value is not None and value.dtype not in {None, ir.DataType.FLOAT}:
         raise UnsupportedError(
-            f"native: value {value.name!r} has shape {value.shape or '?'}; it takes images "
+            f"native: {where}: value {name!r} is {value.dtype}; it takes float32; use engine "
+            "'onnxruntime'"
+        )
+    if shape is None or len(sizes) != len(shape) or min(sizes, default=1) < 1:
+        raise UnsupportedError(
+            f"native: {where}: value {name!r} has shape {shape or '?'}; all sizes have to be known "
+            "and 1 or more; use engine 'onnxruntime'"
+        )
+    return sizes
+
+
+def shape_of(value: ir.Value, where: str) -> Shape:
+    """(images, channels, rows, columns) of a value of rank 2 to 4; see ``sizes_of``."""
+    sizes = sizes_of(value, where)
+    if not 2 <= len(sizes) <= 4:
+        raise UnsupportedError(
+            f"native: {where}: value {value.name!r} has shape {list(sizes)}; it takes images "
             "(N, C, H, W) and rows (N, C); use engine 'onnxruntime'"
         )
-    images, channels, rows, columns = (*known, 1, 1)[:4]
+    return padded(sizes)
+
+
+def padded(sizes: tuple[int, ...]) -> Shape:
+    """Up to four sizes, with ones behind them."""
+    images, channels, rows, columns = (*sizes, 1, 1, 1, 1)[:4]
     return images, channels, rows, columns
 
 
@@ -66,20 +96,14 @@ def dense_strides(shape: Shape) -> Shape:
     return channels * rows * columns, rows * columns, columns, 1
 
 
-def sizes_of(value: ir.Value | None) -> tuple[int, ...]:
-    """Shape of a value whose sizes are known."""
-    sizes = (None if value is None else value.shape) or ()
-    return tuple(size for size in sizes if isinstance(size, int))
-
-
 def is_known(value: ir.Value) -> bool:
     """Whether a value does not depend on the inputs."""
     return constant(value) is not None
 
 
-def rank_of(site: Site) -> int:
-    """Rank of a node's first input."""
-    value = site.node.inputs[0]
+def rank_of(site: Site, index: int = 0) -> int:
+    """Rank of a node's input; 0 where it is not known."""
+    value = site.value(index)
     return 0 if value is None else len(value.shape or ())
 
 
@@ -101,29 +125,12 @@ def weights_of(site: Site, index: int) -> Floats:
     return found
 
 
-def bias_of(site: Site, channels: int) -> Floats:
-    """The bias of a convolution or dense layer, zeros where there is none."""
-    if not site.spec.has_input(2):
-        return np.zeros(channels, np.float32)
-    return np.broadcast_to(weights_of(site, 2).reshape(-1), channels)
-
-
 def numbers_of(site: Site, index: int, attribute: str) -> tuple[int, ...] | None:
     """Integers given as a constant input, or in old opsets as an attribute."""
     tensor = site.tensor(index)
     if tensor is not None:
         return tuple(int(number) for number in tensor.flatten().tolist())
     return site.spec.integers(attribute)
-
-
-def per_channel(array: Floats, site: Site, source: Value) -> Floats | None:
-    """One number per channel, if the array is one, or one per channel."""
-    if array.size == 1:
-        return np.full(source.channels, array.reshape(-1)[0], np.float32)
-    rank = len(site.node.outputs[0].shape or ())
-    shape = (1,) * (rank - array.ndim) + array.shape
-    fits = len(shape) == rank and shape[1] == array.size == source.channels
-    return array.reshape(-1) if fits else None
 
 
 def bounds_of(site: Site) -> tuple[float, float] | None:

@@ -1,7 +1,6 @@
 """Convolutions and pools over any number of spatial axes.
 
-Pools follow ONNX opset 22 and PyTorch: with ``ceil_mode`` a last window may be partial, and one
-that would start behind the input and its leading padding is dropped. An average divides by the
+How many windows a pool has: see ``mlcnn.graph.windows``. An average divides by the
 number of positions of the window that lie in the input, or, with ``count_include_pad``, in the
 input and its padding (never by positions that only ``ceil_mode`` adds).
 """
@@ -15,6 +14,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 
 from mlcnn.graph.operators.spec import Kernel, NodeSpec, Operator
+from mlcnn.graph.windows import pool_outputs, same_pads
 
 __all__ = ["OPERATORS", "Windows", "conv_windows", "flat_pads", "pool_windows", "torch_takes"]
 
@@ -37,6 +37,7 @@ class Windows:
         auto_pad: ``NOTSET``, ``VALID``, ``SAME_UPPER`` or ``SAME_LOWER``; the last two find
             the padding from the input's size.
         ceil_mode: keep a last, partial window.
+        is_pool: whether they are a pool's, which round and pad by rules of their own.
     """
 
     kernel: Ints
@@ -46,6 +47,7 @@ class Windows:
     after: Ints
     auto_pad: str = "NOTSET"
     ceil_mode: bool = False
+    is_pool: bool = False
 
     @property
     def same(self) -> bool:
@@ -65,53 +67,64 @@ class Windows:
         """(before, after) for an input of spatial ``sizes``."""
         if not self.same:
             return self.before, self.after
-        totals = [
-            max((-(-size // stride) - 1) * stride + extent - size, 0)
-            for size, stride, extent in zip(sizes, self.strides, self.extents(), strict=True)
+        reach = self.kernel if self.is_pool else self.extents()
+        pads = [
+            same_pads(size, kernel, stride, self.auto_pad)
+            for size, kernel, stride in zip(sizes, reach, self.strides, strict=True)
         ]
-        small = tuple(total // 2 for total in totals)
-        large = tuple(total - total // 2 for total in totals)
-        return (small, large) if self.auto_pad == "SAME_UPPER" else (large, small)
+        return tuple(before for before, _ in pads), tuple(after for _, after in pads)
 
     def counts(self, sizes: Ints) -> Ints:
         """Number of windows per axis over an input of spatial ``sizes``."""
-        before, after = self.pads(sizes)
-        result: list[int] = []
-        for axis, size in enumerate(sizes):
-            span = size + before[axis] + after[axis] - self.extents()[axis]
-            stride = self.strides[axis]
-            count = span // stride + 1
-            if self.ceil_mode and self.auto_pad == "NOTSET":
-                count = -(-span // stride) + 1
-                count -= (count - 1) * stride >= size + before[axis]
-            result.append(max(count, 0))
-        return tuple(result)
+        axes = zip(sizes, self.extents(), self.strides, *self.pads(sizes), strict=True)
+        if self.is_pool:
+            return tuple(pool_outputs(*axis, ceil_mode=self.ceil_mode) for axis in axes)
+        return tuple(max((n + a + b - e) // s + 1, 0) for n, e, s, a, b in axes)
+
+    def reach(self, sizes: Ints) -> Ints:
+        """How far behind the input the last window ends, per axis; negative: before its end."""
+        before, _ = self.pads(sizes)
+        axes = zip(self.counts(sizes), self.strides, self.extents(), sizes, before, strict=True)
+        return tuple(
+            (count - 1) * stride + extent - size - start
+            for count, stride, extent, size, start in axes
+        )
+
+    def along(self, axis: int) -> "Windows":
+        """The windows of one axis alone."""
+        fields = (self.kernel, self.strides, self.dilations, self.before, self.after)
+        one = [(values[axis],) for values in fields]
+        return Windows(*one, self.auto_pad, self.ceil_mode, self.is_pool)
 
 
-def _windows(spec: NodeSpec, kernel: Ints, rank: int) -> Windows:
-    pads = spec.integers("pads") or (0,) * (2 * rank)
+def _windows(spec: NodeSpec, kernel: Ints, *, is_pool: bool) -> Windows:
+    rank = len(kernel)
+    auto_pad = spec.text("auto_pad", "NOTSET")
+    pads = spec.integers("pads") if auto_pad == "NOTSET" else None
+    pads = pads or (0,) * (2 * rank)
     return Windows(
         kernel=kernel,
         strides=spec.integers("strides") or (1,) * rank,
         dilations=spec.integers("dilations") or (1,) * rank,
         before=pads[:rank],
         after=pads[rank:],
-        auto_pad=spec.text("auto_pad", "NOTSET"),
+        auto_pad=auto_pad,
         ceil_mode=bool(spec.integer("ceil_mode", 0)),
+        is_pool=is_pool,
     )
 
 
 def pool_windows(spec: NodeSpec) -> Windows:
-    """The windows of an ``AveragePool`` or ``MaxPool`` node."""
+    """The windows of an ``AveragePool``, ``LpPool`` or ``MaxPool`` node."""
     kernel = spec.integers("kernel_shape")
     if kernel is None:
         raise spec.unsupported("a pool without kernel_shape")
-    return _windows(spec, kernel, len(kernel))
+    return _windows(spec, kernel, is_pool=True)
 
 
 def conv_windows(spec: NodeSpec, kernel: Ints) -> Windows:
     """The windows of a ``Conv`` node whose weight has spatial sizes ``kernel``."""
-    return _windows(spec, kernel, len(kernel))
+    return _windows(spec, kernel, is_pool=False)
 
 
 def flat_pads(before: Ints, after: Ints) -> Ints:
@@ -181,11 +194,7 @@ def _padded(x: Tensor, windows: Windows, value: float) -> Tensor:
     """``x`` padded by ``value``, the end as far as the last window reaches."""
     sizes = tuple(x.shape[2:])
     before, _ = windows.pads(sizes)
-    reach = zip(windows.counts(sizes), windows.strides, windows.extents(), strict=True)
-    after = tuple(
-        (count - 1) * stride + extent - size - start
-        for (count, stride, extent), size, start in zip(reach, sizes, before, strict=True)
-    )
+    after = windows.reach(sizes)
     return F.pad(x, flat_pads(before, after), value=value)
 
 
@@ -219,12 +228,19 @@ def _divisors(like: Tensor, windows: Windows, *, include_pad: bool) -> Tensor:
     return result.clamp(min=1)
 
 
+def _divides_by_all(windows: Windows, sizes: Ints) -> bool:
+    """Whether a window that is larger than the padded input counts whole: over two axes it does."""
+    _, after = windows.pads(sizes)
+    whole = all(a <= b for a, b in zip(windows.reach(sizes), after, strict=True))
+    return whole or len(sizes) == 2
+
+
 def _average_pool(x: Tensor, *, windows: Windows, include_pad: bool) -> Tensor:
     result = _padded(x, windows, 0.0)
     for axis, kernel in enumerate(windows.kernel):
         stride, dilation = windows.strides[axis], windows.dilations[axis]
         result = _window_sums(result, axis + 2, kernel, stride, dilation)
-    if include_pad and not windows.ceil_mode:
+    if include_pad and not windows.ceil_mode and _divides_by_all(windows, tuple(x.shape[2:])):
         return result / prod(windows.kernel)
     return result / _divisors(x, windows, include_pad=include_pad)
 
@@ -236,8 +252,7 @@ def _average_of_padded(x: Tensor, *, pool: Kernel, pads: Ints) -> Tensor | tuple
 def torch_takes(windows: Windows) -> bool:
     """Whether torch's own pools have this geometry: it allows half a window of padding."""
     small = all(2 * pad <= k for pad, k in zip(windows.before, windows.kernel, strict=True))
-    ceil_means_ceil = windows.auto_pad == "NOTSET" or not windows.ceil_mode
-    return windows.symmetric and small and ceil_means_ceil and len(windows.kernel) in _AVERAGE
+    return windows.symmetric and small and len(windows.kernel) in _AVERAGE
 
 
 def _average_pool_kernel(spec: NodeSpec) -> Kernel:

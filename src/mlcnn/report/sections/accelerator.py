@@ -34,6 +34,7 @@ class MachineRow:
         fused: mean over the fused layers; None, too, where there are none.
         network: of the whole network.
         worst: of the layer with the least speed-up.
+        equal: of the whole network, over a machine of equal precision.
     """
 
     name: str
@@ -43,6 +44,7 @@ class MachineRow:
     fused: Gain | None = None
     network: Gain | None = None
     worst: Gain | None = None
+    equal: Gain | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,13 @@ def _mean(found: Summary | None) -> Gain | None:
     return Gain(ratio(found.speedup), ratio(found.energy_ratio), note)
 
 
+def _equal(found: Comparison | None) -> Gain | None:
+    if found is None:
+        return None
+    whole, note = found.network, f"over {printable(found.against.name)}"
+    return Gain(ratio(whole.total_speedup), ratio(whole.total_energy_ratio), note)
+
+
 def _machines(evaluations: tuple[Comparison, ...]) -> tuple[MachineRow, ...]:
     first = evaluations[0]
     rows = [_machine(first.against, first, first.against_seconds, ())]
@@ -131,6 +140,7 @@ def _machines(evaluations: tuple[Comparison, ...]) -> tuple[MachineRow, ...]:
             Gain(
                 ratio(whole.worst_speedup), ratio(whole.worst_energy_ratio), printable(whole.worst)
             ),
+            _equal(found.equal_precision),
         )
         rows.append(_machine(found.accelerator, found, found.seconds, gains))
     return tuple(rows)

@@ -1,0 +1,187 @@
+"""The operations of a network as they are put together, node by node."""
+
+from collections.abc import Callable
+from math import prod
+
+import numpy as np
+import onnx_ir as ir
+
+from mlcnn.engines.native.library import Op
+from mlcnn.engines.native.packing import Packing
+from mlcnn.engines.native.program import Floats, Operation, Part, Value, standard_lanes
+from mlcnn.engines.native.reading import (
+    Shape,
+    bounds_of,
+    dense_strides,
+    refusal,
+    shape_of,
+    sizes_of,
+)
+from mlcnn.errors import UnsupportedError
+from mlcnn.nn.site import Site, site_of
+
+__all__ = ["Builder", "Rule"]
+
+
+class Builder:
+    """What is known while a network is lowered.
+
+    A network's value stands for numbers in dense order, in blocks of any shape: reshaped ones
+    stay as they are until blocks of their own shape are needed.
+
+    Attributes:
+        block: channels of a block.
+        packing: how the kernels read weights.
+        operations: those that are made so far.
+        done: nodes that an operation before them computes along.
+    """
+
+    def __init__(self, model: ir.Model, block: int, group: int) -> None:
+        """Begin with a network's inputs."""
+        self.block, self.packing = block, Packing(block, group)
+        self.operations: list[Operation] = []
+        self.done: set[ir.Node] = set()
+        self._opsets = model.opset_imports
+        self._outputs = list(model.graph.outputs)
+        self._values: dict[ir.Value, Value] = {}
+        self._inputs = [value for value in model.graph.inputs if not value.is_initializer()]
+        for index, value in enumerate(self._inputs):
+            packed = self.new(shape_of(value, f"input {value.name!r}"))
+            self._values[value] = packed
+            self._move(Op.PACK, packed, index)
+
+    def finish(self) -> list[Operation]:
+        """All operations, with those that write the network's outputs."""
+        for index, value in enumerate(self._outputs, len(self._inputs)):
+            self._move(Op.UNPACK, self.value_of(value, f"output {value.name!r}"), index)
+        return self.operations
+
+    def site(self, node: ir.Node) -> Site:
+        """A node of this network."""
+        return site_of(node, self._opsets)
+
+    # -- values
+
+    def new(self, shape: Shape, lanes: tuple[int, ...] | None = None) -> Value:
+        """A value in blocks; by default all but the last are full."""
+        images, channels, rows, columns = shape
+        return Value(images, lanes or standard_lanes(channels, self.block), rows, columns)
+
+    def put(self, site: Site, result: ir.Value, made: Value) -> None:
+        """Say what a network's value stands for: as many numbers as its shape says."""
+        sizes = sizes_of(result, site.spec.where)
+        if prod(sizes) != prod(made.shape):
+            raise refusal(site, f"shape {list(made.shape)} where {list(sizes)} is expected")
+        self._values[result] = made
+
+    def value_of(self, value: ir.Value | None, where: str) -> Value:
+        """What a network's value stands for."""
+        found = None if value is None else self._values.get(value)
+        if found is None:
+            what = "nothing" if value is None else "a constant"
+            raise UnsupportedError(
+                f"native: {where}: it reads {what} where images are needed; use engine "
+                "'onnxruntime'"
+            )
+        return found
+
+    def known(self, value: ir.Value | None) -> Value | None:
+        """The same, None where it is not computed yet."""
+        return None if value is None else self._values.get(value)
+
+    def blocked(self, site: Site, index: int) -> Value:
+        """A node's input in blocks of its own shape."""
+        value = site.value(index)
+        found = self.value_of(value, site.spec.where)
+        if value is not None:
+            found = self._values[value] = self.shaped(found, shape_of(value, site.spec.where))
+        return found
+
+    def shaped(self, value: Value, shape: Shape) -> Value:
+        """The same numbers in blocks of another shape."""
+        return value if value.shape == shape else self.rearranged(value, shape)
+
+    def _move(
+        self, op: Op, value: Value, buffer: int, scratch: Value | None = None,
+        strides: Shape | None = None,
+    ) -> None:  # fmt: skip
+        """Between blocks and a dense array: a buffer, or a value of our own."""
+        part, array = Part(value), None if scratch is None else Part(scratch)
+        operation = Operation(
+            op, x=part if op == Op.UNPACK else None, y=part if op == Op.PACK else None, z=array,
+            fields={
+                "images": value.images, "blocks": len(value.lanes), "buffer": buffer,
+                "rows": value.rows, "columns": value.columns,
+            },
+            strides=strides or dense_strides(value.shape),
+            constants={"lanes": np.array(value.lanes, np.int32)},
+        )  # fmt: skip
+        self.operations.append(operation)
+
+    def rearranged(
+        self, value: Value, shape: Shape, lanes: tuple[int, ...] | None = None,
+        strides: Shape | None = None,
+    ) -> Value:  # fmt: skip
+        """The same numbers in another shape, order or other blocks.
+
+        Args:
+            value: what to copy.
+            shape: the result's.
+            lanes: the result's; by default full blocks.
+            strides: of the result's axes in the dense order of ``value``, 0 along those that
+                repeat it; by default the dense order stays.
+        """
+        columns = -(-prod(value.shape) // self.block)
+        scratch, made = Value(1, (self.block,), 1, columns), self.new(shape, lanes)
+        self._move(Op.UNPACK, value, -1, scratch)
+        self._move(Op.PACK, made, -1, scratch, strides)
+        return made
+
+    def copied(self, value: Value) -> Value:
+        """A copy in the same blocks."""
+        made = self.new(value.shape, value.lanes)
+        self.operations.append(self.map(Part(value), Part(made)))
+        return made
+
+    # -- operations
+
+    def only_reader(self, value: ir.Value) -> ir.Node | None:
+        """The node that reads a value, where nothing else does."""
+        readers = value.consumers()
+        return readers[0] if len(readers) == 1 and value not in self._outputs else None
+
+    def clip_behind(self, result: ir.Value) -> tuple[ir.Node, tuple[float, float]] | None:
+        """The node that bounds a value, where nothing else reads it, and the bounds."""
+        reader = self.only_reader(result)
+        bounds = None if reader is None else bounds_of(self.site(reader))
+        return None if reader is None or bounds is None else (reader, bounds)
+
+    def end(self, site: Site, operation: Operation, result: ir.Value, made: Value) -> None:
+        """Add a node's last operation, and let it clip where only that is done with the result."""
+        clip = self.clip_behind(result)
+        if clip is not None:
+            reader, (operation.fields["low"], operation.fields["high"]) = clip
+            self.done.add(reader)
+            result = reader.outputs[0]
+        self.operations.append(operation)
+        self.put(site, result, made)
+
+    def map(
+        self, x: Part, y: Part, fields: dict[str, int | float] | None = None,
+        scale: Floats | None = None, shift: Floats | None = None,
+    ) -> Operation:  # fmt: skip
+        """f(scale x + shift); it is not added yet."""
+        lanes, channels = x.value.lanes, x.value.channels
+        ones = np.ones(channels, np.float32) if scale is None else scale
+        zeros = np.zeros(channels, np.float32) if shift is None else shift
+        return Operation(Op.MAP, x, y, None, {
+            "images": x.value.images, "blocks": len(lanes),
+            "rows": x.value.rows, "columns": x.value.columns, **(fields or {}),
+        }, {
+            "weights": self.packing.per_lane(ones, lanes),
+            "biases": self.packing.per_lane(zeros, lanes),
+        })  # fmt: skip
+
+
+Rule = Callable[[Builder, Site], None]
+"""Lowers one node."""

@@ -1,0 +1,61 @@
+"""How many windows a pool has along one axis: the one rule, that of ONNX Runtime.
+
+ONNX's shape inference and its kernels differ here. The kernels, and PyTorch, drop a last window
+that ``ceil_mode`` adds and that would start behind the input and its leading padding; inference
+does so from opset 22 on only. Everything here follows the kernels (measured at opsets 9 to 23).
+"""
+
+__all__ = ["pool_outputs", "same_pads"]
+
+
+def pool_outputs(
+    size: int, kernel: int, stride: int, before: int, after: int, *, ceil_mode: bool = False
+) -> int:
+    """Number of windows of a pool along one axis.
+
+    Args:
+        size: positions of the input.
+        kernel: positions that a window spans, first to last, dilation included.
+        stride: step between windows.
+        before: padding in front.
+        after: padding behind.
+        ceil_mode: keep a last window that is only partly inside, if it starts in the input or in
+            its leading padding.
+
+    Returns:
+        The number; 0 where ONNX Runtime refuses the pool, or returns nothing.
+
+    Example:
+        >>> pool_outputs(5, 2, 2, 1, 1), pool_outputs(5, 2, 2, 1, 1, ceil_mode=True)
+        (3, 3)
+        >>> pool_outputs(5, 3, 2, 0, 0), pool_outputs(6, 3, 2, 0, 0, ceil_mode=True)
+        (2, 3)
+    """
+    span = size + before + after - kernel
+    if ceil_mode:
+        count = -(-span // stride) + 1
+        count -= (count - 1) * stride >= size + before
+    elif span < 0:
+        count = 1 - -span // stride  # the kernels round towards zero
+    else:
+        count = span // stride + 1
+    return max(count, 0)
+
+
+def same_pads(size: int, kernel: int, stride: int, auto_pad: str) -> tuple[int, int]:
+    """Padding (before, after) that gives ``ceil(size / stride)`` outputs.
+
+    Args:
+        size: positions of the input.
+        kernel: positions that a window spans. For a pool these are its elements, whatever its
+            dilation: so ONNX Runtime pads pools, and a dilated one has fewer outputs then.
+        stride: step between windows.
+        auto_pad: ``SAME_UPPER`` or ``SAME_LOWER``.
+
+    Example:
+        >>> same_pads(5, 2, 2, "SAME_UPPER"), same_pads(5, 2, 2, "SAME_LOWER")
+        ((0, 1), (1, 0))
+    """
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    small, large = total // 2, total - total // 2
+    return (small, large) if auto_pad == "SAME_UPPER" else (large, small)
