@@ -278,7 +278,12 @@ class Blocks:
 
     def odd(self, value: Value) -> Value:
         """What networks seldom have: a body, a function, strings, a second input, a cast."""
-        kinds = {"strings": self.strings, "second input": self.second_input}
+        kinds = {
+            "strings": self.strings,
+            "second input": self.second_input,
+            "fed weight": self.fed_weight,
+            "unused": self.unused,
+        }
         if self.w.features.casts:
             kinds["if"] = self.branch
         if self.w.opset >= 15:
@@ -322,6 +327,24 @@ class Blocks:
         name = f"side{w.count}"
         self.inputs[name] = Value(name, value.shape)
         return w.node(w.one_of("Add", "Mul"), [value.name, name], value.shape)
+
+    def fed_weight(self, value: Value) -> Value:
+        """A convolution whose weight is no constant."""
+        w, name = self.w, f"kernel{self.w.count}"
+        array = w.normal(2, value.shape[1], *[1] * (len(value.shape) - 2)).astype(w.dtype)
+        element = helper.np_dtype_to_tensor_dtype(array.dtype)
+        self.extra.append((helper.make_tensor_value_info(name, element, array.shape), array))
+        shape = (value.shape[0], 2, *value.shape[2:])
+        return self.average(w.node("Conv", [value.name, name], shape))
+
+    def unused(self, value: Value) -> Value:
+        """Nodes, a weight and an input that nothing needs."""
+        w = self.w
+        w.shared(np.zeros((2, 3), w.dtype))
+        self.average(w.conv(value))
+        name = f"side{w.count}"
+        self.inputs[name] = Value(name, value.shape)
+        return value
 
     def function(self, value: Value) -> Value:
         """A function of the author's, in a domain that happens to be the tool's own."""

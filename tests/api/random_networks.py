@@ -27,13 +27,15 @@ class RandomNetwork:
     Attributes:
         seed: repeats it.
         proto: the network.
-        inputs: by name, in the network's element type.
+        inputs: what it is run on, by name.
+        images: those of them that have a batch.
         traits: what is special about it, for the message of a failing test.
     """
 
     seed: int
     proto: onnx.ModelProto
     inputs: dict[str, Array]
+    images: frozenset[str]
     traits: tuple[str, ...]
 
     @property
@@ -157,7 +159,8 @@ class _Network:
             for value in self.blocks.inputs.values()
         }
         arrays.update({info.name: array for info, array in self.blocks.extra if array is not None})
-        return RandomNetwork(seed, proto, arrays, (*traits, *self.blocks.traits))
+        images = frozenset(self.blocks.inputs)
+        return RandomNetwork(seed, proto, arrays, images, (*traits, *self.blocks.traits))
 
     def _dims(self, value: Value, dynamic: str) -> list[int | str | None]:
         dims: list[int | str | None] = list(value.shape)

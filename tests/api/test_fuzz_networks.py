@@ -165,7 +165,9 @@ def other_batches(case: Case, model: ir.Model) -> str | None:
     shapes = {name: array.shape[1:] for name, array in case.expected.items()}
     for size in (0, 4):
         inputs = {
-            name: np.resize(array, (size, *array.shape[1:])) if array.ndim > 1 else array
+            name: np.resize(array, (size, *array.shape[1:]))
+            if name in case.network.images
+            else array
             for name, array in case.inputs.items()
         }
         expected = accepted(case.network.proto, inputs)
