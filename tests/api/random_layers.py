@@ -165,7 +165,8 @@ class Writer:
         kernel, dilations, pads = [], [], []
         for size in sizes:
             length = self.random.randint(1, largest)
-            dilation = self.one_of(1, 1, 1, 1, 2)
+            # Over one element, a dilated window of a pool can see nothing but padding.
+            dilation = self.one_of(1, 1, 1, 1, 2) if size > 1 else 1
             before, after = (self.random.randint(0, length // 2) for _ in range(2))
             if (length - 1) * dilation + 1 > size + before + after:
                 length, dilation, before, after = 1, 1, 0, 0
