@@ -1,7 +1,6 @@
 """A loaded network on two machines."""
 
 import json
-from dataclasses import replace
 
 import pytest
 import torch
@@ -14,8 +13,8 @@ from mlcnn.accelerators import (
     network_tasks,
 )
 from mlcnn.errors import InputError
-from mlcnn.graph import from_module
-from mlcnn.passes import pipeline
+from mlcnn.graph import from_module, load_file, save
+from mlcnn.passes import FoldBatchNorm, pipeline
 from mlcnn.workload import Uncounted
 
 PASSES = "max-to-average{window=stride},reorder,distribute-pool,fuse{form=box}"
@@ -24,13 +23,12 @@ PASSES = "max-to-average{window=stride},reorder,distribute-pool,fuse{form=box}"
 @pytest.fixture(scope="module")
 def lenet():
     model = zoo.load("lenet5")
-    result = pipeline.run(model, pipeline.parse(PASSES)).stages[-1].result
-    return model, [change.layer for change in result.changes]
+    return model, pipeline.run(model, pipeline.parse(PASSES)).model
 
 
 def test_every_layer_is_there_and_two_are_fused(lenet):
-    model, fused = lenet
-    tasks = network_tasks(model, fused, batch=4)
+    _, fused = lenet
+    tasks = network_tasks(fused, batch=4)
     assert [t.layer.name for t in tasks] == ["conv1", "conv2", "fc1", "fc2", "fc3"]
     assert [t.layer.pool is not None for t in tasks] == [True, True, False, False, False]
     assert {t.layer.N for t in tasks} == {4}
@@ -38,8 +36,8 @@ def test_every_layer_is_there_and_two_are_fused(lenet):
 
 
 def test_the_document(lenet, mlcnn, dense, technology):
-    model, fused = lenet
-    result = evaluate(model, mlcnn, dense, technology, fused=fused, batch=16)
+    _, fused = lenet
+    result = evaluate(fused, mlcnn, dense, technology, batch=16)
     document = json.loads(json.dumps(result.to_json()))
     assert document["accelerator"] == "mlcnn-fp32"
     assert document["against"] == "dcnn-fp32"
@@ -85,8 +83,30 @@ def test_nothing_for_a_machine_to_run(mlcnn, dense, technology):
         evaluate(model, mlcnn, dense, technology)
 
 
-def test_fused_layers_of_another_network(lenet, mlcnn, dense, technology):
-    model, fused = lenet
-    other = [replace(fused[0], name="other")]
-    with pytest.raises(InputError, match="fused layer other is none of the network's 5 layers"):
-        evaluate(model, mlcnn, dense, technology, fused=other)
+def test_the_same_from_a_file(lenet, tmp_path, mlcnn, dense, technology):
+    _, fused = lenet
+    expected = evaluate(fused, mlcnn, dense, technology, batch=16).to_json()
+    for functions in (False, True):
+        save(fused, tmp_path / "net.onnx", functions=functions)
+        found = evaluate(load_file(tmp_path / "net.onnx"), mlcnn, dense, technology, batch=16)
+        assert found.to_json() == expected
+
+
+def test_a_norm_that_is_part_of_a_convolution_scales_nothing(mlcnn, dense, technology):
+    """Folded or not, read by one layer or by two: the machine sees the same inputs."""
+
+    class Stem(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.norm = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4)
+            self.second = nn.Conv2d(4, 4, 3, padding=1)
+
+        def forward(self, x):
+            x = torch.relu(self.norm(self.first(x)))
+            return x + self.second(x)
+
+    model = from_module(Stem().eval(), (torch.zeros(1, 3, 8, 8),))
+    folded = pipeline.run(model, [FoldBatchNorm()]).model
+    for network in (model, folded):
+        tasks = network_tasks(network)
+        assert [(task.scaled, task.sole_consumer) for task in tasks] == [(False, False)] * 2

@@ -2,9 +2,13 @@
 
 import onnx_ir as ir
 import pytest
+import torch
+from torch import nn
 
 import mlcnn
 from mlcnn.accelerators import LayerTask, evaluate_layer, load_accelerator, load_technology
+from mlcnn.api.evaluation import EvaluateOptions, evaluate_all
+from mlcnn.api.options import RewriteOptions
 from mlcnn.errors import InputError
 from mlcnn.graph import to_proto
 from mlcnn.workload import ConvLayer
@@ -64,3 +68,12 @@ def test_machines_and_tables_are_checked_before_anything_is_loaded():
         mlcnn.evaluate("missing.onnx", technology="tsmc")
     with pytest.raises(InputError, match=r"evaluating at batch -1: it must be 1 or more"):
         mlcnn.EvaluateOptions(batch=-1).load()
+
+
+def test_a_layer_that_no_machine_runs_is_noted():
+    network = nn.Sequential(nn.Conv3d(3, 4, 3), nn.Flatten(1, 2), nn.Conv2d(16, 2, 3))
+    model = mlcnn.load(network, torch.zeros(1, 3, 6, 8, 8))
+    machines = EvaluateOptions(("mlcnn-fp32",)).load()
+    found, notes = evaluate_all(model, "exact", RewriteOptions(), machines)
+    assert len(found) == 1
+    assert notes == ("not in the figures of the accelerators: Conv over 3 dimensions (0)",)

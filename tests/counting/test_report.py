@@ -10,7 +10,8 @@ import pytest
 
 from mlcnn.counting import Operations, Reuse, count, count_layer, form_operations, fused
 from mlcnn.errors import InputError
-from mlcnn.graph import from_proto
+from mlcnn.graph import clone, from_proto
+from mlcnn.passes import Fuse, Reorder, pipeline
 from mlcnn.workload import Pool, layers
 
 FLOAT = onnx.TensorProto.FLOAT
@@ -54,17 +55,19 @@ def _lenet(batch="batch"):
     return from_proto(proto)
 
 
-def _fused(model, form="box"):
-    return {
-        layer.name: (replace(layer, pool=POOL), form)
-        for layer in layers(model)
-        if layer.name.startswith("conv")
-    }
+def _pooled(model, name="conv1"):
+    """A layer of the network with the pool behind it."""
+    return next(replace(layer, pool=POOL) for layer in layers(model) if layer.name == name)
+
+
+def _fused(model, form="box", **forms):
+    chosen = "+".join(f"{name}={form}" for name, form in forms.items())
+    return pipeline.run(model, [Reorder(), Fuse(form=form, forms=chosen)]).model
 
 
 def test_the_document():
     model = _lenet()
-    document = count(model, _fused(model)).to_json()
+    document = count(_fused(model), model).to_json()
     assert json.loads(json.dumps(document)) == document
     assert [(row["name"], row["fused"]) for row in document["layers"]] == [
         ("conv1", True), ("conv2", True), ("fc1", False), ("fc2", False), ("fc3", False),
@@ -81,7 +84,7 @@ def test_the_document():
 
 def test_totals_are_sums():
     model = _lenet()
-    document = count(model, _fused(model)).to_json()
+    document = count(_fused(model), model).to_json()
     rows = document["layers"]
     parts = {
         "total": rows,
@@ -112,8 +115,7 @@ def test_a_layer_that_is_not_fused_does_not_change():
 
 def test_the_chosen_form_is_counted():
     model = _lenet()
-    entries = _fused(model) | {"conv2": (_fused(model)["conv2"][0], "expanded")}
-    report = count(model, entries)
+    report = count(_fused(model, conv2="expanded"), model)
     assert [row.form for row in report.layers[:2]] == ["box", "expanded"]
     for row, form in zip(report.layers, ("box", "expanded"), strict=False):
         assert row.chosen == form_operations(row.layer, form)
@@ -122,13 +124,13 @@ def test_the_chosen_form_is_counted():
 
 
 def test_reordering_alone_moves_no_count():
-    row = count_layer(_fused(_lenet())["conv1"][0])
+    row = count_layer(_pooled(_lenet()))
     assert row.multiplications.reordered == row.multiplications.original
     assert row.additions.reordered == row.additions.original
 
 
 def test_the_columns_are_the_reuses():
-    layer = _fused(_lenet())["conv1"][0]
+    layer = _pooled(_lenet())
     row = count_layer(layer, form="box")
     for reuse in (Reuse.LAR, Reuse.GAR, Reuse.PAPER, Reuse.ALGORITHM, Reuse.SHARED):
         assert getattr(row.additions, reuse.value) == fused(layer, reuse).additions
@@ -136,24 +138,71 @@ def test_the_columns_are_the_reuses():
 
 def test_the_batch_multiplies_everything():
     model = _lenet()
-    one, many = (count(model, _fused(model), batch=batch).to_json() for batch in (1, 8))
+    one, many = (count(_fused(model), model, batch=batch).to_json() for batch in (1, 8))
     for kind in ("multiplications", "additions", "chosen"):
         for key, value in one["total"][kind].items():
             assert many["total"][kind][key] == 8 * value
 
 
-def test_a_fused_layer_of_another_network():
+def test_the_same_without_the_network_before():
+    """What the layers were stands in the records; a plain network is its own before."""
     model = _lenet()
-    stranger = {"other": (replace(_fused(model)["conv1"][0], name="other"), "box")}
-    with pytest.raises(InputError, match="fused layer other is none of the network's 5 layers"):
-        count(model, stranger)
+    rewritten = _fused(model, conv2="expanded")
+    assert count(rewritten).to_json() == count(rewritten, model).to_json()
+    assert count(model).to_json() == count(model, model).to_json()
+
+
+def test_parameters_and_bytes():
+    report = count(_fused(_lenet(), conv2="expanded"), _lenet(), batch=2)
+    conv1, conv2, *_, fc3 = (row.stored for row in report.layers)
+    assert [item.parameters for item in conv1] == [450, 450]
+    # The expanded kernel has 6 x 6 taps.
+    assert [item.parameters for item in conv2] == [16 * 6 * 25, 16 * 6 * 36]
+    assert [item.weight_bytes for item in conv2] == [4 * 16 * 6 * 25, 4 * 16 * 6 * 36]
+    assert [item.input_bytes for item in conv1] == [4 * 2 * 3 * 32 * 32] * 2
+    # The pool is part of the fused layer: its output is a quarter.
+    assert [item.output_bytes for item in conv1] == [4 * 2 * 6 * 28 * 28, 4 * 2 * 6 * 14 * 14]
+    assert fc3[0] == fc3[1]
+    assert fc3[0].parameters == 840
+
+
+def _renamed(model, **names):
+    model = clone(model)
+    for node in model.graph:
+        weight = node.inputs[1] if len(node.inputs) > 1 else None
+        module = "" if weight is None else weight.name.removesuffix(".weight")
+        if module in names:
+            weight.name = f"{names[module]}.weight"
+    return model
+
+
+def test_two_networks_that_share_no_layer():
+    model = _lenet()
+    other = _renamed(model, **{name: f"x{name}" for name in WEIGHTS})
+    with pytest.raises(InputError) as caught:
+        count(other, model)
+    assert str(caught.value) == (
+        "the two networks share no layer name: one has conv1, conv2, fc1 and 2 more, the other "
+        "xconv1, xconv2, xfc1 and 2 more; compare networks whose layers are called alike"
+    )
+
+
+def test_layers_that_only_one_network_has():
+    model = _lenet()
+    report = count(_renamed(model, conv2="new"), model)
+    assert [row.name for row in report.layers] == ["conv1", "conv2", "fc1", "fc2", "fc3", "new"]
+    gone, new = report.layers[1], report.layers[-1]
+    assert (gone.before.multiplications, gone.chosen) == (240_000, Operations())
+    assert (new.before, new.chosen.multiplications) == (Operations(), 240_000)
+    assert report.after == report.before
 
 
 def test_a_module_that_is_called_twice_is_two_layers():
-    """Two calls at two sizes have one name; each finds its own entry."""
+    """Two calls at two sizes have one name; each finds its own row."""
     nodes = [
         oh.make_node("Conv", ["x", "head.weight"], ["a"]),
-        oh.make_node("Conv", ["z", "head.weight"], ["b"]),
+        oh.make_node("Conv", ["z", "head.weight"], ["c"]),
+        oh.make_node("AveragePool", ["c"], ["b"], kernel_shape=[2, 2], strides=[2, 2]),
     ]
     graph = oh.make_graph(
         nodes,
@@ -164,7 +213,7 @@ def test_a_module_that_is_called_twice_is_two_layers():
         ],
         [
             oh.make_tensor_value_info("a", FLOAT, (1, 2, 8, 8)),
-            oh.make_tensor_value_info("b", FLOAT, (1, 2, 4, 4)),
+            oh.make_tensor_value_info("b", FLOAT, (1, 2, 2, 2)),
         ],
         [onnx.numpy_helper.from_array(np.ones((2, 3, 1, 1), np.float32), "head.weight")],
     )
@@ -172,7 +221,7 @@ def test_a_module_that_is_called_twice_is_two_layers():
     model = from_proto(oh.make_model(graph, opset_imports=opset, ir_version=9))
     large, small = layers(model)
     assert large.name == small.name == "head"
-    report = count(model, {"second": (replace(small, pool=POOL), "pool-first")})
+    report = count(pipeline.run(model, [Fuse(form="pool-first")]).model, model)
     assert [row.fused for row in report.layers] == [False, True]
 
 

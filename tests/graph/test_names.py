@@ -22,6 +22,8 @@ def node(op_type="Conv", *, weight=None, name="node_7", scopes=None, classes=Non
 
 
 CONV = "torch.nn.modules.conv.Conv2d"
+NORM = "torch.nn.modules.batchnorm.BatchNorm2d"
+NORM_FUNCTION = "_native_batch_norm_legit_no_training"
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,24 @@ CONV = "torch.nn.modules.conv.Conv2d"
                 classes=["Net", CONV, "aten.conv2d"],
             ),
             "features.3",
+        ),
+        # The exporter folded a batch norm into a convolution, whose note was lost.
+        (
+            node(
+                weight="layer3.2.conv2.weight",
+                scopes=["", "layer3.2", "layer3.2.bn2", NORM_FUNCTION],
+                classes=["Net", "mine.Block", NORM, f"aten.{NORM_FUNCTION}.default"],
+            ),
+            "layer3.2.conv2",
+        ),
+        (
+            node(
+                "BatchNormalization",
+                weight="layer3.2.bn2.weight",
+                scopes=["", "layer3.2", "layer3.2.bn2", NORM_FUNCTION],
+                classes=["Net", "mine.Block", NORM, f"aten.{NORM_FUNCTION}.default"],
+            ),
+            "layer3.2.bn2",
         ),
         # A class of the user's own: the weight says that it is the layer.
         (

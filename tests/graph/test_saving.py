@@ -27,7 +27,9 @@ def build(seed=0):
     )
     weight = np.random.default_rng(seed).normal(size=(4, 3, 1, 1)).astype(np.float32)
     proto.graph.initializer.append(onnx.numpy_helper.from_array(weight, "w"))
-    return graph.from_proto(proto)
+    model = graph.from_proto(proto)
+    model.functions["mlcnn", "Half", ""].metadata_props[graph.OPERATOR_KEY] = "Half"
+    return model
 
 
 def listing(folder):

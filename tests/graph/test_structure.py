@@ -206,6 +206,7 @@ def test_inlining_replaces_our_functions_only(run):
         <domain: "mine", opset_import: ["": 20]> twice (i) => (o) { o = Add(i, i) }"""
     )
     model = graph.from_proto(proto)
+    model.functions["mlcnn", "Half", ""].metadata_props[graph.OPERATOR_KEY] = "Half"
     before = text(model)
 
     inlined = graph.inline(model)
@@ -225,8 +226,9 @@ def test_inlining_leaves_no_missing_input_at_the_end():
         <domain: "mlcnn", opset_import: ["": 20]> Same (X, W, B) => (Y) { Y = Conv(X, W, B) }"""
     )
 
-    (node,) = graph.inline(graph.from_proto(proto)).graph
+    (node,) = graph.inline(graph.from_proto(proto), foreign=True).graph
 
+    assert node.op_type == "Conv"
     assert [value.name for value in node.inputs] == ["x", "w"]
 
 

@@ -115,6 +115,16 @@ def test_layer_keeps_its_name_and_its_weights_names() -> None:
     assert [value.name for value in result.model.graph.outputs] == ["norm:0"]
 
 
+def test_layer_without_a_name_is_not_called_by_its_batch_norm() -> None:
+    net = Net()
+    weight, bias = net.weight("w", 2, 2, 3, 3), net.weight("b", 2)
+    conv = net.op("Conv", net.x, weight, bias, pads=[1] * 4, name="first")
+    conv.producer().name = ""
+    (node,) = FoldBatchNorm().apply(net.model(net.norm(conv))).model.graph
+    assert layer_name(node) == "first:0"
+    assert node.name == "first:0"
+
+
 def test_layers_that_share_a_weight_keep_their_own_fold() -> None:
     net = Net()
     weight = net.weight("shared.weight", 2, 2, 3, 3)

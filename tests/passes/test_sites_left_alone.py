@@ -1,5 +1,7 @@
 """Sites that no pass takes: each is left alone with its reason, word for word."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -275,6 +277,68 @@ def test_operator_of_another_domain_between(op_type: str) -> None:
     value.shape, value.type = ir.Shape(["n", 2, 8, 8]), net.x.type
     told = story(net.model(net.pool(value)), runs=False)
     assert told == left_alone("pool", f"{op_type} (other) stands before the pool")
+
+
+def _body(kind: str, inputs: Sequence[ir.Value], value: ir.Value, net: Net) -> ir.Graph:
+    """conv -> pool of that kind, reading ``value`` from outside."""
+    conv = ir.node("Conv", [value, net.weight(f"{kind}.w", 2, 2, 1, 1)], name=f"{kind}_conv")
+    pool = ir.node(kind, conv.outputs, attributes={"kernel_shape": [2, 2]}, name=f"{kind}_inner")
+    for node in (conv, pool):
+        node.outputs[0].name = f"{node.name}:0"
+    return ir.Graph(inputs, pool.outputs, nodes=[conv, pool], name=kind)
+
+
+def test_pools_in_the_bodies_of_an_if() -> None:
+    net = Net("n", 2, 8, 8)
+    condition = net.input("condition", dtype=np.bool_)
+    bodies = {
+        "then_branch": _body("AveragePool", [], net.x, net),
+        "else_branch": _body("MaxPool", [], net.x, net),
+    }
+    model = net.model(net.op("If", condition, name="choice", **bodies))
+    reason = "inside the body of If 'choice': only the main graph is rewritten"
+    assert story(model) == [
+        f"max-to-average leaves MaxPool_inner: {reason}",
+        *left_alone("AveragePool_inner", reason),
+    ]
+
+
+def test_pool_in_the_body_of_a_loop() -> None:
+    net = Net("n", 2, 8, 8)
+    counter = ir.Value(name="i", shape=ir.Shape([]), type=ir.TensorType(ir.DataType.INT64))
+    going = ir.Value(name="going", shape=ir.Shape([]), type=ir.TensorType(ir.DataType.BOOL))
+    body = _body("AveragePool", [counter, going], net.x, net)
+    same = ir.node("Identity", [going], name="same")
+    same.outputs[0].name = "same:0"
+    body.append(same)
+    body.outputs.insert(0, same.outputs[0])
+    count = net.initializer("count", np.array(3))
+    model = net.model(net.op("Loop", count, np.array(True), name="loop", body=body))
+    reason = "inside the body of Loop 'loop': only the main graph is rewritten"
+    assert story(model) == left_alone("AveragePool_inner", reason)
+
+
+@pytest.mark.parametrize(("axes", "mentioned"), [([2, 3], True), ([-1, -2], True), ([1], False)])
+def test_mean_in_a_function(axes: list[int], *, mentioned: bool) -> None:
+    net = Net("n", 2, 8, 8)
+    model = net.model(net.op("Block", net.x, name="call", domain="mine"))
+    source = ir.Value(name="X")
+    constant = ir.node("Constant", [], attributes={"value_ints": axes}, name="axes")
+    mean = ir.node("ReduceMean", [source, constant.outputs[0]], name="mean")
+    for node in (constant, mean):
+        node.outputs[0].name = f"{node.name}:0"
+    nodes, opsets = [constant, mean], {"": 20}
+    body = ir.Graph([source], mean.outputs, nodes=nodes, opset_imports=opsets, name="Block")
+    function = ir.Function("mine", "Block", "", graph=body, attributes=[])
+    model.functions[function.identifier()] = function
+    reason = "inside the function Block: only the main graph is rewritten"
+    assert story(model) == (left_alone("mean", reason) if mentioned else [])
+
+
+def test_pools_that_a_pass_put_into_a_function_are_not_mentioned() -> None:
+    net = Net()
+    model = net.model(net.pool(net.conv(net.x)))
+    assert story(model, "fuse{form=box},fuse{form=box}") == ["fuse rewrites conv, pool as box"]
 
 
 @pytest.mark.parametrize("kind", [MaxToAverage, Reorder, DistributePool, Fuse])

@@ -14,7 +14,7 @@ from mlcnn.ops import FORMS
 from mlcnn.passes import Fuse, pipeline
 from mlcnn.passes.pipeline import PipelineResult
 from mlcnn.passes.verification import TOLERANCE, verify
-from mlcnn.workload import ConvLayer
+from mlcnn.workload import ConvLayer, read
 
 QUARTER, SIXTEENTH, SIXTY_FOURTH = 0.75, 0.9375, 0.984375
 
@@ -112,7 +112,7 @@ def _removed(layer: ConvLayer) -> float:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_fused_sites(name: str) -> None:
-    layers = [change.layer for change in fused(name).changes]
+    layers = [item.nest for item in read(fused(name).model).layers if item.pool is not None]
     removed = {layer.name: _removed(layer) for layer in layers}
     assert removed == pytest.approx(NETWORKS[name].removed, rel=1e-12)
     assert len(layers) == len(NETWORKS[name].removed)

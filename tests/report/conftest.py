@@ -42,7 +42,7 @@ def fused(layer: ConvLayer, form: str, nodes: tuple[str, ...] = ()) -> list[Chan
     return [
         Change("max-to-average", every, exact=False),
         Change("reorder", every, exact=False),
-        Change("fuse", every, exact=True, form=form, layer=layer),
+        Change("fuse", every, exact=True, form=form),
     ]
 
 
@@ -147,7 +147,7 @@ def densenet121() -> RunSummary:
             layer = conv(f"features.transition{block}.conv", channels, channels // 2, size, 1)
             layer = replace(layer, pool=HALVE)
             nodes = (layer.name, f"features.transition{block}.pool")
-            changes.append(Change("fuse", nodes, exact=True, form="pool-first", layer=layer))
+            changes.append(Change("fuse", nodes, exact=True, form="pool-first"))
             rows.append(count_layer(layer, form="pool-first"))
             channels, size = channels // 2, size // 2
     return summary_of(

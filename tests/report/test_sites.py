@@ -35,7 +35,7 @@ def test_a_module_called_twice_has_the_counts_of_the_call_that_was_fused(summary
         found = rewrites(
             replace(
                 summary,
-                changes=(replace(fuse, layer=fused.layer),),
+                changes=(fuse,),
                 counts=CountReport(calls),
             )
         )

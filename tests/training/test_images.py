@@ -154,3 +154,15 @@ def test_normalisation():
     np.testing.assert_allclose(result.reshape(-1), [-1, 0.5, 3], atol=1e-6)
     with pytest.raises(InputError, match="has 3 channels"):
         images.normalised((0.5,), (0.5,))
+
+
+def test_the_last_images_are_held_out():
+    labels = np.arange(5, dtype=np.int64)
+    images = ImageSet("five", np.arange(5, dtype=np.uint8).reshape(5, 1, 1, 1), labels, 5)
+    kept, held_out = images.split(2)
+    assert (kept.labels.tolist(), held_out.labels.tolist()) == ([0, 1, 2], [3, 4])
+    assert (kept.images.ravel().tolist(), held_out.images.ravel().tolist()) == ([0, 1, 2], [3, 4])
+    assert held_out.name == "five, last 2"
+    for count in (0, 5):
+        with pytest.raises(InputError, match=f"five: {count} of its 5 images cannot be held out"):
+            images.split(count)

@@ -31,7 +31,7 @@ from mlcnn.accelerators.experiment import (
     sensitivity,
 )
 from mlcnn.accelerators.loading import accelerator_names, equal_precision, load_accelerator
-from mlcnn.accelerators.network import evaluate, network_tasks
+from mlcnn.accelerators.network import LEFT_OUT, evaluate, network_tasks
 from mlcnn.accelerators.networks import PAPER_NETWORKS, paper_tasks
 from mlcnn.accelerators.search import BOUNDS, SLACK, Chosen
 from mlcnn.accelerators.technology import (
@@ -47,6 +47,7 @@ from mlcnn.accelerators.variants import filling, sweep_cycles
 __all__ = [
     "BOUNDS",
     "DEFAULT_TECHNOLOGY",
+    "LEFT_OUT",
     "PAPER_NETWORKS",
     "SENSITIVITY",
     "SLACK",

@@ -1,6 +1,6 @@
 """A network as the layers that an accelerator runs."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import onnx_ir as ir
@@ -11,74 +11,92 @@ from mlcnn.accelerators.evaluation import LayerTask
 from mlcnn.accelerators.search import SLACK
 from mlcnn.accelerators.technology import Technology
 from mlcnn.errors import InputError
-from mlcnn.graph import layer_name
-from mlcnn.workload import ConvLayer, InputShape, Uncounted, Workload, read
+from mlcnn.workload import InputShape, Layer, Uncounted, Workload, read
 
-__all__ = ["evaluate", "network_tasks"]
+__all__ = ["LEFT_OUT", "evaluate", "network_tasks"]
+
+LEFT_OUT = "Conv over 3 dimensions"
+"""What layers are called that are counted and that no machine here runs."""
 
 # What inference folds into the convolution before it, or runs behind its accumulators.
 _FOLDED = frozenset({"BatchNormalization", "Relu", "Clip", "LeakyRelu", "Identity"})
+_CONVOLUTION = "Conv"
+_NOTHING = (
+    "the network has no convolution over 1 or 2 dimensions and no dense layer for an accelerator "
+    "to run"
+)
 _POOLS = frozenset({"AveragePool", "MaxPool", "GlobalAveragePool", "GlobalMaxPool"})
 
 
 def network_tasks(
-    model: ir.Model,
-    fused: Iterable[ConvLayer] = (),
-    *,
-    batch: int = 1,
-    input_shape: InputShape | None = None,
+    model: ir.Model, *, batch: int = 1, input_shape: InputShape | None = None
 ) -> tuple[LayerTask, ...]:
-    """Every convolution and dense layer of a network but 3-D ones, which no machine runs.
+    """Every convolution and dense layer of a network; element-wise operators are not counted.
 
     Args:
-        model: the network before any rewrite.
-        fused: layers with their pools, as the changes of ``fuse`` have them.
+        model: the network.
         batch: images, where the network's batch is dynamic.
         input_shape: sizes for dynamic heights and widths; see ``mlcnn.workload.read``.
 
     Raises:
-        InputError: ``fused`` holds a layer that the network does not have.
         UnsupportedError: a layer's sizes are not known.
     """
-    return _tasks(model, read(model, batch=batch, input_shape=input_shape), fused)
+    return _tasks(read(model, batch=batch, input_shape=input_shape))
 
 
-def _tasks(
-    model: ir.Model, workload: Workload, fused: Iterable[ConvLayer]
-) -> tuple[LayerTask, ...]:
-    scaled, sole = _inputs(model)
-    pooled = tuple(fused)
+def _tasks(workload: Workload) -> tuple[LayerTask, ...]:
+    """A task for each layer; one without a pool is run as its parts stand in the network."""
+    owners = {
+        node: (layer, nodes)
+        for layer, nodes in zip(workload.layers, workload.nodes, strict=True)
+        for node in nodes
+    }
     tasks: list[LayerTask] = []
-    for layer, index in zip(workload.layers, workload.match(pooled), strict=True):
-        if layer.depth is not None:
-            continue
-        pool = None if index is None else pooled[index].pool
-        task = LayerTask(replace(layer, pool=pool), layer.name in scaled, layer.name in sole)
-        tasks.append(task)
+    for layer, nodes in zip(workload.layers, workload.nodes, strict=True):
+        scaled, sole = _input(layer, nodes, owners)
+        nests = (layer.nest,) if layer.pool is not None else layer.parts
+        tasks.extend(LayerTask(nest, scaled, sole) for nest in nests if nest.depth is None)
     return tuple(tasks)
 
 
-def _inputs(model: ir.Model) -> tuple[set[str], set[str]]:
-    """Names of layers with an input scaled for them alone, and of sole consumers."""
-    scaled: set[str] = set()
-    sole: set[str] = set()
-    for node in model.graph:
-        if node.op_type != "Conv":
-            continue
-        value, alone, normalised = node.inputs[0], True, False
-        while value is not None and (producer := value.producer()) is not None:
-            alone = alone and len(value.uses()) == 1 and not value.is_graph_output()
-            if producer.op_type not in _FOLDED | _POOLS:
-                break
-            normalised = normalised or producer.op_type == "BatchNormalization"
-            value = producer.inputs[0]
-        producer = None if value is None else value.producer()
-        from_layer = producer is not None and producer.op_type == "Conv" and alone
-        if from_layer:
-            sole.add(layer_name(node))
-        elif normalised:
-            scaled.add(layer_name(node))
-    return scaled, sole
+def _input(
+    layer: Layer,
+    nodes: Sequence[ir.Node],
+    owners: Mapping[ir.Node, tuple[Layer, tuple[ir.Node, ...]]],
+) -> tuple[bool, bool]:
+    """Whether the layer's input is scaled for it alone, and whether it alone reads its producer.
+
+    A batch norm that alone reads a convolution is part of it.
+    """
+    if layer.operator != _CONVOLUTION:
+        return False, False
+    value, alone, normalised = _source(nodes), True, False
+    while value is not None and (producer := value.producer()) is not None:
+        is_sole = len(value.uses()) == 1 and not value.is_graph_output()
+        alone = alone and is_sole
+        if producer in owners:
+            owner = owners[producer][0]
+            sole = alone and owner.operator == _CONVOLUTION
+            return normalised and not sole, sole
+        if producer.op_type not in _FOLDED | _POOLS:
+            break
+        if producer.op_type == "BatchNormalization" and not _is_folded(producer, owners):
+            normalised = True
+        value = producer.inputs[0]
+    return normalised, False
+
+
+def _is_folded(norm: ir.Node, owners: Mapping[ir.Node, tuple[Layer, tuple[ir.Node, ...]]]) -> bool:
+    value = norm.inputs[0]
+    producer = None if value is None else value.producer()
+    return producer in owners and value is not None and len(value.uses()) == 1
+
+
+def _source(nodes: Sequence[ir.Node]) -> ir.Value | None:
+    """The value that a layer reads: the first input of the first of its nodes that reads one."""
+    produced = {value for node in nodes for value in node.outputs}
+    firsts = (node.inputs[0] for node in nodes if node.inputs)
+    return next((v for v in firsts if v is not None and v not in produced), None)
 
 
 def evaluate(
@@ -87,7 +105,6 @@ def evaluate(
     against: Accelerator,
     technology: Technology,
     *,
-    fused: Iterable[ConvLayer] = (),
     batch: int = 1,
     input_shape: InputShape | None = None,
     slack: float = SLACK,
@@ -95,31 +112,25 @@ def evaluate(
     """Run a network on two machines.
 
     Args:
-        model: the network before any rewrite.
+        model: the network; its fused layers are those whose records say so.
         accelerator: the machine asked about.
         against: the other; it runs the fused layers in whatever way is fastest there.
         technology: the tables.
-        fused: layers with their pools, as the changes of ``fuse`` have them.
         batch: images.
         input_shape: sizes for dynamic heights and widths.
         slack: see ``choose``.
 
     Raises:
         InfeasibleError: a machine cannot run a layer.
-        InputError: ``fused`` does not belong to the network.
-        UnsupportedError: a layer's sizes are not known, or there is no layer.
+        InputError: there is no layer.
+        UnsupportedError: a layer's sizes are not known.
     """
     workload = read(model, batch=batch, input_shape=input_shape)
-    tasks = _tasks(model, workload, fused)
-    left_out = tuple(
-        Uncounted(layer.name, "Conv over 3 dimensions")
-        for layer in workload.layers
-        if layer.depth is not None
-    )
+    tasks = _tasks(workload)
     if not tasks:
-        raise InputError(
-            "the network has no convolution over 1 or 2 dimensions and no dense layer for an "
-            "accelerator to run"
-        )
+        raise InputError(_NOTHING)
     found = compare(tasks, accelerator, against, technology, batch=workload.images, slack=slack)
+    left_out = tuple(
+        Uncounted(layer.name, LEFT_OUT) for layer in workload.layers if layer.nest.depth is not None
+    )
     return replace(found, uncounted=(*workload.uncounted, *left_out))

@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from mlcnn import accelerators
-from mlcnn.accelerators import Accelerator, Technology
+from mlcnn.accelerators import LEFT_OUT, Accelerator, Technology
 from mlcnn.api.benchmarking import fixed_batch
 from mlcnn.api.loading import Source, load
 from mlcnn.api.optimizing import Progress, default_passes, rewrite, silent
@@ -70,9 +70,7 @@ class Machines:
     technology: Technology
     batch: int | None
 
-    def compare(
-        self, model: ir.Model, fused: Sequence[ConvLayer], accelerator: Accelerator
-    ) -> accelerators.Comparison:
+    def compare(self, model: ir.Model, accelerator: Accelerator) -> accelerators.Comparison:
         """One of the machines on a network, also at equal precision.
 
         See ``mlcnn.accelerators.evaluate``.
@@ -82,7 +80,6 @@ class Machines:
             accelerator,
             self.against,
             self.technology,
-            fused=fused,
             batch=_batch(model, self.batch),
         )
         if accelerator.precision is self.against.precision:
@@ -119,21 +116,9 @@ def _batch(model: ir.Model, asked: int | None) -> int:
     return fixed or asked or DEFAULT_BATCH
 
 
-def fused_layers(
-    model: ir.Model, passes: str, options: RewriteOptions = _NO_REWRITE
-) -> tuple[ConvLayer, ...]:
-    """The layers that a pipeline fuses, each with its pool, whatever an engine would gain.
-
-    Args:
-        model: the network; it is not changed.
-        passes: the pipeline, if ``options`` has none.
-        options: the rewrite; its ``form`` limits the layers to those that take this form.
-
-    Raises:
-        InputError: an option cannot be used.
-    """
-    changes = rewrite(model, passes, options, check=False, chooser=_Box()).fused
-    return tuple(change.layer for change in changes if change.layer is not None)
+def _for_machines(model: ir.Model, passes: str, options: RewriteOptions) -> ir.Model:
+    """The network as a machine runs it: every site fused that can be, whatever an engine gains."""
+    return rewrite(model, passes, options, check=False, chooser=_Box()).model
 
 
 def evaluate(
@@ -189,9 +174,9 @@ def evaluate(
     machines = EvaluateOptions((_text(on),), _text(against), tables, batch).load()
     tell("load", 0, 0)
     model = load(source, input_shape=input_shape, weights=weights)
-    fused = fused_layers(model, default_passes(source), rewriting)
+    rewritten = _for_machines(model, default_passes(source), rewriting)
     tell("evaluate", 0, 0)
-    return machines.compare(model, fused, machines.on[0])
+    return machines.compare(rewritten, machines.on[0])
 
 
 def _text(name: "str | PathLike[str]") -> str:
@@ -215,19 +200,24 @@ def evaluate_all(
         progress: told how the work goes on.
 
     Returns:
-        The comparisons, and a note on the machines that have none.
+        The comparisons, and notes on machines that have none and on layers that no machine runs.
 
     Raises:
         InputError: an option of the rewrite cannot be used.
     """
-    fused = fused_layers(model, passes, rewriting)
+    rewritten = _for_machines(model, passes, rewriting)
     found: list[accelerators.Comparison] = []
     failed: dict[str, list[str]] = {}
     for done, machine in enumerate(machines.on):
         progress("evaluate", done, len(machines.on))
         try:
-            found.append(machines.compare(model, fused, machine))
+            found.append(machines.compare(rewritten, machine))
         except (InfeasibleError, InputError, UnsupportedError) as error:
             failed.setdefault(str(error), []).append(machine.name)
-    notes = (f"not evaluated on {', '.join(names)}: {why}" for why, names in failed.items())
+    notes = [f"not evaluated on {', '.join(names)}: {why}" for why, names in failed.items()]
+    left = (
+        [other.name for other in found[0].uncounted if other.operator == LEFT_OUT] if found else []
+    )
+    if left:
+        notes.append(f"not in the figures of the accelerators: {LEFT_OUT} ({', '.join(left)})")
     return tuple(found), tuple(notes)

@@ -14,12 +14,11 @@ from mlcnn import counting, engines, graph, nn
 from mlcnn.api.checking import NetworkCheck, check_network
 from mlcnn.api.loading import ExampleInput, Source, is_zoo_name, load, zoo_entry
 from mlcnn.api.options import RewriteOptions
-from mlcnn.errors import InputError
+from mlcnn.errors import InputError, UnsupportedError
 from mlcnn.passes import Change, Chooser, Pass, Skipped, WindowMode, pipeline
 from mlcnn.passes.pipeline import ALL, PipelineResult
 from mlcnn.passes.verification import Verification
 from mlcnn.report import Potential
-from mlcnn.workload import ConvLayer
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -135,9 +134,7 @@ class Optimized:
     ) -> counting.CountReport:
         """Multiplications and additions per layer, before and after."""
         shape = None if input_shape is None else tuple(input_shape)
-        return counting.count(
-            self.original, _loop_nests(self.fused), batch=batch, input_shape=shape
-        )
+        return counting.count(self.model, self.original, batch=batch, input_shape=shape)
 
     def to_json(self) -> dict[str, object]:
         """What ``mlcnn optimize --json`` prints, apart from the output's path."""
@@ -160,15 +157,6 @@ class Optimized:
             "vacuous": self.vacuous,
             "network": None if self.network is None else self.network.to_json(),
         }
-
-
-def _loop_nests(changes: Sequence[Change]) -> dict[str, tuple[ConvLayer, str]]:
-    """Loop nest and form of fused sites; those of dynamic height or width have none."""
-    return {
-        str(index): (change.layer, change.form)
-        for index, change in enumerate(changes)
-        if change.layer is not None and change.form is not None
-    }
 
 
 def default_passes(source: Source) -> str:
@@ -362,11 +350,15 @@ def potential(optimized: Optimized) -> Potential | None:
         return None
     what_if = rewrite(optimized.original, _MLCNN, check=False)
     tuned = {name for change in what_if.changes if not change.exact for name in change.nodes}
-    done = {change.nodes[0] for change in optimized.fused}
-    further = [change for change in what_if.fused if change.nodes[0] in tuned - done]
+    further = tuned - {change.nodes[0] for change in optimized.fused}
+    sites = [change for change in what_if.fused if change.nodes[0] in further]
+    try:
+        rows = what_if.counts().layers
+    except UnsupportedError:  # sizes are dynamic: there are sites, and no figures
+        rows = ()
     saved = sum(
-        counting.original(layer).multiplications
-        - counting.form_operations(layer, form).multiplications
-        for layer, form in _loop_nests(further).values()
+        row.before.multiplications - row.chosen.multiplications
+        for row in rows
+        if row.fused and row.name in further
     )
-    return Potential(len(further), saved) if further else None
+    return Potential(len(sites), saved) if sites else None

@@ -19,7 +19,7 @@ from mlcnn.api.benchmarking import (
     settings,
 )
 from mlcnn.api.evaluation import EvaluateOptions, evaluate_all
-from mlcnn.api.loading import Source, load, model_name
+from mlcnn.api.loading import Source, load, model_name, zoo_entry
 from mlcnn.api.optimizing import (
     Optimized,
     Progress,
@@ -34,6 +34,7 @@ from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
 from mlcnn.api.writing import results_folder
 from mlcnn.engines import Bench
 from mlcnn.report import Accuracy, Latency, RunSummary, Unavailable, Variant
+from mlcnn.zoo import TestedPair
 
 __all__ = ["RunResult", "run"]
 
@@ -78,6 +79,7 @@ class RunResult:
             "evaluate": [evaluation.to_json() for evaluation in summary.evaluations],
             "bench": None if self.bench is None else self.bench.to_json(),
             "accuracy": None if rows is None else [asdict(row) for row in rows],
+            "test_set": None if summary.tested is None else report.recorded_json(summary.tested),
             "potential": None if summary.potential is None else asdict(summary.potential),
             "warnings": list(summary.warnings),
             "seconds": self.seconds,
@@ -230,6 +232,8 @@ def run(
             accuracy=None if labelled is None else job.accuracies(labelled),
             potential=gain,
         )
+        if tuned is not None and data is None:
+            summary = replace(summary, tested=_tested(source))
         told = (*unable, *(() if tuned is None else (_TUNED,)), *notes)
         summary = replace(summary, evaluations=evaluations, warnings=summary.warnings + told)
         if measured is not None:
@@ -237,6 +241,11 @@ def run(
         tell("report", 0, 0)
         report.write(summary, page)
         return RunResult(summary, optimized, measured, page, output, time.perf_counter() - start)
+
+
+def _tested(source: Source) -> TestedPair | None:
+    entry = zoo_entry(source)
+    return None if entry is None else entry.tested
 
 
 def _described(source: Source) -> str:

@@ -20,13 +20,14 @@ The published per-layer figures and tables of [MLCNN] §V follow from these.
 """
 
 from mlcnn.counting.executed import Executed, execute_fused, execute_original
-from mlcnn.counting.forms import FORMS, form_operations
+from mlcnn.counting.forms import FORMS, executed_operations, form_operations
 from mlcnn.counting.operations import Operations
 from mlcnn.counting.report import (
     Additions,
     CountReport,
     LayerCount,
     Multiplications,
+    compare,
     count,
     count_layer,
 )
@@ -41,10 +42,12 @@ __all__ = [
     "Multiplications",
     "Operations",
     "Reuse",
+    "compare",
     "count",
     "count_layer",
     "execute_fused",
     "execute_original",
+    "executed_operations",
     "form_operations",
     "fused",
     "original",

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from mlcnn.counting.operations import Operations
 from mlcnn.counting.reuse import original
-from mlcnn.workload import ConvLayer, Pool
+from mlcnn.workload import ConvLayer, Layer, Pool
 
-__all__ = ["FORMS", "form_operations"]
+__all__ = ["FORMS", "executed_operations", "form_operations"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,3 +170,14 @@ def form_operations(layer: ConvLayer, form: str) -> Operations:
     if layer.pool is None:
         return original(layer)
     return FORMS[form](layer, layer.pool)
+
+
+def executed_operations(layer: Layer) -> Operations:
+    """What a network executes for a layer: as its form counts, else as its operators stand there.
+
+    Args:
+        layer: as ``mlcnn.workload.read`` gives it.
+    """
+    if layer.form in FORMS:
+        return form_operations(layer.nest, layer.form or "")
+    return sum((original(part) for part in layer.parts), Operations())

@@ -1,17 +1,26 @@
 """The operations of a network, layer by layer, before and after."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Self
 
 import onnx_ir as ir
 
-from mlcnn.counting.forms import form_operations
+from mlcnn.counting.forms import executed_operations, form_operations
+from mlcnn.counting.joining import joined
 from mlcnn.counting.operations import Operations
 from mlcnn.counting.reuse import Reuse, fused, original
-from mlcnn.workload import ConvLayer, InputShape, Uncounted, read
+from mlcnn.workload import ConvLayer, InputShape, Layer, Stored, Uncounted, Workload, read
 
-__all__ = ["Additions", "CountReport", "LayerCount", "Multiplications", "count", "count_layer"]
+__all__ = [
+    "Additions",
+    "CountReport",
+    "LayerCount",
+    "Multiplications",
+    "compare",
+    "count",
+    "count_layer",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +70,22 @@ class Additions(_Sum):
     shared: int = 0
 
 
+_NOTHING = (Stored(), Stored())
+
+
 @dataclass(frozen=True, slots=True)
 class LayerCount:
-    """One layer.
+    """One layer, before and after.
 
     Attributes:
         layer: the loop nest, with its pool where it is fused.
         operator: ``Conv``, ``Gemm`` or ``MatMul``.
-        form: the form that was chosen; None where the layer is not fused.
+        form: how it is computed; None where it is the plain operator.
         multiplications: before and after.
         additions: before and after.
-        chosen: what the chosen form takes; the original's where the layer is not fused.
+        chosen: what the network executes for it; what it was where nothing changed.
+        weights: the structure of its weights.
+        stored: parameters and bytes, before and after.
     """
 
     layer: ConvLayer
@@ -80,6 +94,8 @@ class LayerCount:
     multiplications: Multiplications
     additions: Additions
     chosen: Operations
+    weights: str = "dense"
+    stored: tuple[Stored, Stored] = _NOTHING
 
     @property
     def name(self) -> str:
@@ -89,7 +105,17 @@ class LayerCount:
     @property
     def fused(self) -> bool:
         """Whether the layer is fused with a pool."""
-        return self.form is not None
+        return self.form is not None and self.layer.pool is not None
+
+    @property
+    def before(self) -> Operations:
+        """What the layer took before."""
+        return Operations(self.multiplications.original, self.additions.original)
+
+    @property
+    def changed(self) -> bool:
+        """Whether it is computed in another way, or by other operations, than before."""
+        return self.form is not None or self.chosen != self.before
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,37 +140,50 @@ class CountReport:
             of these alone; ``uncounted`` has what multiplies beside them.
         """
         rows = [
-            {"name": row.name, "operator": row.operator, "fused": row.fused, "form": row.form}
-            | _amounts(row.multiplications, row.additions, row.chosen)
+            {
+                "name": row.name,
+                "operator": row.operator,
+                "fused": row.fused,
+                "form": row.form,
+                "weights": row.weights,
+            }
+            | _amounts((row,))
             for row in self.layers
         ]
         return {
             "layers": rows,
-            "total": _total(self.layers),
-            "fused_layers": _total(row for row in self.layers if row.fused),
-            "convolutions": _total(row for row in self.layers if row.operator == "Conv"),
+            "total": _amounts(self.layers),
+            "fused_layers": _amounts(row for row in self.layers if row.fused),
+            "convolutions": _amounts(row for row in self.layers if row.operator == "Conv"),
             "images": self.images,
             "uncounted": [asdict(other) for other in self.uncounted],
         }
 
+    @property
+    def before(self) -> Operations:
+        """All layers before."""
+        return sum((row.before for row in self.layers), Operations())
 
-def _amounts(
-    multiplications: Multiplications, additions: Additions, chosen: Operations
-) -> dict[str, object]:
-    return {
-        "multiplications": asdict(multiplications),
-        "additions": asdict(additions),
-        "chosen": asdict(chosen),
-    }
+    @property
+    def after(self) -> Operations:
+        """All layers as they are executed."""
+        return sum((row.chosen for row in self.layers), Operations())
 
 
-def _total(rows: Iterable[LayerCount]) -> dict[str, object]:
+def _amounts(rows: Iterable[LayerCount]) -> dict[str, object]:
     multiplications, additions, chosen = Multiplications(), Additions(), Operations()
+    before, after = Stored(), Stored()
     for row in rows:
         multiplications += row.multiplications
         additions += row.additions
         chosen += row.chosen
-    return _amounts(multiplications, additions, chosen)
+        before, after = before + row.stored[0], after + row.stored[1]
+    return {
+        "multiplications": asdict(multiplications),
+        "additions": asdict(additions),
+        "chosen": asdict(chosen),
+        "stored": {"original": asdict(before), "result": asdict(after)},
+    }
 
 
 def count_layer(layer: ConvLayer, *, operator: str = "Conv", form: str | None = None) -> LayerCount:
@@ -161,6 +200,12 @@ def count_layer(layer: ConvLayer, *, operator: str = "Conv", form: str | None = 
     if form is not None and layer.pool is None:
         msg = f"layer {layer.name}: form {form!r} was given and there is no pool to fuse"
         raise ValueError(msg)
+    chosen = original(layer) if form is None else form_operations(layer, form)
+    return _counted(layer, chosen, operator, form)
+
+
+def _counted(layer: ConvLayer, chosen: Operations, operator: str, form: str | None) -> LayerCount:
+    """A layer in which each pool behind a nest is fused ([MLCNN]'s columns are its detail)."""
     before = original(layer)
     after = {reuse: fused(layer, reuse) for reuse in Reuse}
     multiplications = Multiplications(
@@ -170,40 +215,73 @@ def count_layer(layer: ConvLayer, *, operator: str = "Conv", form: str | None = 
     additions = Additions(
         before.additions, before.additions, *(after[kind].additions for kind in kinds)
     )
-    chosen = before if form is None else form_operations(layer, form)
     return LayerCount(layer, operator, form, multiplications, additions, chosen)
+
+
+def _changed(before: Operations, after: Operations, row: LayerCount) -> LayerCount:
+    """The row of a layer that takes other operations now, with no pool fused."""
+    a = after.additions
+    return replace(
+        row,
+        multiplications=Multiplications(
+            before.multiplications, before.multiplications, after.multiplications
+        ),
+        additions=Additions(before.additions, before.additions, a, a, a, a, a),
+        chosen=after,
+    )
+
+
+def _row(before: Layer | None, after: Layer | None) -> LayerCount:
+    """One layer of two networks; of one alone where the other has nothing of its name."""
+    layer = after or before
+    if layer is None:
+        raise ValueError("a row without a layer")
+    executed = Operations() if after is None else executed_operations(after)
+    row = _counted(layer.nest, executed, layer.operator, layer.form)
+    row = replace(
+        row,
+        weights=str(layer.weights),
+        stored=(
+            Stored() if before is None else before.stored,
+            Stored() if after is None else after.stored,
+        ),
+    )
+    if layer.pool is not None and after is not None:
+        return row
+    was = Operations() if before is None else original(before.nest)
+    return row if was == executed == row.before else _changed(was, executed, row)
 
 
 def count(
     model: ir.Model,
-    fused: Mapping[str, tuple[ConvLayer, str]] | None = None,
+    before: ir.Model | None = None,
     *,
     batch: int = 1,
     input_shape: InputShape | None = None,
 ) -> CountReport:
-    """Count every convolution and dense layer of a network.
+    """Count every convolution and dense layer of a network, against what it was before.
 
     Args:
-        model: the network before any rewrite.
-        fused: what the passes fused: for each layer its loop nest with the pool and the form
-            that was chosen. The layer goes by the name inside its loop nest; the keys only keep
-            the entries apart (a module that is called twice has two).
+        model: the network.
+        before: the network to compare with, layer by layer, joined by name; None to compare with
+            what the records in the network say of its layers.
         batch: images, where the network's batch is dynamic.
         input_shape: sizes for dynamic heights and widths; see ``mlcnn.workload.read``.
 
     Raises:
-        InputError: ``fused`` holds a layer that the network does not have, or the shapes do
-            not fit.
+        InputError: the two networks share no layer name, or the shapes do not fit.
         UnsupportedError: a layer's sizes are not known.
     """
-    entries = tuple((fused or {}).values())
-    workload = read(model, batch=batch, input_shape=input_shape)
-    matched = workload.match(layer for layer, _ in entries)
-    rows: list[LayerCount] = []
-    for layer, operator, index in zip(workload.layers, workload.operators, matched, strict=True):
-        if index is None:
-            rows.append(count_layer(layer, operator=operator))
-            continue
-        entry, form = entries[index]
-        rows.append(count_layer(replace(layer, pool=entry.pool), operator=operator, form=form))
-    return CountReport(tuple(rows), workload.images, workload.uncounted)
+    after = read(model, batch=batch, input_shape=input_shape)
+    old = None if before is None else read(before, batch=batch, input_shape=input_shape)
+    return compare(after, old)
+
+
+def compare(after: Workload, before: Workload | None = None) -> CountReport:
+    """The same of two workloads; see ``count``."""
+    if before is None:
+        rows = [_row(replace(layer, form=None), layer) for layer in after.layers]
+        return CountReport(tuple(rows), after.images, after.uncounted)
+    pairs = joined(before.layers, after.layers)
+    uncounted = tuple(dict.fromkeys((*before.uncounted, *after.uncounted)))
+    return CountReport(tuple(_row(*pair) for pair in pairs), after.images, uncounted)

@@ -11,6 +11,7 @@ __all__ = ["constant", "free_name", "layer_name", "value_names"]
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _CLASSES = "pkg.torch.onnx.class_hierarchy"
 _NO_SCOPE = "_empty_nn_module_stack_from_metadata_hook"
+_NORM = "batch_norm"
 _PARAMETERS = ("weight", "bias")
 
 
@@ -116,6 +117,8 @@ def _exported_module(node: ir.Node, weight: str) -> str:
     module = "" if scopes[-2] == _NO_SCOPE else scopes[-2].partition("@")[0]
     function = scopes[-1]
     classes = _literal_list(node.metadata_props.get(_CLASSES, ""))
+    if weight and classes and _NORM in classes[-1] and node.op_type != "BatchNormalization":
+        return weight  # the exporter folded a batch norm, and noted where that came from
     is_leaf = len(classes) > 1 and classes[-2].startswith("torch.nn.modules.")
     if module and (is_leaf or weight == module):
         return module

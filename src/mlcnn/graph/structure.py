@@ -28,7 +28,9 @@ __all__ = [
 
 DOMAIN = "mlcnn"
 OPERATOR_KEY = "mlcnn.operator"
-"""Metadata of the functions that passes add; a user's own may be of the same domain."""
+"""Metadata of the functions that passes add, of the nodes in them, and of the pools that they move:
+all else, whatever its domain and name, is the user's.
+"""
 
 _CONTEXT = re.compile(r"Name: (?P<name>.*) OpType: (?P<op>.*)")
 _LIGHT_BYTES = 1024

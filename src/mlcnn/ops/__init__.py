@@ -13,6 +13,7 @@ from mlcnn.ops.geometry import (
     Convolution,
     Pooling,
     average_pool_node,
+    is_spatial_mean,
     read_convolution,
     read_pooling,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "Form",
     "Pooling",
     "average_pool_node",
+    "is_spatial_mean",
     "read_convolution",
     "read_pooling",
 ]

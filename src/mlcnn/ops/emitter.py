@@ -33,7 +33,7 @@ class Emitter:
     opset: int
     dtype: np.dtype
     name: str
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: dict[str, str] = field(default_factory=dict)
     nodes: list[ir.Node] = field(default_factory=list)
     weights: list[ir.Value] = field(default_factory=list)
     functions: dict[str, FunctionBuilder] = field(default_factory=dict)
@@ -133,6 +133,7 @@ def function(
     for index, node in enumerate(nodes):  # inlined, these names must not meet those of subgraphs
         node.name = f"{name}/{node.op_type}_{index}"
         node.outputs[0].name = f"{node.name}.0"
+        node.metadata_props[OPERATOR_KEY] = name
     output = nodes[-1].outputs[0]
     output.name = "Y"
     graph = ir.Graph(

@@ -1,6 +1,6 @@
 """Reading convolutions and pools from nodes: one place where attributes become geometry."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -13,6 +13,7 @@ __all__ = [
     "Convolution",
     "Pooling",
     "average_pool_node",
+    "is_spatial_mean",
     "read_convolution",
     "read_pooling",
     "spatial_size",
@@ -61,26 +62,27 @@ class Convolution:
         extent = (self.kernel[axis] - 1) * self.dilations[axis] + 1
         return (size + self.pads[axis] + self.pads[axis + 2] - extent) // self.strides[axis] + 1
 
-    def layer(self, pool: Pool | None) -> ConvLayer | None:
-        """The loop nest at batch 1; None where height or width are dynamic."""
-        height, width = self.size
-        if height is None or width is None:
-            return None
+    @property
+    def nest(self) -> ConvLayer:
+        """The loop nest; batch, and height and width where they are dynamic, are 1."""
         return ConvLayer(
             name=self.name,
             N=1,
             K=self.filters,
             C=self.channels,
-            H=height,
-            W=width,
+            H=self.size[0] or 1,
+            W=self.size[1] or 1,
             R=self.kernel[0],
             S=self.kernel[1],
             G=self.groups,
             strides=self.strides,
             dilations=self.dilations,
             pads=self.pads,
-            pool=pool,
         )
+
+    def layer(self, pool: Pool | None) -> ConvLayer | None:
+        """The loop nest at batch 1; None where height or width are dynamic."""
+        return None if None in self.size else replace(self.nest, pool=pool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,14 +195,19 @@ def _global_pool(node: ir.Node, size: Size, *, keepdims: bool) -> Pooling:
     return Pooling(node, pool, is_global=True, keepdims=keepdims, size=size)
 
 
-def _read_mean(node: ir.Node, size: Size) -> Pooling | str:
+def is_spatial_mean(node: ir.Node) -> bool:
+    """Whether a ReduceMean is over height and width of an (N, C, H, W) value alone."""
     axes: tuple[int, ...] | None = None
     if "axes" in node.attributes:
         axes = _ints(node, "axes", ())
     elif len(node.inputs) > 1:
         values = constant(node.inputs[1])
         axes = None if values is None else tuple(int(axis) for axis in np.ravel(values))
-    if axes is None or sorted(axis % 4 for axis in axes) != [2, 3]:
+    return axes is not None and sorted(axis % 4 for axis in axes) == [2, 3]
+
+
+def _read_mean(node: ir.Node, size: Size) -> Pooling | str:
+    if not is_spatial_mean(node):
         return "the mean is not over height and width alone"
     keepdims = node.attributes.get("keepdims")
     return _global_pool(node, size, keepdims=keepdims is None or bool(keepdims.as_int()))

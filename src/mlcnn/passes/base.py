@@ -5,8 +5,6 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 import onnx_ir as ir
 
-from mlcnn.workload import ConvLayer
-
 __all__ = ["Change", "Pass", "PassResult", "Skipped", "append_change"]
 
 
@@ -22,7 +20,6 @@ class Change:
             a choice.
         inputs: names of the site's input values; they exist before and after.
         outputs: names of the site's output values; they exist before and after.
-        layer: the fused layer as a loop nest, for ``fuse`` with static shapes.
         reason: why this form was chosen, if there was a choice.
     """
 
@@ -32,7 +29,6 @@ class Change:
     form: str | None = None
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
-    layer: ConvLayer | None = None
     reason: str = ""
 
 

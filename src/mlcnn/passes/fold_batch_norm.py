@@ -143,7 +143,7 @@ class FoldBatchNorm:
             node.op_type,
             [source, *values],
             list(node.attributes.values()),
-            name=node.name,
+            name=node.name or layer_name(node),
             metadata_props=dict(node.metadata_props),
         )
         emitter.nodes.append(folded)

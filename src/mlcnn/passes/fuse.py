@@ -15,7 +15,8 @@ from mlcnn.passes.base import Change, PassResult, Skipped
 from mlcnn.passes.choice import KEEP, Choice, Chooser, CostModel
 from mlcnn.passes.pointwise import pointwise_block
 from mlcnn.passes.rewriting import emitter_for, install
-from mlcnn.passes.sites import Selection, Site, find_site, pools
+from mlcnn.passes.sites import Selection, Site, beyond_reach, find_site, is_moved, pools
+from mlcnn.workload import RECORD_KEY, Record
 
 __all__ = ["AUTO", "Fuse"]
 
@@ -26,12 +27,19 @@ _SHORT = 2  # bytes of the float types whose range is small enough to matter
 
 def _emit(model: ir.Model, form: Form, convolution: Convolution, pooling: Pooling) -> Emitter:
     """Replace the pool's output in ``model`` by the fused form."""
+    output = pooling.node.outputs[0]
     emitter = emitter_for(model, convolution)
+    emitter.metadata[RECORD_KEY] = Record(
+        site=output.name or "",
+        geometry=replace(convolution.nest, pool=pooling.pool),
+        form=form.name,
+        global_pool=pooling.pool is None,
+    ).text()
     result = form.emit(emitter, convolution, pooling)
     if not pooling.keepdims:
         axes = emitter.integers((2, 3), "axes")
         result = emitter.op("Squeeze", [result, axes])
-    install(model, emitter, pooling.node.outputs[0], result)
+    install(model, emitter, output, result, anchor=convolution.node)
     return emitter
 
 
@@ -126,10 +134,13 @@ class Fuse:
         """Return the network with fused operators."""
         model = clone(model)
         changes: list[Change] = []
-        skipped: list[Skipped] = []
+        operators = POOL_OPERATORS - {"MaxPool"}
+        skipped = [Skipped(self.name, *inner) for inner in beyond_reach(model, operators)]
         selection = Selection(self.only, self.exclude)
-        for node in pools(model, POOL_OPERATORS - {"MaxPool"}):
+        for node in pools(model, operators):
             site = find_site(node)
+            if isinstance(site, str) and is_moved(node):
+                continue
             name = layer_name(node) if isinstance(site, str) else site.name
             reason = site if isinstance(site, str) else selection.refuses(site.nodes)
             if isinstance(site, str) or reason is not None:
@@ -165,7 +176,6 @@ class Fuse:
             form=form.name,
             inputs=((source.name if source else None) or "",),
             outputs=(output.name or "",),
-            layer=convolution.layer(pooling.pool),
             reason=choice.reason,
         )
         _emit(model, form, convolution, pooling)

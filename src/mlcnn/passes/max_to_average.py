@@ -13,10 +13,12 @@ from mlcnn.graph import clone, infer_shapes, layer_name
 from mlcnn.ops import Pooling, average_pool_node, read_pooling
 from mlcnn.passes.base import Change, PassResult, Skipped
 from mlcnn.passes.rewriting import place
-from mlcnn.passes.sites import Selection, find_site, pools
+from mlcnn.passes.sites import Selection, beyond_reach, find_site, pools
 from mlcnn.workload import Pool
 
 __all__ = ["MaxToAverage", "WindowMode"]
+
+_MAX_POOL = frozenset({"MaxPool"})
 
 
 class WindowMode(StrEnum):
@@ -80,9 +82,9 @@ class MaxToAverage:
         """Return the network with average pools."""
         model = clone(model)
         changes: list[Change] = []
-        skipped: list[Skipped] = []
+        skipped = [Skipped(self.name, *inner) for inner in beyond_reach(model, _MAX_POOL)]
         selection = Selection(self.only, self.exclude)
-        for node in pools(model, frozenset({"MaxPool"})):
+        for node in pools(model, _MAX_POOL):
             target = self._target(node)
             nodes = target if isinstance(target, str) else self._site_nodes(node, target)
             refusal = nodes if isinstance(nodes, str) else selection.refuses(nodes)

@@ -19,7 +19,16 @@ from mlcnn.ops import POOL_OPERATORS, read_pooling
 from mlcnn.passes.base import Change, PassResult, Skipped
 from mlcnn.passes.pointwise import pointwise_block
 from mlcnn.passes.rewriting import hoist
-from mlcnn.passes.sites import Branch, Kind, Selection, Site, find_site, pools
+from mlcnn.passes.sites import (
+    Branch,
+    Kind,
+    Selection,
+    Site,
+    beyond_reach,
+    find_site,
+    is_moved,
+    pools,
+)
 
 __all__ = ["DistributePool", "Reorder"]
 
@@ -55,13 +64,14 @@ def _move_pools(
 ) -> PassResult:
     model = clone(model)
     changes: list[Change] = []
-    skipped: list[Skipped] = []
+    skipped = [Skipped(name, *inner) for inner in beyond_reach(model, _AVERAGE)]
     for node in pools(model, _AVERAGE):
         site = find_site(node)
         if isinstance(site, str) and every:
             site = _activation_site(node)
         if isinstance(site, str):
-            skipped.append(Skipped(name, layer_name(node), site))
+            if not is_moved(node):
+                skipped.append(Skipped(name, layer_name(node), site))
             continue
         if site.adjacent or site.root.exact != exact:
             continue

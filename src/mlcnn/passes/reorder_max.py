@@ -14,9 +14,11 @@ import onnx_ir as ir
 from mlcnn.graph import clone, constant, infer_shapes, layer_name
 from mlcnn.passes.base import Change, PassResult, Skipped, append_change
 from mlcnn.passes.rewriting import place
-from mlcnn.passes.sites import Selection, pools
+from mlcnn.passes.sites import Selection, beyond_reach, pools
 
 __all__ = ["ReorderMax"]
+
+_MAX_POOL = frozenset({"MaxPool"})
 
 
 def _refuses(pool: ir.Node) -> str | None:
@@ -79,9 +81,9 @@ class ReorderMax:
         """Return the network with activations behind max pools."""
         model = clone(model)
         changes: list[Change] = []
-        skipped: list[Skipped] = []
+        skipped = [Skipped(self.name, *inner) for inner in beyond_reach(model, _MAX_POOL)]
         selection = Selection(self.only, self.exclude)
-        for pool in pools(model, frozenset({"MaxPool"})):
+        for pool in pools(model, _MAX_POOL):
             value = pool.inputs[0]
             activation = None if value is None else value.producer()
             reason = _refuses(pool)

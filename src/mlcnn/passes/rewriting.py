@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import onnx_ir as ir
 
-from mlcnn.graph import free_name, layer_name, value_names
+from mlcnn.graph import OPERATOR_KEY, free_name, layer_name, value_names
 from mlcnn.ops import DOMAIN, Convolution, Emitter, average_pool_node
 from mlcnn.passes.sites import Branch, Kind, Site
 
@@ -53,13 +53,20 @@ def _tell_apart(graph: ir.Graph, nodes: Sequence[ir.Node]) -> None:
         node.name = free_name(node.name or node.op_type, taken)
 
 
-def place(model: ir.Model, nodes: Sequence[ir.Node], old: ir.Value, new: ir.Value) -> None:
-    """Put ``nodes`` in front of ``old``'s producer, and ``new``, an output of theirs, in its place.
+def place(
+    model: ir.Model,
+    nodes: Sequence[ir.Node],
+    old: ir.Value,
+    new: ir.Value,
+    *,
+    anchor: ir.Node | None = None,
+) -> None:
+    """Put ``nodes`` in front of ``anchor``, and ``new``, an output of theirs, in ``old``'s place.
 
-    Their inner values are named after ``old``: a name that the graph gives could be one of a value
-    in a subgraph.
+    The anchor is ``old``'s producer if none is given. Their inner values are named after ``old``:
+    a name that the graph gives could be one of a value in a subgraph.
     """
-    anchor = old.producer()
+    anchor = anchor or old.producer()
     if anchor is None:
         raise ValueError("only a node's output can be replaced")
     taken = value_names(model)
@@ -84,15 +91,22 @@ def emitter_for(model: ir.Model, convolution: Convolution) -> Emitter:
     )
 
 
-def install(model: ir.Model, emitter: Emitter, old: ir.Value, new: ir.Value) -> None:
-    """Put the emitter's nodes in front of ``old``'s producer and ``new`` in ``old``'s place."""
+def install(
+    model: ir.Model,
+    emitter: Emitter,
+    old: ir.Value,
+    new: ir.Value,
+    *,
+    anchor: ir.Node | None = None,
+) -> None:
+    """Put the emitter's nodes and weights into the network; see ``place``."""
     graph = model.graph
     for name, build in emitter.functions.items():
         called = _add_function(model, build(emitter.opset))
         for node in emitter.nodes:
             if node.domain == DOMAIN and node.op_type == name:
                 node.op_type = called
-    place(model, emitter.nodes, old, new)
+    place(model, emitter.nodes, old, new, anchor=anchor)
     taken = value_names(model)
     for value in emitter.weights:
         value.name = free_name(value.name or "", taken)
@@ -164,6 +178,7 @@ def _pooled_end(site: Site, branch: Branch) -> ir.Node:
     producer = branch.value.producer()
     owner = branch.value.name if producer is None else layer_name(producer)
     node.name = f"{owner}/{node.op_type}"
+    node.metadata_props[OPERATOR_KEY] = node.op_type
     return node
 
 

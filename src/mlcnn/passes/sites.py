@@ -5,17 +5,34 @@ From a pool, walk towards the inputs through everything that an average commutes
 (activations). A *site* is a pool whose walk ends in at least one convolution that ``fuse`` takes.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 import onnx_ir as ir
 
-from mlcnn.graph import constant, layer_name
-from mlcnn.ops import FORMS, Convolution, Pooling, read_convolution, read_pooling
+from mlcnn.graph import OPERATOR_KEY, constant, is_operator, layer_name
+from mlcnn.ops import (
+    FORMS,
+    Convolution,
+    Pooling,
+    is_spatial_mean,
+    read_convolution,
+    read_pooling,
+)
 from mlcnn.passes.pointwise import Block, pointwise_block
 
-__all__ = ["EXCLUDED", "Branch", "Kind", "Selection", "Site", "find_site", "pools"]
+__all__ = [
+    "EXCLUDED",
+    "Branch",
+    "Kind",
+    "Selection",
+    "Site",
+    "beyond_reach",
+    "find_site",
+    "is_moved",
+    "pools",
+]
 
 EXCLUDED = "excluded by --exclude "
 """How the reason begins for a site that the user does not want touched; the layer follows."""
@@ -59,7 +76,7 @@ class Branch:
 
     def walk(self) -> Iterator["Branch"]:
         """This branch and all behind it, consumers first."""
-        pending = [self]
+        pending: list[Branch] = [self]
         while pending:
             branch = pending.pop()
             yield branch
@@ -67,7 +84,8 @@ class Branch:
 
     def producers_first(self) -> Iterator["Branch"]:
         """This branch and all behind it, each behind its children."""
-        pending, found = [self], list["Branch"]()
+        pending: list[Branch] = [self]
+        found: list[Branch] = []
         while pending:
             found.append(pending.pop())
             pending.extend(found[-1].children)
@@ -138,6 +156,44 @@ def pools(model: ir.Model, operators: frozenset[str]) -> tuple[ir.Node, ...]:
         for node in model.graph
         if node.op_type in operators and node.domain in {"", "ai.onnx"} and node.inputs
     )
+
+
+def beyond_reach(model: ir.Model, operators: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """Name of, and reason why no pass touches, each pool that is not in the main graph."""
+    places: list[tuple[str, Iterable[ir.Node]]] = [("", model.graph)]
+    places += [
+        (f"the function {function.name}", function)
+        for function in model.functions.values()
+        if not is_operator(function)
+    ]
+    for place, nodes in places:
+        for node in nodes:
+            if place and _is_pool(node, operators):
+                yield layer_name(node), f"inside {place}: only the main graph is rewritten"
+            # The list grows while it is walked.
+            owner = f"the body of {node.op_type} {layer_name(node)!r}"
+            places += [(owner, body) for body in _bodies(node)]
+
+
+def _is_pool(node: ir.Node, operators: frozenset[str]) -> bool:
+    if node.op_type not in operators or node.domain not in {"", "ai.onnx"} or not node.inputs:
+        return False
+    return node.op_type != "ReduceMean" or is_spatial_mean(node)
+
+
+def _bodies(node: ir.Node) -> Iterator[ir.Graph]:
+    for attribute in node.attributes.values():
+        if attribute.is_ref():
+            continue
+        if attribute.type == ir.AttributeType.GRAPH:
+            yield attribute.as_graph()
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            yield from attribute.as_graphs()
+
+
+def is_moved(pool: ir.Node) -> bool:
+    """Whether a pass put a pool where it is: what it is left for concerns no node of the user's."""
+    return OPERATOR_KEY in pool.metadata_props
 
 
 def find_site(node: ir.Node, *, as_average: Pooling | None = None) -> Site | str:
@@ -280,7 +336,8 @@ def _pointwise(visit: _Visit, block: Block, pooling: Pooling) -> _Steps:
 def _join(visit: _Visit, kind: Kind, node: ir.Node, sources: list[ir.Value]) -> _Steps:
     children: list[Branch] = []
     for source in sources:
-        children.append((yield _Visit(source, visit.approximate, frozenset({node}))))
+        child = yield _Visit(source, visit.approximate, frozenset({node}))
+        children.append(child)
     missing = [child for child in children if not child.reaches]
     if len(missing) == len(children):
         return _end(visit.value, missing[0].reason)

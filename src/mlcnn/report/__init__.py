@@ -3,6 +3,7 @@
 from mlcnn.report.evaluation import evaluation_tables
 from mlcnn.report.page import render, write
 from mlcnn.report.picture import find_browser, picture
+from mlcnn.report.recorded import recorded_json
 from mlcnn.report.summary import (
     Accuracy,
     Exactness,
@@ -29,6 +30,7 @@ __all__ = [
     "find_browser",
     "picture",
     "printable",
+    "recorded_json",
     "render",
     "terminal",
     "uncounted_sentence",

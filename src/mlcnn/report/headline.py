@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mlcnn.report.recorded import difference, recorded_rows
 from mlcnn.report.sites import left_alone, places, preparations, rewrites
 from mlcnn.report.speed import Speedup, Verdict, result_variant, speedups
 from mlcnn.report.summary import Accuracy, RunSummary
 from mlcnn.report.wording import amount, error, per, percent, plural, printable, ratio, removed
+from mlcnn.zoo import TestedPair
 
 __all__ = ["Fact", "Line", "Mood", "facts", "potential_sentence", "sentence"]
 
@@ -149,8 +151,25 @@ def _top1(measured: Accuracy) -> str:
     return f"{100 * measured.top1:.2f} %"
 
 
+def _recorded(pair: TestedPair, measured: tuple[Accuracy, ...]) -> Fact:
+    """The whole test set's figure stands first: the run's own images are few."""
+    before, after = recorded_rows(pair)
+    found = difference(pair)
+    low, high = found.interval
+    lines = [Line(row.variant.value, _top1(row)) for row in (before, after)]
+    lines.append(Line("interval", f"{100 * low:+.2f} to {100 * high:+.2f}"))
+    if len(measured) > 1:
+        here = 100 * (measured[-1].top1 - measured[0].top1)
+        lines.append(Line(f"{measured[0].images:,} here", f"{here:+.2f} points"))
+    note = f"top-1, all {plural(pair.images, 'image')} of {printable(pair.dataset)}, recorded"
+    mood = Mood.BAD if high < 0 else Mood.PLAIN
+    return Fact("Accuracy", f"{100 * found.top1:+.2f} points", note, mood, tuple(lines))
+
+
 def _accuracy(summary: RunSummary) -> Fact:
     title = "Accuracy"
+    if summary.tested is not None:
+        return _recorded(summary.tested, summary.accuracy or ())
     if not summary.accuracy:
         return Fact(title, "not measured", "no data was given", Mood.MISSING)
     first = summary.accuracy[0].dataset

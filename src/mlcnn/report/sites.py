@@ -1,12 +1,11 @@
 """The sites of a network: which were rewritten, how, and which were left alone, and why."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mlcnn.counting import LayerCount
 from mlcnn.passes import Change
 from mlcnn.report.summary import RunSummary
-from mlcnn.workload import ConvLayer
 
 __all__ = ["LeftAlone", "Rewrite", "Step", "left_alone", "places", "preparations", "rewrites"]
 
@@ -72,12 +71,10 @@ def _connected(changes: Iterable[Change]) -> list[list[Change]]:
     return [[given[index] for index in sorted(members)] for _, members in groups]
 
 
-def _counts_of(
-    name: str, layer: ConvLayer | None, counts: Sequence[LayerCount]
-) -> LayerCount | None:
+def _counts_of(name: str, form: str | None, counts: Sequence[LayerCount]) -> LayerCount | None:
     """The row of a rewritten layer; a module that is called twice has two of its name."""
     named = [row for row in counts if row.name == name]
-    same = [row for row in named if layer and replace(row.layer, N=layer.N) == layer]
+    same = [row for row in named if row.form == form]
     return next(iter(same or named), None)
 
 
@@ -88,9 +85,9 @@ def _rewrites_of(group: list[Change], counts: Sequence[LayerCount]) -> list[Rewr
     for change in group:
         if change.pass_name != last:
             continue
-        name = change.layer.name if change.layer is not None else change.nodes[0]
+        name = change.nodes[0]
         others = tuple(node for node in change.nodes if node != name)
-        passes, row = tuple(steps.values()), _counts_of(name, change.layer, counts)
+        passes, row = tuple(steps.values()), _counts_of(name, change.form, counts)
         found.append(Rewrite(name, others, passes, change.form, change.reason, row))
     return found
 

@@ -11,8 +11,10 @@ from enum import StrEnum
 from mlcnn.accelerators import Comparison
 from mlcnn.counting import CountReport, Operations
 from mlcnn.passes import Change, Skipped
+from mlcnn.zoo import TestedPair
 
 __all__ = [
+    "Z95",
     "Accuracy",
     "Exactness",
     "Latency",
@@ -22,7 +24,8 @@ __all__ = [
     "Variant",
 ]
 
-_Z95 = 1.959964  # two-sided 95 % quantile of the normal distribution
+Z95 = 1.959964
+"""Two-sided 95 % quantile of the normal distribution."""
 
 
 class Variant(StrEnum):
@@ -124,10 +127,10 @@ class Accuracy:
     @property
     def interval(self) -> tuple[float, float]:
         """Wilson's 95 % interval of the top-1 accuracy: what the number of images allows."""
-        square = _Z95**2 / self.images
+        square = Z95**2 / self.images
         centre = (self.top1 + square / 2) / (1 + square)
         spread = math.sqrt(self.top1 * (1 - self.top1) / self.images + square / self.images / 4)
-        half = _Z95 * spread / (1 + square)
+        half = Z95 * spread / (1 + square)
         return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
@@ -169,6 +172,7 @@ class RunSummary:
         noise: what makes the latencies less certain.
         unavailable: engines that could not run.
         accuracy: accuracies, or None where no data was given.
+        tested: what the embedded weights reach on the whole test set; None for others.
         evaluations: the network on accelerators, all against the same other one, at the same
             batch and with the same tables; there every layer is fused that can be.
         potential: what fine-tuning would gain; None where nothing or not asked.
@@ -191,6 +195,7 @@ class RunSummary:
     noise: tuple[str, ...] = ()
     unavailable: tuple[Unavailable, ...] = ()
     accuracy: tuple[Accuracy, ...] | None = None
+    tested: TestedPair | None = None
     evaluations: tuple[Comparison, ...] = ()
     potential: Potential | None = None
     warnings: tuple[str, ...] = ()

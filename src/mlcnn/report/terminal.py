@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlcnn.report.headline import Mood, facts, potential_sentence, sentence
+from mlcnn.report.recorded import record_sentences
 from mlcnn.report.sites import left_alone, rewrites
 from mlcnn.report.speed import Speedup, Verdict, settings, speedups
 from mlcnn.report.summary import RunSummary, Variant
@@ -38,6 +39,12 @@ def _facts(summary: RunSummary) -> RenderableType:
             note.append(f"; additions {fact.lines[0].value}")
         grid.add_row(Text(fact.title), Text(fact.value, style=_STYLES[fact.mood]), note)
     return grid
+
+
+def _recorded(summary: RunSummary) -> RenderableType | None:
+    if summary.tested is None:
+        return None
+    return Text("\n".join(record_sentences(summary.tested, summary.accuracy)))
 
 
 def _sites(summary: RunSummary) -> RenderableType | None:
@@ -156,7 +163,8 @@ def terminal(summary: RunSummary) -> RenderableType:
         (pass_names(printable(summary.pipeline)), "dim"),
     )
     parts: list[RenderableType] = [heading, Text(sentence(summary)), Text(), _facts(summary)]
-    for block in (_sites(summary), _left(summary), _latency(summary), _accelerators(summary)):
+    blocks = (_recorded, _sites, _left, _latency, _accelerators)
+    for block in (make(summary) for make in blocks):
         if block is not None:
             parts += [Text(), block]
     remarks = _remarks(summary)

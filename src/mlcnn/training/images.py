@@ -57,6 +57,24 @@ class ImageSet:
         """The first ``count`` images."""
         return ImageSet(self.name, self.images[:count], self.labels[:count], self.classes)
 
+    def split(self, held_out: int) -> "tuple[ImageSet, ImageSet]":
+        """All but the last ``held_out`` images, and those.
+
+        Raises:
+            InputError: unless both parts have images.
+        """
+        kept = len(self) - held_out
+        if held_out < 1 or kept < 1:
+            msg = (
+                f"data set {self.name}: {held_out} of its {len(self)} images cannot be held out; "
+                "both parts need at least one"
+            )
+            raise InputError(msg)
+        last = ImageSet(
+            f"{self.name}, last {held_out}", self.images[kept:], self.labels[kept:], self.classes
+        )
+        return self.first(kept), last
+
     def normalised(self, mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[np.float32]:
         """``(images / 255 - mean) / std`` per channel, shape as ``images``."""
         channels = self.images.shape[1]

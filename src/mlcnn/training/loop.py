@@ -127,13 +127,17 @@ def _run_epoch(
 
 
 class _Batches:
-    """Shuffled, augmented, normalised batches, drawn anew from torch's generator each time."""
+    """Shuffled, augmented, normalised batches, drawn anew from torch's generator each time.
+
+    All is drawn on the processor, so that a seed means the same batches on every device.
+    """
 
     def __init__(self, images: ImageSet, recipe: Recipe, like: Tensor) -> None:
         pad = recipe.crop
         self._height, self._width = images.images.shape[2:]
-        self._padded = F.pad(torch.from_numpy(images.images), (pad, pad, pad, pad))
-        self._labels = torch.from_numpy(images.labels)
+        device = like.device
+        self._padded = F.pad(torch.from_numpy(images.images).to(device), (pad, pad, pad, pad))
+        self._labels = torch.from_numpy(images.labels).to(device)
         self._recipe = recipe
         self._like = like
         columns = (1, -1, 1, 1)
@@ -148,16 +152,16 @@ class _Batches:
         for picked in order.split(self._recipe.batch_size):
             pixels = self._augmented(picked).to(self._like)
             # Padding is black before normalisation, as a camera's border would be.
-            yield (
-                (pixels - self._mean) * self._scale,
-                self._labels[picked].to(self._like.device),
-            )
+            yield (pixels - self._mean) * self._scale, self._labels[self._placed(picked)]
 
     def _augmented(self, picked: Tensor) -> Tensor:
         crops = self._padded.unfold(2, self._height, 1).unfold(3, self._width, 1)
-        offsets = torch.randint(2 * self._recipe.crop + 1, (2, len(picked)))
-        pixels = crops[picked, :, offsets[0], offsets[1]]
+        offsets = self._placed(torch.randint(2 * self._recipe.crop + 1, (2, len(picked))))
+        pixels = crops[self._placed(picked), :, offsets[0], offsets[1]]
         if self._recipe.flip:
-            mirrored = torch.rand(len(picked)) < 0.5
+            mirrored = self._placed(torch.rand(len(picked)) < 0.5)
             pixels = torch.where(mirrored[:, None, None, None], pixels.flip(3), pixels)
         return pixels
+
+    def _placed(self, drawn: Tensor) -> Tensor:
+        return drawn.to(self._like.device)

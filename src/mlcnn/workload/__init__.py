@@ -1,18 +1,38 @@
 """A layer as a loop nest: what counting, cost models and accelerators read."""
 
+from mlcnn.workload.description import (
+    DENSE,
+    Activity,
+    Arithmetic,
+    Layer,
+    Numbers,
+    Stored,
+    Weights,
+)
 from mlcnn.workload.layer import ConvAxis, ConvLayer, Pool, Window
 from mlcnn.workload.reading import Uncounted, Workload, layers, read
+from mlcnn.workload.record import RECORD_KEY, Record, read_record
 from mlcnn.workload.sizes import InputShape, with_sizes
 
 __all__ = [
+    "DENSE",
+    "RECORD_KEY",
+    "Activity",
+    "Arithmetic",
     "ConvAxis",
     "ConvLayer",
     "InputShape",
+    "Layer",
+    "Numbers",
     "Pool",
+    "Record",
+    "Stored",
     "Uncounted",
+    "Weights",
     "Window",
     "Workload",
     "layers",
     "read",
+    "read_record",
     "with_sizes",
 ]

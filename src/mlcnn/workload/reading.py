@@ -1,17 +1,23 @@
 """The convolutions and dense layers of a network as loop nests."""
 
+import logging
 import math
-from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
-from mlcnn.errors import InputError, UnsupportedError
+from mlcnn.errors import UnsupportedError
 from mlcnn.graph import infer_shapes, inline, layer_name, same_pads
+from mlcnn.workload.description import Layer
+from mlcnn.workload.grouping import described, measured, recorded
 from mlcnn.workload.layer import ConvAxis, ConvLayer
+from mlcnn.workload.record import Record
 from mlcnn.workload.sizes import InputShape, images, with_sizes
 
 __all__ = ["Uncounted", "Workload", "layers", "read"]
+
+_LOGGER = logging.getLogger(__name__)
 
 # What gives other values each time, or runs a body that may read any value.
 _VARYING = frozenset(
@@ -46,56 +52,32 @@ class Workload:
 
     Attributes:
         layers: every convolution and dense layer of the main graph, in order.
-        operators: what each is: ``Conv``, ``Gemm`` or ``MatMul``.
         images: how many.
         uncounted: what multiplies beside them.
+        nodes: the nodes that compute each layer, in a network of standard operators.
     """
 
-    layers: tuple[ConvLayer, ...]
-    operators: tuple[str, ...]
+    layers: tuple[Layer, ...]
     images: int
     uncounted: tuple[Uncounted, ...]
-
-    def match(self, fused: Iterable[ConvLayer]) -> tuple[int | None, ...]:
-        """Which of the fused layers each layer is; None for one that is not fused.
-
-        Args:
-            fused: layers with their pools, as the changes of ``fuse`` have them, in any order and
-                for any batch.
-
-        Raises:
-            InputError: one is none of the layers.
-        """
-        pending = dict(enumerate(fused))
-        found: list[int | None] = []
-        for layer in self.layers:
-            same = (i for i, one in pending.items() if replace(one, pool=None, N=layer.N) == layer)
-            index = next(same, None)
-            found.append(index)
-            if index is not None:
-                del pending[index]
-        if pending:
-            missing = replace(next(iter(pending.values())), pool=None)
-            raise InputError(
-                f"fused layer {missing.name} is none of the network's {len(self.layers)} layers "
-                f"(sought {missing}): give the network that the passes were applied to"
-            )
-        return tuple(found)
+    nodes: tuple[tuple[ir.Node, ...], ...] = field(default=(), repr=False, compare=False)
 
 
 def layers(
     model: ir.Model, *, batch: int = 1, input_shape: InputShape | None = None
 ) -> tuple[ConvLayer, ...]:
-    """The layers of ``read``."""
-    return read(model, batch=batch, input_shape=input_shape).layers
+    """The loop nests of the layers of ``read``."""
+    workload = read(model, batch=batch, input_shape=input_shape)
+    return tuple(layer.nest for layer in workload.layers)
 
 
 def read(model: ir.Model, *, batch: int = 1, input_shape: InputShape | None = None) -> Workload:
     """Every convolution and dense layer of a network's main graph, in order.
 
     A ``Gemm`` or ``MatMul`` with a constant weight is a 1x1 convolution over as many positions
-    as it multiplies rows; a 1-D convolution has height 1, a 3-D one a depth. Functions are looked into;
-    bodies of ``If`` and ``Loop`` are not: how often they run is not known.
+    as it multiplies rows; a 1-D convolution has height 1, a 3-D one a depth. What an operator of
+    a method emitted is the layer that its record says. Functions are looked into; bodies of
+    ``If`` and ``Loop`` are not: how often they run is not known.
 
     Args:
         model: the network, shapes inferred.
@@ -111,18 +93,55 @@ def read(model: ir.Model, *, batch: int = 1, input_shape: InputShape | None = No
         model = inline(model, foreign=True)
         infer_shapes(model)
     sized = with_sizes(model, batch=batch, input_shape=input_shape)
-    found: list[ConvLayer] = []
-    operators: list[str] = []
-    uncounted: list[Uncounted] = []
-    weights = _weights(sized.graph)
-    for node in sized.graph:
-        layer = _read(node, weights) if node.domain in _STANDARD else None
-        if layer is not None:
-            found.append(layer)
-            operators.append(node.op_type)
+    return _Reader(sized.graph).read(images(model, sized))
+
+
+class _Reader:
+    """Reads a graph in which every size that can be known is a number."""
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self._graph = graph
+        self._constants = _weights(graph)
+        self._layers: list[tuple[Layer, tuple[ir.Node, ...]]] = []
+        self._uncounted: list[Uncounted] = []
+
+    def read(self, images_: int) -> Workload:
+        groups, done = recorded(self._graph), set[str]()
+        for node in self._graph:
+            record, members = groups.get(node, (None, ()))
+            if record is None:
+                self._plain(node)
+            elif record.site not in done:
+                done.add(record.site)
+                self._group(record, members)
+        found = tuple(layer for layer, _ in self._layers)
+        nodes = tuple(nodes for _, nodes in self._layers)
+        return Workload(found, images_, tuple(self._uncounted), nodes)
+
+    def _group(self, record: Record, nodes: tuple[ir.Node, ...]) -> None:
+        """The layer of a record; its nodes as they are, where the record contradicts them."""
+        layer = described(record, nodes, self._constants)
+        if isinstance(layer, str):
+            _LOGGER.warning(
+                "%s: its record says %s and is ignored: %s; its operators are read as they are",
+                layer_name(nodes[0]), record.form, layer,
+            )  # fmt: skip
+            for node in nodes:
+                self._plain(node)
+            return
+        parts = [nest for node in nodes if (nest := self._nest(node)) is not None]
+        self._layers.append((replace(layer, parts=tuple(parts)), nodes))
+
+    def _plain(self, node: ir.Node) -> None:
+        nest = self._nest(node)
+        if nest is not None:
+            layer = Layer(nest, node.op_type, parts=(nest,))
+            self._layers.append((measured(layer, (node,), self._constants), (node,)))
         elif (operator := _other(node)) is not None:
-            uncounted.append(Uncounted(layer_name(node), operator))
-    return Workload(tuple(found), tuple(operators), images(model, sized), tuple(uncounted))
+            self._uncounted.append(Uncounted(layer_name(node), operator))
+
+    def _nest(self, node: ir.Node) -> ConvLayer | None:
+        return _read(node, self._constants) if node.domain in _STANDARD else None
 
 
 def _other(node: ir.Node) -> str | None:

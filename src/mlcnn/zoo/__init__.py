@@ -4,14 +4,18 @@ from mlcnn.zoo.checkpoint import load_weights
 from mlcnn.zoo.loading import build, load
 from mlcnn.zoo.pooling import Pooling
 from mlcnn.zoo.registry import Normalisation, ZooEntry, describe, names
+from mlcnn.zoo.tested import TestedPair, TrainingRun, load_tested
 
 __all__ = [
     "Normalisation",
     "Pooling",
+    "TestedPair",
+    "TrainingRun",
     "ZooEntry",
     "build",
     "describe",
     "load",
+    "load_tested",
     "load_weights",
     "names",
 ]

@@ -16,6 +16,7 @@ from mlcnn.zoo.lenet import LeNet5
 from mlcnn.zoo.pooling import Pooling
 from mlcnn.zoo.resnet_cifar import resnet18, resnet20, resnet56
 from mlcnn.zoo.resnet_imagenet import resnet18_224, resnet50_224
+from mlcnn.zoo.tested import TestedPair, load_tested
 from mlcnn.zoo.vgg import vgg16, vgg16_224, vgg19
 
 __all__ = ["Normalisation", "ZooEntry", "describe", "names"]
@@ -64,6 +65,12 @@ class ZooEntry:
     def reordered_weights(self) -> Path | None:
         """Embedded weights trained with the activations behind the pools; the same names."""
         return _embedded(f"{self.name}-reordered.npz")
+
+    @property
+    def tested(self) -> TestedPair | None:
+        """What the embedded weights reach on the whole test set, original and reordered."""
+        path = _embedded(f"{self.name}-tested.json")
+        return None if path is None else load_tested(path)
 
 
 def names(*, variants: bool = False) -> tuple[str, ...]:

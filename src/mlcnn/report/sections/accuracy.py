@@ -1,7 +1,8 @@
 """Accuracy before and after, where data was given."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from mlcnn.report.recorded import record_sentences, recorded_rows
 from mlcnn.report.sections.section import Section
 from mlcnn.report.summary import Accuracy, RunSummary
 from mlcnn.report.wording import printable
@@ -31,9 +32,22 @@ def _row(measured: Accuracy) -> Row:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The table, and what the record of embedded weights says in words."""
+
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+
+
 def accuracy(summary: RunSummary) -> Section | None:
-    """The section; None where no data was given."""
-    if not summary.accuracy:
+    """The section; None where no data was given and nothing is recorded."""
+    tested, measured = summary.tested, summary.accuracy or ()
+    recorded = () if tested is None else recorded_rows(tested)
+    if not recorded and not measured:
         return None
-    rows = tuple(_row(measured) for measured in summary.accuracy)
-    return Section("accuracy", "Accuracy", "accuracy.html", rows)
+    rows = tuple(
+        replace(_row(row), dataset=f"{printable(row.dataset)}, all, recorded") for row in recorded
+    ) + tuple(_row(row) for row in measured)
+    notes = () if tested is None else record_sentences(tested, None)
+    return Section("accuracy", "Accuracy", "accuracy.html", Content(rows, notes))

@@ -1,0 +1,119 @@
+"""What embedded weights reach on the whole test set, beside what a run measured."""
+
+import math
+from dataclasses import dataclass
+
+from mlcnn.report.summary import Z95, Accuracy, Variant
+from mlcnn.report.wording import plural, printable
+from mlcnn.zoo import TestedPair, TrainingRun
+
+__all__ = [
+    "Difference",
+    "difference",
+    "points",
+    "record_sentences",
+    "recorded_json",
+    "recorded_rows",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Top-1 accuracy of the reordered network less that of the original.
+
+    Attributes:
+        top1: the difference, -1 to 1.
+        interval: its 95 % interval.
+    """
+
+    top1: float
+    interval: tuple[float, float]
+
+
+def difference(pair: TestedPair) -> Difference:
+    """The difference with its interval, for two networks on the same images.
+
+    Only the images that one network alone classifies correctly count: with b of them for the one
+    and c for the other, of n, the variance of (b - c) / n is (b + c - (b - c)^2 / n) / n^2, as for
+    any two counts of a multinomial. Normal approximation: for b and c of 10 or more. It is what
+    the number of images allows; another training run differs too.
+    """
+    gained, lost, images = pair.only_reordered, pair.only_original, pair.images
+    value = (gained - lost) / images
+    half = Z95 * math.sqrt(gained + lost - (gained - lost) ** 2 / images) / images
+    return Difference(value, (value - half, value + half))
+
+
+def recorded_rows(pair: TestedPair) -> tuple[Accuracy, Accuracy]:
+    """The two networks as accuracies on the whole test set."""
+    return (
+        Accuracy(Variant.ORIGINAL, pair.dataset, pair.images, pair.original / pair.images),
+        Accuracy(Variant.REORDERED, pair.dataset, pair.images, pair.reordered / pair.images),
+    )
+
+
+def recorded_json(pair: TestedPair) -> dict[str, object]:
+    """The record as ``mlcnn run --json`` prints it."""
+    runs = (pair.original_runs, pair.reordered_runs)
+    found = difference(pair)
+    return {
+        "dataset": pair.dataset,
+        "images": pair.images,
+        "rows": [
+            {
+                "variant": row.variant.value,
+                "top1": row.top1,
+                "interval": list(row.interval),
+                "runs": [run.test for run in of],
+            }
+            for row, of in zip(recorded_rows(pair), runs, strict=True)
+        ],
+        "difference": {"top1": found.top1, "interval": list(found.interval)},
+    }
+
+
+def _share(measured: Accuracy) -> str:
+    """An accuracy with its interval, as ``77.21 % (76.38 to 78.02)``."""
+    low, high = measured.interval
+    return f"{100 * measured.top1:.2f} % ({100 * low:.2f} to {100 * high:.2f})"
+
+
+def points(found: Difference) -> str:
+    """A difference with its interval, as ``-3.37 points (-4.20 to -2.54)``."""
+    low, high = found.interval
+    return f"{100 * found.top1:+.2f} points ({100 * low:+.2f} to {100 * high:+.2f})"
+
+
+def _span(runs: tuple[TrainingRun, ...]) -> str:
+    """From the worst to the best run on the test set, as ``76.70 to 77.23 %``."""
+    tested = [100 * run.test for run in runs]
+    return f"{min(tested):.2f} to {max(tested):.2f} %"
+
+
+def record_sentences(pair: TestedPair, measured: tuple[Accuracy, ...] | None) -> tuple[str, ...]:
+    """The record in words, and beside it what the run measured.
+
+    Args:
+        pair: the record.
+        measured: accuracies of the run; None where nothing was measured.
+    """
+    original, reordered = recorded_rows(pair)
+    reached = (
+        f"accuracy on all {pair.images:,} images of {printable(pair.dataset)}, recorded when the "
+        f"weights were trained: original {_share(original)}, reordered {_share(reordered)}, "
+        f"difference {points(difference(pair))}"
+    )
+    runs = len(pair.original_runs)
+    spread = (
+        f"over {plural(runs, 'seed')}: original {_span(pair.original_runs)}, reordered "
+        f"{_span(pair.reordered_runs)}"
+    )
+    here = ", ".join(f"{row.variant.value} {_share(row)}" for row in measured or ())
+    if not measured or not here:
+        return reached, spread
+    first = measured[0]
+    return (
+        reached,
+        spread,
+        f"here, on {first.images:,} images of {printable(first.dataset)}: {here}",
+    )

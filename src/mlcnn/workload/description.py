@@ -1,0 +1,135 @@
+"""What a layer is: its loop nest, and what methods made of it.
+
+Methods stack by filling different fields: one puts a pool behind the nest, another structures the
+weights, a third shortens the numbers. Each field has a default that says "as it was".
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mlcnn.workload.layer import ConvLayer, Pool
+
+__all__ = ["DENSE", "Activity", "Arithmetic", "Layer", "Numbers", "Stored", "Weights"]
+
+
+class Arithmetic(StrEnum):
+    """How a weight and an input meet."""
+
+    MULTIPLY = "multiply"
+    COMPARE = "compare"
+    AND_POPCOUNT = "and-popcount"
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The structure of a layer's weights.
+
+    Attributes:
+        kind: its name, given by the method that made it; ``dense`` where there is none.
+        options: what the kind leaves open, as (name, value): a block size, a density.
+    """
+
+    kind: str = "dense"
+    options: tuple[tuple[str, float], ...] = ()
+
+    def __str__(self) -> str:
+        options = ", ".join(f"{name}={value:g}" for name, value in self.options)
+        return f"{self.kind}({options})" if options else self.kind
+
+
+DENSE = Weights()
+"""Every weight is a number of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Bits of a layer's operands.
+
+    Attributes:
+        weight: bits of a weight.
+        input: bits of an input.
+    """
+
+    weight: int = 32
+    input: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """Which share of the layer is computed, where that depends on the data.
+
+    Attributes:
+        mean: over a calibration set, 0 to 1.
+        sd: standard deviation over its images.
+        images: how many; 0 where the layer is always computed whole.
+    """
+
+    mean: float = 1.0
+    sd: float = 0.0
+    images: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a network keeps of a layer's weights and moves of its values.
+
+    Attributes:
+        parameters: numbers, biases included.
+        weight_bytes: bytes of them.
+        input_bytes: bytes of the layer's input, over the whole batch.
+        output_bytes: bytes of its output.
+    """
+
+    parameters: int = 0
+    weight_bytes: int = 0
+    input_bytes: int = 0
+    output_bytes: int = 0
+
+    def __add__(self, other: "Stored") -> "Stored":
+        return Stored(
+            self.parameters + other.parameters,
+            self.weight_bytes + other.weight_bytes,
+            self.input_bytes + other.input_bytes,
+            self.output_bytes + other.output_bytes,
+        )
+
+
+_SINGLE, _WHOLE, _NOTHING = Numbers(), Activity(), Stored()
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer of a network.
+
+    Attributes:
+        nest: the loop nest of the layer as it was, with the pool that it is fused with.
+        operator: ``Conv``, ``Gemm`` or ``MatMul``.
+        form: how it is computed; None where it is the plain operator.
+        parts: the convolutions and dense layers that stand in the network for it now; itself
+            where it is the plain operator.
+        weights: the structure of its weights.
+        numbers: bits of its operands.
+        activity: which share of it is computed.
+        arithmetic: how weight and input meet.
+        stored: parameters and bytes.
+    """
+
+    nest: ConvLayer
+    operator: str = "Conv"
+    form: str | None = None
+    parts: tuple[ConvLayer, ...] = ()
+    weights: Weights = DENSE
+    numbers: Numbers = _SINGLE
+    activity: Activity = _WHOLE
+    arithmetic: Arithmetic = Arithmetic.MULTIPLY
+    stored: Stored = _NOTHING
+
+    @property
+    def name(self) -> str:
+        """The layer's name."""
+        return self.nest.name
+
+    @property
+    def pool(self) -> Pool | None:
+        """The pool that it is fused with."""
+        return self.nest.pool

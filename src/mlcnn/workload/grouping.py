@@ -1,0 +1,158 @@
+"""Nodes that carry one record are one layer; and what the nodes of a layer keep and move."""
+
+import logging
+import math
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import onnx_ir as ir
+
+from mlcnn.graph import layer_name
+from mlcnn.workload.description import Layer, Numbers, Stored
+from mlcnn.workload.record import Record, read_record
+
+__all__ = ["described", "measured", "recorded"]
+
+_LOGGER = logging.getLogger(__name__)
+_KNOWN_VERSION = 1
+_DEQUANTIZE = "DequantizeLinear"
+# Types that weights are stored in; the others are shapes and axes.
+_SHAPES = frozenset({ir.DataType.INT64, ir.DataType.BOOL, ir.DataType.STRING})
+
+
+def recorded(graph: ir.Graph) -> Mapping[ir.Node, tuple[Record, tuple[ir.Node, ...]]]:
+    """Every node with a record, with that and all nodes that carry it."""
+    members: dict[str, list[tuple[ir.Node, Record]]] = {}
+    for node in graph:
+        record = read_record(node)
+        if isinstance(record, str):
+            _LOGGER.warning("%s: %s; it is read as it is", layer_name(node), record)
+        elif record is not None:
+            members.setdefault(record.site, []).append((node, record))
+    found: dict[ir.Node, tuple[Record, tuple[ir.Node, ...]]] = {}
+    for group in members.values():
+        nodes, record = tuple(node for node, _ in group), group[0][1]
+        if record.version > _KNOWN_VERSION:
+            _LOGGER.warning(
+                "%s: its record has version %d, newer than %d: what is known of it is read",
+                layer_name(nodes[0]), record.version, _KNOWN_VERSION,
+            )  # fmt: skip
+        found |= dict.fromkeys(nodes, (record, nodes))
+    return found
+
+
+def described(
+    record: Record, nodes: Sequence[ir.Node], constants: Container[ir.Value]
+) -> Layer | str:
+    """The layer that a record says its nodes are, or how they contradict it."""
+    produced = {value for node in nodes for value in node.outputs}
+    sources = {v for v in _read_by(nodes) if v not in produced and v not in constants}
+    results = [v for v in produced if v.is_graph_output() or _is_used_outside(v, nodes)]
+    if len(sources) != 1 or len(results) != 1:
+        return (
+            f"they read {len(sources)} values and give {len(results)}, and a layer reads one and "
+            "gives one"
+        )
+    source, result = sources.pop(), results[0]
+    sizes = _sizes(source)
+    if sizes is None or len(sizes) not in {3, 4}:
+        return "the sizes of their input are not known in numbers"
+    spatial = sizes[2:] if len(sizes) == 4 else (1, sizes[2])
+    if sizes[1] != record.geometry.C:
+        return f"they read {sizes[1]} channels, and the record says {record.geometry.C}"
+    try:
+        nest = record.nest(sizes[0], *spatial)
+    except ValueError as error:
+        return str(error)
+    outputs = (nest.N, nest.K, *nest.pooled)
+    given = _sizes(result)
+    if given is not None and math.prod(given) != math.prod(outputs):
+        return f"they give {given}, and the record says {outputs}"
+    layer = Layer(
+        nest,
+        record.operator,
+        record.form,
+        weights=record.weights,
+        activity=record.activity,
+        arithmetic=record.arithmetic,
+    )
+    return measured(layer, nodes, constants)
+
+
+def measured(layer: Layer, nodes: Sequence[ir.Node], constants: Container[ir.Value]) -> Layer:
+    """The layer with its numbers and with what its nodes keep and move."""
+    produced = {value for node in nodes for value in node.outputs}
+    outside = [v for v in dict.fromkeys(_read_by(nodes)) if v not in produced]
+    kept = dict.fromkeys(
+        root for value in outside if value in constants for root in _roots(value, constants)
+    )
+    weights = [value for value in kept if value.dtype not in _SHAPES]
+    inputs = [value for value in outside if value not in constants]
+    results = [v for v in produced if v.is_graph_output() or _is_used_outside(v, nodes)]
+    stored = Stored(
+        parameters=sum(_count(value) for value in weights),
+        weight_bytes=sum(_bytes(value) for value in weights),
+        input_bytes=sum(_bytes(_stored_as(value)) for value in inputs),
+        output_bytes=sum(_bytes(value) for value in results),
+    )
+    largest = max(weights, key=_count, default=None)
+    numbers = Numbers(
+        _bits(largest), max((_bits(_stored_as(value)) for value in inputs), default=32)
+    )
+    return replace(layer, numbers=numbers, stored=stored)
+
+
+def _read_by(nodes: Iterable[ir.Node]) -> list[ir.Value]:
+    return [value for node in nodes for value in node.inputs if value is not None]
+
+
+def _is_used_outside(value: ir.Value, nodes: Sequence[ir.Node]) -> bool:
+    return any(use.node not in nodes for use in value.uses())
+
+
+def _roots(value: ir.Value, constants: Container[ir.Value]) -> list[ir.Value]:
+    """The values that a network keeps for a constant: what it is dequantised or laid out from.
+
+    A constant that is generated is kept as itself, however it is written down.
+    """
+    found: list[ir.Value] = []
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        producer = item.producer()
+        if producer is not None and item.const_value is None:
+            pending.extend(v for v in producer.inputs if v is not None and v in constants)
+        elif item.dtype not in _SHAPES:
+            found.append(item)
+    return found or [value]
+
+
+def _stored_as(value: ir.Value) -> ir.Value:
+    """What an input is in memory: the codes, where it is dequantised first."""
+    producer = value.producer()
+    is_code = producer is not None and producer.op_type == _DEQUANTIZE
+    return producer.inputs[0] or value if is_code and producer is not None else value
+
+
+def _sizes(value: ir.Value) -> tuple[int, ...] | None:
+    shape = value.shape
+    if shape is None and value.const_value is not None:
+        shape = value.const_value.shape
+    if shape is None:
+        return None
+    sizes = tuple(dim for dim in shape.dims if isinstance(dim, int))
+    return sizes if len(sizes) == len(shape.dims) else None
+
+
+def _count(value: ir.Value) -> int:
+    sizes = _sizes(value)
+    return 0 if sizes is None else math.prod(sizes)
+
+
+def _bits(value: ir.Value | None) -> int:
+    dtype = None if value is None else value.dtype
+    return 32 if dtype is None or dtype in _SHAPES else dtype.bitwidth
+
+
+def _bytes(value: ir.Value) -> int:
+    return -(-_count(value) * _bits(value) // 8)
