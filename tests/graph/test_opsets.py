@@ -248,6 +248,21 @@ def test_names_and_metadata_of_nodes_survive():
     assert [output.name for output in model.graph.outputs] == ["y"]
 
 
+def test_a_node_that_becomes_several_shares_its_name_with_none(run):
+    old = build(11, {"x": (2, 3, 4)}, "y = Softmax<axis=1>(x)")
+    old.graph.node[0].name = "head"
+    old.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "N"
+    x = np.random.default_rng(0).uniform(-1, 1, (2, 3, 4)).astype(np.float32)
+
+    new = graph.to_proto(graph.from_proto(old))
+
+    names = [node.name for node in new.graph.node]
+    assert len(set(names)) == len(names)
+    flat = np.exp(x.reshape(2, 12))
+    expected = (flat / flat.sum(1, keepdims=True)).reshape(2, 3, 4)
+    np.testing.assert_allclose(run(new, {"x": x})[0], expected, rtol=1e-5)
+
+
 def test_batch_norm_in_training_is_refused_by_name():
     old = onnx.parser.parse_model(
         """<ir_version: 8, opset_import: ["": 9]>

@@ -217,6 +217,7 @@ def _append_reshape(site: _Site, dimensions: ir.Value) -> None:
     copy.outputs[0].name = f"{node.outputs[0].name}/flat"
     site.container.insert_before(node, copy)
     node.op_type = "Reshape"
+    node.name = f"{node.name}/Reshape" if node.name else None  # two of one name: engines refuse
     node.attributes.clear()
     site.inputs(copy.outputs[0], dimensions)
 
