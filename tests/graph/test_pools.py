@@ -14,7 +14,7 @@ from mlcnn import graph
 LOWEST = np.finfo(np.float32).min  # what ONNX Runtime's max pool gives for a window in the padding
 
 
-def is_taken(kernel, stride, dilation, pads, size, auto_pad="NOTSET"):
+def is_taken(kernel, stride, dilation, pads, size, auto_pad="NOTSET"):  # noqa: PLR0917
     """Whether ONNX Runtime takes one axis of a pool and gives it an output."""
     extent = (kernel - 1) * dilation + 1
     if auto_pad.startswith("SAME"):
@@ -157,7 +157,8 @@ POOL = "MaxPool <kernel_shape = [1, 1], strides = [2, 2], ceil_mode = 1>"
 BODIES = {
     "chain": f"a = {POOL} (x)  b = {POOL} (a)  y = Relu(b)",
     "branch": "m = ReduceMax <keepdims = 0> (x)  t = Cast <to = 9> (m)  "
-    f"y = If (t) <then_branch = left () => (float[1,1,h,w] l) {{ k = {POOL} (x)  l = {POOL} (k) }}, "
+    f"y = If (t) <then_branch = left () => (float[1,1,h,w] l) {{ k = {POOL} (x)  "
+    f"l = {POOL} (k) }}, "
     "else_branch = right () => (float[1,1,h,w] r) { r = Identity(x) }>",
     "function": "a = own.Twice(x)  y = Relu(a)",
 }

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mlcnn.counting import Operations, original
+from mlcnn.errors import UnsupportedError
 from mlcnn.graph import from_module, from_proto, to_proto
 from mlcnn.passes import Fuse
 from mlcnn.workload import ConvLayer, Uncounted, layers, read
