@@ -14,7 +14,7 @@ from mlcnn import graph
 LOWEST = np.finfo(np.float32).min  # what ONNX Runtime's max pool gives for a window in the padding
 
 
-def is_taken(kernel, stride, dilation, pads, size, auto_pad="NOTSET"):  # noqa: PLR0917
+def is_taken(size, kernel, stride, dilation, *, pads=0, auto_pad="NOTSET"):
     """Whether ONNX Runtime takes one axis of a pool and gives it an output."""
     extent = (kernel - 1) * dilation + 1
     if auto_pad.startswith("SAME"):
@@ -26,10 +26,10 @@ def is_taken(kernel, stride, dilation, pads, size, auto_pad="NOTSET"):  # noqa: 
 def axes(size, kernels, strides, dilations):
     for kernel, stride, dilation in itertools.product(kernels, strides, dilations):
         for before, after in itertools.product(range(kernel), repeat=2):
-            if is_taken(kernel, stride, dilation, before + after, size):
+            if is_taken(size, kernel, stride, dilation, pads=before + after):
                 yield kernel, stride, dilation, before, after, "NOTSET"
         for auto_pad in ("VALID", "SAME_UPPER", "SAME_LOWER"):
-            if is_taken(kernel, stride, dilation, 0, size, auto_pad):
+            if is_taken(size, kernel, stride, dilation, auto_pad=auto_pad):
                 yield kernel, stride, dilation, 0, 0, auto_pad
 
 
