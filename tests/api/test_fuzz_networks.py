@@ -20,7 +20,7 @@ import mlcnn
 from mlcnn.api import RewriteOptions, rewrite
 from mlcnn.errors import MlcnnError, PassError
 from mlcnn.graph import evaluate, inline, to_proto
-from mlcnn.ops import FORMS
+from mlcnn.ops import forms
 
 CHUNK = 25
 SHORT, LONG = range(0, 100, CHUNK), range(100, 2100, CHUNK)
@@ -228,7 +228,7 @@ def approximate(case: Case, loaded: ir.Model) -> str | None:
 def roads(case: Case, optimized: mlcnn.Optimized, folder: Path) -> Iterator[tuple[str, Road]]:
     """All that is done with a network beside the default, in the order of their names' shares."""
     loaded = optimized.original
-    for form in FORMS:
+    for form in forms():
         options = RewriteOptions(form=form)
         yield (
             f"form {form}",

@@ -6,11 +6,11 @@ import pytest
 from passes.builder import Net
 
 from mlcnn.graph import inline, to_proto
-from mlcnn.ops import FORMS
+from mlcnn.ops import forms
 from mlcnn.passes import Fuse, pipeline
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", forms())
 @pytest.mark.parametrize("window", [2, 7])
 @pytest.mark.parametrize("kernel", [1, 3])
 def test_batch_0(form: str, window: int, kernel: int) -> None:

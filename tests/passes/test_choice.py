@@ -15,7 +15,7 @@ from passes.networks import Geometry, conv_pool_model
 from passes.story import inputs_of, run
 
 from mlcnn.graph import check, evaluate
-from mlcnn.ops import FORMS, Convolution, Pooling, read_convolution, read_pooling
+from mlcnn.ops import Convolution, Pooling, forms, read_convolution, read_pooling
 from mlcnn.passes import KEEP, Choice, CostModel, Fuse
 from mlcnn.workload import ConvLayer, Pool
 
@@ -141,7 +141,7 @@ def _applicable(geometry: Geometry) -> list[str]:
     convolution, pooling = read_convolution(conv), read_pooling(pool)
     assert isinstance(convolution, Convolution)
     assert isinstance(pooling, Pooling)
-    return [name for name, form in FORMS.items() if form.refuses(convolution, pooling) is None]
+    return [name for name, form in forms().items() if form.refuses(convolution, pooling) is None]
 
 
 @pytest.mark.parametrize("name", GEOMETRIES)
@@ -226,6 +226,8 @@ def test_user_asks_for_a_form_that_does_not_apply() -> None:
 
 
 def test_user_chooses_single_layers() -> None:
-    for forms, chosen in (("conv=expanded", "expanded"), ("conv=box+other=keep", "box")):
-        (change,) = Fuse(forms=forms, chooser=_Curious()).apply(conv_pool_model(Geometry())).changes
+    for chosen_forms, chosen in (("conv=expanded", "expanded"), ("conv=box+other=keep", "box")):
+        (change,) = (
+            Fuse(forms=chosen_forms, chooser=_Curious()).apply(conv_pool_model(Geometry())).changes
+        )
         assert (change.form, change.reason) == (chosen, "chosen by the user")

@@ -8,7 +8,7 @@ import pytest
 from passes.builder import Net
 
 from mlcnn.graph import free_name, inline, to_proto
-from mlcnn.ops import FORMS
+from mlcnn.ops import forms
 from mlcnn.passes import Fuse, pipeline
 
 _ROLES = ("weight", "weight_1", "box", "bias", "means", "scale", "starts")
@@ -28,7 +28,7 @@ def _crowded(name: str) -> ir.Model:
     return net.model(net.pool(value))
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", forms())
 @pytest.mark.parametrize("name", WANTED)
 def test_every_form_makes_names_of_its_own(form: str, name: str) -> None:
     model = _crowded(name)

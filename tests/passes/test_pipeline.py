@@ -13,7 +13,7 @@ from passes.story import largest_difference
 
 from mlcnn.errors import InputError, PassError
 from mlcnn.graph import layer_name, to_proto
-from mlcnn.ops import FORMS
+from mlcnn.ops import forms
 from mlcnn.passes import (
     AUTO,
     KEEP,
@@ -138,7 +138,7 @@ def _passes(draw: st.DrawFn) -> Pass:
     if kind in {MaxToAverage, Reorder}:
         options["all"] = draw(st.booleans())
     if kind is Fuse:
-        options["form"] = draw(st.sampled_from([AUTO, *FORMS]))
+        options["form"] = draw(st.sampled_from([AUTO, *forms()]))
     if kind is not FoldConstants:
         options["exclude"] = tuple(draw(st.lists(_LAYER, max_size=2)))
     return kind(**options)
@@ -172,7 +172,7 @@ KNOWN = (
 
 
 FUSE_OPTIONS = "Its options: form, forms, only, exclude"
-FORM_NAMES = ", ".join(FORMS)
+FORM_NAMES = ", ".join(forms())
 MESSAGES = {
     "fusee": f"--passes: unknown pass 'fusee'; did you mean 'fuse'? {KNOWN}",
     "reorder,fold-batch": (

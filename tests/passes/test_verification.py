@@ -12,7 +12,7 @@ from passes.spoiling import Wrong, weights
 
 from mlcnn.errors import PassError
 from mlcnn.graph import clone
-from mlcnn.ops import FORMS
+from mlcnn.ops import forms
 from mlcnn.passes import Change, Fuse, PassResult, pipeline
 from mlcnn.passes.verification import TOLERANCE, Verification, check_site, verify
 
@@ -66,7 +66,7 @@ def test_progress_counts_the_sites() -> None:
     assert told == [(0, 1), (0, 1), (0, 3), (1, 3), (2, 3)]
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", forms())
 @pytest.mark.parametrize("geometry", [
     Geometry(),
     Geometry(kernel=(1, 1), pads=(0, 0, 0, 0)),

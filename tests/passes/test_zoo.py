@@ -10,7 +10,7 @@ from passes.story import inputs_of, largest_difference, run
 
 from mlcnn import zoo
 from mlcnn.graph import extract, layer_name
-from mlcnn.ops import FORMS
+from mlcnn.ops import forms
 from mlcnn.passes import Fuse, pipeline
 from mlcnn.passes.pipeline import PipelineResult
 from mlcnn.passes.verification import TOLERANCE, verify
@@ -142,7 +142,7 @@ def test_sites_are_exact_in_float64(name: str) -> None:
             assert not verification.vacuous
 
 
-@pytest.mark.parametrize("form", [form for form in FORMS if form != "box"])
+@pytest.mark.parametrize("form", [form for form in forms() if form != "box"])
 @pytest.mark.parametrize("name", _networks("lenet5", "resnet18"))
 def test_every_form_is_exact(name: str, form: str) -> None:
     """Where a form does not apply, its reason is told."""

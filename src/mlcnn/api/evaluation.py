@@ -22,7 +22,7 @@ from mlcnn.api.optimizing import (
 )
 from mlcnn.api.options import RewriteOptions
 from mlcnn.errors import InfeasibleError, InputError, UnsupportedError
-from mlcnn.passes import Choice
+from mlcnn.passes import KEEP, Choice
 from mlcnn.workload import ConvLayer
 
 __all__ = [
@@ -37,7 +37,6 @@ __all__ = [
 DEFAULT_BATCH = 16
 """Images, where the user names no number: weights are loaded once for all of them."""
 
-_BOX, _KEEP = "box", "keep"
 _NO_REWRITE = RewriteOptions()
 
 
@@ -104,16 +103,16 @@ class Machines:
         return found
 
 
-class _Box:
-    """Chooses box sums wherever a layer can be fused: what engines are slow at, hardware is not."""
+class _Fused:
+    """Takes the plainest form wherever there is one: what engines are slow at, hardware is not."""
 
     def choose(
         self, layer: ConvLayer | None, candidates: Mapping[str, Callable[[], ir.Model]]
     ) -> Choice:
-        """The form ``box`` if the site takes it, else any that does; see ``Chooser``."""
+        """The first form that the site takes; see ``Chooser``."""
         del layer
-        forms = [_BOX] if _BOX in candidates else [form for form in candidates if form != _KEEP]
-        return Choice(forms[0] if forms else _KEEP, "fused wherever it can be, for an accelerator")
+        form = next((name for name in candidates if name != KEEP), KEEP)
+        return Choice(form, "fused wherever it can be, for an accelerator")
 
 
 def _technology(name: str | None) -> Technology:
@@ -141,7 +140,7 @@ def for_machines(model: ir.Model, passes: str, options: RewriteOptions = _NO_REW
     Raises:
         InputError: an option cannot be used.
     """
-    return rewrite(model, passes, options, check=False, chooser=_Box()).model
+    return rewrite(model, passes, options, check=False, chooser=_Fused()).model
 
 
 def evaluate(

@@ -13,7 +13,7 @@ class RewriteOptions:
         passes: the pipeline as text, or an alias: ``exact`` keeps the network's function,
             ``mlcnn`` has the approximate passes too and needs fine-tuning. By default a zoo name
             gets ``mlcnn`` and everything else ``exact``.
-        form: how fused sites compute: ``auto``, or a key of ``mlcnn.ops.FORMS``.
+        form: how fused sites compute: ``auto``, or the name of a form of a method.
         window: what an average pool in place of a max pool averages: ``keep`` or ``stride``.
         only: layer names; touch only sites with one of them.
         exclude: layer names; leave sites with one of them alone.

@@ -20,8 +20,7 @@ The published per-layer figures and tables of [MLCNN] §V follow from these.
 """
 
 from mlcnn.counting.executed import Executed, execute_fused, execute_original
-from mlcnn.counting.forms import FORMS, executed_operations, form_operations
-from mlcnn.counting.operations import Operations
+from mlcnn.counting.forms import executed_operations, form_operations
 from mlcnn.counting.report import (
     Additions,
     CountReport,
@@ -32,9 +31,9 @@ from mlcnn.counting.report import (
     count_layer,
 )
 from mlcnn.counting.reuse import Reuse, fused, original
+from mlcnn.workload import Operations
 
 __all__ = [
-    "FORMS",
     "Additions",
     "CountReport",
     "Executed",

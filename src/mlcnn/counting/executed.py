@@ -18,10 +18,9 @@ from typing import Literal
 
 import numpy as np
 
-from mlcnn.counting.operations import Operations
 from mlcnn.counting.reuse import Reuse
 from mlcnn.errors import UnsupportedError
-from mlcnn.workload import ConvLayer, Pool
+from mlcnn.workload import ConvLayer, Operations, Pool
 
 __all__ = ["Executed", "execute_fused", "execute_original"]
 

@@ -8,9 +8,18 @@ import onnx_ir as ir
 
 from mlcnn.counting.forms import executed_operations, form_operations
 from mlcnn.counting.joining import joined
-from mlcnn.counting.operations import Operations
 from mlcnn.counting.reuse import Reuse, fused, original
-from mlcnn.workload import ConvLayer, InputShape, Layer, Stored, Uncounted, Workload, read
+from mlcnn.workload import (
+    DENSE,
+    ConvLayer,
+    InputShape,
+    Layer,
+    Operations,
+    Stored,
+    Uncounted,
+    Workload,
+    read,
+)
 
 __all__ = [
     "Additions",
@@ -192,7 +201,7 @@ def count_layer(layer: ConvLayer, *, operator: str = "Conv", form: str | None = 
     Args:
         layer: the layer; without a pool, nothing changes.
         operator: what it is in the network.
-        form: the form chosen for it, a key of ``FORMS``; None where it is not fused.
+        form: the form chosen for it, None where it is not fused.
 
     Raises:
         ValueError: the form is not known, or given for a layer without a pool.
@@ -277,10 +286,15 @@ def count(
     return compare(after, old)
 
 
+def _as_it_was(layer: Layer) -> Layer:
+    """What the record of a layer says that it was."""
+    return replace(layer, form=None, weights=DENSE, stored=layer.before)
+
+
 def compare(after: Workload, before: Workload | None = None) -> CountReport:
     """The same of two workloads; see ``count``."""
     if before is None:
-        rows = [_row(replace(layer, form=None), layer) for layer in after.layers]
+        rows = [_row(_as_it_was(layer), layer) for layer in after.layers]
         return CountReport(tuple(rows), after.images, after.uncounted)
     pairs = joined(before.layers, after.layers)
     uncounted = tuple(dict.fromkeys((*before.uncounted, *after.uncounted)))

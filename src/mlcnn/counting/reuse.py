@@ -4,8 +4,7 @@ import math
 from enum import StrEnum
 
 from mlcnn.counting.axis import AxisCounts, axis_counts
-from mlcnn.counting.operations import Operations
-from mlcnn.workload import ConvLayer
+from mlcnn.workload import ConvLayer, Operations
 
 __all__ = ["Reuse", "fused", "original"]
 
@@ -32,16 +31,8 @@ class Reuse(StrEnum):
 
 
 def original(layer: ConvLayer) -> Operations:
-    """The convolution and the pool behind it, separately.
-
-    K*P*Q*(C/G*R*S - 1) additions of the convolution (times the depths of outputs and kernel in
-    3-D) and, per pooled output, k*k' - 1 of the pool.
-    """
-    outputs = layer.K * layer.outputs
-    additions = outputs * (layer.products - 1)
-    if layer.pool is not None:
-        additions += layer.K * math.prod(layer.pooled) * (math.prod(layer.pool.kernel) - 1)
-    return layer.N * Operations(outputs * layer.products, additions)
+    """The convolution and the pool behind it, separately; see ``ConvLayer.operations``."""
+    return layer.operations
 
 
 def fused(layer: ConvLayer, reuse: Reuse) -> Operations:

@@ -143,7 +143,7 @@ class MeasuredChooser:
         Falls back on the cost model where height or width are dynamic, or where the engine runs
         fewer than two of the candidates.
         """
-        if layer is None or layer.pool is None or len(candidates) < 2:
+        if layer is None or len(candidates) < 2:
             return CostModel().choose(layer, candidates)
         keep = candidates[KEEP]()
         operators = tuple(node.op_type for node in keep.graph)

@@ -1,13 +1,11 @@
-"""The operators of the domain ``mlcnn``: forms of a convolution fused with an average pool.
+"""The methods and their operators: forms of a layer, each with body, counts and estimate.
 
 Every operator is an ONNX function whose body is standard operators, so that a network that uses
 them runs everywhere once its functions are inlined.
 """
 
-from mlcnn.ops.box import Box, BoxDepthwise
+from mlcnn.ops.amounts import untouched
 from mlcnn.ops.emitter import DOMAIN, Emitter
-from mlcnn.ops.expanded import Expanded
-from mlcnn.ops.form import Form
 from mlcnn.ops.geometry import (
     POOL_OPERATORS,
     Convolution,
@@ -17,25 +15,25 @@ from mlcnn.ops.geometry import (
     read_convolution,
     read_pooling,
 )
-from mlcnn.ops.matmul import MatMul
-from mlcnn.ops.matvec import MatVec
-from mlcnn.ops.pool_first import PoolFirst
+from mlcnn.ops.method import Form, Method
+from mlcnn.ops.registry import find_form, forms, method_of, methods, read_layer
 
 __all__ = [
     "DOMAIN",
-    "FORMS",
     "POOL_OPERATORS",
     "Convolution",
     "Emitter",
     "Form",
+    "Method",
     "Pooling",
     "average_pool_node",
+    "find_form",
+    "forms",
     "is_spatial_mean",
+    "method_of",
+    "methods",
     "read_convolution",
+    "read_layer",
     "read_pooling",
+    "untouched",
 ]
-
-FORMS: dict[str, Form] = {
-    form.name: form for form in (Box(), BoxDepthwise(), Expanded(), PoolFirst(), MatVec(), MatMul())
-}
-"""Every form by name."""

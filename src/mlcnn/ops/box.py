@@ -5,6 +5,7 @@
 ([MLCNN] Eq. 3). The means are shared by all filters. Multiplications fall by 1 - P*Q / (Ho*Wo).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import ClassVar
@@ -12,10 +13,21 @@ from typing import ClassVar
 import numpy as np
 import onnx_ir as ir
 
+from mlcnn.ops.amounts import (
+    MACS_PER_ELEMENT,
+    NODE,
+    STRIDED,
+    fused_axis,
+    fused_macs,
+    products,
+    traffic,
+)
+from mlcnn.ops.amounts import convolution as dense_convolution
 from mlcnn.ops.emitter import Emitter, function
 from mlcnn.ops.form import by_regions, padding, pads_of
 from mlcnn.ops.geometry import Convolution, Pooling
 from mlcnn.ops.regions import Axis, Region, fused_regions
+from mlcnn.workload import DENSE, ConvLayer, Layer, Operations, Pool
 
 __all__ = ["Box", "BoxDepthwise", "conv_pool_box", "conv_pool_box_depthwise"]
 
@@ -101,16 +113,13 @@ def _piece(
         "conv_dilations": (rows.dilation, columns.dilation),
         "group": convolution.groups,
     }
+    strides = (rows.stride, columns.stride)
     if window == (1, 1):
-        return emitter.op(
-            "Conv",
-            [source, convolution.weight, convolution.bias],
-            strides=(rows.stride, columns.stride),
-            pads=pads_of(padding(rows), padding(columns)),
-            dilations=(rows.dilation, columns.dilation),
-            group=convolution.groups,
-        )
+        return convolution.emit(emitter, source, strides, pads_of(padding(rows), padding(columns)))
     touching = all(axis.conv_stride == 1 or axis.window == 1 for axis in region.axes)
+    if convolution.weights != DENSE:
+        mean = _mean(emitter, convolution, region, source, box_pads, touching and not depthwise)
+        return convolution.emit(emitter, mean, strides, pads_of(row_pads[1], column_pads[1]))
     if touching and not depthwise:
         return emitter.call(
             conv_pool_box,
@@ -130,31 +139,100 @@ def _piece(
     )
 
 
+def _mean(  # noqa: PLR0917 - the parts of one site
+    emitter: Emitter,
+    convolution: Convolution,
+    region: Region,
+    source: ir.Value,
+    pads: tuple[int, int, int, int],
+    pooled: bool,
+) -> ir.Value:
+    """The mean of every window by an operator of its own, for an inner layer that is not dense."""
+    rows, columns = region.axes
+    window = (rows.window, columns.window)
+    if pooled:
+        return emitter.op(
+            "AveragePool", [source], kernel_shape=window, pads=pads, count_include_pad=1
+        )
+    kernel = np.full((convolution.channels, 1, *window), 1 / (window[0] * window[1]))
+    return emitter.op(
+        "Conv",
+        [source, emitter.weight(kernel, "box")],
+        pads=pads,
+        dilations=(rows.conv_stride, columns.conv_stride),
+        group=convolution.channels,
+    )
+
+
+def _boxes(layer: ConvLayer, pool: Pool) -> int:
+    """Windows of inputs that are averaged: all that fit, needed or not."""
+    return layer.C * math.prod(fused_axis(layer, pool, axis).boxes for axis in (0, 1))
+
+
+def _estimate(layer: ConvLayer) -> float:
+    window = math.prod(layer.pool.kernel) if layer.pool is not None else 1
+    boxes = layer.C * layer.H * layer.W
+    work = fused_macs(layer) * STRIDED + boxes * window
+    return work + MACS_PER_ELEMENT * (traffic(layer) + 2 * boxes) + 2 * NODE
+
+
 class BoxDepthwise:
     """As ``box``, the mean always by a depth-wise convolution: faster where pools run slowly."""
 
     name: ClassVar[str] = "box-depthwise"
+    rank: ClassVar[int | None] = None
 
-    def refuses(self, convolution: Convolution, pooling: Pooling) -> str | None:
+    def refuses(self, convolution: Convolution, pooling: Pooling | None) -> str | None:
         """Why this form cannot compute the pair; None if it can."""
         regions = fused_regions(convolution, pooling)
         return regions if isinstance(regions, str) else None
 
-    def emit(self, emitter: Emitter, convolution: Convolution, pooling: Pooling) -> ir.Value:
+    def emit(self, emitter: Emitter, convolution: Convolution, pooling: Pooling | None) -> ir.Value:
         """Build the form's nodes; return their output, shape (N, K, pooled height, width)."""
         return by_regions(emitter, convolution, pooling, partial(_piece, depthwise=True))
+
+    def operations(self, layer: Layer) -> Operations | None:
+        """A product for every input of a window, then the convolution."""
+        nest, pool = layer.nest, layer.pool
+        if pool is None or layer.weights != DENSE:
+            return None
+        means = products(nest, _boxes(nest, pool), math.prod(pool.kernel))
+        return means + dense_convolution(nest)
+
+    def estimate(self, layer: ConvLayer) -> float:
+        """As ``box``."""
+        return _estimate(layer)
 
 
 class Box:
     """Mean over every window, then one strided convolution with the original weights."""
 
     name: ClassVar[str] = "box"
+    rank: ClassVar[int | None] = 1
 
-    def refuses(self, convolution: Convolution, pooling: Pooling) -> str | None:
+    def refuses(self, convolution: Convolution, pooling: Pooling | None) -> str | None:
         """Why this form cannot compute the pair; None if it can."""
         regions = fused_regions(convolution, pooling)
         return regions if isinstance(regions, str) else None
 
-    def emit(self, emitter: Emitter, convolution: Convolution, pooling: Pooling) -> ir.Value:
+    def emit(self, emitter: Emitter, convolution: Convolution, pooling: Pooling | None) -> ir.Value:
         """Build the form's nodes; return their output, shape (N, K, pooled height, width)."""
         return by_regions(emitter, convolution, pooling, _piece)
+
+    def operations(self, layer: Layer) -> Operations | None:
+        """A mean for every window of inputs, then the convolution.
+
+        Where the inputs of a window lie apart, the mean is a depth-wise convolution.
+        """
+        nest, pool = layer.nest, layer.pool
+        if pool is None or layer.weights != DENSE:
+            return None
+        axes = [fused_axis(nest, pool, axis) for axis in (0, 1)]
+        if any(axis.stride > 1 and axis.window > 1 for axis in axes):
+            return BoxDepthwise().operations(layer)
+        means = Operations(additions=_boxes(nest, pool) * (math.prod(pool.kernel) - 1))
+        return nest.N * means + dense_convolution(nest)
+
+    def estimate(self, layer: ConvLayer) -> float:
+        """A strided convolution at the pooled outputs, and a mean at every input."""
+        return _estimate(layer)

@@ -58,6 +58,13 @@ class Emitter:
         self.nodes.append(node)
         return node.outputs[0]
 
+    def add(self, node: ir.Node) -> ir.Value:
+        """Append a node made elsewhere, with one output; return the output."""
+        node.name = f"{self.name}/{node.op_type}" + (f"_{len(self.nodes)}" if self.nodes else "")
+        node.metadata_props.update(self.metadata)
+        self.nodes.append(node)
+        return node.outputs[0]
+
     def call(
         self, build: FunctionBuilder, inputs: Sequence[ir.Value | None], **attributes: Attribute
     ) -> ir.Value:

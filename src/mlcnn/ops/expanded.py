@@ -7,6 +7,7 @@ there is no intermediate tensor: often the fastest form for small layers. Taps t
 meet padding are trimmed.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -14,10 +15,20 @@ import numpy as np
 import onnx_ir as ir
 
 from mlcnn.graph import constant
+from mlcnn.ops.amounts import (
+    MACS_PER_ELEMENT,
+    NODE,
+    STRIDED,
+    fused_axis,
+    products,
+    traffic,
+    untouched,
+)
 from mlcnn.ops.emitter import Emitter, function
 from mlcnn.ops.form import by_regions, pads_of
 from mlcnn.ops.geometry import Convolution, Pooling
 from mlcnn.ops.regions import Axis, Region, fused_regions
+from mlcnn.workload import DENSE, ConvLayer, Layer, Operations
 
 __all__ = ["Expanded", "conv_pool_expanded", "spread"]
 
@@ -101,12 +112,31 @@ class Expanded:
     """One strided convolution with a larger kernel."""
 
     name: ClassVar[str] = "expanded"
+    rank: ClassVar[int | None] = 2
 
-    def refuses(self, convolution: Convolution, pooling: Pooling) -> str | None:
+    def refuses(self, convolution: Convolution, pooling: Pooling | None) -> str | None:
         """Why this form cannot compute the pair; None if it can."""
+        if convolution.weights != DENSE:
+            return f"the weights are {convolution.weights}: this form needs every one by itself"
         regions = fused_regions(convolution, pooling)
         return regions if isinstance(regions, str) else None
 
-    def emit(self, emitter: Emitter, convolution: Convolution, pooling: Pooling) -> ir.Value:
+    def emit(self, emitter: Emitter, convolution: Convolution, pooling: Pooling | None) -> ir.Value:
         """Build the form's nodes; return their output, shape (N, K, pooled height, width)."""
         return by_regions(emitter, convolution, pooling, _piece)
+
+    def operations(self, layer: Layer) -> Operations | None:
+        """Products with every tap of the larger kernel."""
+        nest, pool = layer.nest, layer.pool
+        if pool is None:
+            return None
+        taps = math.prod(fused_axis(nest, pool, axis).taps for axis in (0, 1))
+        return products(nest, nest.K * math.prod(nest.pooled), nest.C // nest.G * taps)
+
+    def estimate(self, layer: ConvLayer) -> float:
+        """One strided convolution with the larger kernel."""
+        if layer.pool is None:
+            return untouched(layer)
+        taps = math.prod(fused_axis(layer, layer.pool, axis).taps for axis in (0, 1))
+        work = layer.K * math.prod(layer.pooled) * (layer.C // layer.G) * taps * STRIDED
+        return work + MACS_PER_ELEMENT * traffic(layer) + NODE

@@ -1,7 +1,6 @@
-"""What a form is: one way to compute a convolution and the average pool behind it at once."""
+"""Forms of a fused layer region by region: each has windows of one size."""
 
 from collections.abc import Callable
-from typing import ClassVar, Protocol
 
 import numpy as np
 import onnx_ir as ir
@@ -10,21 +9,7 @@ from mlcnn.ops.emitter import Emitter
 from mlcnn.ops.geometry import Convolution, Pooling
 from mlcnn.ops.regions import Axis, Region, fused_regions
 
-__all__ = ["Form", "by_regions", "padding", "pads_of"]
-
-
-class Form(Protocol):
-    """One exact way to run a convolution fused with the average pool behind it."""
-
-    name: ClassVar[str]
-
-    def refuses(self, convolution: Convolution, pooling: Pooling) -> str | None:
-        """Why this form cannot compute the pair; None if it can."""
-        ...
-
-    def emit(self, emitter: Emitter, convolution: Convolution, pooling: Pooling) -> ir.Value:
-        """Build the form's nodes; return their output, shape (N, K, pooled height, width)."""
-        ...
+__all__ = ["by_regions", "padding", "pads_of"]
 
 
 def _slice(emitter: Emitter, value: ir.Value, region: Region) -> ir.Value:
@@ -40,7 +25,7 @@ def _slice(emitter: Emitter, value: ir.Value, region: Region) -> ir.Value:
 def by_regions(
     emitter: Emitter,
     convolution: Convolution,
-    pooling: Pooling,
+    pooling: Pooling | None,
     piece: Callable[[Emitter, Convolution, Region, ir.Value], ir.Value],
 ) -> ir.Value:
     """Compute every region by ``piece`` and put them together.

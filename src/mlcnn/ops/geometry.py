@@ -1,12 +1,15 @@
 """Reading convolutions and pools from nodes: one place where attributes become geometry."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
 
-from mlcnn.graph import constant, layer_name, same_pads
-from mlcnn.workload import ConvLayer, Pool
+from mlcnn.graph import constant, layer_name, same_pads, tensor_bytes
+from mlcnn.ops.emitter import Emitter
+from mlcnn.workload import DENSE, ConvLayer, Pool, Weights
 
 __all__ = [
     "POOL_OPERATORS",
@@ -22,6 +25,7 @@ __all__ = [
 Pair = tuple[int, int]
 Pads = tuple[int, int, int, int]
 Size = tuple[int | None, int | None]
+Inner = Callable[[Emitter, "Convolution", ir.Value, Pair, Pads], ir.Value]
 
 POOL_OPERATORS = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean", "MaxPool"})
 
@@ -35,6 +39,9 @@ class Convolution:
         weight: the weight, shape (filters, channels / groups, R, S).
         bias: the bias, shape (filters,), or None.
         size: (height, width) of the input; None where dynamic.
+        weights: the structure of the weights.
+        emitter: emits the layer with another input, strides and pads, for weights that have a
+            structure; None for a dense convolution.
     """
 
     node: ir.Node
@@ -48,6 +55,8 @@ class Convolution:
     pads: Pads
     groups: int
     size: Size
+    weights: Weights = DENSE
+    emitter: Inner | None = None
 
     @property
     def name(self) -> str:
@@ -61,6 +70,42 @@ class Convolution:
             return None
         extent = (self.kernel[axis] - 1) * self.dilations[axis] + 1
         return (size + self.pads[axis] + self.pads[axis + 2] - extent) // self.strides[axis] + 1
+
+    def emit(self, emitter: Emitter, source: ir.Value, strides: Pair, pads: Pads) -> ir.Value:
+        """The layer by itself, through its own form, on another input.
+
+        Args:
+            emitter: what builds the nodes.
+            source: the input, shape (N, C, height, width).
+            strides: (height, width).
+            pads: (top, left, bottom, right).
+        """
+        if self.emitter is not None:
+            return self.emitter(emitter, self, source, strides, pads)
+        return emitter.op(
+            "Conv",
+            [source, self.weight, self.bias],
+            strides=strides,
+            pads=pads,
+            dilations=self.dilations,
+            group=self.groups,
+        )
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that the node keeps, biases included."""
+        shapes = (value.shape for value in self._kept)
+        return sum(math.prod(shape.numpy()) for shape in shapes if shape is not None)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of them."""
+        return sum(tensor_bytes(v.const_value) for v in self._kept if v.const_value is not None)
+
+    @property
+    def _kept(self) -> list[ir.Value]:
+        values = [value for value in self.node.inputs[1:] if value is not None]
+        return [v for v in values if v.shape is not None and v.shape.is_static()]
 
     @property
     def nest(self) -> ConvLayer:

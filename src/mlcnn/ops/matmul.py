@@ -6,6 +6,7 @@ product of those means with the weights. Deep layers with small maps run so seve
 than as a convolution, at larger batches above all.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -13,10 +14,12 @@ import numpy as np
 import onnx_ir as ir
 
 from mlcnn.graph import constant
+from mlcnn.ops.amounts import MACS_PER_ELEMENT, NODE, fused_macs, traffic
 from mlcnn.ops.emitter import Emitter, function
 from mlcnn.ops.geometry import Convolution, Pooling
-from mlcnn.ops.matvec import tap_means
+from mlcnn.ops.matvec import means_and_products, tap_means
 from mlcnn.ops.regions import fused_regions
+from mlcnn.workload import DENSE, ConvLayer, Layer, Operations
 
 __all__ = ["MatMul", "conv_pool_matmul"]
 
@@ -62,9 +65,12 @@ class MatMul:
     """Means per pooled output and kernel tap, then one matrix product."""
 
     name: ClassVar[str] = "matmul"
+    rank: ClassVar[int | None] = None
 
-    def refuses(self, convolution: Convolution, pooling: Pooling) -> str | None:
+    def refuses(self, convolution: Convolution, pooling: Pooling | None) -> str | None:
         """Why this form cannot compute the pair; None if it can."""
+        if convolution.weights != DENSE:
+            return f"the weights are {convolution.weights}: this form needs every one by itself"
         if convolution.groups != 1:
             return "the convolution has groups"
         regions = fused_regions(convolution, pooling)
@@ -84,7 +90,7 @@ class MatMul:
             )
         return None
 
-    def emit(self, emitter: Emitter, convolution: Convolution, pooling: Pooling) -> ir.Value:
+    def emit(self, emitter: Emitter, convolution: Convolution, pooling: Pooling | None) -> ir.Value:
         """Build the form's nodes; return their output, shape (N, K, pooled height, width)."""
         regions = fused_regions(convolution, pooling)
         weight = constant(convolution.weight)
@@ -110,3 +116,13 @@ class MatMul:
             means_shape=(0, outputs, products),
             output_shape=(0, convolution.filters, rows.shape[0], columns.shape[0]),
         )
+
+    def operations(self, layer: Layer) -> Operations | None:
+        """The means under every tap of every output, then the convolution."""
+        return None if layer.pool is None else means_and_products(layer.nest)
+
+    def estimate(self, layer: ConvLayer) -> float:
+        """Two matrix products."""
+        means = layer.C * layer.kernel_area * math.prod(layer.pooled)
+        work = fused_macs(layer) + means * layer.H * layer.W
+        return work + MACS_PER_ELEMENT * 2 * (traffic(layer) + means) + 6 * NODE

@@ -5,6 +5,7 @@ One pooled output per filter is left: the mean over all positions of an input pe
 than the kernel has taps, the weights are spread over the input itself and ``M`` goes.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -12,11 +13,22 @@ import numpy as np
 import onnx_ir as ir
 
 from mlcnn.graph import constant
+from mlcnn.ops.amounts import MACS_PER_ELEMENT, NODE, fused_macs, products, traffic
+from mlcnn.ops.amounts import convolution as convolution_operations
 from mlcnn.ops.emitter import Emitter, function
 from mlcnn.ops.geometry import Convolution, Pooling
+from mlcnn.ops.pool_first import pooled_first
 from mlcnn.ops.regions import Axis, fused_regions
+from mlcnn.workload import DENSE, ConvLayer, Layer, Operations
 
-__all__ = ["MatVec", "conv_pool_gemm", "conv_pool_matvec", "global_pool_gemm", "tap_means"]
+__all__ = [
+    "MatVec",
+    "conv_pool_gemm",
+    "conv_pool_matvec",
+    "global_pool_gemm",
+    "means_and_products",
+    "tap_means",
+]
 
 _INTS = ir.AttributeType.INTS
 
@@ -86,9 +98,14 @@ class MatVec:
     """Means per kernel tap, then one matrix-vector product."""
 
     name: ClassVar[str] = "matvec"
+    rank: ClassVar[int | None] = None
 
-    def refuses(self, convolution: Convolution, pooling: Pooling) -> str | None:
+    def refuses(self, convolution: Convolution, pooling: Pooling | None) -> str | None:
         """Why this form cannot compute the pair; None if it can."""
+        if convolution.weights != DENSE:
+            return f"the weights are {convolution.weights}: this form needs every one by itself"
+        if pooling is None:
+            return "there is no pool"
         if convolution.groups != 1:
             return "the convolution has groups"
         if convolution.kernel == (1, 1) and pooling.is_global:
@@ -103,12 +120,12 @@ class MatVec:
             return "the pool leaves more than one output"
         return None
 
-    def emit(self, emitter: Emitter, convolution: Convolution, pooling: Pooling) -> ir.Value:
+    def emit(self, emitter: Emitter, convolution: Convolution, pooling: Pooling | None) -> ir.Value:
         """Build the form's nodes; return their output, shape (N, K, 1, 1)."""
         source, bias = convolution.node.inputs[0], convolution.bias
         weight = constant(convolution.weight)
-        if weight is None:
-            raise ValueError("the weight is not a constant")
+        if weight is None or pooling is None:
+            raise ValueError("not a site of this form")
         if convolution.kernel == (1, 1) and pooling.is_global:
             matrix = emitter.weight(weight.reshape(convolution.filters, -1), "weight")
             return emitter.call(global_pool_gemm, [source, matrix, bias])
@@ -128,3 +145,29 @@ class MatVec:
             [source, emitter.weight(taps, "means"), matrix, bias],
             flat_shape=(0, convolution.channels, taps.shape[0]),
         )
+
+    def operations(self, layer: Layer) -> Operations | None:
+        """The products, and the means where there are any."""
+        nest, pool = layer.nest, layer.pool
+        if pool is None:
+            return None
+        if nest.kernel_area == 1 and pool.kernel == (nest.H, nest.W):
+            return pooled_first(nest, pool)
+        if nest.kernel_area >= nest.H * nest.W:
+            return products(nest, nest.K, nest.C * nest.H * nest.W)
+        return means_and_products(nest)
+
+    def estimate(self, layer: ConvLayer) -> float:
+        """A matrix-vector product, behind a mean for every tap where there is one."""
+        inputs, taps = layer.C * layer.H * layer.W, layer.kernel_area
+        if 1 < layer.H * layer.W <= taps:
+            return layer.K * inputs + MACS_PER_ELEMENT * traffic(layer) + 3 * NODE
+        means = 0 if taps == 1 else inputs * taps
+        moved = traffic(layer) + layer.C * taps
+        return fused_macs(layer) + means + MACS_PER_ELEMENT * moved + 4 * NODE
+
+
+def means_and_products(layer: ConvLayer) -> Operations:
+    """A mean over all inputs for every tap of every output, then the convolution."""
+    means = layer.C * layer.kernel_area * math.prod(layer.pooled)
+    return products(layer, means, layer.H * layer.W) + convolution_operations(layer)

@@ -5,15 +5,18 @@
 Padding and partial windows move along unchanged, as long as no bias meets counted padding.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import onnx_ir as ir
 
+from mlcnn.ops.amounts import MACS_PER_ELEMENT, NODE, convolution, fused_macs, traffic
 from mlcnn.ops.emitter import Emitter, function
-from mlcnn.ops.geometry import Convolution, Pooling
+from mlcnn.ops.geometry import Convolution, Pooling, average_pool_node
+from mlcnn.workload import DENSE, ConvLayer, Layer, Operations, Pool
 
-__all__ = ["PoolFirst", "global_pool_conv", "pool_conv"]
+__all__ = ["PoolFirst", "global_pool_conv", "pool_conv", "pooled_first"]
 
 _INTS, _INT = ir.AttributeType.INTS, ir.AttributeType.INT
 
@@ -57,9 +60,12 @@ class PoolFirst:
     """The average pool in front of a 1x1 convolution."""
 
     name: ClassVar[str] = "pool-first"
+    rank: ClassVar[int | None] = 0
 
-    def refuses(self, convolution: Convolution, pooling: Pooling) -> str | None:
+    def refuses(self, convolution: Convolution, pooling: Pooling | None) -> str | None:
         """Why this form cannot compute the pair; None if it can."""
+        if pooling is None:
+            return "there is no pool"
         if convolution.kernel != (1, 1):
             return "the kernel is not 1x1"
         if convolution.strides != (1, 1) or any(convolution.pads):
@@ -68,9 +74,15 @@ class PoolFirst:
             return "the pool counts its padding and the convolution has a bias"
         return None
 
-    def emit(self, emitter: Emitter, convolution: Convolution, pooling: Pooling) -> ir.Value:
+    def emit(self, emitter: Emitter, convolution: Convolution, pooling: Pooling | None) -> ir.Value:
         """Build the form's nodes; return their output, shape (N, K, pooled height, width)."""
-        inputs = [convolution.node.inputs[0], convolution.weight, convolution.bias]
+        source = convolution.node.inputs[0]
+        if pooling is None or source is None:
+            raise ValueError("not a site of this form")
+        if convolution.weights != DENSE:
+            pooled = emitter.add(average_pool_node(pooling, source))
+            return convolution.emit(emitter, pooled, (1, 1), (0, 0, 0, 0))
+        inputs = [source, convolution.weight, convolution.bias]
         pool = pooling.pool
         if pool is None or pooling.is_global:
             return emitter.call(global_pool_conv, inputs, group=convolution.groups)
@@ -84,3 +96,20 @@ class PoolFirst:
             count_include_pad=int(pool.count_include_pad),
             group=convolution.groups,
         )
+
+    def operations(self, layer: Layer) -> Operations | None:
+        """A mean for every pooled input, then the convolution."""
+        nest, pool = layer.nest, layer.pool
+        return None if pool is None or layer.weights != DENSE else pooled_first(nest, pool)
+
+    def estimate(self, layer: ConvLayer) -> float:
+        """The pool reads the input, and the convolution what is left of it."""
+        moved = traffic(layer) + 2 * layer.C * math.prod(layer.pooled)
+        return fused_macs(layer) + MACS_PER_ELEMENT * moved + 2 * NODE
+
+
+def pooled_first(layer: ConvLayer, pool: Pool) -> Operations:
+    """What a pool and a convolution behind it compute."""
+    pooled = layer.C * math.prod(layer.pooled)
+    means = Operations(additions=pooled * (math.prod(pool.kernel) - 1))
+    return layer.N * means + convolution(layer)

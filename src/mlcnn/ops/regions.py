@@ -162,13 +162,15 @@ def _axis(convolution: Convolution, pool_stride: int, run: _Run, axis: int, *, w
 
 
 def fused_regions(
-    convolution: Convolution, pooling: Pooling
+    convolution: Convolution, pooling: Pooling | None
 ) -> tuple[tuple[Region, ...], ...] | str:
     """The regions of ``pooling`` behind ``convolution``, as rows of columns, or why there are none.
 
     Returns:
         Rows of regions, top to bottom and left to right; or the reason why the pair is not fused.
     """
+    if pooling is None:
+        return "there is no pool"
     pool = pooling.pool
     rows = _axis_runs(convolution, pooling, 0)
     columns = _axis_runs(convolution, pooling, 1)

@@ -2,9 +2,11 @@
 
 from mlcnn.passes.base import Change, Pass, PassResult, Skipped
 from mlcnn.passes.choice import KEEP, Choice, Chooser, CostModel
+from mlcnn.passes.choose import Choose
 from mlcnn.passes.fold_batch_norm import FoldBatchNorm
 from mlcnn.passes.fold_constants import FoldConstants
-from mlcnn.passes.fuse import AUTO, Fuse
+from mlcnn.passes.fuse import Fuse
+from mlcnn.passes.lowering import AUTO, Lowering
 from mlcnn.passes.max_to_average import MaxToAverage, WindowMode
 from mlcnn.passes.move_pool import DistributePool, Reorder
 from mlcnn.passes.reorder_max import ReorderMax
@@ -14,12 +16,14 @@ __all__ = [
     "KEEP",
     "Change",
     "Choice",
+    "Choose",
     "Chooser",
     "CostModel",
     "DistributePool",
     "FoldBatchNorm",
     "FoldConstants",
     "Fuse",
+    "Lowering",
     "MaxToAverage",
     "Pass",
     "PassResult",

@@ -5,7 +5,15 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 import onnx_ir as ir
 
-__all__ = ["Change", "Pass", "PassResult", "Skipped", "append_change"]
+__all__ = [
+    "Change",
+    "Pass",
+    "PassResult",
+    "Replayed",
+    "Single",
+    "Skipped",
+    "append_change",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,4 +80,22 @@ class Pass(Protocol):
 
     def apply(self, model: ir.Model) -> PassResult:
         """Return the rewritten network; never change ``model``."""
+        ...
+
+
+@runtime_checkable
+class Replayed(Protocol):
+    """A pass that makes choices, and can write them down."""
+
+    def replay(self, result: PassResult) -> Pass:
+        """The same pass with the choices of ``result`` among its options."""
+        ...
+
+
+@runtime_checkable
+class Single(Protocol):
+    """A pass that can make one change again, on the part of the network that it was made in."""
+
+    def single(self, change: Change) -> Pass:
+        """The same pass for the one change, with the choice that was made."""
         ...

@@ -15,6 +15,7 @@ from mlcnn.ops import Emitter
 from mlcnn.passes.base import Change, PassResult, Skipped, append_change
 from mlcnn.passes.rewriting import install, opset_of
 from mlcnn.passes.sites import Selection
+from mlcnn.workload import DENSE, Record, read_record
 
 __all__ = ["FoldBatchNorm"]
 
@@ -33,6 +34,11 @@ def _refuses(norm: ir.Node) -> str | None:
         return "the batch norm is in training mode"
     if node is None or node.op_type not in _OPERATORS or node.domain not in {"", "ai.onnx"}:
         return "no convolution or dense layer stands directly before it"
+    record = read_record(node)
+    if isinstance(record, Record) and record.weights != DENSE:
+        return (
+            f"a factor per output channel would destroy its weights' structure ({record.weights})"
+        )
     if value is None or value.is_graph_output() or len(value.uses()) > 1:
         return f"the output of {layer_name(node)} is used elsewhere too"
     if any(constant(v) is None for v in (*norm.inputs[1:], *node.inputs[1:]) if v is not None):

@@ -12,9 +12,8 @@ import onnx_ir as ir
 
 from mlcnn.errors import InputError, PassError
 from mlcnn.graph import check
-from mlcnn.passes.base import Change, Pass, PassResult, Skipped
+from mlcnn.passes.base import Change, Pass, PassResult, Replayed, Skipped
 from mlcnn.passes.choice import Chooser
-from mlcnn.passes.fuse import Fuse
 from mlcnn.passes.sites import EXCLUDED
 from mlcnn.passes.verification import SiteCheck, Verification, check_sites
 
@@ -338,7 +337,7 @@ def run(
         stage = runner.stage(item, current)
         stages.append(stage)
         done = stage.applied
-        replayed.append(done.replay(stage.result) if isinstance(done, Fuse) else done)
+        replayed.append(done.replay(stage.result) if isinstance(done, Replayed) else done)
         current = stage.result.model
     written = text(replayed)
     if current is model:

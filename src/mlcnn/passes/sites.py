@@ -13,14 +13,15 @@ import onnx_ir as ir
 
 from mlcnn.graph import OPERATOR_KEY, constant, is_operator, layer_name
 from mlcnn.ops import (
-    FORMS,
     Convolution,
     Pooling,
+    forms,
     is_spatial_mean,
-    read_convolution,
+    read_layer,
     read_pooling,
 )
 from mlcnn.passes.pointwise import Block, pointwise_block
+from mlcnn.workload import RECORD_KEY
 
 __all__ = [
     "EXCLUDED",
@@ -154,7 +155,10 @@ def pools(model: ir.Model, operators: frozenset[str]) -> tuple[ir.Node, ...]:
     return tuple(
         node
         for node in model.graph
-        if node.op_type in operators and node.domain in {"", "ai.onnx"} and node.inputs
+        if node.op_type in operators
+        and node.domain in {"", "ai.onnx"}
+        and node.inputs
+        and RECORD_KEY not in node.metadata_props  # a part of a layer, which a pass made
     )
 
 
@@ -279,8 +283,9 @@ def _branch(visit: _Visit, pooling: Pooling) -> _Steps:
         return _end(value, reason)
     if node is None:
         return _end(value, f"the pool's input {value.name} is an input of the network")
-    if node.op_type == "Conv" and node.domain in {"", "ai.onnx"}:
-        return _convolution(value, node, pooling)
+    layer = read_layer(node)
+    if layer is not None:
+        return _convolution(value, node, layer, pooling)
     if node.op_type == "Concat" and node.domain in {"", "ai.onnx"}:
         return (yield from _concat(visit, node))
     block = pointwise_block(value)
@@ -291,8 +296,9 @@ def _branch(visit: _Visit, pooling: Pooling) -> _Steps:
     return _end(value, f"{node.op_type} ({layer_name(node)}) stands before the pool")
 
 
-def _convolution(value: ir.Value, node: ir.Node, pooling: Pooling) -> Branch:
-    convolution = read_convolution(node)
+def _convolution(
+    value: ir.Value, node: ir.Node, convolution: Convolution | str, pooling: Pooling
+) -> Branch:
     if isinstance(convolution, str):
         return _end(value, f"{layer_name(node)}: {convolution}")
     reason = fusible(convolution, pooling)
@@ -303,7 +309,7 @@ def _convolution(value: ir.Value, node: ir.Node, pooling: Pooling) -> Branch:
 
 def fusible(convolution: Convolution, pooling: Pooling) -> str | None:
     """Why ``convolution`` is not worth or not able to be fused with ``pooling``; None if it is."""
-    refusals = [form.refuses(convolution, pooling) for form in FORMS.values()]
+    refusals = [form.refuses(convolution, pooling) for form in forms().values()]
     if all(refusals):
         return refusals[0]
     pool = pooling.pool

@@ -16,8 +16,7 @@ import torch
 
 from mlcnn.errors import MlcnnError, PassError
 from mlcnn.graph import clone, evaluate, extract
-from mlcnn.passes.base import Change, Pass, PassResult
-from mlcnn.passes.fuse import Fuse
+from mlcnn.passes.base import Change, Pass, PassResult, Single
 
 if TYPE_CHECKING:
     from mlcnn.passes.pipeline import PipelineResult
@@ -196,11 +195,10 @@ def _relative_error(
 
 def _again(applied: Pass, site: ir.Model, change: Change) -> ir.Model:
     """The site rewritten on its own by the same pass, in the same form."""
-    if isinstance(applied, Fuse):
-        applied = replace(applied, form=change.form or applied.form, forms="", only=(), exclude=())
-    elif change.nodes:
-        options = {"only": (), "exclude": ()}
-        applied = replace(applied, **options) if hasattr(applied, "only") else applied  # pyright: ignore[reportArgumentType]
+    if isinstance(applied, Single):
+        applied = applied.single(change)
+    elif change.nodes and hasattr(applied, "only"):
+        applied = replace(applied, only=(), exclude=())  # pyright: ignore[reportArgumentType, reportCallIssue]
     result = applied.apply(site)
     if not result.changes:
         raise PassError(f"{change.pass_name} did not rewrite {change.nodes[0]} a second time")

@@ -10,6 +10,7 @@ from mlcnn.workload.description import (
     Weights,
 )
 from mlcnn.workload.layer import ConvAxis, ConvLayer, Pool, Window
+from mlcnn.workload.operations import Operations
 from mlcnn.workload.reading import Uncounted, Workload, layers, read
 from mlcnn.workload.record import RECORD_KEY, Record, read_record
 from mlcnn.workload.sizes import InputShape, with_sizes
@@ -24,6 +25,7 @@ __all__ = [
     "InputShape",
     "Layer",
     "Numbers",
+    "Operations",
     "Pool",
     "Record",
     "Stored",

@@ -112,6 +112,7 @@ class Layer:
         activity: which share of it is computed.
         arithmetic: how weight and input meet.
         stored: parameters and bytes.
+        before: the same as it was, where a record says so; the same as ``stored`` elsewhere.
     """
 
     nest: ConvLayer
@@ -123,6 +124,7 @@ class Layer:
     activity: Activity = _WHOLE
     arithmetic: Arithmetic = Arithmetic.MULTIPLY
     stored: Stored = _NOTHING
+    before: Stored = _NOTHING
 
     @property
     def name(self) -> str:

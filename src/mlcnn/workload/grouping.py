@@ -76,7 +76,16 @@ def described(
         activity=record.activity,
         arithmetic=record.arithmetic,
     )
-    return measured(layer, nodes, constants)
+    layer = measured(layer, nodes, constants)
+    # Before, the pool was a layer of its own: this one gave the output of the convolution.
+    given = nest.N * nest.K * nest.outputs * -(-layer.numbers.input // 8)
+    before = replace(
+        layer.stored,
+        parameters=record.parameters or layer.stored.parameters,
+        weight_bytes=record.weight_bytes or layer.stored.weight_bytes,
+        output_bytes=given,
+    )
+    return replace(layer, before=before)
 
 
 def measured(layer: Layer, nodes: Sequence[ir.Node], constants: Container[ir.Value]) -> Layer:
@@ -99,7 +108,7 @@ def measured(layer: Layer, nodes: Sequence[ir.Node], constants: Container[ir.Val
     numbers = Numbers(
         _bits(largest), max((_bits(_stored_as(value)) for value in inputs), default=32)
     )
-    return replace(layer, numbers=numbers, stored=stored)
+    return replace(layer, numbers=numbers, stored=stored, before=stored)
 
 
 def _read_by(nodes: Iterable[ir.Node]) -> list[ir.Value]:

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from mlcnn.graph import pool_outputs
+from mlcnn.workload.operations import Operations
 
 __all__ = ["ConvAxis", "ConvLayer", "Pool", "Window"]
 
@@ -196,6 +197,19 @@ class ConvLayer:
     def weights(self) -> int:
         """Number of weights, bias not included."""
         return self.K * self.products
+
+    @property
+    def operations(self) -> Operations:
+        """The convolution and the pool behind it, separately.
+
+        K*P*Q*(C/G*R*S - 1) additions of the convolution and, per pooled output, k*k' - 1 of the
+        pool, for the whole batch.
+        """
+        outputs = self.K * self.outputs
+        additions = outputs * (self.products - 1)
+        if self.pool is not None:
+            additions += self.K * math.prod(self.pooled) * (math.prod(self.pool.kernel) - 1)
+        return self.N * Operations(outputs * self.products, additions)
 
     @property
     def kernel_area(self) -> int:

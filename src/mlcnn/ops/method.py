@@ -1,0 +1,86 @@
+"""What a method is: one declaration that counting, passes, training and machines read."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import onnx_ir as ir
+
+from mlcnn.ops.emitter import Emitter
+from mlcnn.ops.geometry import Convolution, Pooling
+from mlcnn.workload import ConvLayer, Layer, Operations
+
+__all__ = ["Form", "Method"]
+
+OperatorId = tuple[str, str]
+"""(domain, operator)."""
+
+
+@runtime_checkable
+class Form(Protocol):
+    """One exact way to compute a layer of a method.
+
+    Attributes:
+        name: how the user names it.
+        rank: its place among the forms of a layer whose sizes are dynamic, the least first, where
+            nothing can be estimated; None if it is not chosen then.
+    """
+
+    name: ClassVar[str]
+    rank: ClassVar[int | None]
+
+    def refuses(self, convolution: Convolution, pooling: Pooling | None) -> str | None:
+        """Why this form cannot compute the layer; None if it can.
+
+        Args:
+            convolution: the layer.
+            pooling: the average pool behind it that is fused with it, if there is one.
+        """
+        ...
+
+    def emit(self, emitter: Emitter, convolution: Convolution, pooling: Pooling | None) -> ir.Value:
+        """Build the form's nodes; return their output, shape (N, K, height, width)."""
+        ...
+
+    def operations(self, layer: Layer) -> Operations | None:
+        """What the emitted nodes compute for the batch; None to count them as they stand."""
+        ...
+
+    def estimate(self, layer: ConvLayer) -> float:
+        """Estimated cost of one image, in multiply-accumulates."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One way to make layers cheaper.
+
+    Attributes:
+        name: how the user names it.
+        forms: the ways to compute a layer of it, the plainest first.
+        operators: its own operators (domain, name), if a pass writes such: they compute a layer
+            whose weights have a structure.
+        read: reads a node of such an operator as a convolution, or says why it cannot.
+        layer: the trainable module of such an operator: takes the node's ``mlcnn.nn.site.Site``,
+            returns its ``mlcnn.nn.layers.Layer``; None where its body is trained, operator by
+            operator.
+        penalty: what is added to a loss to bring weights into the structure: takes that module,
+            returns a scalar tensor.
+        summary: what it does, in a line.
+    """
+
+    name: str
+    forms: tuple[Form, ...] = ()
+    operators: tuple[OperatorId, ...] = ()
+    read: Callable[[ir.Node], Convolution | str] | None = None
+    layer: Callable[[Any], Any] | None = None
+    penalty: Callable[[Any], Any] | None = None
+    summary: str = ""
+
+    def form(self, name: str) -> Form | None:
+        """The form of this name, if there is one."""
+        return next((form for form in self.forms if form.name == name), None)
+
+    def taking(self, convolution: Convolution, pooling: Pooling | None) -> Sequence[Form]:
+        """The forms that can compute a layer."""
+        return [form for form in self.forms if form.refuses(convolution, pooling) is None]

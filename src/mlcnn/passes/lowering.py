@@ -1,0 +1,257 @@
+"""Layers of methods become the form that is best for each: by measurement or by estimate.
+
+One piece serves every method: choosing, refusing, emitting, verifying and replaying ask a form
+what every form answers, and know none by name.
+"""
+
+import abc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import ClassVar, Self
+from urllib.parse import quote, unquote
+
+import onnx_ir as ir
+
+from mlcnn.errors import InputError
+from mlcnn.graph import clone, extract, infer_shapes
+from mlcnn.ops import Convolution, Emitter, Form, Pooling, find_form, forms
+from mlcnn.passes.base import Change, PassResult, Skipped
+from mlcnn.passes.choice import KEEP, Choice, Chooser, CostModel
+from mlcnn.passes.pointwise import pointwise_block
+from mlcnn.passes.rewriting import emitter_for, install
+from mlcnn.passes.sites import Selection
+from mlcnn.workload import RECORD_KEY, Record
+
+__all__ = ["AUTO", "Found", "Lowering"]
+
+AUTO = "auto"
+_LEFT = "left as it is: "
+_SHORT = 2  # bytes of the float types whose range is small enough to matter
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A layer that can be lowered.
+
+    Attributes:
+        convolution: the layer.
+        pooling: the average pool behind it, if it is fused with one.
+        nodes: layer names of all its nodes.
+        candidates: the forms to choose among.
+    """
+
+    convolution: Convolution
+    pooling: Pooling | None
+    nodes: tuple[str, ...]
+    candidates: Sequence[Form]
+
+    @property
+    def output(self) -> ir.Value:
+        """What the layer gives."""
+        node = self.convolution.node if self.pooling is None else self.pooling.node
+        return node.outputs[0]
+
+    @property
+    def source(self) -> ir.Value:
+        """What the layer reads."""
+        value = self.convolution.node.inputs[0]
+        if value is None:
+            raise ValueError("a layer without input")
+        return value
+
+
+def _emit(model: ir.Model, form: Form, found: Found) -> Emitter:
+    """Replace the layer's output in ``model`` by the form."""
+    convolution, pooling, output = found.convolution, found.pooling, found.output
+    emitter = emitter_for(model, convolution)
+    emitter.metadata[RECORD_KEY] = Record(
+        site=output.name or "",
+        geometry=replace(convolution.nest, pool=None if pooling is None else pooling.pool),
+        form=form.name,
+        global_pool=pooling is not None and pooling.pool is None,
+        weights=convolution.weights,
+        parameters=convolution.parameters,
+        weight_bytes=convolution.weight_bytes,
+    ).text()
+    result = form.emit(emitter, convolution, pooling)
+    if pooling is not None and not pooling.keepdims:
+        axes = emitter.integers((2, 3), "axes")
+        result = emitter.op("Squeeze", [result, axes])
+    _forget(model, convolution.node)
+    install(model, emitter, output, result, anchor=convolution.node)
+    return emitter
+
+
+def _forget(model: ir.Model, node: ir.Node) -> None:
+    """Drop the record of the layer that ``node`` was a part of: what is left of it is none."""
+    text = node.metadata_props.get(RECORD_KEY)
+    for other in model.graph if text is not None else ():
+        if other.metadata_props.get(RECORD_KEY) == text:
+            del other.metadata_props[RECORD_KEY]
+
+
+def _with_activation(output: ir.Value) -> ir.Value:
+    """The value behind the activation that follows, since engines fuse it into a convolution."""
+    consumers = {use.node for use in output.uses()}
+    if output.is_graph_output() or len(consumers) != 1:
+        return output
+    candidate = next(iter(consumers)).outputs[0]
+    block = pointwise_block(candidate)
+    return candidate if block is not None and block.source is output else output
+
+
+def _parse_forms(name: str, text: str) -> dict[str, str]:
+    items = [item.partition("=") for item in text.split("+") if item]
+    pairs = [(unquote(layer), form) for layer, _, form in items]
+    for layer, form in pairs:
+        if form != KEEP and find_form(form) is None:
+            raise InputError(
+                f"{name}: forms gives {layer!r} the form {form!r}; known forms: "
+                f"{', '.join([*forms(), KEEP])}"
+            )
+    return dict(pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class Lowering(abc.ABC):
+    """A pass that gives layers a form. What it looks for is up to the pass.
+
+    Attributes:
+        form: ``auto`` chooses per layer and leaves alone what would cost more than it saves; or
+            the name of a form.
+        forms: ``layer=form+layer=form``: forms of single layers, as a replayed pipeline has them;
+            ``keep`` leaves one alone. Signs that separate stand as in a URL (``%3D`` for ``=``).
+        only: layer names; touch only layers with one of them.
+        exclude: layer names; leave layers with one of them alone.
+        chooser: what ``auto`` asks.
+    """
+
+    name: ClassVar[str]
+    exact: ClassVar[bool] = True
+    form: str = AUTO
+    forms: str = ""
+    only: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    chooser: Chooser = field(default_factory=CostModel, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.form != AUTO and find_form(self.form) is None:
+            raise InputError(
+                f"{self.name}: unknown form {self.form!r}; known forms: "
+                f"{', '.join([AUTO, *forms()])}"
+            )
+        _parse_forms(self.name, self.forms)
+
+    @abc.abstractmethod
+    def find(self, model: ir.Model) -> Iterator[Found | Skipped]:
+        """The layers of a network that the pass takes, and what it must leave, in order.
+
+        The network may be rewritten between one and the next.
+        """
+
+    def apply(self, model: ir.Model) -> PassResult:
+        """Return the network with the layers in their forms."""
+        model = clone(model)
+        changes: list[Change] = []
+        skipped: list[Skipped] = []
+        selection = Selection(self.only, self.exclude)
+        for found in self.find(model):
+            if isinstance(found, Skipped):
+                skipped.append(found)
+                continue
+            refusal = selection.refuses(found.nodes)
+            outcome = refusal if refusal is not None else self._lower(model, found)
+            if isinstance(outcome, str):
+                skipped.append(Skipped(self.name, found.nodes[0], outcome))
+            else:
+                changes.append(outcome)
+        if changes:
+            infer_shapes(model)
+        return PassResult(model, tuple(changes), tuple(skipped))
+
+    def _lower(self, model: ir.Model, found: Found) -> Change | str:
+        given = _parse_forms(self.name, self.forms).get(found.convolution.name)
+        asked = given or (None if self.form == AUTO else self.form)
+        if asked is None:
+            choice = self._choose(self._alone(model, found), found)
+        else:
+            choice = Choice(asked, "chosen by the user")
+        if choice.form == KEEP:
+            return f"{_LEFT}{choice.reason}"
+        form = next((form for form in found.candidates if form.name == choice.form), None)
+        if form is None:
+            return f"form {choice.form} does not apply: it is none of this layer's"
+        refusal = form.refuses(found.convolution, found.pooling) or self._imprecise(
+            model, form, found
+        )
+        if refusal is not None:
+            return f"form {form.name} does not apply: {refusal}"
+        change = Change(
+            self.name,
+            found.nodes,
+            exact=True,
+            form=form.name,
+            inputs=(found.source.name or "",),
+            outputs=(found.output.name or "",),
+            reason=choice.reason,
+        )
+        _emit(model, form, found)
+        return change
+
+    def _alone(self, model: ir.Model, found: Found) -> ir.Model:
+        """The layer cut out of the network, the activation behind it included."""
+        output = _with_activation(found.output)
+        return extract(model, [found.source.name or ""], [output.name or ""])
+
+    def _imprecise(
+        self, model: ir.Model, form: Form, found: Found, *, alone: bool = False
+    ) -> str | None:
+        """Why the form's weights lose their precision; None where the type has range enough."""
+        dtype = found.convolution.weight.dtype
+        if dtype is None or dtype.itemsize > _SHORT:
+            return None
+        site = model if alone else self._alone(model, found)
+        return self._rewritten(site, form)[1].imprecise
+
+    def _rewritten(self, site: ir.Model, form: Form) -> tuple[ir.Model, Emitter]:
+        """A copy of a layer by itself in one form, and the emitter that made it."""
+        model = clone(site)
+        found = next(item for item in self.find(model) if isinstance(item, Found))
+        return model, _emit(model, form, found)
+
+    def _candidate(self, site: ir.Model, form: Form | None) -> ir.Model:
+        """A copy of a layer by itself, in one form; as it is for None."""
+        if form is None:
+            return clone(site)
+        model, _ = self._rewritten(site, form)
+        infer_shapes(model)
+        return model
+
+    def _choose(self, site: ir.Model, found: Found) -> Choice:
+        taking = [
+            form
+            for form in found.candidates
+            if form.refuses(found.convolution, found.pooling) is None
+            and self._imprecise(site, form, found, alone=True) is None
+        ]
+        candidates: Mapping[str, Callable[[], ir.Model]] = {
+            KEEP: partial(self._candidate, site, None),
+            **{form.name: partial(self._candidate, site, form) for form in taking},
+        }
+        pooling = found.pooling
+        if pooling is not None and pooling.pool is None:
+            return self.chooser.choose(None, candidates)
+        layer = found.convolution.layer(None if pooling is None else pooling.pool)
+        return self.chooser.choose(layer, candidates)
+
+    def replay(self, result: PassResult) -> Self:
+        """The same pass with the choice for every layer of ``result`` written down."""
+        chosen = [(change.nodes[0], change.form) for change in result.changes]
+        chosen += [(s.node, KEEP) for s in result.skipped if s.reason.startswith(_LEFT)]
+        text = "+".join(f"{quote(name, safe='/:@')}={form}" for name, form in chosen)
+        return replace(self, forms=text) if self.form == AUTO and text else self
+
+    def single(self, change: Change) -> Self:
+        """The same pass for the one layer of ``change``, in the form that was chosen."""
+        return replace(self, form=change.form or self.form, forms="", only=(), exclude=())
