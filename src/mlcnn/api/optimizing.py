@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -193,7 +193,7 @@ def _configured(text: str, options: RewriteOptions, chooser: Chooser | None) -> 
     if options.window not in {None, *WindowMode}:
         raise InputError(f"--window {options.window}: {' or '.join(WindowMode)} is required")
     passes = pipeline.parse(text)
-    known = {option.name for item in passes for option in fields(item)}  # pyright: ignore[reportArgumentType]
+    known = {name for item in passes for name in getattr(item, "shared", ())}
     given = {
         "form": options.form,
         "window": None if options.window is None else WindowMode(options.window),
@@ -203,7 +203,12 @@ def _configured(text: str, options: RewriteOptions, chooser: Chooser | None) -> 
         if value is not None and name not in known:
             raise InputError(f"--{name}: no pass of the pipeline {text!r} has this option")
     return pipeline.configure(
-        passes, only=options.only, exclude=options.exclude, chooser=chooser, **given
+        passes,
+        only=options.only,
+        exclude=options.exclude,
+        chooser=chooser,
+        settings=options.settings,
+        **given,
     )
 
 

@@ -18,6 +18,7 @@ class RewriteOptions:
         only: layer names; touch only sites with one of them.
         exclude: layer names; leave sites with one of them alone.
         everywhere: replace every max pool, also where nothing is gained.
+        settings: ``pass.option=value``: options of single passes.
     """
 
     passes: str | None = None
@@ -26,3 +27,4 @@ class RewriteOptions:
     only: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     everywhere: bool = False
+    settings: tuple[str, ...] = ()

@@ -68,6 +68,7 @@ class Rewriting:
         only: name of a layer; touch only sites with one of these. Repeat it for more.
         exclude: name of a layer; leave sites with one of these alone. Repeat it for more.
         all_: replace all max pools, also where nothing is gained.
+        set_: pass.option=value, one option of a pass of the pipeline. Repeat it for more.
     """
 
     passes: str | None = None
@@ -77,6 +78,7 @@ class Rewriting:
     only: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     all_: Annotated[bool, Parameter(name="--all")] = False
+    set_: Annotated[tuple[str, ...], Parameter(name="--set")] = ()
 
     def options(self) -> "RewriteOptions":
         """The same for the API.
@@ -95,6 +97,7 @@ class Rewriting:
             only=self.only,
             exclude=self.exclude,
             everywhere=self.all_,
+            settings=self.set_,
         )
 
 

@@ -2,7 +2,7 @@
 
 import copy
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import onnx
 import onnx_ir as ir
@@ -74,7 +74,12 @@ def _own(value: ir.Value) -> None:
         value.const_value = copy.copy(value.const_value)
 
 
-def inline(model: ir.Model, *, foreign: bool = False) -> ir.Model:
+def inline(
+    model: ir.Model,
+    *,
+    foreign: bool = False,
+    keep: Callable[[ir.Function], bool] | None = None,
+) -> ir.Model:
     """A copy with every function that a pass added replaced by its body.
 
     The values of a body have no shapes yet, see ``infer_shapes``.
@@ -82,13 +87,18 @@ def inline(model: ir.Model, *, foreign: bool = False) -> ir.Model:
     Args:
         model: the network.
         foreign: also replace the functions that came with the network.
+        keep: tells which functions stay all the same.
 
     Raises:
         UnsupportedError: a function cannot be inlined.
     """
     copied = clone(model)
     try:
-        InlinePass(lambda function: foreign or is_operator(function))(copied)
+        InlinePass(
+            lambda function: (
+                (foreign or is_operator(function)) and not (keep is not None and keep(function))
+            )
+        )(copied)
     except (ValueError, ir.passes.PassError) as error:
         raise UnsupportedError(
             f"the network's functions cannot be inlined: {quote(innermost(error))}"
@@ -100,8 +110,8 @@ def inline(model: ir.Model, *, foreign: bool = False) -> ir.Model:
 
 
 def is_operator(function: ir.Function) -> bool:
-    """Whether a pass added a function."""
-    return function.domain == DOMAIN and OPERATOR_KEY in function.metadata_props
+    """Whether a pass added a function: an operator of a method, and none of the user's."""
+    return OPERATOR_KEY in function.metadata_props
 
 
 def _drop_missing(node: ir.Node) -> None:

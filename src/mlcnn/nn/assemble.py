@@ -10,12 +10,14 @@ from torch import Tensor, fx, nn
 from torch.fx.node import Argument as FxArgument
 
 from mlcnn.errors import UnsupportedError
-from mlcnn.graph import constant, infer_shapes, inline
+from mlcnn.graph import constant, infer_shapes, inline, layer_name
 from mlcnn.graph.operators import python_value, tensor_from
 from mlcnn.nn.layers import Layer, Weight
 from mlcnn.nn.naming import Names, owner_name
 from mlcnn.nn.plan import Argument, Literal, Numbers, Part, plan
 from mlcnn.nn.site import Site
+from mlcnn.ops import methods
+from mlcnn.workload import DENSE, Record, read_record
 
 __all__ = ["Assembly", "Binding", "assemble", "lift_constants", "to_module"]
 
@@ -86,11 +88,42 @@ def lift_constants(model: ir.Model) -> None:
 
 def assemble(model: ir.Model) -> Assembly:
     """A network as a module, and which weight of the module each initializer became."""
-    flat = inline(model, foreign=True)
+    flat = inline(model, foreign=True, keep=_has_module)
     lift_constants(flat)
     if model.functions:
         infer_shapes(flat)
-    return _Assembler(flat, plan(flat)).run()
+    made = _Assembler(flat, plan(flat)).run()
+    _require_trained(flat, made.bindings)
+    return made
+
+
+def _has_module(function: ir.Function) -> bool:
+    """Whether a method trains the operator as a module of its own."""
+    key = (function.domain, function.name)
+    return any(m.layer is not None and key in m.operators for m in methods().values())
+
+
+def _require_trained(model: ir.Model, bindings: Sequence[Binding]) -> None:
+    """Every float weight of a layer whose weights have a structure must be a parameter.
+
+    Raises:
+        UnsupportedError: naming one that would silently stay as it is.
+    """
+    trained = {binding.initializer for binding in bindings}
+    for node in model.graph:
+        record = read_record(node)
+        if not isinstance(record, Record) or record.weights == DENSE:
+            continue
+        for value in node.inputs:
+            if value is None or value.dtype is None or not value.is_initializer():
+                continue
+            if value.dtype.is_floating_point() and value.name not in trained:
+                raise UnsupportedError(
+                    f"{layer_name(node)} ({node.op_type}): its weight {value.name!r} would get no "
+                    f"gradient: the method of {record.weights.kind!r} weights has to declare a "
+                    "module (`layer`) for its operator, or the network has to be trained before "
+                    "`choose` lowers it"
+                )
 
 
 @dataclass(slots=True)

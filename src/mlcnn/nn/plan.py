@@ -11,6 +11,7 @@ from mlcnn.graph.operators import find, python_value
 from mlcnn.nn.layers import LAYERS, Layer
 from mlcnn.nn.site import Site, site_of, sizes_of
 from mlcnn.nn.stateless import stateless_module
+from mlcnn.ops import method_of
 
 __all__ = ["Argument", "Literal", "Numbers", "Part", "plan"]
 
@@ -66,8 +67,7 @@ def plan(model: ir.Model) -> list[Part]:
 
 
 def _part_of(site: Site) -> Part:
-    build = LAYERS.get(site.spec.op_type) if site.spec.domain in {"", "ai.onnx"} else None
-    layer = build(site) if build is not None else None
+    layer = _layer_of(site)
     if layer is not None:
         return Part(site, layer.module, (_required_input(site),), layer)
     module, first_only = stateless_module(site)
@@ -79,6 +79,26 @@ def _part_of(site: Site) -> Part:
         for index in range(len(site.node.inputs))
     )
     return Part(site, module, arguments, returns_tuple=known.returns_tuple)
+
+
+def _layer_of(site: Site) -> Layer | None:
+    """The module with weights of a node: torch's own, or that of the method whose operator it is.
+
+    Raises:
+        UnsupportedError: a method's module takes a weight that the network computes.
+    """
+    if site.spec.domain in {"", "ai.onnx"}:
+        build = LAYERS.get(site.spec.op_type)
+        return None if build is None else build(site)
+    method = method_of(site.node)
+    if method is None or method.layer is None:
+        return None
+    layer: Layer = method.layer(site)
+    for weight in layer.weights:
+        if site.value(weight.index) is not None and site.tensor(weight.index) is None:
+            msg = f"{site.spec.where}: its weight {weight.name!r} is computed by the network"
+            raise UnsupportedError(f"{msg}, and a constant is required to train it")
+    return layer
 
 
 def _required_input(site: Site) -> ir.Value:

@@ -5,7 +5,7 @@ them runs everywhere once its functions are inlined.
 """
 
 from mlcnn.ops.amounts import untouched
-from mlcnn.ops.emitter import DOMAIN, Emitter
+from mlcnn.ops.emitter import DOMAIN, Emitter, function
 from mlcnn.ops.geometry import (
     POOL_OPERATORS,
     Convolution,
@@ -29,6 +29,7 @@ __all__ = [
     "average_pool_node",
     "find_form",
     "forms",
+    "function",
     "is_spatial_mean",
     "method_of",
     "methods",

@@ -68,10 +68,10 @@ class Emitter:
     def call(
         self, build: FunctionBuilder, inputs: Sequence[ir.Value | None], **attributes: Attribute
     ) -> ir.Value:
-        """Append a call of a ``mlcnn`` function; return its output."""
-        name = build(self.opset).name
-        self.functions[name] = build
-        return self.op(name, inputs, DOMAIN, **attributes)
+        """Append a call of an operator that is a function; return its output."""
+        built = build(self.opset)
+        self.functions[built.name] = build
+        return self.op(built.name, inputs, built.domain, **attributes)
 
     def weight(self, array: np.ndarray, role: str, *, filters: int | None = None) -> ir.Value:
         """A new floating-point initializer in the site's element type, named ``<layer>.<role>``.
@@ -133,8 +133,19 @@ def function(
     attributes: Mapping[str, ir.AttributeType],
     body: Callable[[Mapping[str, ir.Value]], Sequence[ir.Node]],
     opset: int,
+    *,
+    domain: str = DOMAIN,
 ) -> ir.Function:
-    """An ONNX function of the domain ``mlcnn``; its body's last node gives the output ``Y``."""
+    """An operator as an ONNX function; its body's last node gives the output ``Y``.
+
+    Args:
+        name: of the operator.
+        inputs: names of its inputs.
+        attributes: types of its attributes by name; a body refers to them.
+        body: makes the nodes from the inputs by name.
+        opset: of the body.
+        domain: of the operator; methods from elsewhere have one of their own.
+    """
     values = {input_name: ir.Value(name=input_name) for input_name in inputs}
     nodes = body(values)
     for index, node in enumerate(nodes):  # inlined, these names must not meet those of subgraphs
@@ -147,6 +158,6 @@ def function(
         list(values.values()), [output], nodes=nodes, opset_imports={"": opset}, name=name
     )
     formal = [ir.Attr(attribute, kind, None) for attribute, kind in attributes.items()]
-    made = ir.Function(DOMAIN, name, "", graph=graph, attributes=formal)
+    made = ir.Function(domain, name, "", graph=graph, attributes=formal)
     made.metadata_props[OPERATOR_KEY] = name
     return made

@@ -129,6 +129,7 @@ class Lowering(abc.ABC):
 
     name: ClassVar[str]
     exact: ClassVar[bool] = True
+    shared: ClassVar[frozenset[str]] = frozenset({"form"})
     form: str = AUTO
     forms: str = ""
     only: tuple[str, ...] = ()
@@ -172,7 +173,8 @@ class Lowering(abc.ABC):
 
     def _lower(self, model: ir.Model, found: Found) -> Change | str:
         given = _parse_forms(self.name, self.forms).get(found.convolution.name)
-        asked = given or (None if self.form == AUTO else self.form)
+        known = {form.name for form in found.candidates}
+        asked = given or (self.form if self.form in known else None)
         if asked is None:
             choice = self._choose(self._alone(model, found), found)
         else:

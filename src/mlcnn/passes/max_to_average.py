@@ -61,6 +61,7 @@ class MaxToAverage:
 
     name: ClassVar[str] = "max-to-average"
     exact: ClassVar[bool] = False
+    shared: ClassVar[frozenset[str]] = frozenset({"window", "all"})
     window: WindowMode = WindowMode.STRIDE
     all: bool = False
     only: tuple[str, ...] = ()

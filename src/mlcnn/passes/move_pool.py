@@ -102,6 +102,7 @@ class Reorder:
 
     name: ClassVar[str] = "reorder"
     exact: ClassVar[bool] = False
+    shared: ClassVar[frozenset[str]] = frozenset({"all"})
     all: bool = False
     only: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import onnx_ir as ir
 
 from mlcnn.graph import OPERATOR_KEY, free_name, layer_name, value_names
-from mlcnn.ops import DOMAIN, Convolution, Emitter, average_pool_node
+from mlcnn.ops import Convolution, Emitter, average_pool_node
 from mlcnn.passes.sites import Branch, Kind, Site
 
 __all__ = ["emitter_for", "hoist", "install", "opset_of", "place"]
@@ -102,9 +102,10 @@ def install(
     """Put the emitter's nodes and weights into the network; see ``place``."""
     graph = model.graph
     for name, build in emitter.functions.items():
-        called = _add_function(model, build(emitter.opset))
+        built = build(emitter.opset)
+        domain, called = built.domain, _add_function(model, built)
         for node in emitter.nodes:
-            if node.domain == DOMAIN and node.op_type == name:
+            if (node.domain, node.op_type) == (domain, name):
                 node.op_type = called
     place(model, emitter.nodes, old, new, anchor=anchor)
     taken = value_names(model)
@@ -129,7 +130,7 @@ def _add_function(model: ir.Model, function: ir.Function) -> str:
         count += 1
         function.name = f"{wanted}_{count}"
     model.functions[function.identifier()] = function
-    model.graph.opset_imports.setdefault(DOMAIN, 1)
+    model.graph.opset_imports.setdefault(function.domain, 1)
     return function.name
 
 
