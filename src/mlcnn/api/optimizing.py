@@ -279,7 +279,8 @@ def rewrite(
         InputError: an option cannot be used.
     """
     _check_selection(model, options)
-    configured = _configured(options.passes or passes, options, chooser)
+    wanted = passes if options.passes is None else options.passes
+    configured = _configured(wanted, options, chooser)
     result, network = _run(model, configured, check=check, inputs=inputs, tell=progress or silent)
     fuses = [stage for stage in result.stages if any(c.form for c in stage.result.changes)]
     approximate = any(not change.exact for change in result.changes)

@@ -201,7 +201,7 @@ def run(
     name = model_name(source)
     path = Path("runs", name) if directory is None else Path(directory)
     with results_folder(path) as folder:
-        passes = rewriting.passes or default_passes(source)
+        passes = default_passes(source) if rewriting.passes is None else rewriting.passes
         machines = None if evaluating is None else evaluating.load()
         labelled = labelled_images(source, None if data is None else Path(data))
         tell("load", 0, 0)

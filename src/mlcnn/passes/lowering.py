@@ -21,7 +21,7 @@ from mlcnn.passes.choice import KEEP, Choice, Chooser, CostModel
 from mlcnn.passes.pointwise import pointwise_block
 from mlcnn.passes.rewriting import emitter_for, install
 from mlcnn.passes.sites import Selection
-from mlcnn.workload import RECORD_KEY, Record
+from mlcnn.workload import RECORD_KEY, Record, read_record
 
 __all__ = ["AUTO", "Found", "Lowering"]
 
@@ -64,15 +64,17 @@ class Found:
 def _emit(model: ir.Model, form: Form, found: Found) -> Emitter:
     """Replace the layer's output in ``model`` by the form."""
     convolution, pooling, output = found.convolution, found.pooling, found.output
-    emitter = emitter_for(model, convolution)
+    emitter, before = emitter_for(model, convolution), read_record(convolution.node)
     emitter.metadata[RECORD_KEY] = Record(
         site=output.name or "",
         geometry=replace(convolution.nest, pool=None if pooling is None else pooling.pool),
         form=form.name,
         global_pool=pooling is not None and pooling.pool is None,
         weights=convolution.weights,
-        parameters=convolution.parameters,
-        weight_bytes=convolution.weight_bytes,
+        parameters=before.parameters if isinstance(before, Record) else convolution.parameters,
+        weight_bytes=(
+            before.weight_bytes if isinstance(before, Record) else convolution.weight_bytes
+        ),
     ).text()
     result = form.emit(emitter, convolution, pooling)
     if pooling is not None and not pooling.keepdims:
