@@ -33,8 +33,8 @@ def test_a_large_network_is_a_file_as_long_as_it_is_used(
     (expected,) = engines.get("onnxruntime").prepare(convolution).run(image).values()
     paths: list[Path] = []
 
-    def in_a_file(model: ir.Model) -> Packaged:
-        packaged = Packaged(model, limit=1)
+    def in_a_file(model: ir.Model, *, foreign: bool = False) -> Packaged:
+        packaged = Packaged(model, foreign=foreign, limit=1)
         paths.append(Path(str(packaged.source)))
         return packaged
 

@@ -46,8 +46,8 @@ def check_export(
     inputs = [value for value in model.graph.inputs if not value.is_initializer()]
     if len(tensors) != len(inputs):
         return  # an input that the exporter left out: which one is not known
-    arrays = {str(v.name): _array(t) for v, t in zip(inputs, tensors, strict=True)}
     try:
+        arrays = {str(v.name): _array(t) for v, t in zip(inputs, tensors, strict=True)}
         expected = _outputs(module, arguments, keywords)
         again = _outputs(module, arguments, keywords)
         found = Reference(model).run(arrays)

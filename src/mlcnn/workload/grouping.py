@@ -10,6 +10,7 @@ import onnx_ir as ir
 from mlcnn.graph import layer_name
 from mlcnn.workload.description import Layer, Numbers, Stored
 from mlcnn.workload.record import Record, read_record
+from mlcnn.workload.sizes import known_sizes
 
 __all__ = ["described", "measured", "recorded"]
 
@@ -44,7 +45,11 @@ def recorded(graph: ir.Graph) -> Mapping[ir.Node, tuple[Record, tuple[ir.Node, .
 def described(
     record: Record, nodes: Sequence[ir.Node], constants: Container[ir.Value]
 ) -> Layer | str:
-    """The layer that a record says its nodes are, or how they contradict it."""
+    """The layer that a record says its nodes are, or how they contradict it.
+
+    Raises:
+        UnsupportedError: a size of its input is not known.
+    """
     produced = {value for node in nodes for value in node.outputs}
     sources = {v for v in _read_by(nodes) if v not in produced and v not in constants}
     results = [v for v in produced if v.is_graph_output() or _is_used_outside(v, nodes)]
@@ -54,9 +59,9 @@ def described(
             "gives one"
         )
     source, result = sources.pop(), results[0]
-    sizes = _sizes(source)
-    if sizes is None or len(sizes) not in {3, 4}:
-        return "the sizes of their input are not known in numbers"
+    sizes = known_sizes(source, f"{record.geometry.name} ({record.operator})", "input")
+    if len(sizes) not in {3, 4}:
+        return f"they read a value of shape {sizes}, and a layer reads images"
     spatial = sizes[2:] if len(sizes) == 4 else (1, sizes[2])
     if sizes[1] != record.geometry.C:
         return f"they read {sizes[1]} channels, and the record says {record.geometry.C}"

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
-from mlcnn.errors import UnsupportedError
 from mlcnn.graph import infer_shapes, inline, layer_name, same_pads
 from mlcnn.workload.description import Layer
 from mlcnn.workload.grouping import described, measured, recorded
 from mlcnn.workload.layer import ConvAxis, ConvLayer
 from mlcnn.workload.record import Record
-from mlcnn.workload.sizes import InputShape, images, with_sizes
+from mlcnn.workload.sizes import InputShape, images, known_sizes, with_sizes
 
 __all__ = ["Uncounted", "Workload", "layers", "read"]
 
@@ -181,26 +180,7 @@ def _weights(graph: ir.Graph) -> frozenset[ir.Value]:
 
 
 def _shape(node: ir.Node, index: int, what: str) -> tuple[int, ...]:
-    value = node.inputs[index]
-    shape = None if value is None else value.shape
-    dims = None if shape is None else shape.dims
-    if dims is None and value is not None and value.const_value is not None:
-        dims = tuple(value.const_value.shape)
-    sizes = tuple(dim for dim in dims or () if isinstance(dim, int))
-    if dims is None or len(sizes) != len(dims) or min(sizes, default=1) < 1:
-        shown = "unknown" if dims is None else f"({', '.join(str(dim) for dim in dims)})"
-        if 0 in sizes:
-            raise UnsupportedError(
-                f"{layer_name(node)} ({node.op_type}): the shape of its {what} is {shown}: with a "
-                "size of 0 there is nothing to count; export the network for one image or more, or "
-                "with a dynamic batch"
-            )
-        raise UnsupportedError(
-            f"{layer_name(node)} ({node.op_type}): the shape of its {what} is {shown} and its "
-            "operations cannot be counted; give the network's input a shape in numbers, height "
-            "and width included (input_shape, on the command line --input-shape 1x3x224x224)"
-        )
-    return sizes
+    return known_sizes(node.inputs[index], f"{layer_name(node)} ({node.op_type})", what)
 
 
 def _integers(node: ir.Node, name: str, default: Sequence[int]) -> tuple[int, ...]:

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
-from mlcnn.errors import InputError
+from mlcnn.errors import InputError, UnsupportedError
 from mlcnn.graph import clone, infer_shapes
 
-__all__ = ["InputShape", "images", "with_sizes"]
+__all__ = ["InputShape", "images", "known_sizes", "with_sizes"]
 
 InputShape = Sequence[int] | Mapping[str, Sequence[int]]
 """The shape of a network's one input, or the shapes of its inputs by name, batch included."""
@@ -65,6 +65,37 @@ def images(model: ir.Model, sized: ir.Model) -> int:
     ]
     dynamic = [pair for pair in pairs if not isinstance(pair[0], int)]
     return next((size for _, size in dynamic or pairs if isinstance(size, int)), 1)
+
+
+def known_sizes(value: ir.Value | None, who: str, what: str) -> tuple[int, ...]:
+    """The shape of a value in numbers.
+
+    Args:
+        value: the value.
+        who: the layer, for messages.
+        what: what the value is to it.
+
+    Raises:
+        UnsupportedError: a size is not known, or 0.
+    """
+    shape = None if value is None else value.shape
+    dims = None if shape is None else shape.dims
+    if dims is None and value is not None and value.const_value is not None:
+        dims = tuple(value.const_value.shape)
+    sizes = tuple(dim for dim in dims or () if isinstance(dim, int))
+    if dims is not None and len(sizes) == len(dims) and min(sizes, default=1) >= 1:
+        return sizes
+    shown = "unknown" if dims is None else f"({', '.join(str(dim) for dim in dims)})"
+    if 0 in sizes:
+        raise UnsupportedError(
+            f"{who}: the shape of its {what} is {shown}: with a size of 0 there is nothing to "
+            "count; export the network for one image or more, or with a dynamic batch"
+        )
+    raise UnsupportedError(
+        f"{who}: the shape of its {what} is {shown} and its operations cannot be counted; give "
+        "the network's input a shape in numbers, height and width included (input_shape, on the "
+        "command line --input-shape 1x3x224x224)"
+    )
 
 
 def _inputs(model: ir.Model) -> list[ir.Value]:
