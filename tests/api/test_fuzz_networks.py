@@ -179,12 +179,22 @@ def other_batches(case: Case, model: ir.Model) -> str | None:
     return None
 
 
+def is_checked(proto: onnx.ModelProto) -> bool:
+    """Whether ONNX's checker takes a network: it wants more than ONNX Runtime does."""
+    try:
+        onnx.checker.check_model(proto)
+    except onnx.checker.ValidationError:
+        return False
+    return True
+
+
 def again(case: Case, optimized: mlcnn.Optimized, folder: Path) -> str | None:
     """Saved, checked, run from the file, and loaded again."""
     path = folder / "network.onnx"
     optimized.save(path)
     proto = onnx.load(path)
-    onnx.checker.check_model(proto)
+    if is_checked(case.network.proto):  # an output that is an input may have no shape
+        onnx.checker.check_model(proto)
     found = None if case.element == "float64" else case.judge(run(proto, case.inputs))
     return found or case.compare(mlcnn.load(path))
 
