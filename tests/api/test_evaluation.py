@@ -11,14 +11,14 @@ from mlcnn.api.evaluation import EvaluateOptions, evaluate_all
 from mlcnn.api.options import RewriteOptions
 from mlcnn.errors import InputError
 from mlcnn.graph import to_proto
-from mlcnn.workload import ConvLayer
+from mlcnn.workload import ConvLayer, Layer
 
 LAYER = ConvLayer("0", N=16, K=4, C=3, H=8, W=8, R=3, S=3, pads=(1, 1, 1, 1))
 
 
 def test_a_layer_costs_what_its_loop_nest_costs(linear: ir.Model):
     (row,) = mlcnn.evaluate(linear).layers
-    task = LayerTask(ConvLayer(**fields_of(LAYER) | {"pool": row.task.layer.pool}))
+    task = LayerTask(Layer(ConvLayer(**fields_of(LAYER) | {"pool": row.task.layer.pool})))
     machine, technology = load_accelerator("mlcnn-fp32"), load_technology()
     expected = evaluate_layer(task, machine, technology)
     assert (row.task.layer.pool.kernel, row.task.layer.pool.strides) == ((2, 2), (2, 2))
@@ -74,6 +74,6 @@ def test_a_layer_that_no_machine_runs_is_noted():
     network = nn.Sequential(nn.Conv3d(3, 4, 3), nn.Flatten(1, 2), nn.Conv2d(16, 2, 3))
     model = mlcnn.load(network, torch.zeros(1, 3, 6, 8, 8))
     machines = EvaluateOptions(("mlcnn-fp32",)).load()
-    found, notes = evaluate_all(model, "exact", RewriteOptions(), machines)
+    found, notes = evaluate_all(model, machines)
     assert len(found) == 1
     assert notes == ("not in the figures of the accelerators: Conv over 3 dimensions (0)",)

@@ -8,7 +8,8 @@ from typing import Any
 import onnx
 import pytest
 
-from mlcnn.accelerators import compare, load_accelerator, load_technology, paper_tasks
+from mlcnn.accelerators import compare, load_accelerator, load_technology
+from mlcnn.reproduce.paper_networks import paper_tasks
 
 Call = Callable[..., Any]
 
