@@ -25,7 +25,7 @@ def evaluate_layer(task: LayerTask, machine: Machine, technology: Technology) ->
     refused = machine.takes(task.layer)
     if refused is None:
         return machine.cost(task, technology)
-    parts = _parts(task.layer)
+    parts = _parts(task.layer) if refused.unknown else ()
     if not parts:
         raise InfeasibleError(str(refused))
     tasks = [replace(task, layer=part) for part in parts]

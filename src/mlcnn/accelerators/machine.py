@@ -27,6 +27,8 @@ class Infeasible:
         bound: what there is of it.
         unit: what both are numbers of.
         levers: what would help: fields of the machine's description, or a way to change the layer.
+        unknown: whether the machine knows no such layers, whatever its sizes: the convolutions and
+            dense layers that stand for it in the network may run then.
     """
 
     reason: str
@@ -34,6 +36,7 @@ class Infeasible:
     bound: float
     unit: str
     levers: tuple[str, ...] = ()
+    unknown: bool = False
 
     @property
     def gap(self) -> float:
@@ -61,8 +64,7 @@ class Machine(Protocol):
     def takes(self, layer: Layer) -> Infeasible | None:
         """Why the machine cannot run a layer as what it is; None where it can.
 
-        A layer that is refused runs as the convolutions and dense layers that stand for it in the
-        network, its ``parts``, if the machine takes those.
+        One that is ``unknown`` here runs as its ``parts``, if the machine takes those.
         """
         ...
 

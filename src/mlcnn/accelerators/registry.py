@@ -67,7 +67,7 @@ def make_machine(description: Description) -> Machine:
 def _entries() -> list[EntryPoint]:
     """The built-in one, which needs no metadata, and all others; each once."""
     found = {(entry.name, entry.value): entry for entry in entry_points(group=GROUP)}
-    return list({(_BUILT_IN.name, _BUILT_IN.value): _BUILT_IN, **found}.values())
+    return list((found | {(_BUILT_IN.name, _BUILT_IN.value): _BUILT_IN}).values())
 
 
 def _only(where: str, name: str, known: Iterable[EntryPoint]) -> EntryPoint:

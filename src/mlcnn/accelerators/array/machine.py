@@ -65,7 +65,7 @@ class Array(ArrayDescription, ABC):
         return Infeasible(
             f"accelerator {self.name} cannot run {layer.name} as what it is, a layer with {what}: "
             "an array multiplies dense weights; use a machine that takes it",
-            demand=len(wanted), bound=0, unit=what, levers=("type",),
+            demand=len(wanted), bound=0, unit=what, levers=("type",), unknown=True,
         )  # fmt: skip
 
     def cost(self, task: LayerTask, technology: Technology) -> LayerCost:
