@@ -82,7 +82,9 @@ def test_the_terminal_shows_it(found):
 @pytest.fixture
 def summary(crossbars, tmp_path):
     options = mlcnn.EvaluateOptions(on=(str(crossbars), "mlcnn-fp32"), batch=4)
-    return mlcnn.run("lenet5", directory=tmp_path / "run", measuring=None, evaluating=options).summary
+    return mlcnn.run(
+        "lenet5", directory=tmp_path / "run", measuring=None, evaluating=options
+    ).summary
 
 
 def test_the_report_shows_it_beside_an_array(summary):
@@ -123,30 +125,38 @@ def _named(name, tmp_path):
     return load_accelerator(path)
 
 
+@pytest.fixture
+def pair(dense, technology):
+    return dense, technology
+
+
 NEST = ConvLayer("conv", N=2, K=16, C=32, H=10, W=10, R=3, S=3)
 
 
 @pytest.mark.usefixtures("crossbars")
 @pytest.mark.parametrize(
-    ("name", "layer", "cycles", "execution"),
+    ("name", "layer", "expected"),
     [
         # 2 images, 8 x 8 outputs, 16 filters, 288 products each, in blocks of 8; pairs by 64.
-        ("transforms", {"weights": Weights("circulant", (("block", 8.0),))}, 73728, "transformed"),
-        ("comparators", {"arithmetic": Arithmetic.COMPARE}, 9216, "compared"),
+        (
+            "transforms",
+            {"weights": Weights("circulant", (("block", 8.0),))},
+            (73728, "transformed"),
+        ),
+        ("comparators", {"arithmetic": Arithmetic.COMPARE}, (9216, "compared")),
     ],
 )
-def test_layers_of_other_methods_find_their_machine(
-    name, layer, cycles, execution, tmp_path, dense, technology
-):
+def test_layers_of_other_methods_find_their_machine(name, layer, expected, tmp_path, pair):
     """The machine that knows them runs them whole; an array runs what stands for them."""
     part = replace(NEST, name="conv.0", C=8)
+    dense, technology = pair
     rewritten = Layer(NEST, form="own", parts=(part,), **layer)
     machine = _named(name, tmp_path)
     assert machine.takes(Layer(NEST)) is not None
     found = compare([LayerTask(rewritten)], machine, dense, technology, batch=2)
     (row,) = found.layers
-    assert (row.cost.cycles, row.cost.execution) == (cycles, execution)
+    assert (row.cost.cycles, row.cost.execution) == expected
     alone = dense.cost(LayerTask(Layer(part)), technology)
     assert (row.against.name, row.against.cycles) == ("conv", alone.cycles)
-    assert row.to_json()["execution"] == execution
-    assert execution in _text(evaluation_tables(found, "net"))
+    assert row.to_json()["execution"] == expected[1]
+    assert expected[1] in _text(evaluation_tables(found, "net"))

@@ -24,7 +24,7 @@ def _file(tmp_path, text):
 
 
 def test_the_array_needs_no_metadata(monkeypatch):
-    monkeypatch.setattr("mlcnn.accelerators.registry.entry_points", lambda group: ())
+    monkeypatch.setattr("mlcnn.accelerators.registry.entry_points", lambda **_: ())
     assert machine_types() == {"array": ArrayFile}
     assert isinstance(load_accelerator("mlcnn-fp32"), MlcnnArray)
 

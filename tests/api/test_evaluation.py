@@ -8,7 +8,6 @@ from torch import nn
 import mlcnn
 from mlcnn.accelerators import LayerTask, evaluate_layer, load_accelerator, load_technology
 from mlcnn.api.evaluation import EvaluateOptions, evaluate_all
-from mlcnn.api.options import RewriteOptions
 from mlcnn.errors import InputError
 from mlcnn.graph import to_proto
 from mlcnn.workload import ConvLayer, Layer
