@@ -12,6 +12,7 @@ control, clock tree and wires.
 
 from mlcnn.accelerators.array.area import Area, area, static_power_mw
 from mlcnn.accelerators.array.dense import DenseArray
+from mlcnn.accelerators.array.description import ArrayDescription
 from mlcnn.accelerators.array.execution import PLAIN, Execution
 from mlcnn.accelerators.array.file import ArrayFile
 from mlcnn.accelerators.array.library import load_array
@@ -29,6 +30,7 @@ __all__ = [
     "SLACK",
     "Area",
     "Array",
+    "ArrayDescription",
     "ArrayFile",
     "ArrayOperations",
     "Boxes",
