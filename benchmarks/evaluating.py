@@ -16,14 +16,9 @@ import numpy as np
 from benchmarks import fresh
 from benchmarks.results import arguments, show, spread, write
 from mlcnn import zoo
-from mlcnn.accelerators import (
-    evaluate_layer,
-    load_accelerator,
-    load_technology,
-    network_tasks,
-    paper_tasks,
-    sweep_cycles,
-)
+from mlcnn.accelerators import evaluate_layer, load_accelerator, load_technology, network_tasks
+from mlcnn.accelerators.array import load_array, sweep_cycles
+from mlcnn.reproduce.paper_networks import paper_tasks
 
 __all__ = ["main"]
 
@@ -42,7 +37,7 @@ def one(machine: str) -> dict[str, Any]:
 
 def many(machine: str) -> dict[str, Any]:
     """In a fresh process: VGG-16, batch 16, on 25 x 20 x 20 variants of a machine."""
-    base, tasks = load_accelerator(machine), paper_tasks("vgg16", 16)
+    base, tasks = load_array(machine), paper_tasks("vgg16", 16)
     grid = product(range(4, 104, 4), range(24, 144, 6), np.linspace(4, 128, 20))
     machines = [
         replace(base, slices=s, buffer_bytes=b * 1024, dram_bytes_per_cycle=float(d))

@@ -12,14 +12,9 @@ import altair as alt
 import vl_convert
 
 from benchmarks.results import arguments, show, write
-from mlcnn.accelerators import (
-    DEFAULT_TECHNOLOGY,
-    SENSITIVITY,
-    SweepPoint,
-    load_accelerator,
-    load_technology,
-    sensitivity,
-)
+from mlcnn.accelerators import DEFAULT_TECHNOLOGY, load_technology
+from mlcnn.accelerators.array import load_array
+from mlcnn.reproduce.experiment import SENSITIVITY, SweepPoint, sensitivity
 
 __all__ = ["main"]
 
@@ -46,7 +41,7 @@ TICKS = [1, 2, 3, 5, 10, 20, 30, 50]
 
 def defaults() -> dict[str, float]:
     """The library's value of every parameter."""
-    machine = load_accelerator(AGAINST)
+    machine = load_array(AGAINST)
     return {
         "batch": BATCH,
         "dram_bytes_per_cycle": machine.dram_bytes_per_cycle,
@@ -108,7 +103,7 @@ def panel(
 
 def picture(points: Sequence[SweepPoint]) -> dict[str, Any]:
     """All panels as Vega-Lite."""
-    bandwidth = load_accelerator(AGAINST).dram_bytes_per_cycle
+    bandwidth = load_array(AGAINST).dram_bytes_per_cycle
     rows = [
         alt.hconcat(*(panel(points, measure, one) for measure in MEASURES), spacing=20)
         for one in TITLES

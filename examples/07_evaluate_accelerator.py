@@ -4,7 +4,7 @@ import importlib.resources
 from pathlib import Path
 
 import mlcnn
-from mlcnn.accelerators import Comparison
+from mlcnn.accelerators import Evaluation
 
 LIBRARY = importlib.resources.files("mlcnn.accelerators") / "library"
 
@@ -19,7 +19,7 @@ def half_bandwidth(path: Path) -> Path:
     return path
 
 
-def show(found: Comparison) -> None:
+def show(found: Evaluation) -> None:
     print(f"{found.accelerator.name} against {found.against.name}, {found.technology.name}")
     for row in found.layers:
         print(

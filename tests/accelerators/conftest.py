@@ -1,6 +1,9 @@
-"""Machines, tables, and strategies for small layers."""
+"""Machines, tables, strategies for small layers, and packages of machines from outside."""
 
+import importlib.resources
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import strategies as st
@@ -80,3 +83,43 @@ def _machines(draw):
         weight_words=draw(st.sampled_from([1, 2, 9])),
         dram_bytes_per_cycle=draw(st.sampled_from([1.0, 7.0, 64.0])),
     )
+
+
+CROSSBARS = "type: crossbars\nname: bars\nclock_mhz: 250\ncrossbars: 40\nrows: 128\ncolumns: 64\n"
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Put a package of machines on the path, with the metadata that pip would write."""
+
+    def make(package="outside", version="1.0", module="outside_machines", **types):
+        site = tmp_path / f"site-{package}"
+        metadata = site / f"{package}-{version}.dist-info"
+        metadata.mkdir(parents=True)
+        (metadata / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n"
+        )
+        lines = (f"{name} = {module}:{attribute}" for name, attribute in types.items())
+        (metadata / "entry_points.txt").write_text("\n".join(["[mlcnn.machines]", *lines, ""]))
+        source = Path(__file__).parent / "outside_machines.py"
+        (site / f"{module}.py").write_text(source.read_text())
+        monkeypatch.syspath_prepend(site)
+        # Every test imports its own copy.
+        monkeypatch.delitem(sys.modules, module, raising=False)
+
+    return make
+
+
+@pytest.fixture
+def crossbars(install, tmp_path):
+    """The path of a file whose type a package from outside provides."""
+    install(crossbars="Crossbars", transforms="Transforms", comparators="Comparators")
+    path = tmp_path / "bars.yaml"
+    path.write_text(CROSSBARS)
+    return path
+
+
+@pytest.fixture(scope="session")
+def library():
+    """The folder of the machines that come with the package."""
+    return Path(str(importlib.resources.files("mlcnn.accelerators") / "library"))

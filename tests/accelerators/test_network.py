@@ -31,7 +31,7 @@ def test_every_layer_is_there_and_two_are_fused(lenet):
     tasks = network_tasks(fused, batch=4)
     assert [t.layer.name for t in tasks] == ["conv1", "conv2", "fc1", "fc2", "fc3"]
     assert [t.layer.pool is not None for t in tasks] == [True, True, False, False, False]
-    assert {t.layer.N for t in tasks} == {4}
+    assert {t.nest.N for t in tasks} == {4}
     assert [t.sole_consumer for t in tasks][:2] == [False, True]
 
 

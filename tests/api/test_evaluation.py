@@ -10,14 +10,14 @@ from mlcnn.accelerators import LayerTask, evaluate_layer, load_accelerator, load
 from mlcnn.api.evaluation import EvaluateOptions, evaluate_all, for_machines
 from mlcnn.errors import InputError
 from mlcnn.graph import to_proto
-from mlcnn.workload import ConvLayer
+from mlcnn.workload import ConvLayer, Layer
 
 LAYER = ConvLayer("0", N=16, K=4, C=3, H=8, W=8, R=3, S=3, pads=(1, 1, 1, 1))
 
 
 def test_a_layer_costs_what_its_loop_nest_costs(linear: ir.Model):
     (row,) = mlcnn.evaluate(linear).layers
-    task = LayerTask(ConvLayer(**fields_of(LAYER) | {"pool": row.task.layer.pool}))
+    task = LayerTask(Layer(ConvLayer(**fields_of(LAYER) | {"pool": row.task.layer.pool})))
     machine, technology = load_accelerator("mlcnn-fp32"), load_technology()
     expected = evaluate_layer(task, machine, technology)
     assert (row.task.layer.pool.kernel, row.task.layer.pool.strides) == ((2, 2), (2, 2))

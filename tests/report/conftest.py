@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from mlcnn.accelerators import (
-    Comparison,
+    Evaluation,
     LayerTask,
     compare,
     load_accelerator,
@@ -24,7 +24,7 @@ from mlcnn.report import (
     Unavailable,
     Variant,
 )
-from mlcnn.workload import ConvLayer, Pool
+from mlcnn.workload import ConvLayer, Layer, Pool
 
 PIPELINE = "fold-batch-norm,max-to-average{window=stride},reorder,fuse{form=auto}"
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}&amp;\"'`"
@@ -77,9 +77,9 @@ def summary_of(name: str, rows: list[LayerCount], changes: list[Change], **more)
     )
 
 
-def evaluations(rows: list[LayerCount], batch: int = 16) -> tuple[Comparison, ...]:
+def evaluations(rows: list[LayerCount], batch: int = 16) -> tuple[Evaluation, ...]:
     """The network on the machines of all precisions."""
-    tasks = [LayerTask(replace(row.layer, N=batch)) for row in rows]
+    tasks = [LayerTask(Layer(replace(row.layer, N=batch))) for row in rows]
     against, technology = load_accelerator("dcnn-fp32"), load_technology()
     fp32, *others = (
         compare(tasks, load_accelerator(f"mlcnn-{precision}"), against, technology, batch=batch)
@@ -211,9 +211,7 @@ def hostile(summary: RunSummary) -> RunSummary:
             layers=tuple(
                 replace(
                     row,
-                    task=replace(
-                        row.task, layer=replace(row.task.layer, name=f"{row.name}{HOSTILE}")
-                    ),
+                    task=row.task.with_nest(replace(row.task.nest, name=f"{row.name}{HOSTILE}")),
                 )
                 for row in found.layers
             ),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from mlcnn.accelerators import Comparison, compare, load_accelerator
+from mlcnn.accelerators import Evaluation, compare, load_accelerator
 from mlcnn.report import RunSummary, evaluation_tables, render, terminal
 from mlcnn.report.charts import accelerator_charts
 from mlcnn.report.sections.accelerator import accelerator
@@ -127,8 +127,8 @@ def test_the_terminal_tells_fused_layers_and_network_together(summary: RunSummar
 def test_names_steer_no_terminal(summary: RunSummary):
     found = summary.evaluations[0]
     first, *others = found.layers
-    layer = replace(first.task.layer, name="[bold red]a[/]\x1b]0;title\x07")
-    first = replace(first, task=replace(first.task, layer=layer))
+    nest = replace(first.task.nest, name="[bold red]a[/]\x1b]0;title\x07")
+    first = replace(first, task=first.task.with_nest(nest))
     machine = replace(found.accelerator, name="\x1b[31m[bold]machine[/]")
     hostile = replace(found, accelerator=machine, layers=(first, *others))
     console = Console(file=io.StringIO(), width=200, force_terminal=True, color_system=None)
@@ -144,7 +144,7 @@ def ratio_text(value: float) -> str:
     return f"{value:.2f}x" if value < 9.995 else f"{value:.1f}x"
 
 
-def expected_equal(found: Comparison, precision: str) -> str:
+def expected_equal(found: Evaluation, precision: str) -> str:
     """The ratio of the network's cycles on the dense machine and on this one, both at 1 GHz."""
     dense = compare(
         [row.task for row in found.layers],

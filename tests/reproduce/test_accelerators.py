@@ -6,7 +6,8 @@ from statistics import fmean, geometric_mean
 
 import pytest
 
-from mlcnn.accelerators import DEFAULT_TECHNOLOGY, area, load_accelerator, load_technology
+from mlcnn.accelerators import DEFAULT_TECHNOLOGY, load_accelerator, load_technology
+from mlcnn.accelerators.array import area
 from mlcnn.reproduce import Relation, reproduce
 
 # Table VII, one column a machine; sections VII.B and VII.D, FP32, FP16, INT8.

@@ -1,90 +1,59 @@
-"""Accelerators as models: cycles, traffic, energy and area of the layers of a network.
+"""Machines as models: cycles, traffic, energy and area of the layers of a network.
 
-A machine is an array of slices. A slice keeps one weight in front of each of its multipliers while
-inputs stream past, adds the products in a tree and accumulates them in its own bank. Next weights
-load meanwhile into second registers. A layer is cut into tiles that the buffer holds; one chunk
-computes while the next one comes in and the tile before leaves. MLCNN forms box sums between DRAM
-and the buffer, once for all filters, and computes at the pooled outputs only.
-
-Not modelled: element-wise operators and pools that stand alone, DRAM refresh and page misses,
-control, clock tree and wires.
+A machine is whatever says which layers it takes, what they cost and how large it is; an array of
+slices comes with the package. A network is compared on two of them, layer by layer, whatever they
+are.
 """
 
-from mlcnn.accelerators.area import Area, area, static_power_mw
-from mlcnn.accelerators.axis import Execution
+from mlcnn.accelerators.border import Description, Document
 from mlcnn.accelerators.comparison import (
-    Comparison,
+    Evaluation,
     LayerComparison,
     Summary,
     compare,
     with_equal_precision,
 )
-from mlcnn.accelerators.description import Accelerator, Kind, Precision
-from mlcnn.accelerators.energy import Energy
-from mlcnn.accelerators.evaluation import LayerCost, LayerTask, evaluate_layer
-from mlcnn.accelerators.experiment import (
-    SENSITIVITY,
-    FusedLayers,
-    SweepPoint,
-    fused_layers_experiment,
-    fused_tasks,
-    sensitivity,
-)
+from mlcnn.accelerators.cost import Energy, LayerCost, LayerTask, Traffic
+from mlcnn.accelerators.evaluation import evaluate_layer
 from mlcnn.accelerators.loading import accelerator_names, equal_precision, load_accelerator
+from mlcnn.accelerators.machine import Infeasible, Machine, MachineType, precision_of
 from mlcnn.accelerators.network import LEFT_OUT, evaluate, network_tasks
-from mlcnn.accelerators.networks import PAPER_NETWORKS, paper_tasks
-from mlcnn.accelerators.search import BOUNDS, SLACK, Chosen
+from mlcnn.accelerators.precision import Precision
+from mlcnn.accelerators.registry import machine_types
 from mlcnn.accelerators.technology import (
     DEFAULT_TECHNOLOGY,
     Technology,
     load_technology,
     technology_names,
 )
-from mlcnn.accelerators.tiling import Tiling
-from mlcnn.accelerators.traffic import Executed, Traffic
-from mlcnn.accelerators.variants import filling, sweep_cycles
 
 __all__ = [
-    "BOUNDS",
     "DEFAULT_TECHNOLOGY",
     "LEFT_OUT",
-    "PAPER_NETWORKS",
-    "SENSITIVITY",
-    "SLACK",
-    "Accelerator",
-    "Area",
-    "Chosen",
-    "Comparison",
+    "Description",
+    "Document",
     "Energy",
-    "Executed",
-    "Execution",
-    "FusedLayers",
-    "Kind",
+    "Evaluation",
+    "Infeasible",
     "LayerComparison",
     "LayerCost",
     "LayerTask",
+    "Machine",
+    "MachineType",
     "Precision",
     "Summary",
-    "SweepPoint",
     "Technology",
-    "Tiling",
     "Traffic",
     "accelerator_names",
-    "area",
     "compare",
     "equal_precision",
     "evaluate",
     "evaluate_layer",
-    "filling",
-    "fused_layers_experiment",
-    "fused_tasks",
     "load_accelerator",
     "load_technology",
+    "machine_types",
     "network_tasks",
-    "paper_tasks",
-    "sensitivity",
-    "static_power_mw",
-    "sweep_cycles",
+    "precision_of",
     "technology_names",
     "with_equal_precision",
 ]

@@ -1,7 +1,8 @@
 """Users' YAML files: read, checked, and every mistake named with its line."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -12,7 +13,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from mlcnn.errors import InputError
 
-__all__ = ["Document", "read_yaml"]
+__all__ = ["Description", "Document", "read_description", "read_yaml"]
 
 
 class Document(BaseModel):
@@ -23,6 +24,72 @@ class Document(BaseModel):
 
 _Model = TypeVar("_Model", bound=Document)
 _MAX_BYTES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A YAML file as it was read, to be checked by whoever knows its keys.
+
+    Attributes:
+        what: what to call it in messages.
+        path: the file.
+        values: its keys and values, as built-in types.
+        lines: the line of each key, by the keys on the way to it.
+    """
+
+    what: str
+    path: Path
+    values: Mapping[str, Any]
+    lines: Mapping[tuple[str, ...], int]
+
+    @property
+    def where(self) -> str:
+        """What it is and its path."""
+        return f"{self.what} {self.path}"
+
+    def read(self, model: type[_Model]) -> _Model:
+        """The values as a ``Document``.
+
+        Args:
+            model: what the file holds.
+
+        Raises:
+            InputError: it does not; the message names file, line and key.
+        """
+        try:
+            return model.model_validate(dict(self.values))
+        except ValidationError as error:
+            raise InputError(_message(self, model, error)) from error
+
+    def without(self, key: str) -> "Description":
+        """The same without one of the keys."""
+        return replace(self, values={k: v for k, v in self.values.items() if k != key})
+
+    def line(self, place: Sequence[int | str]) -> int:
+        """Line of the innermost key of ``place`` that the file has; 1 for none."""
+        keys = tuple(str(key) for key in place)
+        ends = range(len(keys), 0, -1)
+        return next((self.lines[keys[:end]] for end in ends if keys[:end] in self.lines), 1)
+
+
+def read_description(path: Path, what: str, keys: Sequence[str] = ()) -> Description:
+    """Read one YAML file.
+
+    Args:
+        path: the file.
+        what: what to call it in messages.
+        keys: keys that such a file may have, for the message on one that has none.
+
+    Raises:
+        InputError: the file cannot be read, or is no table of keys.
+    """
+    tree = _parse(path, what)
+    if not isinstance(tree, CommentedMap):
+        one_of = f", one of {', '.join(keys)} a line," if keys else ", one a line,"
+        raise InputError(
+            f"{what} {path}: it must be a table of keys{one_of} and it is {type(tree).__name__}"
+        )
+    return Description(what, path, _plain(tree), dict(_lines(tree)))
 
 
 def read_yaml(path: Path, model: type[_Model], what: str) -> _Model:
@@ -36,16 +103,7 @@ def read_yaml(path: Path, model: type[_Model], what: str) -> _Model:
     Raises:
         InputError: the file cannot be read, is no YAML, or does not fit ``model``.
     """
-    tree = _parse(path, what)
-    if not isinstance(tree, CommentedMap):
-        raise InputError(
-            f"{what} {path}: it must be a table of keys, one of "
-            f"{', '.join(model.model_fields)} a line, and it is {type(tree).__name__}"
-        )
-    try:
-        return model.model_validate(_plain(tree))
-    except ValidationError as error:
-        raise InputError(_message(path, what, model, tree, error)) from error
+    return read_description(path, what, tuple(model.model_fields)).read(model)
 
 
 def _parse(path: Path, what: str) -> object:
@@ -76,16 +134,15 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _line(tree: CommentedMap, place: Sequence[int | str]) -> int:
-    """Line of the innermost key of ``place`` that the file has."""
-    node: Any = tree
-    line = 1
-    for key in place:
-        if not isinstance(node, CommentedMap) or key not in node:
-            break
-        line = node.lc.key(key)[0] + 1
-        node = node[key]
-    return line
+def _lines(
+    tree: CommentedMap, above: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], int]]:
+    """The line of every key that stands in the file itself, not in what it merges."""
+    for key in tree.lc.data or ():
+        place = (*above, str(key))
+        yield place, tree.lc.key(key)[0] + 1
+        if isinstance(value := tree.get(key), CommentedMap):
+            yield from _lines(value, place)
 
 
 def _known(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:
@@ -103,13 +160,7 @@ def _known(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:
     return [field.alias or name for name, field in fields.items()]
 
 
-def _message(
-    path: Path,
-    what: str,
-    model: type[BaseModel],
-    tree: CommentedMap,
-    error: ValidationError,
-) -> str:
+def _message(found: Description, model: type[BaseModel], error: ValidationError) -> str:
     # An unknown key explains a missing one, so it comes first.
     mistakes = sorted(
         error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden"
@@ -117,7 +168,7 @@ def _message(
     first = mistakes[0]
     place = first["loc"]
     key = ".".join(str(part) for part in place)
-    start = f"{what} {path}:{_line(tree, place)}: "
+    start = f"{found.where}:{found.line(place)}: "
     if first["type"] == "extra_forbidden":
         known = _known(model, place)
         near = difflib.get_close_matches(str(place[-1]), known, n=1)

@@ -5,15 +5,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean, geometric_mean
 
-from mlcnn.accelerators.area import area
-from mlcnn.accelerators.description import Accelerator
-from mlcnn.accelerators.energy import Energy
-from mlcnn.accelerators.evaluation import LayerCost, LayerTask, evaluate_layer
-from mlcnn.accelerators.search import SLACK
+from mlcnn.accelerators.cost import Energy, LayerCost, LayerTask
+from mlcnn.accelerators.evaluation import evaluate_layer
+from mlcnn.accelerators.machine import Machine, precision_of
 from mlcnn.accelerators.technology import Technology
 from mlcnn.workload import Uncounted
 
-__all__ = ["Comparison", "LayerComparison", "Summary", "compare", "with_equal_precision"]
+__all__ = ["Evaluation", "LayerComparison", "Summary", "compare", "with_equal_precision"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +52,11 @@ class LayerComparison:
 
     def to_json(self) -> dict[str, object]:
         """One entry of ``layers``."""
-        cost, chosen = self.cost, self.cost.chosen
-        tiling = chosen.tiling
-        return {
+        cost = self.cost
+        document: dict[str, object] = {
             "name": self.name,
             "fused": self.fused,
-            "execution": chosen.work.execution.value,
+            "execution": cost.execution,
             "cycles": cost.cycles,
             "against_cycles": self.against.cycles,
             "speedup": self.speedup,
@@ -75,27 +72,10 @@ class LayerComparison:
             "energy_ratio": self.energy_ratio,
             "dram_bytes": cost.traffic.dram,
             "against_dram_bytes": self.against.traffic.dram,
-            "traffic_bytes": _traffic(cost),
-            "tiling": {
-                "images": tiling.images,
-                "rows": tiling.rows,
-                "columns": tiling.columns,
-                "output_channels": tiling.output_channels,
-                "input_channels": tiling.input_channels,
-            },
+            "traffic_bytes": cost.traffic.to_json(),
         }
-
-
-def _traffic(cost: LayerCost) -> dict[str, dict[str, float]]:
-    t = cost.traffic
-    return {
-        "dram": {"weight": t.dram_weight, "input": t.dram_input, "output": t.dram_output},
-        "buffer": {
-            "weight": t.weight_written + t.weight_read,
-            "input": t.input_written + t.input_read + t.row_buffer,
-            "partial_sum": t.partial_sum_written + t.partial_sum_read,
-        },
-    }
+        shown = {name: part for name, part in cost.mapping.items() if name not in document}
+        return document | shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +133,7 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Evaluation:
     """A network on a machine, against another.
 
     Attributes:
@@ -167,18 +147,18 @@ class Comparison:
             is gained by fewer bits alone; None where the other one has it, or where there is none.
     """
 
-    accelerator: Accelerator
-    against: Accelerator
+    accelerator: Machine
+    against: Machine
     technology: Technology
     batch: int
     layers: tuple[LayerComparison, ...]
     uncounted: tuple[Uncounted, ...] = ()
-    own_precision: "Comparison | None" = None
+    own_precision: "Evaluation | None" = None
 
     @property
-    def equal_precision(self) -> "Comparison | None":
+    def equal_precision(self) -> "Evaluation | None":
         """The comparison at equal precision: this one, or the one beside it."""
-        same = self.accelerator.precision is self.against.precision
+        same = precision_of(self.accelerator) is precision_of(self.against) is not None
         return self if same else self.own_precision
 
     @property
@@ -257,12 +237,12 @@ class Comparison:
                 "worst_energy_ratio": network.worst_energy_ratio,
             },
             "equal_precision": None if equal is None else _gains(equal),
-            "area_um2": area(self.accelerator, self.technology).total,
-            "against_area_um2": area(self.against, self.technology).total,
+            "area_um2": self.accelerator.area(self.technology),
+            "against_area_um2": self.against.area(self.technology),
         }
 
 
-def _gains(found: Comparison) -> dict[str, object]:
+def _gains(found: Evaluation) -> dict[str, object]:
     fused, network = found.fused, found.network
     return {
         "against": found.against.name,
@@ -283,13 +263,12 @@ def _total(parts: Iterable[Energy]) -> Energy:
 
 def compare(
     tasks: Sequence[LayerTask],
-    accelerator: Accelerator,
-    against: Accelerator,
+    accelerator: Machine,
+    against: Machine,
     technology: Technology,
     *,
     batch: int,
-    slack: float = SLACK,
-) -> Comparison:
+) -> Evaluation:
     """Run every layer on both machines, on each in the way that is fastest there.
 
     Args:
@@ -298,43 +277,38 @@ def compare(
         against: the other.
         technology: the tables.
         batch: images that the layers are for.
-        slack: see ``choose``.
 
     Raises:
         InfeasibleError: a machine cannot run a layer.
     """
-    costs = [(task, evaluate_layer(task, accelerator, technology, slack=slack)) for task in tasks]
-    rows = _beside(costs, accelerator, against, technology, slack)
-    return Comparison(accelerator, against, technology, batch, rows)
+    costs = [(task, evaluate_layer(task, accelerator, technology)) for task in tasks]
+    rows = _beside(costs, accelerator, against, technology)
+    return Evaluation(accelerator, against, technology, batch, rows)
 
 
 def _beside(
     costs: Iterable[tuple[LayerTask, LayerCost]],
-    accelerator: Accelerator,
-    against: Accelerator,
+    accelerator: Machine,
+    against: Machine,
     technology: Technology,
-    slack: float,
 ) -> tuple[LayerComparison, ...]:
     ratio = accelerator.clock_mhz / against.clock_mhz
     return tuple(
-        LayerComparison(task, cost, evaluate_layer(task, against, technology, slack=slack), ratio)
+        LayerComparison(task, cost, evaluate_layer(task, against, technology), ratio)
         for task, cost in costs
     )
 
 
-def with_equal_precision(
-    found: Comparison, against: Accelerator, *, slack: float = SLACK
-) -> Comparison:
+def with_equal_precision(found: Evaluation, against: Machine) -> Evaluation:
     """The comparison, with one at equal precision beside it.
 
     Args:
         found: the comparison.
         against: a machine of the precision of the machine asked about.
-        slack: see ``choose``.
 
     Raises:
         InfeasibleError: ``against`` cannot run a layer.
     """
     costs = [(row.task, row.cost) for row in found.layers]
-    rows = _beside(costs, found.accelerator, against, found.technology, slack)
+    rows = _beside(costs, found.accelerator, against, found.technology)
     return replace(found, own_precision=replace(found, against=against, layers=rows))

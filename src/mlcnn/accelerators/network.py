@@ -5,10 +5,9 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from mlcnn.accelerators.comparison import Comparison, compare
-from mlcnn.accelerators.description import Accelerator
-from mlcnn.accelerators.evaluation import LayerTask
-from mlcnn.accelerators.search import SLACK
+from mlcnn.accelerators.comparison import Evaluation, compare
+from mlcnn.accelerators.cost import LayerTask
+from mlcnn.accelerators.machine import Machine
 from mlcnn.accelerators.technology import Technology
 from mlcnn.errors import InputError
 from mlcnn.workload import InputShape, Layer, Uncounted, Workload, read
@@ -45,18 +44,17 @@ def network_tasks(
 
 
 def _tasks(workload: Workload) -> tuple[LayerTask, ...]:
-    """A task for each layer; one without a pool is run as its parts stand in the network."""
+    """A task for each layer over one or two dimensions."""
     owners = {
         node: (layer, nodes)
         for layer, nodes in zip(workload.layers, workload.nodes, strict=True)
         for node in nodes
     }
-    tasks: list[LayerTask] = []
-    for layer, nodes in zip(workload.layers, workload.nodes, strict=True):
-        scaled, sole = _input(layer, nodes, owners)
-        nests = (layer.nest,) if layer.pool is not None else layer.parts
-        tasks.extend(LayerTask(nest, scaled, sole) for nest in nests if nest.depth is None)
-    return tuple(tasks)
+    return tuple(
+        LayerTask(layer, *_input(layer, nodes, owners))
+        for layer, nodes in zip(workload.layers, workload.nodes, strict=True)
+        if layer.nest.depth is None
+    )
 
 
 def _input(
@@ -101,14 +99,13 @@ def _source(nodes: Sequence[ir.Node]) -> ir.Value | None:
 
 def evaluate(
     model: ir.Model,
-    accelerator: Accelerator,
-    against: Accelerator,
+    accelerator: Machine,
+    against: Machine,
     technology: Technology,
     *,
     batch: int = 1,
     input_shape: InputShape | None = None,
-    slack: float = SLACK,
-) -> Comparison:
+) -> Evaluation:
     """Run a network on two machines.
 
     Args:
@@ -118,7 +115,6 @@ def evaluate(
         technology: the tables.
         batch: images.
         input_shape: sizes for dynamic heights and widths.
-        slack: see ``choose``.
 
     Raises:
         InfeasibleError: a machine cannot run a layer.
@@ -129,7 +125,7 @@ def evaluate(
     tasks = _tasks(workload)
     if not tasks:
         raise InputError(_NOTHING)
-    found = compare(tasks, accelerator, against, technology, batch=workload.images, slack=slack)
+    found = compare(tasks, accelerator, against, technology, batch=workload.images)
     left_out = tuple(
         Uncounted(layer.name, LEFT_OUT) for layer in workload.layers if layer.nest.depth is not None
     )

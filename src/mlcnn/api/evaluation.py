@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from mlcnn import accelerators
-from mlcnn.accelerators import LEFT_OUT, Accelerator, Technology
+from mlcnn.accelerators import LEFT_OUT, Machine, Technology
 from mlcnn.api.benchmarking import fixed_batch
 from mlcnn.api.loading import Source, load
 from mlcnn.api.optimizing import (
@@ -70,7 +70,7 @@ class EvaluateOptions:
         on = tuple(accelerators.load_accelerator(name) for name in self.on)
         against = accelerators.load_accelerator(self.against)
         for machine in (*on, against):
-            accelerators.area(machine, tables)
+            machine.area(tables)
         return Machines(on, against, tables, self.batch)
 
 
@@ -78,12 +78,12 @@ class EvaluateOptions:
 class Machines:
     """The same as descriptions and tables."""
 
-    on: tuple[Accelerator, ...]
-    against: Accelerator
+    on: tuple[Machine, ...]
+    against: Machine
     technology: Technology
     batch: int | None
 
-    def compare(self, model: ir.Model, accelerator: Accelerator) -> accelerators.Comparison:
+    def compare(self, model: ir.Model, accelerator: Machine) -> accelerators.Evaluation:
         """One of the machines on a network, also at equal precision.
 
         See ``mlcnn.accelerators.evaluate``.
@@ -95,9 +95,10 @@ class Machines:
             self.technology,
             batch=_batch(model, self.batch),
         )
-        if accelerator.precision is self.against.precision:
+        precision = accelerators.precision_of(accelerator)
+        if precision is None or precision is accelerators.precision_of(self.against):
             return found
-        equal = accelerators.equal_precision(self.against, accelerator.precision)
+        equal = accelerators.equal_precision(self.against, precision)
         with suppress(InfeasibleError):  # of a machine that nobody asked for
             return accelerators.with_equal_precision(found, equal)
         return found
@@ -154,7 +155,7 @@ def evaluate(
     input_shape: Sequence[int] | None = None,
     weights: "str | PathLike[str] | None" = None,
     progress: Progress | None = None,
-) -> accelerators.Comparison:
+) -> accelerators.Evaluation:
     """Cycles, traffic, energy and area of a network on an accelerator, against another.
 
     Both machines get the layers of the rewritten network, each convolution with the pool that the
@@ -213,7 +214,7 @@ def evaluate_all(
     model: ir.Model,
     machines: Machines,
     progress: Progress = silent,
-) -> tuple[tuple[accelerators.Comparison, ...], tuple[str, ...]]:
+) -> tuple[tuple[accelerators.Evaluation, ...], tuple[str, ...]]:
     """A loaded network on several machines; one that cannot run it does not keep others from it.
 
     Args:
@@ -224,7 +225,7 @@ def evaluate_all(
     Returns:
         The comparisons, and notes on machines that have none and on layers that no machine runs.
     """
-    found: list[accelerators.Comparison] = []
+    found: list[accelerators.Evaluation] = []
     failed: dict[str, list[str]] = {}
     for done, machine in enumerate(machines.on):
         progress("evaluate", done, len(machines.on))

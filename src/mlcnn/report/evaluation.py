@@ -10,13 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from mlcnn.accelerators import (
-    Accelerator,
-    Comparison,
     Energy,
+    Evaluation,
     LayerComparison,
     LayerCost,
+    Machine,
     Summary,
-    area,
 )
 from mlcnn.report.table import columns_table, warning
 from mlcnn.report.wording import (
@@ -36,7 +35,7 @@ _PARTS = ("dram", "buffer", "mac", "static")
 _Cells = tuple[str, ...]
 
 
-def evaluation_tables(comparison: Comparison, name: str) -> RenderableType:
+def evaluation_tables(comparison: Evaluation, name: str) -> RenderableType:
     """Everything about an evaluation, in 100 columns.
 
     Args:
@@ -70,24 +69,24 @@ def evaluation_tables(comparison: Comparison, name: str) -> RenderableType:
     return Group(*parts)
 
 
-def nothing_fused(comparison: Comparison) -> str:
+def nothing_fused(comparison: Evaluation) -> str:
     """What is said where no layer is fused."""
     on, _ = _names(comparison)
     return f"No layer of the network is fused with a pool: {on} runs it as it is."
 
 
-def execution(row: LayerComparison) -> str:
-    """How the machine runs a layer, and with its pool or not."""
-    chosen = row.cost.chosen.work.execution.value
-    return f"{chosen} + pool" if row.fused and not row.cost.fused else chosen
+def execution(row: LayerComparison, cost: LayerCost) -> str:
+    """How a machine runs a layer, and with its pool or not."""
+    how = printable(cost.execution)
+    return f"{how} + pool" if row.fused and not cost.fused else how
 
 
-def _names(comparison: Comparison) -> tuple[str, str]:
+def _names(comparison: Evaluation) -> tuple[str, str]:
     return printable(comparison.accelerator.name), printable(comparison.against.name)
 
 
 def _per_layer(
-    comparison: Comparison,
+    comparison: Evaluation,
     title: str,
     headings: Iterable[str],
     cells: Callable[[LayerComparison], _Cells],
@@ -114,13 +113,13 @@ def _per_layer(
     return table
 
 
-def _time(comparison: Comparison) -> Table:
+def _time(comparison: Evaluation) -> Table:
     on, against = _names(comparison)
 
     def cells(row: LayerComparison) -> _Cells:
         return (
-            execution(row),
-            row.cost.bound,
+            execution(row, row.cost),
+            printable(row.cost.bound),
             percent(row.cost.utilisation),
             f"{row.cost.cycles:,.0f}",
             f"{row.against.cycles:,.0f}",
@@ -140,7 +139,7 @@ def _time(comparison: Comparison) -> Table:
     return _per_layer(comparison, "Cycles", headings, cells, total, words=2)
 
 
-def _operations(comparison: Comparison) -> Table:
+def _operations(comparison: Evaluation) -> Table:
     on, against = _names(comparison)
 
     def counted(*costs: LayerCost) -> _Cells:
@@ -163,27 +162,15 @@ def _operations(comparison: Comparison) -> Table:
     )
 
 
-def _bytes(cost: LayerCost) -> tuple[float, ...]:
-    moved = cost.traffic
-    return (
-        moved.dram_weight,
-        moved.dram_input,
-        moved.dram_output,
-        moved.weight_written + moved.weight_read,
-        moved.input_written + moved.input_read + moved.row_buffer,
-        moved.partial_sum_written + moved.partial_sum_read,
-    )
-
-
-def _traffic(comparison: Comparison) -> Table:
+def _traffic(comparison: Evaluation) -> Table:
     on, _ = _names(comparison)
-    columns = zip(*(_bytes(row.cost) for row in comparison.layers), strict=True)
+    columns = zip(*(row.cost.traffic.parts for row in comparison.layers), strict=True)
     headings = ("DRAM weight", "input", "output", "buffer weight", "input", "partial sum")
     return _per_layer(
         comparison,
         f"Bytes on {on}, of DRAM and of the memories on the chip",
         headings,
-        lambda row: tuple(map(amount, _bytes(row.cost))),
+        lambda row: tuple(map(amount, row.cost.traffic.parts)),
         tuple(amount(sum(column)) for column in columns),
     )
 
@@ -192,7 +179,7 @@ def _microjoules(spent: Energy) -> _Cells:
     return tuple(figure(getattr(spent, part) / 1e6) for part in (*_PARTS, "total"))
 
 
-def _energy(comparison: Comparison) -> Table:
+def _energy(comparison: Evaluation) -> Table:
     on, against = _names(comparison)
 
     def cells(spent: Energy, other: Energy) -> _Cells:
@@ -208,7 +195,7 @@ def _energy(comparison: Comparison) -> Table:
     )
 
 
-def _machines(comparison: Comparison) -> Table:
+def _machines(comparison: Evaluation) -> Table:
     table = columns_table(
         ("machine", False),
         ("area, mm2", True),
@@ -219,10 +206,10 @@ def _machines(comparison: Comparison) -> Table:
         title=f"Machines, on the whole network, {plural(comparison.batch, 'image')}",
     )
 
-    def add(machine: Accelerator, seconds: float, spent: Energy) -> None:
+    def add(machine: Machine, seconds: float, spent: Energy) -> None:
         table.add_row(
             Text(printable(machine.name)),
-            figure(area(machine, comparison.technology).total / 1e6, 3),
+            figure(machine.area(comparison.technology) / 1e6, 3),
             figure(machine.clock_mhz),
             figure(seconds * 1e3),
             f"{comparison.batch / seconds:,.0f}",
@@ -234,7 +221,7 @@ def _machines(comparison: Comparison) -> Table:
     return table
 
 
-def _together(comparison: Comparison) -> Table:
+def _together(comparison: Evaluation) -> Table:
     on, against = _names(comparison)
     table = columns_table(
         ("", False),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from mlcnn.accelerators import Comparison
+from mlcnn.accelerators import Evaluation
 from mlcnn.counting import CountReport, Operations
 from mlcnn.passes import Change, Skipped
 from mlcnn.zoo import TestedPair
@@ -196,7 +196,7 @@ class RunSummary:
     unavailable: tuple[Unavailable, ...] = ()
     accuracy: tuple[Accuracy, ...] | None = None
     tested: TestedPair | None = None
-    evaluations: tuple[Comparison, ...] = ()
+    evaluations: tuple[Evaluation, ...] = ()
     potential: Potential | None = None
     warnings: tuple[str, ...] = ()
 

@@ -2,15 +2,9 @@
 
 from collections.abc import Mapping
 
-from mlcnn.accelerators import (
-    DEFAULT_TECHNOLOGY,
-    Accelerator,
-    Technology,
-    area,
-    fused_layers_experiment,
-    load_accelerator,
-    load_technology,
-)
+from mlcnn.accelerators import DEFAULT_TECHNOLOGY, Technology, load_technology
+from mlcnn.accelerators.array import Array, area, filling, load_array
+from mlcnn.reproduce.experiment import fused_layers_experiment
 from mlcnn.reproduce.reproduction import (
     Beside,
     Number,
@@ -39,7 +33,7 @@ def reproduce_configurations(what: str, tell: Tell) -> Reproduction:
 
 
 def _computed(published: Mapping[str, str], technology: Technology) -> Number:
-    machine = load_accelerator(published["accelerator"])
+    machine = load_array(published["accelerator"])
     match published["quantity"]:
         case "slices":
             return machine.slices
@@ -52,7 +46,7 @@ def _computed(published: Mapping[str, str], technology: Technology) -> Number:
 
 
 def _machines(technology: Technology) -> Beside:
-    machines = [load_accelerator(name) for name in (*_MACHINES, *_AGAINST)]
+    machines = [load_array(name) for name in (*_MACHINES, *_AGAINST)]
     return Beside(
         f"machines of the library; area in {technology.name}, without control, clock tree, wires",
         (
@@ -68,7 +62,7 @@ def _machines(technology: Technology) -> Beside:
     )
 
 
-def _machine(machine: Accelerator, technology: Technology) -> tuple[str | Number, ...]:
+def _machine(machine: Array, technology: Technology) -> tuple[str | Number, ...]:
     taken = area(machine, technology)
     return (
         machine.name,
@@ -83,29 +77,25 @@ def _machine(machine: Accelerator, technology: Technology) -> tuple[str | Number
 
 def _filling() -> Beside:
     """Machines of Table VII's area instead of its slices."""
+    technology, area_um2 = load_technology(), _TABLE_VII_MM2 * _UM2_PER_MM2
     results = fused_layers_experiment(
-        _BATCH,
-        _MACHINES,
-        ("dcnn-fp32",),
-        networks=False,
-        fill_area_um2=_TABLE_VII_MM2 * _UM2_PER_MM2,
+        _BATCH, _MACHINES, ("dcnn-fp32",), networks=False, fill_area_um2=area_um2
     )
-    technology = load_technology()
-    bandwidth = load_accelerator("dcnn-fp32").dram_bytes_per_cycle
+    machines = [filling(load_array(name), area_um2, technology) for name in _MACHINES]
+    bandwidth = load_array("dcnn-fp32").dram_bytes_per_cycle
     return Beside(
         f"variant: as many slices as fill {_TABLE_VII_MM2} mm2 at every precision; means over the "
         f"fused layers, batch {_BATCH}, {bandwidth:g} DRAM bytes a cycle, {DEFAULT_TECHNOLOGY}",
         ("accelerator", "slices", "area, mm2", "against", "speed-up", "energy ratio"),
         tuple(
             (
-                result.accelerator,
+                machine.name,
                 machine.slices,
                 area(machine, technology).total / _UM2_PER_MM2,
                 result.against,
                 result.summary.speedup,
                 result.summary.energy_ratio,
             )
-            for result in results
-            for machine in (result.comparison.accelerator,)
+            for result, machine in zip(results, machines, strict=True)
         ),
     )

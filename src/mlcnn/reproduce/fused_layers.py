@@ -7,16 +7,14 @@ from statistics import fmean, geometric_mean
 
 from mlcnn.accelerators import (
     DEFAULT_TECHNOLOGY,
-    PAPER_NETWORKS,
-    Comparison,
-    FusedLayers,
+    Evaluation,
     LayerComparison,
     Summary,
-    fused_layers_experiment,
-    load_accelerator,
-    paper_tasks,
 )
+from mlcnn.accelerators.array import load_array
 from mlcnn.counting import Reuse, fused
+from mlcnn.reproduce.experiment import FusedLayers, fused_layers_experiment
+from mlcnn.reproduce.paper_networks import PAPER_NETWORKS, paper_tasks
 from mlcnn.reproduce.reproduction import (
     Beside,
     Cell,
@@ -118,17 +116,17 @@ def _result(batch: int, name: str, other: str) -> FusedLayers:
 
 
 def _conditions(batch: int | None = None) -> str:
-    bandwidth = load_accelerator(_DENSE).dram_bytes_per_cycle
+    bandwidth = load_array(_DENSE).dram_bytes_per_cycle
     images = f"batch {batch}, " if batch else ""
     return f"{images}{bandwidth:g} DRAM bytes a cycle, {DEFAULT_TECHNOLOGY}"
 
 
-def _computed(published: Mapping[str, str], quantity: _Quantity, comparison: Comparison) -> Number:
+def _computed(published: Mapping[str, str], quantity: _Quantity, comparison: Evaluation) -> Number:
     ratios = {row.name: quantity.ratio(row) for row in comparison.layers}
     return ratios[published["layer"]] if published["layer"] else fmean(ratios.values())
 
 
-def _layers(quantity: _Quantity, comparisons: Mapping[str, Comparison]) -> Beside:
+def _layers(quantity: _Quantity, comparisons: Mapping[str, Evaluation]) -> Beside:
     """Every layer, at each precision."""
     layers = zip(*(one.layers for one in comparisons.values()), strict=True)
     (batch,) = {one.batch for one in comparisons.values()}
@@ -196,6 +194,6 @@ def _networks(quantity: _Quantity, results: Iterable[FusedLayers]) -> Beside:
 
 def _limit(network: str) -> float:
     """Multiplications of the convolutions before over after; dense layers have a 1x1 input."""
-    layers = [task.layer for task in paper_tasks(network, 1) if task.layer.H > 1]
+    layers = [task.nest for task in paper_tasks(network, 1) if task.nest.H > 1]
     after = sum(fused(layer, Reuse.SHARED).multiplications for layer in layers)
     return sum(layer.macs for layer in layers) / after

@@ -7,8 +7,8 @@ sums shared along the row and formed anew for every filter.
 from collections.abc import Mapping
 from dataclasses import replace
 
-from mlcnn.accelerators import fused_tasks
 from mlcnn.counting import Reuse, fused, original
+from mlcnn.reproduce.experiment import fused_tasks
 from mlcnn.reproduce.reproduction import (
     Beside,
     Number,
@@ -24,7 +24,7 @@ __all__ = ["reproduce_savings"]
 
 def reproduce_savings(what: str, _: Tell) -> Reproduction:
     """Reproduce ``figure-14``."""
-    layers = {task.layer.name: task.layer for task in fused_tasks(1)}
+    layers = {task.nest.name: task.nest for task in fused_tasks(1)}
     rows = tuple(compared(row, _computed(row, layers)) for row in published_rows(what))
     table = Beside(
         "every fused layer; additions as the paper counts them, of one row of one filter and "

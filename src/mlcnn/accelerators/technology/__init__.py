@@ -6,7 +6,7 @@ from mlcnn.accelerators.technology.loading import (
     technology_names,
 )
 from mlcnn.accelerators.technology.memory import Macro, MemoryTable, Register
-from mlcnn.accelerators.technology.tables import Dram, Operation, Operations, Technology
+from mlcnn.accelerators.technology.tables import Dram, Operation, OperationCosts, Technology
 
 __all__ = [
     "DEFAULT_TECHNOLOGY",
@@ -14,7 +14,7 @@ __all__ = [
     "Macro",
     "MemoryTable",
     "Operation",
-    "Operations",
+    "OperationCosts",
     "Register",
     "Technology",
     "load_technology",

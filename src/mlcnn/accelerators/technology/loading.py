@@ -9,12 +9,12 @@ from pydantic import Field, PositiveFloat
 from pydantic import NonNegativeFloat as Amount
 
 from mlcnn.accelerators.border import Document, read_yaml
-from mlcnn.accelerators.description import Precision
+from mlcnn.accelerators.precision import Precision
 from mlcnn.accelerators.technology.memory import MemoryTable, Register, read_table
 from mlcnn.accelerators.technology.tables import (
     Dram,
     Operation,
-    Operations,
+    OperationCosts,
     Technology,
     data_folder,
 )
@@ -46,9 +46,9 @@ class _Operations(Document):
     accumulate: _Operation
     input_add: _Operation
 
-    def to_domain(self) -> Operations:
+    def to_domain(self) -> OperationCosts:
         parts = (self.multiply, self.add, self.accumulate, self.input_add)
-        return Operations(*(part.to_domain() for part in parts))
+        return OperationCosts(*(part.to_domain() for part in parts))
 
 
 class _Precisions(Document):

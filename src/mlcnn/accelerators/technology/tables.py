@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mlcnn.accelerators.description import Precision
+from mlcnn.accelerators.precision import Precision
 from mlcnn.accelerators.technology.memory import MemoryTable, Register
 
-__all__ = ["Dram", "Operation", "Operations", "Technology"]
+__all__ = ["Dram", "Operation", "OperationCosts", "Technology"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
-class Operations:
+class OperationCosts:
     """The operations of one precision.
 
     Attributes:
@@ -70,7 +70,7 @@ class Technology:
     """
 
     operations_name: str
-    operations: Mapping[Precision, Operations]
+    operations: Mapping[Precision, OperationCosts]
     operations_source: str
     register: Register
     memory: MemoryTable

@@ -10,7 +10,7 @@ from typing import Any
 
 import altair as alt
 
-from mlcnn.accelerators import Comparison, LayerComparison
+from mlcnn.accelerators import Evaluation, LayerComparison
 from mlcnn.counting import Reuse, fused, original
 from mlcnn.report.charts.chart import Chart, LegendItem, finish, labels
 from mlcnn.report.summary import RunSummary
@@ -27,7 +27,7 @@ _FEW_BARS = 48
 _NAME_ROOM = 1.4
 
 
-def _fused(comparison: Comparison) -> list[LayerComparison]:
+def _fused(comparison: Evaluation) -> list[LayerComparison]:
     return [row for row in comparison.layers if row.fused]
 
 
@@ -81,7 +81,7 @@ def _speed(summary: RunSummary) -> Chart:
             "kind": name,
             "value": row.speedup,
             "label": ratio(row.speedup).replace("x", "\N{MULTIPLICATION SIGN}"),
-            "bound": row.cost.bound,
+            "bound": printable(row.cost.bound),
         }
         for name, found in zip(names, summary.evaluations, strict=True)
         for layer, row in zip(layers, _fused(found), strict=True)
@@ -125,7 +125,7 @@ def _share_removed(before: float, after: float) -> float:
 
 
 def _operation_rows(layer: str, row: LayerComparison) -> list[dict[str, Any]]:
-    nest = row.task.layer
+    nest = row.task.nest
     before, shared, paper = original(nest), fused(nest, Reuse.SHARED), fused(nest, Reuse.PAPER)
     found = {
         "multiplications": (before.multiplications, shared.multiplications, paper.multiplications),

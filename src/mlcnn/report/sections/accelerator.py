@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mlcnn.accelerators import Accelerator, Comparison, LayerCost, Summary, area
+from mlcnn.accelerators import Evaluation, LayerCost, Machine, Summary
 from mlcnn.counting import Reuse, fused, original
 from mlcnn.report.charts import ENERGY_PARTS, accelerator_charts
 from mlcnn.report.evaluation import execution
@@ -104,11 +104,11 @@ class Content:
 
 
 def _machine(
-    machine: Accelerator, comparison: Comparison, seconds: float, gains: tuple[Gain | None, ...]
+    machine: Machine, comparison: Evaluation, seconds: float, gains: tuple[Gain | None, ...]
 ) -> MachineRow:
     return MachineRow(
         printable(machine.name),
-        f"{figure(area(machine, comparison.technology).total / 1e6, 3)} mm\N{SUPERSCRIPT TWO}",
+        f"{figure(machine.area(comparison.technology) / 1e6, 3)} mm\N{SUPERSCRIPT TWO}",
         f"{figure(seconds * 1e3)} ms",
         f"{comparison.batch / seconds:,.0f}",
         *gains,
@@ -122,14 +122,14 @@ def _mean(found: Summary | None) -> Gain | None:
     return Gain(ratio(found.speedup), ratio(found.energy_ratio), note)
 
 
-def _equal(found: Comparison | None) -> Gain | None:
+def _equal(found: Evaluation | None) -> Gain | None:
     if found is None:
         return None
     whole, note = found.network, f"over {printable(found.against.name)}"
     return Gain(ratio(whole.total_speedup), ratio(whole.total_energy_ratio), note)
 
 
-def _machines(evaluations: tuple[Comparison, ...]) -> tuple[MachineRow, ...]:
+def _machines(evaluations: tuple[Evaluation, ...]) -> tuple[MachineRow, ...]:
     first = evaluations[0]
     rows = [_machine(first.against, first, first.against_seconds, ())]
     for found in evaluations:
@@ -147,7 +147,7 @@ def _machines(evaluations: tuple[Comparison, ...]) -> tuple[MachineRow, ...]:
 
 
 def _layer_row(
-    name: str, machine: Accelerator, cost: LayerCost, against: LayerCost, *, how: str, speedup: str
+    name: str, machine: Machine, cost: LayerCost, against: LayerCost, *, how: str, speedup: str
 ) -> LayerRow:
     whole = against.energy.total
     shares = [getattr(cost.energy, part) / whole for part in ENERGY_PARTS]
@@ -155,27 +155,25 @@ def _layer_row(
         printable(name),
         printable(machine.name),
         how,
-        cost.bound,
+        printable(cost.bound),
         f"{cost.cycles:,.0f}",
         speedup,
         tuple(map(percent, (*shares, cost.energy.total / whole))),
     )
 
 
-def _layer_rows(evaluations: tuple[Comparison, ...]) -> tuple[LayerRow, ...]:
+def _layer_rows(evaluations: tuple[Evaluation, ...]) -> tuple[LayerRow, ...]:
     columns = [[row for row in found.layers if row.fused] for found in evaluations]
     rows: list[LayerRow] = []
     for same in zip(*columns, strict=True):
         first = same[0]
-        chosen = first.against.chosen.work.execution.value
-        how = f"{chosen} + pool" if not first.against.fused else chosen
         rows.append(
             _layer_row(
                 first.name,
                 evaluations[0].against,
                 first.against,
                 first.against,
-                how=how,
+                how=execution(first, first.against),
                 speedup="",
             )
         )
@@ -185,7 +183,7 @@ def _layer_rows(evaluations: tuple[Comparison, ...]) -> tuple[LayerRow, ...]:
                 found.accelerator,
                 row.cost,
                 row.against,
-                how=execution(row),
+                how=execution(row, row.cost),
                 speedup=ratio(row.speedup),
             )
             for row, found in zip(same, evaluations, strict=True)
@@ -193,12 +191,12 @@ def _layer_rows(evaluations: tuple[Comparison, ...]) -> tuple[LayerRow, ...]:
     return tuple(rows)
 
 
-def _operation_rows(comparison: Comparison) -> tuple[OperationRow, ...]:
+def _operation_rows(comparison: Evaluation) -> tuple[OperationRow, ...]:
     rows: list[OperationRow] = []
     for row in comparison.layers:
         if not row.fused:
             continue
-        layer = row.task.layer
+        layer = row.task.nest
         before, after = original(layer), fused(layer, Reuse.SHARED)
         multiplications = (before.multiplications, after.multiplications)
         additions = (before.additions, after.additions)

@@ -12,19 +12,16 @@ is as short as it is. So steps fall into few classes: where among the chunks of 
 whether a chunk of the outer operand comes in or is kept from before, and whether a tile leaves.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from mlcnn.accelerators.axis import Execution
-from mlcnn.accelerators.description import Accelerator
-from mlcnn.accelerators.tiling import Floats, Tiles, Tilings
-from mlcnn.accelerators.work import TRANSFORMS, Work
+from mlcnn.accelerators.array.parameters import Parameters
+from mlcnn.accelerators.array.tiling import Floats, Tiles, Tilings
+from mlcnn.accelerators.array.work import Work
 
 __all__ = [
     "NEVER",
-    "Parameters",
     "Schedule",
     "StepClass",
     "StepTimes",
@@ -39,39 +36,6 @@ __all__ = [
 NEVER = 2.0**80
 # Numbers of groups of slices that work on different positions.
 _WAYS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 21, 24, 32)
-
-
-@dataclass(frozen=True, slots=True)
-class Parameters:
-    """The numbers of several machines that set cycles; arrays of shape (machines, 1)."""
-
-    slices: Floats
-    multipliers: Floats
-    input_lanes: Floats
-    input_adders: Floats
-    input_scalers: Floats
-    output_lanes: Floats
-    pooling_adders: Floats
-    buffer_bytes: Floats
-    row_buffer_bytes: Floats
-    accumulator_entries: Floats
-    input_windows: Floats
-    weight_words: Floats
-    dram_bytes_per_cycle: Floats
-    accumulator_latency: Floats
-    pipeline_depth: Floats
-    wide_bits: Floats
-
-    @classmethod
-    def of(cls, machines: Sequence[Accelerator]) -> "Parameters":
-        """Gather the numbers of ``machines``."""
-        columns = {
-            name: np.array([[float(getattr(machine, name))] for machine in machines])
-            for name in cls.__slots__
-        }
-        adders = columns["pooling_adders"]
-        columns["pooling_adders"] = np.where(adders > 0, adders, columns["input_adders"])
-        return cls(**columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,22 +241,10 @@ def rounds_of(work: Work, channels: Floats, p: Parameters) -> Floats:
 
 def _unit(work: Work, t: Tilings, p: Parameters, m: Floats) -> tuple[Floats, Floats]:
     """Cycles of the input unit for a chunk of inputs, and for a chunk of weights."""
-    words, nothing = t.loaded * m, np.zeros(1)
-    scale = np.ceil(words / np.maximum(p.input_scalers, 1)) if work.scaled else nothing
-    if work.execution is Execution.FUSED:
-        sums = np.ceil(t.additions * m / p.input_adders)
-        return np.maximum(np.maximum(np.ceil(words / p.input_lanes), sums), scale), nothing
-    if work.execution is Execution.WINOGRAD:
-        cost, filters = TRANSFORMS[work.transform], t.output_channels * m
-        tiles = t.lines * t.line * m
-        inputs = np.maximum(
-            np.ceil(words / p.input_lanes), np.ceil(tiles * cost.input / p.input_adders)
-        )
-        weights = np.maximum(
-            np.ceil(9 * filters / p.input_lanes), np.ceil(filters * cost.weight / p.input_adders)
-        )
-        return np.maximum(inputs, scale), weights
-    return scale, nothing
+    inputs, weights = work.execution.input_cycles(t, p, m)
+    if not work.scaled:
+        return inputs, weights
+    return np.maximum(inputs, np.ceil(t.loaded * m / np.maximum(p.input_scalers, 1))), weights
 
 
 def _chunk(work: Work, t: Tilings, p: Parameters, split: Split, m: Floats) -> ChunkTimes:
@@ -329,7 +281,7 @@ def step_times(work: Work, t: Tilings, p: Parameters) -> StepTimes:
 def leave_time(work: Work, t: Tiles | Tilings, p: Parameters) -> Floats:
     """A finished tile through the pipeline's end, bias, activation and pool."""
     lanes = p.output_lanes
-    if work.layer.pool is not None and work.execution is not Execution.FUSED:
+    if work.pools_behind:
         lanes = np.minimum(lanes, p.pooling_adders)
     sums = t.convolved if work.frequencies == 1 else t.lines * t.line * work.frequencies
     return p.pipeline_depth + np.ceil(sums * t.output_channels / lanes)

@@ -1,11 +1,10 @@
-"""Area and static power of an accelerator."""
+"""Area and static power of an array."""
 
 from dataclasses import dataclass, fields
 
-from mlcnn.accelerators.description import Accelerator, Kind
+from mlcnn.accelerators.array.description import ArrayDescription
 from mlcnn.accelerators.technology import Technology
 from mlcnn.accelerators.technology.memory import Macro
-from mlcnn.accelerators.work import TRANSFORMS
 
 __all__ = ["Area", "Memories", "area", "memories", "static_power_mw"]
 
@@ -58,7 +57,7 @@ class Memories:
     row_buffer: tuple[Macro, float] | None
 
 
-def memories(machine: Accelerator, technology: Technology) -> Memories:
+def memories(machine: ArrayDescription, technology: Technology) -> Memories:
     """The memories, from the technology's table.
 
     Raises:
@@ -77,49 +76,40 @@ def memories(machine: Accelerator, technology: Technology) -> Memories:
     )  # fmt: skip
 
 
-def _apart(machine: Accelerator, technology: Technology) -> Macro:
+def _apart(machine: ArrayDescription, technology: Technology) -> Macro:
     """A bank of one slice by itself."""
     return technology.memory.small(machine.accumulator_entries * 4, 32, technology.register)
 
 
-def area(machine: Accelerator, technology: Technology) -> Area:
+def area(machine: ArrayDescription, technology: Technology) -> Area:
     """Area of every part."""
     operations = technology.operations[machine.precision]
     bits = machine.precision.bits
     array = machine.multiplications_per_cycle
-    # An operand of a multiplier that is wider by some bits takes that many more rows of cells.
-    widening = max(machine.wide_bits, bits) / bits if machine.kind is Kind.MLCNN else 1.0
     scaler = operations.multiply.area_um2 + operations.input_add.area_um2
     windows = machine.input_windows * machine.multipliers * max(machine.wide_bits, bits)
+    # One for bias a lane, the pools', and those of an output transform at the lanes' rate.
+    adders = machine.output_lanes + machine.pooling_adders + machine.transform_adders
     held = memories(machine, technology)
     return Area(
-        multipliers=array * operations.multiply.area_um2 * (widening if bits < 16 else 1.0),
+        multipliers=array * operations.multiply.area_um2 * machine.multiplier_width,
         adders=array * operations.add.area_um2
         + machine.slices * (operations.accumulate.area_um2 - operations.add.area_um2),
         registers=technology.register.area_um2_per_bit * (3 * array * bits + windows),
         input_unit=machine.input_adders * operations.input_add.area_um2
         + machine.input_scalers * scaler,
-        output_unit=_output_adders(machine) * operations.accumulate.area_um2,
+        output_unit=adders * operations.accumulate.area_um2,
         buffer=_macros_area(held.buffer),
         accumulators=_macros_area(held.accumulators),
         row_buffer=_macros_area(held.row_buffer),
     )
 
 
-def _output_adders(machine: Accelerator) -> float:
-    """One for bias a lane, the pools', and those of the output transform at the lanes' rate."""
-    adders = machine.output_lanes + machine.pooling_adders
-    if machine.kind is not Kind.WINOGRAD:
-        return adders
-    tile = machine.winograd_tile
-    return adders + machine.output_lanes * TRANSFORMS[tile].output / (tile + 2) ** 2
-
-
 def _macros_area(held: tuple[Macro, float] | None) -> float:
     return 0.0 if held is None else held[0].area_um2 * held[1]
 
 
-def static_power_mw(machine: Accelerator, technology: Technology) -> float:
+def static_power_mw(machine: ArrayDescription, technology: Technology) -> float:
     """Leakage of the memories, and of the logic at the memories' leakage by area.
 
     The table of operations gives no leakage; transistors of the same type leak about alike by

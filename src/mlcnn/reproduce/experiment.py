@@ -3,13 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mlcnn.accelerators.comparison import Comparison, Summary, compare
-from mlcnn.accelerators.description import Accelerator
-from mlcnn.accelerators.evaluation import LayerTask
-from mlcnn.accelerators.loading import load_accelerator
-from mlcnn.accelerators.networks import PAPER_NETWORKS, paper_tasks
-from mlcnn.accelerators.technology import DEFAULT_TECHNOLOGY, Technology, load_technology
-from mlcnn.accelerators.variants import filling
+from mlcnn.accelerators import (
+    DEFAULT_TECHNOLOGY,
+    Evaluation,
+    LayerTask,
+    Machine,
+    Summary,
+    Technology,
+    compare,
+    load_accelerator,
+    load_technology,
+)
+from mlcnn.accelerators.array import Array, filling, load_array
+from mlcnn.reproduce.paper_networks import PAPER_NETWORKS, paper_tasks
 
 __all__ = [
     "SENSITIVITY",
@@ -38,8 +44,8 @@ class FusedLayers:
     against: str
     technology: str
     batch: int
-    comparison: Comparison
-    networks: Mapping[str, Comparison]
+    comparison: Evaluation
+    networks: Mapping[str, Evaluation]
 
     @property
     def summary(self) -> Summary:
@@ -87,11 +93,13 @@ def fused_layers_experiment(
     """
     tables = load_technology(technology)
     tasks = fused_tasks(batch)
-    machines = [load_accelerator(name) for name in accelerators]
-    others = [load_accelerator(name) for name in against]
-    if fill_area_um2 is not None:
-        machines = [filling(machine, fill_area_um2, tables) for machine in machines]
-        others = [filling(machine, fill_area_um2, tables) for machine in others]
+
+    def load(name: str) -> Machine:
+        if fill_area_um2 is None:
+            return load_accelerator(name)
+        return filling(load_array(name), fill_area_um2, tables)
+
+    machines, others = [load(name) for name in accelerators], [load(name) for name in against]
     return tuple(
         FusedLayers(
             machine.name,
@@ -109,15 +117,15 @@ def fused_layers_experiment(
 def fused_tasks(batch: int) -> tuple[LayerTask, ...]:
     """The fused layers of all four networks, named ``network layer``."""
     return tuple(
-        replace(task, layer=replace(task.layer, name=f"{network} {task.layer.name}"))
+        task.with_nest(replace(task.nest, name=f"{network} {task.layer.name}"))
         for network in PAPER_NETWORKS
         for task in paper_tasks(network, batch, fused_only=True)
     )
 
 
 def _whole(
-    batch: int, machine: Accelerator, other: Accelerator, tables: Technology
-) -> dict[str, Comparison]:
+    batch: int, machine: Machine, other: Machine, tables: Technology
+) -> dict[str, Evaluation]:
     return {
         network: compare(paper_tasks(network, batch), machine, other, tables, batch=batch)
         for network in PAPER_NETWORKS
@@ -177,10 +185,10 @@ def sensitivity(
         values: parameter -> values; see ``SENSITIVITY`` for the parameters.
         batch: images, where the batch is not what changes.
     """
-    tables, other = load_technology(technology), load_accelerator(against)
+    tables, other = load_technology(technology), load_array(against)
     points: list[SweepPoint] = []
     for name in accelerators:
-        machine = load_accelerator(name)
+        machine = load_array(name)
         for parameter, amounts in values.items():
             for amount in amounts:
                 images = int(amount) if parameter == "batch" else batch
@@ -201,7 +209,7 @@ def sensitivity(
     return tuple(points)
 
 
-def _changed(machine: Accelerator, parameter: str, amount: float) -> Accelerator:
+def _changed(machine: Array, parameter: str, amount: float) -> Array:
     if parameter == "dram_bytes_per_cycle":
         return replace(machine, dram_bytes_per_cycle=amount)
     if parameter == "multipliers":

@@ -6,11 +6,12 @@ import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from mlcnn.accelerators import Execution
-from mlcnn.accelerators.cycles import Parameters, schedule
-from mlcnn.accelerators.tiling import tilings
-from mlcnn.accelerators.traffic import executed, traffic
-from mlcnn.accelerators.work import executions
+from mlcnn.accelerators import LayerTask
+from mlcnn.accelerators.array import operations, transfers
+from mlcnn.accelerators.array.cutting import tilings
+from mlcnn.accelerators.array.cycles import schedule
+from mlcnn.accelerators.array.parameters import Parameters
+from mlcnn.workload import Layer
 
 # A share of the profile's examples: each one searches all tilings of a layer.
 SOME = settings(max_examples=settings.default.max_examples // 3)
@@ -26,7 +27,7 @@ class _Walk:
     def __init__(self, work, tiling, machine, ways):
         self.work, self.tiling, self.machine, self.ways = work, tiling, machine, ways
         self.layer = work.layer
-        self.fused = work.execution is Execution.FUSED
+        self.fused = work.execution.name == "fused"
         names = "weight input output stored input_read weight_read sums products boxes pairs"
         self.count = dict.fromkeys(names.split(), 0)
 
@@ -65,7 +66,7 @@ class _Walk:
     def tile_words(self, images, rows, columns):
         """Words from DRAM and words stored, of one channel; additions that form them: all, and
         those along the height alone."""
-        layer, paired = self.layer, self.work.paired
+        layer, paired = self.layer, self.fused and self.work.execution.paired
         height = {self.tap(0, p, r) for p in rows for r in range(layer.R)}
         width = {self.tap(1, q, s) for q in columns for s in range(layer.S)}
         places = itertools.product(height, width)
@@ -162,7 +163,7 @@ class _Walk:
 def test_bytes_equal_a_walk_over_every_address(data, small_layers, machines):
     layer, machine = data.draw(small_layers), data.draw(machines)
     alone = data.draw(st.booleans())
-    work = data.draw(st.sampled_from(executions(layer, machine, sole_consumer=alone)))
+    work = data.draw(st.sampled_from(machine.ways(LayerTask(Layer(layer), sole_consumer=alone))))
     t = tilings(work)
     plan = schedule(work, t, Parameters.of((machine,)))
     fitting = np.flatnonzero(np.isfinite(plan.cycles[0]))
@@ -171,19 +172,19 @@ def test_bytes_equal_a_walk_over_every_address(data, small_layers, machines):
         index = int(data.draw(st.sampled_from(fitting.tolist())))
         tiling, ways = t.choices[index], int(plan.times.ways[0, index])
         walked = _Walk(work, tiling, machine, ways).run()
-        moved = traffic(work, tiling, machine, ways)
+        moved = transfers(work, tiling, machine, ways)
         word, stored = work.precision.bits / 8, work.stored_bits / 8
         assert moved.dram_weight == walked["weight"] * word
         assert moved.dram_input == walked["input"] * work.loaded_bits / 8
         assert moved.dram_output == walked["output"] * word
-        if work.execution is Execution.WINOGRAD:
+        if work.execution.name == "winograd":
             continue  # transformed on the way in: inside the chip nothing has its own address
         assert moved.weight_written == walked["weight"] * word
         assert moved.weight_read == walked["weight_read"] * word
         assert moved.input_written == walked["stored"] * stored
         assert moved.input_read == walked["input_read"] * stored
         assert moved.partial_sum_written == moved.partial_sum_read == walked["sums"] * 4
-        done = executed(work, tiling, machine, ways)
+        done = operations(work, tiling, machine, ways)
         assert done.multiplications == walked["products"]
         assert done.accumulations == walked["sums"]
         assert done.input_additions == walked["boxes"]

@@ -1,19 +1,18 @@
-"""Many accelerators at once, and accelerators of a given area."""
+"""Many arrays at once, and arrays of a given area."""
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from mlcnn.accelerators.area import area
-from mlcnn.accelerators.axis import Execution
-from mlcnn.accelerators.description import Accelerator
-from mlcnn.accelerators.evaluation import LayerTask
-from mlcnn.accelerators.search import fastest
+from mlcnn.accelerators.array.area import area
+from mlcnn.accelerators.array.execution import PLAIN
+from mlcnn.accelerators.array.machine import Array
+from mlcnn.accelerators.array.search import fastest
+from mlcnn.accelerators.array.tiling import Floats
+from mlcnn.accelerators.cost import LayerTask
 from mlcnn.accelerators.technology import Technology
-from mlcnn.accelerators.tiling import Floats
-from mlcnn.accelerators.work import executions
 from mlcnn.errors import InfeasibleError
 
 __all__ = ["filling", "sweep_cycles"]
@@ -22,16 +21,7 @@ __all__ = ["filling", "sweep_cycles"]
 _TOGETHER = 512
 
 
-@dataclass(frozen=True, slots=True)
-class _Key:
-    """Machines that run layers in the same ways."""
-
-    kind: str
-    precision: str
-    tile: int
-
-
-def sweep_cycles(tasks: Sequence[LayerTask], machines: Sequence[Accelerator]) -> Floats:
+def sweep_cycles(tasks: Sequence[LayerTask], machines: Sequence[Array]) -> Floats:
     """Cycles of a network on many machines: the fastest tiling of each layer on each.
 
     The same search as ``choose`` with slack 0, for all machines together.
@@ -43,11 +33,11 @@ def sweep_cycles(tasks: Sequence[LayerTask], machines: Sequence[Accelerator]) ->
     Returns:
         Cycles, shape (machines, layers); infinite where a machine cannot run a layer.
     """
-    nameless = [replace(task, layer=replace(task.layer, name="")) for task in tasks]
+    nameless = [task.with_nest(replace(task.nest, name="")) for task in tasks]
     result = np.empty((len(machines), len(tasks)))
-    keys = [_Key(m.kind, m.precision, m.winograd_tile) for m in machines]
-    for key in Counter(keys):
-        members = [index for index, other in enumerate(keys) if other == key]
+    families = [machine.family for machine in machines]
+    for family in Counter(families):
+        members = [index for index, other in enumerate(families) if other == family]
         for task in dict.fromkeys(nameless):
             columns = [index for index, other in enumerate(nameless) if other == task]
             cycles = _cycles(task, [machines[index] for index in members])
@@ -55,22 +45,21 @@ def sweep_cycles(tasks: Sequence[LayerTask], machines: Sequence[Accelerator]) ->
     return result
 
 
-def _cycles(task: LayerTask, machines: Sequence[Accelerator]) -> Floats:
+def _cycles(task: LayerTask, machines: Sequence[Array]) -> Floats:
     """Least cycles of one layer on machines that run layers in the same ways."""
-    ways = executions(task.layer, machines[0], scaled=task.scaled, sole_consumer=task.sole_consumer)
     best = np.full(len(machines), np.inf)
     for start in range(0, len(machines), _TOGETHER):
         some = slice(start, start + _TOGETHER)
         group = machines[some]
-        ideal = np.array([task.layer.macs / one.multiplications_per_cycle for one in group])
-        for work in ways:
-            if work.execution is Execution.PLAIN and np.all(best[some] <= ideal):
+        ideal = np.array([task.nest.macs / one.multiplications_per_cycle for one in group])
+        for work in machines[0].ways(task):
+            if work.execution == PLAIN and np.all(best[some] <= ideal):
                 continue  # no plain execution can be faster
             best[some] = fastest(work, group, best[some])
     return best
 
 
-def filling(machine: Accelerator, area_um2: float, technology: Technology) -> Accelerator:
+def filling(machine: Array, area_um2: float, technology: Technology) -> Array:
     """The same machine with as many slices as fit an area; on-chip memory stays as it is.
 
     Accumulator entries and windows scale with the slices.
@@ -83,7 +72,7 @@ def filling(machine: Accelerator, area_um2: float, technology: Technology) -> Ac
     Raises:
         InfeasibleError: not even one slice fits.
     """
-    fitting: Accelerator | None = None
+    fitting: Array | None = None
     slices = 1
     while area(candidate := _with_slices(machine, slices), technology).total <= area_um2:
         fitting = candidate
@@ -97,7 +86,7 @@ def filling(machine: Accelerator, area_um2: float, technology: Technology) -> Ac
     return fitting
 
 
-def _with_slices(machine: Accelerator, slices: int) -> Accelerator:
+def _with_slices(machine: Array, slices: int) -> Array:
     words = machine.slices * machine.accumulator_entries
     return replace(
         machine,

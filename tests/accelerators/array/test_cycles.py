@@ -8,12 +8,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from mlcnn.accelerators import Execution
-from mlcnn.accelerators.bound import Bounds
-from mlcnn.accelerators.cycles import Parameters, schedule, step_classes
-from mlcnn.accelerators.tiling import tilings
-from mlcnn.accelerators.work import TRANSFORMS, Work, executions
-from mlcnn.workload import ConvLayer
+from mlcnn.accelerators import LayerTask
+from mlcnn.accelerators.array.bound import Bounds
+from mlcnn.accelerators.array.cutting import tilings
+from mlcnn.accelerators.array.cycles import schedule, step_classes
+from mlcnn.accelerators.array.parameters import Parameters
+from mlcnn.accelerators.array.winograd import TRANSFORMS
+from mlcnn.accelerators.array.work import Work
+from mlcnn.workload import ConvLayer, Layer
 
 # A share of the profile's examples: each one searches all tilings of a layer.
 SOME = settings(max_examples=settings.default.max_examples // 3)
@@ -51,8 +53,8 @@ class _Recurrence:
         if is_weight:
             filters = tiling.output_channels * size
             unit = 0
-            if work.execution is Execution.WINOGRAD:
-                cost = TRANSFORMS[work.transform].weight
+            if work.execution.name == "winograd":
+                cost = TRANSFORMS[work.execution.outputs].weight
                 unit = max(
                     math.ceil(9 * filters / machine.input_lanes),
                     math.ceil(filters * cost / machine.input_adders),
@@ -60,7 +62,7 @@ class _Recurrence:
             return filters * work.layer.kernel_area * bits / 8, unit
         words = tiling.images * self.rows.inputs * self.columns.inputs * size
         unit = math.ceil(words / machine.input_scalers) if work.scaled else 0
-        if work.execution is Execution.FUSED:
+        if work.execution.name == "fused":
             boxes = self.rows.additions * self.columns.inputs
             boxes += self.rows.stored * self.columns.additions
             boxes *= tiling.images * size
@@ -69,9 +71,9 @@ class _Recurrence:
                 math.ceil(words / machine.input_lanes),
                 math.ceil(boxes / machine.input_adders),
             )
-        if work.execution is Execution.WINOGRAD:
+        if work.execution.name == "winograd":
             tiles = tiling.images * self.rows.positions * self.columns.positions * size
-            cost = TRANSFORMS[work.transform].input
+            cost = TRANSFORMS[work.execution.outputs].input
             unit = max(
                 unit,
                 math.ceil(words / machine.input_lanes),
@@ -99,7 +101,7 @@ class _Recurrence:
         if work.frequencies > 1:
             sums = tiling.images * self.rows.positions * self.columns.positions * work.frequencies
         lanes = machine.output_lanes
-        if work.layer.pool is not None and work.execution is not Execution.FUSED:
+        if work.layer.pool is not None and work.execution.name != "fused":
             lanes = min(lanes, machine.pooling_adders or machine.input_adders)
         leave = machine.pipeline_depth + math.ceil(sums * tiling.output_channels / lanes)
         outputs = tiling.images * tiling.rows * tiling.columns * tiling.output_channels
@@ -144,7 +146,7 @@ def test_closed_form_equals_the_recurrence(data, small_layers, machines):
     layer, machine = data.draw(small_layers), data.draw(machines)
     scaled, alone = data.draw(st.booleans()), data.draw(st.booleans())
     machine = replace(machine, input_scalers=data.draw(st.sampled_from([1, 4, 16])))
-    ways_to_run = executions(layer, machine, scaled=scaled, sole_consumer=alone)
+    ways_to_run = machine.ways(LayerTask(Layer(layer), scaled, alone))
     work = data.draw(st.sampled_from(ways_to_run))
     t = tilings(work)
     plan = schedule(work, t, Parameters.of((machine,)))
@@ -162,7 +164,7 @@ def test_closed_form_equals_the_recurrence(data, small_layers, machines):
 def test_the_bound_is_below_the_schedule(data, small_layers, machines):
     layer, machine = data.draw(small_layers), data.draw(machines)
     better = replace(machine, slices=machine.slices * 2, dram_bytes_per_cycle=9.0)
-    for work in executions(layer, machine):
+    for work in machine.ways(LayerTask(Layer(layer))):
         t, p = tilings(work), Parameters.of((machine, better))
         cycles = schedule(work, t, p).cycles
         bounds = Bounds(work, p)
@@ -177,6 +179,6 @@ def test_the_bound_is_below_the_schedule(data, small_layers, machines):
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_every_step_is_in_one_class(count, mlcnn):
     layer = ConvLayer("l", N=4, K=8 * count, C=10 * count, H=6, W=6, R=3, S=3)
-    t = tilings(Work(layer, Execution.PLAIN, mlcnn.precision))
+    t = tilings(Work(layer, mlcnn.precision))
     total = sum(step.count for step in step_classes(t))
     assert np.array_equal(total, t.outer * t.inner * t.input_chunks)

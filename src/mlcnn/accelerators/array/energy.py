@@ -4,52 +4,14 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-from mlcnn.accelerators.area import memories, static_power_mw
-from mlcnn.accelerators.description import Accelerator, Kind
+from mlcnn.accelerators.array.area import memories, static_power_mw
+from mlcnn.accelerators.array.description import ArrayDescription
+from mlcnn.accelerators.array.traffic import ArrayOperations, Transfers
+from mlcnn.accelerators.cost import Energy
 from mlcnn.accelerators.technology import Technology
 from mlcnn.accelerators.technology.memory import Macro
-from mlcnn.accelerators.traffic import Executed, Traffic
 
-__all__ = ["Energy", "energy"]
-
-
-@dataclass(frozen=True, slots=True)
-class Energy:
-    """Energy in pJ.
-
-    Attributes:
-        dram: between DRAM and chip.
-        buffer: buffer, accumulators, row buffer and registers.
-        mac: multipliers, adders, input and output unit.
-        static: leakage over the time taken.
-    """
-
-    dram: float = 0.0
-    buffer: float = 0.0
-    mac: float = 0.0
-    static: float = 0.0
-
-    @property
-    def total(self) -> float:
-        """All parts."""
-        return math.fsum((self.dram, self.buffer, self.mac, self.static))
-
-    def __add__(self, other: "Energy") -> "Energy":
-        return Energy(
-            self.dram + other.dram,
-            self.buffer + other.buffer,
-            self.mac + other.mac,
-            self.static + other.static,
-        )
-
-    def to_json(self) -> dict[str, float]:
-        """The four parts by name."""
-        return {
-            "dram": self.dram,
-            "buffer": self.buffer,
-            "mac": self.mac,
-            "static": self.static,
-        }
+__all__ = ["energy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +29,7 @@ class _Costs:
 # A technology holds tables and cannot be hashed by value: it counts by identity, which is safe
 # since it is frozen and the cache keeps it alive.
 @lru_cache(maxsize=4096)
-def _costs_of(machine: Accelerator, key: "_Identity") -> _Costs:
+def _costs_of(machine: ArrayDescription, key: "_Identity") -> _Costs:
     technology = key.technology
     held = memories(machine, technology)
     buffer, sums = held.buffer[0], held.accumulators[0]
@@ -102,10 +64,10 @@ class _Identity:
 
 
 def energy(
-    machine: Accelerator,
+    machine: ArrayDescription,
     technology: Technology,
-    moved: Traffic,
-    done: Executed,
+    moved: Transfers,
+    done: ArrayOperations,
     cycles: float,
 ) -> Energy:
     """Energy of a layer.
@@ -122,9 +84,7 @@ def energy(
     """
     costs = _costs_of(machine, _Identity(technology))
     operations = technology.operations[machine.precision]
-    bits = machine.precision.bits
-    widening = max(machine.wide_bits, bits) / bits if machine.kind is Kind.MLCNN else 1.0
-    multiply = operations.multiply.energy_pj * (widening if bits < 16 else 1.0)
+    multiply = operations.multiply.energy_pj * machine.multiplier_width
     mac = math.fsum(
         (
             done.multiplications * multiply,

@@ -3,16 +3,17 @@
 import math
 from dataclasses import dataclass
 
-from mlcnn.accelerators.axis import AxisTiles, Execution
-from mlcnn.accelerators.description import Accelerator
-from mlcnn.accelerators.tiling import Tiling
-from mlcnn.accelerators.work import TRANSFORMS, Work
+from mlcnn.accelerators.array.axis import AxisTiles, Loops
+from mlcnn.accelerators.array.description import ArrayDescription
+from mlcnn.accelerators.array.tiling import Tiling
+from mlcnn.accelerators.array.work import Work
+from mlcnn.accelerators.cost import Traffic
 
-__all__ = ["Executed", "Traffic", "executed", "traffic"]
+__all__ = ["ArrayOperations", "Transfers", "operations", "transfers"]
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
+class Transfers:
     """Bytes by level and operand, over the whole batch.
 
     Attributes:
@@ -45,16 +46,20 @@ class Traffic:
         return self.dram_weight + self.dram_input + self.dram_output
 
     @property
-    def buffer(self) -> float:
-        """All bytes in and out of the input and weight buffer and the accumulators."""
-        return (
-            self.weight_written + self.weight_read + self.input_written + self.input_read
-            + self.partial_sum_written + self.partial_sum_read + self.row_buffer
-        )  # fmt: skip
+    def summary(self) -> Traffic:
+        """By level and operand, as any machine shows them."""
+        return Traffic(
+            self.dram_weight,
+            self.dram_input,
+            self.dram_output,
+            self.weight_written + self.weight_read,
+            self.input_written + self.input_read + self.row_buffer,
+            self.partial_sum_written + self.partial_sum_read,
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Executed:
+class ArrayOperations:
     """Operations that the machine executes for a layer, recomputed edges included.
 
     Attributes:
@@ -73,19 +78,11 @@ class Executed:
     output_additions: int
     scalings: int
 
-
-@dataclass(frozen=True, slots=True)
-class _Counts:
-    """What the two axes and the loops of a tiling come to."""
-
-    rows: AxisTiles
-    columns: AxisTiles
-    places: int
-    output_tiles: int
-    input_reloads: int
-    weight_reloads: int
-    rounds: int
-    turns: int
+    @property
+    def additions(self) -> int:
+        """All of them."""
+        array = self.tree_additions + self.accumulations
+        return array + self.input_additions + self.output_additions
 
 
 def _rounds(work: Work, channels: int, multipliers: int) -> int:
@@ -94,7 +91,7 @@ def _rounds(work: Work, channels: int, multipliers: int) -> int:
     return -(-channels // together) * parts
 
 
-def _counts(work: Work, tiling: Tiling, machine: Accelerator, ways: int) -> _Counts:
+def _loops(work: Work, tiling: Tiling, machine: ArrayDescription, ways: int) -> Loops:
     layer = work.layer
     rows, columns = work.rows.tiles(tiling.rows), work.columns.tiles(tiling.columns)
     filters, channels = layer.K // layer.G, layer.C // layer.G
@@ -108,7 +105,7 @@ def _counts(work: Work, tiling: Tiling, machine: Accelerator, ways: int) -> _Cou
     side = max(machine.slices // ways, 1)
     whole, last = divmod(filters, tiling.output_channels)
     turns = whole * -(-tiling.output_channels // side) + -(-last // side)
-    return _Counts(
+    return Loops(
         rows,
         columns,
         places,
@@ -130,9 +127,7 @@ def _window_words(work: Work, columns: AxisTiles, multipliers: int) -> int:
     layer, taps = work.layer, work.taps
     if taps == 1:
         return columns.all_positions * work.frequencies
-    step = layer.strides[1]
-    if work.execution is Execution.FUSED and layer.pool is not None:
-        step *= layer.pool.strides[1]
+    step = work.execution.column_step(layer)
     dilation = layer.dilations[1]
     words = 0
     for start in range(0, taps, multipliers):
@@ -147,13 +142,13 @@ def _new_columns(taps: int, step: int, dilation: int) -> int:
     return taps if step % dilation else min(taps, step // dilation)
 
 
-def _wide(work: Work, machine: Accelerator) -> int:
+def _wide(work: Work, machine: ArrayDescription) -> int:
     """Passes of the multipliers for one input word."""
     integer = work.precision.bits < 16
     return 2 if integer and work.stored_bits > machine.wide_bits else 1
 
 
-def traffic(work: Work, tiling: Tiling, machine: Accelerator, ways: int) -> Traffic:
+def transfers(work: Work, tiling: Tiling, machine: ArrayDescription, ways: int) -> Transfers:
     """Bytes that one layer moves.
 
     Args:
@@ -162,7 +157,7 @@ def traffic(work: Work, tiling: Tiling, machine: Accelerator, ways: int) -> Traf
         machine: the accelerator.
         ways: positions that different slices work on at a time.
     """
-    layer, c = work.layer, _counts(work, tiling, machine, ways)
+    layer, c = work.layer, _loops(work, tiling, machine, ways)
     word = work.precision.bits / 8
     inputs = layer.N * layer.C * c.rows.all_inputs * c.columns.all_inputs
     stored = layer.N * layer.C * c.rows.all_stored * c.columns.all_stored
@@ -173,7 +168,7 @@ def traffic(work: Work, tiling: Tiling, machine: Accelerator, ways: int) -> Traf
     partial_sums = 4 * sums * c.rounds * wide
     vertical = c.rows.all_additions * c.columns.all_inputs * layer.N * layer.C
     buffer_weights = layer.weights // layer.kernel_area * work.weight_words
-    return Traffic(
+    return Transfers(
         dram_weight=layer.weights * c.weight_reloads * word,
         dram_input=inputs * c.input_reloads * work.loaded_bits / 8,
         dram_output=outputs * word,
@@ -187,33 +182,23 @@ def traffic(work: Work, tiling: Tiling, machine: Accelerator, ways: int) -> Traf
     )
 
 
-def executed(work: Work, tiling: Tiling, machine: Accelerator, ways: int) -> Executed:
-    """Operations that the machine executes; see ``traffic`` for the arguments."""
-    layer, c = work.layer, _counts(work, tiling, machine, ways)
+def operations(work: Work, tiling: Tiling, machine: ArrayDescription, ways: int) -> ArrayOperations:
+    """Operations that the machine executes; see ``transfers`` for the arguments."""
+    layer, c = work.layer, _loops(work, tiling, machine, ways)
     positions = layer.N * c.rows.all_positions * c.columns.all_positions
     channels = layer.C // layer.G
     products = layer.K * channels * work.weight_words * positions * _wide(work, machine)
     accumulations = layer.K * positions * work.frequencies * c.rounds * _wide(work, machine)
-    convolved = layer.N * layer.K * c.rows.all_convolved * c.columns.all_convolved
     leaving = layer.N * layer.K * math.prod(layer.pooled)
-    if layer.pool is not None and work.execution is not Execution.FUSED:
-        leaving += convolved
-    boxes = c.rows.all_additions * c.columns.all_inputs
-    boxes += c.rows.all_stored * c.columns.all_additions
-    additions = layer.N * layer.C * boxes * c.input_reloads
-    if work.execution is Execution.WINOGRAD:
-        cost = TRANSFORMS[work.transform]
-        leaving += layer.K * positions * cost.output
-        additions = layer.C * positions * cost.input * c.input_reloads
-        additions += layer.K * channels * cost.weight * c.weight_reloads
+    if work.pools_behind:
+        leaving += layer.N * layer.K * c.rows.all_convolved * c.columns.all_convolved
+    before, behind = work.execution.additions(layer, c)
     inputs = layer.N * layer.C * c.rows.all_inputs * c.columns.all_inputs * c.input_reloads
-    if work.paired:  # the layer before adds two rows for each of these, once
-        leaving += inputs // c.input_reloads
-    return Executed(
+    return ArrayOperations(
         multiplications=products,
         tree_additions=products - accumulations,
         accumulations=accumulations,
-        input_additions=additions,
-        output_additions=leaving,
+        input_additions=before,
+        output_additions=leaving + behind,
         scalings=inputs if work.scaled else 0,
     )

@@ -10,17 +10,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from mlcnn.accelerators.axis import Execution
-from mlcnn.accelerators.cycles import (
-    NEVER,
-    Parameters,
-    held_bytes,
-    leave_time,
-    rounds_of,
-    split_slices,
-)
-from mlcnn.accelerators.tiling import Floats, Indices, Tilings, tilings
-from mlcnn.accelerators.work import Work
+from mlcnn.accelerators.array.cutting import tilings
+from mlcnn.accelerators.array.cycles import NEVER, held_bytes, leave_time, rounds_of, split_slices
+from mlcnn.accelerators.array.parameters import Parameters
+from mlcnn.accelerators.array.tiling import Floats, Indices, Tilings
+from mlcnn.accelerators.array.work import Work
 
 __all__ = ["Bounds", "Needs", "needs"]
 
@@ -50,9 +44,13 @@ class Needs:
     tile_bytes: Floats
 
 
-@lru_cache(maxsize=512)
 def needs(work: Work) -> Needs:
     """The needs of all tilings of a layer."""
+    return _needs(replace(work, scaled=False))
+
+
+@lru_cache(maxsize=512)
+def _needs(work: Work) -> Needs:
     t, layer, bits = tilings(work), work.layer, work.precision.bits
     kept, outer = t.kept > 0, t.weights_outer > 0
     input_reloads = np.where(kept & ~outer, 1, t.output_tiles)
@@ -92,7 +90,7 @@ class Bounds:
         self._store = np.maximum(leave_time(work, t.tiles, p), store)
         self._rounds = _all_rounds(work, t, _alike(p))
         self._per_byte = _BELOW / p.dram_bytes_per_cycle
-        self._fused = work.execution is Execution.FUSED
+        self._adds = bool(self._needs.box_additions.any())
         self._starts = np.searchsorted(t.tile, np.arange(len(tile_bytes) + 1))
 
     def of_tiles(self) -> Floats:
@@ -105,7 +103,7 @@ class Bounds:
         bound = self._round * least(self._rounds) + self._store
         bound += least(fixed.first) * self._per_byte
         np.maximum(bound, least(fixed.dram) * self._per_byte, out=bound)
-        if self._fused:
+        if self._adds:
             np.maximum(bound, least(fixed.box_additions) * _BELOW / p.input_adders, out=bound)
         no_room = least(fixed.held) > p.buffer_bytes
         bound[no_room | (least(fixed.row) > p.row_buffer_bytes) | (bound >= NEVER)] = np.inf
@@ -130,7 +128,7 @@ class Bounds:
         bound += self._store[machines, tile, None]
         bound += fixed.first[some] * per_byte
         np.maximum(bound, fixed.dram[some] * per_byte, out=bound)
-        if self._fused:
+        if self._adds:
             boxes = fixed.box_additions[some] * _BELOW / p.input_adders[machines]
             np.maximum(bound, boxes, out=bound)
         no_room = fixed.held[some] > p.buffer_bytes[machines]

@@ -1,44 +1,20 @@
-"""An accelerator as numbers: what the cycle, traffic, energy and area models read."""
+"""An array as numbers: what the cycle, traffic, energy and area models read."""
 
 from dataclasses import dataclass, fields
-from enum import StrEnum
+from typing import ClassVar
 
+from mlcnn.accelerators.precision import Precision
 from mlcnn.errors import InputError
 
-__all__ = ["Accelerator", "Kind", "Precision"]
-
-
-class Kind(StrEnum):
-    """What the unit between DRAM and the input buffer computes."""
-
-    MLCNN = "mlcnn"
-    """Box sums: a convolution and the average pool behind it run as one."""
-    DENSE = "dense"
-    """Nothing: inputs are stored as they come; pools run behind the accumulators."""
-    WINOGRAD = "winograd"
-    """The input transform of F(m x m, 3x3), for plain 3x3 convolutions."""
-
-
-class Precision(StrEnum):
-    """Format of weights and activations; sums of products have 32 bits in all of them."""
-
-    FP32 = "fp32"
-    FP16 = "fp16"
-    INT8 = "int8"
-
-    @property
-    def bits(self) -> int:
-        """Bits of a weight or an activation."""
-        return {"fp32": 32, "fp16": 16, "int8": 8}[self]
+__all__ = ["ArrayDescription"]
 
 
 @dataclass(frozen=True, slots=True)
-class Accelerator:
+class ArrayDescription:
     """An array of slices that keep weights still while inputs stream past them.
 
     Attributes:
         name: what results call it.
-        kind: what its input unit does.
         precision: of weights and activations.
         slices: slices; each has one adder tree and one accumulator bank.
         multipliers: multipliers of a slice, a weight register pair in front of each.
@@ -49,7 +25,6 @@ class Accelerator:
         output_lanes: accumulator words a cycle that leave the array through bias and activation.
         pooling_adders: adders of pools behind the accumulators. With 0, the input unit's adders
             do this where a layer's pool was not fused.
-        winograd_tile: m of F(m x m, 3x3); 0 for none.
         buffer_bytes: buffer of inputs and weights, shared by both as each layer needs it.
         buffer_banks: banks of it.
         buffer_width_bits: width of a bank's port.
@@ -68,8 +43,10 @@ class Accelerator:
         wide_bits: bits of an integer multiplier's input operand; wider box sums take two passes.
     """
 
+    kind: ClassVar[str]
+    needs_input_adders: ClassVar[bool] = False
+
     name: str
-    kind: Kind
     precision: Precision
     slices: int
     multipliers: int
@@ -78,7 +55,6 @@ class Accelerator:
     input_scalers: int
     output_lanes: int
     pooling_adders: int
-    winograd_tile: int
     buffer_bytes: int
     buffer_banks: int
     buffer_width_bits: int
@@ -106,7 +82,40 @@ class Accelerator:
                     f"accelerator {self.name}: {field.name} is {value} and must be {needed}"
                     f"{f', at most {_MOST:.0e}' if enough else ''}"
                 )
-        _check_kind(self)
+        self.check()
+
+    def check(self) -> None:
+        """Look at what belongs together.
+
+        Raises:
+            InputError: two numbers do not fit each other.
+        """
+        where = f"accelerator {self.name}"
+        if self.needs_input_adders and not self.input_adders:
+            raise InputError(
+                f"{where}: kind {self.kind} needs input_adders, got 0: give the adders of its "
+                "input unit, or make it dense"
+            )
+        if not self.pooling_adders and not self.input_adders:
+            raise InputError(
+                f"{where}: it has neither pooling_adders nor input_adders and could not run a pool "
+                "behind a convolution: give it pooling_adders"
+            )
+        if self.accumulator_entries < 2:
+            raise InputError(
+                f"{where}: accumulator_entries is {self.accumulator_entries} and must be 2 or "
+                "more: one half fills while the other leaves"
+            )
+
+    @property
+    def multiplier_width(self) -> float:
+        """Size of a multiplier by that of one of the precision; wider operands take more."""
+        return 1.0
+
+    @property
+    def transform_adders(self) -> float:
+        """Adders behind the accumulators beside those of bias and pools."""
+        return 0.0
 
     @property
     def pipeline_depth(self) -> int:
@@ -135,28 +144,3 @@ _MAY_BE_ZERO = frozenset(
 # Far beyond any chip, and small enough for all products to stay exact in double precision.
 _MOST = 1e9
 _REAL = frozenset({"dram_bytes_per_cycle", "clock_mhz"})
-
-
-def _check_kind(machine: Accelerator) -> None:
-    where = f"accelerator {machine.name}"
-    if machine.kind is not Kind.DENSE and not machine.input_adders:
-        raise InputError(
-            f"{where}: kind {machine.kind} needs input_adders, got 0: give the adders of its "
-            "input unit, or make it dense"
-        )
-    if not machine.pooling_adders and not machine.input_adders:
-        raise InputError(
-            f"{where}: it has neither pooling_adders nor input_adders and could not run a pool "
-            "behind a convolution: give it pooling_adders"
-        )
-    tiles = (2, 4) if machine.kind is Kind.WINOGRAD else (0,)
-    if machine.winograd_tile not in tiles:
-        raise InputError(
-            f"{where}: winograd_tile is {machine.winograd_tile} and kind {machine.kind} takes "
-            f"{' or '.join(map(str, tiles))}"
-        )
-    if machine.accumulator_entries < 2:
-        raise InputError(
-            f"{where}: accumulator_entries is {machine.accumulator_entries} and must be 2 or "
-            "more: one half fills while the other leaves"
-        )

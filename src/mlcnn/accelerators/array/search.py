@@ -6,14 +6,17 @@ from functools import lru_cache
 
 import numpy as np
 
-from mlcnn.accelerators.bound import Bounds, needs
-from mlcnn.accelerators.cycles import Parameters, Schedule, held_bytes, schedule
-from mlcnn.accelerators.description import Accelerator
-from mlcnn.accelerators.tiling import Floats, Indices, Tiling, Tilings, tilings
-from mlcnn.accelerators.work import Work
+from mlcnn.accelerators.array.bound import Bounds, needs
+from mlcnn.accelerators.array.cutting import tilings
+from mlcnn.accelerators.array.cycles import Schedule, schedule
+from mlcnn.accelerators.array.description import ArrayDescription
+from mlcnn.accelerators.array.parameters import Parameters
+from mlcnn.accelerators.array.tiling import Floats, Indices, Tiling, Tilings
+from mlcnn.accelerators.array.work import Work
+from mlcnn.accelerators.machine import Infeasible
 from mlcnn.errors import InfeasibleError
 
-__all__ = ["BOUNDS", "SLACK", "Chosen", "choose", "fastest"]
+__all__ = ["BOUNDS", "SLACK", "Chosen", "choose", "fastest", "refusal"]
 
 SLACK = 0.01
 """Share of the least cycles that a tiling may take more, where it moves fewer DRAM bytes."""
@@ -52,7 +55,7 @@ class Chosen:
         return BOUNDS[int(np.argmax(self.waits))]
 
 
-def choose(work: Work, machine: Accelerator, slack: float = SLACK) -> Chosen:
+def choose(work: Work, machine: ArrayDescription, slack: float = SLACK) -> Chosen:
     """The fastest tiling; among those within ``slack`` of it, the one with least DRAM traffic.
 
     Args:
@@ -66,12 +69,12 @@ def choose(work: Work, machine: Accelerator, slack: float = SLACK) -> Chosen:
     nameless = replace(work, layer=replace(work.layer, name=""))
     found = _choose(nameless, replace(machine, name=""), slack)
     if found is None:
-        raise _too_small(work, machine, tilings(nameless))
+        raise InfeasibleError(str(_too_small(work, machine)))
     return replace(found, work=work)
 
 
 @lru_cache(maxsize=65536)
-def _choose(work: Work, machine: Accelerator, slack: float) -> Chosen | None:
+def _choose(work: Work, machine: ArrayDescription, slack: float) -> Chosen | None:
     """The search, by geometry: layers and machines that differ in name alone share it."""
     t, p = tilings(work), Parameters.of((machine,))
     moved = needs(work).dram
@@ -107,7 +110,7 @@ def _exact(work: Work, t: Tilings, p: Parameters, some: Indices) -> Schedule:
     return schedule(work, t.take(some), Parameters(*row))
 
 
-def fastest(work: Work, machines: Sequence[Accelerator], below: Floats) -> Floats:
+def fastest(work: Work, machines: Sequence[ArrayDescription], below: Floats) -> Floats:
     """Cycles of the fastest tiling on each of several machines.
 
     The bound of every tiling first; then exactly those that it does not rule out.
@@ -161,24 +164,57 @@ def _pairs(work: Work, t: Tilings, p: Parameters, owner: Indices, tiling: Indice
     return schedule(work, t.take(tiling), Parameters(*rows)).cycles
 
 
-def _too_small(work: Work, machine: Accelerator, t: Tilings) -> InfeasibleError:
-    layer = work.layer
+def refusal(work: Work, machine: ArrayDescription) -> Infeasible | None:
+    """Why no tiling of a layer fits the machine; None where one does.
+
+    Args:
+        work: the layer and how it runs.
+        machine: the accelerator.
+    """
+    nameless = replace(work, layer=replace(work.layer, name=""))
+    bounds = Bounds(nameless, Parameters.of((machine,)))
+    some = np.flatnonzero(np.isfinite(bounds.of_tiles()[0])).tolist()
+    alone = np.array([0])
+    fits = any(np.isfinite(bounds.of_tilings(alone, tile)).any() for tile in some)
+    return None if fits else _too_small(work, machine)
+
+
+def _too_small(work: Work, machine: ArrayDescription) -> Infeasible:
+    layer, nameless = work.layer, replace(work, layer=replace(work.layer, name=""))
     start = f"accelerator {machine.name} cannot run {layer.name} ({layer.R}x{layer.S}, "
-    start += f"{layer.C} to {layer.K} channels, {layer.H}x{layer.W}, {work.execution}): "
-    needed = float(held_bytes(work, t).min())
-    if needed > machine.buffer_bytes:
-        return InfeasibleError(
-            f"{start}its smallest tile takes {needed:.0f} bytes of buffer and there are "
-            f"{machine.buffer_bytes}; make it {needed:.0f} or more (buffer_bytes)"
-        )
+    start += f"{layer.C} to {layer.K} channels, {layer.H}x{layer.W}, {work.execution.name}): "
+    wanted = needs(nameless)
+    bytes_needed, row = float(wanted.held.min()), float(wanted.row.min())
+    if bytes_needed > machine.buffer_bytes:
+        return Infeasible(
+            f"{start}its smallest tile takes {bytes_needed:.0f} bytes of buffer and there are "
+            f"{machine.buffer_bytes}; make it {bytes_needed:.0f} or more (buffer_bytes)",
+            bytes_needed, machine.buffer_bytes, "bytes of buffer", ("buffer_bytes",),
+        )  # fmt: skip
+    if row > machine.row_buffer_bytes:
+        return Infeasible(
+            f"{start}the box sums that it has begun take {row:.0f} bytes of row buffer at least "
+            f"and there are {machine.row_buffer_bytes}; make it {row:.0f} or more "
+            "(row_buffer_bytes)",
+            row, machine.row_buffer_bytes, "bytes of row buffer", ("row_buffer_bytes",),
+        )  # fmt: skip
+    return _too_many_sums(start, nameless, machine)
+
+
+def _too_many_sums(start: str, work: Work, machine: ArrayDescription) -> Infeasible:
+    t = tilings(work)
     sums = float((t.convolved if work.frequencies == 1 else t.lines * t.line).min())
     sums *= work.frequencies
     held = machine.accumulator_entries // 2
-    return InfeasibleError(
+    return Infeasible(
         f"{start}no tile fits both {machine.buffer_bytes} bytes of buffer and {held} accumulator "
         f"entries a slice and half; the smallest tile has {sums:.0f} sums of one output channel, "
         f"over at most {machine.input_windows} input windows; raise accumulator_entries, "
-        "input_windows or buffer_bytes"
+        "input_windows or buffer_bytes",
+        demand=sums,
+        bound=held * machine.input_windows,
+        unit="accumulator entries",
+        levers=("accumulator_entries", "input_windows", "buffer_bytes"),
     )
 
 

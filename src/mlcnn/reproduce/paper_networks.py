@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from mlcnn import zoo
-from mlcnn.accelerators.evaluation import LayerTask
-from mlcnn.workload import ConvLayer, Pool
+from mlcnn.accelerators import LayerTask
+from mlcnn.workload import ConvLayer, Layer, Pool
 
 __all__ = ["PAPER_NETWORKS", "paper_tasks"]
 
@@ -73,7 +73,7 @@ def paper_tasks(network: str, batch: int, *, fused_only: bool = False) -> tuple[
     """
     tasks = _tasks(network)
     chosen = [task for task in tasks if task.layer.pool is not None or not fused_only]
-    return tuple(replace(task, layer=replace(task.layer, N=batch)) for task in chosen)
+    return tuple(task.with_nest(replace(task.nest, N=batch)) for task in chosen)
 
 
 @lru_cache
@@ -86,7 +86,7 @@ def _tasks(network: str) -> tuple[LayerTask, ...]:
     chained = _chained(module) | sites.chained
     return tuple(
         LayerTask(
-            replace(layer, pool=sites.pools.get(layer.name)),
+            Layer(replace(layer, pool=sites.pools.get(layer.name))),
             scaled=sites.normalised and layer.name not in chained and layer.name not in _NOT_SCALED,
             sole_consumer=layer.name in chained,
         )

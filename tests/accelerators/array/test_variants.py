@@ -6,10 +6,11 @@ from itertools import product
 import numpy as np
 import pytest
 
-from mlcnn.accelerators import LayerTask, load_accelerator, paper_tasks, sweep_cycles
-from mlcnn.accelerators.search import choose
-from mlcnn.accelerators.work import executions
+from mlcnn.accelerators import LayerTask, load_accelerator
+from mlcnn.accelerators.array import sweep_cycles
+from mlcnn.accelerators.array.search import choose
 from mlcnn.errors import InfeasibleError
+from mlcnn.reproduce.paper_networks import paper_tasks
 
 
 def _variants(name, count):
@@ -30,9 +31,7 @@ def _variants(name, count):
 
 def _least(task: LayerTask, machine):
     found = []
-    for work in executions(
-        task.layer, machine, scaled=task.scaled, sole_consumer=task.sole_consumer
-    ):
+    for work in machine.ways(task):
         try:
             found.append(choose(work, machine, 0.0).cycles)
         except InfeasibleError:

@@ -5,14 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from mlcnn.accelerators import (
-    PAPER_NETWORKS,
-    area,
-    fused_layers_experiment,
-    paper_tasks,
-    sensitivity,
-)
+from mlcnn.accelerators import load_technology
+from mlcnn.accelerators.array import area
 from mlcnn.counting import Reuse, fused, original
+from mlcnn.reproduce.experiment import fused_layers_experiment, sensitivity
+from mlcnn.reproduce.paper_networks import PAPER_NETWORKS, paper_tasks
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "layer_operations.csv"
 
@@ -37,7 +34,7 @@ def test_the_layers_are_those_of_the_golden_table():
             for r in csv.DictReader(file)
             if r["network"] in {"lenet5", "vgg16", "densenet_cifar", "googlenet AP2x2/2"}
         ]
-    tasks = [t.layer for name in PAPER_NETWORKS for t in paper_tasks(name, 1, fused_only=True)]
+    tasks = [t.nest for name in PAPER_NETWORKS for t in paper_tasks(name, 1, fused_only=True)]
     found = [(t.C, t.K, t.R, t.H, t.pads[0], t.pool.kernel[0], t.pool.strides[0]) for t in tasks]
     names = ("C", "K", "kernel", "size", "pads", "pool_kernel", "pool_strides")
     assert sorted(found) == sorted(tuple(int(r[n]) for n in names) for r in rows)
@@ -48,7 +45,7 @@ def test_the_layers_are_those_of_the_golden_table():
     ("lenet5", 0.593), ("vgg16", 313.20), ("googlenet", 1521.75), ("densenet_cifar", 125.34),
 ])  # fmt: skip
 def test_whole_networks_have_the_published_multiplications(network, millions):
-    layers = [task.layer for task in paper_tasks(network, 1)]
+    layers = [task.nest for task in paper_tasks(network, 1)]
     convolutions = [layer for layer in layers if layer.H > 1]
     assert sum(layer.macs for layer in convolutions) / 1e6 == pytest.approx(millions, abs=0.005)
 
@@ -73,7 +70,7 @@ def test_multiplications_saved(results):
         expected = 63 / 64 if " b5." in row.name else 3 / 4
         assert row.cost.fused
         assert 1 - row.cost.multiplications / row.against.multiplications == expected
-        layer = row.task.layer
+        layer = row.task.nest
         assert row.cost.additions == fused(layer, Reuse.SHARED).additions
         assert row.against.additions == original(layer).additions
 
@@ -106,7 +103,8 @@ def test_a_unit_of_two_adders_starves_the_multipliers():
     assert few.worst_speedup < 1.0 < usual.worst_speedup
 
 
-def test_equal_area_gives_lower_precisions_more_slices(technology):
+def test_equal_area_gives_lower_precisions_more_slices():
+    technology = load_technology()
     names = ("mlcnn-fp32", "mlcnn-fp16", "mlcnn-int8")
     results = fused_layers_experiment(
         16, names, ("dcnn-fp32",), networks=False, fill_area_um2=1.52e6

@@ -6,23 +6,22 @@ overlap or leave gaps, and tiles at the border are exact.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
+from typing import Protocol
 
 from mlcnn.workload import ConvLayer
 
-__all__ = ["Axis", "AxisTiles", "Execution", "axis_of"]
+__all__ = ["AxisTiles", "Cut", "Loops", "Tile", "TiledAxis", "axis_of"]
+
+Tile = tuple[int, int, int, int, int, int]
 
 
-class Execution(StrEnum):
-    """How a layer runs."""
+class Cut(Protocol):
+    """What a tile of an axis holds, in one way of running a layer."""
 
-    PLAIN = "plain"
-    """Convolution, and behind the accumulators the pool if there is one."""
-    FUSED = "fused"
-    """Box sums on the way in, then a convolution at the pooled outputs only."""
-    WINOGRAD = "winograd"
-    """F(m x m, 3x3) on the transformed input, then as plain."""
+    def tile(self, axis: "TiledAxis", outputs: range) -> Tile:
+        """One tile: outputs, positions, convolved, inputs, stored, additions; see ``AxisTiles``."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,32 @@ class AxisTiles:
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
+class Loops:
+    """What the two axes and the loops of a tiling come to.
+
+    Attributes:
+        rows: of the height.
+        columns: of the width.
+        places: tiles of positions, images included.
+        output_tiles: tiles of output channels in a group.
+        input_reloads: how often each input comes in.
+        weight_reloads: how often each weight comes in.
+        rounds: sets of weights of all input channels of a group, one after the other.
+        turns: groups of output channels that take turns on the slices.
+    """
+
+    rows: AxisTiles
+    columns: AxisTiles
+    places: int
+    output_tiles: int
+    input_reloads: int
+    weight_reloads: int
+    rounds: int
+    turns: int
+
+
+@dataclass(frozen=True, slots=True)
+class TiledAxis:
     """Geometry of one axis.
 
     Attributes:
@@ -74,9 +98,7 @@ class Axis:
         window: pool window (1: none).
         pool_stride: of the pool.
         pool_before: zeros in front of the pool's input.
-        execution: how the layer runs.
-        transform: m of F(m x m, 3x3), for ``Execution.WINOGRAD``.
-        paired: whether DRAM holds this axis' box sums, formed by the layer before.
+        cut: what a tile of it holds, in the way in which the layer runs.
     """
 
     size: int
@@ -89,9 +111,7 @@ class Axis:
     window: int
     pool_stride: int
     pool_before: int
-    execution: Execution
-    transform: int
-    paired: bool
+    cut: Cut
 
     def convolution_outputs(self, outputs: range) -> set[int]:
         """Outputs of the convolution that a range of final outputs is made of."""
@@ -125,35 +145,9 @@ class Axis:
             for tap in range(self.kernel)
         )
 
-    def tile(self, outputs: range) -> tuple[int, int, int, int, int, int]:
-        """One tile: outputs, positions, convolved, inputs, stored, additions."""
-        if self.execution is Execution.FUSED:
-            boxes = [self.box_inputs(start) for start in self.box_starts(outputs)]
-            used = [box for box in boxes if box]
-            inputs = len(set[int]().union(*used))
-            additions = sum(len(box) - 1 for box in used)
-            if self.paired:
-                inputs, additions = len(used), 0
-            return len(outputs), len(outputs), len(outputs), inputs, len(used), additions
-        convolved = self.convolution_outputs(outputs)
-        inputs = len(self.plain_inputs(convolved))
-        if self.execution is Execution.WINOGRAD:
-            tiles = -(-len(convolved) // self.transform)
-            return len(outputs), tiles, len(convolved), inputs, tiles * (self.transform + 2), 0
-        return len(outputs), len(convolved), len(convolved), inputs, inputs, 0
-
     def tiles(self, size: int) -> AxisTiles:
         """Cut the axis into tiles of ``size`` final outputs."""
         return _tiles(self, size)
-
-    @property
-    def open_sums(self) -> int:
-        """Box sums along this axis that are begun and not complete, at most, at any input."""
-        if self.paired:
-            return 0
-        boxes = [self.box_inputs(start) for start in self.box_starts(range(self.outputs))]
-        spans = [(min(box), max(box)) for box in boxes if box]
-        return max((sum(a <= at < b for a, b in spans) for at, _ in spans), default=0)
 
     def sizes(self) -> tuple[int, ...]:
         """Sizes of balanced cuts: whole, halves, quarters, ... down to one output."""
@@ -164,22 +158,20 @@ class Axis:
 
 
 @lru_cache(maxsize=65536)
-def _tiles(axis: Axis, size: int) -> AxisTiles:
+def _tiles(axis: TiledAxis, size: int) -> AxisTiles:
     starts = range(0, axis.outputs, size)
-    cut = [axis.tile(range(start, min(start + size, axis.outputs))) for start in starts]
-    columns = list(zip(*cut, strict=True))
+    tiles = [axis.cut.tile(axis, range(start, min(start + size, axis.outputs))) for start in starts]
+    columns = list(zip(*tiles, strict=True))
     outputs, *rest = (max(column) for column in columns)
     sums = [sum(column) for column in columns[1:]]
     pairs = [value for pair in zip(rest, sums, strict=True) for value in pair]
-    return AxisTiles(len(cut), outputs, *pairs)
+    return AxisTiles(len(tiles), outputs, *pairs)
 
 
-def axis_of(
-    layer: ConvLayer, index: int, execution: Execution, transform: int = 0, *, paired: bool = False
-) -> Axis:
-    """Axis ``index`` (0 height, 1 width) of ``layer``, run as ``execution``."""
+def axis_of(layer: ConvLayer, index: int, cut: Cut) -> TiledAxis:
+    """Axis ``index`` (0 height, 1 width) of ``layer``, cut as ``cut`` says."""
     pool = layer.pool
-    return Axis(
+    return TiledAxis(
         size=(layer.H, layer.W)[index],
         kernel=(layer.R, layer.S)[index],
         stride=layer.strides[index],
@@ -190,7 +182,5 @@ def axis_of(
         window=1 if pool is None else pool.kernel[index],
         pool_stride=1 if pool is None else pool.strides[index],
         pool_before=0 if pool is None else pool.pads[index],
-        execution=execution,
-        transform=transform,
-        paired=paired,
+        cut=cut,
     )

@@ -1,0 +1,125 @@
+"""An array as a machine: the layers that it takes, what they cost, its area."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from mlcnn.accelerators.array.area import area
+from mlcnn.accelerators.array.description import ArrayDescription
+from mlcnn.accelerators.array.energy import energy
+from mlcnn.accelerators.array.search import SLACK, Chosen, choose, refusal
+from mlcnn.accelerators.array.traffic import ArrayOperations, operations, transfers
+from mlcnn.accelerators.array.work import Work
+from mlcnn.accelerators.cost import LayerCost, LayerTask
+from mlcnn.accelerators.machine import Infeasible
+from mlcnn.accelerators.technology import Technology
+from mlcnn.counting import Operations
+from mlcnn.errors import InfeasibleError
+from mlcnn.workload import DENSE, Arithmetic, Layer
+
+__all__ = ["Array", "best"]
+
+
+@dataclass(frozen=True, slots=True)
+class Array(ArrayDescription, ABC):
+    """An array of slices, of any kind; a kind says in which ways it can run a layer."""
+
+    @abstractmethod
+    def ways(self, task: LayerTask) -> tuple[Work, ...]:
+        """Every way in which the array can run a layer, the preferred first."""
+
+    def plain(self, task: LayerTask) -> Work:
+        """The layer as it is: every array can do that."""
+        return Work(task.nest, self.precision, scaled=task.scaled)
+
+    @property
+    def family(self) -> tuple[object, ...]:
+        """Arrays of one family run layers in the same ways."""
+        return type(self), self.precision
+
+    def takes(self, layer: Layer) -> Infeasible | None:
+        """See ``Machine``: dense weights that are multiplied, and a tile that fits."""
+        if (why := self._unknown(layer)) is not None:
+            return why
+        refusals: list[Infeasible] = []
+        for work in self.ways(LayerTask(layer)):
+            refused = refusal(work, self)
+            if refused is None:
+                return None
+            refusals.append(refused)
+        return refusals[0]
+
+    def _unknown(self, layer: Layer) -> Infeasible | None:
+        """What the layer is beside a loop nest, a pool and how often its data lets it run."""
+        wanted: list[str] = []
+        if layer.weights != DENSE:
+            wanted.append(f"{layer.weights} weights")
+        if layer.arithmetic is not Arithmetic.MULTIPLY:
+            wanted.append(f"weights and inputs that {layer.arithmetic}")
+        if layer.nest.depth is not None:
+            wanted.append("three dimensions")
+        if not wanted and layer.pool is None and layer.parts not in {(), (layer.nest,)}:
+            wanted.append(f"the form {layer.form}")
+        if not wanted:
+            return None
+        what = " and ".join(wanted)
+        return Infeasible(
+            f"accelerator {self.name} cannot run {layer.name} as what it is, a layer with {what}: "
+            "an array multiplies dense weights; use a machine that takes it",
+            demand=len(wanted), bound=0, unit=what, levers=("type",), unknown=True,
+        )  # fmt: skip
+
+    def cost(self, task: LayerTask, technology: Technology) -> LayerCost:
+        """See ``Machine``."""
+        if (why := self._unknown(task.layer)) is not None:
+            raise InfeasibleError(str(why))
+        chosen = best(task, self)
+        done = operations(chosen.work, chosen.tiling, self, chosen.ways)
+        return _cost(chosen, done, self, technology)
+
+    def area(self, technology: Technology) -> float:
+        """See ``Machine``; ``mlcnn.accelerators.array.area`` gives the parts."""
+        return area(self, technology).total
+
+
+def best(task: LayerTask, machine: Array, slack: float = SLACK) -> Chosen:
+    """The way and the tiling that are fastest.
+
+    Args:
+        task: the layer.
+        machine: the array.
+        slack: see ``choose``.
+
+    Raises:
+        InfeasibleError: the machine can run the layer in no way.
+    """
+    found: list[Chosen] = []
+    failures: list[InfeasibleError] = []
+    for work in machine.ways(task):
+        try:
+            found.append(choose(work, machine, slack))
+        except InfeasibleError as error:
+            failures.append(error)
+    if not found:
+        raise failures[0]
+    return min(found, key=lambda chosen: (chosen.cycles, chosen.dram_bytes))
+
+
+def _cost(
+    chosen: Chosen, done: ArrayOperations, machine: Array, technology: Technology
+) -> LayerCost:
+    work, tiling = chosen.work, chosen.tiling
+    moved = transfers(work, tiling, machine, chosen.ways)
+    counted = work.execution.counted(work.layer) or Operations(done.multiplications, done.additions)
+    return LayerCost(
+        name=work.layer.name,
+        execution=work.execution.name,
+        cycles=chosen.cycles,
+        bound=chosen.bound,
+        utilisation=counted.multiplications / (chosen.cycles * machine.multiplications_per_cycle),
+        multiplications=counted.multiplications,
+        additions=counted.additions,
+        traffic=moved.summary,
+        energy=energy(machine, technology, moved, done, chosen.cycles),
+        fused=work.execution.fused,
+        mapping={"tiling": tiling.to_json()},
+    )

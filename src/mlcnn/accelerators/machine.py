@@ -1,0 +1,107 @@
+"""What a machine is: whatever can say which layers it takes, what they cost and how large it is.
+
+Comparisons, reports and reproductions know nothing else of a machine. A class of one's own is found
+by an entry point of the group ``mlcnn.machines`` under the name that stands behind ``type`` in its
+files; ``array`` is the one that comes with the package.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from mlcnn.accelerators.border import Description
+from mlcnn.accelerators.cost import LayerCost, LayerTask
+from mlcnn.accelerators.precision import Precision
+from mlcnn.accelerators.technology import Technology
+from mlcnn.workload import Layer
+
+__all__ = ["Infeasible", "Machine", "MachineType", "precision_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Infeasible:
+    """Why a machine cannot run a layer, as data.
+
+    Attributes:
+        reason: in words: machine, layer, what is wanted, what there is, what to change.
+        demand: what the layer asks for.
+        bound: what there is of it.
+        unit: what both are numbers of.
+        levers: what would help: fields of the machine's description, or a way to change the layer.
+        unknown: whether the machine knows no such layers, whatever its sizes: the convolutions and
+            dense layers that stand for it in the network may run then.
+    """
+
+    reason: str
+    demand: float
+    bound: float
+    unit: str
+    levers: tuple[str, ...] = ()
+    unknown: bool = False
+
+    @property
+    def gap(self) -> float:
+        """What is missing; 0 where each need could be met by itself, and not all together."""
+        return max(self.demand - self.bound, 0.0)
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@runtime_checkable
+class Machine(Protocol):
+    """A machine; immutable. A ``precision`` beside these is used where there is one."""
+
+    @property
+    def name(self) -> str:
+        """What results call it."""
+        ...
+
+    @property
+    def clock_mhz(self) -> float:
+        """Clock of its cycles."""
+        ...
+
+    def takes(self, layer: Layer) -> Infeasible | None:
+        """Why the machine cannot run a layer as what it is; None where it can.
+
+        One that is ``unknown`` here runs as its ``parts``, if the machine takes those.
+        """
+        ...
+
+    def cost(self, task: LayerTask, technology: Technology) -> LayerCost:
+        """What a layer costs in the way that is fastest here.
+
+        Raises:
+            InfeasibleError: the machine does not take the layer.
+        """
+        ...
+
+    def area(self, technology: Technology) -> float:
+        """Area in square micrometres.
+
+        Raises:
+            InputError: a part of the machine lies outside the tables.
+        """
+        ...
+
+
+@runtime_checkable
+class MachineType(Protocol):
+    """What an entry point of the group ``mlcnn.machines`` names: a class that reads its files."""
+
+    def from_description(self, description: Description) -> Machine:
+        """The machine that a file describes.
+
+        Args:
+            description: the file, without its ``type``.
+
+        Raises:
+            InputError: the file is wrong.
+        """
+        ...
+
+
+def precision_of(machine: Machine) -> Precision | None:
+    """Format of a machine's weights and activations; None where it names none."""
+    found = getattr(machine, "precision", None)
+    return found if isinstance(found, Precision) else None
