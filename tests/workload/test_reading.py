@@ -210,7 +210,7 @@ def test_a_large_weight_is_counted_and_not_made(kind, operator):
     nodes.append(oh.make_node(operator, ["x", "w"], ["y"], name="fc"))
     model = _model(nodes, {"x": (3, _ROWS)}, constants)
     found = read(model)
-    assert [layer.macs for layer in found.layers] == [3 * _ROWS * _COLUMNS]
+    assert [layer.nest.macs for layer in found.layers] == [3 * _ROWS * _COLUMNS]
     assert found.uncounted == ()
     values = [value.const_value for value in model.graph.initializers.values()]
     assert sum(tensor.size for tensor in values if tensor is not None) < _ROWS * _COLUMNS
@@ -257,7 +257,8 @@ def test_functions_are_looked_into():
     fused = Fuse(form="expanded").apply(model).model
     assert [node.domain for node in fused.graph] == ["mlcnn"]
     found = read(fused)
-    assert [(layer.R, layer.S, layer.strides) for layer in found.layers] == [(4, 4, (2, 2))]
+    (layer,) = found.layers
+    assert [(part.R, part.S, part.strides) for part in layer.parts] == [(4, 4, (2, 2))]
     assert found.uncounted == ()
     assert len(fused.functions) == 1
 
@@ -270,7 +271,7 @@ def test_images_are_the_batch_whatever_a_layer_makes_of_it():
     ]
     weights = {"rows": np.array([-1, 8]), "fc.weight": _weight(8, 5)}
     found = read(_model(nodes, {"x": (4, 16, 8)}, weights))
-    assert (found.layers[0].N, found.images) == (64, 4)
+    assert (found.layers[0].nest.N, found.images) == (64, 4)
 
 
 def test_a_quantised_weight_is_a_weight():
@@ -298,7 +299,7 @@ def test_layers_come_in_order_with_their_operators():
     }
     found = read(_model(nodes, {"x": (1, 3, 4, 4)}, weights))
     assert [layer.name for layer in found.layers] == ["a", "b", "c"]
-    assert found.operators == ("Conv", "Gemm", "MatMul")
+    assert tuple(layer.operator for layer in found.layers) == ("Conv", "Gemm", "MatMul")
     assert found.uncounted == ()
 
 

@@ -112,6 +112,7 @@ class Layer:
         activity: which share of it is computed.
         arithmetic: how weight and input meet.
         stored: parameters and bytes.
+        was: what it stored before a method made something else of it; None where that is the same.
     """
 
     nest: ConvLayer
@@ -123,6 +124,7 @@ class Layer:
     activity: Activity = _WHOLE
     arithmetic: Arithmetic = Arithmetic.MULTIPLY
     stored: Stored = _NOTHING
+    was: Stored | None = None
 
     @property
     def name(self) -> str:

@@ -76,7 +76,23 @@ def described(
         activity=record.activity,
         arithmetic=record.arithmetic,
     )
-    return measured(layer, nodes, constants)
+    return _remembered(measured(layer, nodes, constants), nodes)
+
+
+def _remembered(layer: Layer, nodes: Sequence[ir.Node]) -> Layer:
+    """The layer with what it stored as a plain one: a weight for each tap, and its own bias."""
+    nest, now = layer.nest, layer.stored
+    biases = (v.shape for v in _read_by(nodes) if v.is_initializer() and v.shape is not None)
+    parameters = nest.weights + (nest.K if any(shape == (nest.K,) for shape in biases) else 0)
+    outputs = nest.N * nest.K * nest.outputs
+    pooled = nest.N * nest.K * math.prod(nest.pooled)
+    was = Stored(
+        parameters,
+        -(-parameters * layer.numbers.weight // 8),
+        now.input_bytes,
+        outputs * now.output_bytes // pooled,
+    )
+    return replace(layer, was=was)
 
 
 def measured(layer: Layer, nodes: Sequence[ir.Node], constants: Container[ir.Value]) -> Layer:
