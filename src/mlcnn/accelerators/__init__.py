@@ -42,6 +42,7 @@ from mlcnn.accelerators.technology import (
 )
 from mlcnn.accelerators.tiling import Tiling
 from mlcnn.accelerators.traffic import Executed, Traffic
+from mlcnn.accelerators.two_networks import LayerPair, NetworkComparison, compare_networks
 from mlcnn.accelerators.variants import filling, sweep_cycles
 
 __all__ = [
@@ -62,7 +63,9 @@ __all__ = [
     "Kind",
     "LayerComparison",
     "LayerCost",
+    "LayerPair",
     "LayerTask",
+    "NetworkComparison",
     "Precision",
     "Summary",
     "SweepPoint",
@@ -72,6 +75,7 @@ __all__ = [
     "accelerator_names",
     "area",
     "compare",
+    "compare_networks",
     "equal_precision",
     "evaluate",
     "evaluate_layer",

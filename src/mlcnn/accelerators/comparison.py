@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean, geometric_mean
+from typing import Any
 
 from mlcnn.accelerators.area import area
 from mlcnn.accelerators.description import Accelerator
@@ -11,6 +12,7 @@ from mlcnn.accelerators.energy import Energy
 from mlcnn.accelerators.evaluation import LayerCost, LayerTask, evaluate_layer
 from mlcnn.accelerators.search import SLACK
 from mlcnn.accelerators.technology import Technology
+from mlcnn.table import Shown, Tabular, flat
 from mlcnn.workload import Uncounted
 
 __all__ = ["Comparison", "LayerComparison", "Summary", "compare", "with_equal_precision"]
@@ -152,8 +154,8 @@ class Summary:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+@dataclass(frozen=True, slots=True, repr=False)
+class Comparison(Tabular):
     """A network on a machine, against another.
 
     Attributes:
@@ -227,6 +229,26 @@ class Comparison:
         """Latency of the batch on the other machine, at its clock."""
         return self.against_cycles / (self.against.clock_mhz * 1e6)
 
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each layer: all that ``to_json`` has of it, names joined by underscores."""
+        return [flat(row.to_json()) for row in self.layers]
+
+    def shown(self) -> Shown:
+        """Cycles of each layer on both machines, and what is gained."""
+        on, against = self.accelerator.name, self.against.name
+        images = "1 image" if self.batch == 1 else f"{self.batch} images"
+        rows = [
+            (row.name, row.cost.chosen.work.execution.value)
+            + _gained(row.cost.cycles, row.against.cycles, row.speedup, row.energy_ratio)
+            for row in self.layers
+        ]
+        whole = self.network
+        gains = whole.total_speedup, whole.total_energy_ratio
+        rows.append(("all layers", "", *_gained(self.cycles, self.against_cycles, *gains)))
+        columns = ("layer", "execution", f"cycles {on}", against, "speed-up", "energy ratio")
+        title = f"{on} against {against}, {images}, {self.technology.name}"
+        return Shown(title, columns, tuple(rows))
+
     def to_json(self) -> dict[str, object]:
         """The document that ``mlcnn evaluate --json`` prints."""
         fused, network = self.fused, self.network
@@ -260,6 +282,10 @@ class Comparison:
             "area_um2": area(self.accelerator, self.technology).total,
             "against_area_um2": area(self.against, self.technology).total,
         }
+
+
+def _gained(cycles: float, against: float, *ratios: float) -> tuple[str, ...]:
+    return (f"{cycles:,.0f}", f"{against:,.0f}", *(f"{value:.2f}x" for value in ratios))
 
 
 def _gains(found: Comparison) -> dict[str, object]:

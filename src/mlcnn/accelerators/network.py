@@ -13,7 +13,7 @@ from mlcnn.accelerators.technology import Technology
 from mlcnn.errors import InputError
 from mlcnn.workload import InputShape, Layer, Uncounted, Workload, read
 
-__all__ = ["LEFT_OUT", "evaluate", "network_tasks"]
+__all__ = ["LEFT_OUT", "evaluate", "left_out", "network_tasks", "require_tasks", "tasks_by_layer"]
 
 LEFT_OUT = "Conv over 3 dimensions"
 """What layers are called that are counted and that no machine here runs."""
@@ -45,18 +45,39 @@ def network_tasks(
 
 
 def _tasks(workload: Workload) -> tuple[LayerTask, ...]:
-    """A task for each layer; one without a pool is run as its parts stand in the network."""
+    return tuple(task for _, tasks in tasks_by_layer(workload) for task in tasks)
+
+
+def tasks_by_layer(workload: Workload) -> tuple[tuple[Layer, tuple[LayerTask, ...]], ...]:
+    """Each layer with its task; one without a pool is run as its parts stand in the network."""
     owners = {
         node: (layer, nodes)
         for layer, nodes in zip(workload.layers, workload.nodes, strict=True)
         for node in nodes
     }
-    tasks: list[LayerTask] = []
+    found: list[tuple[Layer, tuple[LayerTask, ...]]] = []
     for layer, nodes in zip(workload.layers, workload.nodes, strict=True):
         scaled, sole = _input(layer, nodes, owners)
         nests = (layer.nest,) if layer.pool is not None else layer.parts
-        tasks.extend(LayerTask(nest, scaled, sole) for nest in nests if nest.depth is None)
-    return tuple(tasks)
+        tasks = tuple(LayerTask(nest, scaled, sole) for nest in nests if nest.depth is None)
+        found.append((layer, tasks))
+    return tuple(found)
+
+
+def require_tasks(tasks: Sequence[object]) -> None:
+    """Refuse a network with nothing for a machine to run.
+
+    Raises:
+        InputError: there is no task.
+    """
+    if not tasks:
+        raise InputError(_NOTHING)
+
+
+def left_out(workload: Workload) -> tuple[Uncounted, ...]:
+    """The layers that are counted and that no machine here runs."""
+    layers = (layer for layer in workload.layers if layer.nest.depth is not None)
+    return tuple(Uncounted(layer.name, LEFT_OUT) for layer in layers)
 
 
 def _input(
@@ -127,10 +148,6 @@ def evaluate(
     """
     workload = read(model, batch=batch, input_shape=input_shape)
     tasks = _tasks(workload)
-    if not tasks:
-        raise InputError(_NOTHING)
+    require_tasks(tasks)
     found = compare(tasks, accelerator, against, technology, batch=workload.images, slack=slack)
-    left_out = tuple(
-        Uncounted(layer.name, LEFT_OUT) for layer in workload.layers if layer.nest.depth is not None
-    )
-    return replace(found, uncounted=(*workload.uncounted, *left_out))
+    return replace(found, uncounted=(*workload.uncounted, *left_out(workload)))

@@ -21,6 +21,7 @@ from mlcnn.api.writing import check_output
 from mlcnn.report import (
     columns_table,
     evaluation_tables,
+    network_tables,
     printable,
     terminal,
     uncounted_sentence,
@@ -51,6 +52,7 @@ __all__ = [
     "is_zoo_name",
     "load",
     "model_name",
+    "network_tables",
     "nothing_to_gain",
     "optimize",
     "potential",

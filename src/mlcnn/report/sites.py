@@ -1,9 +1,9 @@
 """The sites of a network: which were rewritten, how, and which were left alone, and why."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mlcnn.counting import LayerCount
+from mlcnn.counting import LayerCount, Operations
 from mlcnn.passes import Change
 from mlcnn.report.summary import RunSummary
 
@@ -72,10 +72,18 @@ def _connected(changes: Iterable[Change]) -> list[list[Change]]:
 
 
 def _counts_of(name: str, form: str | None, counts: Sequence[LayerCount]) -> LayerCount | None:
-    """The row of a rewritten layer; a module that is called twice has two of its name."""
+    """The row of a rewritten layer; a module that is called twice has two of its name.
+
+    A pass that leaves no record may put layers of other names in its place.
+    """
     named = [row for row in counts if row.name == name]
     same = [row for row in named if row.form == form]
-    return next(iter(same or named), None)
+    row = next(iter(same or named), None)
+    if row is None or row.chosen != Operations():
+        return row
+    # Nothing of its name is left; what stands there now is named after it, or is not known.
+    new = [r.chosen for r in counts if r.before == Operations() and r.name.startswith(name)]
+    return replace(row, chosen=sum(new, Operations())) if new else None
 
 
 def _rewrites_of(group: list[Change], counts: Sequence[LayerCount]) -> list[Rewrite]:
