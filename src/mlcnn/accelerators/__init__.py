@@ -30,7 +30,12 @@ from mlcnn.accelerators.experiment import (
     fused_tasks,
     sensitivity,
 )
-from mlcnn.accelerators.loading import accelerator_names, equal_precision, load_accelerator
+from mlcnn.accelerators.loading import (
+    accelerator_names,
+    accelerator_text,
+    equal_precision,
+    load_accelerator,
+)
 from mlcnn.accelerators.network import LEFT_OUT, evaluate, network_tasks
 from mlcnn.accelerators.networks import PAPER_NETWORKS, paper_tasks
 from mlcnn.accelerators.search import BOUNDS, SLACK, Chosen
@@ -73,6 +78,7 @@ __all__ = [
     "Tiling",
     "Traffic",
     "accelerator_names",
+    "accelerator_text",
     "area",
     "compare",
     "compare_networks",

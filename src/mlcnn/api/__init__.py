@@ -3,6 +3,7 @@
 from mlcnn.api.benchmarking import MeasureOptions, bench, chooser_for
 from mlcnn.api.counting import count
 from mlcnn.api.evaluation import EvaluateOptions, evaluate
+from mlcnn.api.listing import Described, describe, listed
 from mlcnn.api.loading import ExampleInput, Source, is_zoo_name, load, model_name
 from mlcnn.api.optimizing import (
     Optimized,
@@ -31,6 +32,7 @@ from mlcnn.reproduce import reproduce
 
 __all__ = [
     "Comparison",
+    "Described",
     "EvaluateOptions",
     "ExampleInput",
     "MeasureOptions",
@@ -47,9 +49,11 @@ __all__ = [
     "compare",
     "count",
     "default_passes",
+    "describe",
     "evaluate",
     "evaluation_tables",
     "is_zoo_name",
+    "listed",
     "load",
     "model_name",
     "network_tables",

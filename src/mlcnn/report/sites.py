@@ -74,16 +74,18 @@ def _connected(changes: Iterable[Change]) -> list[list[Change]]:
 def _counts_of(name: str, form: str | None, counts: Sequence[LayerCount]) -> LayerCount | None:
     """The row of a rewritten layer; a module that is called twice has two of its name.
 
-    A pass that leaves no record may put layers of other names in its place.
+    A pass that leaves no record may put layers of other names in its place, or beside it.
     """
     named = [row for row in counts if row.name == name]
     same = [row for row in named if row.form == form]
     row = next(iter(same or named), None)
-    if row is None or row.chosen != Operations():
-        return row
-    # Nothing of its name is left; what stands there now is named after it, or is not known.
-    new = [r.chosen for r in counts if r.before == Operations() and r.name.startswith(name)]
-    return replace(row, chosen=sum(new, Operations())) if new else None
+    if row is None:
+        return None
+    parts = (f"{name}/", f"{name}.")
+    new = [r.chosen for r in counts if r.before == Operations() and r.name.startswith(parts)]
+    took = sum(new, row.chosen)
+    # Where nothing is left of its name, nor named after it, what stands there now is not known.
+    return None if took == Operations() else replace(row, chosen=took)
 
 
 def _rewrites_of(group: list[Change], counts: Sequence[LayerCount]) -> list[Rewrite]:
