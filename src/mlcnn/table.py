@@ -45,12 +45,13 @@ class Shown:
         )
 
     def text(self) -> str:
-        """As lines of text: the first column to the left, numbers to the right."""
+        """As lines of text: names to the left, numbers to the right."""
         rows = [self.columns, *self.rows]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        columns = list(zip(*rows, strict=True))
+        widths = [max(map(len, column)) for column in columns]
         numbers = [
-            all(_is_number(cell) for cell in column) for column in zip(*self.rows, strict=True)
-        ] or [False] * len(widths)
+            index > 0 and all(map(_is_number, column[1:])) for index, column in enumerate(columns)
+        ]
         lines = (
             "  ".join(
                 cell.rjust(width) if number else cell.ljust(width)

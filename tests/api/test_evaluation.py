@@ -7,8 +7,7 @@ from torch import nn
 
 import mlcnn
 from mlcnn.accelerators import LayerTask, evaluate_layer, load_accelerator, load_technology
-from mlcnn.api.evaluation import EvaluateOptions, evaluate_all
-from mlcnn.api.options import RewriteOptions
+from mlcnn.api.evaluation import EvaluateOptions, evaluate_all, for_machines
 from mlcnn.errors import InputError
 from mlcnn.graph import to_proto
 from mlcnn.workload import ConvLayer
@@ -74,6 +73,6 @@ def test_a_layer_that_no_machine_runs_is_noted():
     network = nn.Sequential(nn.Conv3d(3, 4, 3), nn.Flatten(1, 2), nn.Conv2d(16, 2, 3))
     model = mlcnn.load(network, torch.zeros(1, 3, 6, 8, 8))
     machines = EvaluateOptions(("mlcnn-fp32",)).load()
-    found, notes = evaluate_all(model, "exact", RewriteOptions(), machines)
+    found, notes = evaluate_all(for_machines(model, "exact"), machines)
     assert len(found) == 1
     assert notes == ("not in the figures of the accelerators: Conv over 3 dimensions (0)",)

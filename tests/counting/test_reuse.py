@@ -33,6 +33,9 @@ def layers(draw, *, overlap):
         pool=Pool(window, strides, pads, ceil_mode=overlap and draw(st.booleans())),
     )
     assume(layer.P >= 1 and layer.Q >= 1 and min(layer.pooled) >= 1)
+    # Windows count as whole ones here: one that is larger than the padded image never is.
+    padded = layer.P + pads[0] + pads[2], layer.Q + pads[1] + pads[3]
+    assume(all(size >= k for size, k in zip(padded, window, strict=True)))
     return layer
 
 

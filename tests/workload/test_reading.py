@@ -16,7 +16,7 @@ from mlcnn.counting import Operations, original
 from mlcnn.errors import UnsupportedError
 from mlcnn.graph import from_module, from_proto, to_proto
 from mlcnn.passes import Fuse
-from mlcnn.workload import ConvLayer, Uncounted, layers, read
+from mlcnn.workload import ConvLayer, Pool, Uncounted, layers, read
 
 FLOAT = onnx.TensorProto.FLOAT
 
@@ -258,6 +258,9 @@ def test_functions_are_looked_into():
     assert [node.domain for node in fused.graph] == ["mlcnn"]
     found = read(fused)
     (layer,) = found.layers
+    # The layer is what it was; what stands in the network for it is one convolution.
+    assert (layer.nest.R, layer.nest.S, layer.nest.strides) == (3, 3, (1, 1))
+    assert (layer.pool, layer.form) == (Pool((2, 2), (2, 2)), "expanded")
     assert [(part.R, part.S, part.strides) for part in layer.parts] == [(4, 4, (2, 2))]
     assert found.uncounted == ()
     assert len(fused.functions) == 1
@@ -299,7 +302,7 @@ def test_layers_come_in_order_with_their_operators():
     }
     found = read(_model(nodes, {"x": (1, 3, 4, 4)}, weights))
     assert [layer.name for layer in found.layers] == ["a", "b", "c"]
-    assert tuple(layer.operator for layer in found.layers) == ("Conv", "Gemm", "MatMul")
+    assert [layer.operator for layer in found.layers] == ["Conv", "Gemm", "MatMul"]
     assert found.uncounted == ()
 
 

@@ -12,6 +12,7 @@ from mlcnn.counting.operations import Operations
 from mlcnn.counting.reuse import Reuse, fused, original
 from mlcnn.table import Shown, Tabular, flat
 from mlcnn.workload import (
+    DENSE,
     ConvLayer,
     InputShape,
     Layer,
@@ -329,7 +330,9 @@ def _as_it_was(layer: Layer) -> Layer:
     if layer.form is None:
         return layer
     plain = replace(layer.nest, pool=None)
-    return replace(layer, nest=plain, form=None, parts=(plain,), stored=layer.was or layer.stored)
+    return replace(
+        layer, nest=plain, form=None, parts=(plain,), weights=DENSE, stored=layer.before
+    )
 
 
 def _merged(layers: Sequence[Layer]) -> Layer | None:

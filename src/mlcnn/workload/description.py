@@ -112,7 +112,7 @@ class Layer:
         activity: which share of it is computed.
         arithmetic: how weight and input meet.
         stored: parameters and bytes.
-        was: what it stored before a method made something else of it; None where that is the same.
+        before: the same as it was, where a record says so; the same as ``stored`` elsewhere.
     """
 
     nest: ConvLayer
@@ -124,7 +124,7 @@ class Layer:
     activity: Activity = _WHOLE
     arithmetic: Arithmetic = Arithmetic.MULTIPLY
     stored: Stored = _NOTHING
-    was: Stored | None = None
+    before: Stored = _NOTHING
 
     @property
     def name(self) -> str:

@@ -76,23 +76,16 @@ def described(
         activity=record.activity,
         arithmetic=record.arithmetic,
     )
-    return _remembered(measured(layer, nodes, constants), nodes)
-
-
-def _remembered(layer: Layer, nodes: Sequence[ir.Node]) -> Layer:
-    """The layer with what it stored as a plain one: a weight for each tap, and its own bias."""
-    nest, now = layer.nest, layer.stored
-    biases = (v.shape for v in _read_by(nodes) if v.is_initializer() and v.shape is not None)
-    parameters = nest.weights + (nest.K if any(shape == (nest.K,) for shape in biases) else 0)
-    outputs = nest.N * nest.K * nest.outputs
-    pooled = nest.N * nest.K * math.prod(nest.pooled)
-    was = Stored(
-        parameters,
-        -(-parameters * layer.numbers.weight // 8),
-        now.input_bytes,
-        outputs * now.output_bytes // pooled,
+    layer = measured(layer, nodes, constants)
+    # Before, the pool was a layer of its own: this one gave the output of the convolution.
+    given = nest.N * nest.K * nest.outputs * -(-layer.numbers.input // 8)
+    before = replace(
+        layer.stored,
+        parameters=record.parameters or layer.stored.parameters,
+        weight_bytes=record.weight_bytes or layer.stored.weight_bytes,
+        output_bytes=given,
     )
-    return replace(layer, was=was)
+    return replace(layer, before=before)
 
 
 def measured(layer: Layer, nodes: Sequence[ir.Node], constants: Container[ir.Value]) -> Layer:
@@ -115,7 +108,7 @@ def measured(layer: Layer, nodes: Sequence[ir.Node], constants: Container[ir.Val
     numbers = Numbers(
         _bits(largest), max((_bits(_stored_as(value)) for value in inputs), default=32)
     )
-    return replace(layer, numbers=numbers, stored=stored)
+    return replace(layer, numbers=numbers, stored=stored, before=stored)
 
 
 def _read_by(nodes: Iterable[ir.Node]) -> list[ir.Value]:

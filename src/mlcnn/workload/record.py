@@ -38,6 +38,8 @@ class Record:
         weights: the structure of its weights.
         activity: which share of it is computed.
         arithmetic: how weight and input meet.
+        parameters: numbers that the network kept for the layer before, biases included.
+        weight_bytes: bytes of them.
         version: of the format that it was written in.
     """
 
@@ -49,6 +51,8 @@ class Record:
     weights: Weights = DENSE
     activity: Activity = _WHOLE
     arithmetic: Arithmetic = Arithmetic.MULTIPLY
+    parameters: int = 0
+    weight_bytes: int = 0
     version: int = _VERSION
 
     def text(self) -> str:
@@ -102,6 +106,8 @@ def _parsed(document: dict[str, Any]) -> Record:
             int(activity.get("images", 0)),
         ),
         arithmetic=Arithmetic(document.get("arithmetic", Arithmetic.MULTIPLY)),
+        parameters=int(document.get("parameters", 0)),
+        weight_bytes=int(document.get("weight_bytes", 0)),
         version=int(document.get("version", _VERSION)),
     )
 
