@@ -27,7 +27,13 @@ class Rows(Tabular):
 
 
 def test_columns_of_numbers_stand_to_the_right() -> None:
-    assert repr(Rows(2, "c")).splitlines() == ["title", "layer  cycles", "c0          0", "c1          1", "a note"]
+    assert repr(Rows(2, "c")).splitlines() == [
+        "title",
+        "layer  cycles",
+        "c0          0",
+        "c1          1",
+        "a note",
+    ]
 
 
 def test_what_comes_from_outside_stays_text() -> None:

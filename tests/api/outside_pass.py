@@ -25,7 +25,10 @@ class ShareFilters:
     def apply(self, model: ir.Model) -> PassResult:
         model, changes = model.clone(), []
         for node in [node for node in model.graph if node.op_type == "Conv"]:
-            weight, layer = node.inputs[1].const_value.numpy(), node.inputs[1].name[: -len(".weight")]
+            weight, layer = (
+                node.inputs[1].const_value.numpy(),
+                node.inputs[1].name[: -len(".weight")],
+            )
             rows = weight.reshape(len(weight), -1)
             distinct, copies = np.unique(rows, axis=0, return_inverse=True)
             if 2 * len(distinct) > len(rows):
@@ -36,11 +39,17 @@ class ShareFilters:
                 f"{layer}.weight" if self.keep_name else f"{layer}/copies.weight": second,
             }
             node.inputs[1].name += ".old"
-            one, two = (ir.val(key, const_value=ir.tensor(v, name=key)) for key, v in arrays.items())
-            once = ir.node("Conv", [node.inputs[0], one], dict(node.attributes), name=f"{layer}/once")
+            one, two = (
+                ir.val(key, const_value=ir.tensor(v, name=key)) for key, v in arrays.items()
+            )
+            once = ir.node(
+                "Conv", [node.inputs[0], one], dict(node.attributes), name=f"{layer}/once"
+            )
             copied = ir.node("Conv", [once.outputs[0], two], name=f"{layer}/copies")
             old, new = node.outputs[0], copied.outputs[0]
-            changes.append(Change(self.name, (layer,), False, None, (node.inputs[0].name,), (old.name,)))
+            changes.append(
+                Change(self.name, (layer,), False, None, (node.inputs[0].name,), (old.name,))
+            )
             new.shape, new.type = old.shape, old.type
             ir.convenience.replace_nodes_and_values(
                 model.graph, node, [node], [once, copied], [old], [new]

@@ -68,7 +68,9 @@ def test_every_reader_says_what_the_file_says(call: Call, passes: tuple[str, str
     file = json.loads(call("evaluate", "out.onnx", "--json")[0])
     memory = json.loads(call("evaluate", "net.onnx", *passes, "--json")[0])
     assert memory["network"] == file["network"]
-    report = json.loads(call("run", "net.onnx", *passes, "--no-measure", "--on", "mlcnn-fp32", "--json")[0])
+    report = json.loads(
+        call("run", "net.onnx", *passes, "--no-measure", "--on", "mlcnn-fp32", "--json")[0]
+    )
     assert report["count"] == rewritten
     assert report["evaluate"][0]["network"] == file["network"]
 

@@ -22,7 +22,9 @@ KNOWN = {
 def test_everything_has_a_line(mlcnn: Call, kind: str, name: str) -> None:
     result = mlcnn("list", kind)
     assert result.code == 0
-    assert any(line.split()[:1] == [name] and len(line.split()) > 1 for line in result.out.splitlines())
+    assert any(
+        line.split()[:1] == [name] and len(line.split()) > 1 for line in result.out.splitlines()
+    )
     document = mlcnn("list", kind, "--json").json
     assert document["kind"] == kind
     assert name in [entry["name"] for entry in document["entries"]]
@@ -56,7 +58,10 @@ def test_an_alias_says_what_it_stands_for(mlcnn: Call) -> None:
     ("arguments", "told"),
     [
         (("pases",), "'pases' cannot be listed, did you mean 'passes'? Give one of zoo, passes,"),
-        (("machines", "--describe", "mlcnn-int9"), "unknown accelerator 'mlcnn-int9', did you mean"),
+        (
+            ("machines", "--describe", "mlcnn-int9"),
+            "unknown accelerator 'mlcnn-int9', did you mean",
+        ),
         (("passes", "--describe", "fus"), "unknown pass 'fus'; did you mean 'fuse'?"),
         (("engines", "--describe", "torh"), "unknown engine 'torh'; did you mean 'torch'?"),
         (("zoo", "--describe", "lenet6"), "unknown network 'lenet6', did you mean 'lenet5'?"),

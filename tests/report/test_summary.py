@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlcnn.report import Accuracy, Exactness, Latency, RunSummary, RESULT
+from mlcnn.report import RESULT, Accuracy, Exactness, Latency, RunSummary
 
 
 def test_totals_are_those_of_vgg16(summary: RunSummary):

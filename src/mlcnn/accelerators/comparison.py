@@ -238,8 +238,11 @@ class Comparison(Tabular):
         on, against = self.accelerator.name, self.against.name
         images = "1 image" if self.batch == 1 else f"{self.batch} images"
         rows = [
-            (row.name, row.cost.chosen.work.execution.value)
-            + _gained(row.cost.cycles, row.against.cycles, row.speedup, row.energy_ratio)
+            (
+                row.name,
+                row.cost.chosen.work.execution.value,
+                *_gained(row.cost.cycles, row.against.cycles, row.speedup, row.energy_ratio),
+            )
             for row in self.layers
         ]
         whole = self.network

@@ -204,9 +204,7 @@ def _costed(
     workload: Workload, accelerator: Accelerator, technology: Technology
 ) -> tuple[_Costed, ...]:
     found = tuple(
-        _Costed(
-            layer.name, tuple(evaluate_layer(task, accelerator, technology) for task in tasks)
-        )
+        _Costed(layer.name, tuple(evaluate_layer(task, accelerator, technology) for task in tasks))
         for layer, tasks in tasks_by_layer(workload)
         if tasks
     )

@@ -91,10 +91,10 @@ def with_inputs_of(model: ir.Model, other: ir.Model) -> ir.Model:
 def _renamed(model: ir.Model, names: Mapping[str, str]) -> ir.Model:
     model = graph.clone(model)
     taken = graph.value_names(model) | set(names.values())
-    inputs = {value: names[value.name] for value in model.graph.inputs if value.name in names}
+    inputs = {v: names[v.name] for v in model.graph.inputs if v.name and v.name in names}
     for body in model.graphs():
         for value in (*body.inputs, *(out for node in body for out in node.outputs)):
-            if value.name in inputs.values():
+            if value.name and value.name in inputs.values():
                 value.name = graph.free_name(value.name, taken)
     for name, value in list(model.graph.initializers.items()):
         if name in inputs.values():

@@ -51,7 +51,10 @@ _COMMANDS = {
     "optimize": ("optimize:optimize", "Rewrite a network, verify the result, and save it."),
     "count": ("count:count", "Operations, parameters and bytes per layer, before and after."),
     "bench": ("bench:bench", "Latency per engine, before and after, or of two networks."),
-    "evaluate": ("evaluate:evaluate", "Cycles, energy and area on an accelerator, against another."),
+    "evaluate": (
+        "evaluate:evaluate",
+        "Cycles, energy and area on an accelerator, against another.",
+    ),
     "reproduce": ("reproduce:reproduce", "A published table or figure beside ours."),
     "list": ("listing:listing", "The networks, passes, engines and machines that there are."),
 }

@@ -185,7 +185,10 @@ class _Counts:
             name = Text(mlcnn.api.printable(row.name))
             table.add_row(name, *(_text(value, written) for value in values))
         table.add_section()
-        sums = (sum(value for value in column if isinstance(value, int)) for column in zip(*cells, strict=True))
+        sums = (
+            sum(value for value in column if isinstance(value, int))
+            for column in zip(*cells, strict=True)
+        )
         totals = zip(self.columns, sums, strict=True)
         table.add_row("total", *(written(n) if c.is_number else "" for c, n in totals))
         return table

@@ -330,9 +330,7 @@ def _as_it_was(layer: Layer) -> Layer:
     if layer.form is None:
         return layer
     plain = replace(layer.nest, pool=None)
-    return replace(
-        layer, nest=plain, form=None, parts=(plain,), weights=DENSE, stored=layer.before
-    )
+    return replace(layer, nest=plain, form=None, parts=(plain,), weights=DENSE, stored=layer.before)
 
 
 def _merged(layers: Sequence[Layer]) -> Layer | None:

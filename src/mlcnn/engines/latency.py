@@ -114,9 +114,7 @@ class Bench(Tabular):
 
     def gain(self, row: BenchResult) -> Ratio | None:
         """How many times faster a row is than the first variant of its setting; None for that."""
-        first = next(
-            r for r in self.results if (r.engine, r.batch) == (row.engine, row.batch)
-        )
+        first = next(r for r in self.results if (r.engine, r.batch) == (row.engine, row.batch))
         return None if first is row else ratio(first.timing, row.timing)
 
     def shown(self) -> Shown:

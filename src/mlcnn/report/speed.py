@@ -113,9 +113,7 @@ def _ratio(old: Latency, new: Latency) -> tuple[float, float, float, bool]:
     return value, old.q1_ms / new.q3_ms, old.q3_ms / new.q1_ms, False
 
 
-def speedups(
-    summary: RunSummary, *, variant: str, against: str = ORIGINAL
-) -> tuple[Speedup, ...]:
+def speedups(summary: RunSummary, *, variant: str, against: str = ORIGINAL) -> tuple[Speedup, ...]:
     """Speed-ups of ``variant`` over ``against``, wherever both were measured."""
     found: list[Speedup] = []
     for setting in settings(summary):
