@@ -78,7 +78,7 @@ class Optimized(Rewritten, Tabular):
 
     @property
     def fused(self) -> tuple[Change, ...]:
-        """The sites that are computed in a form of their own, fused with their pools."""
+        """The changes with a form: sites that are computed otherwise than by plain operators."""
         return tuple(change for change in self.changes if change.form is not None)
 
     @property
