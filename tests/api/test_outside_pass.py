@@ -1,6 +1,7 @@
 """A pass from outside, which leaves no record: everybody says of it what the saved file says."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ def call(
     tmp_path: Path,
 ) -> Call:
     """The command line, where the pass is installed; what it wrote to (out, err)."""
-    known = {**pipeline._registry(), "share-filters": ShareFilters}
-    monkeypatch.setattr(pipeline, "_registry", lambda: known)
+    registry = sys.modules[pipeline.pass_names.__module__]
+    known = {**registry._registry(), "share-filters": ShareFilters}
+    monkeypatch.setattr(registry, "_registry", lambda: known)
     monkeypatch.chdir(tmp_path)
     onnx.save(repeated_filters(), "net.onnx")
 

@@ -96,7 +96,7 @@ def test_a_package_is_an_attribute_after_the_import(name: str) -> None:
 def test_every_package_is_named() -> None:
     folder = Path(mlcnn.__file__).parent
     for path in folder.iterdir():
-        if not path.name.startswith("_") and path.name != "cli":
+        if path.suffix in {"", ".py"} and not path.name.startswith("_") and path.name != "cli":
             assert path.stem in dir(mlcnn)
             assert getattr(mlcnn, path.stem).__name__ == f"mlcnn.{path.stem}"
 
