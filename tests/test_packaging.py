@@ -8,6 +8,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
+
+import mlcnn
 
 ROOT = Path(__file__).parents[1]
 
@@ -48,6 +51,7 @@ def test_the_source_distribution_can_be_tested(distributions: Path) -> None:
     with tarfile.open(archive) as file:
         names = {name.partition("/")[2] for name in file.getnames()}
     required = {"pyproject.toml", "README.md", "LICENSE", "Makefile", "constraints.txt"}
+    required |= {"CITATION.cff"}
     assert required <= names
     assert any(name.startswith("tests/golden/") for name in names)
     assert not any(".venv" in name or "_build" in name for name in names)
@@ -75,6 +79,19 @@ def test_the_wheel_works_from_an_empty_directory(distributions: Path, tmp_path: 
         PYTHONPATH=str(target),
     )  # fmt: skip
     assert where.stdout.strip().startswith(str(target))
+
+
+def test_the_citation_is_of_the_paper_and_the_version() -> None:
+    """Title and identifier as in the bibliography, which is from the publisher's page."""
+    cited = YAML(typ="safe").load(ROOT / "CITATION.cff")
+    (paper,) = cited["references"]
+    text = (ROOT / "docs/references.bib").read_text(encoding="utf-8")
+    entry = text.split("@inproceedings{jiang2022mlcnn,")[1].split("\n}")[0]
+    assert f"{{{paper['title'].replace('MLCNN', '{MLCNN}')}}}" in entry
+    assert f"{{{paper['doi']}}}" in entry
+    authors = [f"{author['family-names']}, {author['given-names']}" for author in paper["authors"]]
+    assert f"{{{' and '.join(authors)}}}" in entry
+    assert cited["version"] == mlcnn.__version__
 
 
 def test_importing_the_package_imports_nothing_heavy(tmp_path: Path) -> None:

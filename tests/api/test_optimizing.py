@@ -40,7 +40,7 @@ def test_a_module_is_fused_exactly_and_not_changed() -> None:
     assert optimized.max_error <= 1e-12
     assert not optimized.vacuous
     assert not optimized.approximate
-    assert optimized.reordered is None
+    assert optimized.stages == {}
     assert module.training
     assert all(torch.equal(value, module.state_dict()[key]) for key, value in before.items())
     with torch.no_grad():
@@ -56,8 +56,9 @@ def test_approximate_passes_only_when_asked(activated: ir.Model) -> None:
     optimized = mlcnn.optimize(activated, passes="mlcnn")
     assert optimized.approximate
     assert len(optimized.fused) == 1
-    assert optimized.reordered is not None
-    assert "AveragePool" in {node.op_type for node in optimized.reordered.graph}
+    ((name, stage),) = optimized.stages.items()
+    assert name == "reorder"
+    assert "AveragePool" in {node.op_type for node in stage.graph}
 
 
 def test_potential_is_what_the_approximate_passes_save(

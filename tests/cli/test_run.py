@@ -62,15 +62,15 @@ def test_everything_is_written_and_told(
     rows = [(r["engine"], r["variant"], r["batch"]) for r in document["bench"]["results"]]
     assert rows == [
         ("onnxruntime", "original", 1),
-        ("onnxruntime", "fused", 1),
+        ("onnxruntime", "result", 1),
         ("onnxruntime", "original", 4),
-        ("onnxruntime", "fused", 4),
+        ("onnxruntime", "result", 4),
     ]
     for row in document["bench"]["results"]:
         assert 0 < row["q1_ms"] <= row["median_ms"] <= row["q3_ms"]
     assert [(a["variant"], a["images"], a["top1"]) for a in document["accuracy"]] == [
         ("original", 40, 0.75),
-        ("fused", 40, 0.75),
+        ("result", 40, 0.75),
     ]
 
 

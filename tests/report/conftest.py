@@ -16,19 +16,22 @@ from mlcnn.accelerators import (
 from mlcnn.counting import CountReport, LayerCount, count_layer
 from mlcnn.passes import Change, Skipped
 from mlcnn.report import (
+    ORIGINAL,
+    RESULT,
     Accuracy,
     Exactness,
     Latency,
     Potential,
     RunSummary,
     Unavailable,
-    Variant,
 )
 from mlcnn.workload import ConvLayer, Layer, Pool
 
 PIPELINE = "fold-batch-norm,max-to-average{window=stride},reorder,fuse{form=auto}"
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}&amp;\"'`"
 HALVE = Pool((2, 2), (2, 2))
+STAGE = "max-to-average, reorder"
+VARIANTS = (ORIGINAL, STAGE, RESULT)
 
 
 def conv(name: str, inputs: int, outputs: int, size: int, kernel: int = 3) -> ConvLayer:
@@ -46,7 +49,7 @@ def fused(layer: ConvLayer, form: str, nodes: tuple[str, ...] = ()) -> list[Chan
     ]
 
 
-def timing(engine: str, variant: Variant, batch: int, median: float, spread: float) -> Latency:
+def timing(engine: str, variant: str, batch: int, median: float, spread: float) -> Latency:
     return Latency(
         engine, variant, batch, 1, median, median * (1 - spread), median * (1 + 1.4 * spread)
     )
@@ -58,7 +61,7 @@ def timings(base: dict[str, float], ratios: tuple[float, float]) -> tuple[Latenc
         timing(engine, variant, batch, ms * batch**0.93 / ratio, 0.03)
         for batch in (1, 8)
         for engine, ms in base.items()
-        for variant, ratio in zip(Variant, (1.0, *ratios), strict=True)
+        for variant, ratio in zip(VARIANTS, (1.0, *ratios), strict=True)
     )
 
 
@@ -128,7 +131,7 @@ def vgg16() -> RunSummary:
         noise=("The spread of torch at batch 1 is 12 % of its median: the machine is busy.",),
         accuracy=tuple(
             Accuracy(variant, "CIFAR-10 sample", 1000, top1)
-            for variant, top1 in zip(Variant, (0.912, 0.904, 0.904), strict=True)
+            for variant, top1 in zip(VARIANTS, (0.912, 0.904, 0.904), strict=True)
         ),
     )
 
@@ -160,7 +163,7 @@ def densenet121() -> RunSummary:
         latencies=tuple(
             row
             for row in timings({"onnxruntime": 31.0, "openvino": 27.0}, (1.0, 1.09))
-            if row.variant is not Variant.REORDERED
+            if row.variant != STAGE
         ),
     )
 

@@ -55,7 +55,7 @@ def test_latency_has_one_chart_per_setting_with_quartiles(summary: RunSummary):
         measured.q1_ms, measured.median_ms, measured.q3_ms
     )  # fmt: skip
     assert [item.meaning for item in charts[0].legend] == [
-        "original", "reordered", "fused", "quartiles"
+        "original", "max-to-average, reorder", "result", "quartiles"
     ]  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def test_charts_are_described_in_words(summary: RunSummary):
     for chart in (*operation_charts(summary), *latency_charts(summary)):
         assert chart.specification["description"] == chart.description
     assert "313.2 M in all before" in operation_charts(summary)[0].description
-    assert "openvino fused 2.88 ms" in latency_charts(summary)[0].description
+    assert "openvino result 2.88 ms" in latency_charts(summary)[0].description
 
 
 def test_labels_are_short_and_never_the_same():

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from mlcnn.passes import Change
-from mlcnn.report import Accuracy, Exactness, Latency, Potential, RunSummary, Variant
+from mlcnn.report import ORIGINAL, RESULT, Accuracy, Exactness, Latency, Potential, RunSummary
 from mlcnn.report.headline import Fact, Mood, facts, potential_sentence, sentence
 
 
@@ -16,11 +16,11 @@ def fact(summary: RunSummary, title: str) -> Fact:
 def slower(summary: RunSummary) -> RunSummary:
     rows = [
         replace(r, median_ms=9.0, q1_ms=8.9, q3_ms=9.1)
-        if (r.engine, r.variant, r.batch) == ("torch", Variant.FUSED, 1)
+        if (r.engine, r.variant, r.batch) == ("torch", RESULT, 1)
         else r
         for r in summary.latencies
     ]
-    original = Latency("torch", Variant.ORIGINAL, 1, 1, 6, 5.9, 6.1)
+    original = Latency("torch", ORIGINAL, 1, 1, 6, 5.9, 6.1)
     rows = [
         original if (r.engine, r.variant, r.batch) == ("torch", "original", 1) else r for r in rows
     ]
@@ -63,8 +63,8 @@ def test_exactness_is_good_only_if_shown(summary: RunSummary, check, value, mood
 
 def test_accuracy_lost_beyond_chance_is_bad(summary: RunSummary):
     rows = (
-        Accuracy(Variant.ORIGINAL, "any", 10_000, 0.93),
-        Accuracy(Variant.FUSED, "any", 10_000, 0.90),
+        Accuracy(ORIGINAL, "any", 10_000, 0.93),
+        Accuracy(RESULT, "any", 10_000, 0.90),
     )
     found = fact(replace(summary, accuracy=rows), "Accuracy")
     assert (found.value, found.mood) == ("-3.00 points", Mood.BAD)
@@ -117,7 +117,7 @@ def test_a_gain_within_noise_everywhere_is_no_headline(summary: RunSummary):
     summary = noisy(summary, "onnxruntime", "openvino", "torch")
     found = fact(summary, "Speed")
     assert (found.value, found.mood) == ("no difference", Mood.WARN)
-    assert found.note == "fused against original: all within noise"
+    assert found.note == "result against original: all within noise"
     assert [line.value for line in found.lines] == ["1.46x (noise)"] * 3
     assert sentence(summary) == (
         "5 layers rewritten; 36.5 % of all multiplications are gone; "
@@ -127,7 +127,7 @@ def test_a_gain_within_noise_everywhere_is_no_headline(summary: RunSummary):
 
 def test_noise_in_some_places_is_counted(summary: RunSummary):
     summary = noisy(summary, "torch")
-    assert fact(summary, "Speed").note == "fused against original; 2 of 6 within noise"
+    assert fact(summary, "Speed").note == "result against original; 2 of 6 within noise"
     assert sentence(summary).endswith(
         "1.46x the speed of the original network (2 of 6 within noise)."
     )

@@ -41,7 +41,7 @@ def test_the_record_in_words(summary: RunSummary):
     assert "all 1,000 images of any" in reached
     assert "original 90.00 %" in reached
     assert "difference -2.00 points (" in reached
-    assert spread == "over 2 seeds: original 60.00 to 90.00 %, reordered 60.00 to 60.00 %"
+    assert spread == "over 2 seeds: original 60.00 to 90.00 %, result 60.00 to 60.00 %"
     assert len(record_sentences(PAIR, summary.accuracy)) == 3
     assert record_sentences(PAIR, ()) == (reached, spread)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlcnn.report import Accuracy, Exactness, Latency, RunSummary, Variant
+from mlcnn.report import RESULT, Accuracy, Exactness, Latency, RunSummary
 
 
 def test_totals_are_those_of_vgg16(summary: RunSummary):
@@ -31,21 +31,21 @@ def test_an_empty_network_counts_nothing():
 )
 def test_accuracy_interval_is_wilsons(images, top1, low, high):
     # Values of the Wilson score interval as statistics texts tabulate them.
-    found = Accuracy(Variant.FUSED, "any", images, top1).interval
+    found = Accuracy(RESULT, "any", images, top1).interval
     assert found == pytest.approx((low, high), abs=1e-4)
 
 
 @pytest.mark.parametrize(("images", "top1"), [(0, 0.5), (10, 1.1), (10, -0.1)])
 def test_impossible_accuracy_is_refused(images, top1):
     with pytest.raises(ValueError, match="at least one image and 0 <= top1 <= 1"):
-        Accuracy(Variant.FUSED, "any", images, top1)
+        Accuracy(RESULT, "any", images, top1)
 
 
 @pytest.mark.parametrize("times", [(2, 1, 3), (1, 2, 1.5), (0, 0, 1), (1, 1, float("inf"))])
 def test_impossible_latency_is_refused(times):
     q1, median, q3 = times
     with pytest.raises(ValueError, match="latency needs 0 < q1_ms <= median_ms <= q3_ms"):
-        Latency("onnxruntime", Variant.FUSED, 1, 1, median, q1, q3)
+        Latency("onnxruntime", RESULT, 1, 1, median, q1, q3)
 
 
 @pytest.mark.parametrize(

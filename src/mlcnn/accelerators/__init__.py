@@ -15,7 +15,12 @@ from mlcnn.accelerators.comparison import (
 )
 from mlcnn.accelerators.cost import Energy, LayerCost, LayerTask, Traffic
 from mlcnn.accelerators.evaluation import evaluate_layer
-from mlcnn.accelerators.loading import accelerator_names, equal_precision, load_accelerator
+from mlcnn.accelerators.loading import (
+    accelerator_names,
+    accelerator_text,
+    equal_precision,
+    load_accelerator,
+)
 from mlcnn.accelerators.machine import Infeasible, Machine, MachineType, precision_of
 from mlcnn.accelerators.network import LEFT_OUT, evaluate, network_tasks
 from mlcnn.accelerators.precision import Precision
@@ -26,6 +31,7 @@ from mlcnn.accelerators.technology import (
     load_technology,
     technology_names,
 )
+from mlcnn.accelerators.two_networks import LayerPair, NetworkComparison, compare_networks
 
 __all__ = [
     "DEFAULT_TECHNOLOGY",
@@ -37,15 +43,19 @@ __all__ = [
     "Infeasible",
     "LayerComparison",
     "LayerCost",
+    "LayerPair",
     "LayerTask",
     "Machine",
     "MachineType",
+    "NetworkComparison",
     "Precision",
     "Summary",
     "Technology",
     "Traffic",
     "accelerator_names",
+    "accelerator_text",
     "compare",
+    "compare_networks",
     "equal_precision",
     "evaluate",
     "evaluate_layer",

@@ -4,11 +4,13 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import fmean, geometric_mean
+from typing import Any
 
 from mlcnn.accelerators.cost import Energy, LayerCost, LayerTask
 from mlcnn.accelerators.evaluation import evaluate_layer
 from mlcnn.accelerators.machine import Machine, precision_of
 from mlcnn.accelerators.technology import Technology
+from mlcnn.table import Shown, Tabular, flat
 from mlcnn.workload import Uncounted
 
 __all__ = ["Evaluation", "LayerComparison", "Summary", "compare", "with_equal_precision"]
@@ -132,8 +134,8 @@ class Summary:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
+@dataclass(frozen=True, slots=True, repr=False)
+class Evaluation(Tabular):
     """A network on a machine, against another.
 
     Attributes:
@@ -207,6 +209,29 @@ class Evaluation:
         """Latency of the batch on the other machine, at its clock."""
         return self.against_cycles / (self.against.clock_mhz * 1e6)
 
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each layer: all that ``to_json`` has of it, names joined by underscores."""
+        return [flat(row.to_json()) for row in self.layers]
+
+    def shown(self) -> Shown:
+        """Cycles of each layer on both machines, and what is gained."""
+        on, against = self.accelerator.name, self.against.name
+        images = "1 image" if self.batch == 1 else f"{self.batch} images"
+        rows = [
+            (
+                row.name,
+                row.cost.execution,
+                *_gained(row.cost.cycles, row.against.cycles, row.speedup, row.energy_ratio),
+            )
+            for row in self.layers
+        ]
+        whole = self.network
+        gains = whole.total_speedup, whole.total_energy_ratio
+        rows.append(("all layers", "", *_gained(self.cycles, self.against_cycles, *gains)))
+        columns = ("layer", "execution", f"cycles {on}", against, "speed-up", "energy ratio")
+        title = f"{on} against {against}, {images}, {self.technology.name}"
+        return Shown(title, columns, tuple(rows))
+
     def to_json(self) -> dict[str, object]:
         """The document that ``mlcnn evaluate --json`` prints."""
         fused, network = self.fused, self.network
@@ -240,6 +265,10 @@ class Evaluation:
             "area_um2": self.accelerator.area(self.technology),
             "against_area_um2": self.against.area(self.technology),
         }
+
+
+def _gained(cycles: float, against: float, *ratios: float) -> tuple[str, ...]:
+    return (f"{cycles:,.0f}", f"{against:,.0f}", *(f"{value:.2f}x" for value in ratios))
 
 
 def _gains(found: Evaluation) -> dict[str, object]:

@@ -11,7 +11,7 @@ from mlcnn.accelerators.precision import Precision
 from mlcnn.accelerators.registry import make_machine
 from mlcnn.errors import InputError
 
-__all__ = ["accelerator_names", "equal_precision", "load_accelerator"]
+__all__ = ["accelerator_names", "accelerator_text", "equal_precision", "load_accelerator"]
 
 _WHAT = "accelerator"
 
@@ -42,6 +42,15 @@ def load_accelerator(name: str | Path) -> Machine:
             "give the path of a .yaml file"
         )
     return _built_in(str(name))
+
+
+def accelerator_text(name: str) -> str:
+    """The file of an accelerator that comes with the package, to copy and edit.
+
+    Raises:
+        InputError: the name is not known.
+    """
+    return (_folder() / f"{load_accelerator(name).name}.yaml").read_text(encoding="utf-8")
 
 
 @lru_cache

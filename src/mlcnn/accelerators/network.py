@@ -12,7 +12,7 @@ from mlcnn.accelerators.technology import Technology
 from mlcnn.errors import InputError
 from mlcnn.workload import InputShape, Layer, Uncounted, Workload, read
 
-__all__ = ["LEFT_OUT", "evaluate", "network_tasks"]
+__all__ = ["LEFT_OUT", "evaluate", "left_out", "network_tasks", "require_tasks", "tasks_of"]
 
 LEFT_OUT = "Conv over 3 dimensions"
 """What layers are called that are counted and that no machine here runs."""
@@ -40,10 +40,10 @@ def network_tasks(
     Raises:
         UnsupportedError: a layer's sizes are not known.
     """
-    return _tasks(read(model, batch=batch, input_shape=input_shape))
+    return tasks_of(read(model, batch=batch, input_shape=input_shape))
 
 
-def _tasks(workload: Workload) -> tuple[LayerTask, ...]:
+def tasks_of(workload: Workload) -> tuple[LayerTask, ...]:
     """A task for each layer over one or two dimensions."""
     owners = {
         node: (layer, nodes)
@@ -55,6 +55,22 @@ def _tasks(workload: Workload) -> tuple[LayerTask, ...]:
         for layer, nodes in zip(workload.layers, workload.nodes, strict=True)
         if layer.nest.depth is None
     )
+
+
+def require_tasks(tasks: Sequence[object]) -> None:
+    """Refuse a network with nothing for a machine to run.
+
+    Raises:
+        InputError: there is no task.
+    """
+    if not tasks:
+        raise InputError(_NOTHING)
+
+
+def left_out(workload: Workload) -> tuple[Uncounted, ...]:
+    """The layers that are counted and that no machine here runs."""
+    layers = (layer for layer in workload.layers if layer.nest.depth is not None)
+    return tuple(Uncounted(layer.name, LEFT_OUT) for layer in layers)
 
 
 def _input(
@@ -122,11 +138,7 @@ def evaluate(
         UnsupportedError: a layer's sizes are not known.
     """
     workload = read(model, batch=batch, input_shape=input_shape)
-    tasks = _tasks(workload)
-    if not tasks:
-        raise InputError(_NOTHING)
+    tasks = tasks_of(workload)
+    require_tasks(tasks)
     found = compare(tasks, accelerator, against, technology, batch=workload.images)
-    left_out = tuple(
-        Uncounted(layer.name, LEFT_OUT) for layer in workload.layers if layer.nest.depth is not None
-    )
-    return replace(found, uncounted=(*workload.uncounted, *left_out))
+    return replace(found, uncounted=(*workload.uncounted, *left_out(workload)))

@@ -3,6 +3,7 @@
 from mlcnn.api.benchmarking import MeasureOptions, bench, chooser_for
 from mlcnn.api.counting import count
 from mlcnn.api.evaluation import EvaluateOptions, evaluate
+from mlcnn.api.listing import Described, describe, listed
 from mlcnn.api.loading import ExampleInput, Source, is_zoo_name, load, model_name
 from mlcnn.api.optimizing import (
     Optimized,
@@ -21,6 +22,7 @@ from mlcnn.api.writing import check_output
 from mlcnn.report import (
     columns_table,
     evaluation_tables,
+    network_tables,
     printable,
     terminal,
     uncounted_sentence,
@@ -30,6 +32,7 @@ from mlcnn.reproduce import reproduce
 
 __all__ = [
     "Comparison",
+    "Described",
     "EvaluateOptions",
     "ExampleInput",
     "MeasureOptions",
@@ -46,11 +49,14 @@ __all__ = [
     "compare",
     "count",
     "default_passes",
+    "describe",
     "evaluate",
     "evaluation_tables",
     "is_zoo_name",
+    "listed",
     "load",
     "model_name",
+    "network_tables",
     "nothing_to_gain",
     "optimize",
     "potential",

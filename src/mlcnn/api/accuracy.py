@@ -13,7 +13,7 @@ from mlcnn import engines, training
 from mlcnn.api.loading import Source, zoo_entry
 from mlcnn.api.optimizing import Progress, silent
 from mlcnn.errors import InputError
-from mlcnn.report import Accuracy, Variant
+from mlcnn.report import Accuracy
 
 __all__ = ["Labelled", "accuracies", "check_labelled", "labelled_images"]
 
@@ -143,7 +143,7 @@ def check_labelled(labelled: Labelled, model: ir.Model) -> tuple[str, ...]:
 
 
 def accuracies(
-    models: Mapping[Variant, ir.Model],
+    models: Mapping[str, ir.Model],
     labelled: Labelled,
     *,
     threads: int = 1,
@@ -152,7 +152,7 @@ def accuracies(
     """Top-1 accuracy of each model in ONNX Runtime.
 
     Args:
-        models: networks with one input and logits as first output.
+        models: networks by name of the variant, with one input and logits as first output.
         labelled: the images.
         threads: of ONNX Runtime.
         progress: told how the work goes on.
@@ -168,7 +168,7 @@ def accuracies(
     return tuple(rows)
 
 
-def _accuracy(variant: Variant, model: ir.Model, labelled: Labelled, threads: int) -> Accuracy:
+def _accuracy(variant: str, model: ir.Model, labelled: Labelled, threads: int) -> Accuracy:
     (name, *others) = [value.name or "" for value in model.graph.inputs]
     if others:
         raise InputError(

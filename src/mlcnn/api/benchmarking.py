@@ -1,6 +1,6 @@
 """Measure a network before and after, on every engine with the forms that are best there."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 
@@ -18,9 +18,9 @@ from mlcnn.api.optimizing import (
     silent,
 )
 from mlcnn.api.options import RewriteOptions
+from mlcnn.api.two_networks import as_they_are, named, with_inputs_of
 from mlcnn.engines import Bench, MeasuredChooser
 from mlcnn.errors import InputError, UnsupportedError
-from mlcnn.report import Variant
 
 __all__ = [
     "MeasureOptions",
@@ -145,18 +145,14 @@ def chooser_for(
     )
 
 
-def _variants(optimized: Optimized) -> Iterator[tuple[str, ir.Model]]:
-    yield Variant.ORIGINAL.value, optimized.original
-    if optimized.reordered is not None:
-        yield Variant.REORDERED.value, optimized.reordered
-    if optimized.changes:
-        yield Variant.FUSED.value, optimized.model
-
-
 def measure(optimized: Optimized, setting: Setting, options: MeasureOptions) -> Bench:
     """Measure the variants of one rewrite on one setting, interleaved."""
+    return _measured(optimized.variants, setting, options)
+
+
+def _measured(models: Mapping[str, ir.Model], setting: Setting, options: MeasureOptions) -> Bench:
     return engines.bench(
-        dict(_variants(optimized)),
+        models,
         engines=[setting.engine],
         batches=[setting.batch],
         threads=options.threads,
@@ -171,16 +167,19 @@ def bench(
     rewriting: RewriteOptions = _NO_REWRITE,
     measuring: MeasureOptions = _NO_MEASURE,
     *,
+    against: Source | None = None,
     input_shape: Sequence[int] | None = None,
     weights: "str | PathLike[str] | None" = None,
     progress: Progress | None = None,
 ) -> Bench:
-    """Latency of the original, reordered and fused network.
+    """Latency of the original network, of what approximate stages made of it, and of the result.
 
     Args:
         source: see ``load``. What ``optimize`` returned is measured in the forms that it has.
         rewriting: the rewrite. ``auto`` chooses anew for each engine and batch size.
         measuring: on what to measure.
+        against: another network that is timed beside ``source``, both as they are, without a
+            rewrite; they are called by their names.
         input_shape: see ``load``; needed where height or width are dynamic.
         weights: see ``load``.
         progress: told how the work goes on.
@@ -194,27 +193,49 @@ def bench(
         UnsupportedError: no engine can run the network.
     """
     tell = progress or silent
+    if against is not None:
+        models = as_they_are(source, against, rewriting, input_shape=input_shape, weights=weights)
+        chosen, pair = _pair(models, named(source, against), measuring)
+        return _each(chosen, lambda _: pair, measuring, tell)
     if isinstance(source, Optimized):
         require_no_rewrite(rewriting, input_shape=input_shape, weights=weights)
-        model = source.original
-    else:
-        model = load(source, input_shape=input_shape, weights=weights)
-    chosen = settings(model, measuring)
+        chosen = settings(source.original, measuring)
+        return _each(chosen, lambda _: source.variants, measuring, tell)
+    model, passes = load(source, input_shape=input_shape, weights=weights), default_passes(source)
+
+    def variants(setting: Setting) -> Mapping[str, ir.Model]:
+        chooser = chooser_for(model, measuring, setting)
+        return rewrite(model, passes, rewriting, check=False, chooser=chooser).variants
+
+    return _each(settings(model, measuring), variants, measuring, tell)
+
+
+def _pair(
+    models: tuple[ir.Model, ir.Model], names: tuple[str, str], options: MeasureOptions
+) -> tuple[tuple[Setting, ...], dict[str, ir.Model]]:
+    """Settings that suit both networks, and the two by name: the other one first."""
+    after, before = models
+    fed = with_inputs_of(after, before)
+    chosen, others = settings(fed, options), settings(before, options)
+    is_fixed = fixed_batch(before) is not None
+    return others if is_fixed else chosen, {names[1]: before, names[0]: fed}
+
+
+def _each(
+    chosen: Sequence[Setting],
+    variants: Callable[[Setting], Mapping[str, ir.Model]],
+    options: MeasureOptions,
+    tell: Progress,
+) -> Bench:
+    """The networks of each setting, measured.
+
+    Raises:
+        UnsupportedError: no engine could run one.
+    """
     parts: list[Bench] = []
     for done, setting in enumerate(chosen):
         tell("measure", done, len(chosen))
-        optimized = (
-            source
-            if isinstance(source, Optimized)
-            else rewrite(
-                model,
-                default_passes(source),
-                rewriting,
-                check=False,
-                chooser=chooser_for(model, measuring, setting),
-            )
-        )
-        parts.append(measure(optimized, setting, measuring))
+        parts.append(_measured(variants(setting), setting, options))
     result = joined(parts)
     if not result.results:
         reasons = dict.fromkeys(f"{row.engine}: {row.reason}" for row in result.skipped)

@@ -6,7 +6,9 @@ from os import PathLike
 from mlcnn.api.loading import Source, load
 from mlcnn.api.optimizing import Optimized, default_passes, require_no_rewrite, rewrite
 from mlcnn.api.options import RewriteOptions
+from mlcnn.api.two_networks import as_they_are
 from mlcnn.counting import CountReport
+from mlcnn.counting import count as count_networks
 
 __all__ = ["count"]
 
@@ -17,6 +19,7 @@ def count(
     source: Source,
     options: RewriteOptions = _NO_OPTIONS,
     *,
+    against: Source | None = None,
     input_shape: Sequence[int] | None = None,
     weights: "str | PathLike[str] | None" = None,
     batch: int = 1,
@@ -26,12 +29,14 @@ def count(
     Args:
         source: see ``load``. What ``optimize`` returned is counted as it was rewritten.
         options: the rewrite.
+        against: another network, to compare with layer by layer, joined by name; both as they
+            are, without a rewrite. By default what ``source`` was before the passes.
         input_shape: see ``load``; needed where height or width are dynamic.
         weights: see ``load``.
         batch: images.
 
     Raises:
-        InputError: the source or an option cannot be used.
+        InputError: the source or an option cannot be used, or two networks share no layer name.
         UnsupportedError: a layer's sizes are not known.
 
     Example:
@@ -41,6 +46,12 @@ def count(
         ...  for row in report.layers if row.fused]
         [('conv1', 352800, 88200), ('conv2', 240000, 60000)]
     """
+    if against is not None:
+        after, before = as_they_are(
+            source, against, options, input_shape=input_shape, weights=weights
+        )
+        shape = None if input_shape is None else tuple(input_shape)
+        return count_networks(after, before, batch=batch, input_shape=shape, executed=True)
     if isinstance(source, Optimized):
         require_no_rewrite(options, weights=weights)
         return source.counts(batch=batch, input_shape=input_shape)

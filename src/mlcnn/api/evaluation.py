@@ -21,6 +21,7 @@ from mlcnn.api.optimizing import (
     silent,
 )
 from mlcnn.api.options import RewriteOptions
+from mlcnn.api.two_networks import as_they_are, is_network, named
 from mlcnn.errors import InfeasibleError, InputError, UnsupportedError
 from mlcnn.passes import KEEP, Choice
 from mlcnn.workload import ConvLayer
@@ -103,6 +104,19 @@ class Machines:
             return accelerators.with_equal_precision(found, equal)
         return found
 
+    def compare_networks(
+        self, pair: tuple[ir.Model, ir.Model], names: tuple[str, str]
+    ) -> accelerators.NetworkComparison:
+        """Two networks on the first of the machines.
+
+        See ``mlcnn.accelerators.compare_networks``.
+        """
+        after, before = pair
+        batch = _batch(before, self.batch)
+        return accelerators.compare_networks(
+            after, before, self.on[0], self.technology, names=names, batch=_batch(after, batch)
+        )
+
 
 class _Fused:
     """Takes the plainest form wherever there is one: what engines are slow at, hardware is not."""
@@ -149,13 +163,13 @@ def evaluate(
     rewriting: RewriteOptions = _NO_REWRITE,
     *,
     on: "str | PathLike[str]" = "mlcnn-fp32",
-    against: "str | PathLike[str]" = "dcnn-fp32",
+    against: Source = "dcnn-fp32",
     batch: int | None = None,
     technology: "str | PathLike[str] | None" = None,
     input_shape: Sequence[int] | None = None,
     weights: "str | PathLike[str] | None" = None,
     progress: Progress | None = None,
-) -> accelerators.Evaluation:
+) -> accelerators.Evaluation | accelerators.NetworkComparison:
     """Cycles, traffic, energy and area of a network on an accelerator, against another.
 
     Both machines get the layers of the rewritten network, each convolution with the pool that the
@@ -167,7 +181,8 @@ def evaluate(
         rewriting: the rewrite; every site is fused that can be.
         on: the accelerator asked about: a name (``mlcnn.accelerators.accelerator_names()``), or
             the path of a ``.yaml`` file.
-        against: the one to compare with: the same.
+        against: the machine to compare with: the same. Or another network, see ``load``: then
+            both run on ``on`` as they are, without a rewrite, layer by layer, joined by name.
         batch: images; by default 16, or what the network is fixed to.
         technology: energy and area tables: a name (``mlcnn.accelerators.technology_names()``),
             parts of one, or the path of a ``.yaml`` file.
@@ -177,10 +192,11 @@ def evaluate(
 
     Returns:
         Every layer on both machines, and what they come to: ``fused`` over the fused layers (None
-        if there are none) and ``network`` over all.
+        if there are none) and ``network`` over all. Of two networks, a ``NetworkComparison``.
 
     Raises:
-        InputError: the source, a machine, the tables or an option cannot be used.
+        InputError: the source, a machine, the tables or an option cannot be used, or two networks
+            share no layer name.
         UnsupportedError: a layer's sizes are not known.
         InfeasibleError: a machine cannot run a layer.
 
@@ -194,7 +210,12 @@ def evaluate(
     """
     tell = progress or silent
     tables = None if technology is None else _text(technology)
-    machines = EvaluateOptions((_text(on),), _text(against), tables, batch).load()
+    if is_network(against):
+        machines = EvaluateOptions((_text(on),), _text(on), tables, batch).load()
+        tell("load", 0, 0)
+        pair = as_they_are(source, against, rewriting, input_shape=input_shape, weights=weights)
+        return machines.compare_networks(pair, named(source, against))
+    machines = EvaluateOptions((_text(on),), str(against), tables, batch).load()
     tell("load", 0, 0)
     if isinstance(source, Optimized):
         require_no_rewrite(rewriting, input_shape=input_shape, weights=weights)

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_ir as ir
@@ -18,7 +18,8 @@ from mlcnn.errors import InputError, UnsupportedError
 from mlcnn.passes import Change, Chooser, Pass, Skipped, WindowMode, pipeline
 from mlcnn.passes.pipeline import ALL, PipelineResult
 from mlcnn.passes.verification import Verification
-from mlcnn.report import Potential
+from mlcnn.report import ORIGINAL, RESULT, Potential
+from mlcnn.table import Shown, Tabular
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -44,14 +45,15 @@ _NO_OPTIONS = RewriteOptions()
 _MOST_CULPRITS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Optimized(Rewritten):
+@dataclass(frozen=True, slots=True, repr=False)
+class Optimized(Rewritten, Tabular):
     """A rewritten network, and what was done to it.
 
     Attributes:
         original: the network as it was loaded.
         model: the rewritten network; the fused operators are functions of the domain ``mlcnn``.
-        reordered: the network before ``fuse``, if approximate passes changed it.
+        stages: the network after the last approximate pass that changed it, by the names of those
+            passes, if exact ones changed it further: what the gain of these is measured against.
         pipeline: the passes as text, with the chosen form of each site; it can be run again.
         changes: every rewritten site, pass by pass.
         skipped: every site that was left alone, with the reason.
@@ -61,7 +63,7 @@ class Optimized(Rewritten):
 
     original: ir.Model
     model: ir.Model
-    reordered: ir.Model | None
+    stages: Mapping[str, ir.Model]
     pipeline: str
     changes: tuple[Change, ...]
     skipped: tuple[Skipped, ...]
@@ -69,9 +71,28 @@ class Optimized(Rewritten):
     network: NetworkCheck | None = None
 
     @property
+    def variants(self) -> dict[str, ir.Model]:
+        """What is measured side by side: the original, the stages, and the result if it differs."""
+        found = {ORIGINAL: self.original, **self.stages}
+        return found | {RESULT: self.model} if self.changes else found
+
+    @property
     def fused(self) -> tuple[Change, ...]:
-        """The changes of ``fuse``: the sites that take fewer multiplications now."""
+        """The changes with a form: sites that are computed otherwise than by plain operators."""
         return tuple(change for change in self.changes if change.form is not None)
+
+    @property
+    def changed(self) -> bool:
+        """Whether a layer takes other operations now than before.
+
+        Where sizes are dynamic, so that nothing can be counted: whether a site is fused.
+        """
+        if self.fused or not self.changes:
+            return bool(self.fused)
+        try:
+            return self.counts().changed
+        except UnsupportedError:
+            return False
 
     @property
     def approximate(self) -> bool:
@@ -145,6 +166,48 @@ class Optimized(Rewritten):
         """Multiplications and additions per layer, before and after."""
         shape = None if input_shape is None else tuple(input_shape)
         return counting.count(self.model, self.original, batch=batch, input_shape=shape)
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each place that a pass rewrote or left alone, pass by pass."""
+        done = [
+            {
+                "pass": change.pass_name,
+                "node": change.nodes[0] if change.nodes else "",
+                "rewritten": True,
+                "form": change.form,
+                "exact": change.exact,
+                "reason": change.reason,
+            }
+            for change in self.changes
+        ]
+        left = [
+            {
+                "pass": item.pass_name,
+                "node": item.node,
+                "rewritten": False,
+                "form": None,
+                "exact": None,
+                "reason": item.reason,
+            }
+            for item in self.skipped
+        ]
+        return done + left
+
+    def shown(self) -> Shown:
+        """What was rewritten, how, and how much was left alone."""
+        rows = tuple(
+            (
+                row["node"],
+                row["pass"],
+                row["form"] or "",
+                "exact" if row["exact"] else "approximate",
+            )
+            for row in self.records()
+            if row["rewritten"]
+        )
+        name = self.original.graph.name or "network"
+        title = f"{name}: {len(rows)} places rewritten, {len(self.skipped)} left alone"
+        return Shown(title, ("layer", "pass", "form", ""), rows, (self.verified,))
 
     def to_json(self) -> dict[str, object]:
         """What ``mlcnn optimize --json`` prints, apart from the output's path."""
@@ -282,18 +345,30 @@ def rewrite(
     wanted = passes if options.passes is None else options.passes
     configured = _configured(wanted, options, chooser)
     result, network = _run(model, configured, check=check, inputs=inputs, tell=progress or silent)
-    fuses = [stage for stage in result.stages if any(c.form for c in stage.result.changes)]
-    approximate = any(not change.exact for change in result.changes)
     return Optimized(
         original=model,
         model=result.model,
-        reordered=fuses[0].before if fuses and approximate else None,
+        stages=_approximated(result),
         pipeline=result.text,
         changes=result.changes,
         skipped=result.skipped,
         verification=result.verification,
         network=network,
     )
+
+
+def _approximated(result: PipelineResult) -> dict[str, ir.Model]:
+    """The network after the last approximate stage, by the names of all, if exact ones follow."""
+    changed = [stage for stage in result.stages if stage.result.changes]
+    approximate = [
+        index
+        for index, stage in enumerate(changed)
+        if any(not change.exact for change in stage.result.changes)
+    ]
+    if not approximate or approximate[-1] == len(changed) - 1:
+        return {}
+    name = ", ".join(dict.fromkeys(changed[index].applied.name for index in approximate))
+    return {name: changed[approximate[-1]].result.model}
 
 
 def _run(
@@ -382,7 +457,7 @@ def potential(optimized: Optimized) -> Potential | None:
     """
     if not all(item.exact for item in pipeline.parse(optimized.pipeline)):
         return None
-    what_if = rewrite(optimized.original, _MLCNN, check=False)
+    what_if = rewrite(optimized.model, _MLCNN, check=False)
     tuned = {name for change in what_if.changes if not change.exact for name in change.nodes}
     further = tuned - {change.nodes[0] for change in optimized.fused}
     sites = [change for change in what_if.fused if change.nodes[0] in further]

@@ -34,7 +34,7 @@ from mlcnn.api.options import RewriteOptions
 from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
 from mlcnn.api.writing import results_folder
 from mlcnn.engines import Bench
-from mlcnn.report import Accuracy, Latency, RunSummary, Unavailable, Variant
+from mlcnn.report import Accuracy, Latency, RunSummary, Unavailable
 from mlcnn.zoo import TestedPair
 
 __all__ = ["RunResult", "run"]
@@ -122,11 +122,7 @@ class _Job:
         return rewrite(before, self.passes, self.rewriting, check=False, chooser=chooser)
 
     def accuracies(self, labelled: Labelled) -> tuple[Accuracy, ...]:
-        models = {Variant.ORIGINAL: self.original}
-        if self.optimized.reordered is not None:
-            models[Variant.REORDERED] = self.optimized.reordered
-        if self.optimized.changes:
-            models[Variant.FUSED] = self.optimized.model
+        models = self.optimized.variants | {report.ORIGINAL: self.original}
         threads = self.measuring.threads
         return accuracies(models, labelled, threads=threads, progress=self.tell)
 
@@ -139,7 +135,7 @@ def _with_measurements(summary: RunSummary, measured: Bench) -> RunSummary:
     latencies = tuple(
         Latency(
             engine=row.engine,
-            variant=Variant(row.variant),
+            variant=row.variant,
             batch=row.batch,
             threads=row.threads,
             median_ms=row.median_ms,
@@ -223,7 +219,7 @@ def run(
             progress=tell,
         )
         gain = potential(optimized)
-        if notice is not None and not optimized.fused:
+        if notice is not None and not optimized.changed:
             notice(nothing_to_gain(gain))
         job = _Job(original, optimized, passes, rewriting, measuring or _NO_MEASURE, tell)
         evaluations, unable = (

@@ -45,9 +45,21 @@ app = App(
     ),
     suppress_keyboard_interrupt=False,
 )
-# The modules are named, not imported: `mlcnn --version` stays quick.
-for _command in ("run", "optimize", "count", "bench", "evaluate", "reproduce"):
-    app.command(f"mlcnn.cli.{_command}:{_command}", name=_command)
+# The modules are named, not imported, and so is what they do: `mlcnn --help` stays quick.
+_COMMANDS = {
+    "run": ("run:run", "Rewrite, verify, count, evaluate and measure; write a report."),
+    "optimize": ("optimize:optimize", "Rewrite a network, verify the result, and save it."),
+    "count": ("count:count", "Operations, parameters and bytes per layer, before and after."),
+    "bench": ("bench:bench", "Latency per engine, before and after, or of two networks."),
+    "evaluate": (
+        "evaluate:evaluate",
+        "Cycles, energy and area on an accelerator, against another.",
+    ),
+    "reproduce": ("reproduce:reproduce", "A published table or figure beside ours."),
+    "list": ("listing:listing", "The networks, passes, engines and machines that there are."),
+}
+for _order, (_command, (_place, _help)) in enumerate(_COMMANDS.items()):
+    app.command(f"mlcnn.cli.{_place}", name=_command, help=_help, sort_key=_order)
 
 
 def _show_warning(  # noqa: PLR0917 - the signature of warnings.showwarning

@@ -1,4 +1,4 @@
-"""``mlcnn bench``: latency of the original, reordered and fused network."""
+"""``mlcnn bench``: latency of a network before and after, or of two networks."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,16 +20,18 @@ def bench(
     model: str,
     /,
     *,
+    against: str | None = None,
     measure: Annotated[bool, Parameter(negative="--no-measure")] = True,
     loading: Loading = Loading(),
     rewriting: Rewriting = Rewriting(),
     measuring: Measuring = Measuring(),
     printing: Printing = Printing(),
 ) -> None:
-    """Measure the latency of the original, reordered and fused network.
+    """Measure the latency of a network before and after the passes, or of two networks.
 
     Args:
         model: zoo name, .onnx or .pt2 file, or package.module:callable.
+        against: another network; both are timed as they are, in turn, and no pass runs.
         measure: choose the form of each site by time on each engine, not by an estimate.
         loading: how to load the network.
         rewriting: which passes run.
@@ -41,6 +43,7 @@ def bench(
             model,
             rewriting.options(),
             measuring.options(chosen=measure),
+            against=against,
             input_shape=loading.shape,
             weights=loading.weights,
             progress=tell,
@@ -56,13 +59,14 @@ def bench(
 
 
 def _table(result: "Bench") -> Table:
+    first = result.results[0].variant
     table = mlcnn.api.columns_table(
         ("engine", False),
         ("batch", True),
         ("variant", False),
         ("median, ms", True),
         ("quartiles, ms", True),
-        ("against original", True),
+        (f"against {mlcnn.api.printable(first)}", True),
         title="Latency",
     )
     previous = None
@@ -70,14 +74,13 @@ def _table(result: "Bench") -> Table:
         if previous not in {None, (row.engine, row.batch)}:
             table.add_section()
         previous = (row.engine, row.batch)
-        ratio = result.speedup(row.engine, row.variant, "original", row.batch)
-        against = "" if ratio is None or row.variant == "original" else f"{ratio.value:.2f}x"
+        gain = result.gain(row)
         table.add_row(
             Text(mlcnn.api.printable(row.engine)),
             str(row.batch),
-            row.variant,
+            Text(mlcnn.api.printable(row.variant)),
             f"{row.median_ms:.4g}",
             f"{row.q1_ms:.4g} to {row.q3_ms:.4g}",
-            against,
+            "" if gain is None else f"{gain.value:.2f}x",
         )
     return table

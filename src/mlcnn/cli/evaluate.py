@@ -1,4 +1,4 @@
-"""``mlcnn evaluate``: cycles, energy and area on an accelerator, against another."""
+"""``mlcnn evaluate``: a network on an accelerator, against another machine or network."""
 
 from typing import Annotated
 
@@ -24,13 +24,13 @@ def evaluate(
     rewriting: Rewriting = Rewriting(),
     printing: Printing = Printing(),
 ) -> None:
-    """Estimate cycles, energy and area of a network on an accelerator, against another.
+    """Estimate cycles, energy and area of a network on an accelerator, against another machine.
 
     Args:
         model: zoo name, .onnx or .pt2 file, or package.module:callable.
         on: accelerator, as mlcnn-fp32, mlcnn-fp16 or mlcnn-int8, or your own .yaml file.
         batch: images; 16 by default, or what the network is fixed to.
-        against: what it is compared with.
+        against: what it is compared with: a machine, or another network on the same machine.
         loading: how to load the network.
         rewriting: which passes run; every layer is fused that can be.
         printing: what is printed.
@@ -49,5 +49,7 @@ def evaluate(
         )
     if printing.json:
         print_json(result.to_json())
+    elif isinstance(result, mlcnn.accelerators.NetworkComparison):
+        show(mlcnn.api.network_tables(result))
     else:
         show(mlcnn.api.evaluation_tables(result, mlcnn.api.model_name(model)))

@@ -67,7 +67,7 @@ def optimize(
         gain = mlcnn.api.potential(optimized)
         compared = None if arrays is None else mlcnn.api.compare(optimized, arrays)
         as_it_was = path is not None and optimized.save(path, functions=functions)
-    if not optimized.fused:
+    if not optimized.changed:
         complain(mlcnn.api.nothing_to_gain(gain))
     if printing.json:
         document = {"output": None if path is None else str(path), **optimized.to_json()}

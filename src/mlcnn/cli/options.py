@@ -151,7 +151,7 @@ class Against:
 
     Attributes:
         against: accelerator to compare with, as dcnn-fp32 or winograd-f4-fp32, or your own .yaml
-            file.
+            file; for evaluate also a network, which then runs on the same machine, unrewritten.
         technology: energy and area tables, as horowitz-45nm+cacti-45nm-lop+hbm2 (the default) or
             some of its parts, or your own .yaml file.
     """

@@ -1,12 +1,13 @@
 """What goes where: results to standard output, everything else to standard error."""
 
+import csv
 import io
 import json
 import math
 import os
 import sys
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TextIO, cast
@@ -16,7 +17,16 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from mlcnn.errors import InputError
 
-__all__ = ["complain", "console", "print_json", "progress", "require_streams", "show"]
+__all__ = [
+    "complain",
+    "console",
+    "print_csv",
+    "print_json",
+    "print_text",
+    "progress",
+    "require_streams",
+    "show",
+]
 
 _PATIENCE_S = 2.0
 _FILE_WIDTH = 140
@@ -131,9 +141,27 @@ def print_json(document: Mapping[str, object]) -> None:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:  # JSON has escapes of its own
         text = json.dumps(plain, indent=2, allow_nan=False)
-    with _writing() as out:
-        out.write(f"{text}\n")
-        out.flush()
+    print_text(f"{text}\n")
+
+
+def print_csv(rows: Sequence[Mapping[str, object]]) -> None:
+    """Print rows to standard output as one table of comma-separated values, headings first.
+
+    Args:
+        rows: values by column; the first row has every column, others may lack some.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    print_text(text.getvalue())
+
+
+def print_text(text: str) -> None:
+    """Print text to standard output as it is; signs that its encoding lacks are escaped."""
+    out = _StandardOutput()
+    out.write(text)
+    out.flush()
 
 
 def show(*results: RenderableType) -> None:

@@ -1,19 +1,21 @@
 """The operations of a network, layer by layer, before and after."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Self
+from typing import Any, Self
 
 import onnx_ir as ir
 
 from mlcnn.counting.forms import executed_operations, form_operations
 from mlcnn.counting.joining import joined
 from mlcnn.counting.reuse import Reuse, fused, original
+from mlcnn.table import Shown, Tabular, flat
 from mlcnn.workload import (
     DENSE,
     ConvLayer,
     InputShape,
     Layer,
+    Numbers,
     Operations,
     Stored,
     Uncounted,
@@ -80,6 +82,7 @@ class Additions(_Sum):
 
 
 _NOTHING = (Stored(), Stored())
+_SINGLE = Numbers()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,9 @@ class LayerCount:
         chosen: what the network executes for it; what it was where nothing changed.
         weights: the structure of its weights.
         stored: parameters and bytes, before and after.
+        macs: multiply-accumulates of the layer as it was, and of what runs for it.
+        numbers: bits of its operands.
+        old_form: how it was computed before; None where it was the plain operator.
     """
 
     layer: ConvLayer
@@ -105,6 +111,9 @@ class LayerCount:
     chosen: Operations
     weights: str = "dense"
     stored: tuple[Stored, Stored] = _NOTHING
+    macs: tuple[int, int] = (0, 0)
+    numbers: Numbers = _SINGLE
+    old_form: str | None = None
 
     @property
     def name(self) -> str:
@@ -124,11 +133,11 @@ class LayerCount:
     @property
     def changed(self) -> bool:
         """Whether it is computed in another way, or by other operations, than before."""
-        return self.form is not None or self.chosen != self.before
+        return self.form != self.old_form or self.chosen != self.before
 
 
-@dataclass(frozen=True, slots=True)
-class CountReport:
+@dataclass(frozen=True, slots=True, repr=False)
+class CountReport(Tabular):
     """All layers of a network, in order.
 
     Attributes:
@@ -141,6 +150,11 @@ class CountReport:
     images: int = 1
     uncounted: tuple[Uncounted, ...] = ()
 
+    @property
+    def changed(self) -> bool:
+        """Whether any layer is computed in another way, or by other operations, than before."""
+        return any(row.changed for row in self.layers)
+
     def to_json(self) -> dict[str, object]:
         """The document that ``mlcnn count --json`` prints.
 
@@ -148,17 +162,7 @@ class CountReport:
             ``layers`` and their ``total``; ``fused_layers`` and ``convolutions`` are the totals
             of these alone; ``uncounted`` has what multiplies beside them.
         """
-        rows = [
-            {
-                "name": row.name,
-                "operator": row.operator,
-                "fused": row.fused,
-                "form": row.form,
-                "weights": row.weights,
-            }
-            | _amounts((row,))
-            for row in self.layers
-        ]
+        rows = [_described(row) | _amounts((row,)) for row in self.layers]
         return {
             "layers": rows,
             "total": _amounts(self.layers),
@@ -167,6 +171,26 @@ class CountReport:
             "images": self.images,
             "uncounted": [asdict(other) for other in self.uncounted],
         }
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each layer: all that ``to_json`` has of it, names joined by underscores."""
+        return [flat(_described(row) | _amounts((row,))) for row in self.layers]
+
+    def total(self) -> dict[str, Any]:
+        """The row of all layers together."""
+        return {"name": "total"} | flat(_amounts(self.layers))
+
+    def shown(self) -> Shown:
+        """What each layer executes, before and after."""
+        rows = [
+            (row.name, row.form or "", *_numbers(row.before, row.chosen)) for row in self.layers
+        ]
+        rows.append(("total", "", *_numbers(self.before, self.after)))
+        images = "1 image" if self.images == 1 else f"{self.images} images"
+        columns = ("layer", "form", "multiplications", "after", "additions", "after")
+        notes = tuple(f"not counted: {item.operator} ({item.name})" for item in self.uncounted)
+        title = f"{len(self.layers)} layers, {images}"
+        return Shown(title, columns, tuple(rows), notes)
 
     @property
     def before(self) -> Operations:
@@ -179,18 +203,39 @@ class CountReport:
         return sum((row.chosen for row in self.layers), Operations())
 
 
+def _numbers(before: Operations, after: Operations) -> tuple[str, ...]:
+    found = (before.multiplications, after.multiplications, before.additions, after.additions)
+    return tuple(f"{number:,}" for number in found)
+
+
+def _described(row: LayerCount) -> dict[str, object]:
+    """What stands in words beside a layer's figures."""
+    return {
+        "name": row.name,
+        "operator": row.operator,
+        "fused": row.fused,
+        "changed": row.changed,
+        "form": row.form,
+        "weights": row.weights,
+        "bits": asdict(row.numbers),
+    }
+
+
 def _amounts(rows: Iterable[LayerCount]) -> dict[str, object]:
     multiplications, additions, chosen = Multiplications(), Additions(), Operations()
     before, after = Stored(), Stored()
+    macs = [0, 0]
     for row in rows:
         multiplications += row.multiplications
         additions += row.additions
         chosen += row.chosen
         before, after = before + row.stored[0], after + row.stored[1]
+        macs = [total + part for total, part in zip(macs, row.macs, strict=True)]
     return {
         "multiplications": asdict(multiplications),
         "additions": asdict(additions),
         "chosen": asdict(chosen),
+        "macs": {"original": macs[0], "result": macs[1]},
         "stored": {"original": asdict(before), "result": asdict(after)},
     }
 
@@ -224,7 +269,8 @@ def _counted(layer: ConvLayer, chosen: Operations, operator: str, form: str | No
     additions = Additions(
         before.additions, before.additions, *(after[kind].additions for kind in kinds)
     )
-    return LayerCount(layer, operator, form, multiplications, additions, chosen)
+    macs = layer.macs, chosen.multiplications
+    return LayerCount(layer, operator, form, multiplications, additions, chosen, macs=macs)
 
 
 def _changed(before: Operations, after: Operations, row: LayerCount) -> LayerCount:
@@ -240,25 +286,61 @@ def _changed(before: Operations, after: Operations, row: LayerCount) -> LayerCou
     )
 
 
+def _took(layer: Layer | None, other: Layer | None) -> Operations:
+    """What a layer executes, with the pool that stands behind it where the other is fused."""
+    if layer is None:
+        return Operations()
+    took = executed_operations(layer)
+    if other is None or layer.pool is not None or other.pool is None:
+        return took
+    if replace(other.nest, pool=None, name=layer.name) != layer.nest:
+        return took
+    pooling = original(other.nest).additions - original(layer.nest).additions
+    return took + Operations(additions=pooling)
+
+
 def _row(before: Layer | None, after: Layer | None) -> LayerCount:
     """One layer of two networks; of one alone where the other has nothing of its name."""
     layer = after or before
     if layer is None:
         raise ValueError("a row without a layer")
-    executed = Operations() if after is None else executed_operations(after)
-    row = _counted(layer.nest, executed, layer.operator, layer.form)
+    was, executed = _took(before, after), _took(after, before)
     row = replace(
-        row,
+        _counted(layer.nest, executed, layer.operator, None if after is None else after.form),
         weights=str(layer.weights),
         stored=(
             Stored() if before is None else before.stored,
             Stored() if after is None else after.stored,
         ),
+        macs=(_macs(before), _macs(after)),
+        numbers=layer.numbers,
+        old_form=None if before is None else before.form,
     )
-    if layer.pool is not None and after is not None:
+    if row.fused and was == row.before:
         return row
-    was = Operations() if before is None else original(before.nest)
     return row if was == executed == row.before else _changed(was, executed, row)
+
+
+def _macs(layer: Layer | None) -> int:
+    return 0 if layer is None else sum(part.macs for part in layer.parts)
+
+
+def _as_it_was(layer: Layer) -> Layer:
+    """The layer before a method made something else of it, as its record says."""
+    if layer.form is None:
+        return layer
+    plain = replace(layer.nest, pool=None)
+    return replace(layer, nest=plain, form=None, parts=(plain,), weights=DENSE, stored=layer.before)
+
+
+def _merged(layers: Sequence[Layer]) -> Layer | None:
+    """Several layers as one: the parts of all."""
+    if not layers:
+        return None
+    first, *others = layers
+    for other in others:
+        first = replace(first, parts=first.parts + other.parts, stored=first.stored + other.stored)
+    return first
 
 
 def count(
@@ -267,6 +349,7 @@ def count(
     *,
     batch: int = 1,
     input_shape: InputShape | None = None,
+    executed: bool = False,
 ) -> CountReport:
     """Count every convolution and dense layer of a network, against what it was before.
 
@@ -276,6 +359,7 @@ def count(
             what the records in the network say of its layers.
         batch: images, where the network's batch is dynamic.
         input_shape: sizes for dynamic heights and widths; see ``mlcnn.workload.read``.
+        executed: take ``before`` as it is executed, too, not as its records say that it was.
 
     Raises:
         InputError: the two networks share no layer name, or the shapes do not fit.
@@ -283,19 +367,18 @@ def count(
     """
     after = read(model, batch=batch, input_shape=input_shape)
     old = None if before is None else read(before, batch=batch, input_shape=input_shape)
-    return compare(after, old)
+    return compare(after, old, executed=executed)
 
 
-def _as_it_was(layer: Layer) -> Layer:
-    """What the record of a layer says that it was."""
-    return replace(layer, form=None, weights=DENSE, stored=layer.before)
-
-
-def compare(after: Workload, before: Workload | None = None) -> CountReport:
+def compare(
+    after: Workload, before: Workload | None = None, *, executed: bool = False
+) -> CountReport:
     """The same of two workloads; see ``count``."""
     if before is None:
         rows = [_row(_as_it_was(layer), layer) for layer in after.layers]
         return CountReport(tuple(rows), after.images, after.uncounted)
-    pairs = joined(before.layers, after.layers)
+    old = before.layers if executed else tuple(map(_as_it_was, before.layers))
+    pairs = joined(old, after.layers)
     uncounted = tuple(dict.fromkeys((*before.uncounted, *after.uncounted)))
-    return CountReport(tuple(_row(*pair) for pair in pairs), after.images, uncounted)
+    rows = [_row(layer, _merged(new)) for layer, new in pairs]
+    return CountReport(tuple(rows), after.images, uncounted)

@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import onnx_ir as ir
 
@@ -12,6 +13,7 @@ from mlcnn.engines.engine import Device, device_of, positive_threads
 from mlcnn.engines.registry import available, get
 from mlcnn.engines.timing import Clock, Ratio, Timing, interleave, noise, ratio
 from mlcnn.errors import InputError, MlcnnError, UnsupportedError
+from mlcnn.table import Shown, Tabular
 
 __all__ = ["Bench", "BenchResult", "BenchSkipped", "bench"]
 
@@ -22,7 +24,7 @@ class BenchResult:
 
     Attributes:
         engine: name of the engine.
-        variant: name of the variant, e.g. ``original``, ``reordered``, ``fused``.
+        variant: name of the variant, e.g. ``original``, the stages that made it, ``result``.
         batch: images per run.
         threads: threads that the engine computed with.
         timing: time of one run; rounds are shared with the setting's other variants.
@@ -82,8 +84,8 @@ class BenchSkipped:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Bench:
+@dataclass(frozen=True, slots=True, repr=False)
+class Bench(Tabular):
     """What was measured, what could not be, and whether the machine was quiet.
 
     Attributes:
@@ -105,6 +107,36 @@ class Bench:
         """How many times faster ``variant`` is than ``against``, if both were measured."""
         new, old = self.row(engine, variant, batch), self.row(engine, against, batch)
         return None if new is None or old is None else ratio(old.timing, new.timing)
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each engine, batch and variant, as ``to_json`` has it."""
+        return [row.to_json() for row in self.results]
+
+    def gain(self, row: BenchResult) -> Ratio | None:
+        """How many times faster a row is than the first variant of its setting; None for that."""
+        first = next(r for r in self.results if (r.engine, r.batch) == (row.engine, row.batch))
+        return None if first is row else ratio(first.timing, row.timing)
+
+    def shown(self) -> Shown:
+        """Median times, and how much faster each is than the first variant."""
+        rows = tuple(
+            (
+                row.engine,
+                str(row.batch),
+                row.variant,
+                f"{row.median_ms:.4g}",
+                f"{row.q1_ms:.4g} to {row.q3_ms:.4g}",
+                "" if (found := self.gain(row)) is None else f"{found.value:.2f}x",
+            )
+            for row in self.results
+        )
+        first = self.results[0].variant if self.results else "the first"
+        columns = ("engine", "batch", "variant", "median, ms", "quartiles, ms", f"over {first}")
+        notes = tuple(
+            f"skipped: {row.engine}, {row.variant}, batch {row.batch}: {row.reason}"
+            for row in self.skipped
+        )
+        return Shown("Latency", columns, rows, (*notes, *self.warnings))
 
     def to_json(self) -> dict[str, object]:
         """What ``mlcnn bench --json`` prints."""

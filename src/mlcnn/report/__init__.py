@@ -5,29 +5,35 @@ from mlcnn.report.page import render, write
 from mlcnn.report.picture import find_browser, picture
 from mlcnn.report.recorded import recorded_json
 from mlcnn.report.summary import (
+    ORIGINAL,
+    RESULT,
     Accuracy,
     Exactness,
     Latency,
     Potential,
     RunSummary,
     Unavailable,
-    Variant,
+    ordered,
 )
 from mlcnn.report.table import columns_table, warning
 from mlcnn.report.terminal import terminal
+from mlcnn.report.two_networks import network_tables
 from mlcnn.report.wording import printable, uncounted_sentence
 
 __all__ = [
+    "ORIGINAL",
+    "RESULT",
     "Accuracy",
     "Exactness",
     "Latency",
     "Potential",
     "RunSummary",
     "Unavailable",
-    "Variant",
     "columns_table",
     "evaluation_tables",
     "find_browser",
+    "network_tables",
+    "ordered",
     "picture",
     "printable",
     "recorded_json",

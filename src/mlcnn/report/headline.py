@@ -156,7 +156,7 @@ def _recorded(pair: TestedPair, measured: tuple[Accuracy, ...]) -> Fact:
     before, after = recorded_rows(pair)
     found = difference(pair)
     low, high = found.interval
-    lines = [Line(row.variant.value, _top1(row)) for row in (before, after)]
+    lines = [Line(row.variant, _top1(row)) for row in (before, after)]
     lines.append(Line("interval", f"{100 * low:+.2f} to {100 * high:+.2f}"))
     if len(measured) > 1:
         here = 100 * (measured[-1].top1 - measured[0].top1)
@@ -175,7 +175,7 @@ def _accuracy(summary: RunSummary) -> Fact:
     first = summary.accuracy[0].dataset
     rows = [row for row in summary.accuracy if row.dataset == first]
     before, after = rows[0], rows[-1]
-    lines = tuple(Line(row.variant.value, _top1(row)) for row in rows)
+    lines = tuple(Line(row.variant, _top1(row)) for row in rows)
     points = 100 * (after.top1 - before.top1)
     value = f"{points:+.2f} points" if len(rows) > 1 else _top1(before)
     # Two intervals apart is a strict test: what fails it may be chance.

@@ -1,9 +1,9 @@
 """The sites of a network: which were rewritten, how, and which were left alone, and why."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mlcnn.counting import LayerCount
+from mlcnn.counting import LayerCount, Operations
 from mlcnn.passes import Change
 from mlcnn.report.summary import RunSummary
 
@@ -72,10 +72,20 @@ def _connected(changes: Iterable[Change]) -> list[list[Change]]:
 
 
 def _counts_of(name: str, form: str | None, counts: Sequence[LayerCount]) -> LayerCount | None:
-    """The row of a rewritten layer; a module that is called twice has two of its name."""
+    """The row of a rewritten layer; a module that is called twice has two of its name.
+
+    A pass that leaves no record may put layers of other names in its place, or beside it.
+    """
     named = [row for row in counts if row.name == name]
     same = [row for row in named if row.form == form]
-    return next(iter(same or named), None)
+    row = next(iter(same or named), None)
+    if row is None:
+        return None
+    parts = (f"{name}/", f"{name}.")
+    new = [r.chosen for r in counts if r.before == Operations() and r.name.startswith(parts)]
+    took = sum(new, row.chosen)
+    # Where nothing is left of its name, nor named after it, what stands there now is not known.
+    return None if took == Operations() else replace(row, chosen=took)
 
 
 def _rewrites_of(group: list[Change], counts: Sequence[LayerCount]) -> list[Rewrite]:

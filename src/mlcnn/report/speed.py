@@ -4,9 +4,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from mlcnn.engines import Timing, ratio
-from mlcnn.report.summary import Latency, RunSummary, Variant
+from mlcnn.report.summary import ORIGINAL, RESULT, Latency, RunSummary, ordered
 
-__all__ = ["Setting", "Speedup", "Verdict", "result_variant", "settings", "speedups"]
+__all__ = [
+    "Setting",
+    "Speedup",
+    "Verdict",
+    "measured_variants",
+    "result_variant",
+    "settings",
+    "speedups",
+]
 
 
 class Verdict(StrEnum):
@@ -37,8 +45,8 @@ class Speedup:
     engine: str
     batch: int
     threads: int
-    variant: Variant
-    against: Variant
+    variant: str
+    against: str
     value: float
     low: float
     high: float
@@ -61,18 +69,24 @@ class Setting:
     rows: tuple[Latency, ...]
 
 
-def result_variant(summary: RunSummary) -> Variant:
+def measured_variants(summary: RunSummary) -> tuple[str, ...]:
+    """The states of the network that were timed, in order."""
+    return ordered(row.variant for row in summary.latencies)
+
+
+def result_variant(summary: RunSummary) -> str:
     """The variant that the run ends with: the furthest one that was measured."""
-    measured = {row.variant for row in summary.latencies}
-    return next((v for v in reversed(Variant) if v in measured), Variant.FUSED)
+    return next(reversed(measured_variants(summary)), RESULT)
 
 
 def settings(summary: RunSummary) -> tuple[Setting, ...]:
     """The latencies by batch and threads; inside, by engine and then by variant."""
     engines = list(dict.fromkeys(row.engine for row in summary.latencies))
 
+    variants = measured_variants(summary)
+
     def order(row: Latency) -> tuple[int, int]:
-        return engines.index(row.engine), list(Variant).index(row.variant)
+        return engines.index(row.engine), variants.index(row.variant)
 
     keys = sorted({(row.batch, row.threads) for row in summary.latencies})
     return tuple(
@@ -99,9 +113,7 @@ def _ratio(old: Latency, new: Latency) -> tuple[float, float, float, bool]:
     return value, old.q1_ms / new.q3_ms, old.q3_ms / new.q1_ms, False
 
 
-def speedups(
-    summary: RunSummary, *, variant: Variant, against: Variant = Variant.ORIGINAL
-) -> tuple[Speedup, ...]:
+def speedups(summary: RunSummary, *, variant: str, against: str = ORIGINAL) -> tuple[Speedup, ...]:
     """Speed-ups of ``variant`` over ``against``, wherever both were measured."""
     found: list[Speedup] = []
     for setting in settings(summary):

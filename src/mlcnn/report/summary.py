@@ -4,9 +4,8 @@ Everything here is measured or computed elsewhere; a report only arranges and dr
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from mlcnn.accelerators import Evaluation
 from mlcnn.counting import CountReport, Operations
@@ -14,6 +13,8 @@ from mlcnn.passes import Change, Skipped
 from mlcnn.zoo import TestedPair
 
 __all__ = [
+    "ORIGINAL",
+    "RESULT",
     "Z95",
     "Accuracy",
     "Exactness",
@@ -21,19 +22,26 @@ __all__ = [
     "Potential",
     "RunSummary",
     "Unavailable",
-    "Variant",
+    "ordered",
 ]
 
 Z95 = 1.959964
 """Two-sided 95 % quantile of the normal distribution."""
 
+ORIGINAL = "original"
+"""What the network is called as it was loaded."""
 
-class Variant(StrEnum):
-    """A state of the network on its way through the pipeline."""
+RESULT = "result"
+"""What it is called after all passes; between the two stand the names of stages."""
 
-    ORIGINAL = "original"
-    REORDERED = "reordered"
-    FUSED = "fused"
+
+def ordered(variants: Iterable[str]) -> tuple[str, ...]:
+    """Each state of a network once, in the order in which passes made them.
+
+    Args:
+        variants: names; those between the original and the result are in order already.
+    """
+    return tuple(sorted(dict.fromkeys(variants), key=lambda v: (v == RESULT) - (v == ORIGINAL)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +78,7 @@ class Latency:
 
     Attributes:
         engine: the engine's name.
-        variant: which state of the network.
+        variant: which state of the network: ``original``, the stages that made it, ``result``.
         batch: images per run.
         threads: threads that the engine may use.
         median_ms: median over the runs.
@@ -81,7 +89,7 @@ class Latency:
     """
 
     engine: str
-    variant: Variant
+    variant: str
     batch: int
     threads: int
     median_ms: float
@@ -108,13 +116,13 @@ class Accuracy:
     """Top-1 accuracy of one variant of the network on one data set.
 
     Attributes:
-        variant: which state of the network.
+        variant: which state of the network: ``original``, the stages that made it, ``result``.
         dataset: the data set's name.
         images: number of images.
         top1: share of them that is classified correctly, 0 to 1.
     """
 
-    variant: Variant
+    variant: str
     dataset: str
     images: int
     top1: float
@@ -208,12 +216,9 @@ class RunSummary:
     @property
     def before(self) -> Operations:
         """What the original network computes."""
-        return Operations(
-            sum(row.multiplications.original for row in self.counts.layers),
-            sum(row.additions.original for row in self.counts.layers),
-        )
+        return self.counts.before
 
     @property
     def after(self) -> Operations:
         """What the network computes in the forms that were chosen."""
-        return sum((row.chosen for row in self.counts.layers), Operations())
+        return self.counts.after

@@ -10,8 +10,8 @@ from rich.text import Text
 from mlcnn.report.headline import Mood, facts, potential_sentence, sentence
 from mlcnn.report.recorded import record_sentences
 from mlcnn.report.sites import left_alone, rewrites
-from mlcnn.report.speed import Speedup, Verdict, settings, speedups
-from mlcnn.report.summary import RunSummary, Variant
+from mlcnn.report.speed import Speedup, Verdict, measured_variants, settings, speedups
+from mlcnn.report.summary import RunSummary
 from mlcnn.report.table import columns_table, warning
 from mlcnn.report.wording import amount, duration, pass_names, plural, printable, ratio, removed
 
@@ -93,12 +93,12 @@ def _gain(found: Speedup | None) -> Text:
 def _latency(summary: RunSummary) -> RenderableType | None:
     if not summary.latencies:
         return None
-    measured = [v for v in Variant if any(row.variant is v for row in summary.latencies)]
+    measured = measured_variants(summary)
     table = columns_table(
         ("engine", False),
         ("batch", True),
         ("threads", True),
-        *((variant.value, True) for variant in measured),
+        *((variant, True) for variant in measured),
     )
     gains = {(g.engine, g.batch, g.threads): g for g in speedups(summary, variant=measured[-1])}
     if gains:

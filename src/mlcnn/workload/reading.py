@@ -121,12 +121,12 @@ class _Reader:
         """The layer of a record; its nodes as they are, where the record contradicts them."""
         layer = described(record, nodes, self._constants)
         if isinstance(layer, str):
+            for node in nodes:
+                self._plain(node)
             _LOGGER.warning(
                 "%s: its record says %s and is ignored: %s; its operators are read as they are",
                 layer_name(nodes[0]), record.form, layer,
             )  # fmt: skip
-            for node in nodes:
-                self._plain(node)
             return
         parts = [nest for node in nodes if (nest := self._nest(node)) is not None]
         self._layers.append((replace(layer, parts=tuple(parts)), nodes))

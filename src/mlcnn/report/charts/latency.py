@@ -10,24 +10,26 @@ import altair as alt
 
 from mlcnn.report.charts.chart import Chart, LegendItem, finish
 from mlcnn.report.speed import Setting, settings
-from mlcnn.report.summary import RunSummary, Variant
+from mlcnn.report.summary import ORIGINAL, RESULT, RunSummary, ordered
 from mlcnn.report.wording import duration, plural, printable
 
 __all__ = ["latency_charts"]
 
-_COLOURS = {
-    Variant.ORIGINAL: "var(--same)",
-    Variant.REORDERED: "var(--reordered)",
-    Variant.FUSED: "var(--fused)",
-}
+# Style by variant; what stands between has the last.
+_STYLES = {ORIGINAL: "same", RESULT: "fused"}
+_BETWEEN = "stage"
 _ROW = 22
+
+
+def _style(variant: str) -> str:
+    return _STYLES.get(variant, _BETWEEN)
 
 
 def _rows(setting: Setting) -> list[dict[str, Any]]:
     return [
         {
             "engine": printable(row.engine),
-            "variant": row.variant.value,
+            "variant": row.variant,
             "median": row.median_ms,
             "q1": row.q1_ms,
             "q3": row.q3_ms,
@@ -38,10 +40,11 @@ def _rows(setting: Setting) -> list[dict[str, Any]]:
     ]
 
 
-def _specification(setting: Setting, variants: list[Variant], description: str) -> dict[str, Any]:
+def _specification(setting: Setting, variants: tuple[str, ...], description: str) -> dict[str, Any]:
     rows = _rows(setting)
     engines = list(dict.fromkeys(row["engine"] for row in rows))
-    names = [variant.value for variant in variants]
+    names = list(variants)
+    colours = [f"var(--{_style(variant)})" for variant in variants]
     offset = alt.YOffset("variant:N", sort=None, scale=alt.Scale(domain=names, paddingInner=0.2))
     base = alt.Chart(alt.InlineData(values=rows)).encode(
         y=alt.Y("engine:N", sort=None, title=None, scale=alt.Scale(paddingInner=0.3)),
@@ -62,7 +65,7 @@ def _specification(setting: Setting, variants: list[Variant], description: str) 
         color=alt.Color(
             "variant:N",
             legend=None,
-            scale=alt.Scale(domain=names, range=[_COLOURS[variant] for variant in variants]),
+            scale=alt.Scale(domain=names, range=colours),
         ),
     )
     spread = base.mark_rule(aria=False, color="var(--ink)", strokeWidth=1.5).encode(
@@ -80,8 +83,7 @@ def _specification(setting: Setting, variants: list[Variant], description: str) 
 
 
 def _chart(setting: Setting, index: int) -> Chart:
-    measured = {row.variant for row in setting.rows}
-    variants = [name for name in _COLOURS if name in measured]
+    variants = ordered(row.variant for row in setting.rows)
     where = f"batch {setting.batch}, {plural(setting.threads, 'thread')}"
     figures = "; ".join(
         f"{printable(row.engine)} {row.variant} {duration(row.median_ms)}" for row in setting.rows
@@ -92,7 +94,7 @@ def _chart(setting: Setting, index: int) -> Chart:
         title=where[0].upper() + where[1:],
         description=description,
         legend=(
-            *(LegendItem("same" if v is Variant.ORIGINAL else v.value, v.value) for v in variants),
+            *(LegendItem(_style(variant), variant) for variant in variants),
             LegendItem("spread", "quartiles"),
         ),
         specification=_specification(setting, variants, description),

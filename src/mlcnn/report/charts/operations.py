@@ -35,11 +35,11 @@ def _rows(layers: tuple[LayerCount, ...], counts: list[_Count]) -> list[dict[str
         row: dict[str, Any] = {
             "layer": label,
             "before": count.original,
-            "state": "rewritten" if layer.fused else "unchanged",
+            "state": "rewritten" if layer.changed else "unchanged",
             "tip_before": amount(count.original),
             "tip_after": amount(count.chosen),
         }
-        if layer.fused:
+        if layer.changed:
             row["after"] = count.chosen
             row["end"] = max(count.original, count.chosen)
             row["change"] = removed(count.original, count.chosen).replace("-", "\N{MINUS SIGN}")
@@ -103,9 +103,9 @@ def _specification(rows: list[dict[str, Any]], *, title: str, description: str) 
 
 def _chart(summary: RunSummary, noun: str, counts: list[_Count]) -> Chart:
     before, after = sum(c.original for c in counts), sum(c.chosen for c in counts)
-    fused = sum(layer.fused for layer in summary.counts.layers)
+    changed = sum(layer.changed for layer in summary.counts.layers)
     legend = [LegendItem("same", "layer left as it is")]
-    if fused:
+    if changed:
         legend += [
             LegendItem("fused", "rewritten layer: what remains"),
             LegendItem("gone", "what is gone"),
@@ -114,7 +114,7 @@ def _chart(summary: RunSummary, noun: str, counts: list[_Count]) -> Chart:
         legend.append(LegendItem("paper", "what remains as the paper counts"))
     description = (
         f"Bar chart of {noun} per layer for {plural(len(counts), 'layer')}, "
-        f"{fused} of them rewritten: {amount(before)} in all before, {amount(after)} after."
+        f"{changed} of them rewritten: {amount(before)} in all before, {amount(after)} after."
     )
     return Chart(
         id=f"chart-{noun}",

@@ -24,7 +24,7 @@ class Row:
 def _row(measured: Accuracy) -> Row:
     low, high = measured.interval
     return Row(
-        measured.variant.value,
+        measured.variant,
         printable(measured.dataset),
         f"{measured.images:,}",
         f"{100 * measured.top1:.2f} %",

@@ -4,8 +4,14 @@ from dataclasses import dataclass
 
 from mlcnn.report.charts import latency_charts
 from mlcnn.report.sections.section import Section
-from mlcnn.report.speed import Verdict, result_variant, settings, speedups
-from mlcnn.report.summary import Latency, RunSummary, Variant
+from mlcnn.report.speed import (
+    Verdict,
+    measured_variants,
+    result_variant,
+    settings,
+    speedups,
+)
+from mlcnn.report.summary import ORIGINAL, Latency, RunSummary
 from mlcnn.report.wording import duration, printable, ratio
 
 __all__ = ["latency"]
@@ -38,7 +44,8 @@ class Row:
         threads: threads.
         cells: one per variant, in the columns' order; None where it was not measured.
         gain: of the result over the original.
-        exact_gain: of the fused over the reordered network, which compute the same.
+        exact_gain: of the result over the network before the exact passes at the end, which
+            compute the same.
     """
 
     engine: str
@@ -56,7 +63,8 @@ class Content:
     Attributes:
         variants: the columns of the table.
         has_gain: whether any row has a speed-up.
-        has_exact_gain: whether any row has one that the exact passes made.
+        exact_over: the variant that the exact passes started from, if any row has a speed-up that
+            they made; else empty.
         range: what the range of a speed-up means.
         rows: the rows of the table.
         machine: where they were measured.
@@ -66,7 +74,7 @@ class Content:
 
     variants: tuple[str, ...]
     has_gain: bool
-    has_exact_gain: bool
+    exact_over: str
     range: str
     rows: tuple[Row, ...]
     machine: str
@@ -79,7 +87,7 @@ _BY_QUARTILES = "the range that the quartiles allow"
 _Key = tuple[str, int, int]
 
 
-def _gains(summary: RunSummary, variant: Variant, against: Variant) -> dict[_Key, Gain]:
+def _gains(summary: RunSummary, variant: str, against: str) -> dict[_Key, Gain]:
     return {
         (g.engine, g.batch, g.threads): Gain(
             ratio(g.value), f"{ratio(g.low)} to {ratio(g.high)}", g.verdict
@@ -95,9 +103,9 @@ def _cell(measured: Latency | None) -> Cell | None:
     return Cell(duration(measured.median_ms), quartiles)
 
 
-def _rows(summary: RunSummary, variants: list[Variant]) -> tuple[Row, ...]:
-    gains = _gains(summary, result_variant(summary), Variant.ORIGINAL)
-    exact = _gains(summary, Variant.FUSED, Variant.REORDERED)
+def _rows(summary: RunSummary, variants: tuple[str, ...]) -> tuple[Row, ...]:
+    gains = _gains(summary, result_variant(summary), ORIGINAL)
+    exact = _gains(summary, variants[-1], variants[-2]) if len(variants) > 2 else {}
     rows: list[Row] = []
     for setting in settings(summary):
         measured = {(row.engine, row.variant): row for row in setting.rows}
@@ -120,14 +128,13 @@ def latency(summary: RunSummary) -> Section | None:
     """The section; None where nothing was measured and no engine failed."""
     if not summary.latencies and not summary.unavailable:
         return None
-    measured = {row.variant for row in summary.latencies}
-    variants = [variant for variant in Variant if variant in measured]
+    variants = measured_variants(summary)
     rows = _rows(summary, variants)
     gains = speedups(summary, variant=result_variant(summary))
     content = Content(
-        tuple(variant.value for variant in variants),
+        variants,
         any(row.gain for row in rows),
-        any(row.exact_gain for row in rows),
+        variants[-2] if any(row.exact_gain for row in rows) else "",
         _PAIRED if all(g.paired for g in gains) else _BY_QUARTILES,
         rows,
         printable(summary.machine),

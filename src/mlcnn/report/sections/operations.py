@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mlcnn.counting import LayerCount, Operations
+from mlcnn.counting import LayerCount
 from mlcnn.report.charts import operation_charts
 from mlcnn.report.sections.section import Section
 from mlcnn.report.summary import RunSummary
@@ -13,13 +13,21 @@ __all__ = ["operations"]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The counts of one layer, in words: before, (paper, shared,) after and the change."""
+    """The counts of one layer, in words.
+
+    Attributes:
+        name: the layer's.
+        changed: whether it takes other operations than before.
+        form: how it is computed, if not as the plain operator.
+        multiplications: before, after and the change.
+        additions: before, (paper, shared,) after and the change; the two where layers are fused.
+    """
 
     name: str
-    fused: bool
+    changed: bool
     form: str
-    multiplications: tuple[str, str, str]
-    additions: tuple[str, str, str, str, str]
+    multiplications: tuple[str, ...]
+    additions: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,48 +37,33 @@ class Content:
     Attributes:
         rows: one per layer.
         total: their sum.
+        has_reuse: whether layers are fused, so that [MLCNN]'s counts of them are shown.
         images: for how many images the counts hold.
         changes: (operation, before, after, change) over the network.
     """
 
     rows: tuple[Row, ...]
     total: Row
+    has_reuse: bool
     images: str
     changes: tuple[tuple[str, str, str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Reuse:
-    """Additions in the box form, as the paper counts and shared by all filters."""
-
-    paper: int
-    shared: int
+def _cells(before: int, after: int, between: tuple[str, ...] = ()) -> tuple[str, ...]:
+    return (f"{before:,}", *between, f"{after:,}", removed(before, after))
 
 
-def _row(name: str, form: str | None, before: Operations, after: Operations, reuse: Reuse) -> Row:
+def _layer_row(layer: LayerCount, *, has_reuse: bool) -> Row:
+    """A row; [MLCNN]'s counts stand in those of its own layers."""
+    reuse = (f"{layer.additions.paper:,}", f"{layer.additions.shared:,}")
+    between = (reuse if layer.fused else ("", "")) if has_reuse else ()
     return Row(
-        name,
-        form is not None,
-        form or "",
-        (
-            f"{before.multiplications:,}",
-            f"{after.multiplications:,}",
-            removed(before.multiplications, after.multiplications),
-        ),
-        (
-            f"{before.additions:,}",
-            f"{reuse.paper:,}",
-            f"{reuse.shared:,}",
-            f"{after.additions:,}",
-            removed(before.additions, after.additions),
-        ),
+        printable(layer.name),
+        layer.changed,
+        layer.form or "",
+        _cells(layer.before.multiplications, layer.chosen.multiplications),
+        _cells(layer.before.additions, layer.chosen.additions, between),
     )
-
-
-def _layer_row(layer: LayerCount) -> Row:
-    before = Operations(layer.multiplications.original, layer.additions.original)
-    reuse = Reuse(layer.additions.paper, layer.additions.shared)
-    return _row(printable(layer.name), layer.form, before, layer.chosen, reuse)
 
 
 def operations(summary: RunSummary) -> Section | None:
@@ -79,17 +72,22 @@ def operations(summary: RunSummary) -> Section | None:
     if not layers:
         return None
     before, after = summary.before, summary.after
-    reuse = Reuse(
-        sum(layer.additions.paper for layer in layers),
-        sum(layer.additions.shared for layer in layers),
-    )
     changes = (
         ("multiplications", before.multiplications, after.multiplications),
         ("additions", before.additions, after.additions),
     )
+    has_reuse = any(layer.fused for layer in layers)
+    total = Row(
+        "all layers",
+        changed=False,
+        form="",
+        multiplications=_cells(before.multiplications, after.multiplications),
+        additions=_cells(before.additions, after.additions, ("", "") if has_reuse else ()),
+    )
     content = Content(
-        tuple(map(_layer_row, layers)),
-        _row("all layers", None, before, after, reuse),
+        tuple(_layer_row(layer, has_reuse=has_reuse) for layer in layers),
+        total,
+        has_reuse,
         per(summary.images),
         tuple((noun, amount(old), amount(new), removed(old, new)) for noun, old, new in changes),
     )

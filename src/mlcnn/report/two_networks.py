@@ -1,0 +1,82 @@
+"""Two networks on one machine, for the terminal."""
+
+import math
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from mlcnn.accelerators import LayerCost, LayerPair, NetworkComparison
+from mlcnn.report.table import columns_table, warning
+from mlcnn.report.wording import amount, figure, plural, printable, ratio, uncounted_sentence
+
+__all__ = ["network_tables"]
+
+
+def network_tables(comparison: NetworkComparison) -> RenderableType:
+    """Cycles, energy, operations and DRAM traffic, layer by layer.
+
+    Args:
+        comparison: two networks on one machine.
+
+    Returns:
+        What ``rich.console.Console.print`` takes.
+    """
+    name, against = map(printable, comparison.names)
+    heading = Text.assemble(
+        (name, "bold"),
+        f" against {against} on {printable(comparison.accelerator.name)}, "
+        f"{plural(comparison.batch, 'image')}",
+    )
+    time = columns_table(
+        ("layer", False),
+        (f"cycles {name}", True),
+        (against, True),
+        ("speed-up", True),
+        (f"energy, uJ {name}", True),
+        (against, True),
+        ("ratio", True),
+        title="Cycles and energy",
+    )
+    work = columns_table(
+        ("layer", False),
+        (f"multiplications {name}", True),
+        (against, True),
+        (f"additions {name}", True),
+        (against, True),
+        (f"DRAM bytes {name}", True),
+        (against, True),
+        title="Operations and bytes of DRAM",
+    )
+    for row in comparison.layers:
+        label = Text(printable(row.name))
+        time.add_row(label, *_time(row))
+        work.add_row(label, *_work(row))
+    for table, cells in ((time, _time), (work, _work)):
+        table.add_section()
+        table.add_row("all layers", *cells(comparison.total))
+    tables = Text(f"energy and area: {printable(comparison.technology.name)}", "dim")
+    parts: list[RenderableType] = [heading, tables, Text(), time, Text(), work]
+    if comparison.uncounted:
+        parts += [Text(), warning(uncounted_sentence(comparison.uncounted))]
+    return Group(*parts)
+
+
+def _time(row: LayerPair) -> tuple[str, ...]:
+    cycles = [f"{math.fsum(cost.cycles for cost in side):,.0f}" for side in _sides(row)]
+    spent = [figure(math.fsum(c.energy.total for c in side) / 1e6) for side in _sides(row)]
+    gains = ["" if gain is None else ratio(gain) for gain in (row.speedup, row.energy_ratio)]
+    return (*cycles, gains[0], *spent, gains[1])
+
+
+def _work(row: LayerPair) -> tuple[str, ...]:
+    sides = _sides(row)
+    return (
+        *(amount(sum(cost.multiplications for cost in side)) for side in sides),
+        *(amount(sum(cost.additions for cost in side)) for side in sides),
+        *(amount(math.fsum(cost.traffic.dram for cost in side)) for side in sides),
+    )
+
+
+def _sides(row: LayerPair) -> tuple[Sequence[LayerCost], Sequence[LayerCost]]:
+    return row.costs, row.against
