@@ -5,8 +5,8 @@ from mlcnn.api.counting import count
 from mlcnn.api.evaluation import EvaluateOptions, evaluate
 from mlcnn.api.listing import Described, describe, listed
 from mlcnn.api.loading import ExampleInput, Source, is_zoo_name, load, model_name
+from mlcnn.api.optimized import Optimized
 from mlcnn.api.optimizing import (
-    Optimized,
     Progress,
     default_passes,
     optimize,

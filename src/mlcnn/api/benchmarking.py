@@ -9,14 +9,8 @@ import onnx_ir as ir
 from mlcnn import engines
 from mlcnn.api.loading import Source, load
 from mlcnn.api.memory import require_memory_for_run
-from mlcnn.api.optimizing import (
-    Optimized,
-    Progress,
-    default_passes,
-    require_no_rewrite,
-    rewrite,
-    silent,
-)
+from mlcnn.api.optimized import Optimized
+from mlcnn.api.optimizing import Progress, default_passes, require_no_rewrite, rewrite, silent
 from mlcnn.api.options import RewriteOptions
 from mlcnn.api.two_networks import as_they_are, named, with_inputs_of
 from mlcnn.engines import Bench, MeasuredChooser

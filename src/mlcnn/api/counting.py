@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from os import PathLike
 
 from mlcnn.api.loading import Source, load
-from mlcnn.api.optimizing import Optimized, default_passes, require_no_rewrite, rewrite
+from mlcnn.api.optimized import Optimized
+from mlcnn.api.optimizing import default_passes, require_no_rewrite, rewrite
 from mlcnn.api.options import RewriteOptions
 from mlcnn.api.two_networks import as_they_are
 from mlcnn.counting import CountReport

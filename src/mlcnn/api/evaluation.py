@@ -12,14 +12,8 @@ from mlcnn import accelerators
 from mlcnn.accelerators import LEFT_OUT, Machine, Technology
 from mlcnn.api.benchmarking import fixed_batch
 from mlcnn.api.loading import Source, load
-from mlcnn.api.optimizing import (
-    Optimized,
-    Progress,
-    default_passes,
-    require_no_rewrite,
-    rewrite,
-    silent,
-)
+from mlcnn.api.optimized import Optimized
+from mlcnn.api.optimizing import Progress, default_passes, require_no_rewrite, rewrite, silent
 from mlcnn.api.options import RewriteOptions
 from mlcnn.api.two_networks import as_they_are, is_network, named
 from mlcnn.errors import InfeasibleError, InputError, UnsupportedError

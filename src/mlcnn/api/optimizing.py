@@ -2,30 +2,26 @@
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
-import torch
 
-from mlcnn import counting, engines, graph, nn
+from mlcnn import graph
 from mlcnn.api.checking import NetworkCheck, check_network
-from mlcnn.api.loading import ExampleInput, Rewritten, Source, is_zoo_name, load, zoo_entry
+from mlcnn.api.loading import ExampleInput, Source, is_zoo_name, load, zoo_entry
+from mlcnn.api.optimized import Optimized
 from mlcnn.api.options import RewriteOptions
 from mlcnn.errors import InputError, UnsupportedError
-from mlcnn.passes import Change, Chooser, Pass, Skipped, WindowMode, pipeline
+from mlcnn.passes import Chooser, Pass, WindowMode, pipeline
 from mlcnn.passes.pipeline import ALL, PipelineResult
-from mlcnn.passes.verification import Verification
-from mlcnn.report import ORIGINAL, RESULT, Potential
-from mlcnn.table import Shown, Tabular
+from mlcnn.report import Potential
 
 if TYPE_CHECKING:
     from os import PathLike
 
 __all__ = [
-    "Optimized",
     "Progress",
     "default_passes",
     "optimize",
@@ -43,193 +39,6 @@ _EXACT, _MLCNN = "exact", "mlcnn"
 _NO_OPTIONS = RewriteOptions()
 # A network that differs still without so many sites is left to the passes that are not to blame.
 _MOST_CULPRITS = 8
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Optimized(Rewritten, Tabular):
-    """A rewritten network, and what was done to it.
-
-    Attributes:
-        original: the network as it was loaded.
-        model: the rewritten network; the fused operators are functions of the domain ``mlcnn``.
-        stages: the network after the last approximate pass that changed it, by the names of those
-            passes, if exact ones changed it further: what the gain of these is measured against.
-        pipeline: the passes as text, with the chosen form of each site; it can be run again.
-        changes: every rewritten site, pass by pass.
-        skipped: every site that was left alone, with the reason.
-        verification: the check of the exact rewrites; None if it was not asked for.
-        network: the check of the whole network; None if it was not asked for.
-    """
-
-    original: ir.Model
-    model: ir.Model
-    stages: Mapping[str, ir.Model]
-    pipeline: str
-    changes: tuple[Change, ...]
-    skipped: tuple[Skipped, ...]
-    verification: Verification | None
-    network: NetworkCheck | None = None
-
-    @property
-    def variants(self) -> dict[str, ir.Model]:
-        """What is measured side by side: the original, the stages, and the result if it differs."""
-        found = {ORIGINAL: self.original, **self.stages}
-        return found | {RESULT: self.model} if self.changes else found
-
-    @property
-    def fused(self) -> tuple[Change, ...]:
-        """The changes with a form: sites that are computed otherwise than by plain operators."""
-        return tuple(change for change in self.changes if change.form is not None)
-
-    @property
-    def changed(self) -> bool:
-        """Whether a layer takes other operations now than before.
-
-        Where sizes are dynamic, so that nothing can be counted: whether a site is fused.
-        """
-        if self.fused or not self.changes:
-            return bool(self.fused)
-        try:
-            return self.counts().changed
-        except UnsupportedError:
-            return False
-
-    @property
-    def approximate(self) -> bool:
-        """Whether a pass changed what the network computes, so that it needs fine-tuning."""
-        return any(not change.exact for change in self.changes)
-
-    @property
-    def max_error(self) -> float | None:
-        """Largest error at an exactly rewritten site in float64, relative to its largest value."""
-        if self.verification is None or not self.verification.sites:
-            return None
-        return self.verification.max_error
-
-    @property
-    def stored_error(self) -> float | None:
-        """The same error with the weights as the rewritten network stores them."""
-        if self.verification is None or not self.verification.sites:
-            return None
-        return self.verification.max_deployed_error
-
-    @property
-    def vacuous(self) -> bool:
-        """Whether the check could not have seen an error, or there was nothing to check."""
-        return self.verification is None or self.verification.vacuous
-
-    @property
-    def verified(self) -> str:
-        """What was checked, in one line."""
-        if self.verification is None or self.network is None:
-            return "not verified"
-        sites = len(self.verification.sites)
-        places = "no site" if not sites else "1 site" if sites == 1 else f"{sites} sites"
-        return f"verified: {places} in float64; whole network {self.network.told}"
-
-    def save(self, path: "str | PathLike[str]", *, functions: bool = False) -> bool:
-        """Write the rewritten network to an ``.onnx`` file, in standard operators only.
-
-        Where nothing was rewritten and the network came from a file, this is that file as it was,
-        byte for byte.
-
-        Args:
-            path: the file; it is replaced at once, when the new one is complete.
-            functions: keep the fused operators as functions of the domain ``mlcnn``.
-
-        Returns:
-            Whether it is the file that the network came from.
-
-        Raises:
-            InputError: the file cannot be written.
-        """
-        if not self.changes and graph.copy_source(self.original, Path(path)):
-            return True
-        graph.save(self.model, Path(path), functions=functions)
-        return False
-
-    def module(self) -> torch.fx.GraphModule:
-        """The rewritten network as a torch module, for fine-tuning."""
-        return nn.to_module(self.model)
-
-    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run the rewritten network in ONNX Runtime.
-
-        Args:
-            inputs: an array for each input, by name.
-        """
-        return engines.get("onnxruntime").prepare(self.model).run(dict(inputs))
-
-    def counts(
-        self, *, batch: int = 1, input_shape: Sequence[int] | None = None
-    ) -> counting.CountReport:
-        """Multiplications and additions per layer, before and after."""
-        shape = None if input_shape is None else tuple(input_shape)
-        return counting.count(self.model, self.original, batch=batch, input_shape=shape)
-
-    def records(self) -> list[dict[str, Any]]:
-        """A row for each place that a pass rewrote or left alone, pass by pass."""
-        done = [
-            {
-                "pass": change.pass_name,
-                "node": change.nodes[0] if change.nodes else "",
-                "rewritten": True,
-                "form": change.form,
-                "exact": change.exact,
-                "reason": change.reason,
-            }
-            for change in self.changes
-        ]
-        left = [
-            {
-                "pass": item.pass_name,
-                "node": item.node,
-                "rewritten": False,
-                "form": None,
-                "exact": None,
-                "reason": item.reason,
-            }
-            for item in self.skipped
-        ]
-        return done + left
-
-    def shown(self) -> Shown:
-        """What was rewritten, how, and how much was left alone."""
-        rows = tuple(
-            (
-                row["node"],
-                row["pass"],
-                row["form"] or "",
-                "exact" if row["exact"] else "approximate",
-            )
-            for row in self.records()
-            if row["rewritten"]
-        )
-        name = self.original.graph.name or "network"
-        title = f"{name}: {len(rows)} places rewritten, {len(self.skipped)} left alone"
-        return Shown(title, ("layer", "pass", "form", ""), rows, (self.verified,))
-
-    def to_json(self) -> dict[str, object]:
-        """What ``mlcnn optimize --json`` prints, apart from the output's path."""
-        return {
-            "pipeline": self.pipeline,
-            "changes": [
-                {
-                    "pass": change.pass_name,
-                    "nodes": list(change.nodes),
-                    "form": change.form,
-                    "exact": change.exact,
-                }
-                for change in self.changes
-            ],
-            "skipped": [
-                {"pass": item.pass_name, "node": item.node, "reason": item.reason}
-                for item in self.skipped
-            ],
-            "max_error": self.max_error,
-            "vacuous": self.vacuous,
-            "network": None if self.network is None else self.network.to_json(),
-        }
 
 
 def default_passes(source: Source) -> str:

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from mlcnn import engines
 from mlcnn.api.checking import at_sites
-from mlcnn.api.optimizing import Optimized
+from mlcnn.api.optimized import Optimized
 from mlcnn.errors import InputError
 from mlcnn.graph import Difference, difference
 

@@ -20,8 +20,8 @@ from mlcnn.api.benchmarking import (
 )
 from mlcnn.api.evaluation import EvaluateOptions, evaluate_all, for_machines
 from mlcnn.api.loading import Source, load, model_name, zoo_entry
+from mlcnn.api.optimized import Optimized
 from mlcnn.api.optimizing import (
-    Optimized,
     Progress,
     default_passes,
     potential,

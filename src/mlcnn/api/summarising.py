@@ -4,7 +4,7 @@ import datetime
 from dataclasses import dataclass
 
 from mlcnn.api.machine import machine, versions
-from mlcnn.api.optimizing import Optimized
+from mlcnn.api.optimized import Optimized
 from mlcnn.counting import CountReport
 from mlcnn.errors import UnsupportedError
 from mlcnn.passes.verification import TOLERANCE
