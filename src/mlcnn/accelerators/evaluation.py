@@ -37,9 +37,10 @@ def evaluate_layer(task: LayerTask, machine: Machine, technology: Technology) ->
 
 def _parts(layer: Layer) -> tuple[Layer, ...]:
     """The layers that stand in the network for one that a method rewrote, as plain ones."""
-    if layer.parts in {(), (layer.nest,)}:
-        return ()
-    return tuple(_plain(nest, layer) for nest in layer.parts)
+    plain = tuple(_plain(nest, layer) for nest in layer.parts)
+    # A part that is the layer itself would be refused again, unless less is said of it.
+    is_itself = layer.parts == (layer.nest,) and layer.weights == plain[0].weights
+    return () if is_itself and layer.arithmetic == plain[0].arithmetic else plain
 
 
 def _plain(nest: ConvLayer, layer: Layer) -> Layer:
