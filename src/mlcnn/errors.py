@@ -3,7 +3,18 @@
 Every message says what was given, where, what is required and what to change.
 """
 
-__all__ = ["InfeasibleError", "InputError", "MlcnnError", "PassError", "UnsupportedError"]
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "InfeasibleError",
+    "InputError",
+    "MlcnnError",
+    "PassError",
+    "UnsupportedError",
+    "did_you_mean",
+    "nearest",
+]
 
 
 class MlcnnError(Exception):
@@ -24,3 +35,22 @@ class InfeasibleError(MlcnnError):
 
 class PassError(MlcnnError):
     """A pass produced a network that fails a check: a defect of the pass, never of the input."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is most like an unknown one; None where none is near."""
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
+    return found[0] if found else None
+
+
+def did_you_mean(name: str, known: Iterable[str], before: str = "; ", otherwise: str = "") -> str:
+    """What a message says behind an unknown name.
+
+    Args:
+        name: the unknown name.
+        known: what there is.
+        before: what stands in front of the question.
+        otherwise: what is said where no known name is near.
+    """
+    near = nearest(name, known)
+    return otherwise if near is None else f"{before}did you mean {near!r}?"

@@ -1,6 +1,5 @@
 """Users' YAML files: read, checked, and every mistake named with its line."""
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from mlcnn.errors import InputError
+from mlcnn.errors import InputError, did_you_mean
 
 __all__ = ["Description", "Document", "read_description", "read_yaml"]
 
@@ -171,9 +170,8 @@ def _message(found: Description, model: type[BaseModel], error: ValidationError)
     start = f"{found.where}:{found.line(place)}: "
     if first["type"] == "extra_forbidden":
         known = _known(model, place)
-        near = difflib.get_close_matches(str(place[-1]), known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
-        return f"{start}unknown key {key!r}; {hint}"
+        hint = did_you_mean(str(place[-1]), known, otherwise=f"; known keys: {', '.join(known)}")
+        return f"{start}unknown key {key!r}{hint}"
     if first["type"] == "missing":
         return f"{start}key {key!r} is missing"
     reason = first["msg"][0].lower() + first["msg"][1:]

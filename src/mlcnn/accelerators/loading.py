@@ -1,6 +1,5 @@
 """Machines by name, or from a user's YAML file."""
 
-import difflib
 import importlib.resources
 from functools import lru_cache
 from pathlib import Path
@@ -9,7 +8,7 @@ from mlcnn.accelerators.border import read_description
 from mlcnn.accelerators.machine import Machine, precision_of
 from mlcnn.accelerators.precision import Precision
 from mlcnn.accelerators.registry import make_machine
-from mlcnn.errors import InputError
+from mlcnn.errors import InputError, did_you_mean
 
 __all__ = ["accelerator_names", "accelerator_text", "equal_precision", "load_accelerator"]
 
@@ -35,8 +34,7 @@ def load_accelerator(name: str | Path) -> Machine:
     if str(name).endswith((".yaml", ".yml")):
         return make_machine(read_description(Path(name), _WHAT))
     if name not in accelerator_names():
-        near = difflib.get_close_matches(str(name), accelerator_names(), n=1, cutoff=0.4)
-        hint = f", did you mean {near[0]!r}?" if near else "."
+        hint = did_you_mean(str(name), accelerator_names(), ", ", ".")
         raise InputError(
             f"unknown accelerator {str(name)!r}{hint} Known: {', '.join(accelerator_names())}; or "
             "give the path of a .yaml file"

@@ -1,13 +1,12 @@
 """Types of machines by name: the array that comes with the package, and those of other packages."""
 
-import difflib
 import logging
 from collections.abc import Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 
 from mlcnn.accelerators.border import Description
 from mlcnn.accelerators.machine import Machine, MachineType
-from mlcnn.errors import InputError, MlcnnError
+from mlcnn.errors import InputError, MlcnnError, did_you_mean
 from mlcnn.graph.wording import quote
 
 __all__ = ["ARRAY", "GROUP", "machine_types", "make_machine"]
@@ -84,8 +83,7 @@ def _only(where: str, name: str, known: Iterable[EntryPoint]) -> EntryPoint:
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    hint = f", did you mean {near[0]!r}?" if near else "."
+    hint = did_you_mean(name, known, ", ", ".")
     return (
         f"unknown machine type {name!r}{hint} Known: {', '.join(sorted(set(known)))}; any other "
         f"comes with a package that has an entry point {name!r} of the group {GROUP}: install that"

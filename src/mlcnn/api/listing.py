@@ -1,7 +1,6 @@
 """What there is to choose from: networks, passes, methods, engines, machines, tables."""
 
 import dataclasses
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 from mlcnn import accelerators, engines, zoo
-from mlcnn.errors import InputError, UnsupportedError
+from mlcnn.errors import InputError, UnsupportedError, did_you_mean
 from mlcnn.ops import methods
 from mlcnn.passes import pipeline
 
@@ -125,7 +124,9 @@ def _machine(name: str) -> Described:
 def _method(name: str) -> Described:
     known = methods()
     if name not in known:
-        raise InputError(f"no method is called {name!r}{_nearest(name, tuple(known))}")
+        raise InputError(
+            f"no method is called {name!r}{did_you_mean(name, tuple(known), ', ', '.')}"
+        )
     method = known[name]
     options = {form.name: _first_line(type(form)) for form in method.forms}
     return Described(name, method.summary, options)
@@ -159,14 +160,10 @@ KINDS = tuple(_KINDS)
 def _kind(kind: str) -> _Kind:
     if kind not in _KINDS:
         raise InputError(
-            f"{kind!r} cannot be listed{_nearest(kind, KINDS)} Give one of {', '.join(KINDS)}"
+            f"{kind!r} cannot be listed{did_you_mean(kind, KINDS, ', ', '.')} Give one of "
+            f"{', '.join(KINDS)}"
         )
     return _KINDS[kind]
-
-
-def _nearest(name: str, known: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    return f", did you mean {near[0]!r}?" if near else "."
 
 
 def listed(kind: str) -> tuple[Described, ...]:

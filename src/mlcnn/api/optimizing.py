@@ -1,6 +1,5 @@
 """Rewrite a network and verify that the exact rewrites are exact."""
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from mlcnn.api.checking import NetworkCheck, check_network
 from mlcnn.api.loading import ExampleInput, Source, is_zoo_name, load, zoo_entry
 from mlcnn.api.optimized import Optimized
 from mlcnn.api.options import RewriteOptions
-from mlcnn.errors import InputError, UnsupportedError
+from mlcnn.errors import InputError, UnsupportedError, did_you_mean
 from mlcnn.passes import Chooser, Pass, WindowMode, pipeline
 from mlcnn.passes.pipeline import ALL, PipelineResult
 from mlcnn.report import Potential
@@ -90,8 +89,7 @@ def _check_selection(model: ir.Model, options: RewriteOptions) -> None:
         for name in chosen:
             if name in names:
                 continue
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(name, names)
             raise InputError(
                 f"{option} {name}: the network has no node of this name{hint} "
                 "(`mlcnn count` lists the layers)"

@@ -157,6 +157,53 @@ def _with_measurements(summary: RunSummary, measured: Bench) -> RunSummary:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """How a run begins: from a network that is to be rewritten, or from one that was."""
+
+    source: Source
+    passes: str
+    rewriting: RewriteOptions
+    measuring: MeasureOptions | None
+    tell: Progress
+
+    def load(
+        self, input_shape: Sequence[int] | None, weights: "str | PathLike[str] | None"
+    ) -> tuple[ir.Model, MeasureOptions | None]:
+        """The network before, and on what to measure."""
+        if not isinstance(self.source, Optimized):
+            return load(self.source, input_shape=input_shape, weights=weights), self.measuring
+        require_no_rewrite(self.rewriting, input_shape=input_shape, weights=weights)
+        measuring = self.measuring and replace(self.measuring, chosen=False)
+        return self.source.original, measuring
+
+    def rewrite(
+        self,
+        original: ir.Model,
+        measuring: MeasureOptions | None,
+        tuned: Path | None,
+        input_shape: Sequence[int] | None,
+    ) -> Optimized:
+        """The network after."""
+        if isinstance(self.source, Optimized):
+            return self.source
+        return rewrite(
+            original
+            if tuned is None
+            else load(self.source, input_shape=input_shape, weights=tuned),
+            self.passes,
+            self.rewriting,
+            chooser=None if measuring is None else chooser_for(original, measuring),
+            progress=self.tell,
+        )
+
+    def for_machines(self, original: ir.Model) -> ir.Model:
+        """The network as accelerators run it."""
+        if isinstance(self.source, Optimized):
+            return self.source.model
+        return for_machines(original, self.passes, self.rewriting)
+
+
 def run(
     source: Source,
     rewriting: RewriteOptions = _NO_REWRITE,
@@ -201,23 +248,12 @@ def run(
         machines = None if evaluating is None else evaluating.load()
         labelled = labelled_images(source, None if data is None else Path(data))
         tell("load", 0, 0)
-        given = source if isinstance(source, Optimized) else None
-        if given is None:
-            original = load(source, input_shape=input_shape, weights=weights)
-        else:
-            require_no_rewrite(rewriting, input_shape=input_shape, weights=weights)
-            measuring = measuring and replace(measuring, chosen=False)
-            original = given.original
+        start_of = _Start(source, passes, rewriting, measuring, tell)
+        original, measuring = start_of.load(input_shape, weights)
         told = () if labelled is None else check_labelled(labelled, original)
         chosen = settings(original, measuring) if measuring is not None else ()
         tuned = tuned_weights(source, rewriting) if weights is None else None
-        optimized = given or rewrite(
-            original if tuned is None else load(source, input_shape=input_shape, weights=tuned),
-            passes,
-            rewriting,
-            chooser=None if measuring is None else chooser_for(original, measuring),
-            progress=tell,
-        )
+        optimized = start_of.rewrite(original, measuring, tuned, input_shape)
         gain = potential(optimized)
         if notice is not None and not optimized.changed:
             notice(nothing_to_gain(gain))
@@ -225,9 +261,7 @@ def run(
         evaluations, unable = (
             ((), ())
             if machines is None
-            else evaluate_all(
-                given.model if given else for_machines(original, passes, rewriting), machines, tell
-            )
+            else evaluate_all(start_of.for_machines(original), machines, tell)
         )
         output, page = folder / f"{name}.onnx", folder / "report.html"
         optimized.save(output, functions=functions)

@@ -1,6 +1,5 @@
 """Engine ``onnxruntime``, on any of its execution providers."""
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
@@ -12,7 +11,7 @@ import onnxruntime as ort
 from mlcnn.engines.arrays import Signature, check_inputs, signatures
 from mlcnn.engines.engine import Array, Arrays, Device, device_of, positive_threads
 from mlcnn.engines.package import Packaged, shortened
-from mlcnn.errors import InputError, UnsupportedError
+from mlcnn.errors import InputError, UnsupportedError, did_you_mean
 
 __all__ = ["OnnxRuntime"]
 
@@ -116,8 +115,7 @@ class OnnxRuntime:
     def __post_init__(self) -> None:
         if self.provider is not None and self.provider not in ort.get_available_providers():
             known = ort.get_available_providers()
-            near = difflib.get_close_matches(self.provider, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(self.provider, known)
             raise InputError(
                 f"onnxruntime has no execution provider {self.provider!r} here{hint} (it has "
                 f"{', '.join(known)})"

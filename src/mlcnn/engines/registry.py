@@ -1,13 +1,12 @@
 """Engines by name."""
 
-import difflib
 import importlib
 from collections.abc import Callable
 from importlib.util import find_spec
 
 from mlcnn.engines.compilers import c_compiler
 from mlcnn.engines.engine import Engine
-from mlcnn.errors import InputError, UnsupportedError
+from mlcnn.errors import InputError, UnsupportedError, did_you_mean
 
 __all__ = ["available", "get", "names"]
 
@@ -55,8 +54,7 @@ def get(name: str) -> Engine:
     """
     engine, separator, option = name.partition(":")
     if engine not in _ENGINES or (separator and engine != "onnxruntime"):
-        near = difflib.get_close_matches(engine, _ENGINES, n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(engine, _ENGINES)
         raise InputError(f"unknown engine {name!r}{hint} (known engines: {', '.join(_ENGINES)})")
     module_name, _, attribute = _ENGINES[engine].partition(":")
     extra = _EXTRAS.get(engine)

@@ -1,6 +1,5 @@
 """Pipelines as text, replayable: ``fold-batch-norm,reorder,fuse{form=box}``."""
 
-import difflib
 import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +10,7 @@ from urllib.parse import quote, unquote
 
 from pydantic import TypeAdapter, ValidationError
 
-from mlcnn.errors import InputError
+from mlcnn.errors import InputError, did_you_mean
 from mlcnn.passes.base import Pass
 from mlcnn.passes.choice import Chooser
 from mlcnn.passes.choose import Choose
@@ -25,7 +24,6 @@ from mlcnn.passes.reorder_max import ReorderMax
 __all__ = [
     "ALIASES",
     "configure",
-    "nearest",
     "option_types",
     "parse",
     "pass_kinds",
@@ -94,12 +92,6 @@ def pass_names() -> tuple[str, ...]:
     return tuple(sorted(_registry()))
 
 
-def nearest(name: str, known: Sequence[str]) -> str:
-    """The end of a message on an unknown name: the nearest known one, if one is near."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    return f"; did you mean {close[0]!r}?" if close else "."
-
-
 def _split(pipeline: str) -> list[tuple[str, str]]:
     """(name, options) of every pass; options stand in braces and may hold commas."""
     items: list[tuple[str, str]] = []
@@ -161,8 +153,8 @@ def _build(name: str, options: str) -> Pass:
         )
     if name not in registry:
         raise InputError(
-            f"--passes: unknown pass {name!r}{nearest(name, [*registry, *ALIASES])} "
-            f"Known passes: {', '.join(sorted(registry))}; named pipelines: {', '.join(ALIASES)}"
+            f"--passes: unknown pass {name!r}"
+            f"{did_you_mean(name, [*registry, *ALIASES], otherwise='.')} Known passes: {', '.join(sorted(registry))}; named pipelines: {', '.join(ALIASES)}"
         )
     kind: Any = registry[name]
     known = option_types(kind)
@@ -171,7 +163,7 @@ def _build(name: str, options: str) -> Pass:
         key, _, value = item.partition("=")
         if key not in known:
             raise InputError(
-                f"--passes: {name} has no option {key!r}{nearest(key, list(known))} "
+                f"--passes: {name} has no option {key!r}{did_you_mean(key, known, otherwise='.')} "
                 f"Its options: {', '.join(known) or 'none'}"
             )
         given[key] = _convert(name, key, value or "true", known[key])
@@ -269,7 +261,7 @@ def _set(passes: Sequence[Pass], setting: str) -> list[Pass]:
     if not sign or name not in names:
         raise InputError(
             f"--set {setting}: pass.option=value is required, of a pass of the pipeline "
-            f"({', '.join(dict.fromkeys(names))}){nearest(name, names)}"
+            f"({', '.join(dict.fromkeys(names))}){did_you_mean(name, names, otherwise='.')}"
         )
     result: list[Pass] = []
     for item in passes:
@@ -279,8 +271,8 @@ def _set(passes: Sequence[Pass], setting: str) -> list[Pass]:
         types = option_types(type(item))
         if key not in types:
             raise InputError(
-                f"--set {setting}: {name} has no option {key!r}{nearest(key, list(types))} "
-                f"Its options: {', '.join(types) or 'none'}"
+                f"--set {setting}: {name} has no option {key!r}"
+                f"{did_you_mean(key, types, otherwise='.')} Its options: {', '.join(types) or 'none'}"
             )
         changed: Any = {key: _convert(name, key, value, types[key])}
         result.append(replace(item, **changed))  # pyright: ignore[reportArgumentType]

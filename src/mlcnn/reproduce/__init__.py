@@ -6,10 +6,9 @@ that returns a ``Reproduction``, and enter it in ``REPRODUCTIONS``. A number tha
 differ has the reason in the column ``difference`` of its row; it is printed, and no failure.
 """
 
-import difflib
 from collections.abc import Callable, Mapping
 
-from mlcnn.errors import InputError
+from mlcnn.errors import InputError, did_you_mean
 from mlcnn.reproduce.additions import reproduce_additions
 from mlcnn.reproduce.configurations import reproduce_configurations
 from mlcnn.reproduce.fused_layers import reproduce_fused_layers
@@ -76,10 +75,9 @@ def reproduce(what: str, tell: Tell = _silent) -> Reproduction:
             beside=tuple(one for part in parts for one in part.beside),
         )
     if what not in REPRODUCTIONS:
-        near = difflib.get_close_matches(what, [*REPRODUCTIONS, ALL], n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        hint = did_you_mean(what, [*REPRODUCTIONS, ALL], ": ", ":")
         raise InputError(
-            f"cannot reproduce {what!r}: {hint}There are {', '.join(REPRODUCTIONS)} and {ALL}"
+            f"cannot reproduce {what!r}{hint} There are {', '.join(REPRODUCTIONS)} and {ALL}"
         )
     tell(what, 0, 0)
     return REPRODUCTIONS[what](what, tell)

@@ -1,6 +1,5 @@
 """The table of networks: a row per architecture and input size, an entry per form of it."""
 
-import difflib
 import importlib.resources
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
-from mlcnn.errors import InputError
+from mlcnn.errors import InputError, nearest
 from mlcnn.zoo.alexnet import alexnet, alexnet_224
 from mlcnn.zoo.densenet import densenet121, densenet_cifar
 from mlcnn.zoo.googlenet import GoogLeNet
@@ -110,8 +109,7 @@ def _nearest(name: str) -> str | None:
     if name in _ENTRIES:
         return name
     longer = [known for known in _ENTRIES if known.startswith(f"{name}-")]
-    near = longer or difflib.get_close_matches(name, _ENTRIES, n=1)
-    return near[0] if near else None
+    return longer[0] if longer else nearest(name, _ENTRIES)
 
 
 def _embedded(file_name: str) -> Path | None:

@@ -1,6 +1,5 @@
 """Technology tables by name, or from a user's YAML file."""
 
-import difflib
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +17,7 @@ from mlcnn.accelerators.technology.tables import (
     Technology,
     data_folder,
 )
-from mlcnn.errors import InputError
+from mlcnn.errors import InputError, did_you_mean
 
 __all__ = ["DEFAULT_TECHNOLOGY", "load_technology", "technology_names"]
 
@@ -120,8 +119,7 @@ def load_technology(name: str | Path = DEFAULT_TECHNOLOGY) -> Technology:
         return _user(Path(name))
     whole = _completed(str(name))
     if whole not in technology_names():
-        near = difflib.get_close_matches(str(name), technology_names(), n=1, cutoff=0.4)
-        hint = f", did you mean {near[0]!r}?" if near else "."
+        hint = did_you_mean(str(name), technology_names(), ", ", ".")
         raise InputError(
             f"unknown technology {str(name)!r}{hint} Known: {', '.join(technology_names())}; or "
             "give the path of a .yaml file"
