@@ -154,7 +154,8 @@ def _build(name: str, options: str) -> Pass:
     if name not in registry:
         raise InputError(
             f"--passes: unknown pass {name!r}"
-            f"{did_you_mean(name, [*registry, *ALIASES], otherwise='.')} Known passes: {', '.join(sorted(registry))}; named pipelines: {', '.join(ALIASES)}"
+            f"{did_you_mean(name, [*registry, *ALIASES], otherwise='.')} "
+            f"Known passes: {', '.join(sorted(registry))}; named pipelines: {', '.join(ALIASES)}"
         )
     kind: Any = registry[name]
     known = option_types(kind)
@@ -272,7 +273,8 @@ def _set(passes: Sequence[Pass], setting: str) -> list[Pass]:
         if key not in types:
             raise InputError(
                 f"--set {setting}: {name} has no option {key!r}"
-                f"{did_you_mean(key, types, otherwise='.')} Its options: {', '.join(types) or 'none'}"
+                f"{did_you_mean(key, types, otherwise='.')} "
+                f"Its options: {', '.join(types) or 'none'}"
             )
         changed: Any = {key: _convert(name, key, value, types[key])}
         result.append(replace(item, **changed))  # pyright: ignore[reportArgumentType]
