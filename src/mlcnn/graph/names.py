@@ -6,7 +6,20 @@ from functools import lru_cache
 import numpy as np
 import onnx_ir as ir
 
-__all__ = ["constant", "free_name", "layer_name", "value_names"]
+__all__ = [
+    "DEQUANTIZE",
+    "constant",
+    "free_name",
+    "is_constant",
+    "is_standard",
+    "layer_name",
+    "stored_values",
+    "value_names",
+]
+
+_STANDARD = frozenset({"", "ai.onnx"})
+DEQUANTIZE = "DequantizeLinear"
+_CODES = "_quantized"  # what ONNX Runtime's quantiser calls the codes of a weight after it
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _CLASSES = "pkg.torch.onnx.class_hierarchy"
@@ -33,6 +46,36 @@ def constant(value: ir.Value | None) -> np.ndarray | None:
     array = tensor.numpy().view()
     array.flags.writeable = False
     return array
+
+
+def is_standard(node: ir.Node) -> bool:
+    """Whether a node is one of ONNX's own operators."""
+    return node.domain in _STANDARD
+
+
+def is_constant(value: ir.Value | None) -> bool:
+    """Whether a value is stored, or dequantised from what is stored."""
+    return bool(stored_values(value))
+
+
+def stored_values(value: ir.Value | None) -> tuple[ir.Value, ...]:
+    """What the network keeps of a constant: itself, or codes with their scale and zero point.
+
+    Args:
+        value: any value of a network; None stands for an absent optional input.
+
+    Returns:
+        Nothing where the value is computed from inputs, or fed from outside.
+    """
+    if value is None:
+        return ()
+    if constant(value) is not None:
+        return (value,)
+    node = value.producer()
+    if node is None or node.op_type != DEQUANTIZE or not is_standard(node):
+        return ()
+    parts = tuple(part for part in node.inputs if part is not None)
+    return parts if all(constant(part) is not None for part in parts) else ()
 
 
 def value_names(model: ir.Model) -> set[str]:
@@ -90,10 +133,14 @@ def _output_name(node: ir.Node) -> str:
 
 def _weight_module(node: ir.Node) -> str:
     """``features.3`` for a node with a weight ``features.3.weight``; empty if it has none."""
-    for value in node.inputs[1:3]:
+    for read in node.inputs[1:3]:
+        producer = None if read is None else read.producer()
+        is_code = producer is not None and producer.op_type == DEQUANTIZE
+        value = producer.inputs[0] if is_code and producer is not None else read
         if value is None or not value.is_initializer() or not value.name:
             continue
-        module, _, parameter = value.name.rpartition(".")
+        name = value.name.removesuffix(_CODES) if is_code else value.name
+        module, _, parameter = name.rpartition(".")
         if module and parameter in _PARAMETERS:
             return module
     return ""

@@ -28,7 +28,7 @@ from mlcnn.ops.emitter import Emitter, function
 from mlcnn.ops.form import by_regions, pads_of
 from mlcnn.ops.geometry import Convolution, Pooling
 from mlcnn.ops.regions import Axis, Region, fused_regions
-from mlcnn.workload import DENSE, ConvLayer, Layer, Operations
+from mlcnn.workload import ConvLayer, Layer, Operations
 
 __all__ = ["Expanded", "conv_pool_expanded", "spread"]
 
@@ -116,8 +116,8 @@ class Expanded:
 
     def refuses(self, convolution: Convolution, pooling: Pooling | None) -> str | None:
         """Why this form cannot compute the pair; None if it can."""
-        if convolution.weights != DENSE:
-            return f"the weights are {convolution.weights}: this form needs every one by itself"
+        if convolution.rigid is not None:
+            return convolution.rigid
         regions = fused_regions(convolution, pooling)
         return regions if isinstance(regions, str) else None
 

@@ -7,7 +7,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_ir as ir
 
-from mlcnn.graph import constant, layer_name, same_pads, tensor_bytes
+from mlcnn.graph import (
+    code_bits,
+    constant,
+    is_constant,
+    layer_name,
+    same_pads,
+    stored_values,
+    tensor_bytes,
+)
 from mlcnn.ops.emitter import Emitter
 from mlcnn.workload import DENSE, ConvLayer, Pool, Weights
 
@@ -40,6 +48,7 @@ class Convolution:
         bias: the bias, shape (filters,), or None.
         size: (height, width) of the input; None where dynamic.
         weights: the structure of the weights.
+        bits: of the codes that the weights are dequantised from; None where they are floats.
         emitter: emits the layer with another input, strides and pads, for weights that have a
             structure; None for a dense convolution.
     """
@@ -56,6 +65,7 @@ class Convolution:
     groups: int
     size: Size
     weights: Weights = DENSE
+    bits: int | None = None
     emitter: Inner | None = None
 
     @property
@@ -92,6 +102,18 @@ class Convolution:
         )
 
     @property
+    def rigid(self) -> str | None:
+        """Why no other weights can be computed from its own; None if they can."""
+        if self.weights != DENSE:
+            return f"the weights are {self.weights}: this form needs every one by itself"
+        if self.bits is not None:
+            return (
+                f"the weights are {self.bits}-bit codes: this form needs sums of them, which take "
+                "more bits"
+            )
+        return None
+
+    @property
     def parameters(self) -> int:
         """Numbers that the node keeps, biases included."""
         shapes = (value.shape for value in self._kept)
@@ -104,7 +126,7 @@ class Convolution:
 
     @property
     def _kept(self) -> list[ir.Value]:
-        values = [value for value in self.node.inputs[1:] if value is not None]
+        values = [kept for value in self.node.inputs[1:] for kept in stored_values(value)]
         return [v for v in values if v.shape is not None and v.shape.is_static()]
 
     @property
@@ -202,10 +224,10 @@ def read_convolution(node: ir.Node) -> Convolution | str:
     size = spatial_size(node.inputs[0])
     if len(weight.shape) != 4 or size is None:
         return f"a convolution over {len(weight.shape) - 2} dimensions: only 2-D ones are fused"
-    if constant(weight) is None:
+    if not is_constant(weight):
         return "the weight is not a constant"
     bias = node.inputs[2] if len(node.inputs) > 2 else None
-    if bias is not None and constant(bias) is None:
+    if bias is not None and not is_constant(bias):
         return "the bias is not a constant"
     filters, per_group, r, s = (int(dim) for dim in weight.shape)  # pyright: ignore[reportArgumentType]
     groups = node.attributes["group"].as_int() if "group" in node.attributes else 1
@@ -229,6 +251,7 @@ def read_convolution(node: ir.Node) -> Convolution | str:
         pads=pads,
         groups=groups,
         size=size,
+        bits=code_bits(weight),
     )
 
 

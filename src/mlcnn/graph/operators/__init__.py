@@ -4,6 +4,7 @@ from mlcnn.errors import UnsupportedError
 from mlcnn.graph.operators import (
     elementwise,
     normalisation,
+    quantisation,
     reductions,
     resize,
     shapes,
@@ -45,6 +46,7 @@ OPERATORS: dict[str, Operator] = {
     **elementwise.OPERATORS,
     **reductions.OPERATORS,
     **normalisation.OPERATORS,
+    **quantisation.OPERATORS,
     **windows.OPERATORS,
     **shapes.OPERATORS,
     **resize.OPERATORS,
