@@ -141,6 +141,31 @@ def joined(join: str) -> ir.Model:
     return net.model(net.pool(joint))
 
 
+def test_a_relu_that_is_kept_is_passed_by_reorder() -> None:
+    before = quantised(chain("relu pool"), activation="QInt8", ActivationSymmetric=True)
+    assert [node for node in before.graph if node.op_type == "Relu"]
+    result = fused(before, "mlcnn", form="box")
+    assert [c.nodes[0] for c in result.changes if c.form] == ["first", "second"]
+
+
+def test_weights_rounded_from_floats_are_constants() -> None:
+    """As torch exports what it trained: float weights, then both nodes."""
+    net = Net(*SHAPE)
+    weight = net.weight("conv.weight", 4, 3, 3, 3)
+    scale, zero = net.initializer("s", np.full(4, 0.02, np.float32)), np.zeros(4, np.int8)
+    codes = net.op("QuantizeLinear", weight, scale, zero, axis=0)
+    rounded = net.op("DequantizeLinear", codes, scale, zero, axis=0)
+    before = net.model(net.pool(net.conv(net.x, 4, channels=3, weight=rounded)))
+    result = fused(before, form="box")
+    (change,) = result.changes
+    assert change.nodes[0] == "conv"
+    assert "8-bit codes" in change.reason
+    image = {"x": next(images(SHAPE))}
+    (expected, actual) = (next(iter(run(m, image).values())) for m in (before, result.model))
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5)
+    assert not fused(before, form="expanded").changes
+
+
 @pytest.mark.parametrize("join", ["Concat", "Add"])
 def test_pools_move_through_joins(join: str) -> None:
     before = quantised(joined(join))

@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 __all__ = [
     "DEQUANTIZE",
+    "QUANTIZE",
     "constant",
     "free_name",
     "is_constant",
@@ -18,7 +19,8 @@ __all__ = [
 ]
 
 _STANDARD = frozenset({"", "ai.onnx"})
-DEQUANTIZE = "DequantizeLinear"
+QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
+_ROUNDING = frozenset({QUANTIZE, DEQUANTIZE})
 _CODES = "_quantized"  # what ONNX Runtime's quantiser calls the codes of a weight after it
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
@@ -59,7 +61,7 @@ def is_constant(value: ir.Value | None) -> bool:
 
 
 def stored_values(value: ir.Value | None) -> tuple[ir.Value, ...]:
-    """What the network keeps of a constant: itself, or codes with their scale and zero point.
+    """What the network keeps of a constant: itself, or what it is rounded and dequantised from.
 
     Args:
         value: any value of a network; None stands for an absent optional input.
@@ -67,15 +69,18 @@ def stored_values(value: ir.Value | None) -> tuple[ir.Value, ...]:
     Returns:
         Nothing where the value is computed from inputs, or fed from outside.
     """
-    if value is None:
-        return ()
-    if constant(value) is not None:
-        return (value,)
-    node = value.producer()
-    if node is None or node.op_type != DEQUANTIZE or not is_standard(node):
-        return ()
-    parts = tuple(part for part in node.inputs if part is not None)
-    return parts if all(constant(part) is not None for part in parts) else ()
+    found: list[ir.Value] = []
+    pending = [] if value is None else [value]
+    while pending:
+        item = pending.pop()
+        node = item.producer()
+        if constant(item) is not None:
+            found.append(item)
+        elif node is None or node.op_type not in _ROUNDING or not is_standard(node):
+            return ()
+        else:
+            pending.extend(part for part in reversed(node.inputs) if part is not None)
+    return tuple(found)
 
 
 def value_names(model: ir.Model) -> set[str]:
@@ -134,12 +139,10 @@ def _output_name(node: ir.Node) -> str:
 def _weight_module(node: ir.Node) -> str:
     """``features.3`` for a node with a weight ``features.3.weight``; empty if it has none."""
     for read in node.inputs[1:3]:
-        producer = None if read is None else read.producer()
-        is_code = producer is not None and producer.op_type == DEQUANTIZE
-        value = producer.inputs[0] if is_code and producer is not None else read
+        value = next(iter(stored_values(read)), read)
         if value is None or not value.is_initializer() or not value.name:
             continue
-        name = value.name.removesuffix(_CODES) if is_code else value.name
+        name = value.name if value is read else value.name.removesuffix(_CODES)
         module, _, parameter = name.rpartition(".")
         if module and parameter in _PARAMETERS:
             return module

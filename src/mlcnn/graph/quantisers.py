@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from mlcnn.graph.names import DEQUANTIZE, constant, is_standard
+from mlcnn.graph.names import DEQUANTIZE, QUANTIZE, constant, is_constant, is_standard
 from mlcnn.graph.structure import clone
 
 __all__ = [
@@ -22,8 +22,6 @@ __all__ = [
     "read_rounding",
     "unrounded",
 ]
-
-QUANTIZE = "QuantizeLinear"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +112,11 @@ def code_bits(value: ir.Value | None) -> int | None:
     if producer is None or not is_quantiser(producer, DEQUANTIZE):
         return None
     codes = producer.inputs[0]
-    tensor = None if codes is None else ir.convenience.get_const_tensor(codes)
-    return None if constant(codes) is None or tensor is None else tensor.dtype.bitwidth
+    if codes is None or not is_constant(codes):
+        return None
+    tensor = ir.convenience.get_const_tensor(codes)
+    dtype = codes.dtype if tensor is None else tensor.dtype
+    return None if dtype is None else dtype.bitwidth
 
 
 def is_quantised(model: ir.Model) -> bool:
