@@ -14,6 +14,7 @@ from mlcnn.graph.names import (
     stored_values,
     value_names,
 )
+from mlcnn.graph.operators import Windows, windows_of
 from mlcnn.graph.pools import settle_pools
 from mlcnn.graph.programs import load_program
 from mlcnn.graph.quantisers import (
@@ -42,7 +43,7 @@ from mlcnn.graph.structure import (
     to_proto,
 )
 from mlcnn.graph.torch_export import from_module
-from mlcnn.graph.windows import pool_outputs, same_pads
+from mlcnn.graph.windows import pool_outputs
 
 __all__ = [
     "DEQUANTIZE",
@@ -53,6 +54,7 @@ __all__ = [
     "ExampleInput",
     "Reference",
     "Rounding",
+    "Windows",
     "check",
     "check_output",
     "clone",
@@ -80,7 +82,6 @@ __all__ = [
     "load_program",
     "pool_outputs",
     "read_rounding",
-    "same_pads",
     "save",
     "settle_pools",
     "stored_values",
@@ -88,4 +89,5 @@ __all__ = [
     "to_proto",
     "unrounded",
     "value_names",
+    "windows_of",
 ]

@@ -9,6 +9,7 @@ import onnx_ir as ir
 __all__ = [
     "DEQUANTIZE",
     "QUANTIZE",
+    "STANDARD",
     "constant",
     "free_name",
     "is_constant",
@@ -18,7 +19,7 @@ __all__ = [
     "value_names",
 ]
 
-_STANDARD = frozenset({"", "ai.onnx"})
+STANDARD = frozenset({"", "ai.onnx"})
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 _ROUNDING = frozenset({QUANTIZE, DEQUANTIZE})
 _CODES = "_quantized"  # what ONNX Runtime's quantiser calls the codes of a weight after it
@@ -52,7 +53,7 @@ def constant(value: ir.Value | None) -> np.ndarray | None:
 
 def is_standard(node: ir.Node) -> bool:
     """Whether a node is one of ONNX's own operators."""
-    return node.domain in _STANDARD
+    return node.domain in STANDARD
 
 
 def is_constant(value: ir.Value | None) -> bool:
