@@ -8,6 +8,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 from passes.builder import Net
+from passes.quantised import quantised
 
 import mlcnn
 from mlcnn.api import checking, optimizing
@@ -45,6 +46,26 @@ class Scaling:
             output = node.outputs[0].name
             changes.append(Change(self.name, (node.name,), exact=True, outputs=(output,)))
         return PassResult(model, tuple(changes), tuple(skipped))
+
+
+@dataclass(frozen=True)
+class Coarse:
+    """A wrong pass: it spoils scales, or other constants, and says nothing of it."""
+
+    name: ClassVar[str] = "coarse"
+    exact: ClassVar[bool] = True
+    ending: str = "_scale"
+
+    def apply(self, model: ir.Model) -> PassResult:
+        model = clone(model)
+        for value in model.graph.initializers.values():
+            array = value.const_value.numpy()
+            if not value.name.endswith(self.ending) or array.ndim not in {0, 4}:
+                continue
+            changed = array // 2 if array.dtype == np.int8 else array * np.float32(16)
+            value.const_value = ir.tensor(changed.astype(array.dtype), name=value.name)
+        output = model.graph.outputs[0].name
+        return PassResult(model, (Change(self.name, ("conv",), exact=True, outputs=(output,)),))
 
 
 def two_layers(*, last: float | None = None, bias: float = 0.0) -> ir.Model:
@@ -94,6 +115,24 @@ def test_an_error_is_seen_inside_where_the_outputs_are_blind(
     assert optimized.network is not None
     assert optimized.network.blind
     assert "blind at its outputs" in optimized.verified
+
+
+def test_a_quantised_network_is_compared_with_and_without_rounding(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of steps that are far too long, only the network with its rounding knows."""
+    net = Net(1, 3, 16, 16)
+    model = quantised(net.model(net.pool(net.conv(net.x, 4, channels=3))))
+    right = mlcnn.optimize(model, form="box")
+    assert 0 < right.network.error < 1e-5
+    assert 1e-3 < right.network.rounded < 0.02
+    assert "without rounding" in right.verified
+    assert right.to_json()["network"]["rounded"] == right.network.rounded
+    wrong = rewritten(model, monkeypatch, Coarse())
+    assert not wrong.changes
+    assert "at most 1e-01 is rounding" in wrong.skipped[0].reason
+    wrong = rewritten(model, monkeypatch, Coarse("weight_quantized"))
+    assert "at most 1e-03 is rounding" in wrong.skipped[0].reason
 
 
 def test_what_was_checked_is_said(linear: ir.Model) -> None:

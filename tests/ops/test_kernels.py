@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlcnn.ops.expanded import spread, trimmed
+from mlcnn.ops.expanded import spread
 from mlcnn.ops.matvec import tap_means
 from mlcnn.ops.regions import Axis
 
@@ -76,7 +76,7 @@ def test_spread_of_two_by_two_over_two_by_two() -> None:
 
 @given(_axes())
 def test_trimmed_taps_never_meet_an_input_and_the_next_ones_do(axis: Axis) -> None:
-    lead, trail = trimmed(axis)
+    lead, trail = axis.trimmed
     met = [
         any(
             0 <= output * axis.stride - axis.before + tap * axis.step < axis.size
@@ -98,19 +98,19 @@ def test_small_input_trims_the_kernel() -> None:
     """VGG's last pool: 3 x 3 over a 2 x 2 map padded by 1: of 4 taps, 2 see the map."""
     axis = _axis(size=2, outputs=1)
     assert axis.taps == 4
-    assert trimmed(axis) == (1, 1)
+    assert axis.trimmed == (1, 1)
 
 
 def test_large_input_trims_nothing() -> None:
-    assert trimmed(_axis()) == (0, 0)
+    assert _axis().trimmed == (0, 0)
 
 
 def test_dynamic_size_trims_nothing() -> None:
-    assert trimmed(_axis(size=None, outputs=None)) == (0, 0)
+    assert _axis(size=None, outputs=None).trimmed == (0, 0)
 
 
 def test_padding_alone_trims_nothing() -> None:
-    assert trimmed(_axis(kernel=1, window=1, size=1, outputs=1, before=3, after=0)) == (0, 0)
+    assert _axis(kernel=1, window=1, size=1, outputs=1, before=3, after=0).trimmed == (0, 0)
 
 
 @given(_axes(), st.integers(0, 999))

@@ -65,7 +65,7 @@ def weights(ending: str, change: Callable[[np.ndarray], np.ndarray]) -> Spoil:
         assert found, f"there is no {ending} to spoil"
         for value in found:
             array = value.const_value.numpy()
-            changed = np.ascontiguousarray(change(array)).astype(array.dtype)
+            changed = np.array(change(array), array.dtype, order="C")
             assert changed.shape == array.shape
             value.const_value = ir.Tensor(changed, name=value.name)
 

@@ -1,12 +1,14 @@
 """The whole network before and after its exact rewrites, end to end in ONNX Runtime.
 
 The check at each site shares the site's shapes with the rewrite, and so the rewrite's faults.
-This one shares nothing with it: neither shapes nor kernels.
+This one shares nothing with it: neither shapes nor kernels. A quantised network is compared without
+its rounding first, where exact rewrites are exact; what rounding makes of them is compared loosely,
+since a step that differs in one layer makes others differ behind it.
 """
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -25,6 +27,7 @@ _BLIND = 1e-2
 _SHARED_BYTES = 2**26  # from so many on, weights are read where they lie
 _MOST_MULTIPLICATIONS = 2e11
 _BATCH = 2
+_ROUNDED = 0.1  # of the largest value: what steps that differ in some layers may add up to
 # Stand for dynamic heights and widths; the first that the network takes, and one even size more.
 _SIZES = ((97, 95), (64, 64), (224, 224), (32, 32), (28, 28))
 
@@ -41,16 +44,24 @@ class NetworkCheck:
             they could hide an error; then the rewritten sites inside the network count too.
         skipped: why the check was not made; empty if it was.
         culprit: the rewrite at which the networks part, and how; None if they agree.
+        rounded: the largest difference of a quantised network, rounding and all; ``error`` is
+            without it. None where nothing is quantised.
     """
 
     error: float | None = None
     blind: bool = False
     skipped: str = ""
     culprit: tuple[Change, str] | None = None
+    rounded: float | None = None
 
     def to_json(self) -> dict[str, object]:
         """What ``mlcnn optimize --json`` prints as ``network``."""
-        return {"error": self.error, "blind": self.blind, "skipped": self.skipped or None}
+        figures: dict[str, object] = {
+            "error": self.error,
+            "blind": self.blind,
+            "skipped": self.skipped or None,
+        }
+        return figures if self.rounded is None else figures | {"rounded": self.rounded}
 
     @property
     def told(self) -> str:
@@ -58,7 +69,8 @@ class NetworkCheck:
         if self.error is None:
             return f"not compared: {self.skipped or 'nothing was rewritten'}"
         where = " (blind at its outputs, which hardly depend on the input)" if self.blind else ""
-        return f"{self.error:.0e}{where}"
+        rounded = "" if self.rounded is None else f" without rounding, {self.rounded:.0e} with it"
+        return f"{self.error:.0e}{rounded}{where}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +110,7 @@ def check_network(
     Returns:
         The largest difference, or why there is none.
     """
-    worst, blind = 0.0, False
+    worst, blind, rounded = 0.0, False, None
     stretches = tuple(_stretches(result))
     if not stretches:
         return NetworkCheck()
@@ -109,9 +121,11 @@ def check_network(
             if found.culprit is not None or found.skipped:
                 return found
             worst, blind = max(worst, found.error or 0.0), blind or found.blind
+            if found.rounded is not None:
+                rounded = max(rounded or 0.0, found.rounded)
     except MlcnnError as error:
         return NetworkCheck(skipped=str(error))
-    return NetworkCheck(worst, blind)
+    return NetworkCheck(worst, blind, rounded=rounded)
 
 
 def _run(model: ir.Model, inner: Sequence[str] = ()) -> Run:
@@ -123,6 +137,22 @@ def _run(model: ir.Model, inner: Sequence[str] = ()) -> Run:
 
 
 def _check_stretch(stretch: _Stretch, inputs: Sequence[Arrays], seed: int) -> NetworkCheck:
+    if not graph.is_quantised(stretch.before):
+        return _compared(stretch, inputs, seed)
+    plain = replace(
+        stretch, before=graph.unrounded(stretch.before), after=graph.unrounded(stretch.after)
+    )
+    exact = _compared(plain, inputs, seed)
+    if exact.culprit is not None:
+        return exact
+    rounded = _compared(stretch, inputs, seed, allowed=_ROUNDED)
+    return rounded if rounded.culprit is not None else replace(exact, rounded=rounded.error)
+
+
+def _compared(
+    stretch: _Stretch, inputs: Sequence[Arrays], seed: int, *, allowed: float | None = None
+) -> NetworkCheck:
+    """Compare two networks; ``allowed`` stands for the tolerance where it is given."""
     before = _run(stretch.before)
     expected = [before(arrays) for arrays in inputs]
     blind = _is_blind(before, expected[0], stretch.before, inputs[0], seed)
@@ -133,7 +163,7 @@ def _check_stretch(stretch: _Stretch, inputs: Sequence[Arrays], seed: int) -> Ne
     except UnsupportedError as error:
         return NetworkCheck(culprit=(stretch.changes[-1], f"with it, {error}"))
     rows = [
-        difference(name, wanted[name], found[name])
+        _difference(name, wanted[name], found[name], allowed)
         for wanted, found in zip(expected, actual, strict=True)
         for name in wanted
     ]
@@ -141,13 +171,23 @@ def _check_stretch(stretch: _Stretch, inputs: Sequence[Arrays], seed: int) -> Ne
     error = max((row.relative for row in rows), default=0.0)
     if not blind and all(row.ok for row in rows):
         return NetworkCheck(error)
-    inside = at_sites(stretch.before, stretch.after, stretch.changes, inputs)
+    inside = [
+        (change, row if allowed is None else replace(row, allowed=allowed))
+        for change, row in at_sites(stretch.before, stretch.after, stretch.changes, inputs)
+    ]
     wrong = next((pair for pair in inside if not pair[1].ok), None)
     if wrong is None:
         wrong = next(((stretch.changes[-1], row) for row in rows if not row.ok), None)
     if wrong is not None:
         return NetworkCheck(wrong[1].relative, blind, culprit=(wrong[0], f"with it, {wrong[1]}"))
     return NetworkCheck(max([error, *(row.relative for _, row in inside)]), blind)
+
+
+def _difference(
+    name: str, before: np.ndarray, after: np.ndarray, allowed: float | None
+) -> Difference:
+    row = difference(name, before, after)
+    return row if allowed is None else replace(row, allowed=allowed)
 
 
 def _is_blind(

@@ -9,6 +9,7 @@ positions are counted as sets: that holds for every geometry, and it equals the 
 from dataclasses import dataclass
 from functools import lru_cache
 
+from mlcnn.ops.regions import fused_axis
 from mlcnn.workload import ConvLayer, Pool
 
 __all__ = ["AxisCounts", "axis_counts"]
@@ -48,11 +49,10 @@ def axis_counts(layer: ConvLayer, pool: Pool, axis: int) -> AxisCounts:
 
     Windows that a padded or partial pool cuts off count as whole ones: see ``mlcnn.counting``.
     """
-    kernel, before = (layer.R, layer.P) if axis == 0 else (layer.S, layer.Q)
-    outputs, stride = pool.output_size(before, axis), layer.strides[axis]
-    step = stride * pool.strides[axis]
-    starts = range(0, outputs * step, step)
-    window = range(0, pool.kernel[axis] * stride, stride)
-    sums, inputs = _distinct(starts, kernel, layer.dilations[axis], window)
-    _, single = _distinct(starts[:1], kernel, layer.dilations[axis], window)
-    return AxisCounts(kernel, len(window), outputs, sums, inputs, single)
+    along = fused_axis(layer, pool, axis)
+    outputs = along.outputs or 0
+    starts = range(0, outputs * along.stride, along.stride)
+    window = range(0, along.window * along.conv_stride, along.conv_stride)
+    sums, inputs = _distinct(starts, along.kernel, along.dilation, window)
+    _, single = _distinct(starts[:1], along.kernel, along.dilation, window)
+    return AxisCounts(along.kernel, along.window, outputs, sums, inputs, single)

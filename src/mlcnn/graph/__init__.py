@@ -5,9 +5,28 @@ from mlcnn.graph.evaluate import evaluate
 from mlcnn.graph.example import ExampleInput
 from mlcnn.graph.folding import fold_constants, has_texts
 from mlcnn.graph.load import from_proto, load_file
-from mlcnn.graph.names import constant, free_name, layer_name, value_names
+from mlcnn.graph.names import (
+    constant,
+    free_name,
+    is_constant,
+    is_standard,
+    layer_name,
+    stored_values,
+    value_names,
+)
+from mlcnn.graph.operators import Windows, windows_of
 from mlcnn.graph.pools import settle_pools
 from mlcnn.graph.programs import load_program
+from mlcnn.graph.quantisers import (
+    DEQUANTIZE,
+    QUANTIZE,
+    Rounding,
+    code_bits,
+    is_quantised,
+    is_quantiser,
+    read_rounding,
+    unrounded,
+)
 from mlcnn.graph.reference import Difference, Reference, difference
 from mlcnn.graph.saving import check_output, save
 from mlcnn.graph.shapes import infer_shapes
@@ -24,17 +43,22 @@ from mlcnn.graph.structure import (
     to_proto,
 )
 from mlcnn.graph.torch_export import from_module
-from mlcnn.graph.windows import pool_outputs, same_pads
+from mlcnn.graph.windows import pool_outputs
 
 __all__ = [
+    "DEQUANTIZE",
     "DOMAIN",
     "OPERATOR_KEY",
+    "QUANTIZE",
     "Difference",
     "ExampleInput",
     "Reference",
+    "Rounding",
+    "Windows",
     "check",
     "check_output",
     "clone",
+    "code_bits",
     "constant",
     "copy_source",
     "difference",
@@ -48,15 +72,22 @@ __all__ = [
     "has_texts",
     "infer_shapes",
     "inline",
+    "is_constant",
     "is_operator",
+    "is_quantised",
+    "is_quantiser",
+    "is_standard",
     "layer_name",
     "load_file",
     "load_program",
     "pool_outputs",
-    "same_pads",
+    "read_rounding",
     "save",
     "settle_pools",
+    "stored_values",
     "tensor_bytes",
     "to_proto",
+    "unrounded",
     "value_names",
+    "windows_of",
 ]

@@ -6,7 +6,23 @@ from functools import lru_cache
 import numpy as np
 import onnx_ir as ir
 
-__all__ = ["constant", "free_name", "layer_name", "value_names"]
+__all__ = [
+    "DEQUANTIZE",
+    "QUANTIZE",
+    "STANDARD",
+    "constant",
+    "free_name",
+    "is_constant",
+    "is_standard",
+    "layer_name",
+    "stored_values",
+    "value_names",
+]
+
+STANDARD = frozenset({"", "ai.onnx"})
+QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
+_ROUNDING = frozenset({QUANTIZE, DEQUANTIZE})
+_CODES = "_quantized"  # what ONNX Runtime's quantiser calls the codes of a weight after it
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _CLASSES = "pkg.torch.onnx.class_hierarchy"
@@ -33,6 +49,39 @@ def constant(value: ir.Value | None) -> np.ndarray | None:
     array = tensor.numpy().view()
     array.flags.writeable = False
     return array
+
+
+def is_standard(node: ir.Node) -> bool:
+    """Whether a node is one of ONNX's own operators."""
+    return node.domain in STANDARD
+
+
+def is_constant(value: ir.Value | None) -> bool:
+    """Whether a value is stored, or dequantised from what is stored."""
+    return bool(stored_values(value))
+
+
+def stored_values(value: ir.Value | None) -> tuple[ir.Value, ...]:
+    """What the network keeps of a constant: itself, or what it is rounded and dequantised from.
+
+    Args:
+        value: any value of a network; None stands for an absent optional input.
+
+    Returns:
+        Nothing where the value is computed from inputs, or fed from outside.
+    """
+    found: list[ir.Value] = []
+    pending = [] if value is None else [value]
+    while pending:
+        item = pending.pop()
+        node = item.producer()
+        if constant(item) is not None:
+            found.append(item)
+        elif node is None or node.op_type not in _ROUNDING or not is_standard(node):
+            return ()
+        else:
+            pending.extend(part for part in reversed(node.inputs) if part is not None)
+    return tuple(found)
 
 
 def value_names(model: ir.Model) -> set[str]:
@@ -90,10 +139,12 @@ def _output_name(node: ir.Node) -> str:
 
 def _weight_module(node: ir.Node) -> str:
     """``features.3`` for a node with a weight ``features.3.weight``; empty if it has none."""
-    for value in node.inputs[1:3]:
+    for read in node.inputs[1:3]:
+        value = next(iter(stored_values(read)), read)
         if value is None or not value.is_initializer() or not value.name:
             continue
-        module, _, parameter = value.name.rpartition(".")
+        name = value.name if value is read else value.name.removesuffix(_CODES)
+        module, _, parameter = name.rpartition(".")
         if module and parameter in _PARAMETERS:
             return module
     return ""

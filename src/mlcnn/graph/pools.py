@@ -13,12 +13,12 @@ import onnx
 import onnx.inliner
 import onnx_ir as ir
 
+from mlcnn.graph.names import STANDARD
 from mlcnn.graph.operators import NodeSpec, Windows, pool_windows
 
 __all__ = ["infer_proto", "settle_pools"]
 
 _POOLS = frozenset({"AveragePool", "LpPool", "MaxPool"})
-_STANDARD = frozenset({"", "ai.onnx"})
 _COUNTED_WHOLE = 19
 """Before it, an average that counts padding divides by whole windows but for ``ceil_mode``."""
 
@@ -67,7 +67,7 @@ def settle_pools(model: ir.Model) -> None:
 def _read(op_type: str, domain: str, attributes: Iterable[ir.Attr]) -> Windows | None:
     """The windows of a pool; None for another node, or for attributes that only a call knows."""
     given = {attribute.name: attribute for attribute in attributes}
-    if op_type not in _POOLS or domain not in _STANDARD or "kernel_shape" not in given:
+    if op_type not in _POOLS or domain not in STANDARD or "kernel_shape" not in given:
         return None
     if any(attribute.is_ref() for attribute in given.values()):
         return None
@@ -156,7 +156,7 @@ def infer_proto(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _is_pool(node: onnx.NodeProto) -> bool:
-    return node.op_type in _POOLS and node.domain in _STANDARD
+    return node.op_type in _POOLS and node.domain in STANDARD
 
 
 def _walk(graph: onnx.GraphProto, outer: Shapes) -> Iterator[tuple[onnx.NodeProto, Shapes]]:

@@ -6,6 +6,7 @@ import onnx
 import onnx_ir as ir
 
 from mlcnn.errors import PassError
+from mlcnn.graph.names import STANDARD
 from mlcnn.graph.pools import infer_proto
 from mlcnn.graph.structure import light_proto
 from mlcnn.graph.symbols import GENERATED, unify_sizes
@@ -63,7 +64,7 @@ def _forget_notes(graph: onnx.GraphProto, functions: set[tuple[str, str]]) -> No
         for attribute in node.attribute:
             for body in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
                 _forget_notes(body, functions)
-        if node.domain not in {"", "ai.onnx"} and (node.domain, node.op_type) not in functions:
+        if node.domain not in STANDARD and (node.domain, node.op_type) not in functions:
             kept.update(node.output)
     notes = [note for note in graph.value_info if note.name in kept]
     del graph.value_info[:]

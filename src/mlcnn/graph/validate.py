@@ -11,13 +11,13 @@ import onnx
 import onnx_ir as ir
 
 from mlcnn.errors import InputError, UnsupportedError
+from mlcnn.graph.names import STANDARD
 
 __all__ = ["NEWEST_OPSET", "OLDEST_OPSET", "storage_bytes", "validate"]
 
 OLDEST_OPSET = 9
 NEWEST_OPSET = onnx.defs.onnx_opset_version()
 
-_DEFAULT_DOMAINS = ("", "ai.onnx")
 _TYPED_FIELDS = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data")
 _COMPLEX = (onnx.TensorProto.COMPLEX64, onnx.TensorProto.COMPLEX128)
 _AttributeType = onnx.AttributeProto.AttributeType
@@ -49,7 +49,7 @@ def validate(proto: onnx.ModelProto, where: str) -> None:
 
 
 def _check_opset(proto: onnx.ModelProto, where: str) -> None:
-    versions = [item.version for item in proto.opset_import if item.domain in _DEFAULT_DOMAINS]
+    versions = [item.version for item in proto.opset_import if item.domain in STANDARD]
     if len(proto.opset_import) == 0:
         raise InputError(f"{where}: not a valid ONNX model: it imports no operator set")
     for version in versions:
@@ -192,8 +192,8 @@ def _stored_items(data_type: int, elements: int) -> int:
 
 def _check_domains(proto: onnx.ModelProto, where: str) -> None:
     known = {item.domain for item in proto.opset_import}
-    if known & set(_DEFAULT_DOMAINS):
-        known |= set(_DEFAULT_DOMAINS)
+    if known & STANDARD:
+        known |= STANDARD
     functions = {(item.domain, item.name) for item in proto.functions}
     for node in _nodes(proto.graph):
         if node.domain not in known and (node.domain, node.op_type) not in functions:

@@ -87,7 +87,7 @@ def _layer_of(site: Site) -> Layer | None:
     Raises:
         UnsupportedError: a method's module takes a weight that the network computes.
     """
-    if site.spec.domain in {"", "ai.onnx"}:
+    if site.spec.is_standard:
         build = LAYERS.get(site.spec.op_type)
         return None if build is None else build(site)
     method = method_of(site.node)

@@ -46,7 +46,7 @@ def stateless_module(site: Site) -> tuple[nn.Module, bool]:
     Raises:
         UnsupportedError: naming the node, where there is none.
     """
-    build = _MODULES.get(site.spec.op_type) if site.spec.domain in {"", "ai.onnx"} else None
+    build = _MODULES.get(site.spec.op_type) if site.spec.is_standard else None
     module = build(site) if build is not None else None
     if module is not None:
         return module, True

@@ -17,7 +17,6 @@ from mlcnn.ops.amounts import (
     MACS_PER_ELEMENT,
     NODE,
     STRIDED,
-    fused_axis,
     fused_macs,
     products,
     traffic,
@@ -26,7 +25,7 @@ from mlcnn.ops.amounts import convolution as dense_convolution
 from mlcnn.ops.emitter import Emitter, function
 from mlcnn.ops.form import by_regions, padding, pads_of
 from mlcnn.ops.geometry import Convolution, Pooling
-from mlcnn.ops.regions import Axis, Region, fused_regions
+from mlcnn.ops.regions import Axis, Region, fused_axis, fused_regions
 from mlcnn.workload import DENSE, ConvLayer, Layer, Operations, Pool
 
 __all__ = ["Box", "BoxDepthwise", "conv_pool_box", "conv_pool_box_depthwise"]
@@ -228,7 +227,7 @@ class Box:
         if pool is None or layer.weights != DENSE:
             return None
         axes = [fused_axis(nest, pool, axis) for axis in (0, 1)]
-        if any(axis.stride > 1 and axis.window > 1 for axis in axes):
+        if any(axis.conv_stride > 1 and axis.window > 1 for axis in axes):
             return BoxDepthwise().operations(layer)
         means = Operations(additions=_boxes(nest, pool) * (math.prod(pool.kernel) - 1))
         return nest.N * means + dense_convolution(nest)

@@ -19,7 +19,6 @@ from mlcnn.ops.amounts import (
     MACS_PER_ELEMENT,
     NODE,
     STRIDED,
-    fused_axis,
     products,
     traffic,
     untouched,
@@ -27,8 +26,8 @@ from mlcnn.ops.amounts import (
 from mlcnn.ops.emitter import Emitter, function
 from mlcnn.ops.form import by_regions, pads_of
 from mlcnn.ops.geometry import Convolution, Pooling
-from mlcnn.ops.regions import Axis, Region, fused_regions
-from mlcnn.workload import DENSE, ConvLayer, Layer, Operations
+from mlcnn.ops.regions import Axis, Region, fused_axis, fused_regions
+from mlcnn.workload import ConvLayer, Layer, Operations, Pool
 
 __all__ = ["Expanded", "conv_pool_expanded", "spread"]
 
@@ -70,20 +69,6 @@ def spread(weight: np.ndarray, axis: Axis, dimension: int) -> np.ndarray:
     return np.moveaxis(result, -1, dimension)
 
 
-def trimmed(axis: Axis) -> tuple[int, int]:
-    """How many leading and trailing taps of the merged kernel never meet an input."""
-    if axis.size is None or axis.outputs is None:
-        return 0, 0
-    first = np.arange(axis.outputs)[:, None] * axis.stride - axis.before
-    positions = first + np.arange(axis.taps) * axis.step
-    used = np.flatnonzero(((positions >= 0) & (positions < axis.size)).any(axis=0))
-    if used.size == 0:  # the region meets padding alone
-        return 0, 0
-    lead = min(int(used[0]), axis.before // axis.step)
-    trail = min(axis.taps - 1 - int(used[-1]), axis.after // axis.step)
-    return lead, trail
-
-
 def _piece(
     emitter: Emitter, convolution: Convolution, region: Region, source: ir.Value
 ) -> ir.Value:
@@ -93,7 +78,7 @@ def _piece(
     kernel = weight.astype(np.float64)
     pads: list[tuple[int, int]] = []
     for dimension, axis in enumerate(region.axes, start=2):
-        lead, trail = trimmed(axis)
+        lead, trail = axis.trimmed
         kernel = spread(kernel, axis, dimension)
         kernel = np.take(kernel, range(lead, kernel.shape[dimension] - trail), axis=dimension)
         pads.append((axis.before - lead * axis.step, axis.after - trail * axis.step))
@@ -108,6 +93,16 @@ def _piece(
     )
 
 
+def _taps(layer: ConvLayer, pool: Pool) -> int:
+    """Taps of the expanded kernel: the merged one without what only meets padding.
+
+    The kernel's taps lie d apart and the window's outputs S apart, so the merged kernel has a tap
+    at each multiple of gcd(d, S): ((K-1)*d + (k-1)*S) / gcd + 1 of them ([derived]).
+    """
+    axes = (fused_axis(layer, pool, axis) for axis in (0, 1))
+    return math.prod(axis.taps - sum(axis.trimmed) for axis in axes)
+
+
 class Expanded:
     """One strided convolution with a larger kernel."""
 
@@ -116,8 +111,8 @@ class Expanded:
 
     def refuses(self, convolution: Convolution, pooling: Pooling | None) -> str | None:
         """Why this form cannot compute the pair; None if it can."""
-        if convolution.weights != DENSE:
-            return f"the weights are {convolution.weights}: this form needs every one by itself"
+        if convolution.rigid is not None:
+            return convolution.rigid
         regions = fused_regions(convolution, pooling)
         return regions if isinstance(regions, str) else None
 
@@ -130,13 +125,13 @@ class Expanded:
         nest, pool = layer.nest, layer.pool
         if pool is None:
             return None
-        taps = math.prod(fused_axis(nest, pool, axis).taps for axis in (0, 1))
+        taps = _taps(nest, pool)
         return products(nest, nest.K * math.prod(nest.pooled), nest.C // nest.G * taps)
 
     def estimate(self, layer: ConvLayer) -> float:
         """One strided convolution with the larger kernel."""
         if layer.pool is None:
             return untouched(layer)
-        taps = math.prod(fused_axis(layer, layer.pool, axis).taps for axis in (0, 1))
+        taps = _taps(layer, layer.pool)
         work = layer.K * math.prod(layer.pooled) * (layer.C // layer.G) * taps * STRIDED
         return work + MACS_PER_ELEMENT * traffic(layer) + NODE

@@ -7,7 +7,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_ir as ir
 
-from mlcnn.graph import constant, layer_name, same_pads, tensor_bytes
+from mlcnn.graph import (
+    Windows,
+    code_bits,
+    constant,
+    is_constant,
+    layer_name,
+    stored_values,
+    tensor_bytes,
+    windows_of,
+)
 from mlcnn.ops.emitter import Emitter
 from mlcnn.workload import DENSE, ConvLayer, Pool, Weights
 
@@ -40,6 +49,7 @@ class Convolution:
         bias: the bias, shape (filters,), or None.
         size: (height, width) of the input; None where dynamic.
         weights: the structure of the weights.
+        bits: of the codes that the weights are dequantised from; None where they are floats.
         emitter: emits the layer with another input, strides and pads, for weights that have a
             structure; None for a dense convolution.
     """
@@ -56,6 +66,7 @@ class Convolution:
     groups: int
     size: Size
     weights: Weights = DENSE
+    bits: int | None = None
     emitter: Inner | None = None
 
     @property
@@ -92,6 +103,18 @@ class Convolution:
         )
 
     @property
+    def rigid(self) -> str | None:
+        """Why no other weights can be computed from its own; None if they can."""
+        if self.weights != DENSE:
+            return f"the weights are {self.weights}: this form needs every one by itself"
+        if self.bits is not None:
+            return (
+                f"the weights are {self.bits}-bit codes: this form needs sums of them, which take "
+                "more bits"
+            )
+        return None
+
+    @property
     def parameters(self) -> int:
         """Numbers that the node keeps, biases included."""
         shapes = (value.shape for value in self._kept)
@@ -104,7 +127,7 @@ class Convolution:
 
     @property
     def _kept(self) -> list[ir.Value]:
-        values = [value for value in self.node.inputs[1:] if value is not None]
+        values = [kept for value in self.node.inputs[1:] for kept in stored_values(value)]
         return [v for v in values if v.shape is not None and v.shape.is_static()]
 
     @property
@@ -177,21 +200,15 @@ def _ints(node: ir.Node, name: str, default: tuple[int, ...]) -> tuple[int, ...]
     return default if attribute is None else tuple(attribute.as_ints())
 
 
-def _pads(node: ir.Node, size: Size, extent: Pair, strides: Pair) -> Pads | str:
-    mode = node.attributes.get("auto_pad")
-    auto = "NOTSET" if mode is None else mode.as_string()
-    if auto == "NOTSET":
-        top, left, bottom, right = _ints(node, "pads", (0, 0, 0, 0))
-        return top, left, bottom, right
-    if auto == "VALID":
-        return 0, 0, 0, 0
-    pads: list[Pair] = []
-    for axis in (0, 1):
-        length = size[axis]
-        if length is None:
-            return f"auto_pad {auto} with dynamic height or width"
-        pads.append(same_pads(length, extent[axis], strides[axis], auto))
-    return pads[0][0], pads[1][0], pads[0][1], pads[1][1]
+def _pair(values: tuple[int, ...]) -> Pair:
+    return values[0], values[1]
+
+
+def _pads(windows: Windows, size: Size) -> Pads | str:
+    if windows.same and None in size:
+        return f"auto_pad {windows.auto_pad} with dynamic height or width"
+    (top, left), (bottom, right) = windows.pads((size[0] or 0, size[1] or 0))
+    return top, left, bottom, right
 
 
 def read_convolution(node: ir.Node) -> Convolution | str:
@@ -202,17 +219,15 @@ def read_convolution(node: ir.Node) -> Convolution | str:
     size = spatial_size(node.inputs[0])
     if len(weight.shape) != 4 or size is None:
         return f"a convolution over {len(weight.shape) - 2} dimensions: only 2-D ones are fused"
-    if constant(weight) is None:
+    if not is_constant(weight):
         return "the weight is not a constant"
     bias = node.inputs[2] if len(node.inputs) > 2 else None
-    if bias is not None and constant(bias) is None:
+    if bias is not None and not is_constant(bias):
         return "the bias is not a constant"
     filters, per_group, r, s = (int(dim) for dim in weight.shape)  # pyright: ignore[reportArgumentType]
     groups = node.attributes["group"].as_int() if "group" in node.attributes else 1
-    strides = _ints(node, "strides", (1, 1))
-    dilations = _ints(node, "dilations", (1, 1))
-    extent = ((r - 1) * dilations[0] + 1, (s - 1) * dilations[1] + 1)
-    pads = _pads(node, size, extent, (strides[0], strides[1]))
+    windows = windows_of(node, (r, s))
+    pads = _pads(windows, size)
     if isinstance(pads, str):
         return pads
     if min(pads) < 0:
@@ -224,11 +239,12 @@ def read_convolution(node: ir.Node) -> Convolution | str:
         filters=filters,
         channels=per_group * groups,
         kernel=(r, s),
-        strides=(strides[0], strides[1]),
-        dilations=(dilations[0], dilations[1]),
+        strides=_pair(windows.strides),
+        dilations=_pair(windows.dilations),
         pads=pads,
         groups=groups,
         size=size,
+        bits=code_bits(weight),
     )
 
 
@@ -268,20 +284,22 @@ def read_pooling(node: ir.Node) -> Pooling | str:
         return _global_pool(node, size, keepdims=True)
     if node.op_type == "ReduceMean":
         return _read_mean(node, size)
-    kernel = _ints(node, "kernel_shape", ())
-    strides = _ints(node, "strides", (1, 1))
-    if _ints(node, "dilations", (1, 1)) != (1, 1):
+    windows = windows_of(node)
+    if windows.dilations != (1, 1):
         return "the pool is dilated"
     if any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):
         return "the pool's indices are used"
-    pads = _pads(node, size, (kernel[0], kernel[1]), (strides[0], strides[1]))
+    pads, kernel = _pads(windows, size), _pair(windows.kernel)
     if isinstance(pads, str):
         return pads
-    flags = {
-        name: name in node.attributes and bool(node.attributes[name].as_int())
-        for name in ("ceil_mode", "count_include_pad")
-    }
-    pool = Pool((kernel[0], kernel[1]), (strides[0], strides[1]), pads, **flags)
+    included = node.attributes.get("count_include_pad")
+    pool = Pool(
+        kernel,
+        _pair(windows.strides),
+        pads,
+        windows.ceil_mode,
+        count_include_pad=included is not None and bool(included.as_int()),
+    )
     if None not in size and 0 in (
         pool.output_size(size[0] or 0, 0),
         pool.output_size(size[1] or 0, 1),

@@ -19,7 +19,7 @@ from mlcnn.ops.emitter import Emitter, function
 from mlcnn.ops.geometry import Convolution, Pooling
 from mlcnn.ops.matvec import means_and_products, tap_means
 from mlcnn.ops.regions import fused_regions
-from mlcnn.workload import DENSE, ConvLayer, Layer, Operations
+from mlcnn.workload import ConvLayer, Layer, Operations
 
 __all__ = ["MatMul", "conv_pool_matmul"]
 
@@ -69,8 +69,8 @@ class MatMul:
 
     def refuses(self, convolution: Convolution, pooling: Pooling | None) -> str | None:
         """Why this form cannot compute the pair; None if it can."""
-        if convolution.weights != DENSE:
-            return f"the weights are {convolution.weights}: this form needs every one by itself"
+        if convolution.rigid is not None:
+            return convolution.rigid
         if convolution.groups != 1:
             return "the convolution has groups"
         regions = fused_regions(convolution, pooling)

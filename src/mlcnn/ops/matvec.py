@@ -19,7 +19,7 @@ from mlcnn.ops.emitter import Emitter, function
 from mlcnn.ops.geometry import Convolution, Pooling
 from mlcnn.ops.pool_first import pooled_first
 from mlcnn.ops.regions import Axis, fused_regions
-from mlcnn.workload import DENSE, ConvLayer, Layer, Operations
+from mlcnn.workload import ConvLayer, Layer, Operations
 
 __all__ = [
     "MatVec",
@@ -102,8 +102,8 @@ class MatVec:
 
     def refuses(self, convolution: Convolution, pooling: Pooling | None) -> str | None:
         """Why this form cannot compute the pair; None if it can."""
-        if convolution.weights != DENSE:
-            return f"the weights are {convolution.weights}: this form needs every one by itself"
+        if convolution.rigid is not None:
+            return convolution.rigid
         if pooling is None:
             return "there is no pool"
         if convolution.groups != 1:

@@ -13,10 +13,12 @@ apart. ``scale`` is 1 unless the pool divides by padding, which it counts.
 import math
 from dataclasses import dataclass
 
-from mlcnn.ops.geometry import Convolution, Pooling
-from mlcnn.workload import Window
+import numpy as np
 
-__all__ = ["MAX_REGIONS", "Axis", "Region", "fused_regions"]
+from mlcnn.ops.geometry import Convolution, Pooling
+from mlcnn.workload import ConvLayer, Pool, Window
+
+__all__ = ["MAX_REGIONS", "Axis", "Region", "fused_axis", "fused_regions"]
 
 # Three runs of windows an axis (first, middle, last) is what a padded pool over one image needs.
 MAX_REGIONS = 9
@@ -24,7 +26,7 @@ MAX_REGIONS = 9
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One axis of a region.
+    """One axis of a fused layer, or of a region of it.
 
     Attributes:
         kernel: taps of the convolution.
@@ -81,6 +83,29 @@ class Axis:
     def taps(self) -> int:
         """Taps of the merged kernel, before trimming."""
         return ((self.kernel - 1) * self.dilation + self.box_extent) // self.step + 1
+
+    @property
+    def trimmed(self) -> tuple[int, int]:
+        """How many leading and trailing taps of the merged kernel never meet an input."""
+        if self.size is None or self.outputs is None:
+            return 0, 0
+        first = np.arange(self.outputs)[:, None] * self.stride - self.before
+        positions = first + np.arange(self.taps) * self.step
+        used = np.flatnonzero(((positions >= 0) & (positions < self.size)).any(axis=0))
+        if used.size == 0:  # only padding is met
+            return 0, 0
+        lead = min(int(used[0]), self.before // self.step)
+        trail = min(self.taps - 1 - int(used[-1]), self.after // self.step)
+        return lead, trail
+
+    @property
+    def boxes(self) -> int:
+        """Windows of inputs that form ``box`` averages: all that fit, needed or not.
+
+        It pads by no more than a window reaches.
+        """
+        reach = self.box_extent
+        return (self.size or 0) + min(self.before, reach) + min(self.after, reach) - reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +184,27 @@ def _axis(convolution: Convolution, pool_stride: int, run: _Run, axis: int, *, w
         kernel, dilation, stride, run.window, pool_stride,
         before, after, start, size, run.outputs, full,
     )  # fmt: skip
+
+
+def fused_axis(layer: ConvLayer, pool: Pool, axis: int) -> Axis:
+    """One axis (0 height, 1 width) of a whole layer fused with a pool, whose windows are whole.
+
+    Padding of the pool becomes padding of the input: what counts and estimates are made of.
+    """
+    stride, size = layer.strides[axis], (layer.H, layer.W)[axis]
+    return Axis(
+        kernel=(layer.R, layer.S)[axis],
+        dilation=layer.dilations[axis],
+        conv_stride=stride,
+        window=pool.kernel[axis],
+        pool_stride=pool.strides[axis],
+        before=layer.pads[axis] + pool.pads[axis] * stride,
+        after=layer.pads[axis + 2] + pool.pads[axis + 2] * stride,
+        start=0,
+        size=size,
+        outputs=pool.output_size((layer.P, layer.Q)[axis], axis),
+        full=size,
+    )
 
 
 def fused_regions(

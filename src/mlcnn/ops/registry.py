@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 import onnx_ir as ir
 
 from mlcnn.errors import InputError
+from mlcnn.graph import is_standard
 from mlcnn.ops.average_pool import AVERAGE_POOL
 from mlcnn.ops.geometry import Convolution, read_convolution
 from mlcnn.ops.method import Form, Method
@@ -87,7 +88,7 @@ def read_layer(node: ir.Node) -> Convolution | str | None:
     Returns:
         The layer; why it cannot be rewritten; None where the node is neither.
     """
-    if node.op_type == "Conv" and node.domain in {"", "ai.onnx"}:
+    if node.op_type == "Conv" and is_standard(node):
         return read_convolution(node)
     method = method_of(node)
     return None if method is None or method.read is None else method.read(node)

@@ -29,6 +29,8 @@ class Change:
         inputs: names of the site's input values; they exist before and after.
         outputs: names of the site's output values; they exist before and after.
         reason: why this form was chosen, if there was a choice.
+        deviation: the most by which the outputs of an exact change may differ, because values of a
+            quantised network are rounded elsewhere; as long as no quantiser cuts a value off.
     """
 
     pass_name: str
@@ -38,6 +40,7 @@ class Change:
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     reason: str = ""
+    deviation: float = 0.0
 
 
 def append_change(changes: list[Change], change: Change, through: str | None) -> None:

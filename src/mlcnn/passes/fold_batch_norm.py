@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_ir as ir
 
-from mlcnn.graph import clone, constant, infer_shapes, layer_name
+from mlcnn.graph import clone, code_bits, constant, infer_shapes, is_standard, layer_name
 from mlcnn.ops import Emitter
 from mlcnn.passes.base import Change, PassResult, Skipped, append_change
 from mlcnn.passes.rewriting import install, opset_of
@@ -23,7 +23,7 @@ _OPERATORS = frozenset({"Conv", "ConvTranspose", "Gemm"})
 
 
 def _is_batch_norm(node: ir.Node) -> bool:
-    return node.op_type == "BatchNormalization" and node.domain in {"", "ai.onnx"}
+    return node.op_type == "BatchNormalization" and is_standard(node)
 
 
 def _refuses(norm: ir.Node) -> str | None:
@@ -32,7 +32,7 @@ def _refuses(norm: ir.Node) -> str | None:
     training = norm.attributes.get("training_mode")
     if training is not None and training.as_int():
         return "the batch norm is in training mode"
-    if node is None or node.op_type not in _OPERATORS or node.domain not in {"", "ai.onnx"}:
+    if node is None or node.op_type not in _OPERATORS or not is_standard(node):
         return "no convolution or dense layer stands directly before it"
     record = read_record(node)
     if isinstance(record, Record) and record.weights != DENSE:
@@ -41,6 +41,9 @@ def _refuses(norm: ir.Node) -> str | None:
         )
     if value is None or value.is_graph_output() or len(value.uses()) > 1:
         return f"the output of {layer_name(node)} is used elsewhere too"
+    bits = code_bits(node.inputs[1])
+    if bits is not None:
+        return f"the weights are {bits}-bit codes, and a factor would make floats of them"
     if any(constant(v) is None for v in (*norm.inputs[1:], *node.inputs[1:]) if v is not None):
         return "weights or statistics are not constants"
     if node.op_type == "Gemm" and any(

@@ -43,4 +43,4 @@ class Fuse(Lowering):
             reason = "the pool does not stand directly behind the convolution"
             return Skipped(self.name, site.name, f"{reason}: {way} moves it there")
         (convolution,) = site.root.convolutions
-        return Found(convolution, site.pooling, site.nodes, tuple(forms().values()))
+        return Found(convolution, site.pooling, site.nodes, tuple(forms().values()), site.rounding)

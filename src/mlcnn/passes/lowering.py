@@ -5,6 +5,7 @@ what every form answers, and know none by name.
 """
 
 import abc
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,7 +15,15 @@ from urllib.parse import quote, unquote
 import onnx_ir as ir
 
 from mlcnn.errors import InputError
-from mlcnn.graph import clone, extract, infer_shapes
+from mlcnn.graph import (
+    QUANTIZE,
+    Rounding,
+    clone,
+    extract,
+    infer_shapes,
+    is_quantiser,
+    read_rounding,
+)
 from mlcnn.ops import Convolution, Emitter, Form, Pooling, find_form, forms
 from mlcnn.passes.base import Change, PassResult, Skipped
 from mlcnn.passes.choice import KEEP, Choice, Chooser, CostModel
@@ -39,12 +48,14 @@ class Found:
         pooling: the average pool behind it, if it is fused with one.
         nodes: layer names of all its nodes.
         candidates: the forms to choose among.
+        rounding: how the layer's output is rounded in front of the pool; no more once it is fused.
     """
 
     convolution: Convolution
     pooling: Pooling | None
     nodes: tuple[str, ...]
     candidates: Sequence[Form]
+    rounding: Rounding | None = None
 
     @property
     def output(self) -> ir.Value:
@@ -93,14 +104,48 @@ def _forget(model: ir.Model, node: ir.Node) -> None:
             del other.metadata_props[RECORD_KEY]
 
 
+def _rounded(output: ir.Value) -> ir.Value | None:
+    """What is left of a value behind the pair of nodes that rounds it, if there is one."""
+    quantisers = [use.node for use in output.uses() if is_quantiser(use.node, QUANTIZE)]
+    readers = [use.node.outputs[0] for node in quantisers for use in node.outputs[0].uses()]
+    rounding = read_rounding(readers[0]) if len(readers) == 1 else None
+    return readers[0] if rounding is not None else None
+
+
 def _with_activation(output: ir.Value) -> ir.Value:
     """The value behind the activation that follows, since engines fuse it into a convolution."""
     consumers = {use.node for use in output.uses()}
     if output.is_graph_output() or len(consumers) != 1:
         return output
-    candidate = next(iter(consumers)).outputs[0]
+    consumer = next(iter(consumers))
+    candidate = _rounded(output) or consumer.outputs[0]
     block = pointwise_block(candidate)
     return candidate if block is not None and block.source is output else output
+
+
+def _steps(number: float) -> str:
+    """How many steps of the output a difference of so many can come to when it is rounded."""
+    whole = math.ceil(number)
+    return f", {whole} step{'s' if whole > 1 else ''} of its output"
+
+
+def _told(reason: str, found: Found) -> str:
+    """Why a form was chosen, and what is said of a quantised layer besides."""
+    parts = [reason]
+    if found.rounding is not None:
+        behind = _rounded(found.output)
+        last = None if behind is None else read_rounding(behind)
+        steps = "" if last is None else _steps(found.rounding.step / 2 / last.step)
+        parts.append(
+            f"rounded behind the pool only: it differs by half a step of {found.rounding.step:.3g} "
+            f"at most{steps}, where no value is cut off"
+        )
+    if found.convolution.bits is not None:
+        parts.append(
+            f"the weights stay {found.convolution.bits}-bit codes, and the convolution runs in "
+            "float: means of codes are no codes"
+        )
+    return "; ".join(parts)
 
 
 def _parse_forms(name: str, text: str) -> dict[str, str]:
@@ -198,15 +243,21 @@ class Lowering(abc.ABC):
             form=form.name,
             inputs=(found.source.name or "",),
             outputs=(found.output.name or "",),
-            reason=choice.reason,
+            reason=_told(choice.reason, found),
+            deviation=0.0 if found.rounding is None else found.rounding.step / 2,
         )
         _emit(model, form, found)
         return change
 
     def _alone(self, model: ir.Model, found: Found) -> ir.Model:
-        """The layer cut out of the network, the activation behind it included."""
+        """The layer cut out of the network, the activation behind it included.
+
+        With what rounds its input, too: engines compute on codes only between such pairs.
+        """
         output = _with_activation(found.output)
-        return extract(model, [found.source.name or ""], [output.name or ""])
+        rounding = read_rounding(found.source)
+        source = found.source if rounding is None else rounding.source
+        return extract(model, [source.name or ""], [output.name or ""])
 
     def _imprecise(
         self, model: ir.Model, form: Form, found: Found, *, alone: bool = False

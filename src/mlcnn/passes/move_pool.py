@@ -18,7 +18,7 @@ from mlcnn.graph import clone, infer_shapes, layer_name
 from mlcnn.ops import POOL_OPERATORS, read_pooling
 from mlcnn.passes.base import Change, PassResult, Skipped
 from mlcnn.passes.pointwise import pointwise_block
-from mlcnn.passes.rewriting import hoist
+from mlcnn.passes.rewriting import hoist, rounded_again
 from mlcnn.passes.sites import (
     Branch,
     Kind,
@@ -80,7 +80,16 @@ def _move_pools(
             skipped.append(Skipped(name, site.name, refusal))
             continue
         output = node.outputs[0].name or ""
-        change = Change(name, site.nodes, exact=exact, inputs=_inputs(site), outputs=(output,))
+        deviation = site.root.deviation if exact else 0.0
+        change = Change(
+            name,
+            site.nodes,
+            exact=exact,
+            inputs=_inputs(site),
+            outputs=(output,),
+            reason=rounded_again(deviation) if deviation else "",
+            deviation=deviation,
+        )
         hoist(model, site)
         changes.append(change)
     if changes:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from mlcnn.graph import constant
+from mlcnn.graph import Rounding, constant, is_constant, is_standard, read_rounding, stored_values
 
 __all__ = ["Block", "pointwise_block"]
 
@@ -29,38 +29,43 @@ class Block:
         source: the one value that they read besides constants.
         exact: whether f is affine per channel, so that an average commutes with it.
         shifts: whether f(0) differs from 0 (then it does not commute with counted padding).
+        scales: whether it makes differences larger or smaller.
+        rounding: the steps it rounds to, for a pair of ``QuantizeLinear`` and
+            ``DequantizeLinear``: an average commutes with it but for that.
     """
 
     nodes: tuple[ir.Node, ...]
     source: ir.Value
     exact: bool
     shifts: bool
-
-
-def _is_default_domain(node: ir.Node) -> bool:
-    return node.domain in {"", "ai.onnx"}
+    scales: bool = True
+    rounding: Rounding | None = None
 
 
 def _per_channel(value: ir.Value | None) -> bool:
     """Whether a constant holds one value per channel of an (N, C, H, W) tensor at most."""
-    array = constant(value)
-    if array is None:
+    shape = None if value is None else value.shape
+    kept = stored_values(value)
+    if not kept:
         return False
+    if shape is None and kept[0].const_value is not None:
+        shape = kept[0].const_value.shape
     # Broadcast against (N, C, H, W) from the right: only the third axis from the end may differ.
-    return all(size == 1 for axis, size in enumerate(reversed(array.shape)) if axis != 2)
+    dims = () if shape is None else reversed(shape.dims)
+    return all(size == 1 for axis, size in enumerate(dims) if axis != 2)
 
 
 def _variable_inputs(node: ir.Node) -> list[ir.Value]:
-    return [value for value in node.inputs if value is not None and constant(value) is None]
+    return [value for value in node.inputs if value is not None and not is_constant(value)]
 
 
 def _is_pointwise(node: ir.Node) -> bool:
-    if not _is_default_domain(node) or len(node.outputs) != 1:
+    if not is_standard(node) or len(node.outputs) != 1:
         return False
     if node.op_type not in _UNARY | _BINARY | _TRANSPARENT:
         return False
     if node.op_type in _BINARY:
-        return all(_per_channel(v) for v in node.inputs if constant(v) is not None)
+        return all(_per_channel(v) for v in node.inputs if is_constant(v))
     return True
 
 
@@ -68,7 +73,7 @@ def _batch_norm(node: ir.Node) -> Block | None:
     training = node.attributes.get("training_mode")
     if training is not None and training.as_int():
         return None
-    if any(constant(value) is None for value in node.inputs[1:]) or node.inputs[0] is None:
+    if not all(is_constant(value) for value in node.inputs[1:]) or node.inputs[0] is None:
         return None
     return Block((node,), node.inputs[0], exact=True, shifts=True)
 
@@ -80,11 +85,30 @@ def _single(node: ir.Node) -> Block | None:
         return None
     source = variables[0]
     if node.op_type in _TRANSPARENT:
-        return Block((node,), source, exact=True, shifts=False)
+        return Block((node,), source, exact=True, shifts=False, scales=False)
     affine = node.op_type in _SHIFTING | _SCALING
     if node.op_type == "Div" and node.inputs[0] is not source:
         affine = False
-    return Block((node,), source, exact=affine, shifts=not affine or node.op_type in _SHIFTING)
+    return Block(
+        (node,),
+        source,
+        exact=affine,
+        shifts=not affine or node.op_type in _SHIFTING,
+        scales=node.op_type not in _SHIFTING,
+    )
+
+
+def _pair(rounding: Rounding) -> Block:
+    """Rounding. Where it is an activation too, an average does not commute with it."""
+    shifts = not rounding.low <= 0 <= rounding.high
+    return Block(
+        rounding.nodes,
+        rounding.source,
+        exact=not rounding.activates,
+        shifts=shifts,
+        scales=False,
+        rounding=rounding,
+    )
 
 
 def _inference_dropout(node: ir.Node) -> bool:
@@ -101,15 +125,18 @@ def pointwise_block(value: ir.Value) -> Block | None:
     """The smallest pointwise block that ends in ``value``; None if its producer starts none.
 
     Finds activations that exporters spell out: SiLU as ``x * sigmoid(x)``, GELU through ``Erf``,
-    HardSwish through ``Clip``.
+    HardSwish through ``Clip``; and the pairs that round in a quantised network.
     """
     node = value.producer()
     if node is None or not _inference_dropout(node):
         return None
-    if node.op_type == "BatchNormalization" and _is_default_domain(node):
+    if node.op_type == "BatchNormalization" and is_standard(node):
         return _batch_norm(node)
-    if node.op_type == "Dropout" and _is_default_domain(node) and node.inputs[0] is not None:
-        return Block((node,), node.inputs[0], exact=True, shifts=False)
+    if node.op_type == "Dropout" and is_standard(node) and node.inputs[0] is not None:
+        return Block((node,), node.inputs[0], exact=True, shifts=False, scales=False)
+    rounding = read_rounding(value)
+    if rounding is not None:
+        return _pair(rounding)
     if not _is_pointwise(node):
         return None
     return _single(node) or _several(node)

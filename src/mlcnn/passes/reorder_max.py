@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from mlcnn.graph import clone, constant, infer_shapes, layer_name
+from mlcnn.graph import clone, constant, infer_shapes, is_standard, layer_name
 from mlcnn.passes.base import Change, PassResult, Skipped, append_change
 from mlcnn.passes.rewriting import place
 from mlcnn.passes.sites import Selection, beyond_reach, pools
@@ -24,7 +24,7 @@ _MAX_POOL = frozenset({"MaxPool"})
 def _refuses(pool: ir.Node) -> str | None:
     value = pool.inputs[0]
     node = None if value is None else value.producer()
-    if value is None or node is None or node.domain not in {"", "ai.onnx"}:
+    if value is None or node is None or not is_standard(node):
         return "no activation stands before the pool"
     if node.op_type == "LeakyRelu":
         slope = node.attributes.get("alpha")

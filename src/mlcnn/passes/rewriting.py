@@ -8,7 +8,7 @@ from mlcnn.graph import OPERATOR_KEY, free_name, layer_name, value_names
 from mlcnn.ops import Convolution, Emitter, average_pool_node
 from mlcnn.passes.sites import Branch, Kind, Site
 
-__all__ = ["emitter_for", "hoist", "install", "opset_of", "place"]
+__all__ = ["emitter_for", "hoist", "install", "opset_of", "place", "rounded_again"]
 
 
 def opset_of(model: ir.Model) -> int:
@@ -80,12 +80,11 @@ def place(
 
 def emitter_for(model: ir.Model, convolution: Convolution) -> Emitter:
     """An emitter for the site of ``convolution``."""
-    tensor = convolution.weight.const_value
-    if tensor is None:
-        raise ValueError("the weight is not an initializer")
+    if convolution.weight.dtype is None:
+        raise ValueError("the weight has no type")
     return Emitter(
         opset=opset_of(model),
-        dtype=tensor.numpy().dtype,
+        dtype=convolution.weight.dtype.numpy(),
         name=convolution.name,
         metadata=dict(convolution.node.metadata_props),
     )
@@ -206,3 +205,11 @@ def hoist(model: ir.Model, site: Site) -> None:
         nodes += [axes, squeeze]
         result = squeeze.outputs[0]
     place(model, nodes, site.pooling.node.outputs[0], result)
+
+
+def rounded_again(deviation: float) -> str:
+    """What is said of a pool that moved through pairs that round."""
+    return (
+        f"what was rounded in front of the pool is rounded behind it: it differs by at most "
+        f"{deviation:.3g} where no value is cut off"
+    )

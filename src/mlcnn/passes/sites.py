@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import onnx_ir as ir
 
-from mlcnn.graph import OPERATOR_KEY, constant, is_operator, layer_name
+from mlcnn.graph import OPERATOR_KEY, Rounding, is_constant, is_operator, is_standard, layer_name
 from mlcnn.ops import (
     Convolution,
     Pooling,
@@ -60,7 +60,8 @@ class Branch:
         convolution: the producer, for ``CONVOLUTION``.
         children: the branches behind it.
         reason: for ``END``, why the pool goes no further.
-        exact: whether the pool commutes with everything on the way.
+        exact: whether the pool commutes with everything on the way, rounding aside.
+        deviation: the most by which rounding once more, behind the pool, changes the result.
     """
 
     value: ir.Value
@@ -70,10 +71,21 @@ class Branch:
     children: tuple["Branch", ...] = ()
     reason: str = ""
     exact: bool = field(init=False)
+    deviation: float = field(init=False)
 
     def __post_init__(self) -> None:
         exact = self.block is None or self.block.exact
         object.__setattr__(self, "exact", exact and all(child.exact for child in self.children))
+        deviations = [child.deviation for child in self.children]
+        before = sum(deviations) if self.kind is Kind.ADD else max(deviations, default=0.0)
+        # A value is half a step off at most, here and behind the pool.
+        step = 0.0 if self.rounding is None else self.rounding.step
+        object.__setattr__(self, "deviation", before + step)
+
+    @property
+    def rounding(self) -> Rounding | None:
+        """How the branch's producer rounds, if it does."""
+        return None if self.block is None else self.block.rounding
 
     def walk(self) -> Iterator["Branch"]:
         """This branch and all behind it, consumers first."""
@@ -129,8 +141,14 @@ class Site:
 
     @property
     def adjacent(self) -> bool:
-        """Whether the pool stands directly behind its one convolution."""
-        return self.root.kind is Kind.CONVOLUTION
+        """Whether nothing stands between the pool and its one convolution but ``rounding``."""
+        last = self.root if self.rounding is None else self.root.children[0]
+        return last.kind is Kind.CONVOLUTION
+
+    @property
+    def rounding(self) -> Rounding | None:
+        """How the pool's input is rounded; None where it is not, or not for rounding alone."""
+        return self.root.rounding if self.root.exact else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +174,7 @@ def pools(model: ir.Model, operators: frozenset[str]) -> tuple[ir.Node, ...]:
         node
         for node in model.graph
         if node.op_type in operators
-        and node.domain in {"", "ai.onnx"}
+        and is_standard(node)
         and node.inputs
         and RECORD_KEY not in node.metadata_props  # a part of a layer, which a pass made
     )
@@ -180,7 +198,7 @@ def beyond_reach(model: ir.Model, operators: frozenset[str]) -> Iterator[tuple[s
 
 
 def _is_pool(node: ir.Node, operators: frozenset[str]) -> bool:
-    if node.op_type not in operators or node.domain not in {"", "ai.onnx"} or not node.inputs:
+    if node.op_type not in operators or not is_standard(node) or not node.inputs:
         return False
     return node.op_type != "ReduceMean" or is_spatial_mean(node)
 
@@ -286,12 +304,12 @@ def _branch(visit: _Visit, pooling: Pooling) -> _Steps:
     layer = read_layer(node)
     if layer is not None:
         return _convolution(value, node, layer, pooling)
-    if node.op_type == "Concat" and node.domain in {"", "ai.onnx"}:
+    if node.op_type == "Concat" and is_standard(node):
         return (yield from _concat(visit, node))
     block = pointwise_block(value)
     if block is not None:
         return (yield from _pointwise(visit, block, pooling))
-    if node.op_type == "Add" and node.domain in {"", "ai.onnx"}:
+    if node.op_type == "Add" and is_standard(node):
         return (yield from _add(visit, node))
     return _end(value, f"{node.op_type} ({layer_name(node)}) stands before the pool")
 
@@ -336,6 +354,9 @@ def _pointwise(visit: _Visit, block: Block, pooling: Pooling) -> _Steps:
     child = yield _Visit(block.source, approximate, frozenset(block.nodes))
     if not child.reaches:
         return _end(visit.value, child.reason)
+    if block.exact and block.scales and child.deviation:
+        name = layer_name(block.nodes[-1])
+        return _end(visit.value, f"{name} scales what is rounded to steps before it")
     return Branch(visit.value, Kind.POINTWISE, block=block, children=(child,))
 
 
@@ -372,7 +393,7 @@ def _add(visit: _Visit, node: ir.Node) -> _Steps:
     value, sources = visit.value, [source for source in node.inputs if source is not None]
     if len(sources) != 2 or sources[0] is sources[1]:
         return _end(value, f"{layer_name(node)} adds a value to itself")
-    if any(constant(source) is not None for source in sources):
+    if any(is_constant(source) for source in sources):
         return _end(value, f"{layer_name(node)} adds a constant that is not one value per channel")
     shapes = [source.shape for source in sources]
     if shapes[0] is None or shapes[1] is None or shapes[0].dims != shapes[1].dims:

@@ -4,6 +4,10 @@ At the network's output even an approximate rewrite can hide: weights that are z
 untrained let any error vanish on the way. So every site is cut out, its weights are replaced by
 random ones (pruned, symmetric or constant ones hide errors too), the pass rewrites it again, and
 both are run on random inputs.
+
+A quantised site is compared twice. Once without any rounding: there the rewrite is exact, or wrong.
+And once as it is, on inputs that no quantiser of the site cuts off: there it may differ by what
+the change says that rounding costs, and by no more.
 """
 
 from collections.abc import Callable
@@ -15,7 +19,17 @@ import onnx_ir as ir
 import torch
 
 from mlcnn.errors import MlcnnError, PassError
-from mlcnn.graph import clone, evaluate, extract
+from mlcnn.graph import (
+    DEQUANTIZE,
+    clone,
+    evaluate,
+    extract,
+    is_quantised,
+    is_quantiser,
+    layer_name,
+    read_rounding,
+    unrounded,
+)
 from mlcnn.passes.base import Change, Pass, PassResult, Single
 
 if TYPE_CHECKING:
@@ -33,6 +47,8 @@ DEPLOYED_TOLERANCE = 1e-5
 _SHORT_TOLERANCE = {ir.DataType.FLOAT16: 8 * 2.0**-10, ir.DataType.BFLOAT16: 8 * 2.0**-7}
 
 _BATCH = 2
+_FILLED = 0.9  # of the range of a quantiser, so that rounding before it cuts nothing off either
+_LARGEST_CODE = 127
 _DYNAMIC_SIZE = 34  # stands for a dynamic height or width
 
 
@@ -43,7 +59,8 @@ class SiteCheck:
     Attributes:
         change: the rewrite.
         error: largest difference in float64, divided by the largest value.
-        deployed_error: the same with the weights as the rewritten network stores them.
+        deployed_error: the same with the weights as the rewritten network stores them; in a
+            quantised network, what is left when the change's ``deviation`` is taken away.
         deployed_tolerance: the largest such error allowed, by the precision of the weights.
         vacuous: the output is constant, so the check says nothing.
     """
@@ -99,6 +116,22 @@ def _randomised(array: np.ndarray, generator: np.random.Generator, *, positive: 
     return generator.standard_normal(array.shape) / np.sqrt(max(array[0].size, 1))
 
 
+def _random_codes(value: ir.Value, generator: np.random.Generator) -> ir.TensorProtocol | None:
+    """Random codes in place of those that ``DequantizeLinear`` makes weights of."""
+    tensor = value.const_value
+    if tensor is None or tensor.dtype.itemsize < 1:
+        return tensor
+    low, high = (
+        (0, 2 * _LARGEST_CODE) if not tensor.dtype.is_signed() else (-_LARGEST_CODE, _LARGEST_CODE)
+    )
+    array = generator.integers(low, high, tuple(tensor.shape.numpy()), endpoint=True)
+    return ir.Tensor(array.astype(tensor.dtype.numpy()), name=value.name)
+
+
+def _are_codes(value: ir.Value) -> bool:
+    return any(is_quantiser(use.node, DEQUANTIZE) and use.idx == 0 for use in value.uses())
+
+
 def _random_double(value: ir.Value, generator: np.random.Generator) -> ir.TensorProtocol | None:
     if value.const_value is None:
         return None
@@ -117,6 +150,8 @@ def _double(model: ir.Model, generator: np.random.Generator) -> ir.Model:
         if value.dtype is not None and value.dtype.is_floating_point():
             value.dtype = ir.DataType.DOUBLE
             value.const_value = _random_double(value, generator)
+        elif _are_codes(value):
+            value.const_value = _random_codes(value, generator)
     for node in copy.graph:
         for attribute in list(node.attributes.values()):
             if attribute.type is ir.AttributeType.TENSOR:
@@ -165,11 +200,15 @@ def _random_inputs(model: ir.Model, seed: int) -> dict[str, torch.Tensor]:
 
 
 def _relative_error(
-    before: ir.Model, after: ir.Model, change: Change, inputs: dict[str, torch.Tensor]
+    before: ir.Model,
+    after: ir.Model,
+    change: Change,
+    inputs: dict[str, torch.Tensor],
+    allowed: float = 0.0,
 ) -> tuple[float, bool]:
     """(largest error relative to the largest value, whether the output is constant).
 
-    Where the original itself is not finite, nothing is compared.
+    Where the original itself is not finite, nothing is compared. Errors up to ``allowed`` are none.
     """
     worst, vacuous = 0.0, False
     expected = evaluate(before, inputs, outputs=change.outputs)
@@ -187,10 +226,42 @@ def _relative_error(
             continue
         largest = float(reference.abs().max())
         vacuous |= reference.numel() > 1 and float(reference.max() - reference.min()) == 0.0
-        difference = float((result - reference).abs().max())
+        difference = max(float((result - reference).abs().max()) - allowed, 0.0)
         error = difference / largest if largest else difference
         worst = max(worst, error) if np.isfinite(error) else float("inf")
     return worst, vacuous
+
+
+def _uncut(site: ir.Model, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The inputs, scaled so that every quantiser of the site is filled and cuts nothing off.
+
+    What an exact rewrite takes is linear in its inputs: two runs tell how far they may go.
+
+    Raises:
+        PassError: a quantiser cuts values off whatever the inputs are.
+    """
+    pairs = [
+        pair
+        for node in site.graph
+        if is_quantiser(node, DEQUANTIZE) and (pair := read_rounding(node.outputs[0])) is not None
+    ]
+    if not pairs:
+        return inputs
+    model, names = unrounded(site), [pair.source.name or "" for pair in pairs]
+    start = evaluate(model, {n: torch.zeros_like(x) for n, x in inputs.items()}, outputs=names)
+    end = evaluate(model, inputs, outputs=names)
+    factor = np.inf
+    for pair, name in zip(pairs, names, strict=True):
+        middle, half = (pair.high + pair.low) / 2, (pair.high - pair.low) / 2 * _FILLED
+        first, slope = start[name] - middle, end[name] - start[name]
+        if float(first.abs().max()) > half:
+            raise PassError(
+                f"{layer_name(pair.nodes[0])} cuts values off even where the input is 0 ({pair})"
+            )
+        room = (torch.sign(slope) * half - first) / slope
+        factor = min(factor, float(room[slope != 0].min()) if bool((slope != 0).any()) else np.inf)
+    factor = factor if np.isfinite(factor) else 1.0
+    return {name: value * factor for name, value in inputs.items()}
 
 
 def _again(applied: Pass, site: ir.Model, change: Change) -> ir.Model:
@@ -227,8 +298,12 @@ def check_site(applied: Pass, before: ir.Model, after: ir.Model, change: Change)
     rewritten = extract(after, change.inputs, change.outputs)
     double = _double(site, np.random.default_rng(0))
     inputs = _random_inputs(double, seed=0)
-    error, vacuous = _relative_error(double, _again(applied, double, change), change, inputs)
-    deployed, _ = _relative_error(site, rewritten, change, inputs)
+    again = _again(applied, double, change)
+    if is_quantised(double):
+        double, again = unrounded(double), unrounded(again)
+        inputs = inputs | _uncut(site, inputs)
+    error, vacuous = _relative_error(double, again, change, inputs)
+    deployed, _ = _relative_error(site, rewritten, change, inputs, change.deviation)
     return SiteCheck(change, error, deployed, _deployed_tolerance(rewritten), vacuous)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from mlcnn.graph import layer_name
+from mlcnn.graph import DEQUANTIZE, QUANTIZE, is_quantiser, layer_name
 from mlcnn.workload.description import Layer, Numbers, Stored
 from mlcnn.workload.record import Record, read_record
 from mlcnn.workload.sizes import known_sizes
@@ -16,7 +16,6 @@ __all__ = ["described", "measured", "recorded"]
 
 _LOGGER = logging.getLogger(__name__)
 _KNOWN_VERSION = 1
-_DEQUANTIZE = "DequantizeLinear"
 # Types that weights are stored in; the others are shapes and axes.
 _SHAPES = frozenset({ir.DataType.INT64, ir.DataType.BOOL, ir.DataType.STRING})
 
@@ -107,7 +106,7 @@ def measured(layer: Layer, nodes: Sequence[ir.Node], constants: Container[ir.Val
         parameters=sum(_count(value) for value in weights),
         weight_bytes=sum(_bytes(value) for value in weights),
         input_bytes=sum(_bytes(_stored_as(value)) for value in inputs),
-        output_bytes=sum(_bytes(value) for value in results),
+        output_bytes=sum(_bytes(value, _written_as(value)) for value in results),
     )
     largest = max(weights, key=_count, default=None)
     numbers = Numbers(
@@ -144,8 +143,18 @@ def _roots(value: ir.Value, constants: Container[ir.Value]) -> list[ir.Value]:
 def _stored_as(value: ir.Value) -> ir.Value:
     """What an input is in memory: the codes, where it is dequantised first."""
     producer = value.producer()
-    is_code = producer is not None and producer.op_type == _DEQUANTIZE
-    return producer.inputs[0] or value if is_code and producer is not None else value
+    if producer is None or not is_quantiser(producer, DEQUANTIZE):
+        return value
+    return producer.inputs[0] or value
+
+
+def _written_as(value: ir.Value) -> ir.Value:
+    """What an output is in memory: the codes, where nothing but a quantiser reads it."""
+    readers = {use.node for use in value.uses()}
+    if len(readers) != 1 or value.is_graph_output():
+        return value
+    (reader,) = readers
+    return reader.outputs[0] if is_quantiser(reader, QUANTIZE) else value
 
 
 def _sizes(value: ir.Value) -> tuple[int, ...] | None:
@@ -168,5 +177,6 @@ def _bits(value: ir.Value | None) -> int:
     return 32 if dtype is None or dtype in _SHAPES else dtype.bitwidth
 
 
-def _bytes(value: ir.Value) -> int:
-    return -(-_count(value) * _bits(value) // 8)
+def _bytes(value: ir.Value, kept: ir.Value | None = None) -> int:
+    """Bytes of a value, in the type of what is kept of it."""
+    return -(-_count(value) * _bits(kept or value) // 8)

@@ -2,12 +2,12 @@
 
 import logging
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Container
 from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
-from mlcnn.graph import infer_shapes, inline, layer_name, same_pads
+from mlcnn.graph import infer_shapes, inline, is_standard, layer_name, windows_of
 from mlcnn.workload.description import Layer
 from mlcnn.workload.grouping import described, measured, recorded
 from mlcnn.workload.layer import ConvAxis, ConvLayer
@@ -24,7 +24,6 @@ _VARYING = frozenset(
     | {"RandomUniform", "RandomUniformLike", "Scan", "SequenceMap"}
 )
 _LAYERS = frozenset({"Conv", "Gemm", "MatMul"})
-_STANDARD = frozenset({"", "ai.onnx"})
 # Operators that multiply, or may, and are no loop nest here; products of two inputs beside them.
 _OTHERS = frozenset(
     {"Attention", "ConvInteger", "ConvTranspose", "DeformConv", "Einsum", "GRU", "If", "LSTM"}
@@ -140,11 +139,11 @@ class _Reader:
             self._uncounted.append(Uncounted(layer_name(node), operator))
 
     def _nest(self, node: ir.Node) -> ConvLayer | None:
-        return _read(node, self._constants) if node.domain in _STANDARD else None
+        return _read(node, self._constants) if is_standard(node) else None
 
 
 def _other(node: ir.Node) -> str | None:
-    if node.domain not in _STANDARD:
+    if not is_standard(node):
         return f"{node.domain}.{node.op_type}"
     return node.op_type if node.op_type in _OTHERS | _LAYERS else None
 
@@ -173,7 +172,7 @@ def _weights(graph: ir.Graph) -> frozenset[ir.Value]:
     found = set(graph.initializers.values())
     for node in graph:
         sources = [value for value in node.inputs if value is not None]
-        varies = node.op_type in _VARYING or (node.domain not in _STANDARD and not sources)
+        varies = node.op_type in _VARYING or (not is_standard(node) and not sources)
         if not varies and all(v in found or v.const_value is not None for v in sources):
             found.update(node.outputs)
     return frozenset(found)
@@ -183,11 +182,6 @@ def _shape(node: ir.Node, index: int, what: str) -> tuple[int, ...]:
     return known_sizes(node.inputs[index], f"{layer_name(node)} ({node.op_type})", what)
 
 
-def _integers(node: ir.Node, name: str, default: Sequence[int]) -> tuple[int, ...]:
-    attribute = node.attributes.get(name)
-    return tuple(default) if attribute is None else tuple(attribute.as_ints())
-
-
 def _convolution(node: ir.Node) -> ConvLayer | None:
     """None where it is over more than three dimensions."""
     shape, weight = _shape(node, 0, "input"), _shape(node, 1, "weight")
@@ -195,12 +189,11 @@ def _convolution(node: ir.Node) -> ConvLayer | None:
     if not 1 <= rank <= 3 or len(weight) != len(shape):
         return None
     kernel, sizes = weight[2:], shape[2:]
-    strides = _integers(node, "strides", (1,) * rank)
-    dilations = _integers(node, "dilations", (1,) * rank)
-    pads = _pads(node, sizes, kernel, strides, dilations)
+    windows = windows_of(node, kernel)
+    pads = zip(*windows.pads(sizes), strict=True)
     axes = [
-        ConvAxis(*axis[:4], pads=axis[4:])
-        for axis in zip(sizes, kernel, strides, dilations, pads[:rank], pads[rank:], strict=True)
+        ConvAxis(*axis)
+        for axis in zip(sizes, kernel, windows.strides, windows.dilations, pads, strict=True)
     ]
     height, width = axes[-2] if rank > 1 else ConvAxis(1, 1), axes[-1]
     group = node.attributes.get("group")
@@ -219,27 +212,6 @@ def _convolution(node: ir.Node) -> ConvLayer | None:
         pads=(height.pads[0], width.pads[0], height.pads[1], width.pads[1]),
         depth=axes[0] if rank == 3 else None,
     )
-
-
-def _pads(
-    node: ir.Node,
-    sizes: Sequence[int],
-    kernel: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-) -> tuple[int, ...]:
-    """Pads in ONNX order: all beginnings, then all ends."""
-    attribute = node.attributes.get("auto_pad")
-    mode = "NOTSET" if attribute is None else attribute.as_string()
-    if mode == "NOTSET":
-        return _integers(node, "pads", (0,) * (2 * len(sizes)))
-    if mode == "VALID":
-        return (0,) * (2 * len(sizes))
-    pads = [
-        same_pads(size, (taps - 1) * dilation + 1, stride, mode)
-        for size, taps, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True)
-    ]
-    return (*(before for before, _ in pads), *(after for _, after in pads))
 
 
 def _gemm(node: ir.Node, *, from_left: bool) -> ConvLayer:

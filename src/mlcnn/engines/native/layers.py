@@ -9,6 +9,7 @@ from mlcnn.engines.native.builder import Builder, Rule
 from mlcnn.engines.native.library import Op
 from mlcnn.engines.native.program import Floats, Operation, Part, Value
 from mlcnn.engines.native.reading import constant_of, refusal, sizes_of, weights_of
+from mlcnn.graph import is_standard
 from mlcnn.graph.operators import Windows, conv_windows
 from mlcnn.nn.site import Site
 
@@ -173,7 +174,7 @@ def _parts(  # noqa: PLR0917 - see above
 def _residual(build: Builder, result: ir.Value, made: Value) -> tuple[Value | None, ir.Value]:
     """What is added to a convolution's result and to nothing else, if it is known by now."""
     reader = build.only_reader(result)
-    if reader is None or reader.op_type != "Add" or reader.domain not in {"", "ai.onnx"}:
+    if reader is None or reader.op_type != "Add" or not is_standard(reader):
         return None, result
     others = [value for value in reader.inputs if value is not result]
     found = build.known(others[0]) if len(others) == 1 else None

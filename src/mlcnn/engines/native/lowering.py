@@ -6,6 +6,7 @@ from mlcnn.engines.native import elementwise, layers, moving, pools
 from mlcnn.engines.native.builder import Builder, Rule
 from mlcnn.engines.native.program import Operation
 from mlcnn.engines.native.reading import is_known, no_kernel, refusal
+from mlcnn.graph import is_standard
 from mlcnn.nn.site import site_of
 
 __all__ = ["OPERATORS", "check", "lower"]
@@ -41,7 +42,7 @@ def lower(model: ir.Model, *, block: int, group: int) -> list[Operation]:
         site = build.site(node)
         if any(value.consumers() or value in outputs for value in node.outputs[1:]):
             raise refusal(site, "a second output")
-        rule = _RULES.get(node.op_type) if node.domain in {"", "ai.onnx"} else None
+        rule = _RULES.get(node.op_type) if is_standard(node) else None
         if rule is None:
             raise no_kernel(site)
         rule(build, site)
@@ -55,5 +56,5 @@ def check(model: ir.Model) -> None:
         UnsupportedError: an operator that is neither in the kernels nor computes sizes.
     """
     for node in model.graph:
-        if node.domain not in {"", "ai.onnx"} or node.op_type not in OPERATORS | _SIZES:
+        if not is_standard(node) or node.op_type not in OPERATORS | _SIZES:
             raise no_kernel(site_of(node, model.opset_imports))

@@ -4,6 +4,7 @@ from mlcnn.errors import UnsupportedError
 from mlcnn.graph.operators import (
     elementwise,
     normalisation,
+    quantisation,
     reductions,
     resize,
     shapes,
@@ -23,6 +24,7 @@ from mlcnn.graph.operators.windows import (
     flat_pads,
     pool_windows,
     torch_takes,
+    windows_of,
 )
 
 __all__ = [
@@ -39,12 +41,14 @@ __all__ = [
     "tensor_from",
     "torch_dtype",
     "torch_takes",
+    "windows_of",
 ]
 
 OPERATORS: dict[str, Operator] = {
     **elementwise.OPERATORS,
     **reductions.OPERATORS,
     **normalisation.OPERATORS,
+    **quantisation.OPERATORS,
     **windows.OPERATORS,
     **shapes.OPERATORS,
     **resize.OPERATORS,
@@ -58,7 +62,7 @@ def find(spec: NodeSpec) -> Operator:
     Raises:
         UnsupportedError: naming the node, where there is none.
     """
-    operator = OPERATORS.get(spec.op_type) if spec.domain in {"", "ai.onnx"} else None
+    operator = OPERATORS.get(spec.op_type) if spec.is_standard else None
     if operator is None:
         domain = spec.domain or "ai.onnx"
         msg = (

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mlcnn.errors import UnsupportedError
+from mlcnn.graph.names import STANDARD
 
 __all__ = ["Kernel", "NodeSpec", "Operator", "python_value", "tensor_from", "torch_dtype"]
 
@@ -62,6 +63,11 @@ class NodeSpec:
     def where(self) -> str:
         """How messages name this node."""
         return f"node {self.name!r} ({self.op_type})"
+
+    @property
+    def is_standard(self) -> bool:
+        """Whether the node is one of ONNX's own operators."""
+        return self.domain in STANDARD
 
     def integer(self, name: str, default: int) -> int:
         """An ``int`` attribute."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial, reduce
 from math import prod
 
+import onnx_ir as ir
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
@@ -16,7 +17,15 @@ from torch import Tensor
 from mlcnn.graph.operators.spec import Kernel, NodeSpec, Operator
 from mlcnn.graph.windows import pool_outputs, same_pads
 
-__all__ = ["OPERATORS", "Windows", "conv_windows", "flat_pads", "pool_windows", "torch_takes"]
+__all__ = [
+    "OPERATORS",
+    "Windows",
+    "conv_windows",
+    "flat_pads",
+    "pool_windows",
+    "torch_takes",
+    "windows_of",
+]
 
 Ints = tuple[int, ...]
 
@@ -130,6 +139,20 @@ def pool_windows(spec: NodeSpec) -> Windows:
 def conv_windows(spec: NodeSpec, kernel: Ints) -> Windows:
     """The windows of a ``Conv`` node whose weight has spatial sizes ``kernel``."""
     return _windows(spec, kernel, is_pool=False)
+
+
+def windows_of(node: ir.Node, kernel: Ints | None = None) -> Windows:
+    """The windows of a convolution or pool, as its attributes say.
+
+    Args:
+        node: the node; no attribute refers to one of a function.
+        kernel: the spatial sizes of a convolution's weight; None for a pool.
+
+    Raises:
+        UnsupportedError: a pool without ``kernel_shape``.
+    """
+    spec = NodeSpec(node.name or "", node.op_type, 0, node.domain, attributes=node.attributes)
+    return pool_windows(spec) if kernel is None else conv_windows(spec, kernel)
 
 
 def flat_pads(before: Ints, after: Ints) -> Ints:
