@@ -105,13 +105,20 @@ class Emitter:
         return value
 
 
+def _is_ample(array: np.ndarray, dtype: np.dtype) -> bool:
+    """Whether no value comes near what the type cannot tell apart, which is seen at a glance."""
+    info = ml_dtypes.finfo(dtype)
+    least = float(info.tiny) / float(info.eps)
+    return bool((np.abs(array) >= least).all())
+
+
 def _imprecise(array: np.ndarray, rounded: np.ndarray, filters: int | None) -> str | None:
     """Why ``rounded`` does not stand for ``array``: an overflow, or an underflow of a filter."""
     if array.dtype == rounded.dtype:
         return None
     if not np.isfinite(rounded).all():
         return f"its weights do not fit into {rounded.dtype}"
-    if filters is None:
+    if filters is None or _is_ample(array, rounded.dtype):
         return None
     wide = array.astype(np.float64, copy=False)
     error = np.abs(rounded.astype(np.float64) - wide)
