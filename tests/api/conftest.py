@@ -1,18 +1,11 @@
 """Two small torch modules, and the same as networks: exporting takes seconds, so it is shared."""
 
-import sys
-from pathlib import Path
-
 import onnx_ir as ir
 import pytest
 import torch
 from torch import nn
 
 import mlcnn
-
-_TESTS = str(Path(__file__).parents[1])
-if _TESTS not in sys.path:  # lets the tests import what they share: `from api.random_networks ...`
-    sys.path.insert(0, _TESTS)
 
 EXAMPLE = torch.zeros(2, 3, 8, 8)
 

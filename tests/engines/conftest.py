@@ -1,18 +1,11 @@
 """Small networks whose outputs numpy knows; tests import what they share from `engines`."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from mlcnn.graph import from_proto
-
-_TESTS = str(Path(__file__).parents[1])
-if _TESTS not in sys.path:
-    sys.path.insert(0, _TESTS)
 
 
 def _model(nodes, inputs, outputs, weights=(), opsets=(("", 20),)) -> ir.Model:
