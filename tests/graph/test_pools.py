@@ -200,3 +200,25 @@ def test_a_dynamic_pool_keeps_its_rounding(size, run):
     loaded = graph.to_proto(graph.from_proto(proto))
 
     np.testing.assert_array_equal(run(loaded, {"x": x})[0], run(proto, {"x": x})[0])
+
+
+@pytest.mark.parametrize("auto_pad", ["SAME_UPPER", "SAME_LOWER"])
+@pytest.mark.parametrize("include", [0, 1])
+def test_windows_that_leave_gaps_begin_where_the_kernels_do(auto_pad: str, include: int) -> None:
+    """Where the windows need less than the input, ONNX Runtime leaves out its first positions."""
+    for size, kernel, stride in ((9, 1, 3), (8, 1, 4), (8, 2, 4), (5, 2, 5), (7, 2, 4), (9, 3, 5)):
+        node = helper.make_node(
+            "AveragePool", ["x"], ["y"], kernel_shape=[kernel] * 2, strides=[stride] * 2,
+            auto_pad=auto_pad, count_include_pad=include,
+        )  # fmt: skip
+        given = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 2, size, size])
+        result = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+        network = helper.make_graph([node], "g", [given], [result])
+        opset = [helper.make_opsetid("", 20)]
+        proto = helper.make_model(network, opset_imports=opset, ir_version=9)
+        x = np.random.default_rng(size).standard_normal((1, 2, size, size)).astype(np.float32)
+        session = onnxruntime.InferenceSession(proto.SerializeToString())
+        (expected,) = session.run(None, {"x": x})
+        found = graph.evaluate(graph.from_proto(proto), {"x": torch.from_numpy(x)})["y"].numpy()
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -42,7 +42,9 @@ def pool_outputs(
     return max(count, 0)
 
 
-def same_pads(size: int, kernel: int, stride: int, auto_pad: str) -> tuple[int, int]:
+def same_pads(
+    size: int, kernel: int, stride: int, auto_pad: str, *, crops: bool = False
+) -> tuple[int, int]:
     """Padding (before, after) that gives ``ceil(size / stride)`` outputs.
 
     Args:
@@ -51,11 +53,17 @@ def same_pads(size: int, kernel: int, stride: int, auto_pad: str) -> tuple[int, 
             dilation: so ONNX Runtime pads pools, and a dilated one has fewer outputs then.
         stride: step between windows.
         auto_pad: ``SAME_UPPER`` or ``SAME_LOWER``.
+        crops: where windows leave gaps and need less than the input, ONNX Runtime's pools leave
+            out some of it in front too, rounding towards zero: then that padding is negative. Its
+            convolutions begin at the first position.
 
     Example:
         >>> same_pads(5, 2, 2, "SAME_UPPER"), same_pads(5, 2, 2, "SAME_LOWER")
         ((0, 1), (1, 0))
+        >>> same_pads(9, 1, 3, "SAME_UPPER", crops=True)
+        (-1, 0)
     """
-    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-    small, large = total // 2, total - total // 2
-    return (small, large) if auto_pad == "SAME_UPPER" else (large, small)
+    total = (-(-size // stride) - 1) * stride + kernel - size
+    total = total if crops else max(total, 0)
+    before = int((total if auto_pad == "SAME_UPPER" else total + 1) / 2)
+    return before, max(total - before, 0)

@@ -292,6 +292,8 @@ def read_pooling(node: ir.Node) -> Pooling | str:
     pads, kernel = _pads(windows, size), _pair(windows.kernel)
     if isinstance(pads, str):
         return pads
+    if min(pads) < 0:
+        return "the pool leaves out the first positions of its input (auto_pad, strides that leap)"
     included = node.attributes.get("count_include_pad")
     pool = Pool(
         kernel,

@@ -78,7 +78,7 @@ class Windows:
             return self.before, self.after
         reach = self.kernel if self.is_pool else self.extents()
         pads = [
-            same_pads(size, kernel, stride, self.auto_pad)
+            same_pads(size, kernel, stride, self.auto_pad, crops=self.is_pool)
             for size, kernel, stride in zip(sizes, reach, self.strides, strict=True)
         ]
         return tuple(before for before, _ in pads), tuple(after for _, after in pads)
@@ -250,7 +250,7 @@ def _divisors(like: Tensor, windows: Windows, *, include_pad: bool) -> Tensor:
         if include_pad:
             marks[: stop + after[axis]] = 1
         else:
-            marks[before[axis] : stop] = 1
+            marks[max(before[axis], 0) : stop] = 1
         along = _window_sums(marks, 0, windows.kernel[axis], stride, dilation)
         result = result.unsqueeze(-1) * along
     return result.clamp(min=1)
