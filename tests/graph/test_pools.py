@@ -222,3 +222,21 @@ def test_windows_that_leave_gaps_begin_where_the_kernels_do(auto_pad: str, inclu
         found = graph.evaluate(graph.from_proto(proto), {"x": torch.from_numpy(x)})["y"].numpy()
         assert found.shape == expected.shape
         np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("ceil_mode", [0, 1])
+def test_a_window_larger_than_the_image_has_one_output(ceil_mode: int) -> None:
+    """Two columns of window over one of the image: ONNX Runtime averages what is there."""
+    node = helper.make_node(
+        "AveragePool", ["x"], ["y"], kernel_shape=[2, 2], strides=[2, 2], ceil_mode=ceil_mode
+    )
+    given = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [2, 5, 2, 1])
+    result = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    opset = [helper.make_opsetid("", 20)]
+    network = helper.make_graph([node], "g", [given], [result])
+    proto = helper.make_model(network, opset_imports=opset, ir_version=9)
+    x = np.random.default_rng(0).standard_normal((2, 5, 2, 1)).astype(np.float32)
+    session = onnxruntime.InferenceSession(proto.SerializeToString())
+    (expected,) = session.run(None, {"x": x})
+    found = graph.evaluate(graph.from_proto(proto), {"x": torch.from_numpy(x)})["y"].numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -276,6 +276,16 @@ def _average_of_padded(x: Tensor, *, pool: Kernel, pads: Ints) -> Tensor | tuple
     return pool(F.pad(x, pads))
 
 
+def _average_of_fitting(
+    x: Tensor, *, windows: Windows, include_pad: bool, pool: Kernel
+) -> Tensor | tuple[Tensor, ...]:
+    """Torch's own pool, which refuses a window that is larger than the image."""
+    sizes = zip(x.shape[2:], windows.kernel, windows.before, windows.after, strict=True)
+    if all(size + before + after >= kernel for size, kernel, before, after in sizes):
+        return pool(x)
+    return _average_pool(x, windows=windows, include_pad=include_pad)
+
+
 def torch_takes(windows: Windows) -> bool:
     """Whether torch's own pools have this geometry: it allows half a window of padding."""
     small = all(2 * pad <= k for pad, k in zip(windows.before, windows.kernel, strict=True))
@@ -286,7 +296,7 @@ def _average_pool_kernel(spec: NodeSpec) -> Kernel:
     windows = pool_windows(spec)
     include_pad = bool(spec.integer("count_include_pad", 0))
     if torch_takes(windows) and set(windows.dilations) == {1}:
-        return partial(
+        pool = partial(
             _AVERAGE[len(windows.kernel)],
             kernel_size=windows.kernel,
             stride=windows.strides,
@@ -294,6 +304,7 @@ def _average_pool_kernel(spec: NodeSpec) -> Kernel:
             ceil_mode=windows.ceil_mode,
             count_include_pad=include_pad,
         )
+        return partial(_average_of_fitting, windows=windows, include_pad=include_pad, pool=pool)
     plain = not windows.ceil_mode and not windows.same and set(windows.dilations) == {1}
     if include_pad and plain and len(windows.kernel) in _AVERAGE:
         pool = partial(
