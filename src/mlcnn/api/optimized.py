@@ -198,6 +198,7 @@ class Optimized(Rewritten, Tabular):
                     "nodes": list(change.nodes),
                     "form": change.form,
                     "exact": change.exact,
+                    "deviation": change.deviation,
                 }
                 for change in self.changes
             ],

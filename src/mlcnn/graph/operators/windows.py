@@ -311,7 +311,8 @@ def _average_pool_kernel(spec: NodeSpec) -> Kernel:
             _AVERAGE[len(windows.kernel)], kernel_size=windows.kernel, stride=windows.strides
         )
         pads = flat_pads(windows.before, windows.after)
-        return partial(_average_of_padded, pool=pool, pads=pads)
+        padded = partial(_average_of_padded, pool=pool, pads=pads)
+        return partial(_average_of_fitting, windows=windows, include_pad=True, pool=padded)
     return partial(_average_pool, windows=windows, include_pad=include_pad)
 
 
