@@ -280,10 +280,15 @@ def _average_of_fitting(
     x: Tensor, *, windows: Windows, include_pad: bool, pool: Kernel
 ) -> Tensor | tuple[Tensor, ...]:
     """Torch's own pool, which refuses a window that is larger than the image."""
-    sizes = zip(x.shape[2:], windows.kernel, windows.before, windows.after, strict=True)
-    if all(size + before + after >= kernel for size, kernel, before, after in sizes):
+    if _fits(x, windows):
         return pool(x)
     return _average_pool(x, windows=windows, include_pad=include_pad)
+
+
+def _fits(x: Tensor, windows: Windows) -> bool:
+    """Whether a window is no larger than the image and its padding."""
+    sizes = zip(x.shape[2:], windows.extents(), windows.before, windows.after, strict=True)
+    return all(size + before + after >= extent for size, extent, before, after in sizes)
 
 
 def torch_takes(windows: Windows) -> bool:
@@ -323,13 +328,18 @@ def _max_pool(x: Tensor, *, windows: Windows) -> Tensor:
     return pool(padded, windows.kernel, windows.strides, 0, windows.dilations)
 
 
+def _max_of_fitting(x: Tensor, *, windows: Windows, pool: Kernel) -> Tensor | tuple[Tensor, ...]:
+    """Torch's own pool, which refuses a window that is larger than the image."""
+    return pool(x) if _fits(x, windows) else _max_pool(x, windows=windows)
+
+
 def _max_pool_kernel(spec: NodeSpec) -> Kernel:
     spec.require_single_output()
     windows = pool_windows(spec)
     if len(windows.kernel) not in _MAX:
         raise spec.unsupported(f"a max pool over {len(windows.kernel)} axes")
     if torch_takes(windows):
-        return partial(
+        pool = partial(
             _MAX[len(windows.kernel)],
             kernel_size=windows.kernel,
             stride=windows.strides,
@@ -337,6 +347,7 @@ def _max_pool_kernel(spec: NodeSpec) -> Kernel:
             dilation=windows.dilations,
             ceil_mode=windows.ceil_mode,
         )
+        return partial(_max_of_fitting, windows=windows, pool=pool)
     return partial(_max_pool, windows=windows)
 
 
