@@ -3,6 +3,7 @@
 A result says its rows and its columns; how they look is here alone.
 """
 
+import abc
 import html
 import importlib
 from collections.abc import Mapping, Sequence
@@ -79,18 +80,18 @@ def _is_number(cell: str) -> bool:
     return not cell or cell.lstrip("+-")[:1].isdigit()
 
 
-class Tabular:
+class Tabular(abc.ABC):
     """A result with rows: ``repr`` is a short table, in a notebook too, and all can be a frame."""
 
     __slots__ = ()
 
+    @abc.abstractmethod
     def shown(self) -> Shown:
         """The short table."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def records(self) -> list[dict[str, Any]]:
         """Every row with all its columns, values by name."""
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         return _printable(self.shown().shortened().text())
