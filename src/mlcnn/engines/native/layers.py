@@ -123,6 +123,7 @@ def _convolve(  # noqa: PLR0917 - one call's worth of a layer
         "kernel_rows": windows.kernel[0], "kernel_columns": windows.kernel[1],
         "stride_rows": windows.strides[0], "stride_columns": windows.strides[1],
         "dilation_rows": windows.dilations[0], "dilation_columns": windows.dilations[1],
+        "input_rows": sizes[0], "input_columns": sizes[1], "top": before[0], "left": before[1],
     }  # fmt: skip
     result, shape = site.node.outputs[0], (source.images, filters, rows, columns)
     if groups > 1 and weight.shape[1] == 1 and filters == groups:

@@ -27,7 +27,7 @@ _SECONDS = 300
 
 
 class Op(IntEnum):
-    """The kernels, in the order of ``kernels.c``."""
+    """The kernels, in the order of ``step.h``."""
 
     CONV = 0
     DEPTHWISE = 1
@@ -82,7 +82,7 @@ class Place(ctypes.Structure):
 
 
 class Step(ctypes.Structure):
-    """One call of a kernel, as ``kernels.c`` reads it."""
+    """One call of a kernel, as ``step.h`` declares it."""
 
     _fields_ = [
         *[(name, ctypes.c_int64) for name in ("op", "mode", "images", "blocks", "filters")],
@@ -184,12 +184,14 @@ def load(march: str = "native") -> Library:
             f"engine 'native' needs a C compiler: {c_compiler_missing()}, or use engine "
             "'onnxruntime'"
         )
-    source = Path(str(files("mlcnn.engines.native") / "kernels.c"))
+    folder = Path(str(files("mlcnn.engines.native") / "kernels"))
     target = "-mcpu=" if platform.machine() in {"aarch64", "arm64"} else "-march="
     command = [*found, *_FLAGS, target + march]
-    key = hashlib.sha256(source.read_bytes())
+    key = hashlib.sha256()
+    for file in sorted(folder.glob("*.[ch]")):
+        key.update(file.read_bytes())
     key.update("\n".join([*command, _processor()]).encode())
     path = _folder() / f"kernels-{key.hexdigest()[:16]}.so"
     if not path.exists():
-        _compile(command, source, path)
+        _compile(command, folder / "kernels.c", path)
     return Library(path)

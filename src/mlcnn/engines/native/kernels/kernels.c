@@ -1,0 +1,46 @@
+/* Kernels of engine "native": images in blocks of B channels, one vector each.
+ *
+ * A value lies in memory as (image, block of channels, row, column, lane), with a border of zeros
+ * around its rows and columns where a convolution pads: no kernel treats the edges of an image
+ * differently. Steps name places as offsets in floats, so that memory is planned once, outside.
+ */
+#include "vectors.h"
+#include "step.h"
+#include "direct.h"
+#include "depthwise.h"
+#include "pools.h"
+#include "elementwise.h"
+#include "layout.h"
+
+int mlcnn_block(void) { return B; }
+int mlcnn_group(void) { return GROUP; }
+int mlcnn_step(void) { return sizeof(Step); }
+int mlcnn_parallel(void) {
+#ifdef _OPENMP
+  return 1;
+#else
+  return 0;
+#endif
+}
+
+/* Buffers are the caller's dense arrays; a step with buffer < 0 has its dense side in m. */
+void mlcnn_run(const Step *steps, int64_t count, float *m, const float *constants,
+               float *const *buffers, int threads) {
+  EACH(i, count) {
+    const Step *s = steps + i;
+    float *array = s->buffer < 0 ? m + s->z.at : buffers[s->buffer];
+    switch (s->op) {
+      case CONV: conv(s, m, constants, threads); break;
+      case DEPTHWISE: depthwise(s, m, constants, threads); break;
+      case POOL:
+        if (s->paired) pool_pair(s, m, threads), i++;
+        else pool(s, m, threads);
+        break;
+      case MAP: map(s, m, constants, threads); break;
+      case BINARY: binary(s, m, threads); break;
+      case BORDER: border(s, m); break;
+      case PACK: pack(s, m, constants, array); break;
+      case UNPACK: unpack(s, m, constants, array); break;
+    }
+  }
+}

@@ -1,0 +1,19 @@
+/* One call of a kernel, as ``library.py`` writes it. */
+enum { CONV, DEPTHWISE, POOL, MAP, BINARY, BORDER, PACK, UNPACK };
+enum { CLIP, LEAKY, SIGMOID, TANH, SILU, HARD_SWISH, GELU, ELU, EXP, ERF, SQRT, ABS };
+enum { ADD, SUB, MUL, DIV, MAX, MIN };
+enum { POOL_MAX, POOL_AVERAGE, POOL_AVERAGE_PADDED };
+
+typedef struct {
+  int64_t at, image, plane, row, column; /* offset and strides in floats */
+} Place;
+
+typedef struct {
+  int64_t op, mode, images, blocks, filters; /* filters: blocks of them */
+  Place x, y, z;                             /* z: a second input; at < 0 where there is none */
+  int64_t weights, biases, lanes;            /* offsets of constants; lanes in use, per block */
+  int64_t kernel_rows, kernel_columns, stride_rows, stride_columns, dilation_rows, dilation_columns;
+  int64_t input_rows, input_columns, top, left, bottom, right, rows, columns;
+  int64_t chunk, buffer, paired;
+  float low, high, alpha;
+} Step;

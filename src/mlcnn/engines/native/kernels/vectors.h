@@ -1,0 +1,71 @@
+/* Vectors of B floats, B chosen by the target, and what every kernel uses. */
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
+
+/* BLOCK halves the vectors where few channels would leave half of their lanes unused. */
+#if defined(BLOCK)
+#define B BLOCK
+#elif defined(__AVX512F__)
+#define B 16
+#elif defined(__AVX__)
+#define B 8
+#else
+#define B 4
+#endif
+
+#if defined(__AVX512VL__) || defined(__aarch64__)
+#define GROUP 4 /* blocks of filters per tile: 32 registers hold 4 x 6 sums */
+#else
+#define GROUP 3 /* 16 registers hold 3 x 4 */
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
+#define EACH(name, count) for (int64_t name = 0; name < (count); name++)
+
+typedef float V __attribute__((vector_size(4 * B), may_alias));
+typedef int32_t M __attribute__((vector_size(4 * B), may_alias));
+
+/* A vector that many multiply-adds read is loaded once: the compiler would rather load it with
+ * each of them, and a core with one load per cycle then waits for loads. */
+#if defined(__x86_64__) && defined(__AVX__)
+#define IN_REGISTER(v) __asm__("" : "+v"(v))
+#elif defined(__x86_64__)
+#define IN_REGISTER(v) __asm__("" : "+x"(v))
+#elif defined(__aarch64__)
+#define IN_REGISTER(v) __asm__("" : "+w"(v))
+#else
+#define IN_REGISTER(v)
+#endif
+
+INLINE V spread(float s) { return s - (V){}; }
+INLINE V pick(M mask, V a, V b) { return (V)((mask & (M)a) | (~mask & (M)b)); }
+
+/* NaN in a stays NaN. */
+INLINE V larger(V a, V b) {
+#if B == 16
+  return (V)_mm512_max_ps((__m512)b, (__m512)a);
+#elif B == 8
+  return (V)_mm256_max_ps((__m256)b, (__m256)a);
+#else
+  return pick(b > a, b, a);
+#endif
+}
+INLINE V smaller(V a, V b) {
+#if B == 16
+  return (V)_mm512_min_ps((__m512)b, (__m512)a);
+#elif B == 8
+  return (V)_mm256_min_ps((__m256)b, (__m256)a);
+#else
+  return pick(b < a, b, a);
+#endif
+}
+
+/* Part i of n of a whole, as equal as can be. */
+INLINE int64_t begin(int64_t whole, int64_t parts, int64_t i) { return whole * i / parts; }
