@@ -6,7 +6,8 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
-from mlcnn.engines.native.library import Op
+from mlcnn.engines.native.algorithms import Choose
+from mlcnn.engines.native.library import Library, Op
 from mlcnn.engines.native.packing import Packing
 from mlcnn.engines.native.program import Floats, Operation, Part, Value, standard_lanes
 from mlcnn.engines.native.reading import (
@@ -30,15 +31,18 @@ class Builder:
     stay as they are until blocks of their own shape are needed.
 
     Attributes:
+        library: the kernels.
+        choose: the algorithm of a convolution.
         block: channels of a block.
         packing: how the kernels read weights.
         operations: those that are made so far.
         done: nodes that an operation before them computes along.
     """
 
-    def __init__(self, model: ir.Model, block: int, group: int) -> None:
+    def __init__(self, model: ir.Model, library: Library, choose: Choose) -> None:
         """Begin with a network's inputs."""
-        self.block, self.packing = block, Packing(block, group)
+        self.library, self.choose = library, choose
+        self.block, self.packing = library.block, Packing(library.block, library.group)
         self.operations: list[Operation] = []
         self.done: set[ir.Node] = set()
         self._opsets = model.opset_imports

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from mlcnn.engines.arrays import Signature, check_inputs, fix_shapes, signatures
 from mlcnn.engines.engine import Array, Arrays, Device, device_of, positive_threads
+from mlcnn.engines.native.algorithms import Choose, chooser
 from mlcnn.engines.native.library import Library, load
 from mlcnn.engines.native.lowering import check, lower
 from mlcnn.engines.native.program import Call, Floats, Operation, Program
@@ -42,8 +43,11 @@ def _is_empty(output: ir.Value) -> bool:
 class _Session:
     """A network whose memory is planned anew for each new shape of its inputs."""
 
-    def __init__(self, model: ir.Model, library: Library, threads: int) -> None:
+    def __init__(
+        self, model: ir.Model, library: Library, threads: int, choose: Choose
+    ) -> None:
         self._model, self._library, self._threads = model, library, threads
+        self._choose = choose
         self._inputs: tuple[Signature, ...] = signatures(model)
         self._programs: dict[Shapes, tuple[Program, Shapes]] = {}
         self._lock = Lock()
@@ -68,7 +72,7 @@ class _Session:
         library, operations = self._library, list[Operation]()
         nothing = not all(map(prod, shapes)) and all(map(_is_empty, fixed.graph.outputs))
         if not nothing:  # without an image there is nothing to compute
-            operations = lower(fixed, block=library.block, group=library.group)
+            operations = lower(fixed, library, self._choose)
         outputs = tuple(_sizes(value) for value in fixed.graph.outputs)
         return Program(operations, library), outputs
 
@@ -110,9 +114,11 @@ class Native:
 
     Attributes:
         march: the processor to compile for, as gcc names it; one that this machine can run.
+        algorithm: of convolutions: ``auto``, ``direct`` or ``winograd``.
     """
 
     march: str = "native"
+    algorithm: str = "auto"
 
     @property
     def name(self) -> str:
@@ -131,4 +137,4 @@ class Native:
             )
         standard = FoldBatchNorm().apply(inline(model, foreign=True)).model
         check(standard)
-        return _Session(standard, library, threads)
+        return _Session(standard, library, threads, chooser(self.algorithm))

@@ -5,10 +5,13 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
+from mlcnn.engines.native.algorithms import Geometry, bunch_of, geometry_of
 from mlcnn.engines.native.builder import Builder, Rule
 from mlcnn.engines.native.library import Op
+from mlcnn.engines.native.packing import Group
 from mlcnn.engines.native.program import Floats, Operation, Part, Value
 from mlcnn.engines.native.reading import constant_of, refusal, sizes_of, weights_of
+from mlcnn.engines.native.winograd import Winograd, transformed
 from mlcnn.graph import is_standard
 from mlcnn.graph.operators import Windows, conv_windows
 from mlcnn.nn.site import Site
@@ -123,7 +126,8 @@ def _convolve(  # noqa: PLR0917 - one call's worth of a layer
         "kernel_rows": windows.kernel[0], "kernel_columns": windows.kernel[1],
         "stride_rows": windows.strides[0], "stride_columns": windows.strides[1],
         "dilation_rows": windows.dilations[0], "dilation_columns": windows.dilations[1],
-        "input_rows": sizes[0], "input_columns": sizes[1], "top": before[0], "left": before[1],
+        "input_rows": sizes[0], "input_columns": sizes[1],
+        "top": before[0], "left": before[1], "bottom": after[0], "right": after[1],
     }  # fmt: skip
     result, shape = site.node.outputs[0], (source.images, filters, rows, columns)
     if groups > 1 and weight.shape[1] == 1 and filters == groups:
@@ -156,20 +160,53 @@ def _parts(  # noqa: PLR0917 - see above
     for part in build.packing.groups(source.lanes, weight, groups):
         first, filters = part.filter, len(part.weight)
         block = first // build.block
-        found.append(Operation(
+        operation = Operation(
             Op.CONV, Part(source, part.block, x.row, x.column), Part(made, block),
             None if residual is None else Part(residual, block),
-            {
-                **fields, "blocks": len(part.lanes), "filters": -(-filters // build.block),
-                "chunk": build.packing.chunk(part.weight, made.images, made.rows * made.columns),
-            },
+            {**fields, "blocks": len(part.lanes), "filters": -(-filters // build.block)},
             {
                 "lanes": np.array(part.lanes, np.int32),
-                "weights": build.packing.tiled(part.weight, part.lanes),
                 "biases": build.packing.per_lane(bias[first : first + filters]),
             },
-        ))  # fmt: skip
+        )  # fmt: skip
+        geometry = geometry_of(operation, part.lanes, filters)
+        kind = build.choose(geometry)
+        if kind is None:
+            _direct(build, operation, part, geometry)
+        else:
+            _winograd(build, operation, part, geometry, kind)
+        found.append(operation)
     return found
+
+
+def _direct(build: Builder, operation: Operation, part: Group, geometry: Geometry) -> None:
+    """Every product."""
+    operation.fields["chunk"] = build.packing.chunk(
+        part.weight.shape, geometry.images, geometry.rows * geometry.columns
+    )
+    operation.constants["weights"] = build.packing.tiled(part.weight, part.lanes)
+
+
+def _winograd(
+    build: Builder, operation: Operation, part: Group, geometry: Geometry, kind: Winograd
+) -> None:
+    """Products of transformed tiles, bunch by bunch."""
+    values, filters = transformed(kind, part.weight), int(operation.fields["filters"])
+    bunch = bunch_of(geometry, kind, build.block)
+    floats = build.library.scratch(kind, len(part.lanes), filters, bunch)
+    columns = -(-floats // build.block)
+    operation.op = Op.WINOGRAD
+    operation.fields |= {
+        "mode": kind, "bunch": bunch,
+        "chunk": build.packing.chunk((*values.shape[1:], 1, 1), 1, bunch),
+    }  # fmt: skip
+    operation.constants |= {
+        "weights": np.concatenate([
+            build.packing.tiled(one[:, :, None, None], part.lanes) for one in values
+        ]),
+        "zeros": np.zeros(filters * build.block, np.float32),
+    }  # fmt: skip
+    operation.scratch = Part(Value(1, (build.block,), 1, columns))
 
 
 def _residual(build: Builder, result: ir.Value, made: Value) -> tuple[Value | None, ir.Value]:

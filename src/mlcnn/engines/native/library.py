@@ -37,6 +37,7 @@ class Op(IntEnum):
     BORDER = 5
     PACK = 6
     UNPACK = 7
+    WINOGRAD = 8
 
 
 class Pool(IntEnum):
@@ -86,14 +87,15 @@ class Step(ctypes.Structure):
 
     _fields_ = [
         *[(name, ctypes.c_int64) for name in ("op", "mode", "images", "blocks", "filters")],
-        *[(name, Place) for name in ("x", "y", "z")],
+        *[(name, Place) for name in ("x", "y", "z", "scratch")],
         *[
             (name, ctypes.c_int64)
             for name in (
-                *("weights", "biases", "lanes"),
+                *("weights", "biases", "lanes", "zeros"),
                 *("kernel_rows", "kernel_columns", "stride_rows", "stride_columns"),
                 *("dilation_rows", "dilation_columns", "input_rows", "input_columns"),
-                *("top", "left", "bottom", "right", "rows", "columns", "chunk", "buffer", "paired"),
+                *("top", "left", "bottom", "right", "rows", "columns"),
+                *("chunk", "bunch", "buffer", "paired"),
             )
         ],
         *[(name, ctypes.c_float) for name in ("low", "high", "alpha")],
@@ -118,9 +120,23 @@ class Library:
         if library.mlcnn_step() != ctypes.sizeof(Step):
             raise UnsupportedError(f"engine 'native': {path} is not this version's; delete it")
         self.run = library.mlcnn_run
+        self._scratch = library.mlcnn_scratch
+        self._scratch.argtypes = (ctypes.c_int64,) * 4
+        self._scratch.restype = ctypes.c_int64
         pointer = ctypes.c_void_p
         self.run.argtypes = (pointer, ctypes.c_int64, pointer, pointer, pointer, ctypes.c_int)
         self.run.restype = None
+
+    def scratch(self, kind: int, blocks: int, filters: int, bunch: int) -> int:
+        """Floats of scratch memory of a Winograd convolution.
+
+        Args:
+            kind: the transform.
+            blocks: of the input.
+            filters: blocks of them.
+            bunch: tiles at a time.
+        """
+        return self._scratch(kind, blocks, filters, bunch)
 
 
 def _processor() -> str:

@@ -3,7 +3,9 @@
 import onnx_ir as ir
 
 from mlcnn.engines.native import elementwise, layers, moving, pools
+from mlcnn.engines.native.algorithms import Choose
 from mlcnn.engines.native.builder import Builder, Rule
+from mlcnn.engines.native.library import Library
 from mlcnn.engines.native.program import Operation
 from mlcnn.engines.native.reading import is_known, no_kernel, refusal
 from mlcnn.graph import is_standard
@@ -21,20 +23,20 @@ OPERATORS = frozenset(_RULES)
 """The operators that the kernels compute."""
 
 
-def lower(model: ir.Model, *, block: int, group: int) -> list[Operation]:
+def lower(model: ir.Model, library: Library, choose: Choose) -> list[Operation]:
     """The operations that compute a network.
 
     Args:
         model: standard operators only, every shape known; float32. Dense buffers are its inputs,
             then its outputs.
-        block: channels of a block.
-        group: blocks of filters that a convolution computes together.
+        library: the kernels.
+        choose: the algorithm of a convolution.
 
     Raises:
         UnsupportedError: an operator, type, rank or attribute that the kernels lack; it names
             the node.
     """
-    build = Builder(model, block, group)
+    build = Builder(model, library, choose)
     outputs = set(model.graph.outputs)
     for node in model.graph:
         if node in build.done or all(map(is_known, node.outputs)):

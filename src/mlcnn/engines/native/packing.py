@@ -42,13 +42,13 @@ class Packing:
     block: int
     group: int
 
-    def chunk(self, weight: Floats, images: int, positions: int) -> int:
+    def chunk(self, shape: tuple[int, ...], images: int, positions: int) -> int:
         """Rows of taps (of one block of inputs) whose weights stay in the innermost cache.
 
         With them stay the sums of a small image, which are read and written for each chunk.
         """
-        group = min(self.group, -(-len(weight) // self.block))
-        row = group * self.block * self.block * weight.shape[3] * 4
+        group = min(self.group, -(-shape[0] // self.block))
+        row = group * self.block * self.block * shape[3] * 4
         together = min(images, max(1, _TOGETHER // positions))
         sums = group * self.block * positions * together * 4
         limit = _INNER_BYTES - sums if sums <= _INNER_BYTES // 2 else _INNER_BYTES

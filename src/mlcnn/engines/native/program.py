@@ -102,6 +102,7 @@ class Operation:
         z: a second value that it reads.
         fields: by name of ``Step``; places left out.
         constants: arrays that go to the constants, by the field that takes their offset.
+        scratch: memory that only it uses.
         strides: of z, where it is a dense array: image, channel, row, column.
         before: a pool that computes what this one reads, plane by plane: the first of a pair.
             Then x is what that one reads.
@@ -115,12 +116,14 @@ class Operation:
     constants: dict[str, Floats | NDArray[np.int32]] = field(
         default_factory=dict[str, "Floats | NDArray[np.int32]"]
     )
+    scratch: Part | None = None
     strides: tuple[int, int, int, int] | None = None
     before: "Operation | None" = None
 
     def parts(self) -> Iterator[Part]:
         """What it reads and writes."""
-        return (part for part in (self.x, self.y, self.z) if part is not None)
+        parts = self.x, self.y, self.z, self.scratch
+        return (part for part in parts if part is not None)
 
 
 def _aligned(floats: int) -> Floats:
@@ -265,7 +268,10 @@ class _Constants:
 def _step(operation: Operation, memory: _Memory, constants: _Constants) -> Step:
     step = Step(op=operation.op, buffer=-1, high=float("inf"), low=-float("inf"))
     step.z.at = -1
-    for name, part in (("x", operation.x), ("y", operation.y), ("z", operation.z)):
+    for name, part in (
+        *(("x", operation.x), ("y", operation.y), ("z", operation.z)),
+        ("scratch", operation.scratch),
+    ):
         if part is not None:
             setattr(step, name, memory.place(part))
     if operation.strides is not None:

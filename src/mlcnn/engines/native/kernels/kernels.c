@@ -7,6 +7,7 @@
 #include "vectors.h"
 #include "step.h"
 #include "direct.h"
+#include "winograd.h"
 #include "depthwise.h"
 #include "pools.h"
 #include "elementwise.h"
@@ -15,6 +16,13 @@
 int mlcnn_block(void) { return B; }
 int mlcnn_group(void) { return GROUP; }
 int mlcnn_step(void) { return sizeof(Step); }
+/* Floats of scratch memory that a bunch of tiles needs. */
+int64_t mlcnn_scratch(int64_t kind, int64_t blocks, int64_t filters, int64_t bunch) {
+  Values from, to;
+  lay_out(transforms + kind, blocks, bunch, &from);
+  lay_out(transforms + kind, filters, bunch, &to);
+  return from.size + to.size;
+}
 int mlcnn_parallel(void) {
 #ifdef _OPENMP
   return 1;
@@ -31,6 +39,7 @@ void mlcnn_run(const Step *steps, int64_t count, float *m, const float *constant
     float *array = s->buffer < 0 ? m + s->z.at : buffers[s->buffer];
     switch (s->op) {
       case CONV: conv(s, m, constants, threads); break;
+      case WINOGRAD: winograd(s, m, constants, threads); break;
       case DEPTHWISE: depthwise(s, m, constants, threads); break;
       case POOL:
         if (s->paired) pool_pair(s, m, threads), i++;
