@@ -1,96 +1,120 @@
-"""Which algorithm computes a convolution."""
+"""Which algorithm computes a convolution, and why."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mlcnn.engines.native.program import Operation
+from mlcnn.engines.native.convolution import Geometry
+from mlcnn.engines.native.estimate import Estimate, estimate
+from mlcnn.engines.native.library import Library
+from mlcnn.engines.native.machine import Machine
+from mlcnn.engines.native.measured import Stopwatch
 from mlcnn.engines.native.winograd import Winograd
-from mlcnn.errors import InputError
+from mlcnn.errors import InputError, did_you_mean
 
-__all__ = ["ALGORITHMS", "Choose", "Geometry", "bunch_of", "chooser", "geometry_of"]
+__all__ = ["ALGORITHMS", "Choice", "Chooser", "known_algorithm"]
 
-_BUNCH_BYTES = 3 << 20  # of transformed tiles and products, that stay in the outer caches
-_LEAST_TILES = 24  # that each weight is read for
-_WIDE = 6  # positions that the kernel computes at once
+_WORTH = 1.02  # times as fast as an algorithm with fewer weights
 
 
 @dataclass(frozen=True, slots=True)
-class Geometry:
-    """A convolution without groups.
+class Choice:
+    """The algorithm of one convolution.
 
     Attributes:
-        images: number of images.
-        lanes: channels in each block of the input.
-        filters: number of filters.
-        rows: of a result.
-        columns: of a result.
-        kernel: its rows and columns.
-        strides: along rows and columns.
-        dilations: likewise.
-        pads: above, left, below and right.
+        layer: name of the layer.
+        geometry: what it computes.
+        kind: the transform; None where every product is computed.
+        reason: the figures behind it.
+        estimate: what the model says of it.
+        ms: its measured time, if it was measured.
     """
 
-    images: int
-    lanes: tuple[int, ...]
-    filters: int
-    rows: int
-    columns: int
-    kernel: tuple[int, int]
-    strides: tuple[int, int]
-    dilations: tuple[int, int]
-    pads: tuple[int, int, int, int]
+    layer: str
+    geometry: Geometry
+    kind: Winograd | None
+    reason: str
+    estimate: Estimate
+    ms: float | None = None
 
-    def transforms(self) -> tuple[Winograd, ...]:
-        """The transforms that compute it."""
-        if (self.kernel, self.dilations) != ((3, 3), (1, 1)) or self.rows * self.columns == 1:
-            return ()
-        if self.strides == (1, 1):
-            return Winograd.F43, Winograd.F23
-        return (Winograd.F43_STRIDE_2, Winograd.F23_STRIDE_2) if self.strides == (2, 2) else ()
+    @property
+    def name(self) -> str:
+        """``direct``, or the transform's."""
+        return _shown(self.kind)
 
 
-Choose = Callable[[Geometry], Winograd | None]
-"""The transform that computes a convolution; None for every product."""
+def _shown(kind: Winograd | None) -> str:
+    return "direct" if kind is None else kind.shown
 
 
-def geometry_of(operation: Operation, lanes: tuple[int, ...], filters: int) -> Geometry:
-    """What an operation computes."""
-    names = (
-        *("kernel_rows", "kernel_columns", "stride_rows", "stride_columns"),
-        *("dilation_rows", "dilation_columns", "top", "left", "bottom", "right"),
-    )
-    fields = operation.fields
-    images, rows, columns = (int(fields[name]) for name in ("images", "rows", "columns"))
-    k, l, s, t, d, e, *pads = (int(fields[name]) for name in names)
-    top, left, bottom, right = pads
-    return Geometry(
-        images, lanes, filters, rows, columns, (k, l), (s, t), (d, e), (top, left, bottom, right)
-    )
+Times = Callable[[Geometry], dict[Winograd | None, float]]
+"""Seconds or milliseconds by algorithm, those with the fewest weights first."""
 
 
-def bunch_of(geometry: Geometry, kind: Winograd, block: int) -> int:
-    """Tiles that are computed together."""
-    transform = kind.transform
-    tiles = geometry.images * transform.tiles((geometry.rows, geometry.columns))
-    blocks = len(geometry.lanes) + -(-geometry.filters // block)
-    most = max(_LEAST_TILES, _BUNCH_BYTES // (transform.values**2 * blocks * block * 4))
-    bunches = -(-tiles // most)
-    return min(tiles, -(-(-(-tiles // bunches)) // _WIDE) * _WIDE)
+class Chooser:
+    """Chooses for each convolution of a network.
+
+    Attributes:
+        choices: those made so far.
+    """
+
+    def __init__(
+        self, algorithm: str, library: Library, machine: Machine, stopwatch: Stopwatch | None
+    ) -> None:
+        """Choose in one of the ways of ``ALGORITHMS``; ``measured`` needs the stopwatch."""
+        self._algorithm, self._library, self._machine = algorithm, library, machine
+        self._stopwatch = stopwatch
+        self.choices: list[Choice] = []
+
+    def __call__(self, layer: str, geometry: Geometry) -> Winograd | None:
+        """The transform that computes the layer; None computes every product."""
+        kinds: list[Winograd | None] = [None, *geometry.transforms()]
+        estimates = {
+            kind: estimate(geometry, kind, self._library.block, self._machine) for kind in kinds
+        }
+        seconds = {kind: figure.seconds for kind, figure in estimates.items()}
+        if self._algorithm == "direct" or len(kinds) == 1:
+            kind = None
+            reason = "no transform computes it" if len(kinds) == 1 else "asked for"
+            choice = Choice(layer, geometry, kind, reason, estimates[kind])
+        elif self._algorithm == "measured" and self._stopwatch is not None:
+            times = self._stopwatch.times(geometry, kinds)
+            kind = _best(times)
+            choice = Choice(
+                layer, geometry, kind, _told(times, kind, "measured"), estimates[kind], times[kind]
+            )
+        else:
+            if self._algorithm == "winograd":
+                del seconds[None]
+            kind = _best(seconds)
+            reason = _told({k: 1e3 * s for k, s in seconds.items()}, kind, "estimated")
+            choice = Choice(layer, geometry, kind, reason, estimates[kind])
+        self.choices.append(choice)
+        return choice.kind
 
 
-def _direct(geometry: Geometry) -> None:
-    del geometry
+def _best(times: dict[Winograd | None, float]) -> Winograd | None:
+    """The fastest; of those nearly as fast the one with the fewest weights."""
+    least = min(times.values())
+    return next(kind for kind, spent in times.items() if spent <= least * _WORTH)
 
 
-def _winograd(geometry: Geometry) -> Winograd | None:
-    return next(iter(geometry.transforms()), None)
+def _told(times: dict[Winograd | None, float], kind: Winograd | None, how: str) -> str:
+    others = (f"{_shown(k)} {ms:.3g} ms" for k, ms in times.items() if k is not kind)
+    return f"{how} {times[kind]:.3g} ms; " + ", ".join(others)
 
 
-ALGORITHMS: dict[str, Choose] = {"auto": _winograd, "direct": _direct, "winograd": _winograd}
+ALGORITHMS = ("auto", "measured", "direct", "winograd")
 
 
-def chooser(algorithm: str) -> Choose:
-    """What chooses in a way given by name."""
-    if algorithm not in ALGORITHMS:
-        raise InputError(f"algorithm {algorithm!r}: one of {', '.join(ALGORITHMS)} is required")
-    return ALGORITHMS[algorithm]
+def known_algorithm(name: str) -> str:
+    """A way to choose.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    if name not in ALGORITHMS:
+        hint = did_you_mean(name, ALGORITHMS)
+        raise InputError(
+            f"unknown algorithm {name!r}{hint} (known algorithms: {', '.join(ALGORITHMS)})"
+        )
+    return name

@@ -6,9 +6,10 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
-from mlcnn.engines.native.algorithms import Choose
+from mlcnn.engines.native.algorithms import Chooser
+from mlcnn.engines.native.convolution import geometry_of
 from mlcnn.engines.native.library import Library, Op
-from mlcnn.engines.native.packing import Packing
+from mlcnn.engines.native.packing import Group, Packing
 from mlcnn.engines.native.program import Floats, Operation, Part, Value, standard_lanes
 from mlcnn.engines.native.reading import (
     Shape,
@@ -18,7 +19,9 @@ from mlcnn.engines.native.reading import (
     shape_of,
     sizes_of,
 )
+from mlcnn.engines.native.winograd import Winograd
 from mlcnn.errors import UnsupportedError
+from mlcnn.graph import layer_name
 from mlcnn.nn.site import Site, site_of
 
 __all__ = ["Builder", "Rule"]
@@ -39,7 +42,7 @@ class Builder:
         done: nodes that an operation before them computes along.
     """
 
-    def __init__(self, model: ir.Model, library: Library, choose: Choose) -> None:
+    def __init__(self, model: ir.Model, library: Library, choose: Chooser) -> None:
         """Begin with a network's inputs."""
         self.library, self.choose = library, choose
         self.block, self.packing = library.block, Packing(library.block, library.group)
@@ -59,6 +62,12 @@ class Builder:
         for index, value in enumerate(self._outputs, len(self._inputs)):
             self._move(Op.UNPACK, self.value_of(value, f"output {value.name!r}"), index)
         return self.operations
+
+    def algorithm(self, site: Site, operation: Operation, part: Group) -> Winograd | None:
+        """How a convolution is computed."""
+        return self.choose(
+            layer_name(site.node), geometry_of(operation, part.lanes, len(part.weight))
+        )
 
     def site(self, node: ir.Node) -> Site:
         """A node of this network."""

@@ -10,10 +10,13 @@ import onnx_ir as ir
 
 from mlcnn.engines.arrays import Signature, check_inputs, fix_shapes, signatures
 from mlcnn.engines.engine import Array, Arrays, Device, device_of, positive_threads
-from mlcnn.engines.native.algorithms import Choose, chooser
+from mlcnn.engines.native.algorithms import Choice, Chooser, known_algorithm
 from mlcnn.engines.native.library import Library, load
 from mlcnn.engines.native.lowering import check, lower
+from mlcnn.engines.native.machine import machine_of
+from mlcnn.engines.native.measured import Stopwatch
 from mlcnn.engines.native.program import Call, Floats, Operation, Program
+from mlcnn.engines.package import weight_bytes
 from mlcnn.errors import InputError, PassError, UnsupportedError
 from mlcnn.graph import fold_constants, infer_shapes, inline
 from mlcnn.passes import FoldBatchNorm
@@ -44,10 +47,11 @@ class _Session:
     """A network whose memory is planned anew for each new shape of its inputs."""
 
     def __init__(
-        self, model: ir.Model, library: Library, threads: int, choose: Choose
+        self, model: ir.Model, library: Library, threads: int, choose: Callable[[], Chooser]
     ) -> None:
         self._model, self._library, self._threads = model, library, threads
         self._choose = choose
+        self.choices: tuple[Choice, ...] = ()
         self._inputs: tuple[Signature, ...] = signatures(model)
         self._programs: dict[Shapes, tuple[Program, Shapes]] = {}
         self._lock = Lock()
@@ -72,7 +76,9 @@ class _Session:
         library, operations = self._library, list[Operation]()
         nothing = not all(map(prod, shapes)) and all(map(_is_empty, fixed.graph.outputs))
         if not nothing:  # without an image there is nothing to compute
-            operations = lower(fixed, library, self._choose)
+            choose = self._choose()
+            operations = lower(fixed, library, choose)
+            self.choices = tuple(choose.choices)
         outputs = tuple(_sizes(value) for value in fixed.graph.outputs)
         return Program(operations, library), outputs
 
@@ -114,11 +120,12 @@ class Native:
 
     Attributes:
         march: the processor to compile for, as gcc names it; one that this machine can run.
-        algorithm: of convolutions: ``auto``, ``direct`` or ``winograd``.
+        algorithm: of convolutions: ``auto`` (by a model of this machine), ``measured``, ``direct``
+            or ``winograd`` (wherever it fits).
     """
 
     march: str = "native"
-    algorithm: str = "auto"
+    algorithm: str = "measured"
 
     @property
     def name(self) -> str:
@@ -137,4 +144,12 @@ class Native:
             )
         standard = FoldBatchNorm().apply(inline(model, foreign=True)).model
         check(standard)
-        return _Session(standard, library, threads, chooser(self.algorithm))
+        algorithm, machine = known_algorithm(self.algorithm), machine_of(self.march)
+        weights = weight_bytes(standard)
+
+        def choose() -> Chooser:
+            measured = algorithm == "measured"
+            stopwatch = Stopwatch(library, threads, weights) if measured else None
+            return Chooser(algorithm, library, machine, stopwatch)
+
+        return _Session(standard, library, threads, choose)

@@ -5,13 +5,11 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
-from mlcnn.engines.native.algorithms import Geometry, bunch_of, geometry_of
 from mlcnn.engines.native.builder import Builder, Rule
+from mlcnn.engines.native.convolution import implement
 from mlcnn.engines.native.library import Op
-from mlcnn.engines.native.packing import Group
 from mlcnn.engines.native.program import Floats, Operation, Part, Value
 from mlcnn.engines.native.reading import constant_of, refusal, sizes_of, weights_of
-from mlcnn.engines.native.winograd import Winograd, transformed
 from mlcnn.graph import is_standard
 from mlcnn.graph.operators import Windows, conv_windows
 from mlcnn.nn.site import Site
@@ -142,7 +140,7 @@ def _convolve(  # noqa: PLR0917 - one call's worth of a layer
         return
     made = build.new(shape)
     residual, result = _residual(build, result, made)
-    *others, last = _parts(build, x, weight, bias, groups, fields, made, residual)
+    *others, last = _parts(build, site, x, weight, bias, groups, fields, made, residual)
     clip = build.clip_behind(result)
     for operation in others:
         if clip is not None:
@@ -152,7 +150,7 @@ def _convolve(  # noqa: PLR0917 - one call's worth of a layer
 
 
 def _parts(  # noqa: PLR0917 - see above
-    build: Builder, x: Part, weight: Floats, bias: Floats, groups: int,
+    build: Builder, site: Site, x: Part, weight: Floats, bias: Floats, groups: int,
     fields: dict[str, int | float], made: Value, residual: Value | None,
 ) -> list[Operation]:  # fmt: skip
     """The convolutions without groups that a convolution consists of."""
@@ -169,44 +167,15 @@ def _parts(  # noqa: PLR0917 - see above
                 "biases": build.packing.per_lane(bias[first : first + filters]),
             },
         )  # fmt: skip
-        geometry = geometry_of(operation, part.lanes, filters)
-        kind = build.choose(geometry)
-        if kind is None:
-            _direct(build, operation, part, geometry)
-        else:
-            _winograd(build, operation, part, geometry, kind)
+        implement(
+            operation,
+            part.weight,
+            part.lanes,
+            build.algorithm(site, operation, part),
+            build.library,
+        )
         found.append(operation)
     return found
-
-
-def _direct(build: Builder, operation: Operation, part: Group, geometry: Geometry) -> None:
-    """Every product."""
-    operation.fields["chunk"] = build.packing.chunk(
-        part.weight.shape, geometry.images, geometry.rows * geometry.columns
-    )
-    operation.constants["weights"] = build.packing.tiled(part.weight, part.lanes)
-
-
-def _winograd(
-    build: Builder, operation: Operation, part: Group, geometry: Geometry, kind: Winograd
-) -> None:
-    """Products of transformed tiles, bunch by bunch."""
-    values, filters = transformed(kind, part.weight), int(operation.fields["filters"])
-    bunch = bunch_of(geometry, kind, build.block)
-    floats = build.library.scratch(kind, len(part.lanes), filters, bunch)
-    columns = -(-floats // build.block)
-    operation.op = Op.WINOGRAD
-    operation.fields |= {
-        "mode": kind, "bunch": bunch,
-        "chunk": build.packing.chunk((*values.shape[1:], 1, 1), 1, bunch),
-    }  # fmt: skip
-    operation.constants |= {
-        "weights": np.concatenate([
-            build.packing.tiled(one[:, :, None, None], part.lanes) for one in values
-        ]),
-        "zeros": np.zeros(filters * build.block, np.float32),
-    }  # fmt: skip
-    operation.scratch = Part(Value(1, (build.block,), 1, columns))
 
 
 def _residual(build: Builder, result: ir.Value, made: Value) -> tuple[Value | None, ir.Value]:

@@ -12,6 +12,9 @@ from enum import IntEnum
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mlcnn.engines.compilers import c_compiler, c_compiler_missing
 from mlcnn.errors import UnsupportedError
 
@@ -95,7 +98,7 @@ class Step(ctypes.Structure):
                 *("kernel_rows", "kernel_columns", "stride_rows", "stride_columns"),
                 *("dilation_rows", "dilation_columns", "input_rows", "input_columns"),
                 *("top", "left", "bottom", "right", "rows", "columns"),
-                *("chunk", "bunch", "buffer", "paired"),
+                *("chunk", "bunch", "across", "buffer", "paired"),
             )
         ],
         *[(name, ctypes.c_float) for name in ("low", "high", "alpha")],
@@ -106,6 +109,7 @@ class Library:
     """The compiled kernels.
 
     Attributes:
+        path: its file, whose name tells kernels, compiler, options and processor.
         block: channels of a block, the floats of one vector.
         group: blocks of filters that a convolution computes together.
         parallel: whether they compute with more than one thread.
@@ -114,6 +118,7 @@ class Library:
     def __init__(self, path: Path) -> None:
         """Load a compiled library."""
         library = ctypes.CDLL(str(path))
+        self.path = path
         self.block: int = library.mlcnn_block()
         self.group: int = library.mlcnn_group()
         self.parallel = bool(library.mlcnn_parallel())
@@ -124,8 +129,20 @@ class Library:
         self._scratch.argtypes = (ctypes.c_int64,) * 4
         self._scratch.restype = ctypes.c_int64
         pointer = ctypes.c_void_p
+        self._sink = np.zeros(1, np.float32)
+        self._multiply, self._read = library.mlcnn_multiply, library.mlcnn_read
+        self._multiply.argtypes, self._multiply.restype = (ctypes.c_int64, pointer), ctypes.c_int64
+        self._read.argtypes, self._read.restype = (pointer, ctypes.c_int64, pointer), None
         self.run.argtypes = (pointer, ctypes.c_int64, pointer, pointer, pointer, ctypes.c_int)
         self.run.restype = None
+
+    def multiply(self, rounds: int) -> int:
+        """Multiply-adds in registers, so many a round; returns their number."""
+        return self._multiply(rounds, self._sink.ctypes.data)
+
+    def read(self, floats: NDArray[np.float32]) -> None:
+        """Read every number once, in the order of memory."""
+        self._read(floats.ctypes.data, floats.size, self._sink.ctypes.data)
 
     def scratch(self, kind: int, blocks: int, filters: int, bunch: int) -> int:
         """Floats of scratch memory of a Winograd convolution.

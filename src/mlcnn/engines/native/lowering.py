@@ -3,7 +3,7 @@
 import onnx_ir as ir
 
 from mlcnn.engines.native import elementwise, layers, moving, pools
-from mlcnn.engines.native.algorithms import Choose
+from mlcnn.engines.native.algorithms import Chooser
 from mlcnn.engines.native.builder import Builder, Rule
 from mlcnn.engines.native.library import Library
 from mlcnn.engines.native.program import Operation
@@ -23,7 +23,7 @@ OPERATORS = frozenset(_RULES)
 """The operators that the kernels compute."""
 
 
-def lower(model: ir.Model, library: Library, choose: Choose) -> list[Operation]:
+def lower(model: ir.Model, library: Library, choose: Chooser) -> list[Operation]:
     """The operations that compute a network.
 
     Args:

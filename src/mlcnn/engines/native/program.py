@@ -282,18 +282,7 @@ def _step(operation: Operation, memory: _Memory, constants: _Constants) -> Step:
         setattr(step, name, number)
     for name, array in operation.constants.items():
         setattr(step, name, constants.add(array))
-    _lay_images_side_by_side(step)
     return step
-
-
-def _lay_images_side_by_side(step: Step) -> None:
-    """Let a convolution with one position per image compute many images as one row."""
-    if step.op != Op.CONV or step.rows * step.columns != 1 or step.images == 1:
-        return
-    step.columns, step.images = step.images, 1
-    step.stride_columns = step.x.image // step.x.column
-    step.y.column = step.y.image
-    step.z.column = step.z.image
 
 
 def _border(root: Value, memory: _Memory) -> Step:

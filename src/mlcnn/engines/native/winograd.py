@@ -3,8 +3,8 @@
 F(m x m, 3 x 3) computes m x m results with (m + 2)^2 products in place of 9 m^2. With stride 2, as
 a fused average pool leaves it, the even rows form a convolution of two taps, F(m, 2), and the odd
 ones one of a single tap: (2m + 1)^2 products in place of 9 m^2, of (m + 2)^2 different weights.
-The points are 0, +-3/4, +-5/4 and infinity (+-1/2, +-5/4 and infinity with stride 2), whose error is
-a quarter of that of 0, +-1, +-2 and infinity.
+The points are 0, +-3/4, +-5/4 and infinity (+-1/2, +-5/4 and infinity with stride 2): their error
+is a quarter of that of 0, +-1, +-2 and infinity.
 """
 
 import functools
@@ -34,6 +34,12 @@ class Winograd(IntEnum):
         """Its sizes and points."""
         return _TRANSFORMS[self]
 
+    @property
+    def shown(self) -> str:
+        """As the field writes it."""
+        size, behind = self.transform.outputs, ", stride 2" if self.transform.stride == 2 else ""
+        return f"Winograd F({size}x{size}, 3x3){behind}"
+
 
 @dataclass(frozen=True, slots=True)
 class Transform:
@@ -56,7 +62,7 @@ class Transform:
 
     @property
     def values(self) -> int:
-        """Values that a tile becomes; with stride 2 several are multiplied by the last of a kernel's."""
+        """Values that a tile becomes; with stride 2 several share the last of a kernel's."""
         return len(self.points) + 1 + (self.outputs if self.stride == 2 else 0)
 
     def kernel(self) -> NDArray[np.float64]:

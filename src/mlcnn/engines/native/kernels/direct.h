@@ -84,6 +84,18 @@ INLINE int64_t end_of_taps(int64_t origin, int64_t dilation, int64_t kernel, int
   return end < kernel ? end : kernel;
 }
 
+/* With `across`, images are computed side by side as columns, and columns one by one: see conv. */
+INLINE Taps taps_of(const Step *s, int64_t r, int64_t n) {
+  const int64_t row = r * s->stride_rows - s->top, column = n * s->across - s->left;
+  Taps in = {first_tap(row, s->dilation_rows),
+             end_of_taps(row, s->dilation_rows, s->kernel_rows, s->input_rows), 0, s->kernel_columns};
+  if (s->across) {
+    in.columns = first_tap(column, s->dilation_columns);
+    in.columns_end = end_of_taps(column, s->dilation_columns, s->kernel_columns, s->input_columns);
+  }
+  return in;
+}
+
 /* Rows r0 to r1 of so many images, for filters f0 to f0 + nb (in blocks), whose weights w are. */
 static void conv_part(const Step *s, float *m, const float *constants, const float *w, int64_t f0,
                       int64_t nb, int64_t n0, int64_t n1, int64_t r0, int64_t r1) {
@@ -103,9 +115,7 @@ static void conv_part(const Step *s, float *m, const float *constants, const flo
         const float *x = m + s->x.at + n * s->x.image + r * s->stride_rows * s->x.row;
         float *y = m + s->y.at + n * s->y.image + f0 * s->y.plane + r * s->y.row;
         const float *z = m + s->z.at + n * s->z.image + f0 * s->z.plane + r * s->z.row;
-        const int64_t origin = r * s->stride_rows - s->top;
-        const Taps in = {first_tap(origin, s->dilation_rows),
-                         end_of_taps(origin, s->dilation_rows, s->kernel_rows, s->input_rows), 0, s->kernel_columns};
+        const Taps in = taps_of(s, r, n);
         EACH(t, parts) {
           const int64_t q = begin(s->columns, parts, t), width = begin(s->columns, parts, t + 1) - q;
           EACH(l, lines) __builtin_prefetch(ahead + l * 16, 0, 2);
@@ -205,11 +215,23 @@ static void conv_few(const Step *s, float *m, const float *constants, int thread
   free(x);
 }
 
+/* Images as columns and columns as images: then no tap over the border is computed. */
+static Step turned(const Step *s) {
+  Step a = *s;
+  a.images = s->columns, a.columns = s->images, a.across = s->stride_columns;
+  a.x.image = s->stride_columns * s->x.column, a.stride_columns = s->x.image / s->x.column;
+  a.y.image = s->y.column, a.y.column = s->y.image;
+  a.z.image = s->z.column, a.z.column = s->z.image;
+  return a;
+}
+
 static void conv(const Step *s, float *m, const float *constants, int threads) {
   if (s->images * s->rows * s->columns <= FEW) {
     conv_few(s, m, constants, threads);
     return;
   }
+  const Step aside = s->across ? turned(s) : *s;
+  s = &aside;
   const int32_t *lanes = (const int32_t *)(constants + s->lanes);
   const int64_t groups = (s->filters + GROUP - 1) / GROUP;
   int64_t used = 0, images = TOGETHER / (s->rows * s->columns), rows = s->rows;

@@ -12,6 +12,7 @@
 #include "pools.h"
 #include "elementwise.h"
 #include "layout.h"
+#include "probe.h"
 
 int mlcnn_block(void) { return B; }
 int mlcnn_group(void) { return GROUP; }

@@ -14,6 +14,6 @@ typedef struct {
   int64_t weights, biases, lanes, zeros;     /* offsets of constants; lanes in use, per block */
   int64_t kernel_rows, kernel_columns, stride_rows, stride_columns, dilation_rows, dilation_columns;
   int64_t input_rows, input_columns, top, left, bottom, right, rows, columns;
-  int64_t chunk, bunch, buffer, paired;
+  int64_t chunk, bunch, across, buffer, paired;
   float low, high, alpha;
 } Step;

@@ -1,0 +1,155 @@
+"""A convolution without groups as a step of the kernels, by one algorithm or another."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlcnn.engines.native.library import Library, Op
+from mlcnn.engines.native.packing import Packing
+from mlcnn.engines.native.program import Floats, Operation, Part, Value
+from mlcnn.engines.native.winograd import Winograd, transformed
+
+__all__ = ["Geometry", "bunch_of", "geometry_of", "implement"]
+
+_BUNCH_BYTES = 3 << 20  # of transformed tiles and products, that stay in the outer caches
+_LEAST_TILES = 24  # that each weight is read for
+_SIDE_BY_SIDE = 4  # images, so that weights are read for as many
+_SAVED = 0.95  # of the columns' taps, or fewer, that are computed
+_WIDE = 6  # positions that the kernel computes at once
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """A convolution without groups.
+
+    Attributes:
+        images: number of images.
+        lanes: channels in each block of the input.
+        filters: number of filters.
+        rows: of a result.
+        columns: of a result.
+        kernel: its rows and columns.
+        strides: along rows and columns.
+        dilations: likewise.
+        pads: above, left, below and right.
+        residual: whether a value is added to the result.
+    """
+
+    images: int
+    lanes: tuple[int, ...]
+    filters: int
+    rows: int
+    columns: int
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    dilations: tuple[int, int]
+    pads: tuple[int, int, int, int]
+    residual: bool = False
+
+    @property
+    def channels(self) -> int:
+        """Channels of the input."""
+        return sum(self.lanes)
+
+    def transforms(self) -> tuple[Winograd, ...]:
+        """The transforms that compute it, those with the fewest weights first."""
+        if (self.kernel, self.dilations) != ((3, 3), (1, 1)) or self.rows * self.columns == 1:
+            return ()
+        if self.strides == (1, 1):
+            return Winograd.F23, Winograd.F43
+        return (Winograd.F23_STRIDE_2, Winograd.F43_STRIDE_2) if self.strides == (2, 2) else ()
+
+    @property
+    def across(self) -> bool:
+        """Whether images are computed side by side: then no tap over the border is computed.
+
+        That is for small images, whose columns meet few taps, if there are enough of them.
+        """
+        if self.rows * self.columns == 1:
+            return self.images > 1
+        met = self.taps(1) / (self.columns * self.kernel[1])
+        return self.images >= _SIDE_BY_SIDE and met <= _SAVED
+
+    def taps(self, axis: int) -> int:
+        """Taps along rows (0) or columns (1) that meet the image, summed over the results."""
+        size, kernel = (self.rows, self.columns)[axis], self.kernel[axis]
+        stride, dilation = self.strides[axis], self.dilations[axis]
+        before, after = self.pads[axis], self.pads[axis + 2]
+        inputs = (size - 1) * stride + (kernel - 1) * dilation + 1 - before - after
+        return sum(
+            0 <= result * stride - before + tap * dilation < inputs
+            for result in range(size)
+            for tap in range(kernel)
+        )
+
+    def tiles(self, kind: Winograd) -> int:
+        """Tiles of all images."""
+        return self.images * kind.transform.tiles((self.rows, self.columns))
+
+
+def geometry_of(operation: Operation, lanes: tuple[int, ...], filters: int) -> Geometry:
+    """What an operation computes; see ``Geometry``."""
+
+    def fields(*names: str) -> tuple[int, ...]:
+        return tuple(int(operation.fields[name]) for name in names)
+
+    images, rows, columns = fields("images", "rows", "columns")
+    height, width, down, across = fields(
+        "kernel_rows", "kernel_columns", "stride_rows", "stride_columns"
+    )
+    dilations = fields("dilation_rows", "dilation_columns")
+    top, left, bottom, right = fields("top", "left", "bottom", "right")
+    return Geometry(
+        images, lanes, filters, rows, columns, (height, width), (down, across),
+        (dilations[0], dilations[1]), (top, left, bottom, right), operation.z is not None,
+    )  # fmt: skip
+
+
+def bunch_of(geometry: Geometry, kind: Winograd, block: int) -> int:
+    """Tiles that are computed together."""
+    tiles = geometry.tiles(kind)
+    blocks = len(geometry.lanes) + -(-geometry.filters // block)
+    values = kind.transform.values**2
+    most = max(_LEAST_TILES, _BUNCH_BYTES // (values * blocks * block * 4))
+    even = -(-tiles // -(-tiles // most))
+    return min(tiles, -(-even // _WIDE) * _WIDE)
+
+
+def implement(
+    operation: Operation,
+    weight: Floats,
+    lanes: tuple[int, ...],
+    kind: Winograd | None,
+    library: Library,
+) -> None:
+    """Complete a convolution's operation by what its algorithm needs.
+
+    Args:
+        operation: input, output, geometry and biases are known.
+        weight: (filters, channels, rows, columns).
+        lanes: channels in each block of the input.
+        kind: the transform; None computes every product.
+        library: the kernels.
+    """
+    geometry = geometry_of(operation, lanes, len(weight))
+    packing = Packing(library.block, library.group)
+    operation.constants["lanes"] = np.array(lanes, np.int32)
+    if kind is None:
+        positions = geometry.rows * geometry.columns
+        operation.fields["chunk"] = packing.chunk(weight.shape, geometry.images, positions)
+        operation.fields["across"] = geometry.across
+        operation.constants["weights"] = packing.tiled(weight, lanes)
+        return
+    values, filters = transformed(kind, weight), int(operation.fields["filters"])
+    bunch = bunch_of(geometry, kind, library.block)
+    floats = library.scratch(kind, len(lanes), filters, bunch)
+    operation.op = Op.WINOGRAD
+    operation.fields |= {
+        "mode": kind, "bunch": bunch,
+        "chunk": packing.chunk((*values.shape[1:], 1, 1), 1, bunch),
+    }  # fmt: skip
+    operation.constants |= {
+        "weights": np.concatenate([packing.tiled(v[:, :, None, None], lanes) for v in values]),
+        "zeros": np.zeros(filters * library.block, np.float32),
+    }
+    operation.scratch = Part(Value(1, (library.block,), 1, -(-floats // library.block)))

@@ -1,0 +1,78 @@
+"""What a convolution costs by each algorithm: products, transforms, weights from memory."""
+
+from dataclasses import dataclass
+
+from mlcnn.engines.native.convolution import Geometry, bunch_of
+from mlcnn.engines.native.machine import Machine
+from mlcnn.engines.native.winograd import Winograd
+
+__all__ = ["Estimate", "estimate"]
+
+_REACHED = 0.95  # of the peak, by the tiles of the kernel
+_PER_VALUE = 8  # vector operations that move and transform a value of a tile
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Seconds of one run of a layer on one core.
+
+    Attributes:
+        multiply_s: products at the peak that the kernels reach.
+        weights_s: weights, once from memory.
+        transform_s: transforms of tiles, there and back.
+        useful_macs: products that the layer is made of, those with the border's zeros not counted.
+    """
+
+    multiply_s: float
+    weights_s: float
+    transform_s: float
+    useful_macs: float
+
+    @property
+    def seconds(self) -> float:
+        """Weights come while products are computed; transforms do not overlap with either."""
+        return max(self.multiply_s, self.weights_s) + self.transform_s
+
+    @property
+    def bound(self) -> str:
+        """What takes longest."""
+        parts = {
+            "multiply-adds": self.multiply_s,
+            "weights from memory": self.weights_s,
+            "transforms": self.transform_s,
+        }
+        return max(parts, key=lambda name: parts[name])
+
+
+def estimate(geometry: Geometry, kind: Winograd | None, block: int, machine: Machine) -> Estimate:
+    """What one run of a layer should take.
+
+    Args:
+        geometry: the layer.
+        kind: the transform; None computes every product.
+        block: channels of a block.
+        machine: the core.
+    """
+    filters = -(-geometry.filters // block) * block
+    per_tap = geometry.images * geometry.channels * filters
+    rows, columns = geometry.taps(0), geometry.taps(1)
+    useful = rows * columns * geometry.images * geometry.channels * geometry.filters
+    rate = machine.macs_per_s * _REACHED
+    if kind is None:
+        height, width = geometry.kernel
+        weights = 4 * geometry.channels * filters * height * width
+        products = per_tap * rows * (columns if geometry.across else geometry.columns * width)
+        return Estimate(products / rate, weights / machine.bytes_per_s, 0.0, useful)
+    transform, tiles = kind.transform, geometry.tiles(kind)
+    bunch = bunch_of(geometry, kind, block)
+    computed = -(-tiles // bunch) * bunch
+    values, blocks = transform.values**2, len(geometry.lanes) + filters // block
+    products = computed * values * geometry.channels * filters
+    vectors = tiles * blocks * values * _PER_VALUE
+    weights = 4 * transform.classes**2 * geometry.channels * filters
+    return Estimate(
+        products / rate,
+        weights / machine.bytes_per_s,
+        vectors * block / machine.macs_per_s,
+        useful,
+    )

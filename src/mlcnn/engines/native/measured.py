@@ -1,0 +1,116 @@
+"""The time of a convolution by each algorithm, measured once and kept beside the kernels."""
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+
+import numpy as np
+
+from mlcnn.engines.native.convolution import Geometry, implement
+from mlcnn.engines.native.library import Library, Op
+from mlcnn.engines.native.packing import Packing
+from mlcnn.engines.native.program import Floats, Operation, Part, Program, Value
+from mlcnn.engines.native.store import read_json, write_json
+from mlcnn.engines.native.winograd import Winograd
+
+__all__ = ["Stopwatch"]
+
+_ROUNDS = 5
+_MOST_EVICTED = 16 << 20  # floats
+
+
+class Stopwatch:
+    """Times convolutions as a network runs them: with other layers' weights in the caches."""
+
+    def __init__(self, library: Library, threads: int, network_bytes: int) -> None:
+        """Measure with so many threads, for a network whose weights take so many bytes."""
+        self._library, self._threads = library, threads
+        floats = min(_MOST_EVICTED, 1 << max(10, (network_bytes // 4).bit_length()))
+        self._evicting: Floats = np.zeros(floats, np.float32)
+        self._path = library.path.with_suffix(".choices.json")
+        self._known = read_json(self._path)
+
+    def times(
+        self, geometry: Geometry, kinds: Sequence[Winograd | None]
+    ) -> dict[Winograd | None, float]:
+        """Milliseconds by algorithm, from the cache where they are there."""
+        name = f"{geometry}, {self._threads} threads, {self._evicting.size} floats"
+        key = hashlib.sha256(name.encode()).hexdigest()[:24]
+        found = _parsed(self._known.get(key), kinds)
+        if found is None:
+            found = self._measured(geometry, kinds)
+            entry = {str(_code(kind)): ms for kind, ms in found.items()}
+            self._known = read_json(self._path) | {key: entry}
+            write_json(self._path, self._known)
+        return found
+
+    def _measured(
+        self, geometry: Geometry, kinds: Sequence[Winograd | None]
+    ) -> dict[Winograd | None, float]:
+        runs = {kind: self._runner(geometry, kind) for kind in kinds}
+        spent: dict[Winograd | None, list[float]] = {kind: [] for kind in kinds}
+        for kind in kinds:
+            runs[kind]()
+        for _ in range(_ROUNDS):
+            for kind in kinds:
+                self._library.read(self._evicting)
+                start = time.perf_counter()
+                runs[kind]()
+                spent[kind].append(time.perf_counter() - start)
+        return {kind: 1e3 * median(seconds) for kind, seconds in spent.items()}
+
+    def _runner(self, geometry: Geometry, kind: Winograd | None) -> Callable[[], None]:
+        library, block = self._library, self._library.block
+        top, left, bottom, right = geometry.pads
+        sizes = [
+            (size - 1) * stride + (kernel - 1) * dilation + 1 - before - after
+            for size, stride, kernel, dilation, before, after in zip(
+                (geometry.rows, geometry.columns), geometry.strides, geometry.kernel,
+                geometry.dilations, (top, left), (bottom, right), strict=True,
+            )
+        ]  # fmt: skip
+        source = Value(geometry.images, geometry.lanes, max(1, sizes[0]), max(1, sizes[1]))
+        source.widen(geometry.pads)
+        filters = -(-geometry.filters // block)
+        made = Value(geometry.images, (block,) * filters, geometry.rows, geometry.columns)
+        added = Value(made.images, made.lanes, made.rows, made.columns)
+        bias = np.zeros(geometry.filters, np.float32)
+        operation = Operation(
+            Op.CONV, Part(source, 0, -top, -left), Part(made),
+            Part(added) if geometry.residual else None,
+            {**_fields(geometry, source), "filters": filters},
+            {"biases": Packing(block, library.group).per_lane(bias)},
+        )  # fmt: skip
+        generator = np.random.default_rng(0)
+        shape = (geometry.filters, geometry.channels, *geometry.kernel)
+        weight = generator.standard_normal(shape, np.float32)
+        implement(operation, weight, geometry.lanes, kind, library)
+        return Program([operation], library).call([], self._threads)
+
+
+def _fields(geometry: Geometry, source: Value) -> dict[str, int | float]:
+    top, left, bottom, right = geometry.pads
+    return {
+        "images": geometry.images, "blocks": len(geometry.lanes),
+        "rows": geometry.rows, "columns": geometry.columns,
+        "kernel_rows": geometry.kernel[0], "kernel_columns": geometry.kernel[1],
+        "stride_rows": geometry.strides[0], "stride_columns": geometry.strides[1],
+        "dilation_rows": geometry.dilations[0], "dilation_columns": geometry.dilations[1],
+        "input_rows": source.rows, "input_columns": source.columns,
+        "top": top, "left": left, "bottom": bottom, "right": right,
+    }  # fmt: skip
+
+
+def _code(kind: Winograd | None) -> int:
+    return -1 if kind is None else int(kind)
+
+
+def _parsed(entry: object, kinds: Sequence[Winograd | None]) -> dict[Winograd | None, float] | None:
+    """The times in a cache's entry; None where one is missing or no time."""
+    if not isinstance(entry, Mapping):
+        return None
+    found = {kind: entry.get(str(_code(kind))) for kind in kinds}
+    if not all(isinstance(ms, float) and ms > 0 for ms in found.values()):
+        return None
+    return {kind: float(ms) for kind, ms in found.items() if ms is not None}
