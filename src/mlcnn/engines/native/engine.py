@@ -12,7 +12,7 @@ from mlcnn.engines.arrays import Signature, check_inputs, fix_shapes, signatures
 from mlcnn.engines.engine import Array, Arrays, Device, device_of, positive_threads
 from mlcnn.engines.native.algorithms import Choice, Chooser, known_algorithm
 from mlcnn.engines.native.library import Library, load
-from mlcnn.engines.native.lowering import check, lower
+from mlcnn.engines.native.lowering import check, lower, suited
 from mlcnn.engines.native.machine import machine_of
 from mlcnn.engines.native.measured import Stopwatch
 from mlcnn.engines.native.program import Call, Floats, Operation, Program
@@ -47,9 +47,9 @@ class _Session:
     """A network whose memory is planned anew for each new shape of its inputs."""
 
     def __init__(
-        self, model: ir.Model, library: Library, threads: int, choose: Callable[[], Chooser]
+        self, model: ir.Model, march: str, threads: int, choose: Callable[[Library], Chooser]
     ) -> None:
-        self._model, self._library, self._threads = model, library, threads
+        self._model, self._march, self._threads = model, march, threads
         self._choose = choose
         self.choices: tuple[Choice, ...] = ()
         self._inputs: tuple[Signature, ...] = signatures(model)
@@ -73,10 +73,10 @@ class _Session:
             infer_shapes(fixed)
         except PassError as error:  # these inputs do not fit together, or not this network
             raise UnsupportedError(f"native: inputs {named}: {error}") from error
-        library, operations = self._library, list[Operation]()
+        library, operations = suited(fixed, self._march), list[Operation]()
         nothing = not all(map(prod, shapes)) and all(map(_is_empty, fixed.graph.outputs))
         if not nothing:  # without an image there is nothing to compute
-            choose = self._choose()
+            choose = self._choose(library)
             operations = lower(fixed, library, choose)
             self.choices = tuple(choose.choices)
         outputs = tuple(_sizes(value) for value in fixed.graph.outputs)
@@ -147,9 +147,9 @@ class Native:
         algorithm, machine = known_algorithm(self.algorithm), machine_of(self.march)
         weights = weight_bytes(standard)
 
-        def choose() -> Chooser:
+        def choose(library: Library) -> Chooser:
             measured = algorithm == "measured"
             stopwatch = Stopwatch(library, threads, weights) if measured else None
             return Chooser(algorithm, library, machine, stopwatch)
 
-        return _Session(standard, library, threads, choose)
+        return _Session(standard, self.march, threads, choose)

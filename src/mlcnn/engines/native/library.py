@@ -112,6 +112,8 @@ class Library:
         path: its file, whose name tells kernels, compiler, options and processor.
         block: channels of a block, the floats of one vector.
         group: blocks of filters that a convolution computes together.
+        narrow: channels of the blocks of another compilation, whose vectors are half as wide and
+            as many at a time; None where there is none.
         parallel: whether they compute with more than one thread.
     """
 
@@ -121,6 +123,7 @@ class Library:
         self.path = path
         self.block: int = library.mlcnn_block()
         self.group: int = library.mlcnn_group()
+        self.narrow: int | None = library.mlcnn_narrow() or None
         self.parallel = bool(library.mlcnn_parallel())
         if library.mlcnn_step() != ctypes.sizeof(Step):
             raise UnsupportedError(f"engine 'native': {path} is not this version's; delete it")
@@ -202,11 +205,12 @@ def _compile(command: list[str], source: Path, target: Path) -> None:
 
 
 @functools.cache
-def load(march: str = "native") -> Library:
+def load(march: str = "native", block: int | None = None) -> Library:
     """The kernels for this machine; compiled where they are not in the cache yet (seconds).
 
     Args:
         march: the processor to compile for, as gcc names it; one that this machine can run.
+        block: channels of a block; by default the floats of the widest vector.
 
     Raises:
         UnsupportedError: there is no C compiler, or it fails.
@@ -220,6 +224,8 @@ def load(march: str = "native") -> Library:
     folder = Path(str(files("mlcnn.engines.native") / "kernels"))
     target = "-mcpu=" if platform.machine() in {"aarch64", "arm64"} else "-march="
     command = [*found, *_FLAGS, target + march]
+    if block is not None:
+        command.insert(-len(_FLAGS) - 1, f"-DBLOCK={block}")
     key = hashlib.sha256()
     for file in sorted(folder.glob("*.[ch]")):
         key.update(file.read_bytes())

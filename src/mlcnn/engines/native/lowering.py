@@ -1,17 +1,19 @@
 """Networks as operations of the kernels."""
 
+from math import prod
+
 import onnx_ir as ir
 
 from mlcnn.engines.native import elementwise, layers, moving, pools
 from mlcnn.engines.native.algorithms import Chooser
 from mlcnn.engines.native.builder import Builder, Rule
-from mlcnn.engines.native.library import Library
+from mlcnn.engines.native.library import Library, load
 from mlcnn.engines.native.program import Operation
 from mlcnn.engines.native.reading import is_known, no_kernel, refusal
-from mlcnn.graph import is_standard
+from mlcnn.graph import constant, is_standard
 from mlcnn.nn.site import site_of
 
-__all__ = ["OPERATORS", "check", "lower"]
+__all__ = ["OPERATORS", "check", "lower", "suited"]
 
 _RULES: dict[str, Rule] = {**elementwise.RULES, **layers.RULES, **moving.RULES, **pools.RULES}
 # They compute sizes from sizes, and are gone when those are known.
@@ -19,8 +21,34 @@ _SIZES = frozenset({
     "Cast", "Constant", "ConstantOfShape", "Expand", "Floor", "Gather", "Range", "Shape",
 })  # fmt: skip
 
+_NARROW = 0.8  # of the products or fewer, with unused lanes, pay for narrow blocks
+
 OPERATORS = frozenset(_RULES)
 """The operators that the kernels compute."""
+
+
+def suited(model: ir.Model, march: str) -> Library:
+    """The kernels whose blocks fit a network's filters: few filters leave half a block unused.
+
+    Args:
+        model: standard operators only, every shape known.
+        march: see ``load``.
+    """
+    library = load(march)
+    if library.narrow is None:
+        return library
+    products = dict.fromkeys((library.block, library.narrow), 0)
+    for node in model.graph:
+        if node.op_type == "Conv" and is_standard(node):
+            shape, weight = node.outputs[0].shape, constant(node.inputs[1])
+            if shape is None or weight is None:
+                continue
+            filters, *taps = weight.shape
+            positions = prod(size for size in shape[2:] if isinstance(size, int))
+            for block in products:
+                products[block] += positions * prod(taps) * -(-filters // block) * block
+    saved = products[library.narrow] < _NARROW * products[library.block]
+    return load(march, library.narrow) if saved else library
 
 
 def lower(model: ir.Model, library: Library, choose: Chooser) -> list[Operation]:

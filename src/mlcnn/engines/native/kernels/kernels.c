@@ -15,6 +15,7 @@
 #include "probe.h"
 
 int mlcnn_block(void) { return B; }
+int mlcnn_narrow(void) { return NARROW; }
 int mlcnn_group(void) { return GROUP; }
 int mlcnn_step(void) { return sizeof(Step); }
 /* Floats of scratch memory that a bunch of tiles needs. */

@@ -19,6 +19,13 @@
 #define B 4
 #endif
 
+/* Blocks of half the channels, where as many registers hold them. */
+#if defined(__AVX512VL__) && B == 16
+#define NARROW 8
+#else
+#define NARROW 0
+#endif
+
 #if defined(__AVX512VL__) || defined(__aarch64__)
 #define GROUP 4 /* blocks of filters per tile: 32 registers hold 4 x 6 sums */
 #else
