@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 
 import onnx_ir as ir
 
@@ -36,6 +37,7 @@ class MeasureOptions:
         engines: names of engines; by default all that are installed but ``torch-compile``, which
             takes minutes on a large network.
         provider: execution provider of ONNX Runtime.
+        algorithm: how the engine ``native`` computes convolutions; by default by measured time.
         threads: threads of one run.
         batches: images of one run; by default 1, or the batch that the network is fixed to.
         device: ``cpu`` or ``cuda``.
@@ -46,6 +48,7 @@ class MeasureOptions:
 
     engines: tuple[str, ...] = ()
     provider: str | None = None
+    algorithm: str | None = None
     threads: int = 1
     batches: tuple[int, ...] = ()
     device: str = "cpu"
@@ -71,15 +74,26 @@ _NO_REWRITE, _NO_MEASURE = RewriteOptions(), MeasureOptions()
 
 def _engines(options: MeasureOptions) -> tuple[str, ...]:
     chosen = options.engines or tuple(n for n in engines.available() if n != "torch-compile")
-    if options.provider is None:
+    chosen = _with_option(chosen, "onnxruntime", "--provider", options.provider)
+    return _with_option(chosen, "native", "--algorithm", options.algorithm)
+
+
+def _with_option(
+    chosen: tuple[str, ...], engine: str, flag: str, option: str | None
+) -> tuple[str, ...]:
+    """The engines, with the option of one of them behind its name.
+
+    Raises:
+        InputError: an option for an engine that is not among them.
+    """
+    if option is None:
         return chosen
-    if "onnxruntime" not in chosen:
+    if engine not in chosen:
         raise InputError(
-            f"--provider {options.provider}: it belongs to the engine onnxruntime, which is not "
+            f"{flag} {option}: it belongs to the engine {engine}, which is not "
             f"among {', '.join(chosen)}"
         )
-    named = f"onnxruntime:{options.provider}"
-    return tuple(named if name == "onnxruntime" else name for name in chosen)
+    return tuple(f"{name}:{option}" if name == engine else name for name in chosen)
 
 
 def _batches(model: ir.Model, options: MeasureOptions) -> tuple[int, ...]:
@@ -130,8 +144,10 @@ def chooser_for(
         return None
     chosen = setting or Setting(_engines(options)[0], _batches(model, options)[0])
     engines.get(chosen.engine)
+    engine, _, option = chosen.engine.partition(":")
+    repeated = engine == "native" and Path(option).suffix == ".json"  # no choice for single sites
     return MeasuredChooser(
-        chosen.engine,
+        engine if repeated else chosen.engine,
         chosen.batch,
         options.threads,
         options.device,

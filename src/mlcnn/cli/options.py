@@ -110,6 +110,8 @@ class Measuring:
         engine: engine to measure. Repeat it for more; by default all that are installed but
             torch-compile, which takes minutes on a large network.
         provider: execution provider of ONNX Runtime, as CPUExecutionProvider.
+        algorithm: how the engine native computes convolutions: measured (the default), auto (by a
+            model of this machine), direct, winograd, or a file that --json wrote, to repeat it.
         threads: threads of one run.
         batch: images of one run. Repeat it for more; 1, or what the network is fixed to, by
             default.
@@ -120,6 +122,7 @@ class Measuring:
 
     engine: tuple[Engine, ...] = ()
     provider: str | None = None
+    algorithm: str | None = None
     threads: int = 1
     batch: tuple[int, ...] = ()
     device: Literal["cpu", "cuda"] = "cpu"
@@ -135,6 +138,7 @@ class Measuring:
         return mlcnn.api.MeasureOptions(
             engines=self.engine,
             provider=self.provider,
+            algorithm=self.algorithm,
             threads=self.threads,
             batches=self.batch,
             device=self.device,

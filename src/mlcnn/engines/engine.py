@@ -1,8 +1,9 @@
 """What an engine is: it prepares a network once and then runs it."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import onnx_ir as ir
@@ -10,7 +11,17 @@ from numpy.typing import NDArray
 
 from mlcnn.errors import InputError
 
-__all__ = ["Array", "Arrays", "Device", "Engine", "Session", "device_of", "positive_threads"]
+__all__ = [
+    "Array",
+    "Arrays",
+    "Device",
+    "Engine",
+    "LayerAlgorithm",
+    "Session",
+    "Telling",
+    "device_of",
+    "positive_threads",
+]
 
 Array = NDArray[np.generic]
 Arrays = Mapping[str, Array]
@@ -47,6 +58,46 @@ class Session(Protocol):
         It is for timing: it ends when the result is there, and what it returns is the engine's.
         It may read ``inputs`` in place: don't change them.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LayerAlgorithm:
+    """How an engine computes one layer, and why.
+
+    Attributes:
+        layer: its name.
+        geometry: what it computes, in one line.
+        algorithm: name of the algorithm.
+        reason: the figures behind the choice.
+        ms: time of one run, measured where ``measured``, estimated otherwise.
+        measured: whether it was measured.
+        peak_share: useful multiply-adds a second over what the core can do in registers; above 1
+            where an algorithm needs fewer products.
+        bound: what takes longest: multiply-adds, weights from memory, or transforms.
+    """
+
+    layer: str
+    geometry: str
+    algorithm: str
+    reason: str
+    ms: float
+    measured: bool
+    peak_share: float
+    bound: str
+
+    def to_json(self) -> dict[str, object]:
+        """A row of ``algorithms`` in what ``mlcnn bench --json`` prints."""
+        return asdict(self)
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A session that can tell how it computes."""
+
+    @property
+    def algorithms(self) -> tuple[LayerAlgorithm, ...]:
+        """How each convolution was computed in the last run for new shapes."""
         ...
 
 

@@ -9,7 +9,13 @@ from typing import Any
 import onnx_ir as ir
 
 from mlcnn.engines.arrays import Arrays, fix_shapes, random_inputs
-from mlcnn.engines.engine import Device, device_of, positive_threads
+from mlcnn.engines.engine import (
+    Device,
+    LayerAlgorithm,
+    Telling,
+    device_of,
+    positive_threads,
+)
 from mlcnn.engines.registry import available, get
 from mlcnn.engines.timing import Clock, Ratio, Timing, interleave, noise, ratio
 from mlcnn.errors import InputError, MlcnnError, UnsupportedError
@@ -28,6 +34,7 @@ class BenchResult:
         batch: images per run.
         threads: threads that the engine computed with.
         timing: time of one run; rounds are shared with the setting's other variants.
+        algorithms: how the engine computes each layer, if it tells.
     """
 
     engine: str
@@ -35,6 +42,7 @@ class BenchResult:
     batch: int
     threads: int
     timing: Timing
+    algorithms: tuple[LayerAlgorithm, ...] = ()
 
     @property
     def median_ms(self) -> float:
@@ -53,7 +61,7 @@ class BenchResult:
 
     def to_json(self) -> dict[str, object]:
         """The row that ``mlcnn bench --json`` prints."""
-        return {
+        row: dict[str, object] = {
             "engine": self.engine,
             "variant": self.variant,
             "batch": self.batch,
@@ -63,6 +71,9 @@ class BenchResult:
             "q3_ms": self.q3_ms,
             "rounds": len(self.timing.samples_ms),
         }
+        if self.algorithms:
+            row["algorithms"] = [layer.to_json() for layer in self.algorithms]
+        return row
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +166,19 @@ class _Setting:
     device: Device
 
 
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A variant, ready to run."""
+
+    run: Callable[[], object]
+    algorithms: tuple[LayerAlgorithm, ...]
+
+
 def _runners(
     setting: _Setting, models: Mapping[str, ir.Model], inputs: Arrays
-) -> tuple[dict[str, Callable[[], object]], list[BenchSkipped]]:
-    """A callable per variant that the engine runs; a reason for the others."""
-    runners: dict[str, Callable[[], object]] = {}
+) -> tuple[dict[str, _Ready], list[BenchSkipped]]:
+    """The variants that the engine runs; a reason for the others."""
+    runners: dict[str, _Ready] = {}
     skipped: list[BenchSkipped] = []
     shapes = {name: array.shape for name, array in inputs.items()}
     for variant, model in models.items():
@@ -167,7 +186,9 @@ def _runners(
             session = get(setting.engine).prepare(
                 fix_shapes(model, shapes), threads=setting.threads, device=setting.device
             )
-            runners[variant] = session.runner(inputs)
+            run = session.runner(inputs)
+            told = session.algorithms if isinstance(session, Telling) else ()
+            runners[variant] = _Ready(run, told)
         except MlcnnError as error:
             skipped.append(BenchSkipped(setting.engine, variant, setting.batch, str(error)))
     return runners, skipped
@@ -183,9 +204,17 @@ def _measure(
     runners, skipped = _runners(setting, models, inputs)
     if not runners:
         return Bench((), tuple(skipped))
-    timings = interleave(runners, budget_s=budget_s, clock=clock)
+    calls = {variant: ready.run for variant, ready in runners.items()}
+    timings = interleave(calls, budget_s=budget_s, clock=clock)
     rows = tuple(
-        BenchResult(setting.engine, variant, setting.batch, setting.threads, timing)
+        BenchResult(
+            setting.engine,
+            variant,
+            setting.batch,
+            setting.threads,
+            timing,
+            runners[variant].algorithms,
+        )
         for variant, timing in timings.items()
     )
     problem = noise(timings)

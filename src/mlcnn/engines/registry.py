@@ -18,6 +18,7 @@ _ENGINES = {
     "torch": "mlcnn.engines.torch_eager:TorchEager",
     "torch-compile": "mlcnn.engines.torch_compile:TorchCompile",
 }
+_OPTIONS = {"onnxruntime": "provider", "native": "algorithm"}
 _EXTRAS = {"openvino": "openvino"}
 
 
@@ -41,8 +42,8 @@ def get(name: str) -> Engine:
     """The engine of that name.
 
     Args:
-        name: see ``names``. ``onnxruntime`` takes an execution provider behind a colon:
-            ``onnxruntime:CPUExecutionProvider``.
+        name: see ``names``. Behind a colon ``onnxruntime`` takes an execution provider
+            (``onnxruntime:CPUExecutionProvider``), ``native`` an algorithm (``native:direct``).
 
     Raises:
         InputError: there is no such engine or provider; the message names the nearest.
@@ -53,7 +54,7 @@ def get(name: str) -> Engine:
         'onnxruntime'
     """
     engine, separator, option = name.partition(":")
-    if engine not in _ENGINES or (separator and engine != "onnxruntime"):
+    if engine not in _ENGINES or (separator and engine not in _OPTIONS):
         hint = did_you_mean(engine, _ENGINES)
         raise InputError(f"unknown engine {name!r}{hint} (known engines: {', '.join(_ENGINES)})")
     module_name, _, attribute = _ENGINES[engine].partition(":")
@@ -64,4 +65,4 @@ def get(name: str) -> Engine:
             f"`pip install mlcnn[{extra}]`"
         )
     make: Callable[..., Engine] = getattr(importlib.import_module(module_name), attribute)
-    return make(option) if option else make()
+    return make(**{_OPTIONS[engine]: option}) if option else make()

@@ -51,6 +51,19 @@ class Geometry:
         """Channels of the input."""
         return sum(self.lanes)
 
+    @property
+    def shown(self) -> str:
+        """In one line."""
+        height, width = self.kernel
+        strides = f" stride {self.strides[0]}x{self.strides[1]}" if max(self.strides) > 1 else ""
+        apart = max(self.dilations) > 1
+        dilated = f" dilation {self.dilations[0]}x{self.dilations[1]}" if apart else ""
+        pads = f" pads {','.join(map(str, self.pads))}" if any(self.pads) else ""
+        return (
+            f"{self.images}x{self.channels} -> {self.filters}x{self.rows}x{self.columns}, "
+            f"{height}x{width}{strides}{dilated}{pads}{' + residual' if self.residual else ''}"
+        )
+
     def transforms(self) -> tuple[Winograd, ...]:
         """The transforms that compute it, those with the fewest weights first."""
         if (self.kernel, self.dilations) != ((3, 3), (1, 1)) or self.rows * self.columns == 1:

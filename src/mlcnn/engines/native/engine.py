@@ -9,12 +9,18 @@ import numpy as np
 import onnx_ir as ir
 
 from mlcnn.engines.arrays import Signature, check_inputs, fix_shapes, signatures
-from mlcnn.engines.engine import Array, Arrays, Device, device_of, positive_threads
-from mlcnn.engines.native.algorithms import Choice, Chooser, known_algorithm
+from mlcnn.engines.engine import (
+    Array,
+    Arrays,
+    Device,
+    LayerAlgorithm,
+    device_of,
+    positive_threads,
+)
+from mlcnn.engines.native.algorithms import MEASURED, Chooser, Choosing
 from mlcnn.engines.native.library import Library, load
 from mlcnn.engines.native.lowering import check, lower, suited
 from mlcnn.engines.native.machine import machine_of
-from mlcnn.engines.native.measured import Stopwatch
 from mlcnn.engines.native.program import Call, Floats, Operation, Program
 from mlcnn.engines.package import weight_bytes
 from mlcnn.errors import InputError, PassError, UnsupportedError
@@ -51,7 +57,7 @@ class _Session:
     ) -> None:
         self._model, self._march, self._threads = model, march, threads
         self._choose = choose
-        self.choices: tuple[Choice, ...] = ()
+        self.algorithms: tuple[LayerAlgorithm, ...] = ()
         self._inputs: tuple[Signature, ...] = signatures(model)
         self._programs: dict[Shapes, tuple[Program, Shapes]] = {}
         self._lock = Lock()
@@ -78,7 +84,7 @@ class _Session:
         if not nothing:  # without an image there is nothing to compute
             choose = self._choose(library)
             operations = lower(fixed, library, choose)
-            self.choices = tuple(choose.choices)
+            self.algorithms = tuple(choose.choices)
         outputs = tuple(_sizes(value) for value in fixed.graph.outputs)
         return Program(operations, library), outputs
 
@@ -121,16 +127,17 @@ class Native:
     Attributes:
         march: the processor to compile for, as gcc names it; one that this machine can run.
         algorithm: of convolutions: ``auto`` (by a model of this machine), ``measured``, ``direct``
-            or ``winograd`` (wherever it fits).
+            or ``winograd`` (wherever it fits); or a file that ``mlcnn bench --json`` wrote, whose
+            choices are repeated.
     """
 
     march: str = "native"
-    algorithm: str = "measured"
+    algorithm: str = MEASURED
 
     @property
     def name(self) -> str:
-        """``native``."""
-        return "native"
+        """``native``, with the algorithm if one was chosen."""
+        return "native" if self.algorithm == MEASURED else f"native:{self.algorithm}"
 
     def prepare(self, model: ir.Model, *, threads: int = 1, device: str = Device.CPU) -> _Session:
         """Make a network ready to run; see ``Engine.prepare``."""
@@ -144,12 +151,5 @@ class Native:
             )
         standard = FoldBatchNorm().apply(inline(model, foreign=True)).model
         check(standard)
-        algorithm, machine = known_algorithm(self.algorithm), machine_of(self.march)
-        weights = weight_bytes(standard)
-
-        def choose(library: Library) -> Chooser:
-            measured = algorithm == "measured"
-            stopwatch = Stopwatch(library, threads, weights) if measured else None
-            return Chooser(algorithm, library, machine, stopwatch)
-
-        return _Session(standard, self.march, threads, choose)
+        choosing = Choosing(self.algorithm, machine_of(self.march), threads, weight_bytes(standard))
+        return _Session(standard, self.march, threads, choosing.chooser)

@@ -94,7 +94,7 @@ _TRANSFORMS = {
 @functools.cache
 def _both_axes(kind: Winograd) -> NDArray[np.float64]:
     matrix = kind.transform.kernel()
-    return np.kron(matrix, matrix).T
+    return np.kron(matrix, matrix).T.astype(np.float64)
 
 
 def transformed(kind: Winograd, weight: NDArray[np.float32]) -> NDArray[np.float32]:
