@@ -13,7 +13,9 @@ import torch
 
 from benchmarks import fresh
 from benchmarks.results import arguments, show, split, spread, write
-from mlcnn import engines, zoo
+from mlcnn import counting, engines, zoo
+from mlcnn.engines.native.library import load
+from mlcnn.engines.native.machine import measure
 
 __all__ = ["main"]
 
@@ -23,8 +25,11 @@ _TOLERANCE = 1e-4
 
 def time_engines(
     network: str, batch: int, names: list[str], budget_s: float, processor_time: bool
-) -> dict[str, list[float]]:
-    """In a fresh process: samples of every engine in ms, after their outputs were compared."""
+) -> dict[str, Any]:
+    """In a fresh process: samples of every engine in ms, after their outputs were compared.
+
+    And what the core does in registers, and reads from memory, in the same process.
+    """
     torch.set_num_threads(1)
     model = zoo.load(network)
     inputs = engines.random_inputs(model, batch)
@@ -39,7 +44,13 @@ def time_engines(
     runners = {name: session.runner(inputs) for name, session in sessions.items()}
     clock = time.process_time_ns if processor_time else time.perf_counter_ns
     timings = engines.interleave(runners, budget_s=budget_s, clock=clock)
-    return {name: list(timing.samples_ms) for name, timing in timings.items()}
+    core = measure(load())
+    return {
+        "samples": {name: list(timing.samples_ms) for name, timing in timings.items()},
+        "peak_gflops": core.gflops,
+        "bandwidth_gbs": core.bytes_per_s / 1e9,
+        "gflop": 2e-9 * counting.count(model).total()["multiplications"]["original"] * batch,
+    }
 
 
 def main() -> None:
@@ -56,15 +67,21 @@ def main() -> None:
     found: list[dict[str, Any]] = []
     for network in options.networks:
         for batch in map(int, options.batches):
-            samples = [
+            found_here = [
                 fresh.call(
                     "benchmarks.engines:time_engines", network=network, batch=batch, names=names,
                     budget_s=options.seconds, processor_time=options.processor_time,
                 )
                 for _ in range(options.processes)
             ]  # fmt: skip
-            row = [f"{network}, batch {batch}"]
-            row.append(f"{median(median(sample[_BASE]) for sample in samples):.3f}")
+            samples = [one["samples"] for one in found_here]
+            peak = median(one["peak_gflops"] for one in found_here)
+            work, bandwidth = (
+                found_here[0]["gflop"],
+                median(one["bandwidth_gbs"] for one in found_here),
+            )
+            ms = {name: median(median(sample[name]) for sample in samples) for name in names}
+            row = [f"{network}, batch {batch}", f"{peak:.0f}", f"{ms[_BASE]:.3f}"]
             for name in names[1:]:
                 ratios = [
                     median(a / b for a, b in zip(sample[_BASE], sample[name], strict=True))
@@ -73,11 +90,21 @@ def main() -> None:
                 row += [f"{median(ratios):.2f}", spread(ratios)]
                 setting = {"network": network, "batch": batch, "engine": name}
                 found.append({**setting, "ratio": median(ratios), "ratios": ratios})
+            row += [f"{100 * work / ms[name] * 1e3 / peak:.0f} %" for name in names]
+            found += [
+                {
+                    "network": network, "batch": batch, "engine": name, "ms": ms[name],
+                    "peak_share": work / ms[name] * 1e3 / peak, "peak_gflops": peak,
+                    "bandwidth_gbs": bandwidth,
+                }
+                for name in names
+            ]  # fmt: skip
             print("; ".join(row), flush=True)
             rows.append(row)
-    columns = ["one thread", f"{_BASE} ms"]
+    columns = ["one thread", "peak, GF/s", f"{_BASE} ms"]
     for name in names[1:]:
         columns += [f"{name}: times as fast", "least to most"]
+    columns += [f"{name}: of peak" for name in names]
     show("engines on original networks", columns, rows)
     write(options, {"results": found})
     print(f"results: {options.out}")

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import fresh
-from mlcnn.api.machine import machine, versions
+from mlcnn.api.machine import compiler, machine, versions
 
 __all__ = ["arguments", "conditions", "show", "split", "spread", "write"]
 
@@ -41,6 +42,8 @@ def conditions(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "machine": machine(),
         "versions": versions(),
+        "compiler": compiler(),
+        "date": datetime.now(UTC).date().isoformat(),
         "threads": 1,
         "clock": "processor" if options.processor_time else "wall",
         "core": fresh.core(),

@@ -1,31 +1,58 @@
 """What a measurement ran on: the machine in words, and the versions of what took part."""
 
 import platform
+import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
 
-__all__ = ["machine", "versions"]
+from mlcnn.engines.compilers import c_compiler
+
+__all__ = ["compiler", "machine", "versions"]
 
 _PACKAGES = ("mlcnn", "onnx", "onnxruntime", "openvino", "torch", "numpy")
 
 
-def _processor() -> str:
-    """The processor's name; Python itself knows only its family on Linux."""
+def _told(what: str) -> str:
+    """A line about the first core; Python itself knows only the processor's family on Linux."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
+        return ""
+    found = (line.partition(":")[2].strip() for line in lines if line.startswith(what))
+    return next(found, "")
+
+
+def _instructions() -> str:
+    """The vector instructions that tell apart how fast processors of one name compute."""
+    told = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_vnni": "VNNI", "avx_vnni": "AVX-VNNI"}
+    flags = set(_told("flags").split())
+    return " ".join(name for flag, name in told.items() if flag in flags)
 
 
 def machine() -> str:
-    """Processor, cores, memory and system."""
+    """Processor, vector instructions, cores, memory and system."""
     memory = psutil.virtual_memory().total / 2**30
     cores = psutil.cpu_count() or 1
-    return f"{_processor()}, {cores} cores, {memory:.0f} GiB, {platform.system()}"
+    parts = (_told("model name") or platform.processor() or platform.machine(), _instructions())
+    return ", ".join(
+        (*filter(None, parts), f"{cores} cores", f"{memory:.0f} GiB", platform.system())
+    )
+
+
+def compiler() -> str | None:
+    """What the C compiler calls itself; None where there is none."""
+    command = c_compiler()
+    if command is None:
+        return None
+    try:
+        done = subprocess.run(  # noqa: S603 - the user's compiler
+            [*command, "--version"], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return next(iter(done.stdout.splitlines()), None)
 
 
 def versions() -> dict[str, str]:
