@@ -49,7 +49,7 @@ def time_engines(
         "samples": {name: list(timing.samples_ms) for name, timing in timings.items()},
         "peak_gflops": core.gflops,
         "bandwidth_gbs": core.bytes_per_s / 1e9,
-        "gflop": 2e-9 * counting.count(model).total()["multiplications"]["original"] * batch,
+        "gflop": 2e-9 * counting.count(model).before.multiplications * batch,
     }
 
 
