@@ -6,9 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean, geometric_mean
 from typing import Any
 
-from mlcnn.accelerators.cost import Energy, LayerCost, LayerTask
-from mlcnn.accelerators.evaluation import evaluate_layer
-from mlcnn.accelerators.machine import Machine, precision_of
+from mlcnn.accelerators.cost import Costs, Energy, LayerCost, LayerTask
+from mlcnn.accelerators.machine import Machine, evaluate_layer, precision_of
 from mlcnn.accelerators.technology import Technology
 from mlcnn.table import Shown, Tabular, flat
 from mlcnn.workload import Uncounted
@@ -114,16 +113,16 @@ class Summary:
         speedups = [row.speedup for row in rows]
         ratios = [row.energy_ratio for row in rows]
         slowest = min(rows, key=lambda row: row.speedup)
-        cycles = math.fsum(row.cost.cycles for row in rows)
-        spent = math.fsum(row.cost.energy.total for row in rows)
+        whole, against = Costs(row.cost for row in rows), Costs(row.against for row in rows)
         return cls(
             layers=len(rows),
             speedup=fmean(speedups),
             energy_ratio=fmean(ratios),
             geometric_speedup=geometric_mean(speedups),
             geometric_energy_ratio=geometric_mean(ratios),
-            total_speedup=math.fsum(row.against.cycles * row.clock_ratio for row in rows) / cycles,
-            total_energy_ratio=math.fsum(row.against.energy.total for row in rows) / spent,
+            total_speedup=math.fsum(row.against.cycles * row.clock_ratio for row in rows)
+            / whole.cycles,
+            total_energy_ratio=against.energy_pj / whole.energy_pj,
             worst=slowest.name,
             worst_speedup=slowest.speedup,
             worst_energy_ratio=min(ratios),
@@ -177,12 +176,12 @@ class Evaluation(Tabular):
     @property
     def cycles(self) -> float:
         """Of all layers, one after the other."""
-        return math.fsum(row.cost.cycles for row in self.layers)
+        return Costs(row.cost for row in self.layers).cycles
 
     @property
     def energy(self) -> Energy:
         """Of all layers."""
-        return _total(row.cost.energy for row in self.layers)
+        return sum((row.cost.energy for row in self.layers), Energy())
 
     @property
     def seconds(self) -> float:
@@ -197,12 +196,12 @@ class Evaluation(Tabular):
     @property
     def against_cycles(self) -> float:
         """Of all layers on the other machine."""
-        return math.fsum(row.against.cycles for row in self.layers)
+        return Costs(row.against for row in self.layers).cycles
 
     @property
     def against_energy(self) -> Energy:
         """Of all layers on the other machine."""
-        return _total(row.against.energy for row in self.layers)
+        return sum((row.against.energy for row in self.layers), Energy())
 
     @property
     def against_seconds(self) -> float:
@@ -281,13 +280,6 @@ def _gains(found: Evaluation) -> dict[str, object]:
             "energy_ratio": network.total_energy_ratio,
         },
     }
-
-
-def _total(parts: Iterable[Energy]) -> Energy:
-    total = Energy()
-    for part in parts:
-        total += part
-    return total
 
 
 def compare(
