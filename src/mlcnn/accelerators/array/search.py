@@ -89,7 +89,7 @@ def _choose(work: Work, machine: ArrayDescription, slack: float) -> Chosen | Non
         for tile in some
     ]
     candidates = np.concatenate(found)
-    plan = _exact(work, t, p, candidates)
+    plan = _exact(work, t, p, np.zeros_like(candidates), candidates)
     fewest = np.where(plan.cycles <= most, moved[candidates], np.inf)
     index = int(np.argmin(np.where(fewest == fewest.min(), plan.cycles, np.inf)))
     groups, ways = (int(v.reshape(-1)[index]) for v in (plan.times.groups, plan.times.ways))
@@ -102,12 +102,6 @@ def _choose(work: Work, machine: ArrayDescription, slack: float) -> Chosen | Non
         _waits(plan, index),
         float(fewest[index]),
     )
-
-
-def _exact(work: Work, t: Tilings, p: Parameters, some: Indices) -> Schedule:
-    """The schedules of some tilings on one machine, as flat arrays."""
-    row = [np.broadcast_to(getattr(p, name)[0], some.shape) for name in p.__slots__]
-    return schedule(work, t.take(some), Parameters(*row))
 
 
 def fastest(work: Work, machines: Sequence[ArrayDescription], below: Floats) -> Floats:
@@ -132,9 +126,9 @@ def fastest(work: Work, machines: Sequence[ArrayDescription], below: Floats) -> 
     firsts = [bounds.first(likely[rows[0]]) + g for rows, g in zip(owners, guesses, strict=True)]
     best = below.copy()
     owner, tiling = np.concatenate(owners), np.concatenate(firsts)
-    best[owner] = np.minimum(best[owner], _pairs(work, t, p, owner, tiling))
+    best[owner] = np.minimum(best[owner], _exact(work, t, p, owner, tiling).cycles)
     for owner, tiling in _left(bounds, of_tiles, best):
-        np.minimum.at(best, owner, _pairs(work, t, p, owner, tiling))
+        np.minimum.at(best, owner, _exact(work, t, p, owner, tiling).cycles)
     return best
 
 
@@ -156,12 +150,9 @@ def _left(bounds: Bounds, of_tiles: Floats, best: Floats) -> Iterator[tuple[Indi
         yield np.concatenate(owners), np.concatenate(found)
 
 
-def _pairs(work: Work, t: Tilings, p: Parameters, owner: Indices, tiling: Indices) -> Floats:
-    """Cycles of pairs of a machine and a tiling."""
-    if not len(owner):
-        return np.zeros(0)
-    rows = [getattr(p, name)[owner, 0] for name in p.__slots__]
-    return schedule(work, t.take(tiling), Parameters(*rows)).cycles
+def _exact(work: Work, t: Tilings, p: Parameters, owner: Indices, tiling: Indices) -> Schedule:
+    """The schedules of pairs of a machine and a tiling, as flat arrays."""
+    return schedule(work, t.take(tiling), p.take(owner))
 
 
 def refusal(work: Work, machine: ArrayDescription) -> Infeasible | None:
