@@ -20,7 +20,13 @@ from mlcnn.accelerators.loading import (
     equal_precision,
     load_accelerator,
 )
-from mlcnn.accelerators.machine import Infeasible, Machine, MachineType, evaluate_layer, precision_of
+from mlcnn.accelerators.machine import (
+    Infeasible,
+    Machine,
+    MachineType,
+    evaluate_layer,
+    precision_of,
+)
 from mlcnn.accelerators.network import LEFT_OUT, evaluate, network_tasks
 from mlcnn.accelerators.precision import Precision
 from mlcnn.accelerators.registry import machine_types

@@ -51,7 +51,7 @@ class LayerPair:
         sides = (("", self.costs), ("against_", self.against))
         figures = {side + what: getattr(costs, what) for side, costs in sides for what in _FIGURES}
         gains = {"speedup": self.speedup, "energy_ratio": self.energy_ratio}
-        return {"name": self.name} | figures | gains
+        return {"name": self.name, **figures, **gains}
 
 
 @dataclass(frozen=True, slots=True, repr=False)

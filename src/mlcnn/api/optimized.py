@@ -176,13 +176,12 @@ class Optimized(Rewritten, Tabular):
         """What was rewritten, how, and how much was left alone."""
         rows = tuple(
             (
-                row["node"],
-                row["pass"],
-                row["form"] or "",
-                "exact" if row["exact"] else "approximate",
+                change.nodes[0] if change.nodes else "",
+                change.pass_name,
+                change.form or "",
+                "exact" if change.exact else "approximate",
             )
-            for row in self.records()
-            if row["rewritten"]
+            for change in self.changes
         )
         name = self.original.graph.name or "network"
         title = f"{name}: {len(rows)} places rewritten, {len(self.skipped)} left alone"

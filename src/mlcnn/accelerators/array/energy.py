@@ -67,5 +67,5 @@ def energy(
 
 
 def _per_byte(macro: Macro) -> tuple[float, float]:
-    """pJ of a byte read, and of one written."""
+    """Energy of a byte read and of one written, in pJ."""
     return macro.read_pj / (macro.width_bits / 8), macro.write_pj / (macro.width_bits / 8)

@@ -66,8 +66,7 @@ def choose(work: Work, machine: ArrayDescription, slack: float = SLACK) -> Chose
     Raises:
         InfeasibleError: the machine cannot hold any tile of the layer.
     """
-    nameless = replace(work, layer=replace(work.layer, name=""))
-    found = _choose(nameless, replace(machine, name=""), slack)
+    found = _choose(work.nameless, replace(machine, name=""), slack)
     if found is None:
         raise InfeasibleError(str(_too_small(work, machine)))
     return replace(found, work=work)
@@ -162,8 +161,7 @@ def refusal(work: Work, machine: ArrayDescription) -> Infeasible | None:
         work: the layer and how it runs.
         machine: the accelerator.
     """
-    nameless = replace(work, layer=replace(work.layer, name=""))
-    bounds = Bounds(nameless, Parameters.of((machine,)))
+    bounds = Bounds(work.nameless, Parameters.of((machine,)))
     some = np.flatnonzero(np.isfinite(bounds.of_tiles()[0])).tolist()
     alone = np.array([0])
     fits = any(np.isfinite(bounds.of_tilings(alone, tile)).any() for tile in some)
@@ -171,7 +169,7 @@ def refusal(work: Work, machine: ArrayDescription) -> Infeasible | None:
 
 
 def _too_small(work: Work, machine: ArrayDescription) -> Infeasible:
-    layer, nameless = work.layer, replace(work, layer=replace(work.layer, name=""))
+    layer, nameless = work.layer, work.nameless
     start = f"accelerator {machine.name} cannot run {layer.name} ({layer.R}x{layer.S}, "
     start += f"{layer.C} to {layer.K} channels, {layer.H}x{layer.W}, {work.execution.name}): "
     wanted = needs(nameless)

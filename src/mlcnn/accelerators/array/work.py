@@ -1,6 +1,6 @@
 """A layer, and how an array runs it: as it is, unless a kind of array has another way."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -98,6 +98,11 @@ class Work:
     precision: Precision
     execution: Execution = PLAIN
     scaled: bool = False
+
+    @property
+    def nameless(self) -> "Work":
+        """The same without the layer's name: layers of one geometry share what is found for it."""
+        return replace(self, layer=replace(self.layer, name=""))
 
     @property
     def rows(self) -> TiledAxis:
