@@ -6,7 +6,6 @@
 """
 
 import math
-from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -22,66 +21,42 @@ from mlcnn.ops.amounts import (
     traffic,
 )
 from mlcnn.ops.amounts import convolution as dense_convolution
-from mlcnn.ops.emitter import Emitter, function
+from mlcnn.ops.emitter import Emitter
 from mlcnn.ops.form import by_regions, padding, pads_of
+from mlcnn.ops.functions import Ints, Tensor, function, op
 from mlcnn.ops.geometry import Convolution, Pooling
 from mlcnn.ops.regions import Axis, Region, fused_axis, fused_regions
 from mlcnn.workload import DENSE, ConvLayer, Layer, Operations, Pool
 
 __all__ = ["Box", "BoxDepthwise", "conv_pool_box", "conv_pool_box_depthwise"]
 
-_INTS, _INT = ir.AttributeType.INTS, ir.AttributeType.INT
-_CONV = {"conv_strides": _INTS, "conv_pads": _INTS, "conv_dilations": _INTS, "group": _INT}
 
-
-def _reference(name: str, formal: str, kind: ir.AttributeType) -> ir.Attr:
-    return ir.RefAttr(name, formal, kind)
-
-
-def _conv(source: ir.Value, values: Mapping[str, ir.Value]) -> ir.Node:
-    attributes = [
-        _reference("strides", "conv_strides", _INTS),
-        _reference("pads", "conv_pads", _INTS),
-        _reference("dilations", "conv_dilations", _INTS),
-        _reference("group", "group", _INT),
-    ]
-    return ir.Node("", "Conv", [source, values["W"], values["B"]], attributes)
-
-
-def conv_pool_box(opset: int) -> ir.Function:
+@function("ConvPoolBox")
+def conv_pool_box(  # noqa: PLR0917 - inputs and attributes
+    x: Tensor, w: Tensor, b: Tensor, box_kernel: Ints, box_pads: Ints,
+    conv_strides: Ints, conv_pads: Ints, conv_dilations: Ints, group: int,
+) -> Tensor:  # fmt: skip
     """``mlcnn::ConvPoolBox(X, W, B)``: means of windows that touch, then the convolution."""
-
-    def body(values: Mapping[str, ir.Value]) -> Sequence[ir.Node]:
-        attributes = [
-            _reference("kernel_shape", "box_kernel", _INTS),
-            _reference("pads", "box_pads", _INTS),
-            ir.AttrInt64("count_include_pad", 1),
-        ]
-        box = ir.Node("", "AveragePool", [values["X"]], attributes)
-        return [box, _conv(box.outputs[0], values)]
-
-    formal = {"box_kernel": _INTS, "box_pads": _INTS} | _CONV
-    return function("ConvPoolBox", ("X", "W", "B"), formal, body, opset)
+    means = op.AveragePool(x, kernel_shape=box_kernel, pads=box_pads, count_include_pad=1)
+    return op.Conv(
+        means, w, b, strides=conv_strides, pads=conv_pads, dilations=conv_dilations, group=group
+    )
 
 
-def conv_pool_box_depthwise(opset: int) -> ir.Function:
+@function("ConvPoolBoxDepthwise")
+def conv_pool_box_depthwise(  # noqa: PLR0917 - inputs and attributes
+    x: Tensor, m: Tensor, w: Tensor, b: Tensor, box_pads: Ints, box_dilations: Ints, channels: int,
+    conv_strides: Ints, conv_pads: Ints, conv_dilations: Ints, group: int,
+) -> Tensor:  # fmt: skip
     """``mlcnn::ConvPoolBoxDepthwise(X, M, W, B)``: the mean is a depth-wise convolution.
 
     M is the constant kernel of the mean. Inputs of a window may lie apart: engines run a dilated
     average pool slowly or not at all.
     """
-
-    def body(values: Mapping[str, ir.Value]) -> Sequence[ir.Node]:
-        attributes = [
-            _reference("pads", "box_pads", _INTS),
-            _reference("dilations", "box_dilations", _INTS),
-            _reference("group", "channels", _INT),
-        ]
-        box = ir.Node("", "Conv", [values["X"], values["M"]], attributes)
-        return [box, _conv(box.outputs[0], values)]
-
-    formal = {"box_pads": _INTS, "box_dilations": _INTS, "channels": _INT} | _CONV
-    return function("ConvPoolBoxDepthwise", ("X", "M", "W", "B"), formal, body, opset)
+    means = op.Conv(x, m, pads=box_pads, dilations=box_dilations, group=channels)
+    return op.Conv(
+        means, w, b, strides=conv_strides, pads=conv_pads, dilations=conv_dilations, group=group
+    )
 
 
 def _split_pads(axis: Axis) -> tuple[tuple[int, int], tuple[int, int]]:
