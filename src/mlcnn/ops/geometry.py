@@ -316,13 +316,11 @@ def average_pool_node(pooling: Pooling, value: ir.Value) -> ir.Node:
     if pooling.pool is None or (pooling.is_global and pooling.node.op_type != "AveragePool"):
         return ir.node("GlobalAveragePool", [value])
     pool = pooling.pool
-    attributes: dict[str, ir.Attr] = {
-        "kernel_shape": ir.AttrInt64s("kernel_shape", pool.kernel),
-        "strides": ir.AttrInt64s("strides", pool.strides),
+    attributes: dict[str, tuple[int, ...] | int] = {
+        "kernel_shape": pool.kernel,
+        "strides": pool.strides,
     }
     if any(pool.pads):
-        attributes["pads"] = ir.AttrInt64s("pads", pool.pads)
-    for name in ("ceil_mode", "count_include_pad"):
-        if getattr(pool, name):
-            attributes[name] = ir.AttrInt64(name, 1)
+        attributes["pads"] = pool.pads
+    attributes |= {name: 1 for name in ("ceil_mode", "count_include_pad") if getattr(pool, name)}
     return ir.node("AveragePool", [value], attributes=attributes)
