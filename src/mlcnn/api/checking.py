@@ -129,11 +129,11 @@ def check_network(
 
 
 def _run(model: ir.Model, inner: Sequence[str] = (), *, plain: bool = False) -> Run:
-    threads = os.cpu_count() or 1
-    if inner or plain or engines.weight_bytes(model) >= _SHARED_BYTES:
-        return graph.Reference(model, threads=threads, inner=inner).run
-    # As users run it: with all of the engine's own rewrites.
-    return engines.get("onnxruntime").prepare(model, threads=threads).run
+    plain = plain or bool(inner) or engines.weight_bytes(model) >= _SHARED_BYTES
+    # Constant weights, as users run it: with all of the engine's own rewrites.
+    return graph.Reference(
+        model, threads=os.cpu_count() or 1, inner=inner, constant=not plain
+    ).run
 
 
 def _check_stretch(stretch: _Stretch, inputs: Sequence[Arrays], seed: int) -> NetworkCheck:

@@ -189,38 +189,80 @@ def extract(model: ir.Model, inputs: Sequence[str], outputs: Sequence[str]) -> i
     # They come in another order each time, and random weights are drawn in their order.
     for name in [name for name in model.graph.initializers if name in graph.initializers]:
         graph.initializers.add(graph.initializers.pop(name))
-    part = ir.Model(
-        graph,
+    functions = [function.clone() for function in model.functions.values()]
+    return _own_all(_around(graph, model, functions))
+
+
+def light_proto(model: ir.Model, *, fed: bool = True) -> onnx.ModelProto:
+    """The network as a message without its large weights.
+
+    ONNX checks and infers on serialised messages, which end at 2 GiB.
+
+    Args:
+        model: the network; it is not changed, nor copied.
+        fed: the large weights become inputs; else they stay constants, said to lie in a file.
+    """
+    graph = model.graph
+    bare = {
+        name: _bare(value, value.const_value, fed=fed)
+        for name, value in graph.initializers.items()
+        if value.const_value is not None and _is_heavy(value.const_value, fed=fed)
+    }
+    given = {value.name for value in graph.inputs}
+    view = ir.GraphView(
+        [
+            *(bare.get(value.name or "", value) if fed else value for value in graph.inputs),
+            *(value for name, value in bare.items() if fed and name not in given),
+        ],
+        graph.outputs,
+        nodes=graph,
+        initializers=[
+            bare.get(name, value)
+            for name, value in graph.initializers.items()
+            if not fed or name not in bare
+        ],
+        doc_string=graph.doc_string,
+        opset_imports=graph.opset_imports,
+        name=graph.name,
+        metadata_props=graph.metadata_props,
+    )
+    return ir.to_proto(_around(view, model, tuple(model.functions.values())))
+
+
+def _is_heavy(tensor: ir.TensorProtocol, *, fed: bool) -> bool:
+    if tensor_bytes(tensor) <= _LIGHT_BYTES:
+        return False
+    # NumPy has no types of its own for the others: they cannot be handed over as they lie.
+    return fed or (tensor.dtype != ir.DataType.STRING and tensor.dtype.numpy().isbuiltin == 1)
+
+
+def _bare(value: ir.Value, tensor: ir.TensorProtocol, *, fed: bool) -> ir.Value:
+    """The value of a weight without the weight."""
+    name, shape = value.name or "", ir.Shape(tensor.shape.numpy())
+    elsewhere = ir.ExternalTensor("weights", 0, tensor.nbytes, tensor.dtype, shape=shape, name=name)
+    return ir.Value(
+        name=name,
+        shape=shape,
+        type=ir.TensorType(tensor.dtype),
+        const_value=None if fed else elsewhere,
+    )
+
+
+def _around(
+    graph: ir.Graph | ir.GraphView, model: ir.Model, functions: Sequence[ir.Function]
+) -> ir.Model:
+    """A network that has all but its graph from another."""
+    return ir.Model(
+        graph,  # pyright: ignore[reportArgumentType] - the library takes a view, too
         ir_version=model.ir_version,
         producer_name=model.producer_name,
         producer_version=model.producer_version,
         domain=model.domain,
         model_version=model.model_version,
         doc_string=model.doc_string,
-        functions=[function.clone() for function in model.functions.values()],
+        functions=functions,
         metadata_props=dict(model.metadata_props),
     )
-    return _own_all(part)
-
-
-def light_proto(model: ir.Model) -> onnx.ModelProto:
-    """The network as a message without its large weights: those become inputs.
-
-    ONNX checks and infers on serialised messages, which end at 2 GiB.
-    """
-    copied = clone(model)
-    graph = copied.graph
-    for name, value in list(graph.initializers.items()):
-        tensor = value.const_value
-        if tensor is None or tensor_bytes(tensor) <= _LIGHT_BYTES:
-            continue
-        value.shape = ir.Shape(tensor.shape.numpy())
-        value.dtype = tensor.dtype
-        value.const_value = None
-        graph.initializers.pop(name)
-        if not value.is_graph_input():
-            graph.inputs.append(value)
-    return ir.to_proto(copied)
 
 
 def problem(model: ir.Model) -> str | None:
