@@ -180,17 +180,55 @@ def extract(model: ir.Model, inputs: Sequence[str], outputs: Sequence[str]) -> i
     Raises:
         InputError: a name is unknown, or the outputs need more than the inputs.
     """
-    try:
-        graph = ir.convenience.extract(model.graph, list(inputs), list(outputs))
-    except ValueError as error:
+    graph = model.graph
+    known = {value.name: value for value in _values(graph)}
+    unknown = [name for name in (*inputs, *outputs) if name not in known]
+    first, last = ([known[name] for name in names if name in known] for names in (inputs, outputs))
+    needed = _needed(graph, first, last)
+    loose = [v.name for v in graph.inputs if v in needed and not v.is_initializer()]
+    if unknown or loose:
+        what = f"{unknown[0]!r} not found" if unknown else f"{loose[0]!r} is needed, too"
         raise InputError(
-            f"cannot cut the network between {list(inputs)} and {list(outputs)}: {error}"
-        ) from error
-    # They come in another order each time, and random weights are drawn in their order.
-    for name in [name for name in model.graph.initializers if name in graph.initializers]:
-        graph.initializers.add(graph.initializers.pop(name))
+            f"cannot cut the network between {list(inputs)} and {list(outputs)}: {what}"
+        )
+    nodes = {value.producer() for value in needed}
+    view = ir.GraphView(
+        first,
+        last,
+        nodes=[node for node in graph if node in nodes],
+        # In one order each time: random weights are drawn in it.
+        initializers=[value for value in graph.initializers.values() if value in needed],
+        doc_string=graph.doc_string,
+        opset_imports=graph.opset_imports,
+        name=graph.name,
+        metadata_props=graph.metadata_props,
+    )
     functions = [function.clone() for function in model.functions.values()]
-    return _own_all(_around(graph, model, functions))
+    return _own_all(_around(view.clone(), model, functions))
+
+
+def _needed(graph: ir.Graph, first: Sequence[ir.Value], last: Sequence[ir.Value]) -> set[ir.Value]:
+    """The values of a graph that ``last`` needs behind ``first``, through bodies, too."""
+    found, pending = set(first), list(last)
+    while pending:
+        value = pending.pop()
+        if value in found or value.graph is not graph:
+            continue
+        found.add(value)
+        node = value.producer()
+        readers = [] if node is None else [node, *_inner(node)]
+        pending.extend(read for reader in readers for read in reader.inputs if read is not None)
+    return found - set(first)
+
+
+def _inner(node: ir.Node) -> Iterator[ir.Node]:
+    """The nodes in the bodies of a node."""
+    for attribute in node.attributes.values():
+        if attribute.type is ir.AttributeType.GRAPH:
+            yield from attribute.as_graph().all_nodes()
+        elif attribute.type is ir.AttributeType.GRAPHS:
+            for body in attribute.as_graphs():
+                yield from body.all_nodes()
 
 
 def light_proto(model: ir.Model, *, fed: bool = True) -> onnx.ModelProto:
