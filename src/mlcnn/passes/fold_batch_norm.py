@@ -10,7 +10,15 @@ from typing import ClassVar
 import numpy as np
 import onnx_ir as ir
 
-from mlcnn.graph import clone, code_bits, constant, infer_shapes, is_standard, layer_name
+from mlcnn.graph import (
+    clone,
+    code_bits,
+    constant,
+    infer_shapes,
+    is_standard,
+    layer_name,
+    value_names,
+)
 from mlcnn.ops import Emitter
 from mlcnn.passes.base import Change, PassResult, Skipped, append_change
 from mlcnn.passes.rewriting import install, opset_of
@@ -112,6 +120,7 @@ class FoldBatchNorm:
         changes: list[Change] = []
         skipped: list[Skipped] = []
         selection = Selection(self.only, self.exclude)
+        taken = value_names(model)
         for norm in [n for n in model.graph if _is_batch_norm(n)]:
             value = norm.inputs[0]
             node = None if value is None else value.producer()
@@ -119,7 +128,7 @@ class FoldBatchNorm:
             if reason is None and node is not None:
                 reason = selection.refuses((layer_name(node), layer_name(norm)))
             if reason is None and node is not None:
-                result = self._fold(model, norm, node)
+                result = self._fold(model, norm, node, taken)
                 if isinstance(result, Change):
                     append_change(changes, result, None if value is None else value.name)
                     continue
@@ -129,7 +138,7 @@ class FoldBatchNorm:
             infer_shapes(model)
         return PassResult(model, tuple(changes), tuple(skipped))
 
-    def _fold(self, model: ir.Model, norm: ir.Node, node: ir.Node) -> Change | str:
+    def _fold(self, model: ir.Model, norm: ir.Node, node: ir.Node, taken: set[str]) -> Change | str:
         epsilon = norm.attributes["epsilon"].as_float() if "epsilon" in norm.attributes else 1e-5
         source, weight = node.inputs[0], constant(node.inputs[1])
         if source is None or weight is None:
@@ -156,5 +165,5 @@ class FoldBatchNorm:
             metadata_props=dict(node.metadata_props),
         )
         emitter.nodes.append(folded)
-        install(model, emitter, output, folded.outputs[0])
+        install(model, emitter, output, folded.outputs[0], taken=taken)
         return Change(self.name, nodes, exact=True, inputs=names[0], outputs=names[1])
