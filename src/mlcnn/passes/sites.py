@@ -23,6 +23,7 @@ __all__ = [
     "Site",
     "find_site",
     "is_moved",
+    "shared",
 ]
 
 EXCLUDED = "excluded by --exclude "
@@ -187,7 +188,7 @@ def _end(value: ir.Value, reason: str) -> Branch:
     return Branch(value, Kind.END, reason=reason)
 
 
-def _shared(value: ir.Value, users: frozenset[ir.Node] | None = None) -> str | None:
+def shared(value: ir.Value, users: frozenset[ir.Node] | None = None) -> str | None:
     """Why ``value`` is needed unpooled, if it is."""
     if value.is_graph_output():
         return f"{value.name} is an output of the network too"
@@ -240,7 +241,7 @@ def _walk(value: ir.Value, pooling: Pooling) -> Branch:
 
 def _branch(visit: _Visit, pooling: Pooling) -> _Steps:
     value = visit.value
-    reason = _shared(value, visit.users)
+    reason = shared(value, visit.users)
     node = value.producer()
     if reason is not None:
         return _end(value, reason)

@@ -89,15 +89,17 @@ def names(*values: ir.Value | None) -> tuple[str, ...]:
 
 
 def append_change(changes: list[Change], change: Change, through: str | None) -> None:
-    """Append ``change``, joined with the one before it that ended in the value ``through``.
+    """Append ``change``, joined with its pass's one before it that ended in the value ``through``.
 
-    That value is gone now: what an earlier change of the same pass made was rewritten again.
+    That value is gone now: what the earlier change made was rewritten again.
     """
-    earlier = next((c for c in changes if through in c.outputs), None)
+    mine = (c for c in changes if c.pass_name == change.pass_name)
+    earlier = next((c for c in mine if through in c.outputs), None)
     if earlier is not None:
         changes.remove(earlier)
         nodes = tuple(dict.fromkeys(earlier.nodes + change.nodes))
-        change = replace(change, nodes=nodes, inputs=earlier.inputs)
+        deviation = earlier.deviation + change.deviation
+        change = replace(change, nodes=nodes, inputs=earlier.inputs, deviation=deviation)
     changes.append(change)
 
 
