@@ -88,9 +88,8 @@ def _folded(norm: ir.Node, node: ir.Node, epsilon: float) -> tuple[np.ndarray, n
     factor = gamma / np.sqrt(variance + epsilon)
     has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
     bias = _array(node.inputs[2]).astype(np.float64) if has_bias else np.zeros_like(mean)
-    return _scaled(node, _array(node.inputs[1]).astype(np.float64), factor), factor * (
-        bias - mean
-    ) + beta
+    weight = _scaled(node, _array(node.inputs[1]).astype(np.float64), factor)
+    return weight, factor * (bias - mean) + beta
 
 
 @dataclass(frozen=True, slots=True)
