@@ -163,10 +163,15 @@ class Evaluation(Tabular):
         return self if same else self.own_precision
 
     @property
-    def fused(self) -> Summary | None:
-        """Over the fused layers; None if there are none."""
+    def rewritten(self) -> Summary | None:
+        """Over the rewritten layers, those fused with a pool; None if there are none."""
         rows = [row for row in self.layers if row.fused]
         return Summary.of(rows) if rows else None
+
+    @property
+    def fused(self) -> Summary | None:
+        """The older name of ``rewritten``."""
+        return self.rewritten
 
     @property
     def network(self) -> Summary:
@@ -233,8 +238,7 @@ class Evaluation(Tabular):
 
     def to_json(self) -> dict[str, object]:
         """The document that ``mlcnn evaluate --json`` prints."""
-        fused, network = self.fused, self.network
-        means = None if fused is None else fused.to_json()
+        network = self.network
         equal = self.equal_precision
         return {
             "accelerator": self.accelerator.name,
@@ -243,7 +247,7 @@ class Evaluation(Tabular):
             "batch": self.batch,
             "layers": [row.to_json() for row in self.layers],
             "uncounted": [asdict(other) for other in self.uncounted],
-            "mean_fused": means,
+            **_means(self),
             "network": {
                 "cycles": self.cycles,
                 "against_cycles": self.against_cycles,
@@ -270,11 +274,17 @@ def _gained(cycles: float, against: float, *ratios: float) -> tuple[str, ...]:
     return (f"{cycles:,.0f}", f"{against:,.0f}", *(f"{value:.2f}x" for value in ratios))
 
 
+def _means(found: Evaluation) -> dict[str, object]:
+    """The means over the rewritten layers, by their name and by the older one."""
+    means = None if found.rewritten is None else found.rewritten.to_json()
+    return {"mean_rewritten": means, "mean_fused": means}
+
+
 def _gains(found: Evaluation) -> dict[str, object]:
-    fused, network = found.fused, found.network
+    network = found.network
     return {
         "against": found.against.name,
-        "mean_fused": None if fused is None else fused.to_json(),
+        **_means(found),
         "network": {
             "speedup": network.total_speedup,
             "energy_ratio": network.total_energy_ratio,
