@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from os import PathLike
 
 import onnx_ir as ir
 
@@ -10,9 +10,6 @@ from mlcnn import accelerators, engines, graph, zoo
 from mlcnn.api.loading import Source, is_zoo_name, load, model_name
 from mlcnn.api.options import RewriteOptions
 from mlcnn.errors import InputError
-
-if TYPE_CHECKING:
-    from os import PathLike
 
 __all__ = ["as_they_are", "is_network", "named", "with_inputs_of"]
 
