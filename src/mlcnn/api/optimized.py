@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -17,9 +18,6 @@ from mlcnn.passes import Change, Skipped
 from mlcnn.passes.verification import Verification
 from mlcnn.report import ORIGINAL, RESULT
 from mlcnn.table import Shown, Tabular
-
-if TYPE_CHECKING:
-    from os import PathLike
 
 __all__ = ["Optimized"]
 

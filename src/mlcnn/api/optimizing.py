@@ -1,8 +1,8 @@
 """Rewrite a network and verify that the exact rewrites are exact."""
 
 from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
@@ -16,9 +16,6 @@ from mlcnn.errors import InputError, UnsupportedError, did_you_mean
 from mlcnn.passes import Chooser, Pass, WindowMode, pipeline
 from mlcnn.passes.pipeline import ALL, PipelineResult
 from mlcnn.report import Potential
-
-if TYPE_CHECKING:
-    from os import PathLike
 
 __all__ = [
     "Progress",

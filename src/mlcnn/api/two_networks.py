@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from os import PathLike
 
 import onnx_ir as ir
 
@@ -11,9 +11,6 @@ from mlcnn.accelerators.border import is_file
 from mlcnn.api.loading import Source, alike, is_zoo_name, load, model_name
 from mlcnn.api.options import NO_REWRITE, RewriteOptions
 from mlcnn.errors import InputError
-
-if TYPE_CHECKING:
-    from os import PathLike
 
 __all__ = ["as_they_are", "is_network", "named", "with_inputs_of"]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import onnx_ir as ir
@@ -23,6 +23,7 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
+@runtime_checkable
 class Session(Protocol):
     """A network, ready to run."""
 
@@ -50,6 +51,7 @@ class Session(Protocol):
         ...
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Runs networks. Implementations are frozen dataclasses; fields are options."""
 

@@ -11,6 +11,7 @@ from mlcnn.graph import (
     Windows,
     code_bits,
     constant,
+    conv_outputs,
     is_constant,
     layer_name,
     stored_values,
@@ -80,7 +81,8 @@ class Convolution:
         if size is None:
             return None
         extent = (self.kernel[axis] - 1) * self.dilations[axis] + 1
-        return (size + self.pads[axis] + self.pads[axis + 2] - extent) // self.strides[axis] + 1
+        before, after = self.pads[axis], self.pads[axis + 2]
+        return conv_outputs(size, extent, self.strides[axis], before, after)
 
     def emit(self, emitter: Emitter, source: ir.Value, strides: Pair, pads: Pads) -> ir.Value:
         """The layer by itself, through its own form, on another input.

@@ -120,11 +120,14 @@ def fastest(work: Work, machines: Sequence[ArrayDescription], below: Floats) -> 
     bounds = Bounds(work, p)
     of_tiles = bounds.of_tiles()
     likely = of_tiles.argmin(axis=1)
-    owners = [np.flatnonzero(likely == tile) for tile in np.unique(likely)]
-    guesses = [bounds.of_tilings(rows, likely[rows[0]]).argmin(axis=1) for rows in owners]
-    firsts = [bounds.first(likely[rows[0]]) + g for rows, g in zip(owners, guesses, strict=True)]
+    tiles: list[int] = np.unique(likely).tolist()
+    owners = [np.flatnonzero(likely == tile) for tile in tiles]
+    guesses = [
+        bounds.first(tile) + bounds.of_tilings(rows, tile).argmin(axis=1)
+        for tile, rows in zip(tiles, owners, strict=True)
+    ]
     best = below.copy()
-    owner, tiling = np.concatenate(owners), np.concatenate(firsts)
+    owner, tiling = np.concatenate(owners), np.concatenate(guesses)
     best[owner] = np.minimum(best[owner], _exact(work, t, p, owner, tiling).cycles)
     for owner, tiling in _left(bounds, of_tiles, best):
         np.minimum.at(best, owner, _exact(work, t, p, owner, tiling).cycles)
