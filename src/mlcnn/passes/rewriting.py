@@ -16,9 +16,9 @@ def opset_of(model: ir.Model) -> int:
     return model.graph.opset_imports[""]
 
 
-def _remove_dead(node: ir.Node) -> set[str]:
-    """Remove ``node`` if nothing needs it, then whatever only it needed; their values' names."""
-    pending, gone = [node], set[str]()
+def _remove_dead(node: ir.Node) -> None:
+    """Remove ``node`` if nothing needs it, then whatever only it needed."""
+    pending = [node]
     while pending:
         node = pending.pop()
         graph = node.graph
@@ -26,29 +26,23 @@ def _remove_dead(node: ir.Node) -> set[str]:
             continue
         inputs = [value for value in node.inputs if value is not None]
         graph.remove(node, safe=True)
-        gone.update(value.name or "" for value in node.outputs)
         for value in inputs:
             producer = value.producer()
             if producer is not None:
                 pending.append(producer)
             elif value.is_initializer() and not value.uses() and not value.is_graph_output():
                 del value.graph.initializers[value.name]  # pyright: ignore[reportOptionalMemberAccess, reportArgumentType]
-                gone.add(value.name or "")
-    return gone
 
 
-def _replace(old: ir.Value, new: ir.Value) -> set[str]:
-    """Let ``new`` take the name, shape and uses of ``old``; remove what becomes dead.
-
-    Returns:
-        The names of the values that are there no more.
-    """
+def _replace(old: ir.Value, new: ir.Value) -> None:
+    """Let ``new`` take the name, shape and uses of ``old``; remove what becomes dead."""
     name, node = old.name, old.producer()
     new.shape, new.type = old.shape, old.type
     ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
     old.name = f"{name}.replaced"
     new.name = name
-    return set() if node is None else _remove_dead(node)
+    if node is not None:
+        _remove_dead(node)
 
 
 def _tell_apart(graph: ir.Graph, nodes: Sequence[ir.Node]) -> None:
@@ -66,28 +60,22 @@ def place(
     new: ir.Value,
     *,
     anchor: ir.Node | None = None,
-    taken: set[str] | None = None,
-) -> set[str]:
+) -> None:
     """Put ``nodes`` in front of ``anchor``, and ``new``, an output of theirs, in ``old``'s place.
 
     The anchor is ``old``'s producer if none is given. Their inner values are named after ``old``:
     a name that the graph gives could be one of a value in a subgraph.
-
-    Returns:
-        The names of all values, as ``value_names`` gives them: the next edit's ``taken``, which
-        saves it a walk through the network.
     """
     anchor = anchor or old.producer()
     if anchor is None:
         raise ValueError("only a node's output can be replaced")
-    taken = value_names(model) if taken is None else taken
+    taken = value_names(model)
     for index, node in enumerate(nodes):
         for value in node.outputs:
             value.name = free_name(f"{old.name}/{node.op_type}_{index}.{value.index()}", taken)
     model.graph.insert_before(anchor, nodes)
-    taken -= _replace(old, new)
+    _replace(old, new)
     _tell_apart(model.graph, nodes)
-    return taken
 
 
 def emitter_for(model: ir.Model, convolution: Convolution) -> Emitter:
@@ -109,8 +97,7 @@ def install(
     new: ir.Value,
     *,
     anchor: ir.Node | None = None,
-    taken: set[str] | None = None,
-) -> set[str]:
+) -> None:
     """Put the emitter's nodes and weights into the network; see ``place``."""
     graph = model.graph
     for name, build in emitter.functions.items():
@@ -119,11 +106,11 @@ def install(
         for node in emitter.nodes:
             if (node.domain, node.op_type) == (domain, name):
                 node.op_type = called
-    taken = place(model, emitter.nodes, old, new, anchor=anchor, taken=taken)
+    place(model, emitter.nodes, old, new, anchor=anchor)
+    taken = value_names(model)
     for value in emitter.weights:
         value.name = free_name(value.name or "", taken)
         graph.register_initializer(value)
-    return taken
 
 
 def _add_function(model: ir.Model, function: ir.Function) -> str:
