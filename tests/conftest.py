@@ -7,7 +7,7 @@ import os
 
 import pytest
 import torch
-from beartype import BeartypeConf
+from beartype import BeartypeConf, BeartypeDecorPlace
 from beartype.claw import beartype_package
 from hypothesis import HealthCheck, settings
 
@@ -25,6 +25,7 @@ if not os.environ.get("MLCNN_UNTYPED"):
             is_pep484_tower=True,
             is_random=False,
             claw_is_pep526=False,
+            claw_decor_place_func=BeartypeDecorPlace.FIRST,
             claw_skip_package_names=_UNCHECKED,
         ),
     )
