@@ -1,10 +1,34 @@
-"""Hypothesis profiles and the seed: `--hypothesis-profile=long` for the long run."""
+"""Types checked as the suite runs; hypothesis profiles and the seed.
+
+`--hypothesis-profile=long` is the long run, `MLCNN_UNTYPED=1` leaves the types unchecked.
+"""
 
 import os
 
 import pytest
 import torch
+from beartype import BeartypeConf, BeartypeDecorPlace
+from beartype.claw import beartype_package
 from hypothesis import HealthCheck, settings
+
+# Every call in mlcnn is checked against its annotations; this has to stand before any import of it.
+# An int counts as a float, as it does for the static checker. Of a sequence the same element is
+# checked each time: hypothesis refuses what draws from `random`. Left out is what is annotated with
+# names that are not there when it runs: the commands, which start without what they print, the
+# verification, whose argument comes from a module that imports it, and what builds torch graphs,
+# where torch's own alias of an argument is quoted.
+_UNCHECKED = ("mlcnn.cli", "mlcnn.nn.assemble", "mlcnn.passes.verification")
+if not os.environ.get("MLCNN_UNTYPED"):
+    beartype_package(
+        "mlcnn",
+        conf=BeartypeConf(
+            is_pep484_tower=True,
+            is_random=False,
+            claw_is_pep526=False,
+            claw_decor_place_func=BeartypeDecorPlace.FIRST,
+            claw_skip_package_names=_UNCHECKED,
+        ),
+    )
 
 # Two test processes share two cores: more threads each would only make them wait.
 torch.set_num_threads(1)

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from counting.algorithm import execute_fused, execute_original
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from mlcnn.counting import Reuse, execute_fused, execute_original, fused, original
+from mlcnn.counting import Reuse, fused, original
 from mlcnn.errors import UnsupportedError
 from mlcnn.workload import ConvLayer, Pool
 

@@ -1,8 +1,9 @@
 """The paper's closed forms against its text, and the general counts against them."""
 
 import pytest
+from counting import paper
 
-from mlcnn.counting import Reuse, fused, paper
+from mlcnn.counting import Reuse, fused
 from mlcnn.workload import ConvLayer, Pool
 
 POOL = Pool((2, 2), (2, 2))
@@ -25,6 +26,13 @@ def test_equation_1_gives_the_rates_of_table_2(kernel, share):
     assert paper.lar_reduction(kernel, 1) == pytest.approx(share, abs=5e-4)
     saved = paper.additions(kernel) - paper.additions_lar(kernel, 1)
     assert saved / paper.additions(kernel) == pytest.approx(paper.lar_reduction(kernel, 1))
+
+
+def test_published_numbers():
+    assert (paper.additions(11), paper.additions_lar(11, 1)) == (483, 373)
+    assert paper.row_additions(28, 13, 1) == 5400
+    assert paper.row_additions_gar(28, 13, 1) == 2397
+    assert paper.row_additions_both(14, 5, 1) == 255
 
 
 def test_equation_4_approaches_a_quarter():

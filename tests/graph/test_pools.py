@@ -189,6 +189,23 @@ def test_sizes_behind_a_dropped_window_are_right_everywhere(name, run):
     np.testing.assert_array_equal(result, wanted)
 
 
+@pytest.mark.parametrize("size", [16, 18])
+def test_pads_that_say_nothing_leave_the_sizes_behind_a_chain_right(size, run):
+    """Written zeros beside ``ceil_mode``: 16 positions are 8 are 4, and never 5."""
+    pool = POOL.replace("ceil_mode", "pads = [0, 0, 0, 0], ceil_mode")
+    proto = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["": 17]> g (float[1,1,{size},{size}] x) =>
+        (float[1,1,h,w] y) {{ a = {pool} (x)  b = {pool} (a)  y = Relu(b) }}"""
+    )
+    x = np.random.default_rng(size).normal(size=(1, 1, size, size)).astype(np.float32)
+    (expected,) = run(proto, {"x": x})
+
+    model = graph.from_proto(proto)
+
+    assert tuple(model.graph.outputs[0].shape) == expected.shape
+    np.testing.assert_array_equal(run(graph.to_proto(model), {"x": x})[0], expected)
+
+
 @pytest.mark.parametrize("size", range(4, 9))
 def test_a_dynamic_pool_keeps_its_rounding(size, run):
     proto = onnx.parser.parse_model(

@@ -63,11 +63,13 @@ def story(model: ir.Model, passes: str = EVERY, *, runs: bool = True) -> list[st
     if runs and all(change.exact for change in result.changes):
         assert largest_difference(model, result.model) <= 1e-5
     lines = []
-    for stage in result.stages:
-        for change in stage.result.changes:
-            form = f" as {change.form}" if change.form else ""
-            lines.append(f"{change.pass_name} rewrites {', '.join(change.nodes)}{form}")
-        lines += [f"{s.pass_name} leaves {s.node}: {s.reason}" for s in stage.result.skipped]
+    for name in dict.fromkeys(stage.applied.name for stage in result.stages):
+        for change in result.changes:
+            if change.pass_name == name:
+                form = f" as {change.form}" if change.form else ""
+                lines.append(f"{name} rewrites {', '.join(change.nodes)}{form}")
+        left = [skipped for skipped in result.skipped if skipped.pass_name == name]
+        lines += [f"{name} leaves {skipped.node}: {skipped.reason}" for skipped in left]
     return lines
 
 

@@ -99,8 +99,8 @@ def test_alias_within_a_pipeline() -> None:
 
 def test_registered_passes() -> None:
     assert pipeline.pass_names() == (
-        "choose", "distribute-pool", "fold-batch-norm", "fold-constants", "fuse", "max-to-average",
-        "reorder", "reorder-max",
+        "choose", "distribute-pool", "fold-batch-norm", "fold-constants", "fuse", "inline",
+        "max-to-average", "reorder", "reorder-max",
     )  # fmt: skip
 
 
@@ -166,8 +166,8 @@ def test_replayed_forms_survive_any_layer_name(name: str, form: str, other: str)
 
 
 KNOWN = (
-    "Known passes: choose, distribute-pool, fold-batch-norm, fold-constants, fuse, max-to-average, "
-    "reorder, reorder-max; named pipelines: exact, mlcnn"
+    "Known passes: choose, distribute-pool, fold-batch-norm, fold-constants, fuse, inline, "
+    "max-to-average, reorder, reorder-max; named pipelines: exact, mlcnn"
 )
 
 

@@ -71,7 +71,7 @@ def test_the_mean_of_the_fused_layers_stands_beside_the_network(summary: RunSumm
     baseline, *machines = section.content.machines
     assert (baseline.name, baseline.fused, baseline.network) == ("dcnn-fp32", None, None)
     for row, found in zip(machines, summary.evaluations, strict=True):
-        assert row.fused.speed == ratio_text(found.fused.speedup)
+        assert row.fused.speed == ratio_text(found.rewritten.speedup)
         assert row.network.speed == ratio_text(found.network.total_speedup)
         assert row.network.energy == ratio_text(found.network.total_energy_ratio)
         assert row.worst.note == found.network.worst
@@ -94,7 +94,7 @@ def test_without_fused_layers_there_is_a_table_and_no_chart(summary: RunSummary)
     assert section.charts == ()
     assert section.content.rows == ()
     assert "No layer is fused with a pool" in render(summary)
-    assert "Mean of fused layers" not in render(summary)
+    assert "Mean of rewritten layers" not in render(summary)
 
 
 def test_without_an_evaluation_there_is_no_section(summary: RunSummary):
@@ -112,8 +112,8 @@ def test_the_terminal_tells_fused_layers_and_network_together(summary: RunSummar
     )
     for found in summary.evaluations:
         assert (
-            f"{found.accelerator.name} {ratio_text(found.fused.speedup)} on fused layers (mean), "
-            f"{ratio_text(found.network.total_speedup)} on the whole network"
+            f"{found.accelerator.name} {ratio_text(found.rewritten.speedup)} on rewritten layers "
+            f"(mean), {ratio_text(found.network.total_speedup)} on the whole network"
         ) in text
         precision = found.accelerator.name.rpartition("-")[2]
         if precision != "fp32":

@@ -1,13 +1,17 @@
 """Which passes made which rewrite, and what was left alone."""
 
 from dataclasses import replace
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
 from mlcnn.counting import CountReport, count_layer
 from mlcnn.passes import Change, Skipped
 from mlcnn.report import RunSummary
+from mlcnn.report.sections.sites import sites
 from mlcnn.report.sites import left_alone, places, preparations, rewrites
+from mlcnn.report.terminal import terminal
 
 
 def names(summary: RunSummary) -> list[str]:
@@ -55,6 +59,26 @@ def test_a_pool_moved_into_branches_belongs_to_all_of_them(summary: RunSummary):
         for rewrite in found
     )
     assert all(rewrite.exact for rewrite in found)
+
+
+def test_a_rewrite_that_rounds_elsewhere_is_exact_but_for_that(summary: RunSummary):
+    """In the report and in the terminal; an approximate step outweighs it."""
+    moved = Change("distribute-pool", ("conv", "norm", "pool"), exact=True)
+    fused = Change("fuse", ("conv", "conv/AveragePool"), exact=True, form="box", deviation=0.01)
+    quantised = replace(summary, changes=(moved, fused))
+    (found,) = rewrites(quantised)
+    assert found.kind == "exact but for rounding"
+    assert [step.kind for step in found.steps] == ["exact", "exact but for rounding"]
+    console = Console(width=80, file=StringIO())
+    console.print(terminal(quantised))
+    assert "exact but for rounding" in console.file.getvalue()
+    assert [step[2] for step in sites(quantised).content.done[0].steps] == [
+        "exact", "exact but for rounding",
+    ]  # fmt: skip
+    approximate = replace(summary, changes=(replace(moved, exact=False), fused))
+    assert [rewrite.kind for rewrite in rewrites(approximate)] == ["approximate"]
+    plain = replace(summary, changes=(moved, replace(fused, deviation=0.0)))
+    assert [rewrite.kind for rewrite in rewrites(plain)] == ["exact"]
 
 
 def test_a_change_that_joins_two_others_keeps_their_order(summary: RunSummary):

@@ -14,14 +14,19 @@ from mlcnn.accelerators.comparison import (
     with_equal_precision,
 )
 from mlcnn.accelerators.cost import Energy, LayerCost, LayerTask, Traffic
-from mlcnn.accelerators.evaluation import evaluate_layer
 from mlcnn.accelerators.loading import (
     accelerator_names,
     accelerator_text,
     equal_precision,
     load_accelerator,
 )
-from mlcnn.accelerators.machine import Infeasible, Machine, MachineType, precision_of
+from mlcnn.accelerators.machine import (
+    Infeasible,
+    Machine,
+    MachineType,
+    evaluate_layer,
+    precision_of,
+)
 from mlcnn.accelerators.network import LEFT_OUT, evaluate, network_tasks
 from mlcnn.accelerators.precision import Precision
 from mlcnn.accelerators.registry import machine_types

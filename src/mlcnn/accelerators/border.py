@@ -12,7 +12,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from mlcnn.errors import InputError, did_you_mean
 
-__all__ = ["Description", "Document", "read_description", "read_yaml"]
+__all__ = ["Description", "Document", "is_file", "read_description", "read_yaml", "unknown"]
 
 
 class Document(BaseModel):
@@ -103,6 +103,26 @@ def read_yaml(path: Path, model: type[_Model], what: str) -> _Model:
         InputError: the file cannot be read, is no YAML, or does not fit ``model``.
     """
     return read_description(path, what, tuple(model.model_fields)).read(model)
+
+
+def is_file(name: str | Path) -> bool:
+    """Whether a name is the path of a file to read, not that of something built in."""
+    return str(name).endswith((".yaml", ".yml"))
+
+
+def unknown(what: str, name: str | Path, known: Sequence[str]) -> InputError:
+    """The error for a name that nothing built in has.
+
+    Args:
+        what: what was asked for.
+        name: as it was given.
+        known: names that there are.
+    """
+    hint = did_you_mean(str(name), known, ", ", ".")
+    return InputError(
+        f"unknown {what} {str(name)!r}{hint} Known: {', '.join(known)}; or give the path of a "
+        ".yaml file"
+    )
 
 
 def _parse(path: Path, what: str) -> object:

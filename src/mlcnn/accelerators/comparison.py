@@ -6,9 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean, geometric_mean
 from typing import Any
 
-from mlcnn.accelerators.cost import Energy, LayerCost, LayerTask
-from mlcnn.accelerators.evaluation import evaluate_layer
-from mlcnn.accelerators.machine import Machine, precision_of
+from mlcnn.accelerators.cost import Costs, Energy, LayerCost, LayerTask
+from mlcnn.accelerators.machine import Machine, evaluate_layer, precision_of
 from mlcnn.accelerators.technology import Technology
 from mlcnn.table import Shown, Tabular, flat
 from mlcnn.workload import Uncounted
@@ -114,16 +113,16 @@ class Summary:
         speedups = [row.speedup for row in rows]
         ratios = [row.energy_ratio for row in rows]
         slowest = min(rows, key=lambda row: row.speedup)
-        cycles = math.fsum(row.cost.cycles for row in rows)
-        spent = math.fsum(row.cost.energy.total for row in rows)
+        whole, against = Costs(row.cost for row in rows), Costs(row.against for row in rows)
         return cls(
             layers=len(rows),
             speedup=fmean(speedups),
             energy_ratio=fmean(ratios),
             geometric_speedup=geometric_mean(speedups),
             geometric_energy_ratio=geometric_mean(ratios),
-            total_speedup=math.fsum(row.against.cycles * row.clock_ratio for row in rows) / cycles,
-            total_energy_ratio=math.fsum(row.against.energy.total for row in rows) / spent,
+            total_speedup=math.fsum(row.against.cycles * row.clock_ratio for row in rows)
+            / whole.cycles,
+            total_energy_ratio=against.energy_pj / whole.energy_pj,
             worst=slowest.name,
             worst_speedup=slowest.speedup,
             worst_energy_ratio=min(ratios),
@@ -164,10 +163,15 @@ class Evaluation(Tabular):
         return self if same else self.own_precision
 
     @property
-    def fused(self) -> Summary | None:
-        """Over the fused layers; None if there are none."""
+    def rewritten(self) -> Summary | None:
+        """Over the rewritten layers, those fused with a pool; None if there are none."""
         rows = [row for row in self.layers if row.fused]
         return Summary.of(rows) if rows else None
+
+    @property
+    def fused(self) -> Summary | None:
+        """The older name of ``rewritten``."""
+        return self.rewritten
 
     @property
     def network(self) -> Summary:
@@ -177,12 +181,12 @@ class Evaluation(Tabular):
     @property
     def cycles(self) -> float:
         """Of all layers, one after the other."""
-        return math.fsum(row.cost.cycles for row in self.layers)
+        return Costs(row.cost for row in self.layers).cycles
 
     @property
     def energy(self) -> Energy:
         """Of all layers."""
-        return _total(row.cost.energy for row in self.layers)
+        return sum((row.cost.energy for row in self.layers), Energy())
 
     @property
     def seconds(self) -> float:
@@ -197,12 +201,12 @@ class Evaluation(Tabular):
     @property
     def against_cycles(self) -> float:
         """Of all layers on the other machine."""
-        return math.fsum(row.against.cycles for row in self.layers)
+        return Costs(row.against for row in self.layers).cycles
 
     @property
     def against_energy(self) -> Energy:
         """Of all layers on the other machine."""
-        return _total(row.against.energy for row in self.layers)
+        return sum((row.against.energy for row in self.layers), Energy())
 
     @property
     def against_seconds(self) -> float:
@@ -234,8 +238,7 @@ class Evaluation(Tabular):
 
     def to_json(self) -> dict[str, object]:
         """The document that ``mlcnn evaluate --json`` prints."""
-        fused, network = self.fused, self.network
-        means = None if fused is None else fused.to_json()
+        network = self.network
         equal = self.equal_precision
         return {
             "accelerator": self.accelerator.name,
@@ -244,7 +247,7 @@ class Evaluation(Tabular):
             "batch": self.batch,
             "layers": [row.to_json() for row in self.layers],
             "uncounted": [asdict(other) for other in self.uncounted],
-            "mean_fused": means,
+            **_means(self),
             "network": {
                 "cycles": self.cycles,
                 "against_cycles": self.against_cycles,
@@ -271,23 +274,22 @@ def _gained(cycles: float, against: float, *ratios: float) -> tuple[str, ...]:
     return (f"{cycles:,.0f}", f"{against:,.0f}", *(f"{value:.2f}x" for value in ratios))
 
 
+def _means(found: Evaluation) -> dict[str, object]:
+    """The means over the rewritten layers, by their name and by the older one."""
+    means = None if found.rewritten is None else found.rewritten.to_json()
+    return {"mean_rewritten": means, "mean_fused": means}
+
+
 def _gains(found: Evaluation) -> dict[str, object]:
-    fused, network = found.fused, found.network
+    network = found.network
     return {
         "against": found.against.name,
-        "mean_fused": None if fused is None else fused.to_json(),
+        **_means(found),
         "network": {
             "speedup": network.total_speedup,
             "energy_ratio": network.total_energy_ratio,
         },
     }
-
-
-def _total(parts: Iterable[Energy]) -> Energy:
-    total = Energy()
-    for part in parts:
-        total += part
-    return total
 
 
 def compare(

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 
 from mlcnn.workload import ConvLayer, Layer
 
-__all__ = ["Energy", "LayerCost", "LayerTask", "Traffic", "together"]
+__all__ = ["Costs", "Energy", "LayerCost", "LayerTask", "Traffic", "together"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +67,7 @@ class Energy:
 
     def to_json(self) -> dict[str, float]:
         """The four parts by name."""
-        return {
-            "dram": self.dram,
-            "buffer": self.buffer,
-            "mac": self.mac,
-            "static": self.static,
-        }
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +148,37 @@ class LayerCost:
     mapping: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
+class Costs(tuple[LayerCost, ...]):
+    """What several layers take, one after the other."""
+
+    __slots__ = ()
+
+    @property
+    def cycles(self) -> float:
+        """Of all."""
+        return math.fsum(cost.cycles for cost in self)
+
+    @property
+    def energy_pj(self) -> float:
+        """All parts of all."""
+        return math.fsum(cost.energy.total for cost in self)
+
+    @property
+    def dram_bytes(self) -> float:
+        """Loaded and stored."""
+        return math.fsum(cost.traffic.dram for cost in self)
+
+    @property
+    def multiplications(self) -> int:
+        """Of all."""
+        return sum(cost.multiplications for cost in self)
+
+    @property
+    def additions(self) -> int:
+        """Of all."""
+        return sum(cost.additions for cost in self)
+
+
 def together(name: str, costs: Sequence[LayerCost]) -> LayerCost:
     """The parts of a layer, one after the other.
 
@@ -161,19 +187,17 @@ def together(name: str, costs: Sequence[LayerCost]) -> LayerCost:
         costs: of its parts, one or more.
     """
     longest = max(costs, key=lambda cost: cost.cycles)
-    cycles = math.fsum(cost.cycles for cost in costs)
-    energy = Energy()
-    for cost in costs:
-        energy += cost.energy
+    whole = Costs(costs)
+    moved = zip(*(cost.traffic.parts for cost in costs), strict=True)
     return LayerCost(
         name=name,
         execution=longest.execution,
-        cycles=cycles,
+        cycles=whole.cycles,
         bound=longest.bound,
-        utilisation=math.fsum(cost.utilisation * cost.cycles for cost in costs) / cycles,
-        multiplications=sum(cost.multiplications for cost in costs),
-        additions=sum(cost.additions for cost in costs),
-        traffic=Traffic(*map(math.fsum, zip(*(cost.traffic.parts for cost in costs), strict=True))),
-        energy=energy,
+        utilisation=math.fsum(cost.utilisation * cost.cycles for cost in costs) / whole.cycles,
+        multiplications=whole.multiplications,
+        additions=whole.additions,
+        traffic=Traffic(*map(math.fsum, moved)),
+        energy=sum((cost.energy for cost in costs), Energy()),
         mapping={"parts": {cost.name: dict(cost.mapping) for cost in costs}},
     )

@@ -4,11 +4,10 @@ import importlib.resources
 from functools import lru_cache
 from pathlib import Path
 
-from mlcnn.accelerators.border import read_description
+from mlcnn.accelerators.border import is_file, read_description, unknown
 from mlcnn.accelerators.machine import Machine, precision_of
 from mlcnn.accelerators.precision import Precision
 from mlcnn.accelerators.registry import make_machine
-from mlcnn.errors import InputError, did_you_mean
 
 __all__ = ["accelerator_names", "accelerator_text", "equal_precision", "load_accelerator"]
 
@@ -31,14 +30,10 @@ def load_accelerator(name: str | Path) -> Machine:
     Raises:
         InputError: the name is not known or the file is wrong.
     """
-    if str(name).endswith((".yaml", ".yml")):
+    if is_file(name):
         return make_machine(read_description(Path(name), _WHAT))
     if name not in accelerator_names():
-        hint = did_you_mean(str(name), accelerator_names(), ", ", ".")
-        raise InputError(
-            f"unknown accelerator {str(name)!r}{hint} Known: {', '.join(accelerator_names())}; or "
-            "give the path of a .yaml file"
-        )
+        raise unknown(_WHAT, name, accelerator_names())
     return _built_in(str(name))
 
 

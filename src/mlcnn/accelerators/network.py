@@ -12,7 +12,7 @@ from mlcnn.accelerators.technology import Technology
 from mlcnn.errors import InputError
 from mlcnn.workload import InputShape, Layer, Uncounted, Workload, read
 
-__all__ = ["LEFT_OUT", "evaluate", "left_out", "network_tasks", "require_tasks", "tasks_of"]
+__all__ = ["LEFT_OUT", "evaluate", "network_tasks", "not_run", "require_tasks", "tasks_of"]
 
 LEFT_OUT = "Conv over 3 dimensions"
 """What layers are called that are counted and that no machine here runs."""
@@ -67,10 +67,10 @@ def require_tasks(tasks: Sequence[object]) -> None:
         raise InputError(_NOTHING)
 
 
-def left_out(workload: Workload) -> tuple[Uncounted, ...]:
-    """The layers that are counted and that no machine here runs."""
-    layers = (layer for layer in workload.layers if layer.nest.depth is not None)
-    return tuple(Uncounted(layer.name, LEFT_OUT) for layer in layers)
+def not_run(workload: Workload) -> tuple[Uncounted, ...]:
+    """What multiplies and is not counted, and what is counted and no machine here runs."""
+    deep = (layer for layer in workload.layers if layer.nest.depth is not None)
+    return (*workload.uncounted, *(Uncounted(layer.name, LEFT_OUT) for layer in deep))
 
 
 def _input(
@@ -141,4 +141,4 @@ def evaluate(
     tasks = tasks_of(workload)
     require_tasks(tasks)
     found = compare(tasks, accelerator, against, technology, batch=workload.images)
-    return replace(found, uncounted=(*workload.uncounted, *left_out(workload)))
+    return replace(found, uncounted=not_run(workload))

@@ -1,22 +1,21 @@
 """Two networks on one machine, layer by layer."""
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import onnx_ir as ir
 
-from mlcnn.accelerators.cost import LayerCost
-from mlcnn.accelerators.evaluation import evaluate_layer
-from mlcnn.accelerators.machine import Machine
-from mlcnn.accelerators.network import left_out, require_tasks, tasks_of
+from mlcnn.accelerators.cost import Costs, LayerCost
+from mlcnn.accelerators.machine import Machine, evaluate_layer
+from mlcnn.accelerators.network import not_run, require_tasks, tasks_of
 from mlcnn.accelerators.technology import Technology
 from mlcnn.counting.joining import joined
 from mlcnn.table import Shown, Tabular, flat
 from mlcnn.workload import Uncounted, Workload, read
 
 __all__ = ["LayerPair", "NetworkComparison", "compare_networks"]
+
+_FIGURES = ("cycles", "energy_pj", "dram_bytes", "multiplications", "additions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,51 +29,29 @@ class LayerPair:
     """
 
     name: str
-    costs: tuple[LayerCost, ...]
-    against: tuple[LayerCost, ...]
+    costs: Costs
+    against: Costs
 
     @property
     def speedup(self) -> float | None:
         """Cycles in the other network over those in this one; None where one has nothing."""
-        return _over(self.against, self.costs, _cycles)
+        return self.against.cycles / self.costs.cycles if self._is_in_both else None
 
     @property
     def energy_ratio(self) -> float | None:
         """Energy in the other network over that in this one; None where one has nothing."""
-        return _over(self.against, self.costs, _energy)
+        return self.against.energy_pj / self.costs.energy_pj if self._is_in_both else None
+
+    @property
+    def _is_in_both(self) -> bool:
+        return bool(self.costs and self.against)
 
     def to_json(self) -> dict[str, object]:
         """One entry of ``layers``."""
-        return {"name": self.name} | _figures(self.costs, self.against)
-
-
-def _cycles(cost: LayerCost) -> float:
-    return cost.cycles
-
-
-def _energy(cost: LayerCost) -> float:
-    return cost.energy.total
-
-
-def _over(
-    above: Sequence[LayerCost], below: Sequence[LayerCost], what: Callable[[LayerCost], float]
-) -> float | None:
-    if not above or not below:
-        return None
-    return math.fsum(map(what, above)) / math.fsum(map(what, below))
-
-
-def _figures(costs: Sequence[LayerCost], against: Sequence[LayerCost]) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for side, group in (("", costs), ("against_", against)):
-        found[f"{side}cycles"] = math.fsum(cost.cycles for cost in group)
-        found[f"{side}energy_pj"] = math.fsum(cost.energy.total for cost in group)
-        found[f"{side}dram_bytes"] = math.fsum(cost.traffic.dram for cost in group)
-        found[f"{side}multiplications"] = sum(cost.multiplications for cost in group)
-        found[f"{side}additions"] = sum(cost.additions for cost in group)
-    found["speedup"] = _over(against, costs, _cycles)
-    found["energy_ratio"] = _over(against, costs, _energy)
-    return found
+        sides = (("", self.costs), ("against_", self.against))
+        figures = {side + what: getattr(costs, what) for side, costs in sides for what in _FIGURES}
+        gains = {"speedup": self.speedup, "energy_ratio": self.energy_ratio}
+        return {"name": self.name, **figures, **gains}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -102,17 +79,16 @@ class NetworkComparison(Tabular):
         """All layers of both networks together."""
         return LayerPair(
             "all layers",
-            tuple(cost for row in self.layers for cost in row.costs),
-            tuple(cost for row in self.layers for cost in row.against),
+            Costs(cost for row in self.layers for cost in row.costs),
+            Costs(cost for row in self.layers for cost in row.against),
         )
 
     def to_json(self) -> dict[str, object]:
         """The document that ``mlcnn evaluate --against NETWORK --json`` prints."""
         clock_hz = self.accelerator.clock_mhz * 1e6
         total = self.total
-        seconds = [
-            math.fsum(map(_cycles, side)) / clock_hz for side in (total.costs, total.against)
-        ]
+        network = total.to_json()
+        del network["name"]
         return {
             "accelerator": self.accelerator.name,
             "technology": self.technology.name,
@@ -120,11 +96,12 @@ class NetworkComparison(Tabular):
             "name": self.names[0],
             "against": self.names[1],
             "layers": [row.to_json() for row in self.layers],
-            "uncounted": [
-                {"name": item.name, "operator": item.operator} for item in self.uncounted
-            ],
-            "network": _figures(total.costs, total.against)
-            | {"latency_s": seconds[0], "against_latency_s": seconds[1]},
+            "uncounted": [asdict(item) for item in self.uncounted],
+            "network": network
+            | {
+                "latency_s": total.costs.cycles / clock_hz,
+                "against_latency_s": total.against.cycles / clock_hz,
+            },
         }
 
     def records(self) -> list[dict[str, Any]]:
@@ -142,21 +119,12 @@ class NetworkComparison(Tabular):
 
 
 def _shown_row(row: LayerPair) -> tuple[str, ...]:
-    cycles = (math.fsum(map(_cycles, side)) for side in (row.costs, row.against))
     ratios = (row.speedup, row.energy_ratio)
     return (
         row.name,
-        *(f"{number:,.0f}" for number in cycles),
+        *(f"{side.cycles:,.0f}" for side in (row.costs, row.against)),
         *("" if value is None else f"{value:.2f}x" for value in ratios),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Costed:
-    """A layer of one of the networks with what runs for it."""
-
-    name: str
-    costs: tuple[LayerCost, ...]
 
 
 def compare_networks(
@@ -184,29 +152,20 @@ def compare_networks(
         UnsupportedError: a layer's sizes are not known.
     """
     workloads = [read(network, batch=batch) for network in (model, against)]
-    after, before = (_costed(work, accelerator, technology) for work in workloads)
+    after, before = (_costs(work, accelerator, technology) for work in workloads)
     rows = tuple(
-        LayerPair(
-            new[0].name if old is None else old.name,
-            tuple(cost for item in new for cost in item.costs),
-            () if old is None else old.costs,
-        )
+        LayerPair((old or new[0]).name, Costs(new), Costs(() if old is None else (old,)))
         for old, new in joined(before, after)
     )
-    uncounted = dict.fromkeys(
-        item for work in workloads for item in (*work.uncounted, *left_out(work))
-    )
+    uncounted = dict.fromkeys(item for work in workloads for item in not_run(work))
     return NetworkComparison(
         accelerator, technology, workloads[0].images, names, rows, tuple(uncounted)
     )
 
 
-def _costed(
+def _costs(
     workload: Workload, accelerator: Machine, technology: Technology
-) -> tuple[_Costed, ...]:
-    found = tuple(
-        _Costed(task.layer.name, (evaluate_layer(task, accelerator, technology),))
-        for task in tasks_of(workload)
-    )
-    require_tasks(found)
-    return found
+) -> tuple[LayerCost, ...]:
+    tasks = tasks_of(workload)
+    require_tasks(tasks)
+    return tuple(evaluate_layer(task, accelerator, technology) for task in tasks)

@@ -10,7 +10,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from mlcnn import engines, training
-from mlcnn.api.loading import Source, zoo_entry
+from mlcnn.api.benchmarking import fixed_batch
+from mlcnn.api.loading import Source, by_x, zoo_entry
 from mlcnn.api.optimizing import Progress, silent
 from mlcnn.errors import InputError
 from mlcnn.report import Accuracy
@@ -72,10 +73,10 @@ def labelled_images(source: Source, data: Path | None) -> Labelled | None:
     else:
         images = training.load_dataset(_recognise(data), data, "test")
     if entry.classes != images.classes or entry.input_shape != images.images.shape[1:]:
-        shape = "x".join(map(str, images.images.shape[1:]))
+        shape = by_x(images.images.shape[1:])
         raise InputError(
             f"--data: {images.name} has {images.classes} classes of {shape} images, {entry.name} "
-            f"takes {'x'.join(map(str, entry.input_shape))} and tells {entry.classes} apart"
+            f"takes {by_x(entry.input_shape)} and tells {entry.classes} apart"
         )
     normal = entry.normalisation
     return Labelled(images.name, images.normalised(normal.mean, normal.std), images.labels)
@@ -177,8 +178,7 @@ def _accuracy(variant: str, model: ir.Model, labelled: Labelled, threads: int) -
         )
     session = engines.get("onnxruntime").prepare(model, threads=threads)
     output = model.graph.outputs[0].name or ""
-    shape = engines.signatures(model)[0].shape
-    fixed = shape[0] if shape and isinstance(shape[0], int) else None
+    fixed = fixed_batch(model)
     count = len(labelled.labels) // (fixed or 1) * (fixed or 1)
     top1 = training.accuracy(
         lambda images: session.run({name: images})[output],

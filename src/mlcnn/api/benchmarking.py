@@ -12,7 +12,7 @@ from mlcnn.api.loading import Source, load
 from mlcnn.api.memory import require_memory_for_run
 from mlcnn.api.optimized import Optimized
 from mlcnn.api.optimizing import Progress, default_passes, require_no_rewrite, rewrite, silent
-from mlcnn.api.options import RewriteOptions
+from mlcnn.api.options import NO_REWRITE, RewriteOptions
 from mlcnn.api.two_networks import as_they_are, named, with_inputs_of
 from mlcnn.engines import Bench, MeasuredChooser
 from mlcnn.errors import InputError, UnsupportedError
@@ -23,7 +23,6 @@ __all__ = [
     "bench",
     "chooser_for",
     "fixed_batch",
-    "joined",
     "measure",
     "settings",
 ]
@@ -69,7 +68,7 @@ class Setting:
     batch: int
 
 
-_NO_REWRITE, _NO_MEASURE = RewriteOptions(), MeasureOptions()
+_NO_MEASURE = MeasureOptions()
 
 
 def _engines(options: MeasureOptions) -> tuple[str, ...]:
@@ -155,26 +154,9 @@ def chooser_for(
     )
 
 
-def measure(optimized: Optimized, setting: Setting, options: MeasureOptions) -> Bench:
-    """Measure the variants of one rewrite on one setting, interleaved."""
-    return _measured(optimized.variants, setting, options)
-
-
-def _measured(models: Mapping[str, ir.Model], setting: Setting, options: MeasureOptions) -> Bench:
-    return engines.bench(
-        models,
-        engines=[setting.engine],
-        batches=[setting.batch],
-        threads=options.threads,
-        device=options.device,
-        budget_s=options.budget_s,
-        seed=options.seed,
-    )
-
-
 def bench(
     source: Source,
-    rewriting: RewriteOptions = _NO_REWRITE,
+    rewriting: RewriteOptions = NO_REWRITE,
     measuring: MeasureOptions = _NO_MEASURE,
     *,
     against: Source | None = None,
@@ -206,18 +188,18 @@ def bench(
     if against is not None:
         models = as_they_are(source, against, rewriting, input_shape=input_shape, weights=weights)
         chosen, pair = _pair(models, named(source, against), measuring)
-        return _each(chosen, lambda _: pair, measuring, tell)
+        return _measured(chosen, lambda _: pair, measuring, tell)
     if isinstance(source, Optimized):
         require_no_rewrite(rewriting, input_shape=input_shape, weights=weights)
         chosen = settings(source.original, measuring)
-        return _each(chosen, lambda _: source.variants, measuring, tell)
+        return _measured(chosen, lambda _: source.variants, measuring, tell)
     model, passes = load(source, input_shape=input_shape, weights=weights), default_passes(source)
 
     def variants(setting: Setting) -> Mapping[str, ir.Model]:
         chooser = chooser_for(model, measuring, setting)
         return rewrite(model, passes, rewriting, check=False, chooser=chooser).variants
 
-    return _each(settings(model, measuring), variants, measuring, tell)
+    return _measured(settings(model, measuring), variants, measuring, tell)
 
 
 def _pair(
@@ -231,22 +213,13 @@ def _pair(
     return others if is_fixed else chosen, {names[1]: before, names[0]: fed}
 
 
-def _each(
+def _measured(
     chosen: Sequence[Setting],
     variants: Callable[[Setting], Mapping[str, ir.Model]],
     options: MeasureOptions,
     tell: Progress,
 ) -> Bench:
-    """The networks of each setting, measured.
-
-    Raises:
-        UnsupportedError: no engine could run one.
-    """
-    parts: list[Bench] = []
-    for done, setting in enumerate(chosen):
-        tell("measure", done, len(chosen))
-        parts.append(_measured(variants(setting), setting, options))
-    result = joined(parts)
+    result = measure(chosen, variants, options, tell)
     if not result.results:
         reasons = dict.fromkeys(f"{row.engine}: {row.reason}" for row in result.skipped)
         raise UnsupportedError(
@@ -255,8 +228,26 @@ def _each(
     return result
 
 
-def joined(parts: Sequence[Bench]) -> Bench:
-    """Several measurements as one."""
+def measure(
+    chosen: Sequence[Setting],
+    variants: Callable[[Setting], Mapping[str, ir.Model]],
+    options: MeasureOptions,
+    tell: Progress,
+) -> Bench:
+    """The networks of each setting, interleaved; what no engine could run is among the skipped."""
+    parts: list[Bench] = []
+    for done, setting in enumerate(chosen):
+        tell("measure", done, len(chosen))
+        found = engines.bench(
+            variants(setting),
+            engines=[setting.engine],
+            batches=[setting.batch],
+            threads=options.threads,
+            device=options.device,
+            budget_s=options.budget_s,
+            seed=options.seed,
+        )
+        parts.append(found)
     return Bench(
         results=tuple(row for part in parts for row in part.results),
         skipped=tuple(row for part in parts for row in part.skipped),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_ir as ir
 
-from mlcnn import counting, engines, graph
+from mlcnn import engines, graph, workload
 from mlcnn.engines import Arrays
 from mlcnn.errors import MlcnnError, UnsupportedError
 from mlcnn.graph import Difference, difference
@@ -129,11 +129,9 @@ def check_network(
 
 
 def _run(model: ir.Model, inner: Sequence[str] = (), *, plain: bool = False) -> Run:
-    threads = os.cpu_count() or 1
-    if inner or plain or engines.weight_bytes(model) >= _SHARED_BYTES:
-        return graph.Reference(model, threads=threads, inner=inner).run
-    # As users run it: with all of the engine's own rewrites.
-    return engines.get("onnxruntime").prepare(model, threads=threads).run
+    plain = plain or bool(inner) or engines.weight_bytes(model) >= _SHARED_BYTES
+    # Constant weights, as users run it: with all of the engine's own rewrites.
+    return graph.Reference(model, threads=os.cpu_count() or 1, inner=inner, constant=not plain).run
 
 
 def _check_stretch(stretch: _Stretch, inputs: Sequence[Arrays], seed: int) -> NetworkCheck:
@@ -264,10 +262,10 @@ def _random_inputs(model: ir.Model, seed: int) -> list[Arrays]:
 def _require_moderate(model: ir.Model, shapes: Mapping[str, tuple[int, ...]]) -> None:
     given = next(iter(shapes.values())) if len(shapes) == 1 else None
     try:
-        rows = counting.count(model, batch=_BATCH, input_shape=given).layers
+        nests = workload.layers(model, batch=_BATCH, input_shape=given)
     except MlcnnError:
         return  # what cannot be counted is tried
-    total = sum(row.multiplications.original for row in rows)
+    total = sum(nest.macs for nest in nests)
     if total > _MOST_MULTIPLICATIONS:
         raise UnsupportedError(
             f"{total:.1e} multiplications for {_BATCH} images take too long; compare outputs of "

@@ -6,19 +6,17 @@ from os import PathLike
 from mlcnn.api.loading import Source, load
 from mlcnn.api.optimized import Optimized
 from mlcnn.api.optimizing import default_passes, require_no_rewrite, rewrite
-from mlcnn.api.options import RewriteOptions
+from mlcnn.api.options import NO_REWRITE, RewriteOptions
 from mlcnn.api.two_networks import as_they_are
 from mlcnn.counting import CountReport
 from mlcnn.counting import count as count_networks
 
 __all__ = ["count"]
 
-_NO_OPTIONS = RewriteOptions()
-
 
 def count(
     source: Source,
-    options: RewriteOptions = _NO_OPTIONS,
+    options: RewriteOptions = NO_REWRITE,
     *,
     against: Source | None = None,
     input_shape: Sequence[int] | None = None,

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from os import PathLike
-from pathlib import Path
+from os import PathLike, fspath
 
 import onnx_ir as ir
 
@@ -14,7 +13,7 @@ from mlcnn.api.benchmarking import fixed_batch
 from mlcnn.api.loading import Source, load
 from mlcnn.api.optimized import Optimized
 from mlcnn.api.optimizing import Progress, default_passes, require_no_rewrite, rewrite, silent
-from mlcnn.api.options import RewriteOptions
+from mlcnn.api.options import NO_REWRITE, RewriteOptions
 from mlcnn.api.two_networks import as_they_are, is_network, named
 from mlcnn.errors import InfeasibleError, InputError, UnsupportedError
 from mlcnn.passes import KEEP, Choice
@@ -31,8 +30,6 @@ __all__ = [
 
 DEFAULT_BATCH = 16
 """Images, where the user names no number: weights are loaded once for all of them."""
-
-_NO_REWRITE = RewriteOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +58,8 @@ class EvaluateOptions:
         """
         if self.batch is not None and self.batch < 1:
             raise InputError(f"evaluating at batch {self.batch}: it must be 1 or more")
-        tables = _technology(self.technology)
+        named = accelerators.DEFAULT_TECHNOLOGY if self.technology is None else self.technology
+        tables = accelerators.load_technology(named)
         on = tuple(accelerators.load_accelerator(name) for name in self.on)
         against = accelerators.load_accelerator(self.against)
         for machine in (*on, against):
@@ -124,10 +122,6 @@ class _Fused:
         return Choice(form, "fused wherever it can be, for an accelerator")
 
 
-def _technology(name: str | None) -> Technology:
-    return accelerators.load_technology(accelerators.DEFAULT_TECHNOLOGY if name is None else name)
-
-
 def _batch(model: ir.Model, asked: int | None) -> int:
     fixed = fixed_batch(model)
     if fixed is not None and asked not in {None, fixed}:
@@ -138,7 +132,7 @@ def _batch(model: ir.Model, asked: int | None) -> int:
     return fixed or asked or DEFAULT_BATCH
 
 
-def for_machines(model: ir.Model, passes: str, options: RewriteOptions = _NO_REWRITE) -> ir.Model:
+def for_machines(model: ir.Model, passes: str, options: RewriteOptions = NO_REWRITE) -> ir.Model:
     """The network as a machine runs it: every site fused that can be, whatever an engine gains.
 
     Args:
@@ -154,7 +148,7 @@ def for_machines(model: ir.Model, passes: str, options: RewriteOptions = _NO_REW
 
 def evaluate(
     source: Source,
-    rewriting: RewriteOptions = _NO_REWRITE,
+    rewriting: RewriteOptions = NO_REWRITE,
     *,
     on: "str | PathLike[str]" = "mlcnn-fp32",
     against: Source = "dcnn-fp32",
@@ -203,14 +197,14 @@ def evaluate(
         True
     """
     tell = progress or silent
-    tables = None if technology is None else _text(technology)
-    if is_network(against):
-        machines = EvaluateOptions((_text(on),), _text(on), tables, batch).load()
-        tell("load", 0, 0)
+    tables = None if technology is None else fspath(technology)
+    is_pair = is_network(against)
+    other = fspath(on) if is_pair else str(against)
+    machines = EvaluateOptions((fspath(on),), other, tables, batch).load()
+    tell("load", 0, 0)
+    if is_pair:
         pair = as_they_are(source, against, rewriting, input_shape=input_shape, weights=weights)
         return machines.compare_networks(pair, named(source, against))
-    machines = EvaluateOptions((_text(on),), str(against), tables, batch).load()
-    tell("load", 0, 0)
     if isinstance(source, Optimized):
         require_no_rewrite(rewriting, input_shape=input_shape, weights=weights)
         rewritten = source.model
@@ -219,10 +213,6 @@ def evaluate(
         rewritten = for_machines(model, default_passes(source), rewriting)
     tell("evaluate", 0, 0)
     return machines.compare(rewritten, machines.on[0])
-
-
-def _text(name: "str | PathLike[str]") -> str:
-    return name if isinstance(name, str) else str(Path(name))
 
 
 def evaluate_all(

@@ -1,7 +1,7 @@
 """One way in for every kind of network."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import onnx
@@ -14,7 +14,17 @@ from mlcnn.api.memory import require_memory_for_input
 from mlcnn.errors import InputError
 from mlcnn.graph import ExampleInput
 
-__all__ = ["ExampleInput", "Rewritten", "Source", "is_zoo_name", "load", "model_name", "zoo_entry"]
+__all__ = [
+    "ExampleInput",
+    "Rewritten",
+    "Source",
+    "alike",
+    "by_x",
+    "is_zoo_name",
+    "load",
+    "model_name",
+    "zoo_entry",
+]
 
 
 class Rewritten:
@@ -181,7 +191,7 @@ def _from_zoo(
 ) -> ir.Model:
     if input_shape is not None and tuple(input_shape[1:]) != entry.input_shape:
         raise InputError(
-            f"--input-shape {_by_x(input_shape)}: {entry.name} takes Nx{_by_x(entry.input_shape)}"
+            f"--input-shape {by_x(input_shape)}: {entry.name} takes Nx{by_x(entry.input_shape)}"
         )
     return zoo.load(entry.name, weights=weights, seed=seed)
 
@@ -200,8 +210,17 @@ def _inputs(
     return (torch.zeros(tuple(shape), dtype=next(floats, torch.float32)),)
 
 
-def _by_x(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape))
+def by_x(shape: Iterable[object]) -> str:
+    """Sizes as text; ``?`` for one that has no name."""
+    return "x".join("?" if size in {"None", ""} else size for size in map(str, shape))
+
+
+def alike(first: Sequence[object], second: Sequence[object]) -> bool:
+    """Whether a shape can be the other: sizes that are numbers agree where both are."""
+    return len(first) == len(second) and all(
+        a == b or not isinstance(a, int) or not isinstance(b, int)
+        for a, b in zip(first, second, strict=True)
+    )
 
 
 def _with_input_shape(model: ir.Model, shape: tuple[int, ...]) -> ir.Model:
@@ -209,19 +228,15 @@ def _with_input_shape(model: ir.Model, shape: tuple[int, ...]) -> ir.Model:
     names = [value.name for value in model.graph.inputs]
     if len(names) != 1:
         raise InputError(
-            f"--input-shape {_by_x(shape)}: the network has {len(names)} inputs "
+            f"--input-shape {by_x(shape)}: the network has {len(names)} inputs "
             f"({', '.join(map(str, names))}), it can be given for one input only"
         )
     model = graph.clone(model)
     value = model.graph.inputs[0]
     dims = list(shape) if value.shape is None else list(value.shape.dims)
-    fits = len(dims) == len(shape) and all(
-        not isinstance(old, int) or old == new for old, new in zip(dims, shape, strict=True)
-    )
-    if not fits:
-        required = _by_x([d if isinstance(d, int) else (d.value or "?") for d in dims])  # pyright: ignore[reportArgumentType]
+    if not alike(dims, shape):
         raise InputError(
-            f"--input-shape {_by_x(shape)}: input {value.name!r} of the network is {required}"
+            f"--input-shape {by_x(shape)}: input {value.name!r} of the network is {by_x(dims)}"
         )
     value.shape = ir.Shape([dims[0] if dims else 1, *shape[1:]])
     graph.infer_shapes(model)

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -17,9 +18,6 @@ from mlcnn.passes import Change, Skipped
 from mlcnn.passes.verification import Verification
 from mlcnn.report import ORIGINAL, RESULT
 from mlcnn.table import Shown, Tabular
-
-if TYPE_CHECKING:
-    from os import PathLike
 
 __all__ = ["Optimized"]
 
@@ -176,13 +174,12 @@ class Optimized(Rewritten, Tabular):
         """What was rewritten, how, and how much was left alone."""
         rows = tuple(
             (
-                row["node"],
-                row["pass"],
-                row["form"] or "",
-                "exact" if row["exact"] else "approximate",
+                change.nodes[0] if change.nodes else "",
+                change.pass_name,
+                change.form or "",
+                "exact" if change.exact else "approximate",
             )
-            for row in self.records()
-            if row["rewritten"]
+            for change in self.changes
         )
         name = self.original.graph.name or "network"
         title = f"{name}: {len(rows)} places rewritten, {len(self.skipped)} left alone"

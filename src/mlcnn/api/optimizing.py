@@ -1,8 +1,8 @@
 """Rewrite a network and verify that the exact rewrites are exact."""
 
 from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
@@ -11,14 +11,11 @@ from mlcnn import graph
 from mlcnn.api.checking import NetworkCheck, check_network
 from mlcnn.api.loading import ExampleInput, Source, is_zoo_name, load, zoo_entry
 from mlcnn.api.optimized import Optimized
-from mlcnn.api.options import RewriteOptions
+from mlcnn.api.options import NO_REWRITE, RewriteOptions
 from mlcnn.errors import InputError, UnsupportedError, did_you_mean
 from mlcnn.passes import Chooser, Pass, WindowMode, pipeline
 from mlcnn.passes.pipeline import ALL, PipelineResult
 from mlcnn.report import Potential
-
-if TYPE_CHECKING:
-    from os import PathLike
 
 __all__ = [
     "Progress",
@@ -35,7 +32,6 @@ Progress = Callable[[str, int, int], None]
 """Told the stage of the work, the steps of it that are done, and their number (0: not known)."""
 
 _EXACT, _MLCNN = "exact", "mlcnn"
-_NO_OPTIONS = RewriteOptions()
 # A network that differs still without so many sites is left to the passes that are not to blame.
 _MOST_CULPRITS = 8
 
@@ -110,7 +106,7 @@ def require_no_rewrite(options: RewriteOptions, **others: object) -> None:
     Raises:
         InputError: something was asked for.
     """
-    asked = ["rewriting"] if options != _NO_OPTIONS else []
+    asked = ["rewriting"] if options != NO_REWRITE else []
     asked += [name for name, value in others.items() if value is not None]
     if asked:
         raise InputError(
@@ -126,7 +122,7 @@ def silent(stage: str, done: int, total: int) -> None:
 def rewrite(
     model: ir.Model,
     passes: str,
-    options: RewriteOptions = _NO_OPTIONS,
+    options: RewriteOptions = NO_REWRITE,
     *,
     check: bool = True,
     inputs: Sequence[Mapping[str, np.ndarray]] = (),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["RewriteOptions"]
+__all__ = ["NO_REWRITE", "RewriteOptions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +28,7 @@ class RewriteOptions:
     exclude: tuple[str, ...] = ()
     everywhere: bool = False
     settings: tuple[str, ...] = ()
+
+
+NO_REWRITE = RewriteOptions()
+"""Nothing asked for."""

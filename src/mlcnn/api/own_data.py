@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from mlcnn import engines
 from mlcnn.api.checking import at_sites
+from mlcnn.api.loading import alike, by_x
 from mlcnn.api.optimized import Optimized
 from mlcnn.errors import InputError
 from mlcnn.graph import Difference, difference
@@ -65,19 +66,10 @@ def read_inputs(path: Path, model: ir.Model) -> dict[str, np.ndarray]:
 
 def _fitted(path: Path, array: np.ndarray, value: ir.Value) -> np.ndarray:
     """``array`` in the input's type, if it fits its shape."""
-    dims = None if value.shape is None else value.shape.dims
-    fits = dims is None or (
-        len(dims) == array.ndim
-        and all(
-            not isinstance(dim, int) or dim == size
-            for dim, size in zip(dims, array.shape, strict=True)
-        )
-    )
-    if not fits:
-        required = "x".join(str(d if isinstance(d, int) else d.value or "?") for d in dims or ())
+    if value.shape is not None and not alike(value.shape.dims, array.shape):
         raise InputError(
-            f"{path}: {value.name} has shape {'x'.join(map(str, array.shape))}, "
-            f"the network takes {required}"
+            f"{path}: {value.name} has shape {by_x(array.shape)}, "
+            f"the network takes {by_x(value.shape.dims)}"
         )
     if value.dtype is None:
         return array

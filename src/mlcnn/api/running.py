@@ -1,7 +1,7 @@
 """The main job: rewrite, verify, count, measure, and write the report and the network."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -9,12 +9,11 @@ from pathlib import Path
 import onnx_ir as ir
 
 from mlcnn import report
-from mlcnn.api.accuracy import Labelled, accuracies, check_labelled, labelled_images
+from mlcnn.api.accuracy import accuracies, check_labelled, labelled_images
 from mlcnn.api.benchmarking import (
     MeasureOptions,
     Setting,
     chooser_for,
-    joined,
     measure,
     settings,
 )
@@ -30,16 +29,16 @@ from mlcnn.api.optimizing import (
     silent,
     tuned_weights,
 )
-from mlcnn.api.options import RewriteOptions
+from mlcnn.api.options import NO_REWRITE, RewriteOptions
 from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
 from mlcnn.api.writing import results_folder
 from mlcnn.engines import Bench
-from mlcnn.report import Accuracy, Latency, RunSummary, Unavailable
+from mlcnn.report import Latency, RunSummary, Unavailable
 from mlcnn.zoo import TestedPair
 
 __all__ = ["RunResult", "run"]
 
-_NO_REWRITE, _NO_MEASURE = RewriteOptions(), MeasureOptions()
+_NO_MEASURE = MeasureOptions()
 _USUAL_MACHINES = EvaluateOptions()
 _TUNED = (
     "the rewritten network has weights that were trained in its new order, which the package "
@@ -89,42 +88,69 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """The networks of a run, and what its steps need."""
+    """What is asked of a run: of a network that is to be rewritten, or of one that was."""
 
-    original: ir.Model
-    optimized: Optimized
+    source: Source
     passes: str
     rewriting: RewriteOptions
-    measuring: MeasureOptions
+    measuring: MeasureOptions | None
     tell: Progress
 
-    def bench(self, chosen: Sequence[Setting]) -> tuple[Bench, tuple[str, ...]]:
+    def load(
+        self, input_shape: Sequence[int] | None, weights: "str | PathLike[str] | None"
+    ) -> ir.Model:
+        """The network before."""
+        if not isinstance(self.source, Optimized):
+            return load(self.source, input_shape=input_shape, weights=weights)
+        require_no_rewrite(self.rewriting, input_shape=input_shape, weights=weights)
+        return self.source.original
+
+    def rewrite(
+        self, original: ir.Model, tuned: Path | None, input_shape: Sequence[int] | None
+    ) -> Optimized:
+        """The network after."""
+        if isinstance(self.source, Optimized):
+            return self.source
+        model = original
+        if tuned is not None:
+            model = load(self.source, input_shape=input_shape, weights=tuned)
+        chooser = None if self.measuring is None else chooser_for(original, self.measuring)
+        return rewrite(model, self.passes, self.rewriting, chooser=chooser, progress=self.tell)
+
+    def for_machines(self, original: ir.Model) -> ir.Model:
+        """The network as accelerators run it."""
+        if isinstance(self.source, Optimized):
+            return self.source.model
+        return for_machines(original, self.passes, self.rewriting)
+
+    def bench(
+        self, optimized: Optimized, chosen: Sequence[Setting], options: MeasureOptions
+    ) -> tuple[Bench, tuple[str, ...]]:
         """Measure each setting with the forms that are best there; notes where they differ."""
-        parts: list[Bench] = []
         notes: list[str] = []
-        for done, setting in enumerate(chosen):
-            self.tell("measure", done, len(chosen))
-            optimized = self.optimized if done == 0 else self._rewritten(setting)
-            parts.append(measure(optimized, setting, self.measuring))
-            if optimized.pipeline != self.optimized.pipeline:
+
+        def variants(setting: Setting) -> Mapping[str, ir.Model]:
+            best = optimized
+            if setting is not chosen[0]:
+                best = self._rewritten(optimized, setting, options)
+            if best.pipeline != optimized.pipeline:
                 notes.append(
                     f"{setting.engine} at batch {setting.batch} is measured with its own choice of "
-                    f"forms, {_forms(optimized)}; the saved network has those for "
-                    f"{chosen[0].engine} at batch {chosen[0].batch}, {_forms(self.optimized)}"
+                    f"forms, {_forms(best)}; the saved network has those for "
+                    f"{chosen[0].engine} at batch {chosen[0].batch}, {_forms(optimized)}"
                 )
-        return joined(parts), tuple(notes)
+            return best.variants
 
-    def _rewritten(self, setting: Setting) -> Optimized:
-        before = self.optimized.original
-        chooser = chooser_for(before, self.measuring, setting)
+        return measure(chosen, variants, options, self.tell), tuple(notes)
+
+    def _rewritten(
+        self, optimized: Optimized, setting: Setting, options: MeasureOptions
+    ) -> Optimized:
+        before = optimized.original
+        chooser = chooser_for(before, options, setting)
         if chooser is None:
-            return self.optimized
+            return optimized
         return rewrite(before, self.passes, self.rewriting, check=False, chooser=chooser)
-
-    def accuracies(self, labelled: Labelled) -> tuple[Accuracy, ...]:
-        models = self.optimized.variants | {report.ORIGINAL: self.original}
-        threads = self.measuring.threads
-        return accuracies(models, labelled, threads=threads, progress=self.tell)
 
 
 def _forms(optimized: Optimized) -> str:
@@ -142,6 +168,7 @@ def _with_measurements(summary: RunSummary, measured: Bench) -> RunSummary:
             q1_ms=row.q1_ms,
             q3_ms=row.q3_ms,
             samples_ms=row.timing.samples_ms,
+            algorithms=row.algorithms,
         )
         for row in measured.results
     )
@@ -149,64 +176,12 @@ def _with_measurements(summary: RunSummary, measured: Bench) -> RunSummary:
         Unavailable(f"{row.engine}, {row.variant}, batch {row.batch}", row.reason)
         for row in measured.skipped
     )
-    return replace(
-        summary,
-        latencies=latencies,
-        unavailable=unavailable,
-        noise=measured.warnings,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Start:
-    """How a run begins: from a network that is to be rewritten, or from one that was."""
-
-    source: Source
-    passes: str
-    rewriting: RewriteOptions
-    measuring: MeasureOptions | None
-    tell: Progress
-
-    def load(
-        self, input_shape: Sequence[int] | None, weights: "str | PathLike[str] | None"
-    ) -> tuple[ir.Model, MeasureOptions | None]:
-        """The network before, and on what to measure."""
-        if not isinstance(self.source, Optimized):
-            return load(self.source, input_shape=input_shape, weights=weights), self.measuring
-        require_no_rewrite(self.rewriting, input_shape=input_shape, weights=weights)
-        measuring = self.measuring and replace(self.measuring, chosen=False)
-        return self.source.original, measuring
-
-    def rewrite(
-        self,
-        original: ir.Model,
-        measuring: MeasureOptions | None,
-        tuned: Path | None,
-        input_shape: Sequence[int] | None,
-    ) -> Optimized:
-        """The network after."""
-        if isinstance(self.source, Optimized):
-            return self.source
-        return rewrite(
-            original
-            if tuned is None
-            else load(self.source, input_shape=input_shape, weights=tuned),
-            self.passes,
-            self.rewriting,
-            chooser=None if measuring is None else chooser_for(original, measuring),
-            progress=self.tell,
-        )
-
-    def for_machines(self, original: ir.Model) -> ir.Model:
-        """The network as accelerators run it."""
-        if isinstance(self.source, Optimized):
-            return self.source.model
-        return for_machines(original, self.passes, self.rewriting)
+    return replace(summary, latencies=latencies, unavailable=unavailable, noise=measured.warnings)
 
 
 def run(
     source: Source,
-    rewriting: RewriteOptions = _NO_REWRITE,
+    rewriting: RewriteOptions = NO_REWRITE,
     measuring: MeasureOptions | None = _NO_MEASURE,
     evaluating: EvaluateOptions | None = _USUAL_MACHINES,
     *,
@@ -248,28 +223,33 @@ def run(
         machines = None if evaluating is None else evaluating.load()
         labelled = labelled_images(source, None if data is None else Path(data))
         tell("load", 0, 0)
-        start_of = _Start(source, passes, rewriting, measuring, tell)
-        original, measuring = start_of.load(input_shape, weights)
+        if isinstance(source, Optimized):
+            measuring = measuring and replace(measuring, chosen=False)
+        job = _Job(source, passes, rewriting, measuring, tell)
+        original = job.load(input_shape, weights)
         told = () if labelled is None else check_labelled(labelled, original)
         chosen = settings(original, measuring) if measuring is not None else ()
         tuned = tuned_weights(source, rewriting) if weights is None else None
-        optimized = start_of.rewrite(original, measuring, tuned, input_shape)
+        optimized = job.rewrite(original, tuned, input_shape)
         gain = potential(optimized)
         if notice is not None and not optimized.changed:
             notice(nothing_to_gain(gain))
-        job = _Job(original, optimized, passes, rewriting, measuring or _NO_MEASURE, tell)
         evaluations, unable = (
             ((), ())
             if machines is None
-            else evaluate_all(start_of.for_machines(original), machines, tell)
+            else evaluate_all(job.for_machines(original), machines, tell)
         )
         output, page = folder / f"{name}.onnx", folder / "report.html"
         optimized.save(output, functions=functions)
-        measured, notes = job.bench(chosen) if chosen else (None, ())
+        options = measuring or _NO_MEASURE
+        measured, notes = job.bench(optimized, chosen, options) if chosen else (None, ())
+        variants = optimized.variants | {report.ORIGINAL: original}
         summary = summarise(
             optimized,
-            Origin(name, _described(source), command, job.measuring.seed),
-            accuracy=None if labelled is None else job.accuracies(labelled),
+            Origin(name, _described(source), command, options.seed),
+            accuracy=None
+            if labelled is None
+            else accuracies(variants, labelled, threads=options.threads, progress=tell),
             potential=gain,
         )
         if tuned is not None and data is None:

@@ -2,30 +2,26 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from os import PathLike
 
 import onnx_ir as ir
 
 from mlcnn import accelerators, engines, graph, zoo
-from mlcnn.api.loading import Source, is_zoo_name, load, model_name
-from mlcnn.api.options import RewriteOptions
+from mlcnn.accelerators.border import is_file
+from mlcnn.api.loading import Source, alike, is_zoo_name, load, model_name
+from mlcnn.api.options import NO_REWRITE, RewriteOptions
 from mlcnn.errors import InputError
 
-if TYPE_CHECKING:
-    from os import PathLike
-
 __all__ = ["as_they_are", "is_network", "named", "with_inputs_of"]
-
-_NO_REWRITE = RewriteOptions()
-_DESCRIPTIONS = (".yaml", ".yml")
 
 
 def is_network(against: object) -> bool:
     """Whether what a network is compared with is another one, and not a machine."""
+    if isinstance(against, str | os.PathLike) and is_file(os.fspath(against)):
+        return False
     if not isinstance(against, str):
-        suffix = os.fspath(against) if isinstance(against, os.PathLike) else None
-        return suffix is None or not str(suffix).endswith(_DESCRIPTIONS)
-    if against in accelerators.accelerator_names() or against.endswith(_DESCRIPTIONS):
+        return True
+    if against in accelerators.accelerator_names():
         return False
     return not is_zoo_name(against) or against in zoo.names(variants=True)
 
@@ -50,7 +46,7 @@ def as_they_are(
     Raises:
         InputError: a rewrite was asked for, or one of them cannot be loaded.
     """
-    if rewriting != _NO_REWRITE:
+    if rewriting != NO_REWRITE:
         raise InputError(
             f"--against {_told(against)}: two networks are compared as they are; leave the options "
             "of the rewrite away, or rewrite one with mlcnn optimize first"
@@ -105,14 +101,9 @@ def _renamed(model: ir.Model, names: Mapping[str, str]) -> ir.Model:
 
 
 def _alike(first: engines.Signature, second: engines.Signature) -> bool:
-    if first.shape is None or second.shape is None:
+    if first.dtype != second.dtype or first.shape is None or second.shape is None:
         return first.dtype == second.dtype
-    sizes = zip(first.shape, second.shape, strict=False)
-    return (
-        first.dtype == second.dtype
-        and len(first.shape) == len(second.shape)
-        and all(a == b or not isinstance(a, int) or not isinstance(b, int) for a, b in sizes)
-    )
+    return alike(first.shape, second.shape)
 
 
 def _listed(signatures: Sequence[engines.Signature]) -> str:

@@ -9,8 +9,8 @@ What is counted, the same for every column:
 * Bias, activation and batch norm are not counted, nor is the division by the window's size: it
   is folded into the weights, or a shift ([MLCNN] §VI).
 * Sums of inputs are formed only where a window needs them. Stride, dilation, groups, rectangular
-  kernels and pools that overlap or leave gaps are counted exactly: ``execute_fused`` counts the
-  same, operation by operation.
+  kernels and pools that overlap or leave gaps are counted exactly: the tests execute Algorithm 1
+  and count the same, operation by operation.
 * Windows that padding or ``ceil_mode`` cuts off count as whole ones, in the original and in every
   fused column. This is the one place where the counts bound the arithmetic from above instead of
   equalling it: Algorithm 1 is not exact at such a border, and the rewritten network computes it
@@ -19,7 +19,6 @@ What is counted, the same for every column:
 The published per-layer figures and tables of [MLCNN] §V follow from these.
 """
 
-from mlcnn.counting.executed import Executed, execute_fused, execute_original
 from mlcnn.counting.forms import executed_operations, form_operations
 from mlcnn.counting.report import (
     Additions,
@@ -36,7 +35,6 @@ from mlcnn.workload import Operations
 __all__ = [
     "Additions",
     "CountReport",
-    "Executed",
     "LayerCount",
     "Multiplications",
     "Operations",
@@ -44,8 +42,6 @@ __all__ = [
     "compare",
     "count",
     "count_layer",
-    "execute_fused",
-    "execute_original",
     "executed_operations",
     "form_operations",
     "fused",

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from mlcnn.errors import InputError
 
@@ -11,6 +11,7 @@ __all__ = ["joined"]
 _SHOWN = 3
 
 
+@runtime_checkable
 class _Named(Protocol):
     @property
     def name(self) -> str: ...

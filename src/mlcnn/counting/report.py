@@ -1,8 +1,8 @@
 """The operations of a network, layer by layer, before and after."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Self
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import onnx_ir as ir
 
@@ -18,6 +18,7 @@ from mlcnn.workload import (
     Numbers,
     Operations,
     Stored,
+    Sum,
     Uncounted,
     Workload,
     read,
@@ -35,16 +36,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class _Sum:
-    """Integers that add up field by field."""
-
-    def __add__(self, other: Self) -> Self:
-        both = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
-        return replace(self, **both)
-
-
-@dataclass(frozen=True, slots=True)
-class Multiplications(_Sum):
+class Multiplications(Sum):
     """Multiplications of a layer.
 
     Attributes:
@@ -59,7 +51,7 @@ class Multiplications(_Sum):
 
 
 @dataclass(frozen=True, slots=True)
-class Additions(_Sum):
+class Additions(Sum):
     """Additions of a layer.
 
     Attributes:

@@ -2,7 +2,7 @@
 
 from mlcnn.engines.arrays import Signature, fix_shapes, fixed_shapes, random_inputs, signatures
 from mlcnn.engines.choose import MeasuredChooser
-from mlcnn.engines.engine import Array, Arrays, Device, Engine, Session
+from mlcnn.engines.engine import Array, Arrays, Device, Engine, LayerAlgorithm, Session
 from mlcnn.engines.latency import Bench, BenchResult, BenchSkipped, bench
 from mlcnn.engines.package import weight_bytes
 from mlcnn.engines.registry import available, get, names
@@ -16,6 +16,7 @@ __all__ = [
     "BenchSkipped",
     "Device",
     "Engine",
+    "LayerAlgorithm",
     "MeasuredChooser",
     "Ratio",
     "Session",

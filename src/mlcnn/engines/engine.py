@@ -34,6 +34,7 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
+@runtime_checkable
 class Session(Protocol):
     """A network, ready to run."""
 
@@ -101,6 +102,7 @@ class Telling(Protocol):
         ...
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Runs networks. Implementations are frozen dataclasses; fields are options."""
 

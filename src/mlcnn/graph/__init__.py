@@ -43,7 +43,7 @@ from mlcnn.graph.structure import (
     to_proto,
 )
 from mlcnn.graph.torch_export import from_module
-from mlcnn.graph.windows import pool_outputs
+from mlcnn.graph.windows import conv_outputs, pool_outputs
 
 __all__ = [
     "DEQUANTIZE",
@@ -60,6 +60,7 @@ __all__ = [
     "clone",
     "code_bits",
     "constant",
+    "conv_outputs",
     "copy_source",
     "difference",
     "evaluate",

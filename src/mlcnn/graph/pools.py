@@ -192,10 +192,11 @@ def _resize(
             continue
         kept = [a for a in node.attribute if a.name not in {"ceil_mode", "auto_pad", "pads"}]
         pads = [start for start, _, _ in axes] + [stop for _, stop, _ in axes]
-        pads_set = onnx.helper.make_attribute("pads", pads)
-        if pads_set not in node.attribute:
+        written = [*kept, onnx.helper.make_attribute("pads", pads)]
+        # The pads may stand there already, and only the rounding is wrong.
+        if len(written) != len(node.attribute) or written[-1] not in node.attribute:
             del node.attribute[:]
-            node.attribute.extend([*kept, pads_set])
+            node.attribute.extend(written)
             changed = True
     return changed
 

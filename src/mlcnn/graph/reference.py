@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from mlcnn.errors import UnsupportedError
-from mlcnn.graph.structure import clone, inline, light_proto
+from mlcnn.graph.structure import clone, inline, is_operator, light_proto
 from mlcnn.graph.wording import quote
 
 __all__ = ["Difference", "Reference", "difference"]
@@ -75,42 +76,53 @@ def difference(name: str, before: Array, after: Array) -> Difference:
 
 
 class Reference:
-    """A network in ONNX Runtime, which takes the weights as inputs and reads them where they lie.
+    """A network in ONNX Runtime, which reads the weights where they lie.
 
-    Nothing is copied or rearranged: it is slower than engine ``onnxruntime``, and needs no memory
-    but for the values in between.
+    As inputs nothing of them is copied or rearranged: it is slower than engine ``onnxruntime``, and
+    needs no memory but for the values in between. As constants it runs as that engine runs it.
     """
 
-    def __init__(self, model: ir.Model, *, threads: int = 1, inner: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        model: ir.Model,
+        *,
+        threads: int = 1,
+        inner: Sequence[str] = (),
+        constant: bool = False,
+    ) -> None:
         """Make a network ready to run.
 
         Args:
             model: the network; ``mlcnn`` functions are inlined in a copy.
             threads: that ONNX Runtime may use.
             inner: names of values inside the network that are outputs too.
+            constant: the weights are constants, so that ONNX Runtime rewrites the network and lays
+                them out as it does for users; else inputs.
 
         Raises:
             UnsupportedError: ONNX Runtime cannot run it.
         """
-        standard = inline(_exposing(model, inner))
+        exposed = _exposing(model, inner)
+        added = any(map(is_operator, model.functions.values()))
+        standard = inline(exposed) if added else exposed
+        proto = light_proto(standard, fed=not constant)
+        weights = _left_out(proto, standard.graph)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = _FATAL
+        # Idle threads that spin take time for nothing.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if constant:
+            values = map(ort.OrtValue.ortvalue_from_numpy, weights.values())
+            options.add_external_initializers(list(weights), list(values))
         try:
             self._session = ort.InferenceSession(
-                light_proto(standard).SerializeToString(),
-                options,
-                providers=["CPUExecutionProvider"],
+                proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:
             raise UnsupportedError(f"onnxruntime cannot run it: {quote(error)}") from error
         self._outputs = [value.name or "" for value in standard.graph.outputs]
-        wanted = {item.name for item in self._session.get_inputs()}
-        self._weights = {
-            name: np.ascontiguousarray(value.const_value.numpy())
-            for name, value in standard.graph.initializers.items()
-            if name in wanted and value.const_value is not None
-        }
+        self._weights, self._fed = weights, {} if constant else weights
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run the network once.
@@ -125,10 +137,24 @@ class Reference:
             UnsupportedError: it does not run on these inputs.
         """
         try:
-            results = self._session.run(self._outputs, {**self._weights, **inputs})
+            results = self._session.run(self._outputs, {**self._fed, **inputs})
         except Exception as error:
             raise UnsupportedError(f"onnxruntime cannot run it: {quote(error)}") from error
         return dict(zip(self._outputs, map(np.asarray, results), strict=True))
+
+
+def _left_out(proto: onnx.ModelProto, graph: ir.Graph) -> dict[str, Array]:
+    """The weights that a message lacks, by name."""
+    stored = {
+        item.name
+        for item in proto.graph.initializer
+        if item.data_location != onnx.TensorProto.EXTERNAL
+    }
+    return {
+        name: np.asarray(value.const_value.numpy(), order="C")
+        for name, value in graph.initializers.items()
+        if name not in stored and value.const_value is not None
+    }
 
 
 def _exposing(model: ir.Model, names: Sequence[str]) -> ir.Model:

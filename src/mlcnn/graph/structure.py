@@ -180,47 +180,127 @@ def extract(model: ir.Model, inputs: Sequence[str], outputs: Sequence[str]) -> i
     Raises:
         InputError: a name is unknown, or the outputs need more than the inputs.
     """
-    try:
-        graph = ir.convenience.extract(model.graph, list(inputs), list(outputs))
-    except ValueError as error:
+    graph = model.graph
+    known = {value.name: value for value in _values(graph)}
+    unknown = [name for name in (*inputs, *outputs) if name not in known]
+    first, last = ([known[name] for name in names if name in known] for names in (inputs, outputs))
+    needed = _needed(graph, first, last)
+    loose = [v.name for v in graph.inputs if v in needed and not v.is_initializer()]
+    if unknown or loose:
+        what = f"{unknown[0]!r} not found" if unknown else f"{loose[0]!r} is needed, too"
         raise InputError(
-            f"cannot cut the network between {list(inputs)} and {list(outputs)}: {error}"
-        ) from error
-    # They come in another order each time, and random weights are drawn in their order.
-    for name in [name for name in model.graph.initializers if name in graph.initializers]:
-        graph.initializers.add(graph.initializers.pop(name))
-    part = ir.Model(
-        graph,
+            f"cannot cut the network between {list(inputs)} and {list(outputs)}: {what}"
+        )
+    nodes = {value.producer() for value in needed}
+    view = ir.GraphView(
+        first,
+        last,
+        nodes=[node for node in graph if node in nodes],
+        # In one order each time: random weights are drawn in it.
+        initializers=[value for value in graph.initializers.values() if value in needed],
+        doc_string=graph.doc_string,
+        opset_imports=graph.opset_imports,
+        name=graph.name,
+        metadata_props=graph.metadata_props,
+    )
+    functions = [function.clone() for function in model.functions.values()]
+    return _own_all(_around(view.clone(), model, functions))
+
+
+def _needed(graph: ir.Graph, first: Sequence[ir.Value], last: Sequence[ir.Value]) -> set[ir.Value]:
+    """The values of a graph that ``last`` needs behind ``first``, through bodies, too."""
+    found, pending = set(first), list(last)
+    while pending:
+        value = pending.pop()
+        if value in found or value.graph is not graph:
+            continue
+        found.add(value)
+        node = value.producer()
+        readers = [] if node is None else [node, *_inner(node)]
+        pending.extend(read for reader in readers for read in reader.inputs if read is not None)
+    return found - set(first)
+
+
+def _inner(node: ir.Node) -> Iterator[ir.Node]:
+    """The nodes in the bodies of a node."""
+    for attribute in node.attributes.values():
+        if attribute.type is ir.AttributeType.GRAPH:
+            yield from attribute.as_graph().all_nodes()
+        elif attribute.type is ir.AttributeType.GRAPHS:
+            for body in attribute.as_graphs():
+                yield from body.all_nodes()
+
+
+def light_proto(model: ir.Model, *, fed: bool = True) -> onnx.ModelProto:
+    """The network as a message without its large weights.
+
+    ONNX checks and infers on serialised messages, which end at 2 GiB.
+
+    Args:
+        model: the network; it is not changed, nor copied.
+        fed: the large weights become inputs; else they stay constants, said to lie in a file.
+    """
+    graph = model.graph
+    bare = {
+        name: _bare(value, value.const_value, fed=fed)
+        for name, value in graph.initializers.items()
+        if value.const_value is not None and _is_heavy(value.const_value, fed=fed)
+    }
+    given = {value.name for value in graph.inputs}
+    view = ir.GraphView(
+        [
+            *(bare.get(value.name or "", value) if fed else value for value in graph.inputs),
+            *(value for name, value in bare.items() if fed and name not in given),
+        ],
+        graph.outputs,
+        nodes=graph,
+        initializers=[
+            bare.get(name, value)
+            for name, value in graph.initializers.items()
+            if not fed or name not in bare
+        ],
+        doc_string=graph.doc_string,
+        opset_imports=graph.opset_imports,
+        name=graph.name,
+        metadata_props=graph.metadata_props,
+    )
+    return ir.to_proto(_around(view, model, tuple(model.functions.values())))
+
+
+def _is_heavy(tensor: ir.TensorProtocol, *, fed: bool) -> bool:
+    if tensor_bytes(tensor) <= _LIGHT_BYTES:
+        return False
+    # NumPy has no types of its own for the others: they cannot be handed over as they lie.
+    return fed or (tensor.dtype != ir.DataType.STRING and tensor.dtype.numpy().isbuiltin == 1)
+
+
+def _bare(value: ir.Value, tensor: ir.TensorProtocol, *, fed: bool) -> ir.Value:
+    """The value of a weight without the weight."""
+    name, shape = value.name or "", ir.Shape(tensor.shape.numpy())
+    elsewhere = ir.ExternalTensor("weights", 0, tensor.nbytes, tensor.dtype, shape=shape, name=name)
+    return ir.Value(
+        name=name,
+        shape=shape,
+        type=ir.TensorType(tensor.dtype),
+        const_value=None if fed else elsewhere,
+    )
+
+
+def _around(
+    graph: ir.Graph | ir.GraphView, model: ir.Model, functions: Sequence[ir.Function]
+) -> ir.Model:
+    """A network that has all but its graph from another."""
+    return ir.Model(
+        graph,  # pyright: ignore[reportArgumentType] - the library takes a view, too
         ir_version=model.ir_version,
         producer_name=model.producer_name,
         producer_version=model.producer_version,
         domain=model.domain,
         model_version=model.model_version,
         doc_string=model.doc_string,
-        functions=[function.clone() for function in model.functions.values()],
+        functions=functions,
         metadata_props=dict(model.metadata_props),
     )
-    return _own_all(part)
-
-
-def light_proto(model: ir.Model) -> onnx.ModelProto:
-    """The network as a message without its large weights: those become inputs.
-
-    ONNX checks and infers on serialised messages, which end at 2 GiB.
-    """
-    copied = clone(model)
-    graph = copied.graph
-    for name, value in list(graph.initializers.items()):
-        tensor = value.const_value
-        if tensor is None or tensor_bytes(tensor) <= _LIGHT_BYTES:
-            continue
-        value.shape = ir.Shape(tensor.shape.numpy())
-        value.dtype = tensor.dtype
-        value.const_value = None
-        graph.initializers.pop(name)
-        if not value.is_graph_input():
-            graph.inputs.append(value)
-    return ir.to_proto(copied)
 
 
 def problem(model: ir.Model) -> str | None:

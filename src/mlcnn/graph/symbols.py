@@ -5,10 +5,11 @@ where the window keeps the size, or where two branches of a residual network shr
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
+
+from mlcnn.graph.operators import Windows, windows_of
 
 __all__ = ["GENERATED", "unify_sizes"]
 
@@ -79,18 +80,17 @@ class _Names:
 
 def _unify_window(node: ir.Node, names: _Names, sizes: dict[Key, str]) -> None:
     source = node.inputs[0]
-    before = None if source is None else source.shape
-    kernel = _kernel(node)
+    before, windows = None if source is None else source.shape, _windows(node)
     for value in node.outputs:
         after = value.shape
-        if before is None or after is None or kernel is None:
+        if before is None or after is None or windows is None:
             continue
-        if before.rank() != after.rank() or after.rank() != len(kernel) + 2:
+        if before.rank() != after.rank() or after.rank() != len(windows.kernel) + 2:
             continue
-        for axis in range(len(kernel)):
+        for axis in range(len(windows.kernel)):
             old, new = names[_text(before[axis + 2])], _text(after[axis + 2])
             if old and new:
-                key = _key(node, axis, old, kernel[axis])
+                key = _key(windows.along(axis), old)
                 keeps_size = key[1:3] == (-1, 1)
                 names.equate(old if keeps_size else sizes.setdefault(key, new), new)
 
@@ -120,37 +120,31 @@ def _text(dim: Dim) -> str:
     return dim.value or "" if isinstance(dim, ir.SymbolicDim) else ""
 
 
-def _kernel(node: ir.Node) -> Sequence[int] | None:
-    given = node.attributes.get("kernel_shape")
-    if given is not None and not given.is_ref():
-        return given.as_ints()
-    weight = node.inputs[1] if len(node.inputs) > 1 else None
-    shape = None if weight is None else weight.shape
-    return shape.numpy()[2:] if shape is not None and shape.is_static() else None
+def _windows(node: ir.Node) -> Windows | None:
+    """The windows of a convolution or pool; None where its window is not known."""
+    if node.op_type != "Conv":
+        return windows_of(node) if "kernel_shape" in node.attributes else None
+    weight = node.inputs[1]
+    sizes = () if weight is None or weight.shape is None else weight.shape.dims[2:]
+    kernel = tuple(size for size in sizes if isinstance(size, int))
+    return windows_of(node, kernel) if kernel and len(kernel) == len(sizes) else None
 
 
-def _ints(node: ir.Node, name: str, index: int, default: int) -> int:
-    given = node.attributes.get(name)
-    values = () if given is None else given.as_ints()
-    return values[index] if index < len(values) else default
+def _key(windows: Windows, size: str) -> Key:
+    """The size of the input, padding less extent, stride, and how the result is rounded.
 
-
-def _key(node: ir.Node, axis: int, size: str, kernel: int) -> Key:
-    """The size of the input, padding less extent, stride, and how the result is rounded."""
-    attributes = node.attributes
-    rank = len(_kernel(node) or ())
-    stride = _ints(node, "strides", axis, 1)
-    auto_pad = attributes["auto_pad"].as_string() if "auto_pad" in attributes else "NOTSET"
-    extent = (kernel - 1) * _ints(node, "dilations", axis, 1) + 1
-    if auto_pad in {"SAME_UPPER", "SAME_LOWER"}:
-        # A pool is padded as if it had no dilation, and loses outputs by that.
-        return size, (0 if node.op_type == "Conv" else kernel - extent) - 1, stride, "same"
-    pads = _ints(node, "pads", axis, 0) + _ints(node, "pads", axis + rank, 0)
-    padding = pads if auto_pad == "NOTSET" else 0
-    is_ceil = "ceil_mode" in attributes and attributes["ceil_mode"].as_int() and stride > 1
-    # Rounding up depends on the padding behind as well: such sizes are alike only in full.
-    rounding = f"{kernel} {pads} {_ints(node, 'pads', axis, 0)}" if is_ceil else ""
-    return size, padding - extent, stride, rounding
+    Args:
+        windows: of one axis.
+        size: the name of that axis's size.
+    """
+    (extent,), (stride,) = windows.extents(), windows.strides
+    if windows.same:
+        return size, windows.fitted()[0] - extent - 1, stride, "same"
+    (before,), (after,) = windows.before, windows.after
+    # Rounding up depends on the padding in front as well: such sizes are alike only in full.
+    is_ceil = windows.ceil_mode and stride > 1
+    rounding = f"{extent} {before + after} {before}" if is_ceil else ""
+    return size, before + after - extent, stride, rounding
 
 
 def _rename(value: ir.Value, names: _Names) -> None:

@@ -1,11 +1,28 @@
-"""How many windows a pool has along one axis: the one rule, that of ONNX Runtime.
+"""How many windows a convolution or a pool has along one axis: the one rule, ONNX Runtime's.
 
-ONNX's shape inference and its kernels differ here. The kernels, and PyTorch, drop a last window
+ONNX's shape inference and its kernels differ on pools. The kernels, and PyTorch, drop a last window
 that ``ceil_mode`` adds and that would start behind the input and its leading padding; inference
 does so from opset 22 on only. Everything here follows the kernels (measured at opsets 9 to 23).
 """
 
-__all__ = ["pool_outputs", "same_pads"]
+__all__ = ["conv_outputs", "pool_outputs", "same_pads"]
+
+
+def conv_outputs(size: int, extent: int, stride: int, before: int, after: int) -> int:
+    """Number of windows of a convolution along one axis; 0 where none fits.
+
+    Args:
+        size: positions of the input.
+        extent: positions that a window spans, first to last, dilation included.
+        stride: step between windows.
+        before: padding in front.
+        after: padding behind.
+
+    Example:
+        >>> conv_outputs(32, 3, 2, 1, 1), conv_outputs(2, 3, 1, 0, 0)
+        (16, 0)
+    """
+    return max((size + before + after - extent) // stride + 1, 0)
 
 
 def pool_outputs(

@@ -4,8 +4,10 @@ Every operator is an ONNX function whose body is standard operators, so that a n
 them runs everywhere once its functions are inlined.
 """
 
+from mlcnn.graph import DOMAIN
 from mlcnn.ops.amounts import untouched
-from mlcnn.ops.emitter import DOMAIN, Emitter, function
+from mlcnn.ops.emitter import Emitter
+from mlcnn.ops.functions import Ints, Tensor, function, op
 from mlcnn.ops.geometry import (
     POOL_OPERATORS,
     Convolution,
@@ -24,8 +26,10 @@ __all__ = [
     "Convolution",
     "Emitter",
     "Form",
+    "Ints",
     "Method",
     "Pooling",
+    "Tensor",
     "average_pool_node",
     "find_form",
     "forms",
@@ -33,6 +37,7 @@ __all__ = [
     "is_spatial_mean",
     "method_of",
     "methods",
+    "op",
     "read_convolution",
     "read_layer",
     "read_pooling",

@@ -6,7 +6,7 @@
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from functools import partial
 from typing import ClassVar
 
@@ -22,66 +22,42 @@ from mlcnn.ops.amounts import (
     traffic,
 )
 from mlcnn.ops.amounts import convolution as dense_convolution
-from mlcnn.ops.emitter import Emitter, function
+from mlcnn.ops.emitter import Emitter
 from mlcnn.ops.form import by_regions, padding, pads_of
+from mlcnn.ops.functions import Ints, Tensor, function, op
 from mlcnn.ops.geometry import Convolution, Pooling
 from mlcnn.ops.regions import Axis, Region, fused_axis, fused_regions
-from mlcnn.workload import DENSE, ConvLayer, Layer, Operations, Pool
+from mlcnn.workload import DENSE, ConvLayer, Layer, Operations
 
 __all__ = ["Box", "BoxDepthwise", "conv_pool_box", "conv_pool_box_depthwise"]
 
-_INTS, _INT = ir.AttributeType.INTS, ir.AttributeType.INT
-_CONV = {"conv_strides": _INTS, "conv_pads": _INTS, "conv_dilations": _INTS, "group": _INT}
 
-
-def _reference(name: str, formal: str, kind: ir.AttributeType) -> ir.Attr:
-    return ir.RefAttr(name, formal, kind)
-
-
-def _conv(source: ir.Value, values: Mapping[str, ir.Value]) -> ir.Node:
-    attributes = [
-        _reference("strides", "conv_strides", _INTS),
-        _reference("pads", "conv_pads", _INTS),
-        _reference("dilations", "conv_dilations", _INTS),
-        _reference("group", "group", _INT),
-    ]
-    return ir.Node("", "Conv", [source, values["W"], values["B"]], attributes)
-
-
-def conv_pool_box(opset: int) -> ir.Function:
+@function("ConvPoolBox")
+def conv_pool_box(  # noqa: PLR0917 - inputs and attributes
+    x: Tensor, w: Tensor, b: Tensor, box_kernel: Ints, box_pads: Ints,
+    conv_strides: Ints, conv_pads: Ints, conv_dilations: Ints, group: int,
+) -> Tensor:  # fmt: skip
     """``mlcnn::ConvPoolBox(X, W, B)``: means of windows that touch, then the convolution."""
-
-    def body(values: Mapping[str, ir.Value]) -> Sequence[ir.Node]:
-        attributes = [
-            _reference("kernel_shape", "box_kernel", _INTS),
-            _reference("pads", "box_pads", _INTS),
-            ir.AttrInt64("count_include_pad", 1),
-        ]
-        box = ir.Node("", "AveragePool", [values["X"]], attributes)
-        return [box, _conv(box.outputs[0], values)]
-
-    formal = {"box_kernel": _INTS, "box_pads": _INTS} | _CONV
-    return function("ConvPoolBox", ("X", "W", "B"), formal, body, opset)
+    means = op.AveragePool(x, kernel_shape=box_kernel, pads=box_pads, count_include_pad=1)
+    return op.Conv(
+        means, w, b, strides=conv_strides, pads=conv_pads, dilations=conv_dilations, group=group
+    )
 
 
-def conv_pool_box_depthwise(opset: int) -> ir.Function:
+@function("ConvPoolBoxDepthwise")
+def conv_pool_box_depthwise(  # noqa: PLR0917 - inputs and attributes
+    x: Tensor, m: Tensor, w: Tensor, b: Tensor, box_pads: Ints, box_dilations: Ints, channels: int,
+    conv_strides: Ints, conv_pads: Ints, conv_dilations: Ints, group: int,
+) -> Tensor:  # fmt: skip
     """``mlcnn::ConvPoolBoxDepthwise(X, M, W, B)``: the mean is a depth-wise convolution.
 
     M is the constant kernel of the mean. Inputs of a window may lie apart: engines run a dilated
     average pool slowly or not at all.
     """
-
-    def body(values: Mapping[str, ir.Value]) -> Sequence[ir.Node]:
-        attributes = [
-            _reference("pads", "box_pads", _INTS),
-            _reference("dilations", "box_dilations", _INTS),
-            _reference("group", "channels", _INT),
-        ]
-        box = ir.Node("", "Conv", [values["X"], values["M"]], attributes)
-        return [box, _conv(box.outputs[0], values)]
-
-    formal = {"box_pads": _INTS, "box_dilations": _INTS, "channels": _INT} | _CONV
-    return function("ConvPoolBoxDepthwise", ("X", "M", "W", "B"), formal, body, opset)
+    means = op.Conv(x, m, pads=box_pads, dilations=box_dilations, group=channels)
+    return op.Conv(
+        means, w, b, strides=conv_strides, pads=conv_pads, dilations=conv_dilations, group=group
+    )
 
 
 def _split_pads(axis: Axis) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -100,26 +76,26 @@ def _piece(
     region: Region,
     source: ir.Value,
     *,
-    depthwise: bool = False,
+    depthwise: bool,
 ) -> ir.Value:
     rows, columns = region.axes
     row_pads, column_pads = _split_pads(rows), _split_pads(columns)
     box_pads = pads_of(row_pads[0], column_pads[0])
     window = (rows.window, columns.window)
+    strides = (rows.stride, columns.stride)
     conv_attributes = {
-        "conv_strides": (rows.stride, columns.stride),
+        "conv_strides": strides,
         "conv_pads": pads_of(row_pads[1], column_pads[1]),
         "conv_dilations": (rows.dilation, columns.dilation),
         "group": convolution.groups,
     }
-    strides = (rows.stride, columns.stride)
     if window == (1, 1):
         return convolution.emit(emitter, source, strides, pads_of(padding(rows), padding(columns)))
-    touching = all(axis.conv_stride == 1 or axis.window == 1 for axis in region.axes)
+    pooled = _touching(region.axes) and not depthwise
     if convolution.weights != DENSE:
-        mean = _mean(emitter, convolution, region, source, box_pads, touching and not depthwise)
+        mean = _mean(emitter, convolution, region, source, box_pads, pooled)
         return convolution.emit(emitter, mean, strides, pads_of(row_pads[1], column_pads[1]))
-    if touching and not depthwise:
+    if pooled:
         return emitter.call(
             conv_pool_box,
             [source, convolution.weight, convolution.bias],
@@ -127,10 +103,9 @@ def _piece(
             box_pads=box_pads,
             **conv_attributes,
         )
-    mean = np.full((convolution.channels, 1, *window), 1 / (window[0] * window[1]))
     return emitter.call(
         conv_pool_box_depthwise,
-        [source, emitter.weight(mean, "box"), convolution.weight, convolution.bias],
+        [source, _kernel(emitter, convolution, window), convolution.weight, convolution.bias],
         box_pads=box_pads,
         box_dilations=(rows.conv_stride, columns.conv_stride),
         channels=convolution.channels,
@@ -153,54 +128,24 @@ def _mean(  # noqa: PLR0917 - the parts of one site
         return emitter.op(
             "AveragePool", [source], kernel_shape=window, pads=pads, count_include_pad=1
         )
-    kernel = np.full((convolution.channels, 1, *window), 1 / (window[0] * window[1]))
     return emitter.op(
         "Conv",
-        [source, emitter.weight(kernel, "box")],
+        [source, _kernel(emitter, convolution, window)],
         pads=pads,
         dilations=(rows.conv_stride, columns.conv_stride),
         group=convolution.channels,
     )
 
 
-def _boxes(layer: ConvLayer, pool: Pool) -> int:
-    """Windows of inputs that are averaged: all that fit, needed or not."""
-    return layer.C * math.prod(fused_axis(layer, pool, axis).boxes for axis in (0, 1))
+def _kernel(emitter: Emitter, convolution: Convolution, window: tuple[int, int]) -> ir.Value:
+    """The mean over a window as a depth-wise kernel."""
+    mean = np.full((convolution.channels, 1, *window), 1 / math.prod(window))
+    return emitter.weight(mean, "box")
 
 
-def _estimate(layer: ConvLayer) -> float:
-    window = math.prod(layer.pool.kernel) if layer.pool is not None else 1
-    boxes = layer.C * layer.H * layer.W
-    work = fused_macs(layer) * STRIDED + boxes * window
-    return work + MACS_PER_ELEMENT * (traffic(layer) + 2 * boxes) + 2 * NODE
-
-
-class BoxDepthwise:
-    """As ``box``, the mean always by a depth-wise convolution: faster where pools run slowly."""
-
-    name: ClassVar[str] = "box-depthwise"
-    rank: ClassVar[int | None] = None
-
-    def refuses(self, convolution: Convolution, pooling: Pooling | None) -> str | None:
-        """Why this form cannot compute the pair; None if it can."""
-        regions = fused_regions(convolution, pooling)
-        return regions if isinstance(regions, str) else None
-
-    def emit(self, emitter: Emitter, convolution: Convolution, pooling: Pooling | None) -> ir.Value:
-        """Build the form's nodes; return their output, shape (N, K, pooled height, width)."""
-        return by_regions(emitter, convolution, pooling, partial(_piece, depthwise=True))
-
-    def operations(self, layer: Layer) -> Operations | None:
-        """A product for every input of a window, then the convolution."""
-        nest, pool = layer.nest, layer.pool
-        if pool is None or layer.weights != DENSE:
-            return None
-        means = products(nest, _boxes(nest, pool), math.prod(pool.kernel))
-        return means + dense_convolution(nest)
-
-    def estimate(self, layer: ConvLayer) -> float:
-        """As ``box``."""
-        return _estimate(layer)
+def _touching(axes: Iterable[Axis]) -> bool:
+    """Whether the inputs of a window lie side by side."""
+    return all(axis.conv_stride == 1 or axis.window == 1 for axis in axes)
 
 
 class Box:
@@ -208,6 +153,7 @@ class Box:
 
     name: ClassVar[str] = "box"
     rank: ClassVar[int | None] = 1
+    depthwise: ClassVar[bool] = False
 
     def refuses(self, convolution: Convolution, pooling: Pooling | None) -> str | None:
         """Why this form cannot compute the pair; None if it can."""
@@ -216,22 +162,35 @@ class Box:
 
     def emit(self, emitter: Emitter, convolution: Convolution, pooling: Pooling | None) -> ir.Value:
         """Build the form's nodes; return their output, shape (N, K, pooled height, width)."""
-        return by_regions(emitter, convolution, pooling, _piece)
+        piece = partial(_piece, depthwise=self.depthwise)
+        return by_regions(emitter, convolution, pooling, piece)
 
     def operations(self, layer: Layer) -> Operations | None:
         """A mean for every window of inputs, then the convolution.
 
-        Where the inputs of a window lie apart, the mean is a depth-wise convolution.
+        Where the mean is a depth-wise convolution, it takes a product for every input of a window.
         """
         nest, pool = layer.nest, layer.pool
         if pool is None or layer.weights != DENSE:
             return None
-        axes = [fused_axis(nest, pool, axis) for axis in (0, 1)]
-        if any(axis.conv_stride > 1 and axis.window > 1 for axis in axes):
-            return BoxDepthwise().operations(layer)
-        means = Operations(additions=_boxes(nest, pool) * (math.prod(pool.kernel) - 1))
-        return nest.N * means + dense_convolution(nest)
+        axes, inputs = [fused_axis(nest, pool, axis) for axis in (0, 1)], math.prod(pool.kernel)
+        boxes = nest.C * math.prod(axis.boxes for axis in axes)  # all that fit, needed or not
+        means = nest.N * Operations(additions=boxes * (inputs - 1))
+        if self.depthwise or not _touching(axes):
+            means = products(nest, boxes, inputs)
+        return means + dense_convolution(nest)
 
     def estimate(self, layer: ConvLayer) -> float:
         """A strided convolution at the pooled outputs, and a mean at every input."""
-        return _estimate(layer)
+        window = math.prod(layer.pool.kernel) if layer.pool is not None else 1
+        boxes = layer.C * layer.H * layer.W
+        work = fused_macs(layer) * STRIDED + boxes * window
+        return work + MACS_PER_ELEMENT * (traffic(layer) + 2 * boxes) + 2 * NODE
+
+
+class BoxDepthwise(Box):
+    """As ``box``, the mean always by a depth-wise convolution: faster where pools run slowly."""
+
+    name: ClassVar[str] = "box-depthwise"
+    rank: ClassVar[int | None] = None
+    depthwise: ClassVar[bool] = True

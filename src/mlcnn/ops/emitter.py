@@ -1,18 +1,17 @@
 """Collects the nodes, weights and functions that replace a site."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
-from mlcnn.graph import DOMAIN, OPERATOR_KEY
+from mlcnn.ops.functions import Operator
 
-__all__ = ["DOMAIN", "Emitter", "function"]
+__all__ = ["Emitter"]
 
 Attribute = int | float | tuple[int, ...]
-FunctionBuilder = Callable[[int], ir.Function]
 
 
 @dataclass(slots=True)
@@ -26,7 +25,7 @@ class Emitter:
         metadata: properties that every new node carries (the module it came from).
         nodes: the nodes built so far, producers first.
         weights: the initializers built so far.
-        functions: the functions that the nodes call.
+        functions: the operators with a body that the nodes call, by name.
         imprecise: why the weights built so far lose precision in ``dtype``; None if none does.
     """
 
@@ -36,7 +35,7 @@ class Emitter:
     metadata: dict[str, str] = field(default_factory=dict)
     nodes: list[ir.Node] = field(default_factory=list)
     weights: list[ir.Value] = field(default_factory=list)
-    functions: dict[str, FunctionBuilder] = field(default_factory=dict)
+    functions: dict[str, Operator] = field(default_factory=dict)
     imprecise: str | None = None
 
     def op(
@@ -66,12 +65,11 @@ class Emitter:
         return node.outputs[0]
 
     def call(
-        self, build: FunctionBuilder, inputs: Sequence[ir.Value | None], **attributes: Attribute
+        self, operator: Operator, inputs: Sequence[ir.Value | None], **attributes: Attribute
     ) -> ir.Value:
-        """Append a call of an operator that is a function; return its output."""
-        built = build(self.opset)
-        self.functions[built.name] = build
-        return self.op(built.name, inputs, built.domain, **attributes)
+        """Append a node of an operator with a body; return its output."""
+        self.functions[operator.name] = operator
+        return self.op(operator.name, inputs, operator.domain, **attributes)
 
     def weight(self, array: np.ndarray, role: str, *, filters: int | None = None) -> ir.Value:
         """A new floating-point initializer in the site's element type, named ``<layer>.<role>``.
@@ -132,39 +130,3 @@ def _imprecise(array: np.ndarray, rounded: np.ndarray, filters: int | None) -> s
             f"at most {smallest:.1e}"
         )
     return None
-
-
-def function(
-    name: str,
-    inputs: Sequence[str],
-    attributes: Mapping[str, ir.AttributeType],
-    body: Callable[[Mapping[str, ir.Value]], Sequence[ir.Node]],
-    opset: int,
-    *,
-    domain: str = DOMAIN,
-) -> ir.Function:
-    """An operator as an ONNX function; its body's last node gives the output ``Y``.
-
-    Args:
-        name: of the operator.
-        inputs: names of its inputs.
-        attributes: types of its attributes by name; a body refers to them.
-        body: makes the nodes from the inputs by name.
-        opset: of the body.
-        domain: of the operator; methods from elsewhere have one of their own.
-    """
-    values = {input_name: ir.Value(name=input_name) for input_name in inputs}
-    nodes = body(values)
-    for index, node in enumerate(nodes):  # inlined, these names must not meet those of subgraphs
-        node.name = f"{name}/{node.op_type}_{index}"
-        node.outputs[0].name = f"{node.name}.0"
-        node.metadata_props[OPERATOR_KEY] = name
-    output = nodes[-1].outputs[0]
-    output.name = "Y"
-    graph = ir.Graph(
-        list(values.values()), [output], nodes=nodes, opset_imports={"": opset}, name=name
-    )
-    formal = [ir.Attr(attribute, kind, None) for attribute, kind in attributes.items()]
-    made = ir.Function(domain, name, "", graph=graph, attributes=formal)
-    made.metadata_props[OPERATOR_KEY] = name
-    return made

@@ -8,7 +8,6 @@ meet padding are trimmed.
 """
 
 import math
-from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -23,29 +22,25 @@ from mlcnn.ops.amounts import (
     traffic,
     untouched,
 )
-from mlcnn.ops.emitter import Emitter, function
+from mlcnn.ops.emitter import Emitter
 from mlcnn.ops.form import by_regions, pads_of
+from mlcnn.ops.functions import Ints, Tensor, function, op
 from mlcnn.ops.geometry import Convolution, Pooling
 from mlcnn.ops.regions import Axis, Region, fused_axis, fused_regions
 from mlcnn.workload import ConvLayer, Layer, Operations, Pool
 
 __all__ = ["Expanded", "conv_pool_expanded", "spread"]
 
-_INTS, _INT = ir.AttributeType.INTS, ir.AttributeType.INT
 
-
-def conv_pool_expanded(opset: int) -> ir.Function:
+@function("ConvPoolExpanded")
+def conv_pool_expanded(  # noqa: PLR0917 - inputs and attributes
+    x: Tensor, e: Tensor, b: Tensor,
+    conv_strides: Ints, conv_pads: Ints, conv_dilations: Ints, group: int,
+) -> Tensor:  # fmt: skip
     """``mlcnn::ConvPoolExpanded(X, E, B)``: a convolution with the expanded kernel E."""
-
-    def body(values: Mapping[str, ir.Value]) -> Sequence[ir.Node]:
-        attributes = [
-            ir.RefAttr(name, f"conv_{name}", _INTS) for name in ("strides", "pads", "dilations")
-        ]
-        attributes.append(ir.RefAttr("group", "group", _INT))
-        return [ir.Node("", "Conv", [values["X"], values["E"], values["B"]], attributes)]
-
-    formal = {f"conv_{name}": _INTS for name in ("strides", "pads", "dilations")}
-    return function("ConvPoolExpanded", ("X", "E", "B"), formal | {"group": _INT}, body, opset)
+    return op.Conv(
+        x, e, b, strides=conv_strides, pads=conv_pads, dilations=conv_dilations, group=group
+    )
 
 
 def spread(weight: np.ndarray, axis: Axis, dimension: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from mlcnn.graph import (
     Windows,
     code_bits,
     constant,
+    conv_outputs,
     is_constant,
     layer_name,
     stored_values,
@@ -80,7 +81,8 @@ class Convolution:
         if size is None:
             return None
         extent = (self.kernel[axis] - 1) * self.dilations[axis] + 1
-        return (size + self.pads[axis] + self.pads[axis + 2] - extent) // self.strides[axis] + 1
+        before, after = self.pads[axis], self.pads[axis + 2]
+        return conv_outputs(size, extent, self.strides[axis], before, after)
 
     def emit(self, emitter: Emitter, source: ir.Value, strides: Pair, pads: Pads) -> ir.Value:
         """The layer by itself, through its own form, on another input.
@@ -316,13 +318,11 @@ def average_pool_node(pooling: Pooling, value: ir.Value) -> ir.Node:
     if pooling.pool is None or (pooling.is_global and pooling.node.op_type != "AveragePool"):
         return ir.node("GlobalAveragePool", [value])
     pool = pooling.pool
-    attributes: dict[str, ir.Attr] = {
-        "kernel_shape": ir.AttrInt64s("kernel_shape", pool.kernel),
-        "strides": ir.AttrInt64s("strides", pool.strides),
+    attributes: dict[str, tuple[int, ...] | int] = {
+        "kernel_shape": pool.kernel,
+        "strides": pool.strides,
     }
     if any(pool.pads):
-        attributes["pads"] = ir.AttrInt64s("pads", pool.pads)
-    for name in ("ceil_mode", "count_include_pad"):
-        if getattr(pool, name):
-            attributes[name] = ir.AttrInt64(name, 1)
+        attributes["pads"] = pool.pads
+    attributes |= {name: 1 for name in ("ceil_mode", "count_include_pad") if getattr(pool, name)}
     return ir.node("AveragePool", [value], attributes=attributes)

@@ -7,7 +7,6 @@ than as a convolution, at larger batches above all.
 """
 
 import math
-from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +14,8 @@ import onnx_ir as ir
 
 from mlcnn.graph import constant
 from mlcnn.ops.amounts import MACS_PER_ELEMENT, NODE, fused_macs, traffic
-from mlcnn.ops.emitter import Emitter, function
+from mlcnn.ops.emitter import Emitter
+from mlcnn.ops.functions import Ints, Tensor, function, op
 from mlcnn.ops.geometry import Convolution, Pooling
 from mlcnn.ops.matvec import means_and_products, tap_means
 from mlcnn.ops.regions import fused_regions
@@ -23,42 +23,22 @@ from mlcnn.workload import ConvLayer, Layer, Operations
 
 __all__ = ["MatMul", "conv_pool_matmul"]
 
-_INTS = ir.AttributeType.INTS
 _MOST_OUTPUTS = 16  # the constant matrix grows with outputs times inputs
 _MOST_INPUTS = 256
 
 
-def _shape(attribute: str) -> ir.Node:
-    return ir.Node("", "Constant", [], [ir.RefAttr("value_ints", attribute, _INTS)])
-
-
-def _transpose(source: ir.Value) -> ir.Node:
-    return ir.Node("", "Transpose", [source], [ir.AttrInt64s("perm", (0, 2, 1))])
-
-
-def conv_pool_matmul(opset: int) -> ir.Function:
+@function("ConvPoolMatMul")
+def conv_pool_matmul(  # noqa: PLR0917 - inputs and attributes
+    x: Tensor, m: Tensor, w: Tensor, b: Tensor,
+    flat_shape: Ints, means_shape: Ints, output_shape: Ints,
+) -> Tensor:  # fmt: skip
     """``mlcnn::ConvPoolMatMul(X, M, W, B)``: means per output and tap, then a matrix product."""
-
-    def body(values: Mapping[str, ir.Value]) -> Sequence[ir.Node]:
-        flat_shape = _shape("flat_shape")
-        flat = ir.Node("", "Reshape", [values["X"], flat_shape.outputs[0]])
-        # The constant stands on the right: on the left, ONNX Runtime fails on an empty batch.
-        columns = ir.Node("", "MatMul", [flat.outputs[0], values["M"]])
-        means = _transpose(columns.outputs[0])
-        means_shape = _shape("means_shape")
-        patches = ir.Node("", "Reshape", [means.outputs[0], means_shape.outputs[0]])
-        product = ir.Node("", "MatMul", [patches.outputs[0], values["W"]])
-        biased = ir.Node("", "Add", [product.outputs[0], values["B"]])
-        filters = _transpose(biased.outputs[0])
-        output_shape = _shape("output_shape")
-        output = ir.Node("", "Reshape", [filters.outputs[0], output_shape.outputs[0]])
-        return [
-            flat_shape, flat, columns, means, means_shape, patches, product, biased, filters,
-            output_shape, output,
-        ]  # fmt: skip
-
-    formal = {"flat_shape": _INTS, "means_shape": _INTS, "output_shape": _INTS}
-    return function("ConvPoolMatMul", ("X", "M", "W", "B"), formal, body, opset)
+    flat = op.Reshape(x, op.Constant(value_ints=flat_shape))
+    # The constant stands on the right: on the left, ONNX Runtime fails on an empty batch.
+    means = op.Transpose(op.MatMul(flat, m), perm=(0, 2, 1))
+    patches = op.Reshape(means, op.Constant(value_ints=means_shape))
+    filters = op.Transpose(op.Add(op.MatMul(patches, w), b), perm=(0, 2, 1))
+    return op.Reshape(filters, op.Constant(value_ints=output_shape))
 
 
 class MatMul:

@@ -6,7 +6,6 @@ than the kernel has taps, the weights are spread over the input itself and ``M``
 """
 
 import math
-from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +14,8 @@ import onnx_ir as ir
 from mlcnn.graph import constant
 from mlcnn.ops.amounts import MACS_PER_ELEMENT, NODE, fused_macs, products, traffic
 from mlcnn.ops.amounts import convolution as convolution_operations
-from mlcnn.ops.emitter import Emitter, function
+from mlcnn.ops.emitter import Emitter
+from mlcnn.ops.functions import Ints, Tensor, function, op
 from mlcnn.ops.geometry import Convolution, Pooling
 from mlcnn.ops.pool_first import pooled_first
 from mlcnn.ops.regions import Axis, fused_regions
@@ -30,53 +30,28 @@ __all__ = [
     "tap_means",
 ]
 
-_INTS = ir.AttributeType.INTS
 
-
-def integers(values: Sequence[int]) -> ir.Node:
-    """A constant int64 vector inside a function."""
-    return ir.Node("", "Constant", [], [ir.AttrInt64s("value_ints", values)])
-
-
-def _product(source: ir.Value, values: Mapping[str, ir.Value]) -> list[ir.Node]:
-    flat = ir.Node("", "Flatten", [source], [ir.AttrInt64("axis", 1)])
-    gemm = ir.Node(
-        "", "Gemm", [flat.outputs[0], values["W"], values["B"]], [ir.AttrInt64("transB", 1)]
-    )
-    axes = integers((2, 3))
-    return [flat, gemm, axes, ir.Node("", "Unsqueeze", [gemm.outputs[0], axes.outputs[0]])]
-
-
-def conv_pool_matvec(opset: int) -> ir.Function:
+@function("ConvPoolMatVec")
+def conv_pool_matvec(x: Tensor, m: Tensor, w: Tensor, b: Tensor, flat_shape: Ints) -> Tensor:
     """``mlcnn::ConvPoolMatVec(X, M, W, B)``: means per kernel tap, then a matrix product."""
-
-    def body(values: Mapping[str, ir.Value]) -> Sequence[ir.Node]:
-        # Sizes in numbers: with an empty batch, -1 could be anything.
-        shape = ir.Node("", "Constant", [], [ir.RefAttr("value_ints", "flat_shape", _INTS)])
-        flat = ir.Node("", "Reshape", [values["X"], shape.outputs[0]])
-        means = ir.Node("", "MatMul", [flat.outputs[0], values["M"]])
-        return [shape, flat, means, *_product(means.outputs[0], values)]
-
-    return function("ConvPoolMatVec", ("X", "M", "W", "B"), {"flat_shape": _INTS}, body, opset)
+    # Sizes in numbers: with an empty batch, -1 could be anything.
+    means = op.MatMul(op.Reshape(x, op.Constant(value_ints=flat_shape)), m)
+    product = op.Gemm(op.Flatten(means, axis=1), w, b, transB=1)
+    return op.Unsqueeze(product, op.Constant(value_ints=(2, 3)))
 
 
-def conv_pool_gemm(opset: int) -> ir.Function:
+@function("ConvPoolGemm")
+def conv_pool_gemm(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
     """``mlcnn::ConvPoolGemm(X, W, B)``: the weights spread over the whole input."""
-
-    def body(values: Mapping[str, ir.Value]) -> Sequence[ir.Node]:
-        return _product(values["X"], values)
-
-    return function("ConvPoolGemm", ("X", "W", "B"), {}, body, opset)
+    product = op.Gemm(op.Flatten(x, axis=1), w, b, transB=1)
+    return op.Unsqueeze(product, op.Constant(value_ints=(2, 3)))
 
 
-def global_pool_gemm(opset: int) -> ir.Function:
+@function("GlobalPoolGemm")
+def global_pool_gemm(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
     """``mlcnn::GlobalPoolGemm(X, W, B)``: a 1x1 convolution behind a global pool."""
-
-    def body(values: Mapping[str, ir.Value]) -> Sequence[ir.Node]:
-        pool = ir.Node("", "GlobalAveragePool", [values["X"]])
-        return [pool, *_product(pool.outputs[0], values)]
-
-    return function("GlobalPoolGemm", ("X", "W", "B"), {}, body, opset)
+    product = op.Gemm(op.Flatten(op.GlobalAveragePool(x), axis=1), w, b, transB=1)
+    return op.Unsqueeze(product, op.Constant(value_ints=(2, 3)))
 
 
 def tap_means(axis: Axis) -> np.ndarray:

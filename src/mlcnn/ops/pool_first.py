@@ -6,54 +6,40 @@ Padding and partial windows move along unchanged, as long as no bias meets count
 """
 
 import math
-from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import onnx_ir as ir
 
 from mlcnn.ops.amounts import MACS_PER_ELEMENT, NODE, convolution, fused_macs, traffic
-from mlcnn.ops.emitter import Emitter, function
+from mlcnn.ops.emitter import Emitter
+from mlcnn.ops.functions import Ints, Tensor, function, op
 from mlcnn.ops.geometry import Convolution, Pooling, average_pool_node
 from mlcnn.workload import DENSE, ConvLayer, Layer, Operations, Pool
 
 __all__ = ["PoolFirst", "global_pool_conv", "pool_conv", "pooled_first"]
 
-_INTS, _INT = ir.AttributeType.INTS, ir.AttributeType.INT
 
-
-def _conv(source: ir.Value, values: Mapping[str, ir.Value]) -> ir.Node:
-    return ir.Node(
-        "", "Conv", [source, values["W"], values["B"]], [ir.RefAttr("group", "group", _INT)]
-    )
-
-
-def pool_conv(opset: int) -> ir.Function:
+@function("PoolConv")
+def pool_conv(  # noqa: PLR0917 - inputs and attributes
+    x: Tensor, w: Tensor, b: Tensor, pool_kernel: Ints, pool_strides: Ints, pool_pads: Ints,
+    ceil_mode: int, count_include_pad: int, group: int,
+) -> Tensor:  # fmt: skip
     """``mlcnn::PoolConv(X, W, B)``: average pool, then a 1x1 convolution."""
-    formal = {
-        "pool_kernel": ("kernel_shape", _INTS),
-        "pool_strides": ("strides", _INTS),
-        "pool_pads": ("pads", _INTS),
-        "ceil_mode": ("ceil_mode", _INT),
-        "count_include_pad": ("count_include_pad", _INT),
-    }
-
-    def body(values: Mapping[str, ir.Value]) -> Sequence[ir.Node]:
-        attributes = [ir.RefAttr(name, outer, kind) for outer, (name, kind) in formal.items()]
-        pool = ir.Node("", "AveragePool", [values["X"]], attributes)
-        return [pool, _conv(pool.outputs[0], values)]
-
-    names = {outer: kind for outer, (_, kind) in formal.items()}
-    return function("PoolConv", ("X", "W", "B"), names | {"group": _INT}, body, opset)
+    pooled = op.AveragePool(
+        x,
+        kernel_shape=pool_kernel,
+        strides=pool_strides,
+        pads=pool_pads,
+        ceil_mode=ceil_mode,
+        count_include_pad=count_include_pad,
+    )
+    return op.Conv(pooled, w, b, group=group)
 
 
-def global_pool_conv(opset: int) -> ir.Function:
+@function("GlobalPoolConv")
+def global_pool_conv(x: Tensor, w: Tensor, b: Tensor, group: int) -> Tensor:
     """``mlcnn::GlobalPoolConv(X, W, B)``: global average pool, then a 1x1 convolution."""
-
-    def body(values: Mapping[str, ir.Value]) -> Sequence[ir.Node]:
-        pool = ir.Node("", "GlobalAveragePool", [values["X"]])
-        return [pool, _conv(pool.outputs[0], values)]
-
-    return function("GlobalPoolConv", ("X", "W", "B"), {"group": _INT}, body, opset)
+    return op.Conv(op.GlobalAveragePool(x), w, b, group=group)
 
 
 class PoolFirst:

@@ -6,6 +6,7 @@ from mlcnn.passes.choose import Choose
 from mlcnn.passes.fold_batch_norm import FoldBatchNorm
 from mlcnn.passes.fold_constants import FoldConstants
 from mlcnn.passes.fuse import Fuse
+from mlcnn.passes.inline import Inline
 from mlcnn.passes.lowering import AUTO, Lowering
 from mlcnn.passes.max_to_average import MaxToAverage, WindowMode
 from mlcnn.passes.move_pool import DistributePool, Reorder
@@ -23,6 +24,7 @@ __all__ = [
     "FoldBatchNorm",
     "FoldConstants",
     "Fuse",
+    "Inline",
     "Lowering",
     "MaxToAverage",
     "Pass",

@@ -1,6 +1,6 @@
 """What a pass is: a frozen dataclass whose fields are its options."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, runtime_checkable
 
 import onnx_ir as ir
@@ -12,7 +12,6 @@ __all__ = [
     "Replayed",
     "Single",
     "Skipped",
-    "append_change",
 ]
 
 
@@ -41,19 +40,6 @@ class Change:
     outputs: tuple[str, ...] = ()
     reason: str = ""
     deviation: float = 0.0
-
-
-def append_change(changes: list[Change], change: Change, through: str | None) -> None:
-    """Append ``change``, joined with the one before it that ended in the value ``through``.
-
-    That value is gone now: what an earlier change of the same pass made was rewritten again.
-    """
-    earlier = next((c for c in changes if through in c.outputs), None)
-    if earlier is not None:
-        changes.remove(earlier)
-        nodes = tuple(dict.fromkeys(earlier.nodes + change.nodes))
-        change = replace(change, nodes=nodes, inputs=earlier.inputs)
-    changes.append(change)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import onnx_ir as ir
 
@@ -27,6 +27,7 @@ class Choice:
     reason: str
 
 
+@runtime_checkable
 class Chooser(Protocol):
     """Chooses the form of one site."""
 

@@ -1,14 +1,12 @@
 """``choose``: layers of a method's own operators take the form that is best; exact."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import onnx_ir as ir
 
-from mlcnn.graph import layer_name
 from mlcnn.ops import method_of
-from mlcnn.passes.base import Skipped
 from mlcnn.passes.lowering import Found, Lowering
 
 __all__ = ["Choose"]
@@ -23,14 +21,16 @@ class Choose(Lowering):
 
     name: ClassVar[str] = "choose"
 
-    def find(self, model: ir.Model) -> Iterator[Found | Skipped]:
-        """Every node of an operator that a method declares."""
-        for node in tuple(model.graph):
-            method = method_of(node)
-            if method is None or method.read is None:
-                continue
-            convolution = method.read(node)
-            if isinstance(convolution, str):
-                yield Skipped(self.name, layer_name(node), convolution)
-            else:
-                yield Found(convolution, None, (convolution.name,), method.forms)
+    def nodes(self, model: ir.Model) -> Iterable[ir.Node]:
+        """All of the main graph."""
+        return model.graph
+
+    def find(self, node: ir.Node) -> Found | str | None:
+        """A node of an operator that a method declares."""
+        method = method_of(node)
+        if method is None or method.read is None:
+            return None
+        convolution = method.read(node)
+        if isinstance(convolution, str):
+            return convolution
+        return Found(convolution, None, (convolution.name,), method.forms)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import onnx_ir as ir
@@ -40,6 +40,7 @@ class Context:
     progress: Callable[[int, int], None] = _silent
 
 
+@runtime_checkable
 class ContextPass(Protocol):
     """A pass that needs more than the network."""
 

@@ -4,17 +4,19 @@ gamma * (W x + b - mean) / sqrt(var + eps) + beta = (a W) x + (a (b - mean) + be
 a = gamma / sqrt(var + eps), one value per output channel
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 import onnx_ir as ir
 
-from mlcnn.graph import clone, code_bits, constant, infer_shapes, is_standard, layer_name
+from mlcnn.graph import code_bits, constant, is_standard, layer_name
 from mlcnn.ops import Emitter
-from mlcnn.passes.base import Change, PassResult, Skipped, append_change
-from mlcnn.passes.rewriting import install, opset_of
-from mlcnn.passes.sites import Selection
+from mlcnn.passes.base import Change
+from mlcnn.passes.rewriting import copy_node, install, opset_of
+from mlcnn.passes.skeleton import Candidate, SitePass, names
 from mlcnn.workload import DENSE, Record, read_record
 
 __all__ = ["FoldBatchNorm"]
@@ -22,11 +24,8 @@ __all__ = ["FoldBatchNorm"]
 _OPERATORS = frozenset({"Conv", "ConvTranspose", "Gemm"})
 
 
-def _is_batch_norm(node: ir.Node) -> bool:
-    return node.op_type == "BatchNormalization" and is_standard(node)
-
-
-def _refuses(norm: ir.Node) -> str | None:
+def _layer_before(norm: ir.Node) -> ir.Node | str:
+    """The layer that a batch norm becomes part of, or why it becomes part of none."""
     value = norm.inputs[0]
     node = None if value is None else value.producer()
     training = norm.attributes.get("training_mode")
@@ -52,14 +51,14 @@ def _refuses(norm: ir.Node) -> str | None:
         if name in node.attributes
     ):
         return "the dense layer scales its product"
-    return None
+    return node
 
 
-def _float64(value: ir.Value | None) -> np.ndarray:
+def _array(value: ir.Value | None) -> np.ndarray:
     array = constant(value)
     if array is None:
         raise ValueError("not a constant")
-    return array.astype(np.float64)
+    return array
 
 
 def _scaled(node: ir.Node, weight: np.ndarray, factor: np.ndarray) -> np.ndarray:
@@ -85,15 +84,16 @@ def _filters_axis(node: ir.Node) -> int | None:
 
 
 def _folded(norm: ir.Node, node: ir.Node, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
-    gamma, beta, mean, variance = (_float64(value) for value in norm.inputs[1:5])
+    gamma, beta, mean, variance = (_array(value).astype(np.float64) for value in norm.inputs[1:5])
     factor = gamma / np.sqrt(variance + epsilon)
     has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
-    bias = _float64(node.inputs[2]) if has_bias else np.zeros_like(mean)
-    return _scaled(node, _float64(node.inputs[1]), factor), factor * (bias - mean) + beta
+    bias = _array(node.inputs[2]).astype(np.float64) if has_bias else np.zeros_like(mean)
+    weight = _scaled(node, _array(node.inputs[1]).astype(np.float64), factor)
+    return weight, factor * (bias - mean) + beta
 
 
 @dataclass(frozen=True, slots=True)
-class FoldBatchNorm:
+class FoldBatchNorm(SitePass):
     """Fold batch norms into the convolution or dense layer directly before them.
 
     Attributes:
@@ -106,55 +106,40 @@ class FoldBatchNorm:
     only: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
-    def apply(self, model: ir.Model) -> PassResult:
-        """Return the network with batch norms folded."""
-        model = clone(model)
-        changes: list[Change] = []
-        skipped: list[Skipped] = []
-        selection = Selection(self.only, self.exclude)
-        for norm in [n for n in model.graph if _is_batch_norm(n)]:
-            value = norm.inputs[0]
-            node = None if value is None else value.producer()
-            reason = _refuses(norm)
-            if reason is None and node is not None:
-                reason = selection.refuses((layer_name(node), layer_name(norm)))
-            if reason is None and node is not None:
-                result = self._fold(model, norm, node)
-                if isinstance(result, Change):
-                    append_change(changes, result, None if value is None else value.name)
-                    continue
-                reason = result
-            skipped.append(Skipped(self.name, layer_name(norm), reason or ""))
-        if changes:
-            infer_shapes(model)
-        return PassResult(model, tuple(changes), tuple(skipped))
+    def nodes(self, model: ir.Model) -> Iterator[ir.Node]:
+        """The batch norms."""
+        return (n for n in model.graph if n.op_type == "BatchNormalization" and is_standard(n))
 
-    def _fold(self, model: ir.Model, norm: ir.Node, node: ir.Node) -> Change | str:
+    def look(self, model: ir.Model, node: ir.Node) -> Candidate | str:
+        """A batch norm with a layer directly before it."""
+        layer = _layer_before(node)
+        if isinstance(layer, str):
+            return layer
+        sites = (layer_name(layer), layer_name(node))
+        fold = partial(self._fold, model, node, layer, sites)
+        return Candidate(sites, sites[1], fold, through=layer.outputs[0].name)
+
+    def _fold(
+        self, model: ir.Model, norm: ir.Node, node: ir.Node, sites: tuple[str, str]
+    ) -> Change | str:
         epsilon = norm.attributes["epsilon"].as_float() if "epsilon" in norm.attributes else 1e-5
-        source, weight = node.inputs[0], constant(node.inputs[1])
-        if source is None or weight is None:
-            return "the weight is not a constant"
-        new_weight, new_bias = _folded(norm, node, epsilon)
         emitter = Emitter(
-            opset_of(model), weight.dtype, layer_name(node), dict(node.metadata_props)
+            opset_of(model),
+            _array(node.inputs[1]).dtype,
+            layer_name(node),
+            dict(node.metadata_props),
         )
+        weight, bias = _folded(norm, node, epsilon)
         values = [
-            emitter.weight(new_weight, "weight", filters=_filters_axis(node)),
-            emitter.weight(new_bias, "bias"),
+            emitter.weight(weight, "weight", filters=_filters_axis(node)),
+            emitter.weight(bias, "bias"),
         ]
         if emitter.imprecise is not None:
             return f"folded, {emitter.imprecise}"
-        nodes = (layer_name(node), layer_name(norm))
-        output = norm.outputs[0]
-        names = (source.name or "",), (output.name or "",)
-        folded = ir.Node(
-            "",
-            node.op_type,
-            [source, *values],
-            list(node.attributes.values()),
-            name=node.name or layer_name(node),
-            metadata_props=dict(node.metadata_props),
-        )
+        source, output = node.inputs[0], norm.outputs[0]
+        change = Change(self.name, sites, True, inputs=names(source), outputs=names(output))
+        folded = copy_node(node, [source, *values])
+        folded.name = node.name or layer_name(node)
         emitter.nodes.append(folded)
         install(model, emitter, output, folded.outputs[0])
-        return Change(self.name, nodes, exact=True, inputs=names[0], outputs=names[1])
+        return change

@@ -1,20 +1,17 @@
 """``fuse``: convolution and average pool become one operator; exact ([MLCNN] section IV, Eq. 3)."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import onnx_ir as ir
 
-from mlcnn.graph import layer_name
-from mlcnn.ops import POOL_OPERATORS, forms
+from mlcnn.ops import forms
 from mlcnn.passes.base import Skipped
 from mlcnn.passes.lowering import Found, Lowering
-from mlcnn.passes.sites import Site, beyond_reach, find_site, is_moved, pools
+from mlcnn.passes.sites import find_site, is_moved
+from mlcnn.passes.skeleton import AVERAGE_POOLS
 
 __all__ = ["Fuse"]
-
-_AVERAGE = POOL_OPERATORS - {"MaxPool"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +22,13 @@ class Fuse(Lowering):
     """
 
     name: ClassVar[str] = "fuse"
+    operators: ClassVar[frozenset[str]] = AVERAGE_POOLS
 
-    def find(self, model: ir.Model) -> Iterator[Found | Skipped]:
-        """Every convolution with an average pool directly behind it."""
-        for inner in beyond_reach(model, _AVERAGE):
-            yield Skipped(self.name, *inner)
-        for node in pools(model, _AVERAGE):
-            site = find_site(node)
-            if not isinstance(site, str):
-                yield self._adjacent(site)
-            elif not is_moved(node):
-                yield Skipped(self.name, layer_name(node), site)
-
-    def _adjacent(self, site: Site) -> Found | Skipped:
+    def find(self, node: ir.Node) -> Found | Skipped | str | None:
+        """A convolution with an average pool directly behind it."""
+        site = find_site(node)
+        if isinstance(site, str):
+            return None if is_moved(node) else site
         if not site.adjacent:
             way = "distribute-pool (exact)" if site.root.exact else "reorder (approximate)"
             reason = "the pool does not stand directly behind the convolution"

@@ -17,6 +17,7 @@ from mlcnn.passes.choose import Choose
 from mlcnn.passes.fold_batch_norm import FoldBatchNorm
 from mlcnn.passes.fold_constants import FoldConstants
 from mlcnn.passes.fuse import Fuse
+from mlcnn.passes.inline import Inline
 from mlcnn.passes.max_to_average import MaxToAverage
 from mlcnn.passes.move_pool import DistributePool, Reorder
 from mlcnn.passes.reorder_max import ReorderMax
@@ -40,7 +41,7 @@ _GROUP = "mlcnn.passes"
 _BUILT_IN: dict[str, Callable[..., Pass]] = {
     kind.name: kind
     for kind in (
-        Choose, DistributePool, FoldBatchNorm, FoldConstants, Fuse, MaxToAverage, Reorder,
+        Choose, DistributePool, FoldBatchNorm, FoldConstants, Fuse, Inline, MaxToAverage, Reorder,
         ReorderMax,
     )
 }  # fmt: skip

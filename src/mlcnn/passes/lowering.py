@@ -6,7 +6,7 @@ what every form answers, and know none by name.
 
 import abc
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar, Self
@@ -29,7 +29,7 @@ from mlcnn.passes.base import Change, PassResult, Skipped
 from mlcnn.passes.choice import KEEP, Choice, Chooser, CostModel
 from mlcnn.passes.pointwise import pointwise_block
 from mlcnn.passes.rewriting import emitter_for, install
-from mlcnn.passes.sites import Selection
+from mlcnn.passes.skeleton import Candidate, SitePass, names
 from mlcnn.workload import RECORD_KEY, Record, read_record
 
 __all__ = ["AUTO", "Found", "Lowering"]
@@ -161,7 +161,7 @@ def _parse_forms(name: str, text: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Lowering(abc.ABC):
+class Lowering(SitePass):
     """A pass that gives layers a form. What it looks for is up to the pass.
 
     Attributes:
@@ -174,7 +174,6 @@ class Lowering(abc.ABC):
         chooser: what ``auto`` asks.
     """
 
-    name: ClassVar[str]
     exact: ClassVar[bool] = True
     shared: ClassVar[frozenset[str]] = frozenset({"form"})
     form: str = AUTO
@@ -192,31 +191,15 @@ class Lowering(abc.ABC):
         _parse_forms(self.name, self.forms)
 
     @abc.abstractmethod
-    def find(self, model: ir.Model) -> Iterator[Found | Skipped]:
-        """The layers of a network that the pass takes, and what it must leave, in order.
+    def find(self, node: ir.Node) -> Found | Skipped | str | None:
+        """The layer of a node, why the pass leaves it, or None where it has nothing to say."""
 
-        The network may be rewritten between one and the next.
-        """
-
-    def apply(self, model: ir.Model) -> PassResult:
-        """Return the network with the layers in their forms."""
-        model = clone(model)
-        changes: list[Change] = []
-        skipped: list[Skipped] = []
-        selection = Selection(self.only, self.exclude)
-        for found in self.find(model):
-            if isinstance(found, Skipped):
-                skipped.append(found)
-                continue
-            refusal = selection.refuses(found.nodes)
-            outcome = refusal if refusal is not None else self._lower(model, found)
-            if isinstance(outcome, str):
-                skipped.append(Skipped(self.name, found.nodes[0], outcome))
-            else:
-                changes.append(outcome)
-        if changes:
-            infer_shapes(model)
-        return PassResult(model, tuple(changes), tuple(skipped))
+    def look(self, model: ir.Model, node: ir.Node) -> Candidate | Skipped | str | None:
+        """The layer of a node with the forms to choose among."""
+        found = self.find(node)
+        if not isinstance(found, Found):
+            return found
+        return Candidate(found.nodes, found.nodes[0], partial(self._lower, model, found))
 
     def _lower(self, model: ir.Model, found: Found) -> Change | str:
         given = _parse_forms(self.name, self.forms).get(found.convolution.name)
@@ -241,8 +224,8 @@ class Lowering(abc.ABC):
             found.nodes,
             exact=True,
             form=form.name,
-            inputs=(found.source.name or "",),
-            outputs=(found.output.name or "",),
+            inputs=names(found.source),
+            outputs=names(found.output),
             reason=_told(choice.reason, found),
             deviation=0.0 if found.rounding is None else found.rounding.step / 2,
         )
@@ -272,7 +255,8 @@ class Lowering(abc.ABC):
     def _rewritten(self, site: ir.Model, form: Form) -> tuple[ir.Model, Emitter]:
         """A copy of a layer by itself in one form, and the emitter that made it."""
         model = clone(site)
-        found = next(item for item in self.find(model) if isinstance(item, Found))
+        layers = map(self.find, self.nodes(model))
+        found = next(layer for layer in layers if isinstance(layer, Found))
         return model, _emit(model, form, found)
 
     def _candidate(self, site: ir.Model, form: Form | None) -> ir.Model:

@@ -5,20 +5,20 @@ Not an identity: a network rewritten so needs fine-tuning.
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from typing import ClassVar
 
 import onnx_ir as ir
 
-from mlcnn.graph import clone, infer_shapes, layer_name
+from mlcnn.graph import layer_name
 from mlcnn.ops import Pooling, average_pool_node, read_pooling
-from mlcnn.passes.base import Change, PassResult, Skipped
+from mlcnn.passes.base import Change
 from mlcnn.passes.rewriting import place
-from mlcnn.passes.sites import Selection, beyond_reach, find_site, pools
+from mlcnn.passes.sites import find_site
+from mlcnn.passes.skeleton import MAX_POOLS, Candidate, SitePass, names
 from mlcnn.workload import Pool
 
 __all__ = ["MaxToAverage", "WindowMode"]
-
-_MAX_POOL = frozenset({"MaxPool"})
 
 
 class WindowMode(StrEnum):
@@ -48,7 +48,7 @@ def _narrowed(pooling: Pooling) -> Pooling | str:
 
 
 @dataclass(frozen=True, slots=True)
-class MaxToAverage:
+class MaxToAverage(SitePass):
     """Replace max pools by average pools, where ``fuse`` then takes the convolution.
 
     Attributes:
@@ -61,6 +61,7 @@ class MaxToAverage:
 
     name: ClassVar[str] = "max-to-average"
     exact: ClassVar[bool] = False
+    operators: ClassVar[frozenset[str]] = MAX_POOLS
     shared: ClassVar[frozenset[str]] = frozenset({"window", "all"})
     window: WindowMode = WindowMode.STRIDE
     all: bool = False
@@ -79,28 +80,25 @@ class MaxToAverage:
             return site.nodes
         return (layer_name(node),) if self.all else site
 
-    def apply(self, model: ir.Model) -> PassResult:
-        """Return the network with average pools."""
-        model = clone(model)
-        changes: list[Change] = []
-        skipped = [Skipped(self.name, *inner) for inner in beyond_reach(model, _MAX_POOL)]
-        selection = Selection(self.only, self.exclude)
-        for node in pools(model, _MAX_POOL):
-            target = self._target(node)
-            nodes = target if isinstance(target, str) else self._site_nodes(node, target)
-            refusal = nodes if isinstance(nodes, str) else selection.refuses(nodes)
-            if isinstance(target, str) or isinstance(nodes, str) or refusal is not None:
-                skipped.append(Skipped(self.name, layer_name(node), refusal or ""))
-                continue
-            source, output = node.inputs[0], node.outputs[0]
-            if source is None:
-                continue
-            average = average_pool_node(target, source)
-            average.name = node.name
-            average.metadata_props.update(node.metadata_props)
-            names = (source.name or "",), (output.name or "",)
-            place(model, [average], output, average.outputs[0])
-            changes.append(Change(self.name, nodes, exact=False, inputs=names[0], outputs=names[1]))
-        if changes:
-            infer_shapes(model)
-        return PassResult(model, tuple(changes), tuple(skipped))
+    def look(self, model: ir.Model, node: ir.Node) -> Candidate | str:
+        """A max pool whose average ``fuse`` takes, or every one if asked for."""
+        target = self._target(node)
+        nodes = target if isinstance(target, str) else self._site_nodes(node, target)
+        if isinstance(target, str) or isinstance(nodes, str):
+            return str(nodes)
+        return Candidate(
+            nodes, layer_name(node), partial(self._replace, model, node, target, nodes)
+        )
+
+    def _replace(
+        self, model: ir.Model, node: ir.Node, target: Pooling, nodes: tuple[str, ...]
+    ) -> Change | str:
+        source, output = node.inputs[0], node.outputs[0]
+        if source is None:
+            return "the pool has no input"
+        average = average_pool_node(target, source)
+        average.name = node.name
+        average.metadata_props.update(node.metadata_props)
+        change = Change(self.name, nodes, False, inputs=names(source), outputs=names(output))
+        place(model, [average], output, average.outputs[0])
+        return change

@@ -10,29 +10,19 @@ they commute with: concatenation, residual addition, and batch norm in inference
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import onnx_ir as ir
 
-from mlcnn.graph import clone, infer_shapes, layer_name
-from mlcnn.ops import POOL_OPERATORS, read_pooling
-from mlcnn.passes.base import Change, PassResult, Skipped
+from mlcnn.ops import read_pooling
+from mlcnn.passes.base import Change
 from mlcnn.passes.pointwise import pointwise_block
 from mlcnn.passes.rewriting import hoist, rounded_again
-from mlcnn.passes.sites import (
-    Branch,
-    Kind,
-    Selection,
-    Site,
-    beyond_reach,
-    find_site,
-    is_moved,
-    pools,
-)
+from mlcnn.passes.sites import Branch, Kind, Site, find_site, is_moved
+from mlcnn.passes.skeleton import AVERAGE_POOLS, Candidate, SitePass, names
 
 __all__ = ["DistributePool", "Reorder"]
-
-_AVERAGE = POOL_OPERATORS - {"MaxPool"}
 
 
 def _inputs(site: Site) -> tuple[str, ...]:
@@ -59,46 +49,43 @@ def _activation_site(node: ir.Node) -> Site | str:
     return Site(pooling, Branch(value, Kind.POINTWISE, block=block, children=(end,)))
 
 
-def _move_pools(
-    model: ir.Model, name: str, selection: Selection, *, exact: bool, every: bool = False
-) -> PassResult:
-    model = clone(model)
-    changes: list[Change] = []
-    skipped = [Skipped(name, *inner) for inner in beyond_reach(model, _AVERAGE)]
-    for node in pools(model, _AVERAGE):
-        site = find_site(node)
-        if isinstance(site, str) and every:
-            site = _activation_site(node)
+@dataclass(frozen=True, slots=True)
+class _PoolMover(SitePass):
+    """Moves average pools to the convolutions, where the way there is as exact as the pass."""
+
+    exact: ClassVar[bool]
+    operators: ClassVar[frozenset[str]] = AVERAGE_POOLS
+
+    def site(self, node: ir.Node) -> Site | str:
+        """The site of a pool, or the reason why there is none."""
+        return find_site(node)
+
+    def look(self, model: ir.Model, node: ir.Node) -> Candidate | str | None:
+        """A pool with something between it and its convolutions."""
+        site = self.site(node)
         if isinstance(site, str):
-            if not is_moved(node):
-                skipped.append(Skipped(name, layer_name(node), site))
-            continue
-        if site.adjacent or site.root.exact != exact:
-            continue
-        refusal = selection.refuses(site.nodes)
-        if refusal is not None:
-            skipped.append(Skipped(name, site.name, refusal))
-            continue
-        output = node.outputs[0].name or ""
-        deviation = site.root.deviation if exact else 0.0
+            return None if is_moved(node) else site
+        if site.adjacent or site.root.exact != self.exact:
+            return None
+        return Candidate(site.nodes, site.name, partial(self._move, model, site))
+
+    def _move(self, model: ir.Model, site: Site) -> Change:
+        deviation = site.root.deviation if self.exact else 0.0
         change = Change(
-            name,
+            self.name,
             site.nodes,
-            exact=exact,
+            self.exact,
             inputs=_inputs(site),
-            outputs=(output,),
+            outputs=names(site.pooling.node.outputs[0]),
             reason=rounded_again(deviation) if deviation else "",
             deviation=deviation,
         )
         hoist(model, site)
-        changes.append(change)
-    if changes:
-        infer_shapes(model)
-    return PassResult(model, tuple(changes), tuple(skipped))
+        return change
 
 
 @dataclass(frozen=True, slots=True)
-class Reorder:
+class Reorder(_PoolMover):
     """Move average pools in front of activations, where ``fuse`` then takes the convolution.
 
     On the way the pool passes concatenations, residual additions and batch norms too.
@@ -116,14 +103,14 @@ class Reorder:
     only: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
-    def apply(self, model: ir.Model) -> PassResult:
-        """Return the reordered network."""
-        selection = Selection(self.only, self.exclude)
-        return _move_pools(model, self.name, selection, exact=False, every=self.all)
+    def site(self, node: ir.Node) -> Site | str:
+        """The site of a pool; an activation alone where every one is asked for."""
+        site = find_site(node)
+        return _activation_site(node) if self.all and isinstance(site, str) else site
 
 
 @dataclass(frozen=True, slots=True)
-class DistributePool:
+class DistributePool(_PoolMover):
     """Move average pools through concatenation, residual addition and batch norm: exact.
 
     Attributes:
@@ -135,7 +122,3 @@ class DistributePool:
     exact: ClassVar[bool] = True
     only: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-
-    def apply(self, model: ir.Model) -> PassResult:
-        """Return the network with pools moved."""
-        return _move_pools(model, self.name, Selection(self.only, self.exclude), exact=True)

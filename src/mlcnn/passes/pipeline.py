@@ -7,11 +7,13 @@ from typing import cast
 import onnx_ir as ir
 
 from mlcnn.errors import PassError
-from mlcnn.graph import check
+from mlcnn.graph import check, layer_name, value_names
 from mlcnn.passes.base import Change, Pass, PassResult, Replayed, Skipped
 from mlcnn.passes.context import Context, ContextPass, needs_of, require_context
+from mlcnn.passes.inline import Inline, hidden_layers
 from mlcnn.passes.language import ALIASES, configure, parse, pass_names, text
 from mlcnn.passes.sites import EXCLUDED
+from mlcnn.passes.skeleton import append_change
 from mlcnn.passes.verification import SiteCheck, Verification, check_sites
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
 ALL = "(all)"
 """Stands for every site of a pass where one is left alone."""
 
+_MOST_ROUNDS = 16  # a network has seldom two pools in a row, never so many
 _METADATA_KEY = "mlcnn.pipeline"
 
 
@@ -41,12 +44,16 @@ class Stage:
         before: the network before it.
         result: what it gave.
         checks: the checks of its exact changes; None if they were not asked for.
+        failed: why sites were left alone whose check failed, by layer.
+        again: whether the pass ran before, on what it could not see through then.
     """
 
     applied: Pass
     before: ir.Model
     result: PassResult
     checks: tuple[SiteCheck, ...] | None = None
+    failed: Mapping[str, str] = field(default_factory=dict)
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +66,24 @@ class PipelineResult:
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """All changes, in order."""
-        return tuple(change for stage in self.stages for change in stage.result.changes)
+        """All changes, in order; what a pass made and rewrote again later on is one."""
+        found: list[Change] = []
+        for stage in self.stages:
+            for change in stage.result.changes:
+                append_change(found, change, _gone(found, change, stage.result.model))
+        return tuple(found)
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
-        """All sites left alone, in order."""
-        return tuple(skipped for stage in self.stages for skipped in stage.result.skipped)
+        """All sites left alone in the end, in order."""
+        taken: set[str] = set()
+        found: list[Skipped] = []
+        for stage in self.stages:
+            if stage.again:
+                taken.update(node for change in stage.result.changes for node in change.nodes)
+                found = [skipped for skipped in found if skipped.node not in taken]
+            found += [s for s in stage.result.skipped if not stage.again or s.node in stage.failed]
+        return tuple(found)
 
     @property
     def verification(self) -> Verification | None:
@@ -98,6 +116,7 @@ class _Runner:
     def stage(self, item: Pass, before: ir.Model) -> Stage:
         """Apply a pass; what fails its check is left alone, and the rest done again."""
         left = {node: why for (name, node), why in self.left.items() if name == item.name}
+        failed: dict[str, str] = {}
         applied = _leaving(item, left)
         while applied is not None:
             self.tell(item.name, 0, 0)
@@ -107,14 +126,33 @@ class _Runner:
             except PassError as error:
                 if not self.check:
                     raise
-                left = {ALL: str(error)}
+                left = failed = {ALL: str(error)}
                 break
             if not failures:
-                return Stage(applied, before, _explained(result, left), checks)
+                return Stage(applied, before, _explained(result, left), checks, failed)
             left |= failures
+            failed |= failures
             applied = _leaving(item, left)
         skipped = tuple(Skipped(item.name, node, reason) for node, reason in left.items())
-        return Stage(item, before, PassResult(before, (), skipped), () if self.check else None)
+        nothing = PassResult(before, (), skipped)
+        return Stage(item, before, nothing, () if self.check else None, failed)
+
+    def again(self, passes: Sequence[Pass], before: ir.Model) -> list[Stage]:
+        """What passes take once hidden layers are spelled out, with no stage that did nothing."""
+        hidden, exclude = tuple(map(layer_name, hidden_layers(before))), ()
+        while set(exclude) < set(hidden):
+            stages = [self.stage(Inline(exclude=exclude), before)]
+            for item in passes:
+                stages.append(replace(self.stage(item, stages[-1].result.model), again=True))
+            did = [stage for stage in stages[1:] if stage.result.changes or stage.failed]
+            taken = {node for stage in did for c in stage.result.changes for node in c.nodes}
+            taken.update(node for stage in did for node in stage.failed)
+            # An operator that was spelled out for nothing stays an operator.
+            vain = tuple(name for name in hidden if name not in taken)
+            if vain == exclude:
+                return [stages[0], *did]
+            exclude = vain
+        return []
 
     def applied(self, item: Pass, before: ir.Model) -> PassResult:
         """What a pass makes of a network; one that declares needs is given the context."""
@@ -165,6 +203,24 @@ def _explained(result: PassResult, left: Mapping[str, str]) -> PassResult:
     return replace(result, skipped=skipped)
 
 
+def _gone(found: Sequence[Change], change: Change, model: ir.Model) -> str | None:
+    """Where a change of the same pass and layer ended, if that is no value of the network now."""
+    ends = [
+        name
+        for earlier in found
+        if (earlier.pass_name, earlier.nodes[:1]) == (change.pass_name, change.nodes[:1])
+        for name in earlier.outputs
+    ]
+    kept = value_names(model) if ends else set[str]()
+    return next((name for name in ends if name not in kept), None)
+
+
+def _replayed(stage: Stage) -> Pass:
+    """The pass of a stage with its choices written down."""
+    done = stage.applied
+    return done.replay(stage.result) if isinstance(done, Replayed) else done
+
+
 def _silent(name: str, done: int, total: int) -> None:
     del name, done, total
 
@@ -180,6 +236,9 @@ def run(
     progress: Callable[[str, int, int], None] | None = None,
 ) -> PipelineResult:
     """Apply ``passes`` one after the other; check the network after each.
+
+    Where a pool or a batch norm is left behind an operator that they made, this is spelled out and
+    the passes look at it again (``SitePass.repeats``), until they take nothing more.
 
     Args:
         model: the network; never changed.
@@ -199,17 +258,29 @@ def run(
     require_context(passes, context or Context())
     runner = _Runner(verify, progress or _silent, left, context or Context())
     stages: list[Stage] = []
-    replayed: list[Pass] = []
     current = model
-    for item in passes:
-        stage = runner.stage(item, current)
+
+    def record(stage: Stage) -> ir.Model:
         stages.append(stage)
         if on_stage is not None:
             on_stage(stage)
-        done = stage.applied
-        replayed.append(done.replay(stage.result) if isinstance(done, Replayed) else done)
-        current = stage.result.model
-    written = text(replayed)
+        return stage.result.model
+
+    for item in passes:
+        current = record(runner.stage(item, current))
+    # What was left for its cost is not asked again.
+    settled = [
+        _replayed(replace(stage, result=replace(stage.result, changes=())))
+        for stage in stages
+        if getattr(stage.applied, "repeats", False)
+    ]
+    for _ in range(_MOST_ROUNDS if settled else 0):
+        more = runner.again(settled, current)
+        for stage in more:
+            current = record(stage)
+        if not more:
+            break
+    written = text([_replayed(stage) for stage in stages])
     if current is model:
         current = model.clone()
     current.metadata_props[_METADATA_KEY] = written

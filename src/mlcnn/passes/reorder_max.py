@@ -7,21 +7,21 @@ commute with a convolution.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import onnx_ir as ir
 
-from mlcnn.graph import clone, constant, infer_shapes, is_standard, layer_name
-from mlcnn.passes.base import Change, PassResult, Skipped, append_change
-from mlcnn.passes.rewriting import place
-from mlcnn.passes.sites import Selection, beyond_reach, pools
+from mlcnn.graph import constant, is_standard, layer_name
+from mlcnn.passes.base import Change
+from mlcnn.passes.rewriting import copy_node, place
+from mlcnn.passes.skeleton import MAX_POOLS, Candidate, SitePass, names
 
 __all__ = ["ReorderMax"]
 
-_MAX_POOL = frozenset({"MaxPool"})
 
-
-def _refuses(pool: ir.Node) -> str | None:
+def _activation(pool: ir.Node) -> ir.Node | str:
+    """The activation that the pool can go in front of, or why there is none."""
     value = pool.inputs[0]
     node = None if value is None else value.producer()
     if value is None or node is None or not is_standard(node):
@@ -40,31 +40,11 @@ def _refuses(pool: ir.Node) -> str | None:
         return f"{value.name} is used elsewhere too"
     if any(output.uses() or output.is_graph_output() for output in pool.outputs[1:]):
         return "the pool's indices are used"
-    return None
-
-
-def _swap(model: ir.Model, pool: ir.Node, activation: ir.Node) -> None:
-    pooled = ir.Node(
-        "",
-        "MaxPool",
-        [activation.inputs[0]],
-        list(pool.attributes.values()),
-        name=pool.name,
-        metadata_props=dict(pool.metadata_props),
-    )
-    moved = ir.Node(
-        "",
-        activation.op_type,
-        [pooled.outputs[0], *activation.inputs[1:]],
-        list(activation.attributes.values()),
-        name=activation.name,
-        metadata_props=dict(activation.metadata_props),
-    )
-    place(model, [pooled, moved], pool.outputs[0], moved.outputs[0])
+    return node
 
 
 @dataclass(frozen=True, slots=True)
-class ReorderMax:
+class ReorderMax(SitePass):
     """Swap ReLU, LeakyReLU or Clip with the max pool behind it.
 
     Attributes:
@@ -74,33 +54,25 @@ class ReorderMax:
 
     name: ClassVar[str] = "reorder-max"
     exact: ClassVar[bool] = True
+    operators: ClassVar[frozenset[str]] = MAX_POOLS
     only: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
-    def apply(self, model: ir.Model) -> PassResult:
-        """Return the network with activations behind max pools."""
-        model = clone(model)
-        changes: list[Change] = []
-        skipped = [Skipped(self.name, *inner) for inner in beyond_reach(model, _MAX_POOL)]
-        selection = Selection(self.only, self.exclude)
-        for pool in pools(model, _MAX_POOL):
-            value = pool.inputs[0]
-            activation = None if value is None else value.producer()
-            reason = _refuses(pool)
-            if reason is not None or activation is None:
-                skipped.append(Skipped(self.name, layer_name(pool), reason or ""))
-                continue
-            nodes = (layer_name(activation), layer_name(pool))
-            refusal = selection.refuses(nodes)
-            source = activation.inputs[0]
-            if refusal is not None or source is None:
-                skipped.append(Skipped(self.name, nodes[0], refusal or ""))
-                continue
-            names = (source.name or "",), (pool.outputs[0].name or "",)
-            through = activation.outputs[0].name
-            _swap(model, pool, activation)
-            change = Change(self.name, nodes, exact=True, inputs=names[0], outputs=names[1])
-            append_change(changes, change, through)
-        if changes:
-            infer_shapes(model)
-        return PassResult(model, tuple(changes), tuple(skipped))
+    def look(self, model: ir.Model, node: ir.Node) -> Candidate | str:
+        """A max pool with an activation directly before it."""
+        activation = _activation(node)
+        if isinstance(activation, str):
+            return activation
+        nodes = (layer_name(activation), layer_name(node))
+        swap = partial(self._swap, model, node, activation, nodes)
+        return Candidate(nodes, nodes[0], swap, through=activation.outputs[0].name)
+
+    def _swap(
+        self, model: ir.Model, pool: ir.Node, activation: ir.Node, nodes: tuple[str, str]
+    ) -> Change:
+        source, output = activation.inputs[0], pool.outputs[0]
+        change = Change(self.name, nodes, True, inputs=names(source), outputs=names(output))
+        pooled = copy_node(pool, [source])
+        moved = copy_node(activation, [pooled.outputs[0], *activation.inputs[1:]])
+        place(model, [pooled, moved], output, moved.outputs[0])
+        return change

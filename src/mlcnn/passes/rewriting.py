@@ -8,7 +8,7 @@ from mlcnn.graph import OPERATOR_KEY, free_name, layer_name, value_names
 from mlcnn.ops import Convolution, Emitter, average_pool_node
 from mlcnn.passes.sites import Branch, Kind, Site
 
-__all__ = ["emitter_for", "hoist", "install", "opset_of", "place", "rounded_again"]
+__all__ = ["copy_node", "emitter_for", "hoist", "install", "opset_of", "place", "rounded_again"]
 
 
 def opset_of(model: ir.Model) -> int:
@@ -141,7 +141,8 @@ def _are_same(first: ir.Function, second: ir.Function) -> bool:
     return protos[0] == protos[1]
 
 
-def _clone_node(node: ir.Node, inputs: Sequence[ir.Value | None]) -> ir.Node:
+def copy_node(node: ir.Node, inputs: Sequence[ir.Value | None]) -> ir.Node:
+    """The same node with other inputs, in no graph yet."""
     return ir.Node(
         node.domain,
         node.op_type,
@@ -163,7 +164,7 @@ def _clone_block(branch: Branch, source: ir.Value, add: Callable[[ir.Node], None
         producer = value.producer()
         if value in mapped or producer is None or producer not in members:
             return mapped.get(value, value)
-        clone = _clone_node(producer, [None if v is None else copy(v) for v in producer.inputs])
+        clone = copy_node(producer, [None if v is None else copy(v) for v in producer.inputs])
         add(clone)
         mapped[producer.outputs[0]] = clone.outputs[0]
         return clone.outputs[0]
@@ -196,7 +197,7 @@ def hoist(model: ir.Model, site: Site) -> None:
         elif branch.kind is Kind.POINTWISE:
             _clone_block(branch, sources[0], nodes.append)
         elif joint is not None:
-            nodes.append(_clone_node(joint, sources))
+            nodes.append(copy_node(joint, sources))
         pooled.append(nodes[-1].outputs[0])
     result = pooled[0]
     if not site.pooling.keepdims:

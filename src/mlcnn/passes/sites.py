@@ -5,23 +5,15 @@ From a pool, walk towards the inputs through everything that an average commutes
 (activations). A *site* is a pool whose walk ends in at least one convolution that ``fuse`` takes.
 """
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 import onnx_ir as ir
 
-from mlcnn.graph import OPERATOR_KEY, Rounding, is_constant, is_operator, is_standard, layer_name
-from mlcnn.ops import (
-    Convolution,
-    Pooling,
-    forms,
-    is_spatial_mean,
-    read_layer,
-    read_pooling,
-)
+from mlcnn.graph import OPERATOR_KEY, Rounding, is_constant, is_standard, layer_name
+from mlcnn.ops import Convolution, Pooling, forms, read_layer, read_pooling
 from mlcnn.passes.pointwise import Block, pointwise_block
-from mlcnn.workload import RECORD_KEY
 
 __all__ = [
     "EXCLUDED",
@@ -29,10 +21,9 @@ __all__ = [
     "Kind",
     "Selection",
     "Site",
-    "beyond_reach",
     "find_site",
     "is_moved",
-    "pools",
+    "shared",
 ]
 
 EXCLUDED = "excluded by --exclude "
@@ -168,51 +159,6 @@ class Selection:
         return None
 
 
-def pools(model: ir.Model, operators: frozenset[str]) -> tuple[ir.Node, ...]:
-    """The pool nodes of the main graph, in order."""
-    return tuple(
-        node
-        for node in model.graph
-        if node.op_type in operators
-        and is_standard(node)
-        and node.inputs
-        and RECORD_KEY not in node.metadata_props  # a part of a layer, which a pass made
-    )
-
-
-def beyond_reach(model: ir.Model, operators: frozenset[str]) -> Iterator[tuple[str, str]]:
-    """Name of, and reason why no pass touches, each pool that is not in the main graph."""
-    places: list[tuple[str, Iterable[ir.Node]]] = [("", model.graph)]
-    places += [
-        (f"the function {function.name}", function)
-        for function in model.functions.values()
-        if not is_operator(function)
-    ]
-    for place, nodes in places:
-        for node in nodes:
-            if place and _is_pool(node, operators):
-                yield layer_name(node), f"inside {place}: only the main graph is rewritten"
-            # The list grows while it is walked.
-            owner = f"the body of {node.op_type} {layer_name(node)!r}"
-            places += [(owner, body) for body in _bodies(node)]
-
-
-def _is_pool(node: ir.Node, operators: frozenset[str]) -> bool:
-    if node.op_type not in operators or not is_standard(node) or not node.inputs:
-        return False
-    return node.op_type != "ReduceMean" or is_spatial_mean(node)
-
-
-def _bodies(node: ir.Node) -> Iterator[ir.Graph]:
-    for attribute in node.attributes.values():
-        if attribute.is_ref():
-            continue
-        if attribute.type == ir.AttributeType.GRAPH:
-            yield attribute.as_graph()
-        elif attribute.type == ir.AttributeType.GRAPHS:
-            yield from attribute.as_graphs()
-
-
 def is_moved(pool: ir.Node) -> bool:
     """Whether a pass put a pool where it is: what it is left for concerns no node of the user's."""
     return OPERATOR_KEY in pool.metadata_props
@@ -242,7 +188,7 @@ def _end(value: ir.Value, reason: str) -> Branch:
     return Branch(value, Kind.END, reason=reason)
 
 
-def _shared(value: ir.Value, users: frozenset[ir.Node] | None = None) -> str | None:
+def shared(value: ir.Value, users: frozenset[ir.Node] | None = None) -> str | None:
     """Why ``value`` is needed unpooled, if it is."""
     if value.is_graph_output():
         return f"{value.name} is an output of the network too"
@@ -295,7 +241,7 @@ def _walk(value: ir.Value, pooling: Pooling) -> Branch:
 
 def _branch(visit: _Visit, pooling: Pooling) -> _Steps:
     value = visit.value
-    reason = _shared(value, visit.users)
+    reason = shared(value, visit.users)
     node = value.producer()
     if reason is not None:
         return _end(value, reason)

@@ -62,7 +62,7 @@ def evaluation_tables(comparison: Evaluation, name: str) -> RenderableType:
     parts: list[RenderableType] = [heading, tables]
     for block in blocks:
         parts += [Text(), block]
-    if comparison.fused is None:
+    if comparison.rewritten is None:
         parts += [Text(), Text(nothing_fused(comparison))]
     if comparison.uncounted:
         parts += [Text(), warning(uncounted_sentence(comparison.uncounted))]
@@ -232,8 +232,8 @@ def _together(comparison: Evaluation) -> Table:
         ("worst layer", False),
         title=f"{against} over {on}",
     )
-    if comparison.fused is not None:
-        _add_summary(table, "fused layers", comparison.fused, means=True)
+    if comparison.rewritten is not None:
+        _add_summary(table, "rewritten layers", comparison.rewritten, means=True)
     # The layers of a network differ in size by orders of magnitude: their mean says nothing of it.
     _add_summary(table, "whole network", comparison.network, means=False)
     if (equal := comparison.own_precision) is not None:

@@ -15,10 +15,22 @@ _FOLDING = frozenset({"fold-constants", "fold-batch-norm"})
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One pass that took part in a rewrite."""
+    """One pass that took part in a rewrite.
+
+    Attributes:
+        pass_name: its name.
+        exact: whether it keeps the output.
+        rounded: whether what it made rounds elsewhere: exact but for that.
+    """
 
     pass_name: str
     exact: bool
+    rounded: bool = False
+
+    @property
+    def kind(self) -> str:
+        """How exact it is, in words."""
+        return _kind(self.exact, rounded=self.rounded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +58,11 @@ class Rewrite:
         """Whether every step keeps the output."""
         return all(step.exact for step in self.steps)
 
+    @property
+    def kind(self) -> str:
+        """How exact all steps are together, in words."""
+        return _kind(self.exact, rounded=any(step.rounded for step in self.steps))
+
 
 @dataclass(frozen=True, slots=True)
 class LeftAlone:
@@ -54,6 +71,10 @@ class LeftAlone:
     passes: tuple[str, ...]
     reason: str
     nodes: tuple[str, ...]
+
+
+def _kind(exact: bool, *, rounded: bool) -> str:
+    return ("exact but for rounding" if rounded else "exact") if exact else "approximate"
 
 
 def _connected(changes: Iterable[Change]) -> list[list[Change]]:
@@ -90,7 +111,8 @@ def _counts_of(name: str, form: str | None, counts: Sequence[LayerCount]) -> Lay
 
 def _rewrites_of(group: list[Change], counts: Sequence[LayerCount]) -> list[Rewrite]:
     last = group[-1].pass_name
-    steps = {change.pass_name: Step(change.pass_name, change.exact) for change in group}
+    rounded = {change.pass_name for change in group if change.deviation > 0}
+    steps = {c.pass_name: Step(c.pass_name, c.exact, c.pass_name in rounded) for c in group}
     found: list[Rewrite] = []
     for change in group:
         if change.pass_name != last:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from mlcnn.accelerators import Evaluation
 from mlcnn.counting import CountReport, Operations
+from mlcnn.engines import LayerAlgorithm
 from mlcnn.passes import Change, Skipped
 from mlcnn.zoo import TestedPair
 
@@ -86,6 +87,7 @@ class Latency:
         q3_ms: third quartile.
         samples_ms: the single measurements, round by round, in the same rounds as those of the
             setting's other variants; empty if they were not kept.
+        algorithms: how the engine computes each layer, if it tells.
     """
 
     engine: str
@@ -96,6 +98,7 @@ class Latency:
     q1_ms: float
     q3_ms: float
     samples_ms: tuple[float, ...] = ()
+    algorithms: tuple[LayerAlgorithm, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.q1_ms <= self.median_ms <= self.q3_ms < math.inf:

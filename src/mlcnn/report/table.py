@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.measure import Measurement
+from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -21,7 +22,9 @@ class _Fitting(Table):
     Numbers are never folded, so that what is left for the names may be nothing.
     """
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType | Segment]:
         if self._least(console, options) <= options.max_width:
             yield from super().__rich_console__(console, options)
         else:

@@ -60,7 +60,7 @@ def _sites(summary: RunSummary) -> RenderableType | None:
             before = rewrite.counts.multiplications.original
             after = rewrite.counts.chosen.multiplications
             amounts, change = f"{amount(before)} to {amount(after)}", removed(before, after)
-        kind = Text("exact", "green") if rewrite.exact else Text("approximate", "yellow")
+        kind = Text(rewrite.kind, "green" if rewrite.exact else "yellow")
         table.add_row(Text(printable(rewrite.name)), rewrite.form or "", kind, amounts, change)
     if len(done) > _MOST_SITES:
         table.add_row(f"and {plural(len(done) - _MOST_SITES, 'layer')} more", "", "", "", "")
@@ -129,7 +129,9 @@ def _accelerators(summary: RunSummary) -> RenderableType | None:
     gains: list[str] = []
     for found in summary.evaluations:
         part = (
-            "" if found.fused is None else f"{ratio(found.fused.speedup)} on fused layers (mean), "
+            ""
+            if found.rewritten is None
+            else f"{ratio(found.rewritten.speedup)} on rewritten layers (mean), "
         )
         whole = f"{ratio(found.network.total_speedup)} on the whole network"
         equal = found.own_precision

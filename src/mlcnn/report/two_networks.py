@@ -1,12 +1,9 @@
 """Two networks on one machine, for the terminal."""
 
-import math
-from collections.abc import Sequence
-
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from mlcnn.accelerators import LayerCost, LayerPair, NetworkComparison
+from mlcnn.accelerators import LayerPair, NetworkComparison
 from mlcnn.report.table import columns_table, warning
 from mlcnn.report.wording import amount, figure, plural, printable, ratio, uncounted_sentence
 
@@ -63,20 +60,16 @@ def network_tables(comparison: NetworkComparison) -> RenderableType:
 
 
 def _time(row: LayerPair) -> tuple[str, ...]:
-    cycles = [f"{math.fsum(cost.cycles for cost in side):,.0f}" for side in _sides(row)]
-    spent = [figure(math.fsum(c.energy.total for c in side) / 1e6) for side in _sides(row)]
+    sides = (row.costs, row.against)
     gains = ["" if gain is None else ratio(gain) for gain in (row.speedup, row.energy_ratio)]
-    return (*cycles, gains[0], *spent, gains[1])
+    cycles = (f"{side.cycles:,.0f}" for side in sides)
+    return (*cycles, gains[0], *(figure(side.energy_pj / 1e6) for side in sides), gains[1])
 
 
 def _work(row: LayerPair) -> tuple[str, ...]:
-    sides = _sides(row)
+    sides = (row.costs, row.against)
     return (
-        *(amount(sum(cost.multiplications for cost in side)) for side in sides),
-        *(amount(sum(cost.additions for cost in side)) for side in sides),
-        *(amount(math.fsum(cost.traffic.dram for cost in side)) for side in sides),
+        *(amount(side.multiplications) for side in sides),
+        *(amount(side.additions) for side in sides),
+        *(amount(side.dram_bytes) for side in sides),
     )
-
-
-def _sides(row: LayerPair) -> tuple[Sequence[LayerCost], Sequence[LayerCost]]:
-    return row.costs, row.against

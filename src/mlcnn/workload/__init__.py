@@ -10,7 +10,7 @@ from mlcnn.workload.description import (
     Weights,
 )
 from mlcnn.workload.layer import ConvAxis, ConvLayer, Pool, Window
-from mlcnn.workload.operations import Operations
+from mlcnn.workload.operations import Operations, Sum
 from mlcnn.workload.reading import Uncounted, Workload, layers, read
 from mlcnn.workload.record import RECORD_KEY, Record, read_record
 from mlcnn.workload.sizes import InputShape, with_sizes
@@ -29,6 +29,7 @@ __all__ = [
     "Pool",
     "Record",
     "Stored",
+    "Sum",
     "Uncounted",
     "Weights",
     "Window",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from mlcnn.workload.layer import ConvLayer, Pool
+from mlcnn.workload.operations import Sum
 
 __all__ = ["DENSE", "Activity", "Arithmetic", "Layer", "Numbers", "Stored", "Weights"]
 
@@ -70,7 +71,7 @@ class Activity:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Sum):
     """What a network keeps of a layer's weights and moves of its values.
 
     Attributes:
@@ -84,14 +85,6 @@ class Stored:
     weight_bytes: int = 0
     input_bytes: int = 0
     output_bytes: int = 0
-
-    def __add__(self, other: "Stored") -> "Stored":
-        return Stored(
-            self.parameters + other.parameters,
-            self.weight_bytes + other.weight_bytes,
-            self.input_bytes + other.input_bytes,
-            self.output_bytes + other.output_bytes,
-        )
 
 
 _SINGLE, _WHOLE, _NOTHING = Numbers(), Activity(), Stored()

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 
 import onnx_ir as ir
@@ -10,7 +10,7 @@ import onnx_ir as ir
 from mlcnn.graph import DEQUANTIZE, QUANTIZE, is_quantiser, layer_name
 from mlcnn.workload.description import Layer, Numbers, Stored
 from mlcnn.workload.record import Record, read_record
-from mlcnn.workload.sizes import known_sizes
+from mlcnn.workload.sizes import known_sizes, sizes_of
 
 __all__ = ["described", "measured", "recorded"]
 
@@ -49,15 +49,14 @@ def described(
     Raises:
         UnsupportedError: a size of its input is not known.
     """
-    produced = {value for node in nodes for value in node.outputs}
-    sources = {v for v in _read_by(nodes) if v not in produced and v not in constants}
-    results = [v for v in produced if v.is_graph_output() or _is_used_outside(v, nodes)]
+    outside, results = _ends(nodes)
+    sources = [value for value in outside if value not in constants]
     if len(sources) != 1 or len(results) != 1:
         return (
             f"they read {len(sources)} values and give {len(results)}, and a layer reads one and "
             "gives one"
         )
-    source, result = sources.pop(), results[0]
+    (source,), (result,) = sources, results
     sizes = known_sizes(source, f"{record.geometry.name} ({record.operator})", "input")
     if len(sizes) not in {3, 4}:
         return f"they read a value of shape {sizes}, and a layer reads images"
@@ -69,7 +68,7 @@ def described(
     except ValueError as error:
         return str(error)
     outputs = (nest.N, nest.K, *nest.pooled)
-    given = _sizes(result)
+    given = sizes_of(result)
     if given is not None and math.prod(given) != math.prod(outputs):
         return f"they give {given}, and the record says {outputs}"
     layer = Layer(
@@ -94,14 +93,12 @@ def described(
 
 def measured(layer: Layer, nodes: Sequence[ir.Node], constants: Container[ir.Value]) -> Layer:
     """The layer with its numbers and with what its nodes keep and move."""
-    produced = {value for node in nodes for value in node.outputs}
-    outside = [v for v in dict.fromkeys(_read_by(nodes)) if v not in produced]
+    outside, results = _ends(nodes)
     kept = dict.fromkeys(
         root for value in outside if value in constants for root in _roots(value, constants)
     )
     weights = [value for value in kept if value.dtype not in _SHAPES]
     inputs = [value for value in outside if value not in constants]
-    results = [v for v in produced if v.is_graph_output() or _is_used_outside(v, nodes)]
     stored = Stored(
         parameters=sum(_count(value) for value in weights),
         weight_bytes=sum(_bytes(value) for value in weights),
@@ -115,12 +112,16 @@ def measured(layer: Layer, nodes: Sequence[ir.Node], constants: Container[ir.Val
     return replace(layer, numbers=numbers, stored=stored, before=stored)
 
 
-def _read_by(nodes: Iterable[ir.Node]) -> list[ir.Value]:
-    return [value for node in nodes for value in node.inputs if value is not None]
-
-
-def _is_used_outside(value: ir.Value, nodes: Sequence[ir.Node]) -> bool:
-    return any(use.node not in nodes for use in value.uses())
+def _ends(nodes: Sequence[ir.Node]) -> tuple[list[ir.Value], list[ir.Value]]:
+    """What nodes read of others, and what others read of them."""
+    produced = dict.fromkeys(value for node in nodes for value in node.outputs)
+    read = dict.fromkeys(value for node in nodes for value in node.inputs if value is not None)
+    results = [
+        value
+        for value in produced
+        if value.is_graph_output() or any(use.node not in nodes for use in value.uses())
+    ]
+    return [value for value in read if value not in produced], results
 
 
 def _roots(value: ir.Value, constants: Container[ir.Value]) -> list[ir.Value]:
@@ -157,18 +158,8 @@ def _written_as(value: ir.Value) -> ir.Value:
     return reader.outputs[0] if is_quantiser(reader, QUANTIZE) else value
 
 
-def _sizes(value: ir.Value) -> tuple[int, ...] | None:
-    shape = value.shape
-    if shape is None and value.const_value is not None:
-        shape = value.const_value.shape
-    if shape is None:
-        return None
-    sizes = tuple(dim for dim in shape.dims if isinstance(dim, int))
-    return sizes if len(sizes) == len(shape.dims) else None
-
-
 def _count(value: ir.Value) -> int:
-    sizes = _sizes(value)
+    sizes = sizes_of(value)
     return 0 if sizes is None else math.prod(sizes)
 
 

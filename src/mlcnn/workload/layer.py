@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from mlcnn.graph import pool_outputs
+from mlcnn.graph import conv_outputs, pool_outputs
 from mlcnn.workload.operations import Operations
 
 __all__ = ["ConvAxis", "ConvLayer", "Pool", "Window"]
@@ -105,7 +105,7 @@ class ConvAxis:
     def outputs(self) -> int:
         """Number of outputs."""
         extent = (self.kernel - 1) * self.dilation + 1
-        return (self.size + sum(self.pads) - extent) // self.stride + 1
+        return conv_outputs(self.size, extent, self.stride, *self.pads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,8 @@ class ConvLayer:
 
     def _output(self, size: int, kernel: int, axis: int) -> int:
         extent = (kernel - 1) * self.dilations[axis] + 1
-        return (size + self.pads[axis] + self.pads[axis + 2] - extent) // self.strides[axis] + 1
+        before, after = self.pads[axis], self.pads[axis + 2]
+        return conv_outputs(size, extent, self.strides[axis], before, after)
 
     @property
     def P(self) -> int:  # noqa: N802 - the field's loop dimension

@@ -1,13 +1,22 @@
 """Numbers of multiplications and additions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Self
 
-__all__ = ["Operations"]
+__all__ = ["Operations", "Sum"]
 
 
 @dataclass(frozen=True, slots=True)
-class Operations:
+class Sum:
+    """Integers that add up field by field."""
+
+    def __add__(self, other: Self) -> Self:
+        names = [field.name for field in fields(self)]
+        return type(self)(*(getattr(self, name) + getattr(other, name) for name in names))
+
+
+@dataclass(frozen=True, slots=True)
+class Operations(Sum):
     """What a layer computes.
 
     Attributes:
@@ -17,11 +26,6 @@ class Operations:
 
     multiplications: int = 0
     additions: int = 0
-
-    def __add__(self, other: Self) -> "Operations":
-        return Operations(
-            self.multiplications + other.multiplications, self.additions + other.additions
-        )
 
     def __rmul__(self, times: int) -> "Operations":
         return Operations(times * self.multiplications, times * self.additions)

@@ -7,7 +7,7 @@ import onnx_ir as ir
 from mlcnn.errors import InputError, UnsupportedError
 from mlcnn.graph import clone, infer_shapes
 
-__all__ = ["InputShape", "images", "known_sizes", "with_sizes"]
+__all__ = ["InputShape", "images", "known_sizes", "sizes_of", "with_sizes"]
 
 InputShape = Sequence[int] | Mapping[str, Sequence[int]]
 """The shape of a network's one input, or the shapes of its inputs by name, batch included."""
@@ -78,15 +78,12 @@ def known_sizes(value: ir.Value | None, who: str, what: str) -> tuple[int, ...]:
     Raises:
         UnsupportedError: a size is not known, or 0.
     """
-    shape = None if value is None else value.shape
-    dims = None if shape is None else shape.dims
-    if dims is None and value is not None and value.const_value is not None:
-        dims = tuple(value.const_value.shape)
-    sizes = tuple(dim for dim in dims or () if isinstance(dim, int))
-    if dims is not None and len(sizes) == len(dims) and min(sizes, default=1) >= 1:
+    sizes = None if value is None else sizes_of(value)
+    if sizes is not None and min(sizes, default=1) >= 1:
         return sizes
+    dims = None if value is None else _dims(value)
     shown = "unknown" if dims is None else f"({', '.join(str(dim) for dim in dims)})"
-    if 0 in sizes:
+    if 0 in (dims or ()):
         raise UnsupportedError(
             f"{who}: the shape of its {what} is {shown}: with a size of 0 there is nothing to "
             "count; export the network for one image or more, or with a dynamic batch"
@@ -96,6 +93,19 @@ def known_sizes(value: ir.Value | None, who: str, what: str) -> tuple[int, ...]:
         "the network's input a shape in numbers, height and width included (input_shape, on the "
         "command line --input-shape 1x3x224x224)"
     )
+
+
+def sizes_of(value: ir.Value) -> tuple[int, ...] | None:
+    """The shape of a value in numbers; None where a size is not known."""
+    dims = _dims(value)
+    sizes = tuple(dim for dim in dims or () if isinstance(dim, int))
+    return None if dims is None or len(sizes) < len(dims) else sizes
+
+
+def _dims(value: ir.Value) -> tuple[int | ir.SymbolicDim, ...] | None:
+    if value.shape is not None:
+        return value.shape.dims
+    return None if value.const_value is None else tuple(value.const_value.shape.numpy())
 
 
 def _inputs(model: ir.Model) -> list[ir.Value]:

@@ -11,18 +11,16 @@ control, clock tree and wires.
 """
 
 from mlcnn.accelerators.array.area import Area, area, static_power_mw
-from mlcnn.accelerators.array.dense import DenseArray
 from mlcnn.accelerators.array.description import ArrayDescription
-from mlcnn.accelerators.array.execution import PLAIN, Execution
-from mlcnn.accelerators.array.file import ArrayFile
-from mlcnn.accelerators.array.library import load_array
-from mlcnn.accelerators.array.machine import Array, best
+from mlcnn.accelerators.array.file import ArrayFile, load_array
+from mlcnn.accelerators.array.machine import Array, DenseArray, best
 from mlcnn.accelerators.array.mlcnn import Boxes, MlcnnArray
 from mlcnn.accelerators.array.search import BOUNDS, SLACK, Chosen
 from mlcnn.accelerators.array.tiling import Tiling
 from mlcnn.accelerators.array.traffic import ArrayOperations, Transfers, operations, transfers
 from mlcnn.accelerators.array.variants import filling, sweep_cycles
 from mlcnn.accelerators.array.winograd import Winograd, WinogradArray
+from mlcnn.accelerators.array.work import PLAIN, Execution
 
 __all__ = [
     "BOUNDS",

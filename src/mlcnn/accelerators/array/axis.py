@@ -7,7 +7,7 @@ overlap or leave gaps, and tiles at the border are exact.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from mlcnn.workload import ConvLayer
 
@@ -16,6 +16,7 @@ __all__ = ["AxisTiles", "Cut", "Loops", "Tile", "TiledAxis", "axis_of"]
 Tile = tuple[int, int, int, int, int, int]
 
 
+@runtime_checkable
 class Cut(Protocol):
     """What a tile of an axis holds, in one way of running a layer."""
 

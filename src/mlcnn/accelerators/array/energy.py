@@ -1,8 +1,6 @@
 """Energy of a layer from what it moves and executes."""
 
 import math
-from dataclasses import dataclass
-from functools import lru_cache
 
 from mlcnn.accelerators.array.area import memories, static_power_mw
 from mlcnn.accelerators.array.description import ArrayDescription
@@ -12,55 +10,6 @@ from mlcnn.accelerators.technology import Technology
 from mlcnn.accelerators.technology.memory import Macro
 
 __all__ = ["energy"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Costs:
-    """pJ per byte of each memory, and mW of leakage."""
-
-    buffer_read: float
-    buffer_write: float
-    sum_read: float
-    sum_write: float
-    row: float
-    static_mw: float
-
-
-# A technology holds tables and cannot be hashed by value: it counts by identity, which is safe
-# since it is frozen and the cache keeps it alive.
-@lru_cache(maxsize=4096)
-def _costs_of(machine: ArrayDescription, key: "_Identity") -> _Costs:
-    technology = key.technology
-    held = memories(machine, technology)
-    buffer, sums = held.buffer[0], held.accumulators[0]
-    row = None if held.row_buffer is None else held.row_buffer[0]
-    return _Costs(
-        buffer.read_pj / (buffer.width_bits / 8),
-        buffer.write_pj / (buffer.width_bits / 8),
-        sums.read_pj / (sums.width_bits / 8),
-        sums.write_pj / (sums.width_bits / 8),
-        _row_cost(row),
-        static_power_mw(machine, technology),
-    )
-
-
-def _row_cost(row: Macro | None) -> float:
-    return 0.0 if row is None else (row.read_pj + row.write_pj) / 2 / (row.width_bits / 8)
-
-
-class _Identity:
-    """A technology, compared by identity."""
-
-    __slots__ = ("technology",)
-
-    def __init__(self, technology: Technology) -> None:
-        self.technology = technology
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Identity) and other.technology is self.technology
-
-    def __hash__(self) -> int:
-        return id(self.technology)
 
 
 def energy(
@@ -82,7 +31,10 @@ def energy(
         done: operations.
         cycles: time.
     """
-    costs = _costs_of(machine, _Identity(technology))
+    held = memories(machine, technology)
+    buffer_read, buffer_write = _per_byte(held.buffer[0])
+    sum_read, sum_write = _per_byte(held.accumulators[0])
+    row_read, row_write = _per_byte(held.row_buffer[0]) if held.row_buffer else (0.0, 0.0)
     operations = technology.operations[machine.precision]
     multiply = operations.multiply.energy_pj * machine.multiplier_width
     mac = math.fsum(
@@ -98,11 +50,11 @@ def energy(
     registers = 8 * technology.register.energy_pj_per_bit
     buffer = math.fsum(
         (
-            (moved.weight_written + moved.input_written) * costs.buffer_write,
-            (moved.weight_read + moved.input_read) * (costs.buffer_read + registers),
-            moved.partial_sum_written * costs.sum_write,
-            moved.partial_sum_read * costs.sum_read,
-            moved.row_buffer * costs.row,
+            (moved.weight_written + moved.input_written) * buffer_write,
+            (moved.weight_read + moved.input_read) * (buffer_read + registers),
+            moved.partial_sum_written * sum_write,
+            moved.partial_sum_read * sum_read,
+            moved.row_buffer * (row_read + row_write) / 2,
         )
     )
     seconds = cycles / (machine.clock_mhz * 1e6)
@@ -110,5 +62,10 @@ def energy(
         dram=moved.dram * 8 * technology.dram.pj_per_bit,
         buffer=buffer,
         mac=mac,
-        static=costs.static_mw * seconds * 1e9,
+        static=static_power_mw(machine, technology) * seconds * 1e9,
     )
+
+
+def _per_byte(macro: Macro) -> tuple[float, float]:
+    """Energy of a byte read and of one written, in pJ."""
+    return macro.read_pj / (macro.width_bits / 8), macro.write_pj / (macro.width_bits / 8)

@@ -1,18 +1,19 @@
-"""The YAML file of an array."""
+"""Arrays from their YAML files."""
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from mlcnn.accelerators.array.dense import DenseArray
-from mlcnn.accelerators.array.machine import Array
+from mlcnn.accelerators.array.machine import Array, DenseArray
 from mlcnn.accelerators.array.mlcnn import MlcnnArray
 from mlcnn.accelerators.array.winograd import WinogradArray
 from mlcnn.accelerators.border import Description, Document
+from mlcnn.accelerators.loading import load_accelerator
 from mlcnn.accelerators.precision import Precision
 from mlcnn.errors import InputError
 
-__all__ = ["ArrayFile"]
+__all__ = ["ArrayFile", "load_array"]
 
 
 class _Array(Document):
@@ -24,30 +25,31 @@ class _Array(Document):
     accumulator_latency: PositiveInt
 
 
+# Names are those of the array's fields; files have the shorter ones.
 class _InputUnit(Document):
-    lanes: PositiveInt
-    adders: NonNegativeInt = 0
-    scalers: NonNegativeInt = 0
+    input_lanes: PositiveInt = Field(alias="lanes")
+    input_adders: NonNegativeInt = Field(0, alias="adders")
+    input_scalers: NonNegativeInt = Field(0, alias="scalers")
     row_buffer_bytes: NonNegativeInt = 0
     wide_bits: PositiveInt = 8
     winograd_tile: Literal[0, 2, 4] = 0
 
 
 class _OutputUnit(Document):
-    lanes: PositiveInt
+    output_lanes: PositiveInt = Field(alias="lanes")
     pooling_adders: NonNegativeInt = 0
 
 
 class _Buffer(Document):
-    bytes_: PositiveInt = Field(alias="bytes")
-    banks: PositiveInt
-    width_bits: PositiveInt
+    buffer_bytes: PositiveInt = Field(alias="bytes")
+    buffer_banks: PositiveInt = Field(alias="banks")
+    buffer_width_bits: PositiveInt = Field(alias="width_bits")
     input_windows: PositiveInt
     weight_words: PositiveInt
 
 
 class _Dram(Document):
-    bytes_per_cycle: PositiveFloat
+    dram_bytes_per_cycle: PositiveFloat = Field(alias="bytes_per_cycle")
 
 
 class ArrayFile(Document):
@@ -82,38 +84,32 @@ class ArrayFile(Document):
         Raises:
             InputError: two of its numbers do not fit each other.
         """
-        numbers, tile = self._numbers(), self.input_unit.winograd_tile
+        numbers: dict[str, Any] = {
+            "name": self.name,
+            "precision": Precision(self.precision),
+            "clock_mhz": self.clock_mhz,
+        }
+        for part in (self.array, self.input_unit, self.output_unit, self.buffer, self.dram):
+            numbers |= part.model_dump()
         if self.kind == WinogradArray.kind:
-            return WinogradArray(**numbers, winograd_tile=tile)
-        if tile:
+            return WinogradArray(**numbers)
+        if tile := numbers.pop("winograd_tile"):
             raise InputError(
                 f"accelerator {self.name}: winograd_tile is {tile} and kind {self.kind} takes 0"
             )
         return MlcnnArray(**numbers) if self.kind == MlcnnArray.kind else DenseArray(**numbers)
 
-    def _numbers(self) -> dict[str, Any]:
-        """The fields that arrays of all kinds have."""
-        return {
-            "name": self.name,
-            "precision": Precision(self.precision),
-            "slices": self.array.slices,
-            "multipliers": self.array.multipliers,
-            "input_lanes": self.input_unit.lanes,
-            "input_adders": self.input_unit.adders,
-            "input_scalers": self.input_unit.scalers,
-            "output_lanes": self.output_unit.lanes,
-            "pooling_adders": self.output_unit.pooling_adders,
-            "buffer_bytes": self.buffer.bytes_,
-            "buffer_banks": self.buffer.banks,
-            "buffer_width_bits": self.buffer.width_bits,
-            "row_buffer_bytes": self.input_unit.row_buffer_bytes,
-            "accumulator_entries": self.array.accumulator_entries,
-            "input_windows": self.buffer.input_windows,
-            "weight_words": self.buffer.weight_words,
-            "dram_bytes_per_cycle": float(self.dram.bytes_per_cycle),
-            "clock_mhz": float(self.clock_mhz),
-            "multiplier_latency": self.array.multiplier_latency,
-            "tree_latency": self.array.tree_latency,
-            "accumulator_latency": self.array.accumulator_latency,
-            "wide_bits": self.input_unit.wide_bits,
-        }
+
+def load_array(name: str | Path) -> Array:
+    """An array by name, or from a ``.yaml`` file; see ``mlcnn.accelerators.load_accelerator``.
+
+    Raises:
+        InputError: it is another type of machine.
+    """
+    machine = load_accelerator(name)
+    if not isinstance(machine, Array):
+        raise InputError(
+            f"accelerator {machine.name} is a machine of the class {type(machine).__name__}; this "
+            "needs an array: give a file without a type, or one of the type array"
+        )
+    return machine

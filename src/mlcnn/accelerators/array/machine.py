@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mlcnn.accelerators.array.area import area
 from mlcnn.accelerators.array.description import ArrayDescription
@@ -16,7 +17,7 @@ from mlcnn.counting import Operations
 from mlcnn.errors import InfeasibleError
 from mlcnn.workload import DENSE, Arithmetic, Layer
 
-__all__ = ["Array", "best"]
+__all__ = ["Array", "DenseArray", "best"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,17 @@ class Array(ArrayDescription, ABC):
     def area(self, technology: Technology) -> float:
         """See ``Machine``; ``mlcnn.accelerators.array.area`` gives the parts."""
         return area(self, technology).total
+
+
+@dataclass(frozen=True, slots=True)
+class DenseArray(Array):
+    """An array whose input unit does nothing but scale."""
+
+    kind: ClassVar[str] = "dense"
+
+    def ways(self, task: LayerTask) -> tuple[Work, ...]:
+        """The layer as it is: inputs are stored as they come, pools run behind."""
+        return (self.plain(task),)
 
 
 def best(task: LayerTask, machine: Array, slack: float = SLACK) -> Chosen:

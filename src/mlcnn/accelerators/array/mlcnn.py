@@ -7,11 +7,10 @@ from typing import ClassVar
 import numpy as np
 
 from mlcnn.accelerators.array.axis import Loops, Tile, TiledAxis
-from mlcnn.accelerators.array.execution import Execution
 from mlcnn.accelerators.array.machine import Array
 from mlcnn.accelerators.array.parameters import Parameters
 from mlcnn.accelerators.array.tiling import Floats, Tilings
-from mlcnn.accelerators.array.work import Work
+from mlcnn.accelerators.array.work import Execution, Work
 from mlcnn.accelerators.cost import LayerTask
 from mlcnn.accelerators.precision import Precision
 from mlcnn.counting import Operations, Reuse, fused

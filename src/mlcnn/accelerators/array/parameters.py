@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlcnn.accelerators.array.description import ArrayDescription
-from mlcnn.accelerators.array.tiling import Floats
+from mlcnn.accelerators.array.tiling import Floats, Indices
 
 __all__ = ["Parameters"]
 
@@ -42,3 +42,7 @@ class Parameters:
         adders = columns["pooling_adders"]
         columns["pooling_adders"] = np.where(adders > 0, adders, columns["input_adders"])
         return cls(**columns)
+
+    def take(self, owners: Indices) -> "Parameters":
+        """Those of one machine for each of ``owners``, as flat arrays."""
+        return Parameters(*(getattr(self, name)[owners, 0] for name in self.__slots__))

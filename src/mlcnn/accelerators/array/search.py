@@ -66,8 +66,7 @@ def choose(work: Work, machine: ArrayDescription, slack: float = SLACK) -> Chose
     Raises:
         InfeasibleError: the machine cannot hold any tile of the layer.
     """
-    nameless = replace(work, layer=replace(work.layer, name=""))
-    found = _choose(nameless, replace(machine, name=""), slack)
+    found = _choose(work.nameless, replace(machine, name=""), slack)
     if found is None:
         raise InfeasibleError(str(_too_small(work, machine)))
     return replace(found, work=work)
@@ -89,7 +88,7 @@ def _choose(work: Work, machine: ArrayDescription, slack: float) -> Chosen | Non
         for tile in some
     ]
     candidates = np.concatenate(found)
-    plan = _exact(work, t, p, candidates)
+    plan = _exact(work, t, p, np.zeros_like(candidates), candidates)
     fewest = np.where(plan.cycles <= most, moved[candidates], np.inf)
     index = int(np.argmin(np.where(fewest == fewest.min(), plan.cycles, np.inf)))
     groups, ways = (int(v.reshape(-1)[index]) for v in (plan.times.groups, plan.times.ways))
@@ -102,12 +101,6 @@ def _choose(work: Work, machine: ArrayDescription, slack: float) -> Chosen | Non
         _waits(plan, index),
         float(fewest[index]),
     )
-
-
-def _exact(work: Work, t: Tilings, p: Parameters, some: Indices) -> Schedule:
-    """The schedules of some tilings on one machine, as flat arrays."""
-    row = [np.broadcast_to(getattr(p, name)[0], some.shape) for name in p.__slots__]
-    return schedule(work, t.take(some), Parameters(*row))
 
 
 def fastest(work: Work, machines: Sequence[ArrayDescription], below: Floats) -> Floats:
@@ -127,14 +120,17 @@ def fastest(work: Work, machines: Sequence[ArrayDescription], below: Floats) -> 
     bounds = Bounds(work, p)
     of_tiles = bounds.of_tiles()
     likely = of_tiles.argmin(axis=1)
-    owners = [np.flatnonzero(likely == tile) for tile in np.unique(likely)]
-    guesses = [bounds.of_tilings(rows, likely[rows[0]]).argmin(axis=1) for rows in owners]
-    firsts = [bounds.first(likely[rows[0]]) + g for rows, g in zip(owners, guesses, strict=True)]
+    tiles: list[int] = np.unique(likely).tolist()
+    owners = [np.flatnonzero(likely == tile) for tile in tiles]
+    guesses = [
+        bounds.first(tile) + bounds.of_tilings(rows, tile).argmin(axis=1)
+        for tile, rows in zip(tiles, owners, strict=True)
+    ]
     best = below.copy()
-    owner, tiling = np.concatenate(owners), np.concatenate(firsts)
-    best[owner] = np.minimum(best[owner], _pairs(work, t, p, owner, tiling))
+    owner, tiling = np.concatenate(owners), np.concatenate(guesses)
+    best[owner] = np.minimum(best[owner], _exact(work, t, p, owner, tiling).cycles)
     for owner, tiling in _left(bounds, of_tiles, best):
-        np.minimum.at(best, owner, _pairs(work, t, p, owner, tiling))
+        np.minimum.at(best, owner, _exact(work, t, p, owner, tiling).cycles)
     return best
 
 
@@ -156,12 +152,9 @@ def _left(bounds: Bounds, of_tiles: Floats, best: Floats) -> Iterator[tuple[Indi
         yield np.concatenate(owners), np.concatenate(found)
 
 
-def _pairs(work: Work, t: Tilings, p: Parameters, owner: Indices, tiling: Indices) -> Floats:
-    """Cycles of pairs of a machine and a tiling."""
-    if not len(owner):
-        return np.zeros(0)
-    rows = [getattr(p, name)[owner, 0] for name in p.__slots__]
-    return schedule(work, t.take(tiling), Parameters(*rows)).cycles
+def _exact(work: Work, t: Tilings, p: Parameters, owner: Indices, tiling: Indices) -> Schedule:
+    """The schedules of pairs of a machine and a tiling, as flat arrays."""
+    return schedule(work, t.take(tiling), p.take(owner))
 
 
 def refusal(work: Work, machine: ArrayDescription) -> Infeasible | None:
@@ -171,8 +164,7 @@ def refusal(work: Work, machine: ArrayDescription) -> Infeasible | None:
         work: the layer and how it runs.
         machine: the accelerator.
     """
-    nameless = replace(work, layer=replace(work.layer, name=""))
-    bounds = Bounds(nameless, Parameters.of((machine,)))
+    bounds = Bounds(work.nameless, Parameters.of((machine,)))
     some = np.flatnonzero(np.isfinite(bounds.of_tiles()[0])).tolist()
     alone = np.array([0])
     fits = any(np.isfinite(bounds.of_tilings(alone, tile)).any() for tile in some)
@@ -180,7 +172,7 @@ def refusal(work: Work, machine: ArrayDescription) -> Infeasible | None:
 
 
 def _too_small(work: Work, machine: ArrayDescription) -> Infeasible:
-    layer, nameless = work.layer, replace(work, layer=replace(work.layer, name=""))
+    layer, nameless = work.layer, work.nameless
     start = f"accelerator {machine.name} cannot run {layer.name} ({layer.R}x{layer.S}, "
     start += f"{layer.C} to {layer.K} channels, {layer.H}x{layer.W}, {work.execution.name}): "
     wanted = needs(nameless)

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from mlcnn.accelerators.array.area import area
-from mlcnn.accelerators.array.execution import PLAIN
 from mlcnn.accelerators.array.machine import Array
 from mlcnn.accelerators.array.search import fastest
 from mlcnn.accelerators.array.tiling import Floats
+from mlcnn.accelerators.array.work import PLAIN
 from mlcnn.accelerators.cost import LayerTask
 from mlcnn.accelerators.technology import Technology
 from mlcnn.errors import InfeasibleError

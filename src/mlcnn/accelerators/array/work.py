@@ -1,13 +1,86 @@
-"""A layer, and the way in which a machine runs it."""
+"""A layer, and how an array runs it: as it is, unless a kind of array has another way."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
-from mlcnn.accelerators.array.axis import TiledAxis, axis_of
-from mlcnn.accelerators.array.execution import PLAIN, Execution
+import numpy as np
+
+from mlcnn.accelerators.array.axis import Loops, Tile, TiledAxis, axis_of
+from mlcnn.accelerators.array.parameters import Parameters
+from mlcnn.accelerators.array.tiling import Floats, Tilings
 from mlcnn.accelerators.precision import Precision
+from mlcnn.counting import Operations, original
 from mlcnn.workload import ConvLayer
 
-__all__ = ["Work"]
+__all__ = ["PLAIN", "Execution", "Work"]
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """Convolution, and behind the accumulators the pool if there is one.
+
+    What the tilings, cycles, bytes and operations of a layer depend on; other ways override it.
+    """
+
+    name: ClassVar[str] = "plain"
+    fused: ClassVar[bool] = False
+    """Whether the convolution and the pool behind it run as one."""
+
+    def tile(self, axis: TiledAxis, outputs: range) -> Tile:
+        """What a tile of an axis holds: see ``Cut``."""
+        convolved = axis.convolution_outputs(outputs)
+        inputs = len(axis.plain_inputs(convolved))
+        return len(outputs), len(convolved), len(convolved), inputs, inputs, 0
+
+    @property
+    def along_width(self) -> "Execution":
+        """How the width is cut, where that differs from the height."""
+        return self
+
+    def open_sums(self, axis: TiledAxis) -> int:
+        """Sums along an axis that are begun and not complete, at most, at any input."""
+        del axis
+        return 0
+
+    def loaded_bits(self, precision: Precision) -> int:
+        """Bits of an input in DRAM."""
+        return precision.bits
+
+    def stored_bits(self, layer: ConvLayer, precision: Precision) -> int:
+        """Bits of a word in the input buffer."""
+        del layer
+        return precision.bits
+
+    @property
+    def frequencies(self) -> int:
+        """Products of a position that accumulate apart."""
+        return 1
+
+    def taps(self, layer: ConvLayer) -> int:
+        """Weights that one position meets at a time."""
+        return layer.kernel_area
+
+    def column_step(self, layer: ConvLayer) -> int:
+        """Columns from one position to the next."""
+        return layer.strides[1]
+
+    def input_cycles(self, t: Tilings, p: Parameters, m: Floats) -> tuple[Floats, Floats]:
+        """Cycles of the input unit for a chunk of ``m`` channels of inputs, and of weights."""
+        del t, p, m
+        return np.zeros(1), np.zeros(1)
+
+    def additions(self, layer: ConvLayer, loops: Loops) -> tuple[int, int]:
+        """Additions of the input unit; and those of the output unit beside bias and pool."""
+        del layer, loops
+        return 0, 0
+
+    def counted(self, layer: ConvLayer) -> Operations | None:
+        """Operations of the layer as ``mlcnn.counting`` counts; None: those that are executed."""
+        return original(layer)
+
+
+PLAIN = Execution()
+"""The layer as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +98,11 @@ class Work:
     precision: Precision
     execution: Execution = PLAIN
     scaled: bool = False
+
+    @property
+    def nameless(self) -> "Work":
+        """The same without the layer's name: layers of one geometry share what is found for it."""
+        return replace(self, layer=replace(self.layer, name=""))
 
     @property
     def rows(self) -> TiledAxis:

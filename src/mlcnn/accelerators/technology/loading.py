@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field, PositiveFloat
 from pydantic import NonNegativeFloat as Amount
 
-from mlcnn.accelerators.border import Document, read_yaml
+from mlcnn.accelerators.border import Document, is_file, read_yaml, unknown
 from mlcnn.accelerators.precision import Precision
 from mlcnn.accelerators.technology.memory import MemoryTable, Register, read_table
 from mlcnn.accelerators.technology.tables import (
@@ -17,7 +17,6 @@ from mlcnn.accelerators.technology.tables import (
     Technology,
     data_folder,
 )
-from mlcnn.errors import InputError, did_you_mean
 
 __all__ = ["DEFAULT_TECHNOLOGY", "load_technology", "technology_names"]
 
@@ -35,19 +34,12 @@ class _Operation(Document):
     energy_pj: Amount
     area_um2: Amount
 
-    def to_domain(self) -> Operation:
-        return Operation(self.energy_pj, self.area_um2)
-
 
 class _Operations(Document):
     multiply: _Operation
     add: _Operation
     accumulate: _Operation
     input_add: _Operation
-
-    def to_domain(self) -> OperationCosts:
-        parts = (self.multiply, self.add, self.accumulate, self.input_add)
-        return OperationCosts(*(part.to_domain() for part in parts))
 
 
 class _Precisions(Document):
@@ -115,15 +107,11 @@ def load_technology(name: str | Path = DEFAULT_TECHNOLOGY) -> Technology:
     Raises:
         InputError: the name is not known or the file is wrong.
     """
-    if str(name).endswith((".yaml", ".yml")):
+    if is_file(name):
         return _user(Path(name))
     whole = _completed(str(name))
     if whole not in technology_names():
-        hint = did_you_mean(str(name), technology_names(), ", ", ".")
-        raise InputError(
-            f"unknown technology {str(name)!r}{hint} Known: {', '.join(technology_names())}; or "
-            "give the path of a .yaml file"
-        )
+        raise unknown("technology", name, technology_names())
     return _built_in(whole)
 
 
@@ -152,7 +140,8 @@ def _built_in(name: str) -> Technology:
 
 def _assemble(table: _OperationTable, memory: MemoryTable, dram: Dram) -> Technology:
     operations = {
-        precision: getattr(table.operations, precision.value).to_domain() for precision in Precision
+        Precision(precision): OperationCosts(**{key: Operation(**one) for key, one in part.items()})
+        for precision, part in table.operations.model_dump().items()
     }
     register = Register(**table.register_.model_dump())
     return Technology(table.name, operations, table.source, register, memory, dram)

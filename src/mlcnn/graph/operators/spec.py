@@ -148,7 +148,7 @@ def tensor_from(value: ir.TensorProtocol, float_dtype: torch.dtype | None = None
     array = value.numpy()
     if array.dtype == ml_dtypes.bfloat16:
         array = array.astype(np.float32)
-    return torch.from_numpy(np.array(array)).to(dtype)
+    return torch.tensor(np.asarray(array, order="C"), dtype=dtype)
 
 
 def python_value(tensor: Tensor) -> int | float | tuple[int | float, ...]:

@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor
 
 from mlcnn.graph.operators.spec import Kernel, NodeSpec, Operator
-from mlcnn.graph.windows import pool_outputs, same_pads
+from mlcnn.graph.windows import conv_outputs, pool_outputs, same_pads
 
 __all__ = [
     "OPERATORS",
@@ -72,14 +72,20 @@ class Windows:
         """Positions from a window's first to its last, per axis."""
         return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True))
 
+    def fitted(self) -> Ints:
+        """Positions of a window that ``auto_pad`` makes room for, per axis.
+
+        A pool is padded as if it had no dilation, and loses outputs by that.
+        """
+        return self.kernel if self.is_pool else self.extents()
+
     def pads(self, sizes: Ints) -> tuple[Ints, Ints]:
         """(before, after) for an input of spatial ``sizes``."""
         if not self.same:
             return self.before, self.after
-        reach = self.kernel if self.is_pool else self.extents()
         pads = [
             same_pads(size, kernel, stride, self.auto_pad, crops=self.is_pool)
-            for size, kernel, stride in zip(sizes, reach, self.strides, strict=True)
+            for size, kernel, stride in zip(sizes, self.fitted(), self.strides, strict=True)
         ]
         return tuple(before for before, _ in pads), tuple(after for _, after in pads)
 
@@ -88,7 +94,7 @@ class Windows:
         axes = zip(sizes, self.extents(), self.strides, *self.pads(sizes), strict=True)
         if self.is_pool:
             return tuple(pool_outputs(*axis, ceil_mode=self.ceil_mode) for axis in axes)
-        return tuple(max((n + a + b - e) // s + 1, 0) for n, e, s, a, b in axes)
+        return tuple(conv_outputs(*axis) for axis in axes)
 
     def reach(self, sizes: Ints) -> Ints:
         """How far behind the input the last window ends, per axis; negative: before its end."""

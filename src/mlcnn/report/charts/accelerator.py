@@ -88,9 +88,9 @@ def _speed(summary: RunSummary) -> Chart:
     ]
     against = printable(summary.evaluations[0].against.name)
     means = "; ".join(
-        f"{name} {ratio(found.fused.speedup)} in the mean"
+        f"{name} {ratio(found.rewritten.speedup)} in the mean"
         for name, found in zip(names, summary.evaluations, strict=True)
-        if found.fused is not None
+        if found.rewritten is not None
     )
     count = plural(len(layers), "fused layer")
     description = f"Bar chart of the speed-up over {against} of {count}: {means}."
@@ -223,9 +223,9 @@ def _energy(summary: RunSummary) -> Chart:
         f"Stacked bar chart of the energy of {plural(len(layers), 'fused layer')} by part, as "
         f"share of that on {names[0]}: "
         + "; ".join(
-            f"{name} {percent(1 / found.fused.total_energy_ratio)} over all"
+            f"{name} {percent(1 / found.rewritten.total_energy_ratio)} over all"
             for name, found in zip(names[1:], summary.evaluations, strict=True)
-            if found.fused is not None
+            if found.rewritten is not None
         )
         + "."
     )

@@ -31,7 +31,7 @@ class MachineRow:
         area: in mm2.
         latency: of the batch.
         images: per second.
-        fused: mean over the fused layers; None, too, where there are none.
+        fused: mean over the rewritten layers; None, too, where there are none.
         network: of the whole network.
         worst: of the layer with the least speed-up.
         equal: of the whole network, over a machine of equal precision.
@@ -135,7 +135,7 @@ def _machines(evaluations: tuple[Evaluation, ...]) -> tuple[MachineRow, ...]:
     for found in evaluations:
         whole = found.network
         gains = (
-            _mean(found.fused),
+            _mean(found.rewritten),
             Gain(ratio(whole.total_speedup), ratio(whole.total_energy_ratio), ""),
             Gain(
                 ratio(whole.worst_speedup), ratio(whole.worst_energy_ratio), printable(whole.worst)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from mlcnn.engines import LayerAlgorithm
 from mlcnn.report.charts import latency_charts
 from mlcnn.report.sections.section import Section
 from mlcnn.report.speed import (
@@ -57,6 +58,32 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Layer:
+    """How an engine computes a layer, in words."""
+
+    name: str
+    geometry: str
+    algorithm: str
+    reason: str
+    time: str
+    share: str
+    bound: str
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithms:
+    """How an engine computes the layers of a variant.
+
+    Attributes:
+        title: engine, variant and batch.
+        layers: its layers.
+    """
+
+    title: str
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
     """What the section shows.
 
@@ -70,6 +97,7 @@ class Content:
         machine: where they were measured.
         noise: what makes them less certain.
         unavailable: (engine, reason) of the engines that could not run.
+        algorithms: layer by layer, of the engines that tell.
     """
 
     variants: tuple[str, ...]
@@ -80,6 +108,7 @@ class Content:
     machine: str
     noise: tuple[str, ...]
     unavailable: tuple[tuple[str, str], ...]
+    algorithms: tuple[Algorithms, ...]
 
 
 _PAIRED = "its 95 % interval from neighbouring runs"
@@ -124,6 +153,25 @@ def _rows(summary: RunSummary, variants: tuple[str, ...]) -> tuple[Row, ...]:
     return tuple(rows)
 
 
+def _algorithms(summary: RunSummary) -> tuple[Algorithms, ...]:
+    result = result_variant(summary)
+    return tuple(
+        Algorithms(
+            printable(f"{row.engine}, {row.variant}, batch {row.batch}"),
+            tuple(_layer(layer) for layer in row.algorithms),
+        )
+        for row in summary.latencies
+        if row.algorithms and row.variant == result
+    )
+
+
+def _layer(layer: LayerAlgorithm) -> Layer:
+    how = "" if layer.measured else " (estimated)"
+    words = map(printable, (layer.layer, layer.geometry, layer.algorithm, layer.reason))
+    share = f"{100 * layer.peak_share:.0f} %"
+    return Layer(*words, f"{duration(layer.ms)}{how}", share, layer.bound)
+
+
 def latency(summary: RunSummary) -> Section | None:
     """The section; None where nothing was measured and no engine failed."""
     if not summary.latencies and not summary.unavailable:
@@ -140,5 +188,6 @@ def latency(summary: RunSummary) -> Section | None:
         printable(summary.machine),
         tuple(map(printable, summary.noise)),
         tuple((printable(gone.engine), printable(gone.reason)) for gone in summary.unavailable),
+        _algorithms(summary),
     )
     return Section("latency", "Latency", "latency.html", content, latency_charts(summary))

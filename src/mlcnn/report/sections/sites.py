@@ -17,7 +17,7 @@ class Done:
 
     name: str
     others: tuple[str, ...]
-    steps: tuple[tuple[str, bool], ...]
+    steps: tuple[tuple[str, bool, str], ...]
     form: str
     reason: str
     exact: bool
@@ -66,7 +66,7 @@ def _done(rewrite: Rewrite) -> Done:
     return Done(
         printable(rewrite.name),
         tuple(map(printable, rewrite.nodes)),
-        tuple((step.pass_name, step.exact) for step in rewrite.steps),
+        tuple((step.pass_name, step.exact, step.kind) for step in rewrite.steps),
         rewrite.form or "",
         printable(rewrite.reason),
         rewrite.exact,

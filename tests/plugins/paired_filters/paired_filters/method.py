@@ -1,7 +1,7 @@
 """The method: operator, forms and module."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -11,7 +11,7 @@ from torch import nn
 
 from mlcnn.graph import constant
 from mlcnn.nn import Layer, Site, Weight
-from mlcnn.ops import Convolution, Emitter, Method, Pooling, function
+from mlcnn.ops import Convolution, Emitter, Ints, Method, Pooling, Tensor, function, op
 from mlcnn.ops.geometry import spatial_size
 from mlcnn.workload import ConvLayer, Operations, Weights
 from mlcnn.workload import Layer as WorkloadLayer
@@ -21,19 +21,13 @@ STRUCTURE = Weights("paired")
 _ATTRIBUTES = ("strides", "pads", "dilations")
 
 
-def paired_conv(opset: int) -> ir.Function:
+@function(OPERATOR, DOMAIN)
+def paired_conv(  # noqa: PLR0917 - inputs and attributes
+    x: Tensor, w: Tensor, s: Tensor, b: Tensor, strides: Ints, pads: Ints, dilations: Ints
+) -> Tensor:
     """``paired::PairedConv(X, W, S, B)``: W has K/2 filters, S (K/2, 1, 1), B (K, 1, 1)."""
-    ints = ir.AttributeType.INTS
-
-    def body(values: Mapping[str, ir.Value]) -> Sequence[ir.Node]:
-        attributes = [ir.RefAttr(name, name, ints) for name in _ATTRIBUTES]
-        half = ir.Node("", "Conv", [values["X"], values["W"]], attributes)
-        scaled = ir.node("Mul", [half.outputs[0], values["S"]])
-        both = ir.node("Concat", [half.outputs[0], scaled.outputs[0]], attributes={"axis": 1})
-        return [half, scaled, both, ir.node("Add", [both.outputs[0], values["B"]])]
-
-    formal = dict.fromkeys(_ATTRIBUTES, ints)
-    return function(OPERATOR, ("X", "W", "S", "B"), formal, body, opset, domain=DOMAIN)
+    half = op.Conv(x, w, strides=strides, pads=pads, dilations=dilations)
+    return op.Add(op.Concat(half, op.Mul(half, s), axis=1), b)
 
 
 def _inner(

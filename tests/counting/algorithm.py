@@ -18,11 +18,9 @@ from typing import Literal
 
 import numpy as np
 
-from mlcnn.counting.reuse import Reuse
+from mlcnn.counting import Reuse
 from mlcnn.errors import UnsupportedError
 from mlcnn.workload import ConvLayer, Operations, Pool
-
-__all__ = ["Executed", "execute_fused", "execute_original"]
 
 Grid = list[list["_Number"]]
 _NO_POOL = Pool((1, 1), (1, 1))

@@ -4,32 +4,14 @@ Letters as in the paper: ``kernel`` is K, ``stride`` S, ``size`` D; N is ``row_o
 They are what the general counts of ``mlcnn.counting`` come to in these cases.
 """
 
-__all__ = [
-    "additions",
-    "additions_lar",
-    "lar_reduction",
-    "row_additions",
-    "row_additions_both",
-    "row_additions_gar",
-    "row_outputs",
-]
-
 
 def additions(kernel: int) -> int:
-    """Additions of one pooled output without reuse: 3 in each of K^2 small sums, K^2 - 1 more.
-
-    >>> additions(11)
-    483
-    """
+    """Additions of one pooled output without reuse: 3 in each of K^2 small sums, K^2 - 1 more."""
     return 4 * kernel**2 - 1
 
 
 def additions_lar(kernel: int, stride: int) -> int:
-    """Additions of one pooled output with LAR, for stride <= kernel.
-
-    >>> additions_lar(11, 1)
-    373
-    """
+    """Additions of one pooled output with LAR, for stride <= kernel."""
     return kernel * (2 * kernel + stride) + kernel**2 - 1
 
 
@@ -44,11 +26,7 @@ def row_outputs(size: int, kernel: int, stride: int) -> int:
 
 
 def row_additions(size: int, kernel: int, stride: int) -> int:
-    """Additions of one pooled row without reuse.
-
-    >>> row_additions(28, 13, 1)
-    5400
-    """
+    """Additions of one pooled row without reuse."""
     return row_outputs(size, kernel, stride) * additions(kernel)
 
 
@@ -57,9 +35,6 @@ def row_additions_gar(size: int, kernel: int, stride: int) -> int:
 
     The first output costs all, each further one 2*S new columns of K small sums. Eq. 2 writes
     this as 3*K*(D - S) + N*(K^2 - 1), which holds where N outputs use the whole row.
-
-    >>> row_additions_gar(28, 13, 1)
-    2397
     """
     further = row_outputs(size, kernel, stride) - 1
     return additions(kernel) + further * (6 * stride * kernel + kernel**2 - 1)
@@ -69,9 +44,6 @@ def row_additions_both(size: int, kernel: int, stride: int) -> int:
     """Additions of one pooled row with LAR and GAR, for 2*stride <= kernel.
 
     Each further output costs 2*S new columns of K half and K full additions.
-
-    >>> row_additions_both(14, 5, 1)
-    255
     """
     further = row_outputs(size, kernel, stride) - 1
     return additions_lar(kernel, stride) + further * (4 * stride * kernel + kernel**2 - 1)
