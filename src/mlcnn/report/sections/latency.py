@@ -167,9 +167,15 @@ def _algorithms(summary: RunSummary) -> tuple[Algorithms, ...]:
 
 def _layer(layer: LayerAlgorithm) -> Layer:
     how = "" if layer.measured else " (estimated)"
-    words = map(printable, (layer.layer, layer.geometry, layer.algorithm, layer.reason))
-    share = f"{100 * layer.peak_share:.0f} %"
-    return Layer(*words, f"{duration(layer.ms)}{how}", share, layer.bound)
+    return Layer(
+        printable(layer.layer),
+        printable(layer.geometry),
+        layer.algorithm,
+        printable(layer.reason),
+        f"{duration(layer.ms)}{how}",
+        f"{100 * layer.peak_share:.0f} %",
+        layer.bound,
+    )
 
 
 def latency(summary: RunSummary) -> Section | None:
