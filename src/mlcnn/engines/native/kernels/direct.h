@@ -114,6 +114,7 @@ static void conv_part(const Step *s, float *m, const float *constants, const flo
               s, x + q * step, w, y + q * s->y.column, unit ? 0 : constants + s->biases + f0 * B,
               unit || s->z.at < 0 ? 0 : z + q * s->z.column, lanes, in, unit, units, units == left);
         }
+        if (units == left && s->function != CLIP) EACH(f, nb) activate(s, y + f * s->y.plane, 1, s->columns);
       }
     w = next;
   }
@@ -201,6 +202,7 @@ static void conv_few(const Step *s, float *m, const float *constants, int thread
     }
     fews[nb - 1][positions - 1](s, x, count, constants + s->weights + count * f0 * B, y,
                                 constants + s->biases + f0 * B, z);
+    if (s->function != CLIP) EACH(t, positions) EACH(f, nb) activate(s, y[t] + f * s->y.plane, 1, 1);
   }
   free(x);
 }

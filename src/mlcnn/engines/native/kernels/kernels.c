@@ -6,6 +6,7 @@
  */
 #include "vectors.h"
 #include "step.h"
+#include "functions.h"
 #include "direct.h"
 #include "winograd.h"
 #include "depthwise.h"
