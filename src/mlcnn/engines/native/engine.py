@@ -11,6 +11,7 @@ import onnx_ir as ir
 from mlcnn.engines.arrays import Signature, check_inputs, fix_shapes, signatures
 from mlcnn.engines.engine import Array, Arrays, Device, device_of, positive_threads
 from mlcnn.engines.native.algorithms import Choose, chooser
+from mlcnn.engines.native.batches import apart
 from mlcnn.engines.native.library import Library, load
 from mlcnn.engines.native.lowering import check, lower
 from mlcnn.engines.native.program import Call, Floats, Operation, Program
@@ -74,7 +75,7 @@ class _Session:
         if not nothing:  # without an image there is nothing to compute
             operations = lower(fixed, library, self._choose)
         outputs = tuple(_sizes(value) for value in fixed.graph.outputs)
-        return Program(operations, library), outputs
+        return Program(operations, library, apart(operations)), outputs
 
     def _call(self, inputs: Arrays) -> tuple[Call, list[Floats]]:
         check_inputs(self._inputs, inputs)
