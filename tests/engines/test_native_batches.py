@@ -6,11 +6,15 @@ import onnx_ir as ir
 import pytest
 from engines.processors import MARCHES
 from engines.test_native import assert_computes
+from engines.test_native import network as any_network
 from engines.test_native_activations import operations
 from engines.test_native_random import assert_right
-from onnx import numpy_helper
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import helper, numpy_helper
 
 from mlcnn.engines.native import batches
+from mlcnn.engines.native.library import Op
 from mlcnn.graph import from_proto
 
 BODY = """
@@ -82,3 +86,34 @@ def test_large_weights_are_read_once_for_the_batch() -> None:
     body = "a = Conv<pads=[1, 1, 1, 1]>(x, w) b = Conv<pads=[1, 1, 1, 1]>(a, v) y = Relu(b)"
     model = network(body, 32, {"w": (256, 3, 3, 3), "v": (256, 256, 3, 3)})
     assert batches.apart(operations(model, images(8, 32), "direct")) == 0
+
+
+@st.composite
+def first_layers(draw) -> tuple[ir.Model, np.ndarray]:
+    """Convolutions of a large input of few channels, which is read where it lies."""
+    channels, filters = draw(st.integers(1, 4)), draw(st.integers(1, 40))
+    kernel = draw(st.tuples(*[st.integers(1, 7)] * 2))
+    strides, dilations, pads = (
+        draw(st.tuples(*[st.integers(low, high)] * count))
+        for low, high, count in ((1, 4, 2), (1, 2, 2), (0, 3, 4))
+    )
+    generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    weights = {
+        "w": generator.standard_normal((filters, channels, *kernel), np.float32),
+        "b": generator.standard_normal(filters, np.float32),
+    }
+    node = helper.make_node(
+        "Conv", ["x", "w", "b"], ["y"], strides=strides, dilations=dilations, pads=pads
+    )
+    size = draw(st.integers(64, 70)), draw(st.integers(64, 70))
+    image = generator.standard_normal((draw(st.integers(1, 2)), channels, *size), np.float32)
+    return any_network([node], weights, channels), image
+
+
+@pytest.mark.parametrize("march", MARCHES)
+@given(case=first_layers())
+def test_a_dense_input(march: str, case: tuple[ir.Model, np.ndarray]) -> None:
+    model, image = case
+    (value,) = [one.x.value for one in operations(model, image) if one.op == Op.CONV and one.x]
+    assert value.dense
+    assert_computes(model, image, march)

@@ -25,6 +25,8 @@ from mlcnn.nn.site import Site, site_of
 
 __all__ = ["Builder", "Rule"]
 
+_DENSE = 4  # channels of an input that is not laid out in blocks,
+_LARGE = 4096  # and its positions: below, blocks stay in the cache (LeNet-5 is slower without)
 _ACTIVATING = frozenset({Op.CONV, Op.DEPTHWISE, Op.MAP, Op.WINOGRAD})
 
 
@@ -54,7 +56,7 @@ class Builder:
         self._values: dict[ir.Value, Value] = {}
         self._inputs = [value for value in model.graph.inputs if not value.is_initializer()]
         for index, value in enumerate(self._inputs):
-            packed = self.new(shape_of(value, f"input {value.name!r}"))
+            packed = self._input(value)
             self._values[value] = packed
             self._move(Op.PACK, packed, index)
 
@@ -69,6 +71,21 @@ class Builder:
         return site_of(node, self._opsets)
 
     # -- values
+
+    def _input(self, value: ir.Value) -> Value:
+        """A large input of few channels stays dense: most lanes of blocks would be of no use."""
+        shape = shape_of(value, f"input {value.name!r}")
+        readers = [self.site(reader) for reader in value.consumers()]
+        plain = all(
+            reader.node.op_type == "Conv" and reader.spec.integer("group", 1) == 1
+            for reader in readers
+        )
+        fits = shape[1] <= _DENSE and shape[2] * shape[3] >= _LARGE
+        if not (fits and readers and plain) or value in self._outputs:
+            return self.new(shape)
+        made = self.new(shape, (1,) * shape[1])
+        made.dense = True
+        return made
 
     def new(self, shape: Shape, lanes: tuple[int, ...] | None = None) -> Value:
         """A value in blocks; by default all but the last are full."""

@@ -169,7 +169,7 @@ def _parts(  # noqa: PLR0917 - see above
             },
         )  # fmt: skip
         geometry = geometry_of(operation, part.lanes, filters)
-        kind = build.choose(geometry)
+        kind = None if source.dense else build.choose(geometry)
         if kind is None:
             _direct(build, operation, part, geometry)
         else:
@@ -181,9 +181,13 @@ def _parts(  # noqa: PLR0917 - see above
 def _direct(build: Builder, operation: Operation, part: Group, geometry: Geometry) -> None:
     """Every product."""
     operation.fields["chunk"] = build.packing.chunk(
-        part.weight.shape, geometry.images, geometry.rows * geometry.columns
+        part.weight.shape, part.lanes, geometry.images, geometry.rows * geometry.columns
     )
     operation.constants["weights"] = build.packing.tiled(part.weight, part.lanes)
+    if operation.x is not None and operation.x.value.dense and geometry.dilations[1] == 1:
+        # The taps of a row lie side by side, as the channels of a block do elsewhere.
+        operation.constants["lanes"] *= np.int32(geometry.kernel[1])
+        operation.fields["kernel_columns"] = 1
 
 
 def _winograd(
@@ -197,7 +201,7 @@ def _winograd(
     operation.op = Op.WINOGRAD
     operation.fields |= {
         "mode": kind, "bunch": bunch,
-        "chunk": build.packing.chunk((*values.shape[1:], 1, 1), 1, bunch),
+        "chunk": build.packing.chunk((*values.shape[1:], 1, 1), part.lanes, 1, bunch),
     }  # fmt: skip
     operation.constants |= {
         "weights": np.concatenate([

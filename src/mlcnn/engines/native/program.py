@@ -37,6 +37,7 @@ class Value:
         border: zeros above, left, below and right, as those who read it need them.
         whole: the value that this one is a part of, if it is.
         block: its first block there.
+        dense: a position is one number and a block one channel, for a direct convolution to read.
     """
 
     images: int
@@ -46,6 +47,7 @@ class Value:
     border: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
     whole: "Value | None" = None
     block: int = 0
+    dense: bool = False
 
     @property
     def channels(self) -> int:
@@ -174,10 +176,14 @@ class _Memory:
         self.offsets[root] = offset
         self.floats = max(self.floats, offset + size)
 
+    def column(self, root: Value) -> int:
+        """Floats from position to position."""
+        return 1 if root.dense else self._block
+
     def strides(self, root: Value) -> tuple[int, int, int]:
         """Floats from image to image, block to block and row to row."""
         top, left, bottom, right = root.border
-        row = (left + root.columns + right) * self._block
+        row = (left + root.columns + right) * self.column(root)
         plane = (top + root.rows + bottom) * row
         return plane * len(root.lanes), plane, row
 
@@ -192,9 +198,9 @@ class _Memory:
         image, plane, row = self.strides(root)
         top, left, _, _ = root.border
         at = self.offsets[root] + (block + part.block) * plane
-        at += (top + part.row) * row + (left + part.column) * self._block
+        at += (top + part.row) * row + (left + part.column) * self.column(root)
         image = 0 if root in self.single else image
-        return Place(at, image, plane, row * part.row_step, self._block * part.column_step)
+        return Place(at, image, plane, row * part.row_step, self.column(root) * part.column_step)
 
 
 class Program:

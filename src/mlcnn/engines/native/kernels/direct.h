@@ -186,7 +186,7 @@ static void conv_few(const Step *s, float *m, const float *constants, int thread
   }
   float *x = malloc(sizeof(float) * s->blocks * B * taps * positions), *end = x;
   EACH(i, s->blocks) EACH(r, s->kernel_rows) EACH(k, s->kernel_columns) {
-    const int64_t at = i * s->x.plane + r * s->dilation_rows * s->x.row + k * s->dilation_columns * B;
+    const int64_t at = i * s->x.plane + r * s->dilation_rows * s->x.row + k * s->dilation_columns * s->x.column;
     EACH(l, lanes[i]) EACH(t, positions) *end++ = from[t][at + l];
     count += lanes[i];
   }
