@@ -44,9 +44,7 @@ def _is_empty(output: ir.Value) -> bool:
 class _Session:
     """A network whose memory is planned anew for each new shape of its inputs."""
 
-    def __init__(
-        self, model: ir.Model, library: Library, threads: int, choose: Choose
-    ) -> None:
+    def __init__(self, model: ir.Model, library: Library, threads: int, choose: Choose) -> None:
         self._model, self._library, self._threads = model, library, threads
         self._choose = choose
         self._inputs: tuple[Signature, ...] = signatures(model)
@@ -110,7 +108,8 @@ class Native:
 
     Convolutions sum up in registers over 4 x 6 blocks at a time; borders are zeros in memory,
     concatenations are places, and activations, additions and batch norms happen where a
-    convolution writes. It computes in float32 what networks of convolutions need, and refuses
+    convolution writes. Batches of networks with large images and small weights are computed image
+    by image. It computes in float32 what networks of convolutions need, and refuses
     other networks. The kernels are compiled once, by the machine's C compiler.
 
     Attributes:
