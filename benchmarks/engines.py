@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import fresh
+from benchmarks import fresh, outside
 from benchmarks.results import arguments, show, split, spread, write
 from mlcnn import counting, engines, zoo
 from mlcnn.engines.native.library import load
@@ -31,7 +31,7 @@ def time_engines(
     And what the core does in registers, and reads from memory, in the same process.
     """
     torch.set_num_threads(1)
-    model = zoo.load(network)
+    model = zoo.load(network) if network in zoo.names() else outside.load(network)
     inputs = engines.random_inputs(model, batch)
     fixed = engines.fix_shapes(model, {name: array.shape for name, array in inputs.items()})
     sessions = {name: engines.get(name).prepare(fixed) for name in names}
@@ -56,7 +56,10 @@ def time_engines(
 def main() -> None:
     """Measure and print."""
     parser = arguments(__doc__, "engines")
-    parser.add_argument("--networks", type=split, default=list(zoo.names()))
+    parser.add_argument(
+        "--networks", type=split, default=list(zoo.names()),
+        help="of the zoo, or of benchmarks.outside: pytorchcv:mobilenetv2_w1",
+    )  # fmt: skip
     parser.add_argument("--engines", type=split, default=["openvino", "native"])
     parser.add_argument("--batches", type=split, default=["1", "8"])
     parser.add_argument("--processes", type=int, default=3, help="fresh processes per setting")

@@ -40,7 +40,7 @@ from torch import nn
 
 from benchmarks import fresh, networks
 from mlcnn import engines
-from mlcnn.errors import MlcnnError
+from mlcnn.errors import InputError, MlcnnError
 from mlcnn.graph import load_file, save
 from mlcnn.passes import pipeline, verification
 
@@ -93,6 +93,27 @@ def _sources() -> Iterator[tuple[str, Path | None]]:
 
         for name in sorted(_models):
             yield f"pytorchcv:{name}", None
+
+
+def load(name: str) -> ir.Model:
+    """A network of the public zoo, with random weights and statistics.
+
+    Args:
+        name: as the results have it: ``pytorchcv:mobilenetv2_w1``.
+
+    Raises:
+        InputError: there is no such network here.
+    """
+    found = dict(_sources())
+    if name not in found:
+        raise InputError(f"network {name!r}: neither in the zoo nor in pytorchcv (extra 'bench')")
+    path = found[name]
+    if path is not None:
+        return load_file(path)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        _export(name.partition(":")[2], path)
+        return load_file(path)
 
 
 def _session(path: Path, *, optimised: bool) -> onnxruntime.InferenceSession:

@@ -42,13 +42,15 @@ def parsed(body: str, *, opset: int = 20, channels: int = 20, size: int = 6) -> 
     return from_proto(proto)
 
 
-def assert_computes(model: ir.Model, image: np.ndarray, march: str = "native") -> None:
+def assert_computes(
+    model: ir.Model, image: np.ndarray, march: str = "native", algorithm: str = "auto"
+) -> None:
     """Engine native against torch in float64.
 
     Rounding may cost 1e-5 of the largest result, or of the terms (about 1) where those cancel.
     """
     name = model.graph.outputs[0].name
-    session = Native(march, "auto").prepare(model)
+    session = Native(march, algorithm).prepare(model)
     expected = evaluate(model, {model.graph.inputs[0].name: torch.from_numpy(image)})[name].numpy()
     found = session.run({model.graph.inputs[0].name: image})[name]
     assert found.dtype == np.float32

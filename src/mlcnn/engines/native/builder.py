@@ -6,6 +6,7 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
+from mlcnn.engines.native.activations import FUNCTIONS, Activation, function_of, gate_of
 from mlcnn.engines.native.algorithms import Chooser
 from mlcnn.engines.native.convolution import geometry_of
 from mlcnn.engines.native.library import Library, Op
@@ -21,10 +22,14 @@ from mlcnn.engines.native.reading import (
 )
 from mlcnn.engines.native.winograd import Winograd
 from mlcnn.errors import UnsupportedError
-from mlcnn.graph import layer_name
+from mlcnn.graph import is_standard, layer_name
 from mlcnn.nn.site import Site, site_of
 
 __all__ = ["Builder", "Rule"]
+
+_DENSE = 4  # channels of an input that is not laid out in blocks,
+_LARGE = 4096  # and its positions: below, blocks stay in the cache (LeNet-5 is slower without)
+_ACTIVATING = frozenset({Op.CONV, Op.DEPTHWISE, Op.MAP, Op.WINOGRAD})
 
 
 class Builder:
@@ -53,7 +58,7 @@ class Builder:
         self._values: dict[ir.Value, Value] = {}
         self._inputs = [value for value in model.graph.inputs if not value.is_initializer()]
         for index, value in enumerate(self._inputs):
-            packed = self.new(shape_of(value, f"input {value.name!r}"))
+            packed = self._input(value)
             self._values[value] = packed
             self._move(Op.PACK, packed, index)
 
@@ -74,6 +79,21 @@ class Builder:
         return site_of(node, self._opsets)
 
     # -- values
+
+    def _input(self, value: ir.Value) -> Value:
+        """A large input of few channels stays dense: most lanes of blocks would be of no use."""
+        shape = shape_of(value, f"input {value.name!r}")
+        readers = [self.site(reader) for reader in value.consumers()]
+        plain = all(
+            reader.node.op_type == "Conv" and reader.spec.integer("group", 1) == 1
+            for reader in readers
+        )
+        fits = shape[1] <= _DENSE and shape[2] * shape[3] >= _LARGE
+        if not (fits and readers and plain) or value in self._outputs:
+            return self.new(shape)
+        made = self.new(shape, (1,) * shape[1])
+        made.dense = True
+        return made
 
     def new(self, shape: Shape, lanes: tuple[int, ...] | None = None) -> Value:
         """A value in blocks; by default all but the last are full."""
@@ -163,19 +183,33 @@ class Builder:
         readers = value.consumers()
         return readers[0] if len(readers) == 1 and value not in self._outputs else None
 
-    def clip_behind(self, result: ir.Value) -> tuple[ir.Node, tuple[float, float]] | None:
-        """The node that bounds a value, where nothing else reads it, and the bounds."""
-        reader = self.only_reader(result)
-        bounds = None if reader is None else bounds_of(self.site(reader))
-        return None if reader is None or bounds is None else (reader, bounds)
+    def gate(self, site: Site) -> Activation | None:
+        """SiLU or HardSwish, if a node is a part of it; see ``gate_of``."""
+        return gate_of(site, self._outputs)
+
+    def activation(self, result: ir.Value) -> Activation | None:
+        """What is done with a value that nothing else reads, if its maker can do it."""
+        if result in self._outputs:
+            return None
+        readers = [self.site(reader) for reader in result.consumers()]
+        if len(readers) == 2:  # a gate, and its product with the value
+            found = next(filter(None, map(self.gate, readers)), None)
+            nodes = {reader.node for reader in readers}
+            return found if found is not None and set(found.nodes) == nodes else None
+        if len(readers) != 1 or not is_standard(readers[0].node):
+            return None
+        (reader,) = readers
+        if bounds_of(reader) is None and reader.node.op_type not in FUNCTIONS:
+            return None
+        return Activation((reader.node,), reader.node.outputs[0], function_of(reader))
 
     def end(self, site: Site, operation: Operation, result: ir.Value, made: Value) -> None:
-        """Add a node's last operation, and let it clip where only that is done with the result."""
-        clip = self.clip_behind(result)
-        if clip is not None:
-            reader, (operation.fields["low"], operation.fields["high"]) = clip
-            self.done.add(reader)
-            result = reader.outputs[0]
+        """Add a node's last operation, and let it do what only is done with the result."""
+        found = self.activation(result)
+        if found is not None and (operation.op in _ACTIVATING or "low" in found.fields):
+            operation.fields |= found.fields
+            self.done.update(found.nodes)
+            result = found.result
         self.operations.append(operation)
         self.put(site, result, made)
 

@@ -33,6 +33,7 @@ class Geometry:
         dilations: likewise.
         pads: above, left, below and right.
         residual: whether a value is added to the result.
+        dense: whether the input is a dense array, which only the direct algorithm reads.
     """
 
     images: int
@@ -45,6 +46,7 @@ class Geometry:
     dilations: tuple[int, int]
     pads: tuple[int, int, int, int]
     residual: bool = False
+    dense: bool = False
 
     @property
     def channels(self) -> int:
@@ -66,7 +68,8 @@ class Geometry:
 
     def transforms(self) -> tuple[Winograd, ...]:
         """The transforms that compute it, those with the fewest weights first."""
-        if (self.kernel, self.dilations) != ((3, 3), (1, 1)) or self.rows * self.columns == 1:
+        plain = (self.kernel, self.dilations) == ((3, 3), (1, 1)) and not self.dense
+        if not plain or self.rows * self.columns == 1:
             return ()
         if self.strides == (1, 1):
             return Winograd.F23, Winograd.F43
@@ -78,6 +81,8 @@ class Geometry:
 
         That is for small images, whose columns meet few taps, if there are enough of them.
         """
+        if self.dense:
+            return False
         if self.rows * self.columns == 1:
             return self.images > 1
         met = self.taps(1) / (self.columns * self.kernel[1])
@@ -115,6 +120,7 @@ def geometry_of(operation: Operation, lanes: tuple[int, ...], filters: int) -> G
     return Geometry(
         images, lanes, filters, rows, columns, (height, width), (down, across),
         (dilations[0], dilations[1]), (top, left, bottom, right), operation.z is not None,
+        operation.x is not None and operation.x.value.dense,
     )  # fmt: skip
 
 
@@ -148,10 +154,7 @@ def implement(
     packing = Packing(library.block, library.group)
     operation.constants["lanes"] = np.array(lanes, np.int32)
     if kind is None:
-        positions = geometry.rows * geometry.columns
-        operation.fields["chunk"] = packing.chunk(weight.shape, geometry.images, positions)
-        operation.fields["across"] = geometry.across
-        operation.constants["weights"] = packing.tiled(weight, lanes)
+        _every_product(operation, weight, geometry, packing)
         return
     values, filters = transformed(kind, weight), int(operation.fields["filters"])
     bunch = bunch_of(geometry, kind, library.block)
@@ -159,10 +162,25 @@ def implement(
     operation.op = Op.WINOGRAD
     operation.fields |= {
         "mode": kind, "bunch": bunch,
-        "chunk": packing.chunk((*values.shape[1:], 1, 1), 1, bunch),
+        "chunk": packing.chunk((*values.shape[1:], 1, 1), lanes, 1, bunch),
     }  # fmt: skip
     operation.constants |= {
         "weights": np.concatenate([packing.tiled(v[:, :, None, None], lanes) for v in values]),
         "zeros": np.zeros(filters * library.block, np.float32),
     }
     operation.scratch = Part(Value(1, (library.block,), 1, -(-floats // library.block)))
+
+
+def _every_product(
+    operation: Operation, weight: Floats, geometry: Geometry, packing: Packing
+) -> None:
+    positions = geometry.rows * geometry.columns
+    operation.fields |= {
+        "chunk": packing.chunk(weight.shape, geometry.lanes, geometry.images, positions),
+        "across": geometry.across,
+    }
+    operation.constants["weights"] = packing.tiled(weight, geometry.lanes)
+    if geometry.dense and geometry.dilations[1] == 1:
+        # The taps of a row lie side by side, as the channels of a block do elsewhere.
+        operation.constants["lanes"] *= np.int32(geometry.kernel[1])
+        operation.fields["kernel_columns"] = 1

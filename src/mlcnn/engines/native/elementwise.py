@@ -4,12 +4,12 @@ from math import prod
 
 import numpy as np
 
+from mlcnn.engines.native.activations import FUNCTIONS, function_of
 from mlcnn.engines.native.builder import Builder, Rule
-from mlcnn.engines.native.library import Binary, Function, Op
+from mlcnn.engines.native.library import Binary, Op
 from mlcnn.engines.native.program import Floats, Operation, Part, Value
 from mlcnn.engines.native.reading import (
     Shape,
-    bounds_of,
     constant_of,
     dense_strides,
     padded,
@@ -22,12 +22,6 @@ from mlcnn.nn.site import Site
 
 __all__ = ["RULES"]
 
-_FUNCTIONS = {
-    "Abs": Function.ABS, "Elu": Function.ELU, "Erf": Function.ERF, "Exp": Function.EXP,
-    "Gelu": Function.GELU, "HardSwish": Function.HARD_SWISH, "LeakyRelu": Function.LEAKY,
-    "Sigmoid": Function.SIGMOID, "Sqrt": Function.SQRT, "Swish": Function.SILU,
-    "Tanh": Function.TANH,
-}  # fmt: skip
 _BINARY = {
     "Add": Binary.ADD, "Div": Binary.DIV, "Max": Binary.MAX, "Min": Binary.MIN,
     "Mul": Binary.MUL, "Sub": Binary.SUB,
@@ -39,26 +33,21 @@ def _function(build: Builder, site: Site) -> None:
     made = build.new(source.shape, source.lanes)
     fields: dict[str, int | float] = {}
     scale = shift = None
-    kind, spec = site.node.op_type, site.spec
-    if kind in {"Relu", "Clip"}:
-        bounds = bounds_of(site)
-        if bounds is None:
-            raise refusal(site, "a bound that is not constant")
-        fields["low"], fields["high"] = bounds
+    kind, spec, result = site.node.op_type, site.spec, site.node.outputs[0]
+    gate = build.gate(site)
+    if gate is not None:
+        build.done.update(gate.nodes)
+        result, fields = gate.result, gate.fields
     elif kind == "HardSigmoid":
         scale = np.full(source.channels, spec.real("alpha", 0.2), np.float32)
         shift = np.full(source.channels, spec.real("beta", 0.5), np.float32)
-        fields["low"], fields["high"] = 0.0, 1.0
+        fields = {"low": 0.0, "high": 1.0}
     elif kind == "Neg":
         scale = np.full(source.channels, -1, np.float32)
     else:
-        fields["mode"] = _FUNCTIONS[kind]
-        fields["alpha"] = spec.real("alpha", 0.01 if kind == "LeakyRelu" else 1)
-        exact = kind != "Gelu" or spec.text("approximate", "none") == "none"
-        if not exact or (kind == "Swish" and fields["alpha"] != 1):
-            raise refusal(site, "this variant")
+        fields = function_of(site)
     build.operations.append(build.map(Part(source), Part(made), fields, scale, shift))
-    build.put(site, site.node.outputs[0], made)
+    build.put(site, result, made)
 
 
 def _norm(build: Builder, site: Site) -> None:
@@ -186,5 +175,5 @@ RULES: dict[str, Rule] = {
     "Neg": _function,
     "Relu": _function,
     **dict.fromkeys(_BINARY, _binary),
-    **dict.fromkeys(_FUNCTIONS, _function),
+    **dict.fromkeys(FUNCTIONS, _function),
 }

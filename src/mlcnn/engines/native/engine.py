@@ -18,6 +18,7 @@ from mlcnn.engines.engine import (
     positive_threads,
 )
 from mlcnn.engines.native.algorithms import MEASURED, Chooser, Choosing
+from mlcnn.engines.native.batches import apart
 from mlcnn.engines.native.library import Library, load
 from mlcnn.engines.native.lowering import check, lower, suited
 from mlcnn.engines.native.machine import machine_of
@@ -86,7 +87,7 @@ class _Session:
             operations = lower(fixed, library, choose)
             self.algorithms = tuple(choose.choices)
         outputs = tuple(_sizes(value) for value in fixed.graph.outputs)
-        return Program(operations, library), outputs
+        return Program(operations, library, apart(operations)), outputs
 
     def _call(self, inputs: Arrays) -> tuple[Call, list[Floats]]:
         check_inputs(self._inputs, inputs)
@@ -121,7 +122,8 @@ class Native:
 
     Convolutions sum up in registers over 4 x 6 blocks at a time; borders are zeros in memory,
     concatenations are places, and activations, additions and batch norms happen where a
-    convolution writes. It computes in float32 what networks of convolutions need, and refuses
+    convolution writes. Batches of networks with large images and small weights are computed image
+    by image. It computes in float32 what networks of convolutions need, and refuses
     other networks. The kernels are compiled once, by the machine's C compiler.
 
     Attributes:

@@ -141,10 +141,9 @@ def _convolve(  # noqa: PLR0917 - one call's worth of a layer
     made = build.new(shape)
     residual, result = _residual(build, result, made)
     *others, last = _parts(build, site, x, weight, bias, groups, fields, made, residual)
-    clip = build.clip_behind(result)
+    activation = build.activation(result)
     for operation in others:
-        if clip is not None:
-            operation.fields["low"], operation.fields["high"] = clip[1]
+        operation.fields |= {} if activation is None else activation.fields
         build.operations.append(operation)
     build.end(site, last, result, made)
 

@@ -52,7 +52,7 @@ class Pool(IntEnum):
 
 
 class Function(IntEnum):
-    """Modes of ``MAP``."""
+    """What a kernel applies to its results; ``CLIP`` where they are only bounded."""
 
     CLIP = 0
     LEAKY = 1
@@ -98,7 +98,7 @@ class Step(ctypes.Structure):
                 *("kernel_rows", "kernel_columns", "stride_rows", "stride_columns"),
                 *("dilation_rows", "dilation_columns", "input_rows", "input_columns"),
                 *("top", "left", "bottom", "right", "rows", "columns"),
-                *("chunk", "bunch", "across", "buffer", "paired"),
+                *("chunk", "bunch", "across", "buffer", "paired", "function"),
             )
         ],
         *[(name, ctypes.c_float) for name in ("low", "high", "alpha")],

@@ -71,6 +71,7 @@ class Stopwatch:
             )
         ]  # fmt: skip
         source = Value(geometry.images, geometry.lanes, max(1, sizes[0]), max(1, sizes[1]))
+        source.dense = geometry.dense
         source.widen(geometry.pads)
         filters = -(-geometry.filters // block)
         made = Value(geometry.images, (block,) * filters, geometry.rows, geometry.columns)

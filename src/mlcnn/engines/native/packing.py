@@ -42,13 +42,15 @@ class Packing:
     block: int
     group: int
 
-    def chunk(self, shape: tuple[int, ...], images: int, positions: int) -> int:
+    def chunk(
+        self, shape: tuple[int, ...], lanes: Sequence[int], images: int, positions: int
+    ) -> int:
         """Rows of taps (of one block of inputs) whose weights stay in the innermost cache.
 
         With them stay the sums of a small image, which are read and written for each chunk.
         """
         group = min(self.group, -(-shape[0] // self.block))
-        row = group * self.block * self.block * shape[3] * 4
+        row = group * self.block * max(lanes) * shape[3] * 4
         together = min(images, max(1, _TOGETHER // positions))
         sums = group * self.block * positions * together * 4
         limit = _INNER_BYTES - sums if sums <= _INNER_BYTES // 2 else _INNER_BYTES

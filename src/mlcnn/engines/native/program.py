@@ -37,6 +37,7 @@ class Value:
         border: zeros above, left, below and right, as those who read it need them.
         whole: the value that this one is a part of, if it is.
         block: its first block there.
+        dense: a position is one number and a block one channel, for a direct convolution to read.
     """
 
     images: int
@@ -46,6 +47,7 @@ class Value:
     border: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
     whole: "Value | None" = None
     block: int = 0
+    dense: bool = False
 
     @property
     def channels(self) -> int:
@@ -134,9 +136,13 @@ def _aligned(floats: int) -> Floats:
 
 
 class _Memory:
-    """Offsets of values in one block of memory: first fit, while a value is in use."""
+    """Offsets of values in one block of memory: first fit, while a value is in use.
 
-    def __init__(self, operations: Sequence[Operation], block: int) -> None:
+    Attributes:
+        single: values of which only one image is in memory at a time.
+    """
+
+    def __init__(self, operations: Sequence[Operation], block: int, apart: int) -> None:
         self._block = block
         self.first: dict[Value, int] = {}
         last: dict[Value, int] = {}
@@ -147,6 +153,11 @@ class _Memory:
                 last[root] = index
                 if part.value is not root:
                     root.widen(part.value.border)
+        # What goes on from the operations that compute image by image is there for all of them.
+        self.single = {root for root, index in last.items() if index < apart}
+        for root in self.first.keys() - self.single:
+            if self.first[root] < apart:
+                self.first[root] = 0
         self.offsets: dict[Value, int] = {}
         self.floats = 0
         live: list[Value] = []
@@ -165,16 +176,20 @@ class _Memory:
         self.offsets[root] = offset
         self.floats = max(self.floats, offset + size)
 
+    def column(self, root: Value) -> int:
+        """Floats from position to position."""
+        return 1 if root.dense else self._block
+
     def strides(self, root: Value) -> tuple[int, int, int]:
         """Floats from image to image, block to block and row to row."""
         top, left, bottom, right = root.border
-        row = (left + root.columns + right) * self._block
+        row = (left + root.columns + right) * self.column(root)
         plane = (top + root.rows + bottom) * row
         return plane * len(root.lanes), plane, row
 
     def size(self, root: Value) -> int:
         """Floats of a value, in whole cache lines."""
-        floats = root.images * self.strides(root)[0]
+        floats = (1 if root in self.single else root.images) * self.strides(root)[0]
         return -(-floats * 4 // _ALIGNMENT) * _ALIGNMENT // 4
 
     def place(self, part: Part) -> Place:
@@ -183,36 +198,37 @@ class _Memory:
         image, plane, row = self.strides(root)
         top, left, _, _ = root.border
         at = self.offsets[root] + (block + part.block) * plane
-        at += (top + part.row) * row + (left + part.column) * self._block
-        return Place(at, image, plane, row * part.row_step, self._block * part.column_step)
+        at += (top + part.row) * row + (left + part.column) * self.column(root)
+        image = 0 if root in self.single else image
+        return Place(at, image, plane, row * part.row_step, self.column(root) * part.column_step)
 
 
 class Program:
     """Steps in memory, ready to run."""
 
-    def __init__(self, operations: Sequence[Operation], library: Library) -> None:
+    def __init__(self, operations: Sequence[Operation], library: Library, apart: int = 0) -> None:
         """Plan the memory.
 
         Args:
             operations: in the order of running.
             library: the kernels.
+            apart: so many operations, from the first on, compute image by image.
         """
         self._library = library
-        memory = _Memory(operations, library.block)
+        memory = _Memory(operations, library.block, apart)
         constants = _Constants()
-        steps: list[Step] = []
         bordered: set[Value] = set()
-        for index, operation in enumerate(operations):
-            for part in operation.parts():
-                root, _ = part.value.root()
-                if any(root.border) and root not in bordered and memory.first[root] == index:
-                    bordered.add(root)
-                    steps.append(_border(root, memory))
-            if operation.before is not None:
-                fields = {**operation.before.fields, "paired": 1}
-                first = replace(operation.before, y=None, fields=fields)
-                steps.append(_step(first, memory, constants))
-            steps.append(_step(operation, memory, constants))
+        made = [_steps(operation, memory, constants, bordered) for operation in operations]
+        images = int(operations[0].fields["images"]) if apart else 0
+        steps = [
+            *(
+                _of_image(step, image)
+                for image in range(images)
+                for s in made[:apart]
+                for step in s
+            ),
+            *(step for s in made[apart:] for step in s),
+        ]
         self._steps = (Step * len(steps))(*steps)
         self._memory = _aligned(memory.floats + _SLACK)
         self._constants = constants.array()
@@ -263,6 +279,32 @@ class _Constants:
             offset += -(-array.size // (_ALIGNMENT // 4)) * (_ALIGNMENT // 4)
         self._arrays.clear()
         return whole
+
+
+def _steps(
+    operation: Operation, memory: _Memory, constants: _Constants, bordered: set[Value]
+) -> list[Step]:
+    """An operation for all images, behind the borders of values that are used from here on."""
+    steps: list[Step] = []
+    for part in operation.parts():
+        root, _ = part.value.root()
+        if any(root.border) and root not in bordered:
+            bordered.add(root)
+            steps.append(_border(root, memory))
+    if operation.before is not None:
+        fields = {**operation.before.fields, "paired": 1}
+        steps.append(_step(replace(operation.before, y=None, fields=fields), memory, constants))
+    steps.append(_step(operation, memory, constants))
+    return steps
+
+
+def _of_image(step: Step, image: int) -> Step:
+    """The same for one image alone."""
+    made = Step.from_buffer_copy(step)
+    made.images, made.across = 1, 0
+    for place in (made.x, made.y, made.z):
+        place.at += image * place.image
+    return made
 
 
 def _step(operation: Operation, memory: _Memory, constants: _Constants) -> Step:

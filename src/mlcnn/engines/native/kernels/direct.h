@@ -124,6 +124,7 @@ static void conv_part(const Step *s, float *m, const float *constants, const flo
               s, x + q * step, w, y + q * s->y.column, unit ? 0 : constants + s->biases + f0 * B,
               unit || s->z.at < 0 ? 0 : z + q * s->z.column, lanes, in, unit, units, units == left);
         }
+        if (units == left && s->function != CLIP) EACH(f, nb) activate(s, y + f * s->y.plane, 1, s->columns);
       }
     w = next;
   }
@@ -195,7 +196,7 @@ static void conv_few(const Step *s, float *m, const float *constants, int thread
   }
   float *x = malloc(sizeof(float) * s->blocks * B * taps * positions), *end = x;
   EACH(i, s->blocks) EACH(r, s->kernel_rows) EACH(k, s->kernel_columns) {
-    const int64_t at = i * s->x.plane + r * s->dilation_rows * s->x.row + k * s->dilation_columns * B;
+    const int64_t at = i * s->x.plane + r * s->dilation_rows * s->x.row + k * s->dilation_columns * s->x.column;
     EACH(l, lanes[i]) EACH(t, positions) *end++ = from[t][at + l];
     count += lanes[i];
   }
@@ -211,6 +212,7 @@ static void conv_few(const Step *s, float *m, const float *constants, int thread
     }
     fews[nb - 1][positions - 1](s, x, count, constants + s->weights + count * f0 * B, y,
                                 constants + s->biases + f0 * B, z);
+    if (s->function != CLIP) EACH(t, positions) EACH(f, nb) activate(s, y[t] + f * s->y.plane, 1, 1);
   }
   free(x);
 }

@@ -6,6 +6,7 @@
  */
 #include "vectors.h"
 #include "step.h"
+#include "functions.h"
 #include "direct.h"
 #include "winograd.h"
 #include "depthwise.h"
@@ -38,7 +39,7 @@ void mlcnn_run(const Step *steps, int64_t count, float *m, const float *constant
                float *const *buffers, int threads) {
   EACH(i, count) {
     const Step *s = steps + i;
-    float *array = s->buffer < 0 ? m + s->z.at : buffers[s->buffer];
+    float *array = (s->buffer < 0 ? m : buffers[s->buffer]) + s->z.at;
     switch (s->op) {
       case CONV: conv(s, m, constants, threads); break;
       case WINOGRAD: winograd(s, m, constants, threads); break;

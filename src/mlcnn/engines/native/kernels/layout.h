@@ -3,13 +3,13 @@
 static void border(const Step *s, float *m) {
   EACH(n, s->images) EACH(i, s->blocks) {
     float *y = m + s->y.at + n * s->y.image + i * s->y.plane;
-    const int64_t row = s->y.row;
-    memset(y - s->top * row - s->left * B, 0, sizeof(float) * s->top * row);
+    const int64_t row = s->y.row, column = s->y.column;
+    memset(y - s->top * row - s->left * column, 0, sizeof(float) * s->top * row);
     EACH(r, s->rows) {
-      memset(y + r * row - s->left * B, 0, sizeof(float) * s->left * B);
-      memset(y + r * row + s->columns * B, 0, sizeof(float) * s->right * B);
+      memset(y + r * row - s->left * column, 0, sizeof(float) * s->left * column);
+      memset(y + r * row + s->columns * column, 0, sizeof(float) * s->right * column);
     }
-    memset(y + s->rows * row - s->left * B, 0, sizeof(float) * s->bottom * row);
+    memset(y + s->rows * row - s->left * column, 0, sizeof(float) * s->bottom * row);
   }
 }
 
@@ -20,7 +20,9 @@ static void pack(const Step *s, float *m, const float *constants, const float *d
   EACH(n, s->images) for (int64_t i = 0, c = 0; i < s->blocks; i++) EACH(l, lanes[i]) {
     const float *x = dense + n * s->z.image + c++ * s->z.plane;
     float *y = m + s->y.at + n * s->y.image + i * s->y.plane + l;
-    EACH(r, s->rows) EACH(q, s->columns) y[r * s->y.row + q * B] = x[r * s->z.row + q * s->z.column];
+    if (s->y.column == 1 && s->z.column == 1)
+      EACH(r, s->rows) memcpy(y + r * s->y.row, x + r * s->z.row, sizeof(float) * s->columns);
+    else EACH(r, s->rows) EACH(q, s->columns) y[r * s->y.row + q * s->y.column] = x[r * s->z.row + q * s->z.column];
   }
 }
 static void unpack(const Step *s, const float *m, const float *constants, float *dense) {

@@ -15,5 +15,6 @@ typedef struct {
   int64_t kernel_rows, kernel_columns, stride_rows, stride_columns, dilation_rows, dilation_columns;
   int64_t input_rows, input_columns, top, left, bottom, right, rows, columns;
   int64_t chunk, bunch, across, buffer, paired;
+  int64_t function; /* of what is written; CLIP, the first of them, where there is none */
   float low, high, alpha;
 } Step;

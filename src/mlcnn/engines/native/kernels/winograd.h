@@ -172,6 +172,7 @@ INLINE void tile_backward(const int kind, const int N, const int O, const Step *
         *(V *)(y + r * s->y.row + c * s->y.column) = smaller(larger(v, low), high);
       }
   }
+  if (s->function != CLIP) activate(s, y, rows < O ? rows : O, columns < O ? columns : O);
 }
 
 /* Tiles of a bunch, from `tile` on: there, and back. Threads share the blocks. */
