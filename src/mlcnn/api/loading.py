@@ -200,7 +200,7 @@ def _inputs(
     return (torch.zeros(tuple(shape), dtype=next(floats, torch.float32)),)
 
 
-def _by_x(shape: Sequence[int]) -> str:
+def _by_x(shape: Sequence[int | str]) -> str:
     return "x".join(map(str, shape))
 
 
@@ -219,7 +219,7 @@ def _with_input_shape(model: ir.Model, shape: tuple[int, ...]) -> ir.Model:
         not isinstance(old, int) or old == new for old, new in zip(dims, shape, strict=True)
     )
     if not fits:
-        required = _by_x([d if isinstance(d, int) else (d.value or "?") for d in dims])  # pyright: ignore[reportArgumentType]
+        required = _by_x([d if isinstance(d, int) else (d.value or "?") for d in dims])
         raise InputError(
             f"--input-shape {_by_x(shape)}: input {value.name!r} of the network is {required}"
         )
