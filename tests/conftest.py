@@ -8,19 +8,30 @@ import os
 import pytest
 import torch
 from beartype import BeartypeConf, BeartypeDecorPlace
-from beartype.claw import beartype_package
+from beartype.claw import beartype_packages
 from hypothesis import HealthCheck, settings
 
-# Every call in mlcnn is checked against its annotations; this has to stand before any import of it.
-# An int counts as a float, as it does for the static checker. Of a sequence the same element is
-# checked each time: hypothesis refuses what draws from `random`. Left out is what is annotated with
-# names that are not there when it runs: the commands, which start without what they print, the
-# verification, whose argument comes from a module that imports it, and what builds torch graphs,
-# where torch's own alias of an argument is quoted.
-_UNCHECKED = ("mlcnn.cli", "mlcnn.nn.assemble", "mlcnn.passes.verification")
+# Every call in these packages is checked against its annotations; this has to stand before any
+# import of them. An int counts as a float, as it does for the static checker. Of a sequence the
+# same element is checked each time: hypothesis refuses what draws from `random`.
+#
+# The others meet what users give (api, cli, the loaders of graph, records, files of machines): they
+# refuse wrong types with messages of their own, and tests give them such on purpose.
+_CHECKED = (
+    "mlcnn.counting",
+    "mlcnn.graph.operators",
+    "mlcnn.nn",
+    "mlcnn.ops",
+    "mlcnn.passes",
+    "mlcnn.report",
+)
+_UNCHECKED = (
+    "mlcnn.nn.assemble",  # torch's alias of a graph's argument quotes names that only torch has
+    "mlcnn.passes.verification",  # its argument comes from a module that imports it
+)
 if not os.environ.get("MLCNN_UNTYPED"):
-    beartype_package(
-        "mlcnn",
+    beartype_packages(
+        _CHECKED,
         conf=BeartypeConf(
             is_pep484_tower=True,
             is_random=False,

@@ -109,9 +109,9 @@ class Verification:
 
 
 def _randomised(array: np.ndarray, generator: np.random.Generator, *, positive: bool) -> np.ndarray:
-    """Random values of the array's shape, positive if asked for; a single value stays."""
+    """Random doubles of the array's shape, positive if asked for; a single value stays."""
     if array.size < 2:
-        return array
+        return array.astype(np.float64)
     if positive:
         return generator.uniform(0.5, 2.0, array.shape)
     spread = _SPREAD / np.sqrt(max(array[0].size, 1))
@@ -137,7 +137,7 @@ def _are_codes(value: ir.Value) -> bool:
 def _random_double(value: ir.Value, generator: np.random.Generator) -> ir.TensorProtocol | None:
     if value.const_value is None:
         return None
-    array = value.const_value.numpy().astype(np.float64)
+    array = value.const_value.numpy()
     variance = any(
         use.node.op_type == "BatchNormalization" and use.idx == 4 for use in value.uses()
     )
