@@ -2,7 +2,7 @@
 
 import onnx_ir as ir
 
-from mlcnn.engines.native import elementwise, layers, moving, pools
+from mlcnn.engines.native import elementwise, layers, moving, pools, quantised
 from mlcnn.engines.native.algorithms import Choose
 from mlcnn.engines.native.builder import Builder, Rule
 from mlcnn.engines.native.library import Library
@@ -19,7 +19,7 @@ _SIZES = frozenset({
     "Cast", "Constant", "ConstantOfShape", "Expand", "Floor", "Gather", "Range", "Shape",
 })  # fmt: skip
 
-OPERATORS = frozenset(_RULES)
+OPERATORS = frozenset({*_RULES, *quantised.RULES})
 """The operators that the kernels compute."""
 
 
@@ -27,7 +27,7 @@ def lower(model: ir.Model, library: Library, choose: Choose) -> list[Operation]:
     """The operations that compute a network.
 
     Args:
-        model: standard operators only, every shape known; float32. Dense buffers are its inputs,
+        model: standard operators only, every shape known; float32, or quantised. Dense buffers are its inputs,
             then its outputs.
         library: the kernels.
         choose: the algorithm of a convolution.
@@ -44,6 +44,8 @@ def lower(model: ir.Model, library: Library, choose: Choose) -> list[Operation]:
         site = build.site(node)
         if any(value.consumers() or value in outputs for value in node.outputs[1:]):
             raise refusal(site, "a second output")
+        if is_standard(node) and quantised.take(build, site):
+            continue
         rule = _RULES.get(node.op_type) if is_standard(node) else None
         if rule is None:
             raise no_kernel(site)

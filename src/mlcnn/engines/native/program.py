@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 
 from mlcnn.engines.native.library import Library, Op, Place, Step
 
-__all__ = ["Call", "Operation", "Part", "Program", "Value", "standard_lanes"]
+__all__ = ["Call", "Codes", "Constant", "Floats", "Operation", "Part", "Program", "Value", "standard_lanes"]
 
 _ALIGNMENT = 64
 _SLACK = 4096  # floats behind the last value: prefetches and borders may reach there
 
 Floats = NDArray[np.float32]
+Codes = NDArray[np.int8]
+Constant = Floats | Codes | NDArray[np.int16] | NDArray[np.int32]
 
 
 def standard_lanes(channels: int, block: int) -> tuple[int, ...]:
@@ -35,6 +37,8 @@ class Value:
         rows: rows of an image.
         columns: columns of an image.
         border: zeros above, left, below and right, as those who read it need them.
+        item_bytes: of a number: 4 of a float, 1 of a code, 2 of a sum of codes.
+        zero: the code that stands for zero.
         whole: the value that this one is a part of, if it is.
         block: its first block there.
     """
@@ -46,6 +50,8 @@ class Value:
     border: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
     whole: "Value | None" = None
     block: int = 0
+    item_bytes: int = 4
+    zero: int = 0
 
     @property
     def channels(self) -> int:
@@ -113,9 +119,7 @@ class Operation:
     y: Part | None = None
     z: Part | None = None
     fields: dict[str, int | float] = field(default_factory=dict[str, int | float])
-    constants: dict[str, Floats | NDArray[np.int32]] = field(
-        default_factory=dict[str, "Floats | NDArray[np.int32]"]
-    )
+    constants: dict[str, Constant] = field(default_factory=dict[str, Constant])
     scratch: Part | None = None
     strides: tuple[int, int, int, int] | None = None
     before: "Operation | None" = None
@@ -168,9 +172,13 @@ class _Memory:
     def strides(self, root: Value) -> tuple[int, int, int]:
         """Floats from image to image, block to block and row to row."""
         top, left, bottom, right = root.border
-        row = (left + root.columns + right) * self._block
+        row = (left + root.columns + right) * self._column(root)
         plane = (top + root.rows + bottom) * row
         return plane * len(root.lanes), plane, row
+
+    def _column(self, value: Value) -> int:
+        """Floats from column to column."""
+        return self._block * value.item_bytes // 4
 
     def size(self, root: Value) -> int:
         """Floats of a value, in whole cache lines."""
@@ -183,8 +191,9 @@ class _Memory:
         image, plane, row = self.strides(root)
         top, left, _, _ = root.border
         at = self.offsets[root] + (block + part.block) * plane
-        at += (top + part.row) * row + (left + part.column) * self._block
-        return Place(at, image, plane, row * part.row_step, self._block * part.column_step)
+        column = self._column(root)
+        at += (top + part.row) * row + (left + part.column) * column
+        return Place(at, image, plane, row * part.row_step, column * part.column_step)
 
 
 class Program:
@@ -247,7 +256,7 @@ class _Constants:
         self._arrays: list[Floats] = []
         self._floats = 0
 
-    def add(self, array: Floats | NDArray[np.int32]) -> int:
+    def add(self, array: Constant) -> int:
         """Put an array behind the others, and tell its offset."""
         floats = np.ascontiguousarray(array).reshape(-1).view(np.float32)
         offset = self._floats
@@ -301,4 +310,5 @@ def _border(root: Value, memory: _Memory) -> Step:
     return Step(
         op=Op.BORDER, images=root.images, blocks=len(root.lanes), y=memory.place(Part(root)),
         rows=root.rows, columns=root.columns, top=top, left=left, bottom=bottom, right=right,
+        zero_y=root.zero,
     )  # fmt: skip
