@@ -134,10 +134,18 @@ INLINE void codes_tile(const int SHORTS, const int NB, const int T, const Step *
   const V low = spread(s->low), high = spread(s->high);
   UNROLL for (int f = 0; f < NB; f++) {
     const V scale = *(const V *)(scales + f * B);
+    UNROLL for (int t = 0; t < T; t++)
+      a[f][t] = (M)smaller(larger(__builtin_convertvector(a[f][t], V) * scale, low), high);
+  }
+  if (s->ratio) {
+    for (int f = 0; f < NB; f++) for (int t = 0; t < T; t++)
+        a[f][t] = (M)recoded(s, whole((V)a[f][t]), p->z[t] ? p->z[t] + f * 4 * s->z.plane : 0);
+  }
+  UNROLL for (int f = 0; f < NB; f++) {
+    char *y[WIDEST];
     UNROLL for (int t = 0; t < T; t++) {
-      V v = smaller(larger(__builtin_convertvector(a[f][t], V) * scale, low), high);
-      if (s->ratio) v = recoded(s, whole(v), p->z[t] ? p->z[t] + f * 4 * s->z.plane : 0);
-      put(p->y[t] + f * 4 * s->y.plane, v, s->zero_y);
+      y[t] = p->y[t] + f * 4 * s->y.plane;
+      put(y[t], (V)a[f][t], s->zero_y);
     }
   }
 }
@@ -275,24 +283,14 @@ static void recode(const Step *s, float *m, int threads) {
   }
 }
 
-/* Windows of codes, cut at the edges of the image. */
-INLINE void window(const Step *s, const char *x, char *y, int64_t r, int64_t q) {
+/* The mean of a window, cut at the edges of the image. */
+INLINE void mean(const Step *s, const char *x, char *y, int64_t r, int64_t q) {
   const int64_t top = r * s->stride_rows - s->top, left = q * s->stride_columns - s->left;
   const int64_t h0 = first_tap(top, s->dilation_rows), h1 = end_of_taps(top, s->dilation_rows, s->kernel_rows, s->input_rows);
   const int64_t k0 = first_tap(left, s->dilation_columns);
   const int64_t k1 = end_of_taps(left, s->dilation_columns, s->kernel_columns, s->input_columns);
   const char *from = x + 4 * (top * s->x.row + left * s->x.column);
   const int64_t row = 4 * s->dilation_rows * s->x.row, column = 4 * s->dilation_columns * s->x.column;
-  if (s->mode == POOL_MAX) {
-    Bytes a = {};
-    for (int64_t h = h0; h < h1; h++) for (int64_t k = k0; k < k1; k++) {
-        const Bytes b = *(const Bytes *)(from + h * row + k * column);
-        const Bytes more = (Bytes)(a > b);
-        a = (a & more) | (b & ~more);
-      }
-    *(Bytes *)y = a;
-    return;
-  }
   M a = {};
   for (int64_t h = h0; h < h1; h++) for (int64_t k = k0; k < k1; k++)
       a += __builtin_convertvector(*(const Bytes *)(from + h * row + k * column), M);
@@ -304,12 +302,74 @@ INLINE void window(const Step *s, const char *x, char *y, int64_t r, int64_t q) 
   const V v = __builtin_convertvector(a - (int32_t)(inside * s->zero), V) * (s->ratio / (float)counted);
   put(y, smaller(larger(v, spread(s->low_y)), spread(s->high_y)), s->zero_y);
 }
-static void codes_pool(const Step *s, float *m, int threads) {
+static void codes_mean(const Step *s, float *m, int threads) {
   (void)threads;
   PLANES {
     const char *x = AT(s, x, n) + 4 * i * s->x.plane;
     char *y = AT(s, y, n) + 4 * i * s->y.plane;
-    EACH(r, s->rows) EACH(q, s->columns) window(s, x, y + 4 * (r * s->y.row + q * s->y.column), r, q);
+    EACH(r, s->rows) EACH(q, s->columns) mean(s, x, y + 4 * (r * s->y.row + q * s->y.column), r, q);
+  }
+}
+
+/* Four positions side by side. */
+typedef uint8_t Wide __attribute__((vector_size(4 * B), may_alias, aligned(1)));
+INLINE Wide greater(Wide a, Wide b) {
+#if B == 16 && defined(__AVX512BW__)
+  return (Wide)_mm512_max_epu8((__m512i)a, (__m512i)b);
+#elif B == 8 && defined(__AVX2__)
+  return (Wide)_mm256_max_epu8((__m256i)a, (__m256i)b);
+#elif B == 4 && defined(__SSE2__)
+  return (Wide)_mm_max_epu8((__m128i)a, (__m128i)b);
+#else
+  const Wide more = (Wide)(a > b);
+  return (a & more) | (b & ~more);
+#endif
+}
+/* The greatest of count vectors, step bytes apart. */
+INLINE Wide greatest(const char *x, int64_t count, int64_t step) {
+  Wide a = *(const Wide *)x;
+  for (int64_t i = 1; i < count; i++) a = greater(a, *(const Wide *)(x + i * step));
+  return a;
+}
+
+/* Maxima of a plane: of rows first, into a line with the least code at both ends, then along it. */
+static void maxima_of_plane(const Step *s, const char *x, char *y, char *line) {
+  const int64_t row = 4 * s->dilation_rows * s->x.row, width = s->input_columns * B, start = s->left * B;
+  const int64_t step = s->stride_columns * B, tap = s->dilation_columns * B;
+  EACH(r, s->rows) {
+    const int64_t top = r * s->stride_rows - s->top, h0 = first_tap(top, s->dilation_rows);
+    const int64_t h1 = end_of_taps(top, s->dilation_rows, s->kernel_rows, s->input_rows);
+    const char *from = x + 4 * (top * s->x.row) + h0 * row;
+    char *to = y + 4 * r * s->y.row;
+    for (int64_t j = 0; j < width; j += 4 * B) *(Wide *)(line + start + j) = greatest(from + j, h1 - h0, row);
+    memset(line, 0, start);
+    memset(line + start + width, 0, (s->right + s->kernel_columns * s->dilation_columns + s->stride_columns) * B);
+    if (s->stride_columns > 1) {
+      EACH(q, s->columns) {
+        const Wide a = greatest(line + q * step, s->kernel_columns, tap);
+        memcpy(to + q * B, &a, B);
+      }
+      continue;
+    }
+    int64_t j = 0;
+    for (; j + 4 * B <= s->columns * B; j += 4 * B) *(Wide *)(to + j) = greatest(line + j, s->kernel_columns, tap);
+    if (j < s->columns * B) {
+      const Wide a = greatest(line + j, s->kernel_columns, tap);
+      memcpy(to + j, &a, s->columns * B - j);
+    }
+  }
+}
+static void codes_max(const Step *s, float *m, int threads) {
+  const int64_t columns = s->left + s->input_columns + s->right + s->kernel_columns * s->dilation_columns + s->stride_columns + 8;
+  (void)threads;
+#pragma omp parallel num_threads(threads) if (threads > 1)
+  {
+    char *line = malloc(columns * B);
+#pragma omp for collapse(2)
+    for (int64_t n = 0; n < s->images; n++)
+      for (int64_t i = 0; i < s->blocks; i++)
+        maxima_of_plane(s, AT(s, x, n) + 4 * i * s->x.plane, AT(s, y, n) + 4 * i * s->y.plane, line);
+    free(line);
   }
 }
 

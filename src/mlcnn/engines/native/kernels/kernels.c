@@ -49,7 +49,10 @@ void mlcnn_run(const Step *steps, int64_t count, float *m, const float *constant
       case MAP: map(s, m, constants, threads); break;
       case BINARY: binary(s, m, threads); break;
       case CODES_CONV: codes_conv(s, m, constants, threads); break;
-      case CODES_POOL: codes_pool(s, m, threads); break;
+      case CODES_POOL:
+        if (s->mode == POOL_MAX) codes_max(s, m, threads);
+        else codes_mean(s, m, threads);
+        break;
       case QUANTISE: quantise(s, m, threads); break;
       case DEQUANTISE: dequantise(s, m, threads); break;
       case RECODE: recode(s, m, threads); break;
