@@ -34,6 +34,7 @@ class Builder:
     Attributes:
         library: the kernels.
         choose: the algorithm of a convolution.
+        rounded_means: whether means of codes that a convolution reads are rounded to codes.
         block: channels of a block.
         packing: how the kernels read weights.
         operations: those that are made so far.
@@ -41,9 +42,12 @@ class Builder:
         codes: what values are, that are codes or stand for them.
     """
 
-    def __init__(self, model: ir.Model, library: Library, choose: Choose) -> None:
+    def __init__(
+        self, model: ir.Model, library: Library, choose: Choose, *, rounded_means: bool = False
+    ) -> None:
         """Begin with a network's inputs."""
         self.library, self.choose = library, choose
+        self.rounded_means = rounded_means
         self.block, self.packing = library.block, Packing(library.block, library.group)
         self.operations: list[Operation] = []
         self.done: set[ir.Node] = set()
@@ -101,6 +105,7 @@ class Builder:
         self.operations.append(Operation(Op.DEQUANTISE, Part(source), Part(made), None, {
             "images": source.images, "blocks": len(source.lanes), "rows": source.rows,
             "columns": source.columns, "zero": coded.coding.zero, "ratio": coded.coding.step,
+            "mode": int(coded.count > 1),
         }))  # fmt: skip
         return made
 

@@ -185,12 +185,14 @@ def dequantised(site: Site) -> Floats:
     return numbers * _along(steps, axis, codes.ndim)
 
 
-def weights_of(site: Site, step: float, maker: Site, bias: Site | Floats, axis: int) -> Weights:
+def weights_of(
+    site: Site, source: Coded, maker: Site, bias: Site | Floats, axis: int
+) -> Weights:
     """A layer's weights in codes, filters first.
 
     Args:
         site: the layer.
-        step: of the codes of its input.
+        source: its input.
         maker: the ``DequantizeLinear`` node of the weight.
         bias: that of the bias, or numbers.
         axis: of the weight's filters.
@@ -211,8 +213,7 @@ def weights_of(site: Site, step: float, maker: Site, bias: Site | Floats, axis: 
         )  # fmt: skip
     codes = np.moveaxis(codes, axis, 0).astype(np.int8)
     each = np.broadcast_to(steps, (len(codes),))
-    scale = np.float32(step) * each
-    found = _biases(bias, scale)
+    found = _biases(bias, np.float32(source.coding.step) * each, source.count)
     if not np.abs(found).max(initial=0) < 2**31:
         raise refused(
             site, "a bias that 32 bits do not hold in steps of its weights",
@@ -221,12 +222,12 @@ def weights_of(site: Site, step: float, maker: Site, bias: Site | Floats, axis: 
     return Weights(codes, each, found.astype(np.int32))
 
 
-def _biases(bias: Site | Floats, scale: Floats) -> NDArray[np.float64]:
-    """Biases in steps of their filters."""
+def _biases(bias: Site | Floats, scale: Floats, count: int) -> NDArray[np.float64]:
+    """Biases in steps of their filters; quantisers know of no sums of that many codes."""
     if isinstance(bias, Site):
         codes, steps, zeros, _, _ = _stored(bias)
-        if np.allclose(steps, scale, rtol=1e-5, atol=0):  # as quantisers write them
-            return (codes - zeros).reshape(-1).astype(np.float64)
+        if np.allclose(steps, scale * count, rtol=1e-5, atol=0):  # as quantisers write them
+            return (codes - zeros).reshape(-1).astype(np.float64) * count
         bias = dequantised(bias)
     numbers = np.broadcast_to(bias.reshape(-1), scale.shape).astype(np.float64)
     return np.rint(numbers / scale.astype(np.float64))

@@ -44,10 +44,11 @@ class _Session:
     """A network whose memory is planned anew for each new shape of its inputs."""
 
     def __init__(
-        self, model: ir.Model, library: Library, threads: int, choose: Choose
-    ) -> None:
+        self, model: ir.Model, library: Library, threads: int, choose: Choose, *,
+        rounded_means: bool = False,
+    ) -> None:  # fmt: skip
         self._model, self._library, self._threads = model, library, threads
-        self._choose = choose
+        self._choose, self._rounded_means = choose, rounded_means
         self._inputs: tuple[Signature, ...] = signatures(model)
         self._programs: dict[Shapes, tuple[Program, Shapes]] = {}
         self._lock = Lock()
@@ -72,7 +73,9 @@ class _Session:
         library, operations = self._library, list[Operation]()
         nothing = not all(map(prod, shapes)) and all(map(_is_empty, fixed.graph.outputs))
         if not nothing:  # without an image there is nothing to compute
-            operations = lower(fixed, library, self._choose)
+            operations = lower(
+                fixed, library, self._choose, rounded_means=self._rounded_means
+            )
         outputs = tuple(_sizes(value) for value in fixed.graph.outputs)
         return Program(operations, library), outputs
 
@@ -115,10 +118,13 @@ class Native:
     Attributes:
         march: the processor to compile for, as gcc names it; one that this machine can run.
         algorithm: of convolutions: ``auto``, ``direct`` or ``winograd``.
+        rounded_means: of a quantised network: whether the means that a fused average pool leaves
+            are rounded to codes, which is faster; by default they are sums of 16 bits, exact.
     """
 
     march: str = "native"
     algorithm: str = "auto"
+    rounded_means: bool = False
 
     @property
     def name(self) -> str:
@@ -137,4 +143,6 @@ class Native:
             )
         standard = FoldBatchNorm().apply(inline(model, foreign=True)).model
         check(standard)
-        return _Session(standard, library, threads, chooser(self.algorithm))
+        return _Session(
+            standard, library, threads, chooser(self.algorithm), rounded_means=self.rounded_means
+        )

@@ -23,7 +23,9 @@ OPERATORS = frozenset({*_RULES, *quantised.RULES})
 """The operators that the kernels compute."""
 
 
-def lower(model: ir.Model, library: Library, choose: Choose) -> list[Operation]:
+def lower(
+    model: ir.Model, library: Library, choose: Choose, *, rounded_means: bool = False
+) -> list[Operation]:
     """The operations that compute a network.
 
     Args:
@@ -31,12 +33,13 @@ def lower(model: ir.Model, library: Library, choose: Choose) -> list[Operation]:
             then its outputs.
         library: the kernels.
         choose: the algorithm of a convolution.
+        rounded_means: whether means of codes that a convolution reads are rounded to codes.
 
     Raises:
         UnsupportedError: an operator, type, rank or attribute that the kernels lack; it names
             the node.
     """
-    build = Builder(model, library, choose)
+    build = Builder(model, library, choose, rounded_means=rounded_means)
     outputs = set(model.graph.outputs)
     for node in model.graph:
         if node in build.done or all(map(is_known, node.outputs)):

@@ -251,7 +251,7 @@ def _weights(
             found = build.site(producer)
     if found is None or (isinstance(found, np.ndarray) and found.size not in {1, filters}):
         return None
-    return weights_of(site, source.coding.step, build.site(maker), found, axis)
+    return weights_of(site, source, build.site(maker), found, axis)
 
 
 def _filters(value: ir.Value | None, axis: int) -> int | None:
@@ -396,7 +396,7 @@ def _pool(build: Builder, site: Site) -> bool:
         build.codes[site.node.outputs[0]] = Coded(made, source.coding)
         return True
     if target is None:
-        return False
+        return kind == "AveragePool" and _box(build, site, source, windows, fields, like)
     made = _codes(build, like, target.coding)
     padded = kind == "AveragePool" and site.spec.integer("count_include_pad", 0)
     build.operations.append(Operation(Op.CODES_POOL, Part(value), Part(made), None, {
@@ -404,6 +404,40 @@ def _pool(build: Builder, site: Site) -> bool:
         "mode": Pool.AVERAGE_PADDED if padded else Pool.AVERAGE,
     }))  # fmt: skip
     _put(build, target, made)
+    return True
+
+
+def _box(  # noqa: PLR0917 - one pool's worth
+    build: Builder, site: Site, source: Coded, windows: Windows, fields: dict[str, int | float],
+    like: Value,
+) -> bool:  # fmt: skip
+    """Means that only convolutions read, as a fused average pool leaves them."""
+    result, (before, after) = site.node.outputs[0], windows.pads((source.value.rows, source.value.columns))
+    count, coding = windows.kernel[0] * windows.kernel[1], source.coding
+    whole = site.spec.integer("count_include_pad", 0) or not any((*before, *after))
+    if not whole or site.spec.integer("ceil_mode", 0) or 255 * count >= _SHORT_BOUND:
+        return False
+    readers = [use.node for use in result.uses()]
+    if result.is_graph_output() or not readers or any(n.op_type != "Conv" for n in readers):
+        return False
+    value = source.value
+    if build.rounded_means:
+        made = _codes(build, like, coding)
+        build.operations.append(Operation(Op.CODES_POOL, Part(value), Part(made), None, {
+            **fields, **_ends(coding.bounds(-np.inf, np.inf)), "mode": Pool.AVERAGE_PADDED,
+            "ratio": 1, "zero": coding.zero, "zero_y": coding.zero,
+        }))  # fmt: skip
+        build.codes[result] = Coded(made, coding)
+        return True
+    value.widen((*before, *after))
+    made = build.new(like.shape, like.lanes)
+    made.item_bytes = 2
+    build.operations.append(Operation(
+        Op.SUMS, Part(value, row=-before[0], column=-before[1]), Part(made), None,
+        {**fields, "zero": coding.zero},
+    ))  # fmt: skip
+    step = float(np.float32(coding.step) / np.float32(count))
+    build.codes[result] = Coded(made, Coding(step, 0), count)
     return True
 
 

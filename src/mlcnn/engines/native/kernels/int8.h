@@ -265,8 +265,11 @@ static void dequantise(const Step *s, float *m, int threads) {
   PLANES {
     const char *x = AT(s, x, n) + 4 * i * s->x.plane;
     char *y = AT(s, y, n) + 4 * i * s->y.plane;
-    EACH(r, s->rows) EACH(q, s->columns)
-      *(V *)(y + 4 * (r * s->y.row + q * s->y.column)) = number(x + 4 * (r * s->x.row + q * s->x.column), s->zero) * s->ratio;
+    EACH(r, s->rows) EACH(q, s->columns) {
+      const char *from = x + 4 * (r * s->x.row + q * s->x.column);
+      const V v = s->mode ? __builtin_convertvector(*(const Shorts *)from, V) : number(from, s->zero);
+      *(V *)(y + 4 * (r * s->y.row + q * s->y.column)) = v * s->ratio;
+    }
   }
 }
 /* Codes of another scale; the sum of two, where there is a z. */
