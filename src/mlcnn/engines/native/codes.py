@@ -16,7 +16,16 @@ from mlcnn.errors import UnsupportedError
 from mlcnn.graph import DEQUANTIZE, constant, is_constant, is_quantiser
 from mlcnn.nn.site import Site
 
-__all__ = ["Coded", "Coding", "Weights", "coding_of", "dequantised", "is_dequantised", "refused", "weights_of"]
+__all__ = [
+    "Coded",
+    "Coding",
+    "Weights",
+    "coding_of",
+    "dequantised",
+    "is_dequantised",
+    "refused",
+    "weights_of",
+]
 
 Integers = NDArray[np.int32]
 _Number = TypeVar("_Number", np.int32, np.float32)
@@ -155,9 +164,9 @@ def _stored(site: Site) -> tuple[NDArray[np.int32], Floats, Integers, np.dtype[n
         if floats is None:
             raise refused(site, "a weight that is not constant", "use engine 'onnxruntime'")
         axis %= max(1, floats.ndim)
-        ends = np.iinfo(dtype)
+        low, high = (0, 255) if dtype == np.uint8 else (-128, 127)
         rounded = np.rint(floats / _along(steps, axis, floats.ndim))
-        codes = np.clip(rounded + _along(zeros, axis, floats.ndim), ends.min, ends.max)
+        codes = np.clip(rounded + _along(zeros, axis, floats.ndim), low, high)
     elif codes is None:
         raise refused(site, "a weight that is not constant", "use engine 'onnxruntime'")
     else:
@@ -185,9 +194,7 @@ def dequantised(site: Site) -> Floats:
     return numbers * _along(steps, axis, codes.ndim)
 
 
-def weights_of(
-    site: Site, source: Coded, maker: Site, bias: Site | Floats, axis: int
-) -> Weights:
+def weights_of(site: Site, source: Coded, maker: Site, bias: Site | Floats, axis: int) -> Weights:
     """A layer's weights in codes, filters first.
 
     Args:

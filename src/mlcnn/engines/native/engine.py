@@ -73,9 +73,7 @@ class _Session:
         library, operations = self._library, list[Operation]()
         nothing = not all(map(prod, shapes)) and all(map(_is_empty, fixed.graph.outputs))
         if not nothing:  # without an image there is nothing to compute
-            operations = lower(
-                fixed, library, self._choose, rounded_means=self._rounded_means
-            )
+            operations = lower(fixed, library, self._choose, rounded_means=self._rounded_means)
         outputs = tuple(_sizes(value) for value in fixed.graph.outputs)
         return Program(operations, library), outputs
 

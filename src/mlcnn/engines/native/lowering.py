@@ -29,8 +29,8 @@ def lower(
     """The operations that compute a network.
 
     Args:
-        model: standard operators only, every shape known; float32, or quantised. Dense buffers are its inputs,
-            then its outputs.
+        model: standard operators only, every shape known; float32, or quantised. Dense buffers are
+            its inputs, then its outputs.
         library: the kernels.
         choose: the algorithm of a convolution.
         rounded_means: whether means of codes that a convolution reads are rounded to codes.

@@ -74,9 +74,7 @@ class Packing:
                 channel += count
         return np.concatenate(parts)
 
-    def per_lane(
-        self, array: NDArray[_Number], lanes: tuple[int, ...] = ()
-    ) -> NDArray[_Number]:
+    def per_lane(self, array: NDArray[_Number], lanes: tuple[int, ...] = ()) -> NDArray[_Number]:
         """(channels, ...) as (blocks, block, ...), zero in unused lanes."""
         lanes = lanes or standard_lanes(len(array), self.block)
         result = np.zeros((len(lanes), self.block, *array.shape[1:]), array.dtype)
@@ -122,9 +120,7 @@ class Packing:
         return found
 
 
-def tiled_codes(
-    weight: Codes, lanes: Sequence[int], packing: Packing, item_bytes: int
-) -> Constant:
+def tiled_codes(weight: Codes, lanes: Sequence[int], packing: Packing, item_bytes: int) -> Constant:
     """Weights of codes in the order in which the kernel reads them: 32 bits of each filter.
 
     Args:
@@ -135,7 +131,9 @@ def tiled_codes(
     """
     block, together = packing.block, 4 // item_bytes
     filters, first_channel = -(-len(weight) // block), 0
-    padded = np.zeros((filters * block, *weight.shape[1:]), np.int8 if item_bytes == 1 else np.int16)
+    padded: Constant = np.zeros(
+        (filters * block, *weight.shape[1:]), np.int8 if item_bytes == 1 else np.int16
+    )
     padded[: len(weight)] = weight
     groups, blocks = -(-filters // packing.group), list[Constant]()
     for count in lanes:

@@ -9,14 +9,24 @@ from numpy.typing import NDArray
 
 from mlcnn.engines.native.library import Library, Op, Place, Step
 
-__all__ = ["Call", "Codes", "Constant", "Floats", "Operation", "Part", "Program", "Value", "standard_lanes"]
+__all__ = [
+    "Call",
+    "Codes",
+    "Constant",
+    "Floats",
+    "Operation",
+    "Part",
+    "Program",
+    "Value",
+    "standard_lanes",
+]
 
 _ALIGNMENT = 64
 _SLACK = 4096  # floats behind the last value: prefetches and borders may reach there
 
 Floats = NDArray[np.float32]
 Codes = NDArray[np.int8]
-Constant = Floats | Codes | NDArray[np.int16] | NDArray[np.int32]
+Constant = NDArray[np.float32 | np.int8 | np.int16 | np.int32]
 
 
 def standard_lanes(channels: int, block: int) -> tuple[int, ...]:

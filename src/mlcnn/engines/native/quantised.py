@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from mlcnn.engines.native.builder import Builder
 from mlcnn.engines.native.codes import (
@@ -212,10 +213,12 @@ def _recoded(build: Builder, source: Coded, target: _Target, other: Coded | None
     made = _codes(build, source.value, target.coding)
     build.operations.append(
         Operation(
-            Op.RECODE, Part(source.value), Part(made),
+            Op.RECODE,
+            Part(source.value),
+            Part(made),
             None if other is None else Part(other.value),
             {**_planes(made), "zero": coding.zero, **_rounding(target, coding, other)},
-        )  # fmt: skip
+        )
     )
     return made
 
@@ -302,7 +305,7 @@ def _convolve(  # noqa: PLR0917 - one call's worth of a layer
     fields = _windowed(source.value, windows)
     if fields is None:
         return False
-    value, coding, block = source.value, target.coding, build.block
+    value, coding = source.value, target.coding
     (top, left), (bottom, right) = windows.pads((value.rows, value.columns))
     value.widen((top, left, bottom, right))
     shape = (value.images, len(weights.codes), int(fields["rows"]), int(fields["columns"]))
@@ -356,10 +359,10 @@ def _windowed(value: Value, windows: Windows) -> dict[str, int | float] | None:
     }  # fmt: skip
 
 
-def _shifted(site: Site, source: Coded, weights: Weights) -> "np.ndarray":
+def _shifted(site: Site, source: Coded, weights: Weights) -> NDArray[np.int32]:
     """Biases from which zero points are taken off, where no sum can leave 32 bits."""
     flat = weights.codes.reshape(len(weights.codes), -1).astype(np.int64)
-    # Sums of codes lie without their zero points: each code adds between -255 and 255.
+    # A sum of codes has no zero point any more: each adds between -255 and 255.
     zero = source.coding.zero if source.count == 1 else 0
     shifted = weights.biases - zero * flat.sum(1)
     above, below = np.maximum(flat, 0).sum(1), np.minimum(flat, 0).sum(1)
@@ -412,7 +415,10 @@ def _box(  # noqa: PLR0917 - one pool's worth
     like: Value,
 ) -> bool:  # fmt: skip
     """Means that only convolutions read, as a fused average pool leaves them."""
-    result, (before, after) = site.node.outputs[0], windows.pads((source.value.rows, source.value.columns))
+    result, (before, after) = (
+        site.node.outputs[0],
+        windows.pads((source.value.rows, source.value.columns)),
+    )
     count, coding = windows.kernel[0] * windows.kernel[1], source.coding
     whole = site.spec.integer("count_include_pad", 0) or not any((*before, *after))
     if not whole or site.spec.integer("ceil_mode", 0) or 255 * count >= _SHORT_BOUND:
@@ -444,7 +450,8 @@ def _box(  # noqa: PLR0917 - one pool's worth
 def _add(build: Builder, site: Site) -> bool:
     target = _target(build, site.node.outputs[0])
     pair = [_read(build, value) for value in site.node.inputs]
-    if target is None or len(pair) != 2 or site.node.inputs[0].shape != site.node.inputs[1].shape:
+    shapes = [None if value is None else value.shape for value in site.node.inputs]
+    if target is None or len(pair) != 2 or shapes[0] != shapes[1]:
         return False
     one, other = pair
     if one is None or other is None or one.count > 1 or other.count > 1:
