@@ -233,16 +233,23 @@ def test_one_value_joined_with_itself_and_read_elsewhere() -> None:
 @pytest.mark.parametrize("per_channel", [True, False])
 @pytest.mark.parametrize("name", ["lenet5", "resnet20"])
 def test_networks_agree_with_onnxruntime(name: str, per_channel: bool, activation: str) -> None:
+    """Within one code; where a code of difference grows layer by layer, nearer to float64."""
     folded = FoldBatchNorm().apply(zoo.load(name)).model
     model = quantised(folded, activation=activation, per_channel=per_channel)
-    given = model.graph.inputs[0]
-    image = np.concatenate(list(images((1, 3, 32, 32), 3)))
-    (expected,) = run(model, {given.name: image}).values()
-    codes = model.graph.outputs[0].producer()
-    step = float(codes.inputs[1].const_value.numpy())
+    given, result = model.graph.inputs[0].name, model.graph.outputs[0]
+    image = np.concatenate(list(images((1, 3, 32, 32), 16, seed=7)))
+    step = float(result.producer().inputs[1].const_value.numpy())
+    (theirs,) = run(model, {given: image}).values()
+    expected = next(
+        iter(evaluate(model, {given: torch.from_numpy(image).double()}).values())
+    ).numpy()
     found = native(model, image)
     assert np.ptp(expected) > 50 * step
-    assert np.abs(found - expected).max() <= step * (1 + 1e-5)
+    errors = [np.abs(codes - expected) / step for codes in (found, theirs)]
+    if name == "lenet5":
+        assert np.abs(found - theirs).max() <= step * (1 + 1e-5)
+    assert errors[0].mean() <= 0.1
+    assert errors[0].mean() <= errors[1].mean() + 0.01
 
 
 def fused() -> ir.Model:
@@ -309,7 +316,7 @@ def layer(
 
 def calculated() -> ir.Model:
     net = Quantised(4, (3, 3))
-    step = net.op("ReduceMax", "x", keepdims=0)
+    step = net.op("GlobalMaxPool", "x")
     point = net.constant(np.uint8(0))
     return net.model(
         net.op("DequantizeLinear", net.op("QuantizeLinear", "x", step, point), step, point)
@@ -332,7 +339,7 @@ BAD: dict[str, tuple[Callable[[], ir.Model], str]] = {
     ),
     "asymmetric": (
         lambda: layer(weight_zero=np.array([3, 3], np.int8)),
-        "asymmetric weights (int8, zero point 3) of Conv",
+        "asymmetric weights (int8, zero point 3) of node 'Conv",
     ),
     "computed": (calculated, "its scale is not constant; quantise statically"),
     "overflow": (
