@@ -289,9 +289,15 @@ static void recode(const Step *s, float *m, int threads) {
 /* The mean of a window, cut at the edges of the image. */
 INLINE void mean(const Step *s, const char *x, char *y, int64_t r, int64_t q) {
   const int64_t top = r * s->stride_rows - s->top, left = q * s->stride_columns - s->left;
-  const int64_t h0 = first_tap(top, s->dilation_rows), h1 = end_of_taps(top, s->dilation_rows, s->kernel_rows, s->input_rows);
-  const int64_t k0 = first_tap(left, s->dilation_columns);
-  const int64_t k1 = end_of_taps(left, s->dilation_columns, s->kernel_columns, s->input_columns);
+  const int64_t down = top + (s->kernel_rows - 1) * s->dilation_rows, along = left + (s->kernel_columns - 1) * s->dilation_columns;
+  const int cut = top < 0 || left < 0 || down >= s->input_rows || along >= s->input_columns;
+  int64_t h0 = 0, k0 = 0, h1 = s->kernel_rows, k1 = s->kernel_columns;
+  if (cut) { /* rare, and division takes long */
+    h0 = first_tap(top, s->dilation_rows);
+    k0 = first_tap(left, s->dilation_columns);
+    h1 = end_of_taps(top, s->dilation_rows, s->kernel_rows, s->input_rows);
+    k1 = end_of_taps(left, s->dilation_columns, s->kernel_columns, s->input_columns);
+  }
   const char *from = x + 4 * (top * s->x.row + left * s->x.column);
   const int64_t row = 4 * s->dilation_rows * s->x.row, column = 4 * s->dilation_columns * s->x.column;
   M a = {};
@@ -299,7 +305,7 @@ INLINE void mean(const Step *s, const char *x, char *y, int64_t r, int64_t q) {
       a += __builtin_convertvector(*(const Bytes *)(from + h * row + k * column), M);
   const int64_t inside = (h1 - h0) * (k1 - k0);
   int64_t counted = inside;
-  if (s->mode == POOL_AVERAGE_PADDED)
+  if (cut && s->mode == POOL_AVERAGE_PADDED)
     counted = end_of_taps(top, s->dilation_rows, s->kernel_rows, s->input_rows + s->bottom) *
               end_of_taps(left, s->dilation_columns, s->kernel_columns, s->input_columns + s->right);
   const V v = __builtin_convertvector(a - (int32_t)(inside * s->zero), V) * (s->ratio / (float)counted);
