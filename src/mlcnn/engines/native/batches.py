@@ -50,6 +50,8 @@ def _pays(operations: Sequence[Operation], images: int) -> bool:
 def _is_by_image(operation: Operation, images: int) -> bool:
     """Whether a result needs nothing of another image, and its weights need no other image."""
     values = [part.value for part in (operation.x, operation.y, operation.z) if part is not None]
+    if operation.op > Op.WINOGRAD:  # of codes, whose batches stay in the cache
+        return False
     if any(value.root()[0].images != images for value in values):
         return False
     if operation.op in {Op.PACK, Op.UNPACK}:  # within the network, they give it another order

@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from mlcnn.engines.native.activations import FUNCTIONS, Activation, function_of, gate_of
 from mlcnn.engines.native.algorithms import Chooser
+from mlcnn.engines.native.codes import Coded
 from mlcnn.engines.native.convolution import geometry_of
 from mlcnn.engines.native.library import Library, Op
 from mlcnn.engines.native.packing import Group, Packing
@@ -41,18 +42,24 @@ class Builder:
     Attributes:
         library: the kernels.
         choose: the algorithm of a convolution.
+        rounded_means: whether means of codes that a convolution reads are rounded to codes.
         block: channels of a block.
         packing: how the kernels read weights.
         operations: those that are made so far.
         done: nodes that an operation before them computes along.
+        codes: what values are, that are codes or stand for them.
     """
 
-    def __init__(self, model: ir.Model, library: Library, choose: Chooser) -> None:
+    def __init__(
+        self, model: ir.Model, library: Library, choose: Chooser, *, rounded_means: bool = False
+    ) -> None:
         """Begin with a network's inputs."""
         self.library, self.choose = library, choose
+        self.rounded_means = rounded_means
         self.block, self.packing = library.block, Packing(library.block, library.group)
         self.operations: list[Operation] = []
         self.done: set[ir.Node] = set()
+        self.codes: dict[ir.Value, Coded] = {}
         self._opsets = model.opset_imports
         self._outputs = list(model.graph.outputs)
         self._values: dict[ir.Value, Value] = {}
@@ -110,6 +117,8 @@ class Builder:
     def value_of(self, value: ir.Value | None, where: str) -> Value:
         """What a network's value stands for."""
         found = None if value is None else self._values.get(value)
+        if found is None and value in self.codes:
+            found = self._values[value] = self._numbers(self.codes[value])
         if found is None:
             what = "nothing" if value is None else "a constant"
             raise UnsupportedError(
@@ -117,6 +126,17 @@ class Builder:
                 "'onnxruntime'"
             )
         return found
+
+    def _numbers(self, coded: Coded) -> Value:
+        """What codes stand for, as floats."""
+        source = coded.value
+        made = self.new(source.shape, source.lanes)
+        self.operations.append(Operation(Op.DEQUANTISE, Part(source), Part(made), None, {
+            "images": source.images, "blocks": len(source.lanes), "rows": source.rows,
+            "columns": source.columns, "zero": coded.coding.zero, "ratio": coded.coding.step,
+            "mode": int(coded.count > 1),
+        }))  # fmt: skip
+        return made
 
     def known(self, value: ir.Value | None) -> Value | None:
         """The same, None where it is not computed yet."""

@@ -54,10 +54,11 @@ class _Session:
     """A network whose memory is planned anew for each new shape of its inputs."""
 
     def __init__(
-        self, model: ir.Model, march: str, threads: int, choose: Callable[[Library], Chooser]
-    ) -> None:
+        self, model: ir.Model, march: str, threads: int, choose: Callable[[Library], Chooser], *,
+        rounded_means: bool = False,
+    ) -> None:  # fmt: skip
         self._model, self._march, self._threads = model, march, threads
-        self._choose = choose
+        self._choose, self._rounded_means = choose, rounded_means
         self.algorithms: tuple[LayerAlgorithm, ...] = ()
         self._inputs: tuple[Signature, ...] = signatures(model)
         self._programs: dict[Shapes, tuple[Program, Shapes]] = {}
@@ -84,7 +85,7 @@ class _Session:
         nothing = not all(map(prod, shapes)) and all(map(_is_empty, fixed.graph.outputs))
         if not nothing:  # without an image there is nothing to compute
             choose = self._choose(library)
-            operations = lower(fixed, library, choose)
+            operations = lower(fixed, library, choose, rounded_means=self._rounded_means)
             self.algorithms = tuple(choose.choices)
         outputs = tuple(_sizes(value) for value in fixed.graph.outputs)
         return Program(operations, library, apart(operations)), outputs
@@ -131,10 +132,13 @@ class Native:
         algorithm: of convolutions: ``auto`` (by a model of this machine), ``measured``, ``direct``
             or ``winograd`` (wherever it fits); or a file that ``mlcnn bench --json`` wrote, whose
             choices are repeated.
+        rounded_means: of a quantised network: whether the means that a fused average pool leaves
+            are rounded to codes, which is faster; by default they are sums of 16 bits, exact.
     """
 
     march: str = "native"
     algorithm: str = MEASURED
+    rounded_means: bool = False
 
     @property
     def name(self) -> str:
@@ -154,4 +158,6 @@ class Native:
         standard = FoldBatchNorm().apply(inline(model, foreign=True)).model
         check(standard)
         choosing = Choosing(self.algorithm, machine_of(self.march), threads, weight_bytes(standard))
-        return _Session(standard, self.march, threads, choosing.chooser)
+        return _Session(
+            standard, self.march, threads, choosing.chooser, rounded_means=self.rounded_means
+        )

@@ -41,6 +41,12 @@ class Op(IntEnum):
     PACK = 6
     UNPACK = 7
     WINOGRAD = 8
+    CODES_CONV = 9
+    CODES_POOL = 10
+    QUANTISE = 11
+    DEQUANTISE = 12
+    RECODE = 13
+    SUMS = 14
 
 
 class Pool(IntEnum):
@@ -99,9 +105,13 @@ class Step(ctypes.Structure):
                 *("dilation_rows", "dilation_columns", "input_rows", "input_columns"),
                 *("top", "left", "bottom", "right", "rows", "columns"),
                 *("chunk", "bunch", "across", "buffer", "paired", "function"),
+                *("scales", "zero", "zero_y", "zero_z"),
             )
         ],
-        *[(name, ctypes.c_float) for name in ("low", "high", "alpha")],
+        *[
+            (name, ctypes.c_float)
+            for name in ("low", "high", "alpha", "ratio", "ratio_z", "low_y", "high_y")
+        ],
     ]
 
 

@@ -4,7 +4,7 @@ from math import prod
 
 import onnx_ir as ir
 
-from mlcnn.engines.native import elementwise, layers, moving, pools
+from mlcnn.engines.native import elementwise, layers, moving, pools, quantised
 from mlcnn.engines.native.algorithms import Chooser
 from mlcnn.engines.native.builder import Builder, Rule
 from mlcnn.engines.native.library import Library, load
@@ -23,7 +23,7 @@ _SIZES = frozenset({
 
 _NARROW = 0.8  # of the products or fewer, with unused lanes, pay for narrow blocks
 
-OPERATORS = frozenset(_RULES)
+OPERATORS = frozenset({*_RULES, *quantised.RULES})
 """The operators that the kernels compute."""
 
 
@@ -51,20 +51,23 @@ def suited(model: ir.Model, march: str) -> Library:
     return load(march, library.narrow) if saved else library
 
 
-def lower(model: ir.Model, library: Library, choose: Chooser) -> list[Operation]:
+def lower(
+    model: ir.Model, library: Library, choose: Chooser, *, rounded_means: bool = False
+) -> list[Operation]:
     """The operations that compute a network.
 
     Args:
-        model: standard operators only, every shape known; float32. Dense buffers are its inputs,
-            then its outputs.
+        model: standard operators only, every shape known; float32, or quantised. Dense buffers are
+            its inputs, then its outputs.
         library: the kernels.
         choose: the algorithm of a convolution.
+        rounded_means: whether means of codes that a convolution reads are rounded to codes.
 
     Raises:
         UnsupportedError: an operator, type, rank or attribute that the kernels lack; it names
             the node.
     """
-    build = Builder(model, library, choose)
+    build = Builder(model, library, choose, rounded_means=rounded_means)
     outputs = set(model.graph.outputs)
     for node in model.graph:
         if node in build.done or all(map(is_known, node.outputs)):
@@ -72,6 +75,8 @@ def lower(model: ir.Model, library: Library, choose: Chooser) -> list[Operation]
         site = build.site(node)
         if any(value.consumers() or value in outputs for value in node.outputs[1:]):
             raise refusal(site, "a second output")
+        if is_standard(node) and quantised.take(build, site):
+            continue
         rule = _RULES.get(node.op_type) if is_standard(node) else None
         if rule is None:
             raise no_kernel(site)

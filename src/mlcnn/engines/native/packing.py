@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mlcnn.engines.native.program import Floats, standard_lanes
+from mlcnn.engines.native.program import Codes, Constant, Floats, standard_lanes
 
-__all__ = ["Group", "Packing"]
+__all__ = ["Group", "Packing", "tiled_codes"]
 
+_Number = TypeVar("_Number", np.int32, np.float32)
 _INNER_BYTES = 32768  # of weights and small sums, that the innermost cache holds beside the rest
 _TOGETHER = 1024  # positions of small images that the kernel takes as one
 
@@ -73,10 +76,10 @@ class Packing:
                 channel += count
         return np.concatenate(parts)
 
-    def per_lane(self, array: Floats, lanes: tuple[int, ...] = ()) -> Floats:
+    def per_lane(self, array: NDArray[_Number], lanes: tuple[int, ...] = ()) -> NDArray[_Number]:
         """(channels, ...) as (blocks, block, ...), zero in unused lanes."""
         lanes = lanes or standard_lanes(len(array), self.block)
-        result = np.zeros((len(lanes), self.block, *array.shape[1:]), np.float32)
+        result = np.zeros((len(lanes), self.block, *array.shape[1:]), array.dtype)
         channel = 0
         for index, count in enumerate(lanes):
             result[index, :count] = array[channel : channel + count]
@@ -117,3 +120,34 @@ class Packing:
             block, end = starts[first * inner], starts[(first + merged) * inner]
             found.append(Group(block, lanes[block:end], first * outer, dense))
         return found
+
+
+def tiled_codes(weight: Codes, lanes: Sequence[int], packing: Packing, item_bytes: int) -> Constant:
+    """Weights of codes in the order in which the kernel reads them: 32 bits of each filter.
+
+    Args:
+        weight: (filters, channels, rows, columns).
+        lanes: channels in each block of the input.
+        packing: of the library.
+        item_bytes: of an input: 1 for a code, 2 for a sum of codes.
+    """
+    block, together = packing.block, 4 // item_bytes
+    filters, first_channel = -(-len(weight) // block), 0
+    padded: Constant = np.zeros(
+        (filters * block, *weight.shape[1:]), np.int8 if item_bytes == 1 else np.int16
+    )
+    padded[: len(weight)] = weight
+    groups, blocks = -(-filters // packing.group), list[Constant]()
+    for count in lanes:
+        some = padded[:, first_channel : first_channel + count]
+        missing = -count % together
+        blocks.append(np.pad(some, ((0, 0), (0, missing), (0, 0), (0, 0))))
+        first_channel += count
+    parts = list[Constant]()
+    for index in range(groups):
+        first, end = filters * index // groups, filters * (index + 1) // groups
+        for some in blocks:
+            rows = some[first * block : end * block]
+            shaped = rows.reshape(end - first, block, -1, together, *weight.shape[2:])
+            parts.append(shaped.transpose(4, 5, 2, 0, 1, 3).reshape(-1))
+    return np.concatenate(parts)

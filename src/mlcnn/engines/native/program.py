@@ -9,12 +9,24 @@ from numpy.typing import NDArray
 
 from mlcnn.engines.native.library import Library, Op, Place, Step
 
-__all__ = ["Call", "Operation", "Part", "Program", "Value", "standard_lanes"]
+__all__ = [
+    "Call",
+    "Codes",
+    "Constant",
+    "Floats",
+    "Operation",
+    "Part",
+    "Program",
+    "Value",
+    "standard_lanes",
+]
 
 _ALIGNMENT = 64
 _SLACK = 4096  # floats behind the last value: prefetches and borders may reach there
 
 Floats = NDArray[np.float32]
+Codes = NDArray[np.int8]
+Constant = NDArray[np.float32 | np.int8 | np.int16 | np.int32]
 
 
 def standard_lanes(channels: int, block: int) -> tuple[int, ...]:
@@ -35,6 +47,8 @@ class Value:
         rows: rows of an image.
         columns: columns of an image.
         border: zeros above, left, below and right, as those who read it need them.
+        item_bytes: of a number: 4 of a float, 1 of a code, 2 of a sum of codes.
+        zero: the code that stands for zero.
         whole: the value that this one is a part of, if it is.
         block: its first block there.
         dense: a position is one number and a block one channel, for a direct convolution to read.
@@ -48,6 +62,8 @@ class Value:
     whole: "Value | None" = None
     block: int = 0
     dense: bool = False
+    item_bytes: int = 4
+    zero: int = 0
 
     @property
     def channels(self) -> int:
@@ -115,9 +131,7 @@ class Operation:
     y: Part | None = None
     z: Part | None = None
     fields: dict[str, int | float] = field(default_factory=dict[str, int | float])
-    constants: dict[str, Floats | NDArray[np.int32]] = field(
-        default_factory=dict[str, "Floats | NDArray[np.int32]"]
-    )
+    constants: dict[str, Constant] = field(default_factory=dict[str, Constant])
     scratch: Part | None = None
     strides: tuple[int, int, int, int] | None = None
     before: "Operation | None" = None
@@ -178,7 +192,7 @@ class _Memory:
 
     def column(self, root: Value) -> int:
         """Floats from position to position."""
-        return 1 if root.dense else self._block
+        return 1 if root.dense else self._block * root.item_bytes // 4
 
     def strides(self, root: Value) -> tuple[int, int, int]:
         """Floats from image to image, block to block and row to row."""
@@ -263,7 +277,7 @@ class _Constants:
         self._arrays: list[Floats] = []
         self._floats = 0
 
-    def add(self, array: Floats | NDArray[np.int32]) -> int:
+    def add(self, array: Constant) -> int:
         """Put an array behind the others, and tell its offset."""
         floats = np.ascontiguousarray(array).reshape(-1).view(np.float32)
         offset = self._floats
@@ -332,4 +346,5 @@ def _border(root: Value, memory: _Memory) -> Step:
     return Step(
         op=Op.BORDER, images=root.images, blocks=len(root.lanes), y=memory.place(Part(root)),
         rows=root.rows, columns=root.columns, top=top, left=left, bottom=bottom, right=right,
+        zero_y=root.zero,
     )  # fmt: skip

@@ -13,6 +13,7 @@
 #include "pools.h"
 #include "elementwise.h"
 #include "layout.h"
+#include "int8.h"
 #include "probe.h"
 
 int mlcnn_block(void) { return B; }
@@ -50,6 +51,15 @@ void mlcnn_run(const Step *steps, int64_t count, float *m, const float *constant
         break;
       case MAP: map(s, m, constants, threads); break;
       case BINARY: binary(s, m, threads); break;
+      case CODES_CONV: codes_conv(s, m, constants, threads); break;
+      case CODES_POOL:
+        if (s->mode == POOL_MAX) codes_max(s, m, threads);
+        else codes_mean(s, m, threads);
+        break;
+      case QUANTISE: quantise(s, m, threads); break;
+      case DEQUANTISE: dequantise(s, m, threads); break;
+      case RECODE: recode(s, m, threads); break;
+      case SUMS: sums(s, m, threads); break;
       case BORDER: border(s, m); break;
       case PACK: pack(s, m, constants, array); break;
       case UNPACK: unpack(s, m, constants, array); break;

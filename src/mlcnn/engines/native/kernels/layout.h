@@ -1,15 +1,16 @@
 /* Borders, and the way between blocks and dense arrays. */
-/* Zeros around p x q positions that begin at y. */
+/* Zeros around p x q positions that begin at y; of codes, the one that stands for zero. */
 static void border(const Step *s, float *m) {
+  const int64_t row = s->y.row, column = s->y.column, size = sizeof(float);
+  const int code = (int)s->zero_y;
   EACH(n, s->images) EACH(i, s->blocks) {
     float *y = m + s->y.at + n * s->y.image + i * s->y.plane;
-    const int64_t row = s->y.row, column = s->y.column;
-    memset(y - s->top * row - s->left * column, 0, sizeof(float) * s->top * row);
+    memset(y - s->top * row - s->left * column, code, size * s->top * row);
     EACH(r, s->rows) {
-      memset(y + r * row - s->left * column, 0, sizeof(float) * s->left * column);
-      memset(y + r * row + s->columns * column, 0, sizeof(float) * s->right * column);
+      memset(y + r * row - s->left * column, code, size * s->left * column);
+      memset(y + r * row + s->columns * column, code, size * s->right * column);
     }
-    memset(y + s->rows * row - s->left * column, 0, sizeof(float) * s->bottom * row);
+    memset(y + s->rows * row - s->left * column, code, size * s->bottom * row);
   }
 }
 

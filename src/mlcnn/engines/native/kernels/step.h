@@ -1,5 +1,6 @@
 /* One call of a kernel, as ``library.py`` writes it. */
-enum { CONV, DEPTHWISE, POOL, MAP, BINARY, BORDER, PACK, UNPACK, WINOGRAD };
+enum { CONV, DEPTHWISE, POOL, MAP, BINARY, BORDER, PACK, UNPACK, WINOGRAD,
+       CODES_CONV, CODES_POOL, QUANTISE, DEQUANTISE, RECODE, SUMS };
 enum { CLIP, LEAKY, SIGMOID, TANH, SILU, HARD_SWISH, GELU, ELU, EXP, ERF, SQRT, ABS };
 enum { ADD, SUB, MUL, DIV, MAX, MIN };
 enum { POOL_MAX, POOL_AVERAGE, POOL_AVERAGE_PADDED };
@@ -16,5 +17,8 @@ typedef struct {
   int64_t input_rows, input_columns, top, left, bottom, right, rows, columns;
   int64_t chunk, bunch, across, buffer, paired;
   int64_t function; /* of what is written; CLIP, the first of them, where there is none */
+  /* Of codes: offset of the factors per filter, and zero points of x, y and z. */
+  int64_t scales, zero, zero_y, zero_z;
   float low, high, alpha;
+  float ratio, ratio_z, low_y, high_y; /* of x and z to y, and its bounds without its zero point */
 } Step;

@@ -1,0 +1,361 @@
+"""Quantised networks in the native engine: its integers are those of the definition, bit by bit."""
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+import torch
+from engines.processors import MARCHES
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.lib.stride_tricks import sliding_window_view
+from onnx import TensorProto, helper, numpy_helper
+from passes.quantised import images, quantised, run
+
+from mlcnn import zoo
+from mlcnn.engines.arrays import fix_shapes
+from mlcnn.engines.native import Native
+from mlcnn.engines.native.algorithms import chooser
+from mlcnn.engines.native.library import Op, load
+from mlcnn.engines.native.lowering import lower
+from mlcnn.errors import UnsupportedError
+from mlcnn.graph import evaluate, from_proto, infer_shapes, inline
+from mlcnn.passes import FoldBatchNorm, pipeline
+
+
+class Quantised:
+    """A network put together node by node, with quantisers around its layers.
+
+    Attributes:
+        nodes: so far.
+        arrays: constants by name.
+    """
+
+    def __init__(self, channels: int, size: tuple[int, int]) -> None:
+        self.nodes, self.arrays = [], {}
+        self._sizes = (channels, *size)
+
+    def constant(self, array: object) -> str:
+        name = f"c{len(self.arrays)}"
+        self.arrays[name] = np.asarray(array)
+        return name
+
+    def op(self, kind: str, *inputs: str, **attributes: object) -> str:
+        name = f"v{len(self.nodes)}"
+        self.nodes.append(
+            helper.make_node(kind, inputs, [name], name=f"{kind}-{name}", **attributes)
+        )
+        return name
+
+    def rounded(self, value: str, step: float, zero: int, dtype: type = np.uint8) -> str:
+        scale, point = self.constant(np.float32(step)), self.constant(np.array(zero, dtype))
+        codes = self.op("QuantizeLinear", value, scale, point)
+        return self.op("DequantizeLinear", codes, scale, point)
+
+    def weight(self, codes: np.ndarray, steps: np.ndarray, axis: int = 0) -> str:
+        parts = codes, steps, np.zeros(steps.shape, codes.dtype)
+        return self.op("DequantizeLinear", *map(self.constant, parts), axis=axis)
+
+    def model(self, *results: str) -> ir.Model:
+        graph = helper.make_graph(
+            self.nodes,
+            "net",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", *self._sizes])],
+            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in results],
+            [numpy_helper.from_array(array, name) for name, array in self.arrays.items()],
+        )
+        imports = [helper.make_opsetid("", 20)]
+        return from_proto(helper.make_model(graph, opset_imports=imports, ir_version=10))
+
+
+def codes_of(x: np.ndarray, step: float, zero: int) -> np.ndarray:
+    return np.clip(np.rint(x / np.float32(step)) + zero, 0, 255).astype(np.int64)
+
+
+def ops_of(model: ir.Model, shape: tuple[int, ...]) -> set[Op]:
+    """The kernels that compute it."""
+    fixed = fix_shapes(inline(model), {"x": shape})
+    infer_shapes(fixed)
+    return {operation.op for operation in lower(fixed, load(), chooser("auto"))}
+
+
+def native(model: ir.Model, x: np.ndarray, march: str = "native", **options: object) -> np.ndarray:
+    session = Native(march, **options).prepare(model)
+    return next(iter(session.run({model.graph.inputs[0].name: x}).values()))
+
+
+def convolved(
+    x: np.ndarray, weight: np.ndarray, pads: tuple[int, ...], strides: tuple[int, int],
+    dilations: tuple[int, int],
+) -> np.ndarray:  # fmt: skip
+    """Sums of products, in whole numbers."""
+    top, left, bottom, right = pads
+    padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    kernel = [(k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilations, strict=True)]
+    windows = sliding_window_view(padded, kernel, (2, 3))[:, :, :: strides[0], :: strides[1]]
+    windows = windows[..., :: dilations[0], :: dilations[1]]
+    return np.einsum("nchwkl,fckl->nfhw", windows, weight)
+
+
+@st.composite
+def convolutions(draw) -> tuple[ir.Model, np.ndarray, np.ndarray]:
+    """A quantised convolution, an image, and the result by definition."""
+    channels, filters = draw(st.integers(1, 40)), draw(st.integers(1, 75))
+    kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
+    strides, dilations = draw(pair), draw(pair)
+    pads = draw(st.tuples(*[st.integers(0, 3)] * 4))
+    size = [
+        draw(st.integers(max(1, (k - 1) * d + 1 - a - b), 14))
+        for k, d, a, b in zip(kernel, dilations, pads[:2], pads[2:], strict=True)
+    ]
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    zero, zero_y = draw(st.sampled_from([0, 128, 255, 7])), draw(st.sampled_from([0, 121, 255]))
+    step = np.float32(rng.uniform(0.01, 0.1))
+    weight = rng.integers(-128, 128, (filters, channels, *kernel), np.int8)
+    steps = rng.uniform(0.01, 0.1, filters if draw(st.booleans()) else ()).astype(np.float32)
+    bias = rng.integers(-5000, 5000, filters, np.int32)
+    image = rng.normal(0, 128 * step, (draw(st.integers(1, 9)), channels, *size)).astype(np.float32)
+    sums = convolved(
+        codes_of(image, step, zero) - zero, weight.astype(np.int64), pads, strides, dilations
+    )
+    sums += bias.reshape(-1, 1, 1)
+    step_y = np.float32(np.abs(sums).max() * step * steps.max() / 100 + 0.01)
+    net = Quantised(channels, (size[0], size[1]))
+    scale = net.constant(np.broadcast_to(step * steps, filters))
+    zeros = net.constant(np.zeros(filters, np.int32))
+    given = net.op("DequantizeLinear", net.constant(bias), scale, zeros, axis=0)
+    value = net.op(
+        "Conv", net.rounded("x", step, zero), net.weight(weight, steps), given,
+        pads=pads, strides=strides, dilations=dilations,
+    )  # fmt: skip
+    low = -np.inf
+    if draw(st.booleans()):
+        value, low = net.op("Relu", value), 0
+    model = net.model(net.rounded(value, step_y, zero_y))
+    factor = np.broadcast_to(step * steps / step_y, filters).reshape(-1, 1, 1)
+    codes = np.rint(sums.astype(np.float32) * factor)
+    codes = np.clip(codes, max(low, -zero_y), 255 - zero_y)
+    return model, image, codes.astype(np.float32) * step_y
+
+
+@pytest.mark.parametrize("march", MARCHES)
+@given(case=convolutions())
+def test_convolutions_of_any_geometry(march: str, case: tuple[ir.Model, np.ndarray, np.ndarray]):
+    model, image, expected = case
+    np.testing.assert_array_equal(native(model, image, march), expected)
+
+
+def test_convolutions_are_computed_in_integers() -> None:
+    net = Quantised(3, (8, 8))
+    weight = net.weight(np.ones((4, 3, 3, 3), np.int8), np.full(4, 0.1, np.float32))
+    hidden = net.rounded(net.op("Conv", net.rounded("x", 0.1, 3), weight), 0.5, 100)
+    found = ops_of(net.model(hidden), (1, 3, 8, 8))
+    assert found == {Op.PACK, Op.QUANTISE, Op.CODES_CONV, Op.DEQUANTISE, Op.UNPACK}
+
+
+@pytest.mark.parametrize("march", MARCHES)
+@given(data=st.data())
+def test_pools_of_any_geometry(march: str, data) -> None:
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    kernel, strides = (data.draw(st.tuples(st.integers(1, 4), st.integers(1, 4))) for _ in "ks")
+    pads = [data.draw(st.integers(0, k // 2)) for k in (*kernel, *kernel)]
+    kind = data.draw(st.sampled_from(["MaxPool", "AveragePool"]))
+    size = (data.draw(st.integers(5, 12)), data.draw(st.integers(5, 12)))
+    options: dict[str, object] = {"count_include_pad": data.draw(st.integers(0, 1))}
+    if kind == "MaxPool":
+        options = {"dilations": [data.draw(st.integers(1, 2)) if k < 3 else 1 for k in kernel]}
+    zero = data.draw(st.sampled_from([0, 100]))
+    net = Quantised(19, size)
+    pooled = net.op(
+        kind, net.rounded("x", 0.05, zero), kernel_shape=kernel, strides=strides, pads=pads,
+        ceil_mode=data.draw(st.integers(0, 1)), **options,
+    )  # fmt: skip
+    same = data.draw(st.booleans())
+    step = 0.05 if same else 0.07
+    model = net.model(net.rounded(pooled, step, zero))
+    codes = rng.integers(0, 256, (2, 19, *size)) - zero
+    image = codes.astype(np.float32) * np.float32(0.05)
+    expected = next(iter(evaluate(model, {"x": torch.from_numpy(image)}).values())).numpy()
+    found = native(model, image, march)
+    # A float that is off by its last bit turns a tie, of which small windows have many.
+    exact = same and kind == "MaxPool"
+    assert np.abs(found - expected).max() <= (1e-5 if exact else step * (1 + 1e-5))
+    np.testing.assert_array_equal(found, native(model, image))
+    assert Op.CODES_POOL in ops_of(model, image.shape)
+
+
+def joined(net: Quantised, *, residual: bool) -> ir.Model:
+    """Two branches with scales of their own, joined."""
+    rng = np.random.default_rng(5)
+    source = net.rounded("x", 0.04, 120)
+    branches: list[str] = []
+    for filters, step, zero in ((24, 0.05, 0), (24 if residual else 9, 0.09, 30)):
+        codes = rng.integers(-128, 128, (filters, 20, 3, 3), np.int8)
+        weight = net.weight(codes, np.full(filters, 0.002, np.float32))
+        branch = net.op("Conv", source, weight, pads=[1, 1, 1, 1])
+        branches.append(net.rounded(branch, step, zero))
+    if residual:
+        both = net.op("Relu", net.op("Add", *branches))
+    else:
+        both = net.op("Concat", *branches, axis=1)
+    return net.model(net.rounded(both, 0.07, 11))
+
+
+@pytest.mark.parametrize("march", MARCHES)
+@pytest.mark.parametrize("residual", [True, False])
+def test_joins_of_two_scales(residual: bool, march: str) -> None:
+    model = joined(Quantised(20, (7, 9)), residual=residual)
+    image = np.random.default_rng(2).normal(0, 3, (3, 20, 7, 9)).astype(np.float32)
+    expected, found = next(iter(run(model, {"x": image}).values())), native(model, image, march)
+    assert np.abs(found - expected).max() <= 0.07 * (1 + 1e-5)
+    assert np.mean(found != expected) < 1e-3
+    # The second convolution rounds twice and adds where it writes.
+    ops = ops_of(model, image.shape)
+    assert Op.RECODE not in ops
+    assert Op.BINARY not in ops
+
+
+def test_one_value_joined_with_itself_and_read_elsewhere() -> None:
+    net = Quantised(5, (4, 4))
+    one = net.rounded(net.op("Relu", net.rounded("x", 0.1, 120)), 0.1, 0)
+    twice = net.rounded(net.op("Concat", one, one, axis=1), 0.1, 0)
+    other = net.rounded(net.op("Add", one, one), 0.15, 2)
+    whole = net.rounded(net.op("Concat", twice, other, axis=1), 0.2, 3)
+    model = net.model(whole)
+    image = np.random.default_rng(2).normal(0, 5, (2, 5, 4, 4)).astype(np.float32)
+    (expected,) = run(model, {"x": image}).values()
+    assert np.abs(native(model, image) - expected).max() <= 0.2 * (1 + 1e-5)
+
+
+@pytest.mark.parametrize("activation", ["QInt8", "QUInt8"])
+@pytest.mark.parametrize("per_channel", [True, False])
+@pytest.mark.parametrize("name", ["lenet5", "resnet20"])
+def test_networks_agree_with_onnxruntime(name: str, per_channel: bool, activation: str) -> None:
+    """Within one code; where a code of difference grows layer by layer, nearer to float64."""
+    folded = FoldBatchNorm().apply(zoo.load(name)).model
+    model = quantised(folded, activation=activation, per_channel=per_channel)
+    given, result = model.graph.inputs[0].name, model.graph.outputs[0]
+    image = np.concatenate(list(images((1, 3, 32, 32), 16, seed=7)))
+    step = float(result.producer().inputs[1].const_value.numpy())
+    (theirs,) = run(model, {given: image}).values()
+    expected = next(
+        iter(evaluate(model, {given: torch.from_numpy(image).double()}).values())
+    ).numpy()
+    found = native(model, image)
+    assert np.ptp(expected) > 50 * step
+    errors = [np.abs(codes - expected) / step for codes in (found, theirs)]
+    if name == "lenet5":
+        assert np.abs(found - theirs).max() <= step * (1 + 1e-5)
+    assert errors[0].mean() <= 0.1
+    assert errors[0].mean() <= errors[1].mean() + 0.01
+
+
+def fused() -> ir.Model:
+    net = Quantised(20, (10, 10))
+    rng = np.random.default_rng(1)
+    value = net.rounded("x", 0.05, 90)
+    for filters, channels in ((24, 20), (17, 24)):
+        codes = rng.integers(-128, 128, (filters, channels, 3, 3), np.int8)
+        weight = net.weight(codes, rng.uniform(1e-3, 2e-3, filters).astype(np.float32))
+        value = net.op("Conv", value, weight, pads=[1, 1, 1, 1])
+        pooled = net.op("AveragePool", value, kernel_shape=[2, 2], strides=[2, 2])
+        value = net.rounded(net.op("Relu", pooled), 0.05, 0)
+    return pipeline.run(
+        net.model(value), pipeline.configure(pipeline.parse("exact"), form="box"), verify=False
+    ).model
+
+
+@pytest.mark.parametrize("march", MARCHES)
+def test_fused_pools_are_exact_or_rounded_on_request(march: str) -> None:
+    model = fused()
+    image = np.random.default_rng(2).normal(0, 3, (3, 20, 10, 10)).astype(np.float32)
+    (expected,) = run(model, {"x": image}).values()
+    exact, rounded = (native(model, image, march, rounded_means=r) for r in (False, True))
+    assert np.ptp(expected) > 50 * 0.05
+    assert np.abs(exact - expected).max() <= 0.05 * (1 + 1e-5)
+    assert np.mean(np.abs(exact - expected) > 0.01) < 2e-3
+    assert not np.array_equal(exact, rounded)
+    assert np.abs(rounded - expected).mean() < 0.05
+    assert Op.SUMS in ops_of(model, image.shape)
+
+
+def test_layers_without_quantisers_stay_in_float32() -> None:
+    """A function, a grouped convolution and a result that is not rounded."""
+    net = Quantised(8, (6, 6))
+    rng = np.random.default_rng(3)
+    source = net.rounded("x", 0.05, 128)
+    grouped = net.weight(
+        rng.integers(-128, 128, (8, 1, 3, 3), np.int8), np.full(8, 0.01, np.float32)
+    )
+    value = net.rounded(net.op("Conv", source, grouped, group=8), 0.1, 128)
+    value = net.rounded(net.op("Sigmoid", value), 1 / 255, 0)
+    plain = net.weight(rng.integers(-128, 128, (9, 8, 1, 1), np.int8), np.full(9, 0.01, np.float32))
+    model = net.model(net.op("Conv", value, plain))
+    image = rng.normal(0, 3, (2, 8, 6, 6)).astype(np.float32)
+    (expected,) = run(model, {"x": image}).values()
+    np.testing.assert_allclose(native(model, image), expected, rtol=0, atol=2e-2 * np.ptp(expected))
+
+
+def layer(
+    scale: object = 0.1, zero: object = None, weight: np.ndarray | None = None,
+    weight_zero: np.ndarray | None = None, *, channels: int = 4,
+) -> ir.Model:  # fmt: skip
+    """A quantised convolution of which one part is given."""
+    net = Quantised(channels, (3, 3))
+    point = np.uint8(3) if zero is None else zero
+    step, point = net.constant(np.asarray(scale, np.float32)), net.constant(point)
+    source = net.op("DequantizeLinear", net.op("QuantizeLinear", "x", step, point), step, point)
+    codes = np.ones((2, channels, 1, 1), np.int8) if weight is None else weight
+    steps = net.constant(np.full(2, 0.1, np.float32))
+    zeros = net.constant(np.zeros(2, codes.dtype) if weight_zero is None else weight_zero)
+    given = net.op("DequantizeLinear", net.constant(codes), steps, zeros, axis=0)
+    return net.model(net.rounded(net.op("Conv", source, given), 0.1, 3))
+
+
+def calculated() -> ir.Model:
+    net = Quantised(4, (3, 3))
+    step = net.op("GlobalMaxPool", "x")
+    point = net.constant(np.uint8(0))
+    return net.model(
+        net.op("DequantizeLinear", net.op("QuantizeLinear", "x", step, point), step, point)
+    )
+
+
+BAD: dict[str, tuple[Callable[[], ir.Model], str]] = {
+    "per channel": (
+        lambda: layer(np.full(4, 0.1), np.full(4, 3, np.uint8)),
+        "an activation with 4 scales; one for all of it is supported; quantise activations per",
+    ),
+    "zero": (lambda: layer(0.0), "its scale is 0.0; finite scales above 0 are required; quantise"),
+    "infinite": (lambda: layer(np.inf), "its scale is inf; finite scales above 0 are required"),
+    "NaN": (lambda: layer(np.nan), "its scale is nan; finite scales above 0 are required"),
+    "16 bits": (
+        lambda: layer(0.1, np.uint16(3)), "activations in uint16 codes; 8 bits are supported"
+    ),
+    "unsigned weights": (
+        lambda: layer(weight=np.ones((2, 4, 1, 1), np.uint8)), "asymmetric weights (uint8, zero",
+    ),
+    "asymmetric": (
+        lambda: layer(weight_zero=np.array([3, 3], np.int8)),
+        "asymmetric weights (int8, zero point 3) of node 'Conv",
+    ),
+    "computed": (calculated, "its scale is not constant; quantise statically"),
+    "overflow": (
+        lambda: layer(weight=np.full((2, 70000, 1, 1), 127, np.int8), channels=70000),
+        "sums of 70000 products may pass 32 bits; use engine 'onnxruntime', or exclude",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_quantisers_are_refused_by_name(case: str) -> None:
+    model, message = BAD[case][0](), BAD[case][1]
+    shape = (1, *(size for size in model.graph.inputs[0].shape.dims[1:]))
+    with pytest.raises(UnsupportedError) as error:
+        native(model, np.zeros(shape, np.float32))
+    told = str(error.value)
+    assert message in told
+    assert told.startswith("native: ")
+    assert "Linear-v" in told or "Conv-v" in told
