@@ -12,11 +12,11 @@ from beartype.claw import beartype_packages
 from hypothesis import HealthCheck, settings
 
 # Every call in these packages is checked against its annotations; this has to stand before any
-# import of them. An int counts as a float, as it does for the static checker. Of a sequence the same
-# element is checked each time: hypothesis refuses what draws from `random`.
+# import of them. An int counts as a float, as it does for the static checker. Of a sequence the
+# same element is checked each time: hypothesis refuses what draws from `random`.
 #
-# The others meet what users give (api, cli, the loaders of graph, records, descriptions of machines):
-# they refuse wrong types with messages of their own, and tests give them such on purpose.
+# The others meet what users give (api, cli, the loaders of graph, records, descriptions of
+# machines): they refuse wrong types with messages of their own, and tests give such on purpose.
 _CHECKED = (
     "mlcnn.counting",
     "mlcnn.graph.operators",
