@@ -12,9 +12,10 @@ from onnx import helper
 
 from mlcnn import engines
 from mlcnn.engines.native import Native, library
-from mlcnn.engines.native.algorithms import chooser
+from mlcnn.engines.native.algorithms import Choosing
 from mlcnn.engines.native.library import Op
 from mlcnn.engines.native.lowering import lower
+from mlcnn.engines.native.machine import Machine
 from mlcnn.engines.native.program import Operation
 from mlcnn.graph import evaluate, fold_constants, infer_shapes
 
@@ -73,7 +74,8 @@ def operations(model: ir.Model, image: np.ndarray, algorithm: str = "auto") -> l
     """What a network is lowered to."""
     fixed = fold_constants(engines.fix_shapes(model, {"x": image.shape}))
     infer_shapes(fixed)
-    return lower(fixed, library.load(), chooser(algorithm))
+    kernels = library.load()
+    return lower(fixed, kernels, Choosing(algorithm, Machine(1e11, 1e10), 1, 0).chooser(kernels))
 
 
 @pytest.mark.parametrize("march", MARCHES)

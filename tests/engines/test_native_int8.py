@@ -16,9 +16,10 @@ from passes.quantised import images, quantised, run
 from mlcnn import zoo
 from mlcnn.engines.arrays import fix_shapes
 from mlcnn.engines.native import Native
-from mlcnn.engines.native.algorithms import chooser
+from mlcnn.engines.native.algorithms import Choosing
 from mlcnn.engines.native.library import Op, load
 from mlcnn.engines.native.lowering import lower
+from mlcnn.engines.native.machine import Machine
 from mlcnn.errors import UnsupportedError
 from mlcnn.graph import evaluate, from_proto, infer_shapes, inline
 from mlcnn.passes import FoldBatchNorm, pipeline
@@ -77,7 +78,9 @@ def ops_of(model: ir.Model, shape: tuple[int, ...]) -> set[Op]:
     """The kernels that compute it."""
     fixed = fix_shapes(inline(model), {"x": shape})
     infer_shapes(fixed)
-    return {operation.op for operation in lower(fixed, load(), chooser("auto"))}
+    kernels = load()
+    choose = Choosing("auto", Machine(1e11, 1e10), 1, 0).chooser(kernels)
+    return {operation.op for operation in lower(fixed, kernels, choose)}
 
 
 def native(model: ir.Model, x: np.ndarray, march: str = "native", **options: object) -> np.ndarray:

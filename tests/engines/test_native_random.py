@@ -59,7 +59,8 @@ def check(seed: int, march: str = "native") -> str:
 
 
 def test_every_operator_has_its_turn() -> None:
-    assert set(BUILDERS) == lowering.OPERATORS
+    quantisers = {"DequantizeLinear", "QuantizeLinear"}  # have tests of their own
+    assert set(BUILDERS) == lowering.OPERATORS - quantisers
 
 
 def assert_right(seeds: Iterable[int], march: str = "native") -> None:
