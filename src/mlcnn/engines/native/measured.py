@@ -17,6 +17,7 @@ from mlcnn.engines.native.winograd import Winograd
 __all__ = ["Stopwatch"]
 
 _ROUNDS = 5
+_RESOLUTION = 1e-9  # seconds, of the clock
 _MOST_EVICTED = 16 << 20  # floats
 
 
@@ -58,7 +59,7 @@ class Stopwatch:
                 start = time.perf_counter()
                 runs[kind]()
                 spent[kind].append(time.perf_counter() - start)
-        return {kind: 1e3 * median(seconds) for kind, seconds in spent.items()}
+        return {kind: 1e3 * max(median(s), _RESOLUTION) for kind, s in spent.items()}
 
     def _runner(self, geometry: Geometry, kind: Winograd | None) -> Callable[[], None]:
         library, block = self._library, self._library.block
