@@ -1,0 +1,158 @@
+"""Convolutions and dense layers of codes, computed in integers."""
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from mlcnn.engines.native.builder import Builder
+from mlcnn.engines.native.codes import (
+    Coded,
+    Weights,
+    is_dequantised,
+    refused,
+    weights_of,
+)
+from mlcnn.engines.native.library import Op
+from mlcnn.engines.native.packing import tiled_codes
+from mlcnn.engines.native.program import Floats, Operation, Part
+from mlcnn.engines.native.reading import constant_of, sizes_of
+from mlcnn.engines.native.rounded import (
+    Target,
+    beyond_of,
+    images_of,
+    put_codes,
+    read_codes,
+    rounding_of,
+    target_of,
+    windowed,
+)
+from mlcnn.graph.operators import Windows, conv_windows
+from mlcnn.nn.site import Site
+
+__all__ = ["conv", "gemm"]
+
+_SUM_BOUND = 2**31
+
+
+def _weights(
+    build: Builder, site: Site, source: Coded, axis: int, filters: int | None
+) -> Weights | None:
+    """A layer's weights and biases, if they are stored in codes."""
+    weight, bias = site.value(1), site.value(2)
+    maker = None if weight is None else weight.producer()
+    if maker is None or not is_dequantised(weight):
+        return None
+    found: Site | Floats | None = np.zeros(1, np.float32)
+    if bias is not None:
+        producer = bias.producer()
+        found = constant_of(bias)
+        if producer is not None and is_dequantised(bias):
+            found = build.site(producer)
+    if found is None or (isinstance(found, np.ndarray) and found.size not in {1, filters}):
+        return None
+    return weights_of(site, source, build.site(maker), found, axis)
+
+
+def _filters(value: ir.Value | None, axis: int) -> int | None:
+    shape = None if value is None else value.shape
+    size = None if shape is None or len(shape) <= axis else shape[axis]
+    return size if isinstance(size, int) else None
+
+
+def conv(build: Builder, site: Site) -> bool:
+    """A convolution of codes; False where it is to be computed in float32."""
+    source, target = images_of(build, site), target_of(build, site.node.outputs[0])
+    if source is None or target is None or site.spec.integer("group", 1) != 1:
+        return False
+    weights = _weights(build, site, source, 0, _filters(site.value(1), 0))
+    if weights is None or weights.codes.ndim != 4:
+        return False
+    if weights.codes.shape[1] != source.value.channels:
+        return False
+    windows = conv_windows(site.spec, weights.codes.shape[2:])
+    return _convolve(build, site, source, weights, windows, target)
+
+
+def gemm(build: Builder, site: Site) -> bool:
+    """A dense layer is a convolution whose kernel is as large as the image."""
+    spec, source = site.spec, read_codes(build, site.value(0))
+    target = target_of(build, site.node.outputs[0])
+    plain = not spec.integer("transA", 0) and spec.real("alpha", 1) == spec.real("beta", 1) == 1
+    if source is None or target is None or not plain:
+        return False
+    axis = 0 if site.node.op_type == "Gemm" and spec.integer("transB", 0) else 1
+    weights = _weights(build, site, source, axis, _filters(site.value(1), axis))
+    sizes = sizes_of(site.value(0), spec.where)
+    if weights is None or weights.codes.ndim != 2 or len(sizes) != 2:
+        return False
+    value = source.value
+    if (value.images, value.channels * value.rows * value.columns) != sizes:
+        return False
+    kernel = value.rows, value.columns
+    codes = weights.codes.reshape(len(weights.codes), value.channels, *kernel)
+    shaped = Weights(codes, weights.steps, weights.biases)
+    return _convolve(
+        build, site, source, shaped, Windows(kernel, (1, 1), (1, 1), (0, 0), (0, 0)), target
+    )
+
+
+def _convolve(  # noqa: PLR0917 - one call's worth of a layer
+    build: Builder, site: Site, source: Coded, weights: Weights, windows: Windows, target: Target
+) -> bool:
+    fields = windowed(source.value, windows)
+    if fields is None:
+        return False
+    value, coding = source.value, target.coding
+    (top, left), (bottom, right) = windows.pads((value.rows, value.columns))
+    value.widen((top, left, bottom, right))
+    shape = (value.images, len(weights.codes), int(fields["rows"]), int(fields["columns"]))
+    made = build.new(shape)
+    made.item_bytes = 1
+    scale = np.float32(source.coding.step) * weights.steps / np.float32(coding.step)
+    lanes = value.lanes
+    operation = Operation(
+        Op.CODES_CONV, Part(value, row=-top, column=-left), Part(made), None,
+        {
+            **fields, "blocks": len(lanes), "filters": len(made.lanes), "zero_y": coding.zero,
+            "low": target.low, "high": target.high, "mode": int(source.count > 1),
+            "zero": value.zero,
+        },
+        {
+            "weights": tiled_codes(weights.codes, lanes, build.packing, value.item_bytes),
+            "biases": build.packing.per_lane(_shifted(site, source, weights), made.lanes),
+            "scales": build.packing.per_lane(scale, made.lanes),
+            "lanes": np.array(lanes, np.int32),
+        },
+    )  # fmt: skip
+    build.operations.append(operation)
+    beyond = beyond_of(build, target, made)
+    if beyond is None:
+        made.zero = coding.zero
+        put_codes(build, target, made)
+        return True
+    other = beyond.other
+    operation.fields |= rounding_of(beyond.target, coding, other)
+    operation.z = None if other is None else Part(other.value)
+    made.zero = beyond.target.coding.zero
+    build.done.update((*target.nodes, *beyond.nodes))
+    build.codes[beyond.result] = Coded(made, beyond.target.coding)
+    return True
+
+
+def _shifted(site: Site, source: Coded, weights: Weights) -> NDArray[np.int32]:
+    """Biases from which zero points are taken off, where no sum can leave 32 bits."""
+    flat = weights.codes.reshape(len(weights.codes), -1).astype(np.int64)
+    # A sum of codes has no zero point any more: each adds between -255 and 255.
+    zero = source.coding.zero if source.count == 1 else 0
+    shifted = weights.biases - zero * flat.sum(1)
+    above, below = np.maximum(flat, 0).sum(1), np.minimum(flat, 0).sum(1)
+    most = 255 * source.count
+    least = 0 if source.count == 1 else -most
+    greatest = np.maximum(shifted, shifted + above * most + below * least).max()
+    lowest = np.minimum(shifted, shifted + below * most + above * least).min()
+    if greatest >= _SUM_BOUND or lowest < -_SUM_BOUND:
+        raise refused(
+            site, f"sums of {flat.shape[1]} products may pass 32 bits",
+            "use engine 'onnxruntime', or exclude this layer from quantisation",
+        )  # fmt: skip
+    return shifted.astype(np.int32)
