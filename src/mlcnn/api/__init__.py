@@ -18,6 +18,7 @@ from mlcnn.api.options import RewriteOptions
 from mlcnn.api.own_data import Comparison, compare, read_inputs
 from mlcnn.api.running import RunResult, run
 from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
+from mlcnn.api.training import ImageOptions, Trained, TrainOptions, train
 from mlcnn.api.writing import check_output
 from mlcnn.report import (
     columns_table,
@@ -35,6 +36,7 @@ __all__ = [
     "Described",
     "EvaluateOptions",
     "ExampleInput",
+    "ImageOptions",
     "MeasureOptions",
     "Optimized",
     "Origin",
@@ -42,6 +44,8 @@ __all__ = [
     "RewriteOptions",
     "RunResult",
     "Source",
+    "TrainOptions",
+    "Trained",
     "bench",
     "check_output",
     "chooser_for",
@@ -67,6 +71,7 @@ __all__ = [
     "run",
     "summarise",
     "terminal",
+    "train",
     "tuned_weights",
     "uncounted_sentence",
     "warning",
