@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         bench,
         count,
         evaluate,
+        finetune,
         load,
         optimize,
         run,
@@ -55,6 +56,7 @@ __all__ = [
     "engines",
     "errors",
     "evaluate",
+    "finetune",
     "graph",
     "load",
     "nn",
@@ -72,7 +74,7 @@ __all__ = [
 
 _FROM_API = frozenset(
     {"EvaluateOptions", "MeasureOptions", "Optimized", "RewriteOptions"}
-    | {"bench", "count", "evaluate", "load", "optimize", "run"}
+    | {"bench", "count", "evaluate", "finetune", "load", "optimize", "run"}
 )
 
 __version__ = "0.1.0"

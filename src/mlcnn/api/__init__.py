@@ -3,6 +3,7 @@
 from mlcnn.api.benchmarking import MeasureOptions, bench, chooser_for
 from mlcnn.api.counting import count
 from mlcnn.api.evaluation import EvaluateOptions, evaluate
+from mlcnn.api.finetuning import FINETUNE_RECIPE, Finetuned, Teaching, finetune
 from mlcnn.api.listing import Described, describe, listed
 from mlcnn.api.loading import ExampleInput, Source, is_zoo_name, load, model_name
 from mlcnn.api.optimized import Optimized
@@ -32,10 +33,12 @@ from mlcnn.report import (
 from mlcnn.reproduce import reproduce
 
 __all__ = [
+    "FINETUNE_RECIPE",
     "Comparison",
     "Described",
     "EvaluateOptions",
     "ExampleInput",
+    "Finetuned",
     "ImageOptions",
     "MeasureOptions",
     "Optimized",
@@ -44,6 +47,7 @@ __all__ = [
     "RewriteOptions",
     "RunResult",
     "Source",
+    "Teaching",
     "TrainOptions",
     "Trained",
     "bench",
@@ -56,6 +60,7 @@ __all__ = [
     "describe",
     "evaluate",
     "evaluation_tables",
+    "finetune",
     "is_zoo_name",
     "listed",
     "load",

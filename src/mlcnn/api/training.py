@@ -151,7 +151,7 @@ def train(
             opened = opened.first(options.limit)
         module = nn.to_module(model)
         initialise(module, options.seed)
-        records, told = Records(path), _EpochTeller(say, options.recipe.epochs)
+        records, told = Records(path), EpochTeller(say, options.recipe.epochs)
 
         def after(history: History) -> None:
             if not processes.rank:
@@ -187,7 +187,7 @@ def _quiet(message: str) -> None:
     del message
 
 
-class _EpochTeller:
+class EpochTeller:
     """Says what each epoch came to, and how long the rest will take."""
 
     def __init__(self, say: Told, epochs: int) -> None:
