@@ -3,7 +3,7 @@
 from mlcnn.api.benchmarking import MeasureOptions, bench, chooser_for
 from mlcnn.api.counting import count
 from mlcnn.api.evaluation import EvaluateOptions, evaluate
-from mlcnn.api.finetuning import FINETUNE_RECIPE, Finetuned, Teaching, finetune
+from mlcnn.api.finetuning import FINETUNE_RECIPE, Finetuned, Teaching, finetune, within_budget
 from mlcnn.api.listing import Described, describe, listed
 from mlcnn.api.loading import ExampleInput, Source, is_zoo_name, load, model_name
 from mlcnn.api.optimized import Optimized
@@ -18,6 +18,7 @@ from mlcnn.api.optimizing import (
 from mlcnn.api.options import RewriteOptions
 from mlcnn.api.own_data import Comparison, compare, read_inputs
 from mlcnn.api.running import RunResult, run
+from mlcnn.api.sensitivity import Swap
 from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
 from mlcnn.api.training import ImageOptions, Trained, TrainOptions, train
 from mlcnn.api.writing import check_output
@@ -47,6 +48,7 @@ __all__ = [
     "RewriteOptions",
     "RunResult",
     "Source",
+    "Swap",
     "Teaching",
     "TrainOptions",
     "Trained",
@@ -80,4 +82,5 @@ __all__ = [
     "tuned_weights",
     "uncounted_sentence",
     "warning",
+    "within_budget",
 ]

@@ -7,17 +7,16 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 import torch
-from numpy.typing import NDArray
 
 from mlcnn import graph, nn, training
 from mlcnn.api.benchmarking import MeasureOptions, measure, settings
 from mlcnn.api.loading import Source, load, model_name
 from mlcnn.api.optimized import Optimized
 from mlcnn.api.optimizing import Progress, rewrite, silent
-from mlcnn.api.sensitivity import Swap, paired, swapped, swaps
+from mlcnn.api.options import RewriteOptions
+from mlcnn.api.sensitivity import Judge, Right, Swap, paired, swapped
 from mlcnn.api.training import EpochTeller, ImageOptions, TrainOptions, require_classifier
 from mlcnn.api.writing import results_folder
 from mlcnn.engines import Bench
@@ -28,7 +27,7 @@ from mlcnn.table import Shown, Tabular
 from mlcnn.training import Data, History, Normal, Processes, Recipe, Teacher
 from mlcnn.training.records import Records
 
-__all__ = ["FINETUNE_RECIPE", "Finetuned", "Teaching", "finetune"]
+__all__ = ["FINETUNE_RECIPE", "Finetuned", "Teaching", "finetune", "within_budget"]
 
 FINETUNE_RECIPE = Recipe(epochs=3, learning_rate=0.02, warmup_epochs=0.1)
 """What holds where nothing else is asked for."""
@@ -36,7 +35,6 @@ FINETUNE_RECIPE = Recipe(epochs=3, learning_rate=0.02, warmup_epochs=0.1)
 _PASSES = "max-to-average,reorder"
 _NEVER = "fold-batch-norm"
 _EXACT = "exact"
-Right = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,9 +305,11 @@ class _Job:
 
     def within(self, folder: Path | None, budget: float) -> tuple[tuple[Swap, ...], _Attempt]:
         """Leave swaps out, the costliest first, until training meets the budget."""
-        hardware = self.options.hardware
-        found = swaps(self.model, self.passes, self.data, self.normal, hardware, self.tell)
-        before = self.right(nn.to_module(self.model), validation=True)
+        judge = Judge(
+            self.model, self.passes, self.data, self.normal, self.options.hardware, self.tell
+        )
+        found = judge.swaps()
+        before = judge.right(nn.to_module(self.model))
         nearest = -1.0
         for count in range(len(found), 0, -1):
             kept = [swap.layer for swap in found[:count]]
@@ -317,7 +317,7 @@ class _Job:
             if place is not None:
                 place.mkdir(exist_ok=True)
             attempt = self.attempt(place, kept)
-            change = paired("validation", before, self.right(attempt.module, validation=True))
+            change = paired("validation", before, judge.right(attempt.module))
             self.say(f"{count} of {len(found)} swaps: {100 * change.top1:+.2f} points, trained")
             if change.top1 >= -budget:
                 return tuple(replace(s, kept=s.layer in kept) for s in found), attempt
@@ -327,22 +327,21 @@ class _Job:
             "points below the original; allow so many, or train for more --epochs"
         )
 
-    def right(self, module: torch.nn.Module, *, validation: bool = False) -> Right:
-        """Which images a module classifies correctly, in float32."""
+    def tested(self, module: torch.nn.Module) -> Right:
+        """Which test images a module classifies correctly, in float32."""
         hardware = replace(self.options.hardware, precision=training.Precision.FP32)
         hardware.place(module)
-        images = self.data.validation if validation else self.data.test
-        return training.right_images(module, images, self.normal, hardware)
+        return training.right_images(module, self.data.test, self.normal, hardware)
 
     def compare(self, attempt: _Attempt) -> tuple[tuple[Accuracy, ...], tuple[Difference, ...]]:
         """Accuracy of the original and after each step, and the differences to the original."""
         self.tell("test", 0, 0)
-        rights = {ORIGINAL: self.right(nn.to_module(self.model))}
+        rights = {ORIGINAL: self.tested(nn.to_module(self.model))}
         module = attempt.optimized.module()
         for step, state in attempt.states.items():
             module.load_state_dict(state)
-            rights[step] = self.right(module)
-        rights["fine-tuned"] = self.right(attempt.module)
+            rights[step] = self.tested(module)
+        rights["fine-tuned"] = self.tested(attempt.module)
         name = self.data.test.name
         rows = tuple(Accuracy(k, name, len(r), float(r.mean())) for k, r in rights.items())
         return rows, tuple(paired(name, rights[ORIGINAL], r) for r in rights.values())
@@ -363,3 +362,44 @@ def _write(finetuned: Finetuned, folder: Path) -> None:
     partial = folder / ".result.json.partial"
     partial.write_text(json.dumps(finetuned.to_json(), indent=1) + "\n", encoding="utf-8")
     partial.replace(folder / "result.json")
+
+
+def within_budget(
+    source: Source,
+    model: ir.Model,
+    options: RewriteOptions,
+    *,
+    data: "Data | str | PathLike[str] | None",
+    max_drop: float | None,
+    images: ImageOptions,
+    progress: Progress | None = None,
+) -> tuple[ir.Model, RewriteOptions, tuple[Swap, ...]]:
+    """Options of a rewrite that keep only the swaps that the accuracy affords, without training.
+
+    Args:
+        source: what the network was loaded from.
+        model: the network.
+        options: the rewrite.
+        data: labelled images; see ``training.open_data``.
+        max_drop: percentage points of accuracy on the validation images that may be lost.
+        images: how the images go to the network.
+        progress: told how the work goes on.
+
+    Returns:
+        The network with the kept swaps and statistics re-estimated, the options of the exact
+        passes that are left to run on it, and every swap.
+
+    Raises:
+        InputError: one of ``data`` and ``max_drop`` is missing, the data do not fit, or no swap
+            stays within the budget.
+    """
+    if data is None or max_drop is None:
+        raise InputError("--data and --max-drop go together: images, and what may be lost on them")
+    passes = approximate_passes(options.passes or _PASSES)
+    opened, normal, _ = images.open(data, source)
+    require_classifier(model, opened)
+    judge = Judge(model, passes, opened, normal, training.Hardware(), progress or silent)
+    found = judge.affordable(judge.swaps(), max_drop / 100)
+    optimized = swapped(model, passes, [swap.layer for swap in found if swap.kept])
+    renewed = optimized.update_weights(judge.renewed(optimized))
+    return renewed.model, replace(options, passes=_EXACT), found

@@ -1,10 +1,11 @@
-"""What each approximate swap costs in accuracy and saves in multiplications, alone."""
+"""What each approximate swap costs in accuracy and saves in multiplications."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
+import torch
 from numpy.typing import NDArray
 
 from mlcnn import nn, training
@@ -12,13 +13,14 @@ from mlcnn.api.optimized import Optimized
 from mlcnn.api.optimizing import Progress, rewrite
 from mlcnn.api.options import RewriteOptions
 from mlcnn.errors import InputError, UnsupportedError
-from mlcnn.report import Difference, difference
+from mlcnn.report import Difference, difference, points
 from mlcnn.training import Data, Hardware, Normal
 from mlcnn.zoo import TestedPair
 
-__all__ = ["Swap", "paired", "saved_by", "swapped", "swaps"]
+__all__ = ["Judge", "Right", "Swap", "paired", "swapped"]
 
 Right = NDArray[np.bool_]
+"""Which images a network classifies correctly, shape (images,)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,9 @@ class Swap:
     @property
     def told(self) -> str:
         """The swap in words."""
-        low, high = (100 * end for end in self.change.interval)
         gain = "" if self.saved is None else f", saves {self.saved:,} multiplications"
-        return (
-            f"{self.layer}: {100 * self.change.top1:+.2f} points ({low:+.2f} to {high:+.2f}) "
-            f"alone{gain}; {'kept' if self.kept else 'left as it was'}"
-        )
+        kept = "kept" if self.kept else "left as it was"
+        return f"{self.layer}: {points(self.change)} alone, untrained{gain}; {kept}"
 
 
 def paired(name: str, before: Right, after: Right) -> Difference:
@@ -67,117 +66,104 @@ def paired(name: str, before: Right, after: Right) -> Difference:
 
 
 def swapped(model: ir.Model, passes: str, layers: Sequence[str] | None = None) -> Optimized:
-    """The network after approximate passes, at some sites only."""
-    options = RewriteOptions(only=() if layers is None else tuple(layers))
-    return rewrite(model, passes, options, check=False)
+    """The network after approximate passes; at the sites of some layers only, unless None."""
+    if layers is not None and not layers:
+        raise InputError("no layers to swap at")
+    return rewrite(model, passes, RewriteOptions(only=tuple(layers or ())), check=False)
 
 
-def saved_by(model: ir.Model, passes: str, layer: str) -> int | None:
-    """Multiplications of one image that the passes save at one site, once it is fused."""
-    fused = rewrite(model, f"{passes},fuse", RewriteOptions(only=(layer,)), check=False)
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Judges rewrites of a network on the validation images, never on the test images.
+
+    Attributes:
+        model: the original network.
+        passes: approximate passes.
+        data: statistics of batch norms are re-estimated on its calibration images.
+        normal: what the network takes for an image.
+        hardware: where.
+        tell: told how the work goes on.
+    """
+
+    model: ir.Model
+    passes: str
+    data: Data
+    normal: Normal
+    hardware: Hardware
+    tell: Progress
+
+    def right(self, module: torch.nn.Module) -> Right:
+        """Which validation images a module classifies correctly."""
+        self.hardware.place(module)
+        return training.right_images(module, self.data.validation, self.normal, self.hardware)
+
+    def change(self, before: Right, layers: Sequence[str]) -> Difference:
+        """What swapping at some layers costs, after statistics are re-estimated."""
+        module = self.renewed(swapped(self.model, self.passes, layers))
+        return paired(self.data.validation.name, before, self.right(module))
+
+    def renewed(self, optimized: Optimized) -> torch.nn.Module:
+        """A rewritten network with statistics re-estimated, as a module on the device."""
+        module = optimized.module()
+        self.hardware.place(module)
+        training.reestimate(module, self.data.calibration, self.normal, self.hardware)
+        return module
+
+    def swaps(self) -> tuple[Swap, ...]:
+        """Every site that the passes change, judged alone; the one that costs least first.
+
+        Raises:
+            InputError: the passes change nothing.
+        """
+        changes = swapped(self.model, self.passes).changes
+        # A site goes by its pool, the last of its layers; passes after the first keep the name.
+        layers = list(dict.fromkeys(change.nodes[-1] for change in changes))
+        if not layers:
+            raise InputError(f"--passes {self.passes}: there is nothing to swap in this network")
+        before = self.right(nn.to_module(self.model))
+        found: list[Swap] = []
+        for done, layer in enumerate(layers):
+            self.tell("judge each swap", done, len(layers))
+            found.append(Swap(layer, self.change(before, [layer]), self._saved(layer)))
+        return tuple(sorted(found, key=lambda swap: -swap.change.top1))
+
+    def _saved(self, layer: str) -> int | None:
+        before = _multiplications(self.model)
+        after = _multiplications(swapped(self.model, self.passes, [layer]).model)
+        return None if before is None or after is None else before - after
+
+    def affordable(self, found: Sequence[Swap], budget: float) -> tuple[Swap, ...]:
+        """The swaps with those kept that together stay within a budget, without training.
+
+        The cheapest first, each kept if the network with it and all kept before it stays within.
+
+        Args:
+            found: what ``swaps`` returned.
+            budget: the accuracy that may be lost, 0 to 1.
+
+        Raises:
+            InputError: not even one swap stays within: the message names the nearest.
+        """
+        before = self.right(nn.to_module(self.model))
+        kept: list[str] = []
+        for done, swap in enumerate(found):
+            self.tell("add swaps", done, len(found))
+            if self.change(before, [*kept, swap.layer]).top1 >= -budget:
+                kept.append(swap.layer)
+        if not kept:
+            loss = -100 * found[0].change.top1
+            raise InputError(
+                f"--max-drop {100 * budget:g}: no swap stays within it without training; the "
+                f"nearest is {found[0].layer}, {loss:.2f} points below the original; allow so "
+                "many, or recover the accuracy by `mlcnn finetune`"
+            )
+        return tuple(replace(swap, kept=swap.layer in kept) for swap in found)
+
+
+def _multiplications(model: ir.Model) -> int | None:
+    """Of one image, once everything is fused that can be; None where sizes are dynamic."""
     try:
-        rows = fused.counts().layers
+        rows = rewrite(model, "fuse", check=False).counts().layers
     except UnsupportedError:
         return None
-    return sum(row.before.multiplications - row.chosen.multiplications for row in rows)
-
-
-def swaps(
-    model: ir.Model,
-    passes: str,
-    data: Data,
-    normal: Normal,
-    hardware: Hardware,
-    tell: Progress,
-) -> tuple[Swap, ...]:
-    """Every site that the passes change, judged alone on the validation images.
-
-    Args:
-        model: the original network.
-        passes: approximate passes.
-        data: statistics are re-estimated on its calibration images.
-        normal: what the network takes for an image.
-        hardware: where.
-        tell: told how the work goes on.
-
-    Returns:
-        The swaps, the one that costs least first.
-
-    Raises:
-        InputError: the passes change nothing.
-    """
-    layers = list(dict.fromkeys(change.nodes[-1] for change in swapped(model, passes).changes))
-    if not layers:
-        raise InputError(f"--passes {passes}: there is nothing to swap in this network")
-    before = judged(model, data, normal, hardware, again=False)
-    found: list[Swap] = []
-    for done, layer in enumerate(layers):
-        tell("judge each swap", done, len(layers))
-        after = judged(swapped(model, passes, [layer]).model, data, normal, hardware)
-        change = paired(data.validation.name, before, after)
-        found.append(Swap(layer, change, saved_by(model, passes, layer)))
-    return tuple(sorted(found, key=lambda swap: -swap.change.top1))
-
-
-def judged(
-    model: ir.Model, data: Data, normal: Normal, hardware: Hardware, *, again: bool = True
-) -> Right:
-    """Which validation images a network classifies correctly.
-
-    Args:
-        model: the network.
-        data: the images.
-        normal: what the network takes for an image.
-        hardware: where.
-        again: whether to re-estimate the statistics of batch norms first.
-    """
-    module = nn.to_module(model)
-    hardware.place(module)
-    if again:
-        training.reestimate(module, data.calibration, normal, hardware)
-    return training.right_images(module, data.validation, normal, hardware)
-
-
-def affordable(
-    found: Sequence[Swap],
-    model: ir.Model,
-    passes: str,
-    data: Data,
-    normal: Normal,
-    hardware: Hardware,
-    budget: float,
-    tell: Progress,
-) -> tuple[Swap, ...]:
-    """The swaps with those kept that together stay within a budget, without training.
-
-    The cheapest first, each kept if the network with it and all kept before it stays within.
-
-    Args:
-        found: what ``swaps`` returned.
-        model: the original network.
-        passes: approximate passes.
-        data: judged on its validation images.
-        normal: what the network takes for an image.
-        hardware: where.
-        budget: the accuracy that may be lost, 0 to 1.
-        tell: told how the work goes on.
-
-    Raises:
-        InputError: not even one swap stays within: the message names the nearest.
-    """
-    before = judged(model, data, normal, hardware, again=False)
-    kept: list[str] = []
-    for done, swap in enumerate(found):
-        tell("add swaps", done, len(found))
-        trial = swapped(model, passes, [*kept, swap.layer]).model
-        after = judged(trial, data, normal, hardware)
-        if paired(data.validation.name, before, after).top1 >= -budget:
-            kept.append(swap.layer)
-    if not kept:
-        nearest = found[0]
-        raise InputError(
-            f"--max-drop {100 * budget:g}: no swap stays within it without training; the nearest is "
-            f"{nearest.layer} with {100 * nearest.change.top1:+.2f} points; allow "
-            f"{-100 * nearest.change.top1:.2f}, or recover it by `mlcnn finetune`"
-        )
-    return tuple(replace(swap, kept=swap.layer in kept) for swap in found)
+    return sum(row.chosen.multiplications for row in rows)

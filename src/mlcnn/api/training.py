@@ -4,7 +4,7 @@ import json
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Literal
@@ -68,8 +68,8 @@ class TrainOptions:
         limit: at most so many training images; None for all.
     """
 
-    recipe: Recipe = Recipe()
-    hardware: Hardware = Hardware()
+    recipe: Recipe = field(default_factory=Recipe)
+    hardware: Hardware = field(default_factory=Hardware)
     seed: int = 0
     every_s: float = 60.0
     limit: int | None = None

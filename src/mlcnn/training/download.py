@@ -24,7 +24,7 @@ DOWNLOADS = {
         (f"{_STANFORD}/test_32x32.mat", "eb5a983be6a315427106f1b164d9cef3"),
     ),
 }
-"""By name of the data set: its files' addresses and MD5 sums, as its authors or mirrors have them."""
+"""By name of the data set: its files' addresses and their MD5 sums."""
 
 
 def download(name: str) -> Path:
