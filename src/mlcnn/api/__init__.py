@@ -1,5 +1,6 @@
 """The verbs of the command line as functions, over all kinds of networks."""
 
+from mlcnn.api.accuracy import ImageOptions
 from mlcnn.api.benchmarking import MeasureOptions, bench, chooser_for
 from mlcnn.api.counting import count
 from mlcnn.api.evaluation import EvaluateOptions, evaluate
@@ -20,7 +21,7 @@ from mlcnn.api.own_data import Comparison, compare, read_inputs
 from mlcnn.api.running import RunResult, run
 from mlcnn.api.sensitivity import Swap
 from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
-from mlcnn.api.training import ImageOptions, Trained, TrainOptions, train
+from mlcnn.api.training import Trained, TrainOptions, train
 from mlcnn.api.writing import check_output
 from mlcnn.report import (
     columns_table,

@@ -11,13 +11,14 @@ import onnx_ir as ir
 import torch
 
 from mlcnn import graph, nn, training
+from mlcnn.api.accuracy import ImageOptions
 from mlcnn.api.benchmarking import MeasureOptions, measure, settings
 from mlcnn.api.loading import Source, load, model_name
 from mlcnn.api.optimized import Optimized
 from mlcnn.api.optimizing import Progress, rewrite, silent
 from mlcnn.api.options import RewriteOptions
 from mlcnn.api.sensitivity import Judge, Right, Swap, paired, swapped
-from mlcnn.api.training import EpochTeller, ImageOptions, TrainOptions, require_classifier
+from mlcnn.api.training import EpochTeller, TrainOptions, require_classifier
 from mlcnn.api.writing import results_folder
 from mlcnn.engines import Bench
 from mlcnn.errors import InputError

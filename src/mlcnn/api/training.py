@@ -14,6 +14,7 @@ import torch
 
 import mlcnn
 from mlcnn import graph, nn, training, zoo
+from mlcnn.api.accuracy import ImageOptions
 from mlcnn.api.loading import Source, load, model_name, zoo_entry
 from mlcnn.api.optimizing import Progress, rewrite, silent
 from mlcnn.api.writing import results_folder
@@ -28,32 +29,6 @@ __all__ = ["ImageOptions", "Order", "TrainOptions", "Trained", "train"]
 Order = Literal["original", "reordered"]
 Told = Callable[[str], None]
 _REORDER = "reorder"
-
-
-@dataclass(frozen=True, slots=True)
-class ImageOptions:
-    """How the images are read and go to the network.
-
-    Attributes:
-        resize: height and width that image files are brought to.
-        mean: of each channel, of images in 0..1; nothing for the network's own.
-        std: likewise.
-        scale: factor of the images of the file.
-    """
-
-    resize: tuple[int, int] | None = None
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    scale: float | None = None
-
-    def open(self, data: "Data | str | PathLike[str]", source: Source) -> tuple[Data, Normal, str]:
-        """The data, what the network takes for an image, and what the reader must know of it."""
-        opened = data if isinstance(data, Data) else training.open_data(data, resize=self.resize)
-        entry = None if isinstance(source, torch.nn.Module) else zoo_entry(source)
-        normal, note = training.normal_for(
-            opened.training, entry, mean=self.mean, std=self.std, scale=self.scale
-        )
-        return opened, normal, note or ""
 
 
 @dataclass(frozen=True, slots=True)
