@@ -202,7 +202,7 @@ def test_labels_that_the_network_has_no_class_for(
 
 
 @pytest.mark.parametrize(
-    ("dtype", "options", "scale", "told"),
+    "case",
     [
         ("uint8", [], 1 / 255, "wants its images is not known: they go to it as x / 255"),
         ("uint8", ["--scale", "1"], 1, None),
@@ -211,13 +211,13 @@ def test_labels_that_the_network_has_no_class_for(
     ],
 )
 def test_how_images_go_to_the_network_is_said_where_it_is_a_guess(
-    mlcnn: Call, classifier: Path, tmp_path: Path,
-    dtype: str, options: list[str], scale: float, told: str | None,
-) -> None:  # fmt: skip
+    mlcnn: Call, classifier: Path, case: tuple[str, list[str], float, str | None]
+) -> None:
+    dtype, options, scale, told = case
     images = np.random.default_rng(0).integers(0, 256, (8, 3, 8, 8)).astype(dtype)
     images.flat[:2] = 0, 255
     labels = logits(classifier, images.astype(np.float32) * np.float32(scale)).argmax(1)
-    np.savez(tmp_path / "data.npz", images=images, labels=labels)
+    np.savez("data.npz", images=images, labels=labels)
     command = ["run", classifier, "--data", "data.npz", "--no-measure", "--no-evaluate", *options]
     result = mlcnn(*command, "--json")
     assert result.json["accuracy"][0]["top1"] == 1

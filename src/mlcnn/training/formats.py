@@ -97,8 +97,8 @@ def open_files(path: Path) -> Files:
             return Files(path, {PurePosixPath(m.name).name: _member(archive, m) for m in archive})
     except _DAMAGED as error:
         raise InputError(
-            f"{path}: neither an .npz or .mat file nor a readable tar archive ({error}); if it is one, "
-            "it is truncated: download it again, or unpack it and give the folder"
+            f"{path}: neither an .npz or .mat file nor a readable tar archive ({error}); if it "
+            "is one, it is truncated: download it again, or unpack it and give the folder"
         ) from error
 
 
