@@ -199,7 +199,7 @@ def _quiet(message: str) -> None:
 def _loaded(source: Source, data: Data, weights: "str | PathLike[str] | None") -> ir.Model:
     # Two images: one would make the exporter take the batch for a constant.
     shape = (2, *data.image_shape) if isinstance(source, torch.nn.Module) else None
-    return load(source, input_shape=shape, weights=weights)
+    return load(source, input_shape=shape, weights=weights, dropout=True)
 
 
 def approximate_passes(text: str) -> str:
@@ -253,7 +253,7 @@ class _Job:
         else:
             found, attempt = self.within(folder, max_drop / 100)
         trained = attempt.optimized.update_weights(attempt.module.cpu())
-        result = rewrite(trained.model, _EXACT, progress=self.tell)
+        result = rewrite(graph.without_dropout(trained.model), _EXACT, progress=self.tell)
         accuracies, differences = self.compare(attempt)
         bench = None if measuring is None else self.measure(result.model, measuring)
         finetuned = Finetuned(

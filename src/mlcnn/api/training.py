@@ -186,7 +186,7 @@ def _network(source: Source, data: Data, pooling: str | None, order: Order) -> i
     if entry is None:
         if pooling is not None:
             raise InputError(f"--pooling {pooling}: only networks of the zoo have other pools")
-        model = load(source)
+        model = load(source, dropout=True)
     else:
         if pooling is not None:
             if pooling not in {*zoo.Pooling}:
@@ -234,7 +234,7 @@ def measured(
 
 
 def _write(result: Trained, module: torch.nn.Module, options: TrainOptions, normal: Normal) -> None:
-    graph.save(result.model, result.folder / f"{result.name}.onnx")
+    graph.save(graph.without_dropout(result.model), result.folder / f"{result.name}.onnx")
     training.save_weights(module, result.folder / f"{result.name}.npz")
     record = {
         **result.to_json(),
