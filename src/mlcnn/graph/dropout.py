@@ -71,8 +71,12 @@ def _place(node: Node | None) -> str:
 def rest_dropout(model: ir.Model) -> None:
     """Take the mode of training from every ``Dropout``, in place: it then does nothing."""
     for node in model.graph.all_nodes():
-        if node.op_type == "Dropout" and len(node.inputs) > 2:
-            node.resize_inputs(2)
+        if node.op_type != "Dropout" or len(node.inputs) < 3:
+            continue
+        mode = node.inputs[2]
+        node.resize_inputs(2)
+        if mode is not None and mode.is_initializer() and not mode.uses():
+            model.graph.initializers.pop(mode.name or "", None)
 
 
 def without_dropout(model: ir.Model) -> ir.Model:
