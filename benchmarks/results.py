@@ -42,16 +42,26 @@ def arguments(description: str | None, name: str) -> argparse.ArgumentParser:
 
 
 def repeated(
-    description: str | None, name: str, *, seconds: float, processes: int = 5
+    description: str | None, name: str, *, seconds: float | None = None, processes: int = 5
 ) -> argparse.ArgumentParser:
-    """A parser for figures over fresh processes, whose rows are kept one by one."""
+    """A parser for figures over fresh processes, whose rows are kept one by one.
+
+    Args:
+        description: the first line is shown.
+        name: of the benchmark.
+        seconds: of measuring per process; None where time does not say when it ends.
+        processes: by default.
+    """
     parser = arguments(description, name)
     parser.add_argument("networks", nargs="*", metavar="NETWORK", help="by default all")
     parser.add_argument("--batch", type=int, nargs="+", default=[], help="by default all")
     parser.add_argument(
         "--processes", type=int, default=processes, help="fresh processes per figure"
     )
-    parser.add_argument("--seconds", type=float, default=seconds, help="of measuring per process")
+    if seconds is not None:
+        parser.add_argument(
+            "--seconds", type=float, default=seconds, help="of measuring per process"
+        )
     parser.add_argument(
         "--keep", dest="out", action="store_const", const=_kept(name),
         help="write where the tables of `python -m benchmarks.tables` come from",
