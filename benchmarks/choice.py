@@ -18,8 +18,8 @@ from typing import Any
 
 from benchmarks import fresh
 from benchmarks.interleaved import core_figures
-from benchmarks.results import Row, Rows, held, repeated, show, spread
-from benchmarks.targets import Figure
+from benchmarks.results import Row, Rows, repeated, show
+from benchmarks.targets import Figure, Found
 from mlcnn import engines, zoo
 from mlcnn.engines.native.algorithms import Chooser, Choosing
 from mlcnn.engines.native.convolution import Geometry
@@ -31,7 +31,7 @@ from mlcnn.engines.native.winograd import Winograd
 from mlcnn.graph import fold_constants, infer_shapes, inline
 from mlcnn.passes import FoldBatchNorm
 
-__all__ = ["COLUMNS", "main", "shown"]
+__all__ = ["FIGURES", "found", "main"]
 
 FIGURES = {"auto": Figure.CHOICE_AUTO, "measured": Figure.CHOICE_MEASURED}
 _COUNTS = 0.01  # of a network's time, from which on a layer may be the worst
@@ -131,38 +131,44 @@ def _worst(layers: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
     return {"layer": worst["layer"], "loss": _loss([worst], name)}
 
 
-def row_of(network: str, batch: int, found: Sequence[dict[str, Any]]) -> Row:
+def row_of(network: str, batch: int, parts: Sequence[dict[str, Any]]) -> Row:
     """What the fresh processes of one setting say together."""
-    layers = [one["layers"] for one in found]
+    layers = [one["layers"] for one in parts]
     losses = {name: [_loss(each, name) for each in layers] for name in FIGURES}
     worst = {
         name: sorted((_worst(each, name) for each in layers), key=lambda one: one["loss"])
         for name in FIGURES
     }
     return {
-        "network": network, "batch": batch, "processes": len(found),
-        "losses": losses, "loss": {name: median(each) for name, each in losses.items()},
+        "network": network, "batch": batch, "processes": len(parts),
+        "losses": losses,
         "worst": {name: each[len(each) // 2] for name, each in worst.items()},
         "layers": layers,
-        **{key: median(one[key] for one in found) for key in ("peak_gflops", "bandwidth_gbs")},
+        **{key: median(one[key] for one in parts) for key in ("peak_gflops", "bandwidth_gbs")},
     }  # fmt: skip
 
 
-COLUMNS = (
+def found(rows: Sequence[Row]) -> list[Found]:
+    """The figures of these rows: times over those of the best algorithms."""
+    return [
+        Found(figure, row["network"], row["batch"], row["losses"][name])
+        for row in rows
+        for name, figure in FIGURES.items()
+    ]
+
+
+_COLUMNS = (
     "over the best per layer", "sum", "least to most", "target", "", "worst layer", "its loss",
 )  # fmt: skip
 
 
-def shown(row: Row) -> list[list[str]]:
+def _shown(row: Row) -> list[list[str]]:
     """The lines of a row in the table, one per way of choosing."""
-    network, batch, lines = row["network"], row["batch"], []
-    for name, figure in FIGURES.items():
-        loss, worst = row["loss"][name], row["worst"][name]
-        lines.append([
-            f"{network}, batch {batch}: {name}", f"{loss:.3f}", spread(row["losses"][name]),
-            *held(figure, network, batch, loss), worst["layer"], f"{worst['loss']:.2f}",
-        ])  # fmt: skip
-    return lines
+    label = f"{row['network']}, batch {row['batch']}"
+    return [
+        [f"{label}: {name}", *figure.cells(), worst["layer"], f"{worst['loss']:.2f}"]
+        for (name, worst), figure in zip(row["worst"].items(), found([row]), strict=True)
+    ]
 
 
 def main() -> None:
@@ -176,18 +182,18 @@ def main() -> None:
     for network, batch in settings:
         if rows.done(options.processes, network=network, batch=batch):
             continue
-        found = [
+        parts = [
             fresh.call(
                 "benchmarks.choice:time_layers", network=network, batch=batch, rounds=options.rounds
             )
             for _ in range(options.processes)
         ]
-        row = row_of(network, batch, found)
+        row = row_of(network, batch, parts)
         rows.put(row)
-        for line in shown(row):
+        for line in _shown(row):
             print("; ".join(line), flush=True)
     mine = [row for row in rows.rows if (row["network"], row["batch"]) in settings]
-    show("choice of algorithms", COLUMNS, [line for row in mine for line in shown(row)])
+    show("choice of algorithms", _COLUMNS, [line for row in mine for line in _shown(row)])
     print(f"results: {options.out}")
 
 

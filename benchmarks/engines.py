@@ -15,12 +15,12 @@ import torch
 
 from benchmarks import fresh, outside
 from benchmarks.interleaved import OTHERS, faster, largest_error, medians, prepare, samples
-from benchmarks.results import Row, Rows, held, repeated, show, spread
-from benchmarks.targets import Figure, targets_of
+from benchmarks.results import Row, Rows, repeated, show
+from benchmarks.targets import Figure, found_in, targets_of
 from mlcnn import engines, workload, zoo
 from mlcnn.workload import ConvAxis, ConvLayer
 
-__all__ = ["COLUMNS", "main", "shown"]
+__all__ = ["ENGINES", "main", "useful_products"]
 
 ENGINES = (*OTHERS, "native")
 _TOLERANCE = 1e-4
@@ -70,35 +70,34 @@ def _taps(axis: ConvAxis) -> int:
     return sum(0 <= place < axis.size for place in places)
 
 
-def row_of(network: str, batch: int, found: Sequence[dict[str, Any]]) -> Row:
+def row_of(network: str, batch: int, parts: Sequence[dict[str, Any]]) -> Row:
     """What the fresh processes of one setting say together."""
-    ratios = [faster(one["samples"], "native", OTHERS) for one in found]
-    times = [medians(one["samples"]) for one in found]
-    peak, gflop = median(one["peak_gflops"] for one in found), found[0]["gflop"]
+    ratios = [faster(one["samples"], "native", OTHERS) for one in parts]
+    times = [medians(one["samples"]) for one in parts]
+    peak, gflop = median(one["peak_gflops"] for one in parts), parts[0]["gflop"]
     ms = {name: median(one[name] for one in times) for name in ENGINES}
     return {
-        "network": network, "batch": batch, "processes": len(found),
+        "network": network, "batch": batch, "processes": len(parts),
         "ratio": median(ratios), "ratios": ratios,
         "ms": ms, "ms_by_process": {name: [one[name] for one in times] for name in ENGINES},
         "gflop": gflop, "peak_gflops": peak,
-        "bandwidth_gbs": median(one["bandwidth_gbs"] for one in found),
+        "bandwidth_gbs": median(one["bandwidth_gbs"] for one in parts),
         "peak_share": {name: gflop / spent * 1e3 / peak for name, spent in ms.items()},
     }  # fmt: skip
 
 
-COLUMNS = (
+_COLUMNS = (
     "one thread", *(f"{name}, ms" for name in ENGINES), "times as fast", "least to most", "target",
     "", *(f"{name}: of peak" for name in ENGINES), "peak, GF/s", "GB/s",
 )  # fmt: skip
 
 
-def shown(row: Row) -> list[str]:
+def _shown(row: Row) -> list[str]:
     """A row of the table."""
     network, batch = row["network"], row["batch"]
     return [
         f"{network}, batch {batch}", *(f"{row['ms'][name]:.3f}" for name in ENGINES),
-        f"{row['ratio']:.2f}", spread(row["ratios"]),
-        *held(Figure.FP32, network, batch, row["ratio"]),
+        *found_in([row], Figure.FP32)[0].cells(),
         *(f"{100 * row['peak_share'][name]:.0f} %" for name in ENGINES),
         f"{row['peak_gflops']:.0f}", f"{row['bandwidth_gbs']:.0f}",
     ]  # fmt: skip
@@ -118,18 +117,18 @@ def main() -> None:
     for network, batch in settings:
         if rows.done(options.processes, network=network, batch=batch):
             continue
-        found = [
+        parts = [
             fresh.call(
                 "benchmarks.engines:time_engines", network=network, batch=batch,
                 budget_s=options.seconds, processor_time=options.processor_time,
             )
             for _ in range(options.processes)
         ]  # fmt: skip
-        row = row_of(network, batch, found)
+        row = row_of(network, batch, parts)
         rows.put(row)
-        print("; ".join(filter(None, shown(row))), flush=True)
-    mine = [shown(row) for row in rows.rows if (row["network"], row["batch"]) in settings]
-    show("native against the better other engine, float32", COLUMNS, mine)
+        print("; ".join(filter(None, _shown(row))), flush=True)
+    mine = [_shown(row) for row in rows.rows if (row["network"], row["batch"]) in settings]
+    show("native against the better other engine, float32", _COLUMNS, mine)
     print(f"results: {options.out}")
 
 

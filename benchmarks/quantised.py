@@ -21,14 +21,14 @@ from onnx import TensorProto, helper, numpy_helper
 from benchmarks import fresh
 from benchmarks.interleaved import OTHERS, faster, medians, prepare, samples
 from benchmarks.quantising import quantised
-from benchmarks.results import Row, Rows, held, repeated, show, spread
-from benchmarks.targets import Figure, targets_of
+from benchmarks.results import Row, Rows, repeated, show
+from benchmarks.targets import Figure, Found, targets_of
 from mlcnn import engines, zoo
 from mlcnn.engines.native import Native
 from mlcnn.graph import from_proto, load_file, save
 from mlcnn.passes import FoldBatchNorm, pipeline
 
-__all__ = ["COLUMNS", "RATIOS", "main", "shown"]
+__all__ = ["ENGINES", "RATIOS", "ROUNDED", "found", "main"]
 
 ENGINES = (*OTHERS, "native")
 ROUNDED = "native, rounded means"
@@ -162,33 +162,30 @@ _LAYER = {
 """The same ratios of a network that is one layer have a target of their own."""
 
 
-def row_of(network: str, batch: int, found: Sequence[dict[str, Any]]) -> Row:
+def row_of(network: str, batch: int, parts: Sequence[dict[str, Any]]) -> Row:
     """What the fresh processes of one setting say together."""
-    by_name = {name: [of(one["samples"]) for one in found] for name, of in RATIOS.items()}
+    by_name = {name: [of(one["samples"]) for one in parts] for name, of in RATIOS.items()}
     ratios = {name: values for name, values in by_name.items() if None not in values}
-    times = [medians(one["samples"]) for one in found]
+    times = [medians(one["samples"]) for one in parts]
     return {
-        "network": network, "batch": batch, "processes": len(found), "ratios": ratios,
-        "ratio": {name: median(values) for name, values in ratios.items()},
+        "network": network, "batch": batch, "processes": len(parts), "ratios": ratios,
         "ms": {name: median(one[name] for one in times) for name in times[0]},
-        "agreement": found[0]["agreement"],
-        **{key: median(one[key] for one in found) for key in ("peak_gflops", "bandwidth_gbs")},
+        "agreement": parts[0]["agreement"],
+        **{key: median(one[key] for one in parts) for key in ("peak_gflops", "bandwidth_gbs")},
     }  # fmt: skip
 
 
-COLUMNS = ("one thread", "ratio", "least to most", "target", "")
-
-
-def shown(row: Row) -> list[list[str]]:
-    """The lines of a row in the table."""
-    network, batch, lines = row["network"], row["batch"], []
-    for name, ratio in row["ratio"].items():
-        figure = _LAYER.get(name) if network.startswith("layer-") else None
-        known = figure or next((known for known in Figure if known == name), None)
-        target = held(known, network, batch, ratio) if known else ["", ""]
-        label = f"{network}, batch {batch}: {name}"
-        lines.append([label, f"{ratio:.2f}", spread(row["ratios"][name]), *target])
-    return lines
+def found(rows: Sequence[Row]) -> list[Found]:
+    """The figures of these rows; those without a target are called as in ``RATIOS``."""
+    known = {str(figure): figure for figure in Figure}
+    figures: list[Found] = []
+    for row in rows:
+        names = known | (_LAYER if row["network"].startswith("layer-") else {})
+        figures += [
+            Found(names.get(name, name), row["network"], row["batch"], ratios)
+            for name, ratios in row["ratios"].items()
+        ]
+    return figures
 
 
 def _agreeing(row: Row) -> list[list[str]]:
@@ -214,19 +211,21 @@ def main() -> None:
             for batch in (batch for name, batch in settings if name == network):
                 if rows.done(options.processes, network=network, batch=batch):
                     continue
-                found = [
+                parts = [
                     fresh.call(
                         "benchmarks.quantised:time_files", files=files, batch=batch,
                         budget_s=options.seconds, processor_time=options.processor_time,
                     )
                     for _ in range(options.processes)
                 ]  # fmt: skip
-                rows.put(row_of(network, batch, found))
+                rows.put(row_of(network, batch, parts))
                 print(f"{network}, batch {batch}: measured", flush=True)
     mine = [row for row in rows.rows if (row["network"], row["batch"]) in settings]
     columns = ("against ONNX Runtime", "equal codes", "mean apart", "largest", "ms")
     show("outputs in codes", columns, [line for row in mine for line in _agreeing(row)])
-    show("INT8: times as fast", COLUMNS, [line for row in mine for line in shown(row)])
+    lines = [[f"{f.network}, batch {f.batch}: {f.figure}", *f.cells()] for f in found(mine)]
+    columns = ("one thread", "times as fast", "least to most", "target", "")
+    show("INT8", columns, lines)
     print(f"results: {options.out}")
 
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.networks import Measured, Setting, measure, prepare, rounds, tell
-from benchmarks.results import arguments, show, split, spread, write
+from benchmarks.results import arguments, show, split, write
+from benchmarks.targets import spread
 from mlcnn import engines, zoo
 
 __all__ = ["main"]

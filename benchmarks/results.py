@@ -14,12 +14,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import fresh
-from benchmarks.targets import Figure, target_of
 from mlcnn.api.machine import compiler, machine, processor, versions
 
 __all__ = [
-    "KEPT", "Row", "Rows", "arguments", "conditions", "held", "read_rows", "repeated", "show",
-    "split", "spread", "write",
+    "KEPT", "Row", "Rows", "arguments", "conditions", "read_rows", "repeated", "show",
+    "split", "write",
 ]  # fmt: skip
 
 FOLDER = Path("runs/benchmarks")
@@ -157,19 +156,6 @@ def read_rows(path: Path) -> list[Row]:
     document = json.loads(path.read_text(encoding="utf-8"))
     found = document["conditions"]
     return [{**row, "conditions": found[row["conditions"]]} for row in document["rows"]]
-
-
-def held(figure: Figure, network: str, batch: int, ratio: float | None) -> list[str]:
-    """A figure's target, and whether it was reached: two cells, empty where there is none."""
-    target = target_of(figure, network, batch)
-    if target is None or ratio is None:
-        return ["", ""]
-    return [f"{target.ratio:.2f}", target.verdict(ratio)]
-
-
-def spread(values: Sequence[float]) -> str:
-    """Smallest and largest, if there are several."""
-    return f"{min(values):.2f}-{max(values):.2f}" if len(values) > 1 else ""
 
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -13,26 +13,26 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.networks import Prepared, Setting, measure, prepare, rounds, tell
-from benchmarks.results import Row, Rows, held, repeated, show, split, spread
-from benchmarks.targets import Figure, targets_of
+from benchmarks.results import Row, Rows, repeated, show, split
+from benchmarks.targets import Figure, Found, spread, targets_of
 from mlcnn import engines
 
-__all__ = ["FUSED", "ahead", "figure_of", "main"]
+__all__ = ["found", "main"]
 
-FUSED = (Figure.FUSED_ONNXRUNTIME, Figure.FUSED_OTHER, Figure.FUSED_NATIVE)
+_FUSED = (Figure.FUSED_ONNXRUNTIME, Figure.FUSED_OTHER, Figure.FUSED_NATIVE)
 
 
 def _settings(options: argparse.Namespace) -> list[Setting]:
     return [
         Setting(network, engine, batch)
-        for network, batch in targets_of(*FUSED)
+        for network, batch in targets_of(*_FUSED)
         for engine in options.engines
         if (not options.networks or network in options.networks)
         and (not options.batch or batch in options.batch)
     ]
 
 
-def figure_of(row: Row) -> Figure:
+def _figure(row: Row) -> Figure:
     """Which target a row is held against."""
     if row["engine"] == "native":
         return Figure.FUSED_NATIVE
@@ -40,7 +40,7 @@ def figure_of(row: Row) -> Figure:
     return Figure.FUSED_ONNXRUNTIME if alone else Figure.FUSED_OTHER
 
 
-def ahead(rows: Sequence[Row]) -> list[float]:
+def _ahead(rows: Sequence[Row]) -> list[float]:
     """How many times as fast as the better other engine fused native is, by process.
 
     Args:
@@ -64,24 +64,20 @@ def _line(row: Row) -> list[str]:
     return [label, *times, f"{row['ratio']:.2f}", spread(row["ratios"])]
 
 
-def _reached(rows: Sequence[Row]) -> list[list[str]]:
-    """A line per target that was measured: the best of the engines that it is for."""
-    lines: list[list[str]] = []
-    for network, batch in targets_of(*FUSED):
+def found(rows: Sequence[Row]) -> list[Found]:
+    """The figures of these rows: of the best of the engines that each is for."""
+    figures: list[Found] = []
+    for network, batch in targets_of(*_FUSED):
         mine = [row for row in rows if (row["network"], row["batch"]) == (network, batch)]
-        found = ahead(mine)
-        for figure in FUSED:
-            fitting = [row for row in mine if row["ratios"] and figure_of(row) == figure]
+        for figure in _FUSED:
+            fitting = [row for row in mine if row["ratios"] and _figure(row) == figure]
             best = max(fitting, key=lambda row: row["ratio"], default=None)
             if best is not None:
-                target = held(figure, network, batch, best["ratio"])
-                ratios = [f"{best['ratio']:.2f}", spread(best["ratios"])]
-                lines.append([f"{network}, batch {batch}: {best['engine']}", *ratios, *target])
-        if found:
-            ratios = [f"{median(found):.2f}", spread(found)]
-            target = held(Figure.FUSED_AHEAD, network, batch, median(found))
-            lines.append([f"{network}, batch {batch}: {Figure.FUSED_AHEAD}", *ratios, *target])
-    return lines
+                figures.append(Found(figure, network, batch, best["ratios"]))
+        ahead = _ahead(mine)
+        if ahead:
+            figures.append(Found(Figure.FUSED_AHEAD, network, batch, ahead))
+    return figures
 
 
 def _forms(prepared: Prepared) -> dict[str, str]:
@@ -113,7 +109,7 @@ def main() -> None:
     options = parser.parse_args()
     settings = _settings(options)
     if not settings:
-        known = ", ".join(dict(targets_of(*FUSED)))
+        known = ", ".join(dict(targets_of(*_FUSED)))
         parser.error(f"no network with a target was named; there are {known}")
     rows = Rows(options, ("network", "batch", "engine"))
     for network in dict.fromkeys(setting.network for setting in settings):
@@ -128,11 +124,12 @@ def main() -> None:
         if mine:
             _measure(mine, options, rows)
     wanted = {(setting.network, setting.batch) for setting in settings}
-    found = [row for row in rows.rows if (row["network"], row["batch"]) in wanted]
+    mine = [row for row in rows.rows if (row["network"], row["batch"]) in wanted]
     columns = ["network", "original ms", "reordered ms", "fused ms", "ratio", "processes"]
-    show("fused over reordered, one thread", columns, [_line(row) for row in found])
+    show("fused over reordered, one thread", columns, [_line(row) for row in mine])
     columns = ["times as fast", "ratio", "processes", "target", ""]
-    show("targets", columns, _reached(found))
+    lines = [[f"{f.network}, batch {f.batch}: {f.figure}", *f.cells()] for f in found(mine)]
+    show("targets", columns, lines)
     print(f"results: {options.out}")
 
 

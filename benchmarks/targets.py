@@ -4,10 +4,13 @@ Fused over reordered is held against each engine's own target: Winograd makes th
 native cheap as well, so its ratio is smaller while both of its times are.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import median
+from typing import Any
 
-__all__ = ["TARGETS", "Figure", "Target", "target_of", "targets_of"]
+__all__ = ["TARGETS", "Figure", "Found", "Target", "found_in", "spread", "target_of", "targets_of"]
 
 
 class Figure(StrEnum):
@@ -51,6 +54,51 @@ class Target:
         """``reached`` or ``missed``."""
         good = found <= self.ratio if self.figure in _MOST else found >= self.ratio
         return "reached" if good else "missed"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A figure that was measured.
+
+    Attributes:
+        figure: what is compared; a text where it has no target.
+        network: of the zoo, or of ``benchmarks.outside``.
+        batch: images.
+        ratios: of each fresh process.
+    """
+
+    figure: Figure | str
+    network: str
+    batch: int
+    ratios: Sequence[float]
+
+    @property
+    def ratio(self) -> float:
+        """Median over the processes."""
+        return median(self.ratios)
+
+    @property
+    def target(self) -> Target | None:
+        """What it has to reach; None if nothing."""
+        if not isinstance(self.figure, Figure):
+            return None
+        return target_of(self.figure, self.network, self.batch)
+
+    def cells(self) -> list[str]:
+        """Ratio, smallest and largest, target, and whether it was reached."""
+        target = self.target
+        held = ["", ""] if target is None else [f"{target.ratio:.2f}", target.verdict(self.ratio)]
+        return [f"{self.ratio:.2f}", spread(self.ratios), *held]
+
+
+def found_in(rows: Iterable[Mapping[str, Any]], figure: Figure) -> list[Found]:
+    """The figures of rows that hold one figure each."""
+    return [Found(figure, row["network"], row["batch"], row["ratios"]) for row in rows]
+
+
+def spread(values: Sequence[float]) -> str:
+    """Smallest and largest, if there are several."""
+    return f"{min(values):.2f} to {max(values):.2f}" if len(values) > 1 else ""
 
 
 _MOBILENET, _EFFICIENTNET = "pytorchcv:mobilenetv2_w1", "pytorchcv:efficientnet_b0"

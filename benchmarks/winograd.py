@@ -20,8 +20,8 @@ import torch
 
 from benchmarks import fresh
 from benchmarks.interleaved import faster, largest_error, medians, prepare, samples
-from benchmarks.results import Row, Rows, held, repeated, show, spread
-from benchmarks.targets import Figure
+from benchmarks.results import Row, Rows, repeated, show
+from benchmarks.targets import Figure, found_in
 from mlcnn import engines, nn, zoo
 from mlcnn.engines import MeasuredChooser
 from mlcnn.graph import load_file, save
@@ -110,15 +110,15 @@ def time_networks(folder: str, budget_s: float, processor_time: bool) -> dict[st
     return samples(runners, budget_s, processor_time=processor_time)
 
 
-def row_of(network: str, found: Sequence[dict[str, Any]]) -> Row:
+def row_of(network: str, parts: Sequence[dict[str, Any]]) -> Row:
     """What the fresh processes of one network say together."""
-    ratios = [faster(one["samples"], "native reordered", [_NCNN]) for one in found]
-    times = [medians(one["samples"]) for one in found]
+    ratios = [faster(one["samples"], "native reordered", [_NCNN]) for one in parts]
+    times = [medians(one["samples"]) for one in parts]
     return {
-        "network": network, "batch": 1, "processes": len(found),
+        "network": network, "batch": 1, "processes": len(parts),
         "ratio": median(ratios), "ratios": ratios,
         "ms": {name: median(one[name] for one in times) for name in times[0]},
-        **{key: median(one[key] for one in found) for key in ("peak_gflops", "bandwidth_gbs")},
+        **{key: median(one[key] for one in parts) for key in ("peak_gflops", "bandwidth_gbs")},
     }  # fmt: skip
 
 
@@ -141,23 +141,23 @@ def main() -> None:
             continue
         with tempfile.TemporaryDirectory() as folder:
             fresh.call("benchmarks.winograd:write_networks", network=network, folder=folder)
-            found = [
+            parts = [
                 fresh.call(
                     "benchmarks.winograd:time_networks", folder=folder,
                     budget_s=options.seconds, processor_time=options.processor_time,
                 )
                 for _ in range(options.processes)
             ]  # fmt: skip
-        rows.put(row_of(network, found))
+        rows.put(row_of(network, parts))
     mine = [row for row in rows.rows if row["network"] in networks]
     columns = ["batch 1, one thread", "median ms", "times the best"]
     show("ncnn with and without Winograd", columns, [line for row in mine for line in _lines(row)])
     columns = [str(Figure.NCNN), "ratio", "least to most", "target", ""]
-    show("targets", columns, [
-        [row["network"], f"{row['ratio']:.2f}", spread(row["ratios"]),
-         *held(Figure.NCNN, row["network"], 1, row["ratio"])]
-        for row in mine
-    ])  # fmt: skip
+    show(
+        "targets",
+        columns,
+        [[figure.network, *figure.cells()] for figure in found_in(mine, Figure.NCNN)],
+    )
     print(f"results: {options.out}")
 
 
