@@ -123,14 +123,14 @@ def main() -> None:
         [
             row["layer"], row["geometry"], row["algorithm"], f"{row['ms']:.3f}",
             *(_ms(row[name]) for name in ("onnxruntime_ms", "openvino_ms")),
-            f"{100 * row['peak_share']:.0f} %", row["bound"],
+            f"{100 * row['peak_share']:.0f} %", row["bound"], row["reason"],
         ]
         for row in found["rows"]
     ]  # fmt: skip
     title = f"{options.network}, batch {options.batch}: peak {found['peak_gflops']:.0f} GF/s"
     columns = [
         *("layer", "geometry", "algorithm", "ms", "ONNX Runtime", "OpenVINO"),
-        *("of peak", "bound"),
+        *("of peak", "bound", "each algorithm"),
     ]
     show(title, columns, rows)
     write(options, found)

@@ -196,6 +196,14 @@ def _agreeing(row: Row) -> list[list[str]]:
     ]  # fmt: skip
 
 
+def _show(rows: Sequence[Row]) -> None:
+    columns = ("against ONNX Runtime", "equal codes", "mean apart", "largest", "ms")
+    show("outputs in codes", columns, [line for row in rows for line in _agreeing(row)])
+    lines = [[f"{f.network}, batch {f.batch}: {f.figure}", *f.cells()] for f in found(rows)]
+    columns = ("one thread", "times as fast", "least to most", "target", "")
+    show("INT8", columns, lines)
+
+
 def main() -> None:
     """Measure and print."""
     parser = repeated(__doc__, "quantised", seconds=8)
@@ -205,12 +213,15 @@ def main() -> None:
     for network in options.networks or dict(targets_of(*_FIGURES)):
         batches = options.batch or ((8,) if network.startswith("layer-") else (1, 8))
         settings += [(network, batch) for batch in batches]
-    for network in dict(settings):
+    pending = [
+        (network, batch)
+        for network, batch in settings
+        if not rows.done(options.processes, network=network, batch=batch)
+    ]
+    for network in dict(pending):
         with tempfile.TemporaryDirectory() as folder:
             files = fresh.call("benchmarks.quantised:write_files", network=network, folder=folder)
-            for batch in (batch for name, batch in settings if name == network):
-                if rows.done(options.processes, network=network, batch=batch):
-                    continue
+            for batch in (batch for name, batch in pending if name == network):
                 parts = [
                     fresh.call(
                         "benchmarks.quantised:time_files", files=files, batch=batch,
@@ -220,12 +231,7 @@ def main() -> None:
                 ]  # fmt: skip
                 rows.put(row_of(network, batch, parts))
                 print(f"{network}, batch {batch}: measured", flush=True)
-    mine = [row for row in rows.rows if (row["network"], row["batch"]) in settings]
-    columns = ("against ONNX Runtime", "equal codes", "mean apart", "largest", "ms")
-    show("outputs in codes", columns, [line for row in mine for line in _agreeing(row)])
-    lines = [[f"{f.network}, batch {f.batch}: {f.figure}", *f.cells()] for f in found(mine)]
-    columns = ("one thread", "times as fast", "least to most", "target", "")
-    show("INT8", columns, lines)
+    _show([row for row in rows.rows if (row["network"], row["batch"]) in settings])
     print(f"results: {options.out}")
 
 

@@ -15,6 +15,7 @@ from benchmarks.engines import useful_products
 from benchmarks.interleaved import prepare
 from benchmarks.quantised import _agreement, time_files, write_files
 from benchmarks.results import KEPT, Rows, read_rows
+from benchmarks.speed import found
 from benchmarks.tables import PAGES, rewritten
 from benchmarks.targets import TARGETS, Figure, Found
 from mlcnn import zoo
@@ -61,8 +62,8 @@ def test_an_unknown_table_is_refused() -> None:
 
 def test_a_figure_is_the_median_and_held_against_its_target() -> None:
     ratios = [1.6, 1.4, 1.5]
-    found = Found(Figure.FP32, "vgg16", 1, ratios)
-    assert found.cells() == ["1.50", "1.40 to 1.60", "1.55", "missed"]
+    figure = Found(Figure.FP32, "vgg16", 1, ratios)
+    assert figure.cells() == ["1.50", "1.40 to 1.60", "1.55", "missed"]
     loss = Found(Figure.CHOICE_MEASURED, "alexnet", 8, [1.01])
     assert loss.cells() == ["1.01", "", "1.02", "reached"]
     assert Found(Figure.FP32, "alexnet", 8, ratios).target is None
@@ -86,9 +87,9 @@ def test_a_row_replaces_the_one_with_its_key(tmp_path: Path) -> None:
     path = tmp_path / "new" / "rows.json"
     for batch, ratio in ((1, 1.0), (8, 2.0), (1, 3.0)):
         rows(path).put({"network": "a", "batch": batch, "processes": 2, "ratio": ratio})
-    found = read_rows(path)
-    assert [(row["batch"], row["ratio"]) for row in found] == [(1, 3.0), (8, 2.0)]
-    told = found[0]["conditions"]
+    kept = read_rows(path)
+    assert [(row["batch"], row["ratio"]) for row in kept] == [(1, 3.0), (8, 2.0)]
+    told = kept[0]["conditions"]
     assert {"machine", "processor", "versions", "compiler", "date", "clock"} <= told.keys()
     assert len(json.loads(path.read_text(encoding="utf-8"))["conditions"]) == 1
 
@@ -131,6 +132,22 @@ def test_useful_products_meet_the_image(layer: ConvLayer) -> None:
     assert useful_products(layer) == met * layer.N * layer.K * layer.C // layer.G
 
 
+def test_fused_native_is_held_against_the_better_other_engine() -> None:
+    def row(engine: str, ratios: list[float], fused: list[float]) -> dict:
+        times = [{"fused": ms} for ms in fused]
+        return {
+            "network": "vgg16", "batch": 1, "engine": engine, "ratio": ratios[0],
+            "ratios": ratios, "by_process_ms": times,
+        }  # fmt: skip
+
+    others = [row("openvino", [1.4, 1.3], [3.0, 4.0]), row("torch", [1.2, 1.1], [9.0, 9.0])]
+    figures = {f.figure: f for f in found([*others, row("native", [1.2, 1.3], [2.0, 2.0])])}
+    assert figures[Figure.FUSED_AHEAD].ratios == [1.5, 2.0]
+    assert figures[Figure.FUSED_OTHER].cells() == ["1.35", "1.30 to 1.40", "1.30", "reached"]
+    assert figures[Figure.FUSED_NATIVE].cells() == ["1.25", "1.20 to 1.30", "1.18", "reached"]
+    assert Figure.FUSED_AHEAD not in {f.figure for f in found(others)}
+
+
 # -- engines
 
 
@@ -151,12 +168,11 @@ def test_openvino_in_another_precision_is_no_baseline(monkeypatch) -> None:
 def test_engines_are_compared_on_quantised_files(tmp_path: Path) -> None:
     files = write_files("layer-16x4", str(tmp_path))
     assert list(files) == ["float32", "int8", "reordered", "fused"]
-    found = time_files(files, 2, 0.05, processor_time=True)
-    assert {"native fused", "native, rounded means fused", "openvino int8"} <= found[
-        "samples"
-    ].keys()
-    assert set(found["agreement"]) == {name for name in found["samples"] if "float32" not in name}
-    for told in found["agreement"].values():
+    timed = time_files(files, 2, 0.05, processor_time=True)
+    names = timed["samples"].keys()
+    assert {"native fused", "native, rounded means fused", "openvino int8"} <= names
+    assert set(timed["agreement"]) == {name for name in names if "float32" not in name}
+    for told in timed["agreement"].values():
         assert 0 <= told["mean"] <= told["largest"]
 
 
