@@ -1,6 +1,7 @@
 """What benchmarks write: pages from the figures kept, rows one by one, targets, useful products."""
 
 import json
+import os
 import re
 from argparse import Namespace
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks import choice
+from benchmarks.choice import _nothing_known, time_layers
 from benchmarks.engines import useful_products
 from benchmarks.interleaved import prepare
 from benchmarks.quantised import _agreement, time_files, write_files
@@ -19,6 +22,7 @@ from benchmarks.speed import found
 from benchmarks.tables import PAGES, rewritten
 from benchmarks.targets import TARGETS, Figure, Found
 from mlcnn import zoo
+from mlcnn.engines.native.library import load
 from mlcnn.graph import load_file
 from mlcnn.workload import ConvLayer
 
@@ -183,3 +187,40 @@ def test_outputs_of_another_network_are_refused(tmp_path: Path) -> None:
     results = {"onnxruntime": {name: np.zeros(4)}, "native": {name: np.ones(4)}}
     with pytest.raises(RuntimeError, match="native, int8: outputs differ by"):
         _agreement("int8", model, results)
+
+
+# -- choice
+
+
+def test_choices_are_timed_anew_and_the_cache_stays() -> None:
+    path, variable = load().path, os.environ.get("XDG_CACHE_HOME")
+    with _nothing_known():
+        assert load().path.parent != path.parent
+        assert not list(load().path.parent.glob("*.json"))
+    assert (load().path, os.environ.get("XDG_CACHE_HOME")) == (path, variable)
+
+
+def test_every_layer_is_timed_in_the_algorithms_that_were_chosen() -> None:
+    timed = time_layers("resnet20", 1, rounds=1)
+    assert timed["peak_gflops"] > 0
+    for layer in timed["layers"]:
+        assert {layer["auto"], layer["measured"], "direct"} <= layer["ms"].keys()
+
+
+def test_a_loss_is_of_the_sum_and_of_the_worst_layer_that_counts() -> None:
+    def layer(name: str, direct: float, other: float, chosen: str) -> dict:
+        return {
+            "layer": name, "ms": {"direct": direct, "other": other},
+            "auto": chosen, "measured": "direct",
+        }  # fmt: skip
+
+    layers = [
+        layer("large", 10.0, 8.0, "other"),
+        layer("middle", 3.0, 2.0, "direct"),
+        layer("tiny", 0.09, 0.01, "direct"),
+    ]
+    part = {"layers": layers, "peak_gflops": 1.0, "bandwidth_gbs": 1.0}
+    row = choice.row_of("vgg16", 1, [part])
+    assert row["losses"]["auto"] == [pytest.approx(11.09 / 10.01)]
+    assert row["losses"]["measured"] == [pytest.approx(13.09 / 10.01)]
+    assert row["worst"]["auto"] == {"layer": "middle", "loss": 1.5}
