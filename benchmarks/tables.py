@@ -105,7 +105,7 @@ def _engines(rows: Rows) -> str:
     lines = [
         [
             f"{_called(row['network'])}, {row['batch']}",
-            *(f"{row['ms'][name]:.2f}" for name in engines.ENGINES),
+            *(f"{row['ms'][name]:.3g}" for name in engines.ENGINES),
             _cell(found),
             f"{100 * row['peak_share']['native']:.0f} %",
         ]
