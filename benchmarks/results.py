@@ -166,7 +166,7 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> N
     for row in rows:
         table.add_row(*row)
     # A file or pipe has no width: nothing is cut there.
-    Console(width=None if sys.stdout.isatty() else 220).print(table)
+    Console(width=None if sys.stdout.isatty() else 1000).print(table)
 
 
 def write(options: argparse.Namespace, results: Mapping[str, Any]) -> None:
