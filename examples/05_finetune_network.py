@@ -1,11 +1,9 @@
-"""Fine-tune a network after approximate passes, and write its weights back."""
+"""Fine-tune a network in a loop of your own, and take its weights back."""
 
 import torch
 from torch import nn
 
 import mlcnn
-from mlcnn import graph
-from mlcnn.nn import write_weights
 
 torch.manual_seed(0)
 # Stands for your data: images whose class shows in the brightness of one channel.
@@ -28,6 +26,5 @@ for _ in range(10):
 print(f"loss: {losses[0]:.3f} -> {losses[-1]:.3f}")
 assert losses[-1] < losses[0]
 
-trained = write_weights(module.eval(), optimized.model)
-graph.save(trained, "lenet5-tuned.onnx")
+optimized.update_weights(module.eval()).save("lenet5-tuned.onnx")
 print("written: lenet5-tuned.onnx")
