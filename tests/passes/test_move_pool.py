@@ -14,8 +14,8 @@ from passes.story import story
 from torch import Tensor
 from torch.nn import functional as F
 
-from mlcnn.graph import evaluate
-from mlcnn.passes import DistributePool, PassResult, Reorder
+from mlcnn.graph import evaluate, from_module
+from mlcnn.passes import DistributePool, PassResult, Reorder, pipeline
 
 SIZE = 6
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -256,3 +256,35 @@ def test_change_names_the_values_around_the_site() -> None:
     (change,) = DistributePool().apply(net.model(net.pool(cat))).changes
     assert change.nodes == ("a", "b", "cat", "pool")
     assert (change.inputs, change.outputs) == (("x", "side"), ("pool:0",))
+
+
+@pytest.mark.parametrize(
+    ("norm", "order"),
+    [
+        ("after-pool", ["Conv", "AveragePool", "BatchNormalization", "Relu"]),
+        ("before-pool", ["Conv", "BatchNormalization", "AveragePool", "Relu"]),
+    ],
+)
+def test_a_norm_stays_on_the_side_that_is_asked_for(norm: str, order: list[str]) -> None:
+    """Both are the same function in inference: the norm is affine, and the pool averages."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(2, 3, 3), torch.nn.BatchNorm2d(3), torch.nn.ReLU(), torch.nn.AvgPool2d(2)
+    ).eval()
+    torch.nn.init.normal_(net[1].weight)
+    torch.nn.init.normal_(net[1].running_mean)
+    model = from_module(net, (torch.zeros(2, 2, 6, 6),))
+    (reorder,) = pipeline.parse(f"reorder{{norm={norm}}}")
+    result = reorder.apply(model)
+    assert [node.op_type for node in result.model.graph] == order
+    assert [change.nodes for change in result.changes] == [("0", "2", "1", "3")]
+    assert pipeline.text([reorder]) == (
+        "reorder" if norm == "after-pool" else "reorder{norm=before-pool}"
+    )
+    x = torch.randn(2, 2, 6, 6)
+    with torch.no_grad():
+        expected = torch.relu(F.avg_pool2d(net[1](net[0](x)), 2))
+    (found,) = evaluate(result.model, {"input": x}).values()
+    torch.testing.assert_close(found, expected.to(found), atol=1e-5, rtol=1e-5)
+    again = reorder.apply(result.model)
+    assert not again.changes

@@ -9,7 +9,8 @@ sign. A network rewritten so needs fine-tuning. ``distribute-pool`` moves pools 
 they commute with: concatenation, residual addition, and batch norm in inference.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from functools import partial
 from typing import ClassVar
 
@@ -22,7 +23,23 @@ from mlcnn.passes.rewriting import hoist, rounded_again
 from mlcnn.passes.sites import Branch, Kind, Site, find_site, is_moved
 from mlcnn.passes.skeleton import AVERAGE_POOLS, Candidate, SitePass, names
 
-__all__ = ["DistributePool", "Reorder"]
+__all__ = ["DistributePool", "NormPlace", "Reorder"]
+
+
+class NormPlace(StrEnum):
+    """Where a batch norm stands that was in front of a pool."""
+
+    BEFORE_POOL = "before-pool"
+    AFTER_POOL = "after-pool"
+
+
+def _behind_norms(branch: Branch) -> Branch:
+    """The branch up to the first batch norms, seen from the pool."""
+    if branch.block is not None and any(
+        node.op_type == "BatchNormalization" for node in branch.block.nodes
+    ):
+        return Branch(branch.value, Kind.END, reason="the norm stays in front of the pool")
+    return replace(branch, children=tuple(_behind_norms(child) for child in branch.children))
 
 
 def _inputs(site: Site) -> tuple[str, ...]:
@@ -60,20 +77,25 @@ class _PoolMover(SitePass):
         """The site of a pool, or the reason why there is none."""
         return find_site(node)
 
+    def way(self, site: Site) -> Site:
+        """How far the pool moves."""
+        return site
+
     def look(self, model: ir.Model, node: ir.Node) -> Candidate | str | None:
         """A pool with something between it and its convolutions."""
-        site = self.site(node)
-        if isinstance(site, str):
-            return None if is_moved(node) else site
+        whole = self.site(node)
+        if isinstance(whole, str):
+            return None if is_moved(node) else whole
+        site = self.way(whole)
         if site.adjacent or site.root.exact != self.exact:
             return None
-        return Candidate(site.nodes, site.name, partial(self._move, model, site))
+        return Candidate(whole.nodes, whole.name, partial(self._move, model, site, whole.nodes))
 
-    def _move(self, model: ir.Model, site: Site) -> Change:
+    def _move(self, model: ir.Model, site: Site, nodes: tuple[str, ...]) -> Change:
         deviation = site.root.deviation if self.exact else 0.0
         change = Change(
             self.name,
-            site.nodes,
+            nodes,
             self.exact,
             inputs=_inputs(site),
             outputs=names(site.pooling.node.outputs[0]),
@@ -92,6 +114,10 @@ class Reorder(_PoolMover):
 
     Attributes:
         all: swap every activation with the average pool behind it, also where nothing is gained.
+        norm: ``after-pool``: the pool passes batch norms and stands behind the convolution, so that
+            it is fused while training, too; statistics have to be re-estimated. ``before-pool``:
+            a norm stays in front of the pool with the statistics that it has; ``distribute-pool``
+            moves the pool through it after training.
         only: layer names; touch only sites with one of them.
         exclude: layer names; leave sites with one of them alone.
     """
@@ -100,6 +126,7 @@ class Reorder(_PoolMover):
     exact: ClassVar[bool] = False
     shared: ClassVar[frozenset[str]] = frozenset({"all"})
     all: bool = False
+    norm: NormPlace = NormPlace.AFTER_POOL
     only: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
@@ -107,6 +134,12 @@ class Reorder(_PoolMover):
         """The site of a pool; an activation alone where every one is asked for."""
         site = find_site(node)
         return _activation_site(node) if self.all and isinstance(site, str) else site
+
+    def way(self, site: Site) -> Site:
+        """To the convolution, or to the first norm."""
+        if self.norm is NormPlace.AFTER_POOL:
+            return site
+        return replace(site, root=_behind_norms(site.root))
 
 
 @dataclass(frozen=True, slots=True)
