@@ -42,6 +42,7 @@ def test_the_document_has_the_promised_keys(convolution) -> None:
         "variant": str,
         "batch": int,
         "threads": int,
+        "precision": str,
         "median_ms": float,
         "q1_ms": float,
         "q3_ms": float,
@@ -76,7 +77,8 @@ def test_a_fixed_batch_leaves_other_batches_out(fixed_batch) -> None:
 
 
 def test_a_missing_package_is_a_reason(monkeypatch, convolution) -> None:
-    def get(name: str):
+    def get(name: str, precision: str | None = None):
+        del precision
         raise UnsupportedError(f"engine {name!r}: not installed")
 
     monkeypatch.setattr("mlcnn.engines.latency.get", get)

@@ -42,6 +42,7 @@ class Builder:
     Attributes:
         library: the kernels.
         choose: the algorithm of a convolution.
+        integers: whether layers between quantisers are computed in integers.
         rounded_means: whether means of codes that a convolution reads are rounded to codes.
         block: channels of a block.
         packing: how the kernels read weights.
@@ -51,11 +52,12 @@ class Builder:
     """
 
     def __init__(
-        self, model: ir.Model, library: Library, choose: Chooser, *, rounded_means: bool = False
-    ) -> None:
+        self, model: ir.Model, library: Library, choose: Chooser, *,
+        integers: bool = True, rounded_means: bool = False,
+    ) -> None:  # fmt: skip
         """Begin with a network's inputs."""
         self.library, self.choose = library, choose
-        self.rounded_means = rounded_means
+        self.integers, self.rounded_means = integers, rounded_means
         self.block, self.packing = library.block, Packing(library.block, library.group)
         self.operations: list[Operation] = []
         self.done: set[ir.Node] = set()

@@ -55,10 +55,10 @@ class _Session:
 
     def __init__(
         self, model: ir.Model, march: str, threads: int, choose: Callable[[Library], Chooser], *,
-        rounded_means: bool = False,
+        integers: bool = True, rounded_means: bool = False,
     ) -> None:  # fmt: skip
         self._model, self._march, self._threads = model, march, threads
-        self._choose, self._rounded_means = choose, rounded_means
+        self._choose, self._integers, self._rounded_means = choose, integers, rounded_means
         self.algorithms: tuple[LayerAlgorithm, ...] = ()
         self._inputs: tuple[Signature, ...] = signatures(model)
         self._programs: dict[Shapes, tuple[Program, Shapes]] = {}
@@ -85,7 +85,10 @@ class _Session:
         nothing = not all(map(prod, shapes)) and all(map(_is_empty, fixed.graph.outputs))
         if not nothing:  # without an image there is nothing to compute
             choose = self._choose(library)
-            operations = lower(fixed, library, choose, rounded_means=self._rounded_means)
+            operations = lower(
+                fixed, library, choose,
+                integers=self._integers, rounded_means=self._rounded_means,
+            )  # fmt: skip
             self.algorithms = tuple(choose.choices)
         outputs = tuple(_sizes(value) for value in fixed.graph.outputs)
         return Program(operations, library, apart(operations)), outputs
@@ -132,12 +135,15 @@ class Native:
         algorithm: of convolutions: ``auto`` (by a model of this machine), ``measured``, ``direct``
             or ``winograd`` (wherever it fits); or a file that ``mlcnn bench --json`` wrote, whose
             choices are repeated.
+        precision: ``fp32`` computes quantised networks in float32, from what their codes stand for;
+            else integers are, where a layer reads codes and its result is rounded to codes.
         rounded_means: of a quantised network: whether the means that a fused average pool leaves
             are rounded to codes, which is faster; by default they are sums of 16 bits, exact.
     """
 
     march: str = "native"
     algorithm: str = MEASURED
+    precision: str | None = None
     rounded_means: bool = False
 
     @property
@@ -159,5 +165,6 @@ class Native:
         check(standard)
         choosing = Choosing(self.algorithm, machine_of(self.march), threads, weight_bytes(standard))
         return _Session(
-            standard, self.march, threads, choosing.chooser, rounded_means=self.rounded_means
-        )
+            standard, self.march, threads, choosing.chooser,
+            integers=self.precision != "fp32", rounded_means=self.rounded_means,
+        )  # fmt: skip
