@@ -235,13 +235,24 @@ def _measured(
     return result
 
 
+def _require_asked(setting: Setting, found: Bench, options: MeasureOptions) -> None:
+    """Refuse an algorithm that was asked for and computes no variant of the network."""
+    is_asked = options.algorithm is not None and setting.engine.startswith("native:")
+    if is_asked and found.skipped and not found.results:
+        raise UnsupportedError(found.skipped[0].reason)
+
+
 def measure(
     chosen: Sequence[Setting],
     variants: Callable[[Setting], Mapping[str, ir.Model]],
     options: MeasureOptions,
     tell: Progress,
 ) -> Bench:
-    """The networks of each setting, interleaved; what no engine could run is among the skipped."""
+    """The networks of each setting, interleaved; what no engine could run is among the skipped.
+
+    Raises:
+        UnsupportedError: the algorithm that was asked for computes none of them.
+    """
     parts: list[Bench] = []
     for done, setting in enumerate(chosen):
         tell("measure", done, len(chosen))
@@ -255,9 +266,10 @@ def measure(
             budget_s=options.budget_s,
             seed=options.seed,
         )
+        _require_asked(setting, found, options)
         parts.append(found)
     return Bench(
         results=tuple(row for part in parts for row in part.results),
         skipped=tuple(row for part in parts for row in part.skipped),
-        warnings=tuple(line for part in parts for line in part.warnings),
+        warnings=tuple(dict.fromkeys(line for part in parts for line in part.warnings)),
     )

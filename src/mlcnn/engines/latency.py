@@ -17,6 +17,7 @@ from mlcnn.engines.engine import (
     positive_threads,
 )
 from mlcnn.engines.precision import precision_of
+from mlcnn.engines.processor import processor
 from mlcnn.engines.registry import available, get
 from mlcnn.engines.timing import Clock, Ratio, Timing, interleave, noise, ratio
 from mlcnn.errors import InputError, MlcnnError, UnsupportedError
@@ -106,7 +107,7 @@ class Bench(Tabular):
     Attributes:
         results: one row per engine, batch and variant.
         skipped: the settings without a row.
-        warnings: settings that are too noisy to tell.
+        warnings: settings that are too noisy to tell, and what engines tell of themselves.
     """
 
     results: tuple[BenchResult, ...]
@@ -163,6 +164,7 @@ class Bench(Tabular):
             "results": [row.to_json() for row in self.results],
             "skipped": [row.to_json() for row in self.skipped],
             "warnings": list(self.warnings),
+            "processor": processor(),
         }
 
 
@@ -182,6 +184,7 @@ class _Ready:
     run: Callable[[], object]
     algorithms: tuple[LayerAlgorithm, ...]
     precision: str
+    notes: tuple[str, ...]
 
 
 def _runners(
@@ -197,9 +200,9 @@ def _runners(
                 fix_shapes(model, shapes), threads=setting.threads, device=setting.device
             )
             run = session.runner(inputs)
-            told = session.algorithms if isinstance(session, Telling) else ()
             precision = precision_of(setting.engine, model, setting.precision)
-            runners[variant] = _Ready(run, told, precision)
+            told = (session.algorithms, session.notes) if isinstance(session, Telling) else ((), ())
+            runners[variant] = _Ready(run, told[0], precision, told[1])
         except MlcnnError as error:
             skipped.append(BenchSkipped(setting.engine, variant, setting.batch, str(error)))
     return runners, skipped
@@ -231,7 +234,9 @@ def _measure(
     )
     problem = noise(timings)
     where = f"{setting.engine}, batch {setting.batch}"
-    return Bench(rows, tuple(skipped), () if problem is None else (f"{where}: {problem}",))
+    noisy = () if problem is None else (f"{where}: {problem}",)
+    told = dict.fromkeys(note for ready in runners.values() for note in ready.notes)
+    return Bench(rows, tuple(skipped), (*told, *noisy))
 
 
 def _check_name(engine: str) -> None:
@@ -329,5 +334,5 @@ def bench(
     return Bench(
         tuple(row for part in parts for row in part.results),
         tuple(row for part in parts for row in part.skipped),
-        tuple(line for part in parts for line in part.warnings),
+        tuple(dict.fromkeys(line for part in parts for line in part.warnings)),
     )

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from mlcnn.engines.native.activations import FUNCTIONS, Activation, function_of, gate_of
 from mlcnn.engines.native.algorithms import Chooser
 from mlcnn.engines.native.codes import Coded
-from mlcnn.engines.native.convolution import geometry_of
+from mlcnn.engines.native.convolution import Geometry, geometry_of, implement
 from mlcnn.engines.native.library import Library, Op
 from mlcnn.engines.native.packing import Group, Packing
 from mlcnn.engines.native.program import Floats, Operation, Part, Value, standard_lanes
@@ -21,7 +21,6 @@ from mlcnn.engines.native.reading import (
     shape_of,
     sizes_of,
 )
-from mlcnn.engines.native.winograd import Winograd
 from mlcnn.errors import UnsupportedError
 from mlcnn.graph import is_standard, layer_name
 from mlcnn.nn.site import Site, site_of
@@ -41,7 +40,7 @@ class Builder:
 
     Attributes:
         library: the kernels.
-        choose: the algorithm of a convolution.
+        choose: the algorithms of the convolutions.
         integers: whether layers between quantisers are computed in integers.
         rounded_means: whether means of codes that a convolution reads are rounded to codes.
         block: channels of a block.
@@ -65,6 +64,7 @@ class Builder:
         self._opsets = model.opset_imports
         self._outputs = list(model.graph.outputs)
         self._values: dict[ir.Value, Value] = {}
+        self._convolutions: list[tuple[str, Geometry, Operation, Group]] = []
         self._inputs = [value for value in model.graph.inputs if not value.is_initializer()]
         for index, value in enumerate(self._inputs):
             packed = self._input(value)
@@ -73,15 +73,19 @@ class Builder:
 
     def finish(self) -> list[Operation]:
         """All operations, with those that write the network's outputs."""
+        layers = [(name, geometry) for name, geometry, _, _ in self._convolutions]
+        for kind, (_, _, operation, part) in zip(
+            self.choose(layers), self._convolutions, strict=True
+        ):
+            implement(operation, part.weight, part.lanes, kind, self.library)
         for index, value in enumerate(self._outputs, len(self._inputs)):
             self._move(Op.UNPACK, self.value_of(value, f"output {value.name!r}"), index)
         return self.operations
 
-    def algorithm(self, site: Site, operation: Operation, part: Group) -> Winograd | None:
-        """How a convolution is computed."""
-        return self.choose(
-            layer_name(site.node), geometry_of(operation, part.lanes, len(part.weight))
-        )
+    def convolution(self, site: Site, operation: Operation, part: Group) -> None:
+        """Say that an operation is a convolution, whose algorithm is chosen when all are known."""
+        geometry = geometry_of(operation, part.lanes, len(part.weight))
+        self._convolutions.append((layer_name(site.node), geometry, operation, part))
 
     def site(self, node: ir.Node) -> Site:
         """A node of this network."""

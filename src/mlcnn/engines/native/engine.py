@@ -60,6 +60,7 @@ class _Session:
         self._model, self._march, self._threads = model, march, threads
         self._choose, self._integers, self._rounded_means = choose, integers, rounded_means
         self.algorithms: tuple[LayerAlgorithm, ...] = ()
+        self.notes: tuple[str, ...] = ()
         self._inputs: tuple[Signature, ...] = signatures(model)
         self._programs: dict[Shapes, tuple[Program, Shapes]] = {}
         self._lock = Lock()
@@ -89,7 +90,7 @@ class _Session:
                 fixed, library, choose,
                 integers=self._integers, rounded_means=self._rounded_means,
             )  # fmt: skip
-            self.algorithms = tuple(choose.choices)
+            self.algorithms, self.notes = tuple(choose.choices), tuple(choose.notes)
         outputs = tuple(_sizes(value) for value in fixed.graph.outputs)
         return Program(operations, library, apart(operations)), outputs
 

@@ -61,7 +61,7 @@ def lower(
         model: standard operators only, every shape known; float32, or quantised. Dense buffers are
             its inputs, then its outputs.
         library: the kernels.
-        choose: the algorithm of a convolution.
+        choose: the algorithms of the convolutions.
         integers: whether a quantised network is computed in integers, where they are known.
         rounded_means: whether means of codes that a convolution reads are rounded to codes.
 
