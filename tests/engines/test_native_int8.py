@@ -282,3 +282,16 @@ def test_in_float32_on_request(march: str) -> None:
     ops = {operation.op for operation in lower(fixed, kernels, choose, integers=False)}
     assert Op.CONV in ops
     assert not ops & {Op.CODES_CONV, Op.CODES_POOL, Op.RECODE}
+
+
+@pytest.mark.parametrize("march", MARCHES)
+def test_without_vnni_it_says_so(march: str) -> None:
+    model = joined(Quantised(20, (7, 9)), residual=False)
+    session = Native(march).prepare(model)
+    session.run({"x": np.zeros((1, 20, 7, 9), np.float32)})
+    told = [note for note in session.notes if "no VNNI instructions" in note]
+    assert len(told) == (not load(march).vnni)
+    assert load("x86-64").vnni is False
+    in_float = Native(march, precision="fp32").prepare(model)
+    in_float.run({"x": np.zeros((1, 20, 7, 9), np.float32)})
+    assert not in_float.notes

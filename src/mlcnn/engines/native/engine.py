@@ -1,6 +1,6 @@
 """Engine ``native``: our own kernels, compiled for this machine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from threading import Lock
@@ -19,7 +19,7 @@ from mlcnn.engines.engine import (
 )
 from mlcnn.engines.native.algorithms import MEASURED, Chooser, Choosing
 from mlcnn.engines.native.batches import apart
-from mlcnn.engines.native.library import Library, load
+from mlcnn.engines.native.library import Library, Op, load
 from mlcnn.engines.native.lowering import check, lower, suited
 from mlcnn.engines.native.machine import machine_of
 from mlcnn.engines.native.program import Call, Floats, Operation, Program
@@ -48,6 +48,20 @@ def _sizes(output: ir.Value) -> tuple[int, ...]:
 
 def _is_empty(output: ir.Value) -> bool:
     return output.shape is not None and 0 in output.shape.dims
+
+
+def _notes(library: Library, operations: Sequence[Operation]) -> Iterator[str]:
+    """What makes these kernels slower than they could be."""
+    if not library.assembly:
+        yield (
+            "native: the compiler refuses assembly, so the kernels are built without, and slower; "
+            "set CC to gcc or clang"
+        )
+    if not library.vnni and any(operation.op == Op.CODES_CONV for operation in operations):
+        yield (
+            "native: this processor has no VNNI instructions that the kernels could use, so "
+            "quantised layers take longer; their results are the same"
+        )
 
 
 class _Session:
@@ -90,7 +104,8 @@ class _Session:
                 fixed, library, choose,
                 integers=self._integers, rounded_means=self._rounded_means,
             )  # fmt: skip
-            self.algorithms, self.notes = tuple(choose.choices), tuple(choose.notes)
+            self.algorithms = tuple(choose.choices)
+            self.notes = (*choose.notes, *_notes(library, operations))
         outputs = tuple(_sizes(value) for value in fixed.graph.outputs)
         return Program(operations, library, apart(operations)), outputs
 
