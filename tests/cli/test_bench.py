@@ -74,9 +74,8 @@ def test_a_compiler_that_refuses_assembly(
     """The kernels are built without, and it is told once."""
     shim = tmp_path / "cc"
     refusal = "echo 'error: assembly is not supported' >&2; exit 1"
-    shim.write_text(
-        f'#!/bin/sh\ncase "$*" in *NO_ASSEMBLY*) exec {shutil.which("gcc")} -O1 "$@";; esac\n{refusal}\n'
-    )
+    taken = f'case "$*" in *NO_ASSEMBLY*) exec {shutil.which("gcc")} -O1 "$@";; esac'
+    shim.write_text(f"#!/bin/sh\n{taken}\n{refusal}\n")
     shim.chmod(0o755)
     monkeypatch.setenv("CC", str(shim))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -5,7 +5,7 @@ import multiprocessing
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -78,7 +78,7 @@ def test_transforms_beyond_the_memory_are_not_made(algorithm: str) -> None:
         assert ("with its weights all would pass the machine's memory" in told.reason) == direct
 
 
-def test_the_programs_of_a_machine_with_no_memory_for_transforms(monkeypatch) -> None:
+def test_the_programs_of_a_machine_with_no_memory_for_transforms(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=0, available=0))
     assert [row.algorithm for row in measured(model(), "auto")] == ["direct"]
 
@@ -86,22 +86,21 @@ def test_the_programs_of_a_machine_with_no_memory_for_transforms(monkeypatch) ->
 # -- the cache
 
 
-def model(channels: int = 64) -> ir.Model:
+def model() -> ir.Model:
     generator = np.random.default_rng(0)
-    weight = generator.standard_normal((channels, channels, 3, 3), np.float32)
+    weight = generator.standard_normal((64, 64, 3, 3), np.float32)
     node = helper.make_node("Conv", ["x", "w"], ["y"], pads=[1] * 4, name="conv")
-    return network([node], {"w": weight}, channels, size=(16, 16))
+    return network([node], {"w": weight}, 64, size=(16, 16))
 
 
 def measured(network: ir.Model, algorithm: str = "measured") -> list[LayerAlgorithm]:
     session = Native(algorithm=algorithm).prepare(network)
-    channels = network.graph.inputs[0].shape[1]
-    session.run({"x": np.zeros((1, channels, 16, 16), np.float32)})
+    session.run({"x": np.zeros((1, 64, 16, 16), np.float32)})
     return list(session.algorithms)
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A cache with the compiled kernels, and nothing else."""
     path = load().path
     folder = tmp_path / "mlcnn"
