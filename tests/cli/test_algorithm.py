@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from mlcnn.engines.processor import processor
+from mlcnn.engines.processor import named
 
 Call = Callable[..., Any]
 NATIVE = ("--engine", "native", "--seconds", "0.05")
@@ -49,7 +49,7 @@ def test_winograd_where_no_layer_fits(
 
 def test_a_saved_choice_is_repeated(mlcnn: Call, hopeless: Path, chosen: tuple[Path, Any]) -> None:
     path, document = chosen
-    assert document["processor"] == processor()
+    assert document["processor"] == named()
     for algorithm in (path, f"auto:{path}"):
         result = mlcnn("bench", hopeless, *NATIVE, "--algorithm", algorithm, "--json")
         assert result.code == 0, result.err
@@ -99,7 +99,7 @@ def test_of_the_same_network_with_other_sizes(
 def test_of_another_processor(mlcnn: Call, hopeless: Path, chosen: tuple[Path, Any]) -> None:
     path, document = chosen
     path.write_text(json.dumps(document | {"processor": "Z80"}), encoding="utf-8")
-    told = f"it is another processor's: Z80 there, {processor()} here"
+    told = f"it is another processor's: Z80 there, {named()} here"
     refused(mlcnn, path, (hopeless,), (told,))
 
 

@@ -78,10 +78,12 @@ def test_transforms_beyond_the_memory_are_not_made(algorithm: str) -> None:
         assert ("with its weights all would pass the machine's memory" in told.reason) == direct
 
 
-def test_the_programs_of_a_machine_with_no_memory_for_transforms(
+def test_the_programs_of_a_machine_without_memory_for_transforms(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=0, available=0))
+    monkeypatch.setattr(
+        "psutil.virtual_memory", lambda: SimpleNamespace(total=200_000, available=10**9)
+    )
     assert [row.algorithm for row in measured(model(), "auto")] == ["direct"]
 
 

@@ -7,9 +7,9 @@ from importlib.metadata import PackageNotFoundError, version
 import psutil
 
 from mlcnn.engines.compilers import c_compiler
-from mlcnn.engines.processor import processor
+from mlcnn.engines.processor import named, processor
 
-__all__ = ["compiler", "machine", "versions"]
+__all__ = ["compiler", "machine", "processor", "versions"]
 
 _PACKAGES = ("mlcnn", "onnx", "onnxruntime", "openvino", "torch", "numpy")
 
@@ -18,7 +18,7 @@ def machine() -> str:
     """Processor, vector instructions, cores, memory and system."""
     memory = psutil.virtual_memory().total / 2**30
     cores = psutil.cpu_count() or 1
-    return f"{processor()}, {cores} cores, {memory:.0f} GiB, {platform.system()}"
+    return f"{named()}, {cores} cores, {memory:.0f} GiB, {platform.system()}"
 
 
 def compiler() -> str | None:

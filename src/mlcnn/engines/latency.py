@@ -17,7 +17,7 @@ from mlcnn.engines.engine import (
     positive_threads,
 )
 from mlcnn.engines.precision import precision_of
-from mlcnn.engines.processor import processor
+from mlcnn.engines.processor import named
 from mlcnn.engines.registry import available, get
 from mlcnn.engines.timing import Clock, Ratio, Timing, interleave, noise, ratio
 from mlcnn.errors import InputError, MlcnnError, UnsupportedError
@@ -164,7 +164,7 @@ class Bench(Tabular):
             "results": [row.to_json() for row in self.results],
             "skipped": [row.to_json() for row in self.skipped],
             "warnings": list(self.warnings),
-            "processor": processor(),
+            "processor": named(),
         }
 
 

@@ -4,7 +4,7 @@ import functools
 import platform
 from pathlib import Path
 
-__all__ = ["processor"]
+__all__ = ["named", "processor"]
 
 # Vector instructions that tell apart how fast processors of one name compute.
 _TOLD = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_vnni": "VNNI", "avx_vnni": "AVX-VNNI"}
@@ -21,9 +21,20 @@ def _line(what: str) -> str:
 
 
 @functools.cache
-def processor() -> str:
-    """Name and vector instructions."""
-    flags = set(_line("flags").split())
-    name = _line("model name") or platform.processor() or platform.machine()
-    instructions = " ".join(told for flag, told in _TOLD.items() if flag in flags)
-    return ", ".join(filter(None, (name, instructions)))
+def processor() -> dict[str, str]:
+    """Name, family, model, flags and vector instructions of the processor; empty if unknown."""
+    flags = _line("flags")
+    there = set(flags.split())
+    return {
+        "name": _line("model name") or platform.processor() or platform.machine(),
+        "family": _line("cpu family"),
+        "model": _line("model\t"),
+        "instructions": " ".join(told for flag, told in _TOLD.items() if flag in there),
+        "flags": flags,
+    }
+
+
+def named() -> str:
+    """Its name and vector instructions."""
+    told = processor()
+    return ", ".join(filter(None, (told["name"], told["instructions"])))

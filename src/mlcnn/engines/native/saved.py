@@ -7,7 +7,7 @@ from typing import Any
 
 from mlcnn.engines.native.choice import Choice, Kind, Layer, Rule, shown
 from mlcnn.engines.native.winograd import Winograd
-from mlcnn.engines.processor import processor
+from mlcnn.engines.processor import named
 from mlcnn.errors import InputError
 
 __all__ = ["MismatchError", "saved"]
@@ -61,11 +61,9 @@ def saved(path: Path) -> Rule:
     others = {found for row in objects if (found := row.get("processor")) is not None}
 
     def rule(layers: Sequence[Layer]) -> list[Choice]:
-        if others and processor() not in others:
+        if others and named() not in others:
             there = ", ".join(map(str, others))
-            raise MismatchError(
-                path, f"it is another processor's: {there} there, {processor()} here"
-            )
+            raise MismatchError(path, f"it is another processor's: {there} there, {named()} here")
         return [_repeated(path, rows, layer) for layer in layers]
 
     return rule
@@ -77,8 +75,8 @@ def _is_row(row: Row) -> bool:
 
 def _repeated(path: Path, rows: Sequence[Row], layer: Layer) -> Choice:
     kinds: dict[str, Kind] = {shown(kind): kind for kind in (None, *Winograd)}
-    named = {row["geometry"]: row["algorithm"] for row in rows}
-    name = named.get(layer.geometry.shown)
+    told = {row["geometry"]: row["algorithm"] for row in rows}
+    name = told.get(layer.geometry.shown)
     if name is None:
         raise MismatchError(path, _difference(rows, layer))
     if name not in kinds or kinds[name] not in layer.ways:
