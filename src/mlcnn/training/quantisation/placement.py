@@ -1,0 +1,168 @@
+"""Which values of a network are rounded, so that engines compute between them in integers.
+
+Convolutions and dense layers read codes. So that no value is rounded that need not be, each is
+rounded once, where it is made: behind the ReLU of its layer; a sum, a mean or a concatenation
+between quantised layers has a rounding of its own, and reads codes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import onnx_ir as ir
+
+from mlcnn.graph import constant, is_standard, layer_name
+
+__all__ = ["Layer", "Placement", "layers_of", "place"]
+
+_BOUNDS = frozenset({"Clip", "Relu"})
+# Their results are on the grid of what they read, and engines know it.
+_SAME = frozenset({"Flatten", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose"})
+# Likewise, but engines want to be told.
+_SHARING = frozenset({"Concat", "GlobalMaxPool", "Pad"})
+_JOINING = frozenset({"Add", "AveragePool", "GlobalAveragePool"})
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer whose weights become codes.
+
+    Attributes:
+        node: the convolution or dense layer.
+        axis: of the weight's filters.
+    """
+
+    node: ir.Node
+    axis: int
+
+    @property
+    def name(self) -> str:
+        """As the user knows it."""
+        return layer_name(self.node)
+
+
+@dataclass(slots=True)
+class Placement:
+    """What is rounded.
+
+    Attributes:
+        layers: whose weights become codes, in the order of the network.
+        values: the activations that are rounded, by name.
+        leaders: for each value, the one whose grid it shares; itself, mostly.
+    """
+
+    layers: tuple[Layer, ...]
+    values: dict[str, ir.Value] = field(default_factory=dict[str, ir.Value])
+    leaders: dict[str, str] = field(default_factory=dict[str, str])
+
+    def leader(self, name: str) -> str:
+        """The value whose grid a value has."""
+        while self.leaders.get(name, name) != name:
+            name = self.leaders[name]
+        return name
+
+    def add(self, value: ir.Value) -> bool:
+        """Round a value; False if it is already."""
+        name = value.name or ""
+        if name in self.values:
+            return False
+        self.values[name] = value
+        return True
+
+    def join(self, first: str, second: str) -> None:
+        """Give two values one grid."""
+        self.leaders[self.leader(second)] = self.leader(first)
+
+
+def layers_of(model: ir.Model, floating: frozenset[str] = frozenset()) -> Iterator[Layer]:
+    """The layers of constant weights that become codes.
+
+    Args:
+        model: the network.
+        floating: names of layers that stay as they are.
+    """
+    for node in model.graph:
+        if not is_standard(node) or node.op_type not in {"Conv", "Gemm", "MatMul"}:
+            continue
+        weight = constant(node.inputs[1])
+        if weight is None or layer_name(node) in floating or constant(node.inputs[0]) is not None:
+            continue
+        if node.op_type == "Conv":
+            yield Layer(node, 0)
+        elif weight.ndim == 2:
+            transposed = node.op_type == "Gemm" and "transB" in node.attributes
+            transposed = transposed and bool(node.attributes["transB"].as_int())
+            yield Layer(node, 0 if transposed else 1)
+
+
+def place(model: ir.Model, floating: frozenset[str] = frozenset()) -> Placement:
+    """Where a network is rounded.
+
+    Args:
+        model: the network, batch norms folded.
+        floating: names of layers that stay as they are.
+    """
+    placement = Placement(tuple(layers_of(model, floating)))
+    pending = [layer.node.inputs[0] for layer in placement.layers]
+    outputs = set(model.graph.outputs)
+    for layer in placement.layers:
+        if layer.node.op_type == "Conv" and not layer.node.outputs[0].is_graph_output():
+            pending.append(_bounded(layer.node.outputs[0]))
+    while pending:
+        value = pending.pop()
+        if value is None or value in outputs or constant(value) is not None:
+            continue
+        pending += _reach(placement, value)
+    return placement
+
+
+def _bounded(value: ir.Value) -> ir.Value:
+    """A value behind the ReLU that alone reads it."""
+    readers = {use.node for use in value.uses()}
+    reader = next(iter(readers)) if len(readers) == 1 else None
+    if reader is None or reader.op_type not in _BOUNDS or reader.inputs[0] is not value:
+        return value
+    return reader.outputs[0]
+
+
+def _reach(placement: Placement, value: ir.Value) -> list[ir.Value | None]:
+    """Round a value, or what it is made of; further values that have to be rounded for it."""
+    node = value.producer()
+    source = None if node is None else node.inputs[0]
+    if node is None or source is None or not is_standard(node):
+        placement.add(value)
+        return []
+    if node.op_type in _SAME:
+        return [source]
+    maker = node
+    if node.op_type in _BOUNDS and _bounded(source) is value and source.producer() is not None:
+        maker = source.producer() or node
+    if not placement.add(value):
+        return []
+    if not is_standard(maker) or maker.op_type not in _SHARING | _JOINING:
+        return []
+    inputs = maker.inputs if maker.op_type in {"Add", "Concat"} else maker.inputs[:1]
+    read = [item for item in inputs if item is not None and constant(item) is None]
+    if len(read) < len(inputs):
+        return []
+    if maker.op_type in _SHARING and maker is node and not _pads_numbers(maker):
+        for item in read:
+            placement.join(value.name or "", _made(item).name or "")
+    return [*read]
+
+
+def _pads_numbers(node: ir.Node) -> bool:
+    """Whether a node pads with other numbers than 0, which need not be on the grid."""
+    given = node.inputs[2] if node.op_type == "Pad" and len(node.inputs) > 2 else None
+    number = constant(given)
+    return given is not None and (number is None or bool(number.any()))
+
+
+def _made(value: ir.Value) -> ir.Value:
+    """Where the numbers of a value are made: through what only moves them."""
+    node = value.producer()
+    while node is not None and node.op_type in _SAME and is_standard(node):
+        source = node.inputs[0]
+        if source is None:
+            break
+        value, node = source, source.producer()
+    return value
