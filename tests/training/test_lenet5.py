@@ -11,7 +11,7 @@ from mlcnn import zoo
 from mlcnn.errors import InputError
 from mlcnn.nn import to_module
 from mlcnn.training import accuracy, load_sample, train
-from mlcnn.training import images as images_module
+from mlcnn.training import formats as formats_module
 from mlcnn.training import lenet5 as lenet5_module
 from mlcnn.training.lenet5 import RECIPE, best_seed, fresh_module, main, networks
 
@@ -89,8 +89,8 @@ def write_cifar(folder, train, test):
 
 @pytest.fixture
 def small_cifar(tmp_path, monkeypatch, both):
-    layout = replace(images_module._CIFAR["cifar10"], records={"train": 20, "test": 30})
-    monkeypatch.setitem(images_module._CIFAR, "cifar10", layout)
+    layout = replace(formats_module._CIFAR["cifar10"], records={"train": 20, "test": 30})
+    monkeypatch.setitem(formats_module._CIFAR, "cifar10", layout)
     monkeypatch.setattr(lenet5_module, "HELD_OUT", 40)
     monkeypatch.setattr(lenet5_module, "networks", lambda: both)
     write_cifar(tmp_path, 20, 30)
@@ -104,8 +104,8 @@ def test_the_command_keeps_the_seed_that_the_held_out_images_choose(small_cifar,
     assert main(arguments) == 0
     record = json.loads((small_cifar / "lenet5-tested.json").read_text())
     assert json.loads(capsys.readouterr().out) == record
-    training = images_module.load_dataset("cifar10", small_cifar, "train")
-    test = images_module.load_dataset("cifar10", small_cifar, "test")
+    training = formats_module.load_dataset("cifar10", small_cifar, "train")
+    test = formats_module.load_dataset("cifar10", small_cifar, "test")
     recipe = replace(RECIPE, epochs=2)
     for name, model in lenet5_module.networks().items():
         key = "reordered" if name.endswith("reordered") else "original"

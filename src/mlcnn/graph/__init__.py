@@ -1,6 +1,6 @@
 """Networks as ONNX graphs: loading, saving, shapes, checks."""
 
-from mlcnn.graph.callables import from_callable
+from mlcnn.graph.callables import find_callable, from_callable
 from mlcnn.graph.evaluate import evaluate
 from mlcnn.graph.example import ExampleInput
 from mlcnn.graph.folding import fold_constants, has_texts
@@ -65,6 +65,7 @@ __all__ = [
     "difference",
     "evaluate",
     "extract",
+    "find_callable",
     "fold_constants",
     "free_name",
     "from_callable",

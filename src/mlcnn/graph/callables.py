@@ -18,7 +18,7 @@ from mlcnn.graph.quiet import to_stderr
 from mlcnn.graph.torch_export import from_module
 from mlcnn.graph.wording import quote
 
-__all__ = ["from_callable"]
+__all__ = ["find_callable", "from_callable"]
 
 _REMEDY = (
     "give package.module:callable, where the callable returns a torch.nn.Module, or one and its "
@@ -41,7 +41,7 @@ def from_callable(target: str, input_shape: Sequence[int] | None = None) -> ir.M
             that cannot be run on the input.
     """
     with to_stderr():
-        made = _call(_find(target), target)
+        made = _call(find_callable(target), target)
     module, example = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(module, nn.Module):
         raise InputError(f"{target}: returned {_kind(made)}; {_REMEDY}")
@@ -55,10 +55,19 @@ def _kind(value: object) -> str:
     return "None" if value is None else f"a {type(value).__name__}"
 
 
-def _find(target: str) -> Callable[[], object]:
+def find_callable(target: str, remedy: str = _REMEDY) -> Callable[[], object]:
+    """What ``package.module:callable`` names; the current directory is searched too.
+
+    Args:
+        target: the text.
+        remedy: what the message says is required of it.
+
+    Raises:
+        InputError: there is no such callable.
+    """
     module_name, colon, attribute = target.partition(":")
     if not colon or not module_name or not attribute:
-        raise InputError(f"{target}: not of the form package.module:callable; {_REMEDY}")
+        raise InputError(f"{target}: not of the form package.module:callable; {remedy}")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
@@ -71,10 +80,10 @@ def _find(target: str) -> Callable[[], object]:
         ) from error
     for name in attribute.split("."):
         if not hasattr(found, name):
-            raise InputError(f"{target}: {module_name} has no {attribute}; {_REMEDY}")
+            raise InputError(f"{target}: {module_name} has no {attribute}; {remedy}")
         found = getattr(found, name)
     if not callable(found):
-        raise InputError(f"{target}: {attribute} is {_kind(found)}, not a callable; {_REMEDY}")
+        raise InputError(f"{target}: {attribute} is {_kind(found)}, not a callable; {remedy}")
     return cast("Callable[[], object]", found)
 
 

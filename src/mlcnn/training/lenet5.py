@@ -26,7 +26,8 @@ from mlcnn.errors import InputError, MlcnnError
 from mlcnn.nn import to_module
 from mlcnn.passes import MaxToAverage, Reorder
 from mlcnn.training.checkpoint import save_weights
-from mlcnn.training.images import ImageSet, load_dataset
+from mlcnn.training.formats import load_dataset
+from mlcnn.training.images import ImageSet
 from mlcnn.training.loop import Epoch, train
 from mlcnn.training.recipe import Recipe
 from mlcnn.training.sample import save_sample

@@ -112,8 +112,8 @@ def test_a_missing_file_is_refused(tmp_path):
 
 
 def test_unknown_names_are_refused(tmp_path):
-    with pytest.raises(InputError, match="'svhn' is not known; use one of cifar10, cifar100"):
-        load_dataset("svhn", tmp_path, "train")
+    with pytest.raises(InputError, match="'stl10' is not known; use one of cifar10, cifar100"):
+        load_dataset("stl10", tmp_path, "train")
     with pytest.raises(InputError, match="split 'validation' does not exist"):
         load_dataset("cifar10", tmp_path, "validation")
 
@@ -135,7 +135,7 @@ def test_damaged_idx_files_are_refused(tmp_path, content, message):
 def test_damaged_compression_is_refused(tmp_path):
     content = gzip.compress(idx(2, 2, 2, content=b"12345678"))
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(content[:-9])
-    with pytest.raises(InputError, match="train-images-idx3-ubyte: cannot be read"):
+    with pytest.raises(InputError, match="train-images-idx3-ubyte.gz: cannot be read"):
         load_dataset("mnist", tmp_path, "train")
 
 
@@ -152,8 +152,8 @@ def test_normalisation():
     result = images.normalised((0.5, 0.1, 0.25), (0.5, 0.2, 0.25))
     assert result.dtype == np.float32
     np.testing.assert_allclose(result.reshape(-1), [-1, 0.5, 3], atol=1e-6)
-    with pytest.raises(InputError, match="has 3 channels"):
-        images.normalised((0.5,), (0.5,))
+    with pytest.raises(InputError, match="images have 3 channels"):
+        images.normalised((0.5, 0.5), (0.5, 0.5))
 
 
 def test_the_last_images_are_held_out():
