@@ -1,7 +1,7 @@
 """mlcnn finds the cheapest way to run a convolutional network.
 
 The verbs of the command line are functions here: `load`, `optimize`, `count`, `bench`, `evaluate`,
-`run`. They and the packages below them are imported when they are first used, so that ``import
+`quantize`, `run`. They and the packages below them are imported when they are first used, so that ``import
 mlcnn`` takes no time.
 """
 
@@ -30,21 +30,28 @@ if TYPE_CHECKING:
     )
     from mlcnn.api import (
         EvaluateOptions,
+        ImageOptions,
         MeasureOptions,
         Optimized,
+        Quantized,
+        QuantizeOptions,
         RewriteOptions,
         bench,
         count,
         evaluate,
         load,
         optimize,
+        quantize,
         run,
     )
 
 __all__ = [
     "EvaluateOptions",
+    "ImageOptions",
     "MeasureOptions",
     "Optimized",
+    "QuantizeOptions",
+    "Quantized",
     "RewriteOptions",
     "__version__",
     "accelerators",
@@ -61,6 +68,7 @@ __all__ = [
     "ops",
     "optimize",
     "passes",
+    "quantize",
     "report",
     "reproduce",
     "run",
@@ -71,8 +79,9 @@ __all__ = [
 ]
 
 _FROM_API = frozenset(
-    {"EvaluateOptions", "MeasureOptions", "Optimized", "RewriteOptions"}
-    | {"bench", "count", "evaluate", "load", "optimize", "run"}
+    {"EvaluateOptions", "ImageOptions", "MeasureOptions", "Optimized", "Quantized"}
+    | {"QuantizeOptions", "RewriteOptions"}
+    | {"bench", "count", "evaluate", "load", "optimize", "quantize", "run"}
 )
 
 __version__ = "0.1.0"

@@ -16,6 +16,7 @@ from mlcnn.api.optimizing import (
 )
 from mlcnn.api.options import RewriteOptions
 from mlcnn.api.own_data import Comparison, compare, read_inputs
+from mlcnn.api.quantizing import ImageOptions, Quantized, QuantizeOptions, quantize
 from mlcnn.api.running import RunResult, run
 from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
 from mlcnn.api.writing import check_output
@@ -35,10 +36,13 @@ __all__ = [
     "Described",
     "EvaluateOptions",
     "ExampleInput",
+    "ImageOptions",
     "MeasureOptions",
     "Optimized",
     "Origin",
     "Progress",
+    "QuantizeOptions",
+    "Quantized",
     "RewriteOptions",
     "RunResult",
     "Source",
@@ -61,6 +65,7 @@ __all__ = [
     "optimize",
     "potential",
     "printable",
+    "quantize",
     "read_inputs",
     "reproduce",
     "rewrite",

@@ -2,6 +2,7 @@
 
 from mlcnn.training.quantisation.grid import Grid, check_bits
 from mlcnn.training.quantisation.observers import OBSERVERS
+from mlcnn.training.quantisation.placement import Means
 from mlcnn.training.quantisation.post_training import (
     LEAST_IMAGES,
     Calibrated,
@@ -18,6 +19,7 @@ __all__ = [
     "Calibrated",
     "Candidate",
     "Grid",
+    "Means",
     "Setting",
     "calibrate",
     "check_bits",

@@ -1,9 +1,9 @@
 """Observers: from what a value takes on, to the range that its codes cover.
 
 All look at a histogram. ``min-max`` covers everything; ``percentile`` leaves out the largest
-0.01 % at each end (zeros not counted); ``mse`` takes the range with the least mean squared error of rounding and
-cutting off; ``entropy`` the one that keeps most of the distribution, by Kullback-Leibler
-divergence [Migacz 2017].
+0.01 % at each end (zeros not counted); ``mse`` takes the range with the least mean squared error
+of rounding and cutting off; ``entropy`` the one that keeps most of the distribution, by
+Kullback-Leibler divergence [Migacz 2017].
 """
 
 from collections.abc import Callable

@@ -7,12 +7,13 @@ between quantised layers has a rounding of its own, and reads codes.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import onnx_ir as ir
 
-from mlcnn.graph import constant, is_standard, layer_name
+from mlcnn.graph import OPERATOR_KEY, constant, is_standard, layer_name
 
-__all__ = ["Layer", "Placement", "layers_of", "place"]
+__all__ = ["Layer", "Means", "Placement", "fused_means", "layers_of", "place"]
 
 _BOUNDS = frozenset({"Clip", "Relu"})
 # Their results are on the grid of what they read, and engines know it.
@@ -20,6 +21,17 @@ _SAME = frozenset({"Flatten", "Identity", "MaxPool", "Reshape", "Slice", "Squeez
 # Likewise, but engines want to be told.
 _SHARING = frozenset({"Concat", "GlobalMaxPool", "Pad"})
 _JOINING = frozenset({"Add", "AveragePool", "GlobalAveragePool"})
+
+
+class Means(StrEnum):
+    """What becomes of the means that a fused layer convolves.
+
+    ``ROUNDED``: codes again, with a step of their own, which every engine takes. ``EXACT``: not
+    rounded; engine ``native`` keeps them as sums of codes in 16 bits, others compute in floats.
+    """
+
+    ROUNDED = "rounded"
+    EXACT = "exact"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +60,13 @@ class Placement:
         layers: whose weights become codes, in the order of the network.
         values: the activations that are rounded, by name.
         leaders: for each value, the one whose grid it shares; itself, mostly.
+        means: what becomes of the means of fused layers.
     """
 
     layers: tuple[Layer, ...]
     values: dict[str, ir.Value] = field(default_factory=dict[str, ir.Value])
     leaders: dict[str, str] = field(default_factory=dict[str, str])
+    means: Means = Means.ROUNDED
 
     def leader(self, name: str) -> str:
         """The value whose grid a value has."""
@@ -94,19 +108,33 @@ def layers_of(model: ir.Model, floating: frozenset[str] = frozenset()) -> Iterat
             yield Layer(node, 0 if transposed else 1)
 
 
-def place(model: ir.Model, floating: frozenset[str] = frozenset()) -> Placement:
+def fused_means(model: ir.Model) -> bool:
+    """Whether a network has means that fused layers convolve."""
+    return any(map(_is_fused_mean, model.graph))
+
+
+def _is_fused_mean(node: ir.Node) -> bool:
+    return node.op_type == "AveragePool" and OPERATOR_KEY in node.metadata_props
+
+
+def place(
+    model: ir.Model, floating: frozenset[str] = frozenset(), means: Means = Means.ROUNDED
+) -> Placement:
     """Where a network is rounded.
 
     Args:
         model: the network, batch norms folded.
         floating: names of layers that stay as they are.
+        means: what becomes of the means of fused layers.
     """
-    placement = Placement(tuple(layers_of(model, floating)))
+    placement = Placement(tuple(layers_of(model, floating)), means=means)
     pending = [layer.node.inputs[0] for layer in placement.layers]
     outputs = set(model.graph.outputs)
-    for layer in placement.layers:
-        if layer.node.op_type == "Conv" and not layer.node.outputs[0].is_graph_output():
-            pending.append(_bounded(layer.node.outputs[0]))
+    pending += [
+        _bounded(layer.node.outputs[0])
+        for layer in placement.layers
+        if layer.node.op_type == "Conv"
+    ]
     while pending:
         value = pending.pop()
         if value is None or value in outputs or constant(value) is not None:
@@ -131,7 +159,7 @@ def _reach(placement: Placement, value: ir.Value) -> list[ir.Value | None]:
     if node is None or source is None or not is_standard(node):
         placement.add(value)
         return []
-    if node.op_type in _SAME:
+    if node.op_type in _SAME or (placement.means is Means.EXACT and _is_fused_mean(node)):
         return [source]
     maker = node
     if node.op_type in _BOUNDS and _bounded(source) is value and source.producer() is not None:

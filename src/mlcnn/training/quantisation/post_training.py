@@ -11,9 +11,9 @@ from mlcnn.errors import InputError, did_you_mean
 from mlcnn.graph import constant
 from mlcnn.passes import pipeline
 from mlcnn.training.quantisation.calibration import has_bias, mean_outputs, observe, outputs_of
-from mlcnn.training.quantisation.grid import Grid, symmetric_codes, symmetric_steps
+from mlcnn.training.quantisation.grid import Grid, check_bits, symmetric_codes, symmetric_steps
 from mlcnn.training.quantisation.observers import OBSERVERS
-from mlcnn.training.quantisation.placement import Layer, Placement, place
+from mlcnn.training.quantisation.placement import Layer, Means, Placement, fused_means, place
 from mlcnn.training.quantisation.writing import LayerCodes, write
 
 __all__ = [
@@ -50,6 +50,7 @@ class Setting:
         bias_correction: on or off; None for the better one.
         floating: layers that stay in floats.
         sensitivity: whether the first and the last layer may stay in floats.
+        means: what becomes of the means of fused layers.
     """
 
     weight_bits: int = 8
@@ -58,6 +59,7 @@ class Setting:
     bias_correction: bool | None = None
     floating: tuple[str, ...] = ()
     sensitivity: bool = True
+    means: Means = Means.ROUNDED
 
     def __post_init__(self) -> None:
         if self.observer not in {"auto", *OBSERVERS}:
@@ -65,6 +67,8 @@ class Setting:
             raise InputError(
                 f"observer {self.observer!r} is not known{hint} (auto, {', '.join(OBSERVERS)})"
             )
+        check_bits(self.weight_bits, "--weight-bits")
+        check_bits(self.input_bits, "--input-bits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +80,14 @@ class Candidate:
         bias_correction: whether biases make up for the mean error of the weights.
         floating: layers that stay in floats.
         divergence: of the results from those in floats; see ``divergence``.
+        means: what becomes of the means of fused layers; None where there are none.
     """
 
     observer: str
     bias_correction: bool
     floating: tuple[str, ...]
     divergence: float
+    means: Means | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,7 +172,8 @@ class _Search:
     ) -> None:
         self._model, self._images, self._validation = model, images, validation
         self._setting, self._tell = setting, tell
-        self._whole = place(model)
+        self._whole = place(model, means=setting.means)
+        self._means = setting.means if fused_means(model) else None
         _check_floating(self._whole, setting.floating)
         self._seen = observe(model, self._whole, images, tell)
         self._corrections: dict[str, Floats] = {}
@@ -190,7 +197,7 @@ class _Search:
 
     def _try(self, observer: str, corrected: bool, floating: tuple[str, ...]) -> Candidate:
         self._tell("choose", len(self._tried), 0)
-        candidate = Candidate(observer, corrected, floating, np.inf)
+        candidate = Candidate(observer, corrected, floating, np.inf, self._means)
         found = outputs_of(self._quantised(candidate), self._validation)
         candidate = replace(candidate, divergence=divergence(self._expected, found))
         self._tried.append(candidate)
@@ -209,7 +216,7 @@ class _Search:
 
     def _quantised(self, candidate: Candidate) -> ir.Model:
         setting = self._setting
-        placement = place(self._model, frozenset(candidate.floating))
+        placement = place(self._model, frozenset(candidate.floating), setting.means)
         observer = OBSERVERS[candidate.observer]
         grids = {
             name: Grid.over(*observer(self._seen[name], setting.input_bits), setting.input_bits)

@@ -1,0 +1,147 @@
+"""``mlcnn quantize``: a network with weights and activations of few bits."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+import mlcnn
+from mlcnn.cli.options import Loading, Measuring, Printing, Rewriting
+from mlcnn.cli.output import console, print_json, progress, show
+from mlcnn.errors import InputError
+
+if TYPE_CHECKING:
+    from mlcnn.api import ImageOptions
+
+__all__ = ["quantize"]
+
+
+@Parameter(name="*", group="Images")
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """Which images, and how the network wants them.
+
+    Attributes:
+        mean: subtracted from each channel of images in 0..1, once or once for each channel; the
+            zoo's own by default.
+        std: what each channel is divided by; likewise.
+        scale: factor of the images of the file; 1/255 for bytes by default.
+        resize: bring image files to this height and width, as 32x32.
+        calibration_images: images that ranges come from.
+        validation_images: images that the best way is chosen by.
+        test_images: images that accuracy is measured on; all by default.
+    """
+
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    scale: float | None = None
+    resize: str | None = None
+    calibration_images: int = 512
+    validation_images: int = 1024
+    test_images: int | None = None
+
+    def options(self) -> "ImageOptions":
+        """The same for the API."""
+        return mlcnn.api.ImageOptions(
+            mean=self.mean,
+            std=self.std,
+            scale=self.scale,
+            resize=None if self.resize is None else _size(self.resize),
+            calibration=self.calibration_images,
+            validation=self.validation_images,
+            test=self.test_images,
+        )
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.lower().partition("x")
+    if not (height.isascii() and height.isdigit() and width.isascii() and width.isdigit()):
+        raise InputError(f"--resize {text}: height and width are required, as 32x32")
+    return int(height), int(width)
+
+
+def quantize(
+    model: str,
+    /,
+    *,
+    data: str,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+    bits: int = 8,
+    weight_bits: int | None = None,
+    input_bits: int | None = None,
+    observer: Literal["auto", "min-max", "percentile", "mse", "entropy"] = "auto",
+    bias_correction: Literal["auto", "on", "off"] = "auto",
+    float_: Annotated[tuple[str, ...], Parameter(name="--float")] = (),
+    sensitivity: Annotated[bool, Parameter(negative="--no-sensitivity")] = True,
+    fuse: bool = False,
+    means: Literal["rounded", "exact"] = "rounded",
+    measure: bool = False,
+    taking: Taking = Taking(),
+    loading: Loading = Loading(),
+    rewriting: Rewriting = Rewriting(),
+    measuring: Measuring = Measuring(),
+    printing: Printing = Printing(),
+) -> None:
+    """Quantise a trained network: calibrate it on images, save it, and measure its accuracy.
+
+    Args:
+        model: zoo name, .onnx or .pt2 file, or package.module:callable.
+        data: labelled images, as folders of images by class, CIFAR, MNIST or SVHN files, an .npz
+            file, package.module:callable that returns a torch data set, or a name as cifar10.
+        output: the file to write; NAME-int8.onnx in the current directory by default.
+        bits: of weights and activations, 2 to 8; engines compute 8 in integers.
+        weight_bits: of weights alone.
+        input_bits: of activations alone.
+        observer: how ranges are found; auto takes the best by validation images.
+        bias_correction: make up for the mean error of rounded weights; auto if that is better.
+        float_: name of a layer that stays in floats. Repeat it for more.
+        sensitivity: keep the first or last layer in floats where the results depend on it.
+        fuse: rewrite the network first, as mlcnn optimize does, so that fused layers are quantised.
+        means: what becomes of the means of fused layers; rounded to codes, as every engine takes
+            them, or exact, as sums of codes in the engine native.
+        measure: measure latencies before and after.
+        taking: which images, and how the network wants them.
+        loading: how to load the network.
+        rewriting: which passes run first, with --fuse.
+        measuring: in which engines; accuracy in onnxruntime, openvino and native by default.
+        printing: what is printed.
+    """
+    path = mlcnn.api.check_output(output or _default(model, bits), model)
+    if not fuse and rewriting != Rewriting():
+        raise InputError("options of the rewrite go with --fuse; give it, or leave them away")
+    options = mlcnn.QuantizeOptions(
+        mlcnn.training.quantisation.Setting(
+            weight_bits=bits if weight_bits is None else weight_bits,
+            input_bits=bits if input_bits is None else input_bits,
+            observer=observer,
+            bias_correction={"auto": None, "on": True, "off": False}[bias_correction],
+            floating=float_,
+            sensitivity=sensitivity,
+            means=mlcnn.training.quantisation.Means(means),
+        ),
+        fuse=fuse,
+        engines=measuring.engine,
+        measuring=measuring.options() if measure else None,
+    )
+    with progress() as tell:
+        result = mlcnn.quantize(
+            model,
+            data,
+            options,
+            images=taking.options(),
+            rewriting=rewriting.options(),
+            input_shape=loading.shape,
+            weights=loading.weights,
+            progress=tell,
+        )
+        result.save(path)
+    if printing.json:
+        print_json({"output": str(path), **result.to_json()})
+        return
+    show(repr(result))
+    console().print(f"written: {path}", soft_wrap=True, markup=False)
+
+
+def _default(model: str, bits: int) -> Path:
+    return Path(f"{mlcnn.api.model_name(model)}-int{bits}.onnx")
