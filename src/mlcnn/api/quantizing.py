@@ -80,6 +80,7 @@ class Quantized(Rewritten, Tabular):
 
     Attributes:
         original: the network as it was loaded.
+        before: what was quantised, in floats: the original, or what the passes made of it.
         model: the quantised one.
         pipeline: what was done, as text.
         chosen: how ranges were found.
@@ -90,6 +91,7 @@ class Quantized(Rewritten, Tabular):
     """
 
     original: ir.Model
+    before: ir.Model
     model: ir.Model
     pipeline: str
     chosen: Candidate
@@ -148,7 +150,7 @@ class Quantized(Rewritten, Tabular):
             "accuracy": accuracy,
             "engines": {row.engine: row.to_json() for row in self.accuracies},
             "cost": {
-                "bytes": {"before": _bytes(self.original), "after": _bytes(self.model)},
+                "bytes": {"before": _bytes(self.before), "after": _bytes(self.model)},
                 "latency_ms": dict(self.latencies),
             },
             "observer": self.chosen.observer,
@@ -225,7 +227,7 @@ def quantize(
     result = quantisation.calibrate(before, *parts[:2], chosen.setting, progress=tell)
     tests = found.test if images.test is None else found.test.first(images.test)
     rows, reasons = engine_accuracies(
-        (original, result.model),
+        (before, result.model),
         parts[2],
         tests.labels,
         name=tests.name,
@@ -236,12 +238,13 @@ def quantize(
     notes += _told(result)
     return Quantized(
         original=original,
+        before=before,
         model=result.model,
         pipeline=f"{text},{_step(chosen.setting, result.chosen)}",
         chosen=result.chosen,
         tried=result.tried,
         accuracies=rows,
-        latencies=_latencies(original, result.model, chosen.measuring, tell),
+        latencies=_latencies(before, result.model, chosen.measuring, tell),
         notes=notes,
     )
 

@@ -11,14 +11,13 @@ from enum import StrEnum
 
 import onnx_ir as ir
 
-from mlcnn.graph import OPERATOR_KEY, constant, is_standard, layer_name
+from mlcnn.graph import MOVING, OPERATOR_KEY, constant, is_standard, layer_name
 
-__all__ = ["Layer", "Means", "Placement", "fused_means", "layers_of", "place"]
+__all__ = ["Layer", "Means", "Placement", "fused_means", "is_fused_mean", "layers_of", "place"]
 
 _BOUNDS = frozenset({"Clip", "Relu"})
-# Their results are on the grid of what they read, and engines know it.
-_SAME = frozenset({"Flatten", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose"})
-# Likewise, but engines want to be told.
+# Their results are on the grid of what they read, as those of ``MOVING``, but engines want to be
+# told.
 _SHARING = frozenset({"Concat", "GlobalMaxPool", "Pad"})
 _JOINING = frozenset({"Add", "AveragePool", "GlobalAveragePool"})
 
@@ -110,10 +109,11 @@ def layers_of(model: ir.Model, floating: frozenset[str] = frozenset()) -> Iterat
 
 def fused_means(model: ir.Model) -> bool:
     """Whether a network has means that fused layers convolve."""
-    return any(map(_is_fused_mean, model.graph))
+    return any(map(is_fused_mean, model.graph))
 
 
-def _is_fused_mean(node: ir.Node) -> bool:
+def is_fused_mean(node: ir.Node) -> bool:
+    """Whether a node gives the means that a fused layer convolves."""
     return node.op_type == "AveragePool" and OPERATOR_KEY in node.metadata_props
 
 
@@ -159,7 +159,7 @@ def _reach(placement: Placement, value: ir.Value) -> list[ir.Value | None]:
     if node is None or source is None or not is_standard(node):
         placement.add(value)
         return []
-    if node.op_type in _SAME or (placement.means is Means.EXACT and _is_fused_mean(node)):
+    if node.op_type in MOVING or (placement.means is Means.EXACT and is_fused_mean(node)):
         return [source]
     maker = node
     if node.op_type in _BOUNDS and _bounded(source) is value and source.producer() is not None:
@@ -188,7 +188,7 @@ def _pads_numbers(node: ir.Node) -> bool:
 def _made(value: ir.Value) -> ir.Value:
     """Where the numbers of a value are made: through what only moves them."""
     node = value.producer()
-    while node is not None and node.op_type in _SAME and is_standard(node):
+    while node is not None and node.op_type in MOVING and is_standard(node):
         source = node.inputs[0]
         if source is None:
             break

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mlcnn.graph import DEQUANTIZE, QUANTIZE, clone, constant, free_name, infer_shapes, value_names
 from mlcnn.training.quantisation.grid import Floats, Grid
+from mlcnn.training.quantisation.placement import is_fused_mean
 
 __all__ = ["LayerCodes", "write"]
 
@@ -159,6 +160,9 @@ class _Writer:
         for use in readers:
             use.node.replace_input_with(use.idx, leave.outputs[0])
         producer, nodes = value.producer(), [*nodes, enter, leave]
+        if producer is not None and is_fused_mean(producer):
+            for node in nodes:  # inside of a layer: they belong to it
+                node.metadata_props.update(producer.metadata_props)
         if producer is None:
             first = next(iter(self.model.graph))
             self.model.graph.insert_before(first, nodes)
