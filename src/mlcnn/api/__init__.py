@@ -16,9 +16,10 @@ from mlcnn.api.optimizing import (
 )
 from mlcnn.api.options import RewriteOptions
 from mlcnn.api.own_data import Comparison, compare, read_inputs
-from mlcnn.api.quantizing import ImageOptions, Quantized, QuantizeOptions, quantize
+from mlcnn.api.quantizing import Quantized, QuantizeOptions, quantize
 from mlcnn.api.running import RunResult, run
 from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
+from mlcnn.api.training import ImageOptions, Trained, TrainOptions, train
 from mlcnn.api.writing import check_output
 from mlcnn.report import (
     columns_table,
@@ -46,6 +47,8 @@ __all__ = [
     "RewriteOptions",
     "RunResult",
     "Source",
+    "TrainOptions",
+    "Trained",
     "bench",
     "check_output",
     "chooser_for",
@@ -72,6 +75,7 @@ __all__ = [
     "run",
     "summarise",
     "terminal",
+    "train",
     "tuned_weights",
     "uncounted_sentence",
     "warning",

@@ -1,7 +1,7 @@
 """Quantise a trained network, and say what it costs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,16 @@ from mlcnn import engines, graph, training
 from mlcnn.api.benchmarking import MeasureOptions, bench
 from mlcnn.api.engine_accuracy import EngineAccuracy, engine_accuracies
 from mlcnn.api.evaluation import Fused
-from mlcnn.api.loading import Rewritten, Source, load, zoo_entry
+from mlcnn.api.loading import Rewritten, Source, load
 from mlcnn.api.optimizing import Progress, default_passes, rewrite, silent, tuned_weights
 from mlcnn.api.options import NO_REWRITE, RewriteOptions
+from mlcnn.api.training import ImageOptions
 from mlcnn.errors import InputError
 from mlcnn.table import Shown, Tabular
 from mlcnn.training import quantisation
 from mlcnn.training.quantisation import Candidate, Means, Setting
 
-__all__ = ["ImageOptions", "QuantizeOptions", "Quantized", "quantize"]
+__all__ = ["QuantizeOptions", "Quantized", "quantize"]
 
 _ENGINES = ("onnxruntime", "openvino", "native")
 _VALIDATION_SHARE = 0.08
@@ -35,29 +36,6 @@ _OF_MEANS = {
 
 
 @dataclass(frozen=True, slots=True)
-class ImageOptions:
-    """Which images, and how the network wants them.
-
-    Attributes:
-        mean: subtracted from each channel; the zoo's own by default.
-        std: what each channel is divided by.
-        scale: factor of the images of the file; 1/255 for bytes by default.
-        resize: bring image files to this height and width.
-        calibration: images that ranges come from.
-        validation: images that the best way is chosen by.
-        test: images that accuracy is measured on; all by default.
-    """
-
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    scale: float | None = None
-    resize: tuple[int, int] | None = None
-    calibration: int = 512
-    validation: int = 1024
-    test: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class QuantizeOptions:
     """How to quantise.
 
@@ -66,12 +44,18 @@ class QuantizeOptions:
         fuse: rewrite the network first, so that fused layers are quantised.
         engines: where accuracy is measured; those that are installed by default.
         measuring: latency before and after on these terms; None for none.
+        calibration: images that ranges come from.
+        validation: images that the best way is chosen by.
+        test: images that accuracy is measured on; all by default.
     """
 
-    setting: Setting = field(default_factory=Setting)
+    setting: Setting = Setting()
     fuse: bool = False
     engines: tuple[str, ...] = ()
     measuring: MeasureOptions | None = None
+    calibration: int = 512
+    validation: int = 1024
+    test: int | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -181,10 +165,10 @@ def _bytes(model: ir.Model) -> int:
 
 def quantize(
     source: Source,
-    data: "str | PathLike[str]",
+    data: "training.Data | str | PathLike[str]",
     options: QuantizeOptions | None = None,
     *,
-    images: ImageOptions = ImageOptions(),
+    images: ImageOptions | None = None,
     rewriting: RewriteOptions = NO_REWRITE,
     input_shape: Sequence[int] | None = None,
     weights: "str | PathLike[str] | None" = None,
@@ -213,19 +197,19 @@ def quantize(
     chosen, tell = options or QuantizeOptions(), progress or silent
     names = _engines(chosen.engines)
     tell("load", 0, 0)
-    found = training.open_data(data, resize=images.resize)
+    found, normal, note = (images or ImageOptions()).open(data, source)
     if chosen.fuse and weights is None:
         weights = tuned_weights(source, rewriting)
     original = load(source, input_shape=input_shape, weights=weights)
     _require_classifier(original, found)
-    parts, notes = _parts(source, found, images)
+    parts, notes = _parts(found, normal, chosen), ((note,) if note else ())
     before = original
     text = "fold-constants,fold-batch-norm"
     if chosen.fuse:
         passes = default_passes(source) if rewriting.passes is None else rewriting.passes
         before, text = _fused(original, passes, rewriting, tell)
     result = quantisation.calibrate(before, *parts[:2], chosen.setting, progress=tell)
-    tests = found.test if images.test is None else found.test.first(images.test)
+    tests = _tests(found, chosen)
     rows, reasons = engine_accuracies(
         (before, result.model),
         parts[2],
@@ -274,23 +258,24 @@ def _require_classifier(model: ir.Model, data: training.Data) -> None:
         data.require_fit(logits[1], given.dims[1:], "--data")
 
 
+def _tests(data: training.Data, options: QuantizeOptions) -> training.ImageSet:
+    return data.test if options.test is None else data.test.first(options.test)
+
+
 def _parts(
-    source: Source, data: training.Data, images: ImageOptions
-) -> tuple[tuple[NDArray[np.float32], ...], tuple[str, ...]]:
+    data: training.Data, normal: training.Normal, options: QuantizeOptions
+) -> tuple[NDArray[np.float32], ...]:
     """Calibration, validation and test images as the network takes them."""
-    normal, note = training.normal_for(
-        data.training, zoo_entry(source), mean=images.mean, std=images.std, scale=images.scale
-    )
-    wanted = max(images.calibration, 1)
+    wanted = max(options.calibration, 1)
     calibration = data.calibration.first(wanted).images
     if len(calibration) < wanted:  # few images: what nobody trains on here is as good
         more = data.training.first(wanted - len(calibration)).images
         calibration = np.concatenate([calibration, more])
-    validation = data.validation.first(max(images.validation, 1)).images
+    validation = data.validation.first(max(options.validation, 1)).images
     least = quantisation.LEAST_IMAGES
     for part, count, option in (
-        (calibration, images.calibration, "--calibration-images"),
-        (validation, images.validation, "--validation-images"),
+        (calibration, options.calibration, "--calibration-images"),
+        (validation, options.validation, "--validation-images"),
     ):
         if len(part) >= least:
             continue
@@ -301,9 +286,8 @@ def _parts(
             f"as {_VALIDATION_SHARE:.0%} of the images serve for this, give at least "
             f"{round(1.25 * least / _VALIDATION_SHARE)} images"
         )
-    tests = data.test if images.test is None else data.test.first(images.test)
-    parts = tuple(normal.apply(part) for part in (calibration, validation, tests.images))
-    return parts, () if note is None else (note,)
+    tests = _tests(data, options).images
+    return tuple(normal.apply(part) for part in (calibration, validation, tests))
 
 
 def _fused(

@@ -55,6 +55,7 @@ _COMMANDS = {
         "evaluate:evaluate",
         "Cycles, energy and area on an accelerator, against another.",
     ),
+    "train": ("train:train", "Train a network from scratch on labelled images."),
     "quantize": ("quantize:quantize", "Weights and activations of few bits, calibrated on images."),
     "reproduce": ("reproduce:reproduce", "A published table or figure beside ours."),
     "list": ("listing:listing", "The networks, passes, engines and machines that there are."),

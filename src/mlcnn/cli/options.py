@@ -1,6 +1,6 @@
 """The options that commands share, as groups."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,9 +10,25 @@ import mlcnn
 from mlcnn.errors import InputError
 
 if TYPE_CHECKING:
-    from mlcnn.api import EvaluateOptions, MeasureOptions, RewriteOptions
+    from mlcnn.api import (
+        EvaluateOptions,
+        ImageOptions,
+        MeasureOptions,
+        RewriteOptions,
+        TrainOptions,
+    )
+    from mlcnn.training import Recipe
 
-__all__ = ["Against", "Loading", "Measuring", "Printing", "Rewriting", "parse_shape"]
+__all__ = [
+    "Against",
+    "Imaging",
+    "Loading",
+    "Measuring",
+    "Printing",
+    "Rewriting",
+    "Training",
+    "parse_shape",
+]
 
 Engine = Literal["onnxruntime", "openvino", "native", "torch", "torch-compile"]
 
@@ -171,6 +187,145 @@ class Against:
             batch: images.
         """
         return mlcnn.api.EvaluateOptions(on, self.against, self.technology, batch)
+
+
+@Parameter(name="*", group="Images")
+@dataclass(frozen=True, slots=True)
+class Imaging:
+    """How the images are read and go to the network.
+
+    Attributes:
+        resize: height and width that image files are brought to, as 32x32.
+        mean: of each channel, of images in 0..1, as 0.485,0.456,0.406; a zoo network's own by
+            default, otherwise none.
+        std: standard deviation of each channel, likewise.
+        scale: factor of the images of the file; 1/255 by default for bytes.
+    """
+
+    resize: str | None = None
+    mean: str | None = None
+    std: str | None = None
+    scale: float | None = None
+
+    def options(self) -> "ImageOptions":
+        """The same for the API.
+
+        Raises:
+            InputError: a text is not what it should be.
+        """
+        return mlcnn.api.ImageOptions(
+            resize=None if self.resize is None else _size(self.resize),
+            mean=_numbers("--mean", self.mean),
+            std=_numbers("--std", self.std),
+            scale=self.scale,
+        )
+
+
+def _size(text: str) -> tuple[int, int]:
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise InputError(f"--resize {text}: height and width are required, as 32x32")
+    return int(parts[0]), int(parts[1])
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...]:
+    try:
+        return () if text is None else tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(
+            f"{option} {text}: numbers with commas between are required, as 0.485,0.456,0.406"
+        ) from None
+
+
+@Parameter(name="*", group="Training")
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How to train.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch_size: images of one step, in all processes together.
+        learning_rate: its peak; it falls along half a cosine.
+        optimizer: sgd with momentum, or adamw.
+        weight_decay: penalty on the weights.
+        warmup: epochs over which the learning rate rises.
+        label_smoothing: share of the labels that is spread over all classes.
+        crop: pixels by which images are shifted at random at most.
+        flip: mirror half of the images left to right.
+        mixup: parameter of the beta distribution by which pairs of images are mixed; 0 for none.
+        ema: share of the old average in the moving average of the weights; 0 for none.
+        limit: at most so many training images, for a quick try.
+        seed: of everything that is drawn.
+        device: cpu, or cuda.
+        precision: of convolutions and products; bf16 is quicker where the processor has it.
+        threads: of torch on the processor; all by default.
+        checkpoint_seconds: between checkpoints.
+    """
+
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: Annotated[float | None, Parameter(alias="--lr")] = None
+    optimizer: Literal["sgd", "adamw"] | None = None
+    weight_decay: float | None = None
+    warmup: float | None = None
+    label_smoothing: float | None = None
+    crop: int | None = None
+    flip: Annotated[bool | None, Parameter(negative="--no-flip")] = None
+    mixup: float | None = None
+    ema: float | None = None
+    limit: int | None = None
+    seed: int = 0
+    device: str = "cpu"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    threads: int | None = None
+    checkpoint_seconds: float = 60.0
+
+    def set_threads(self) -> None:
+        """Give torch as many threads as were asked for.
+
+        Raises:
+            InputError: less than one.
+        """
+        if self.threads is None:
+            return
+        if self.threads < 1:
+            raise InputError(f"--threads {self.threads}: at least 1 is required")
+        mlcnn.training.set_threads(self.threads)
+
+    def options(self, usual: "Recipe", device: str | None = None) -> "TrainOptions":
+        """The same for the API.
+
+        Args:
+            usual: what holds where nothing is asked for.
+            device: in place of the one asked for.
+
+        Raises:
+            InputError: an option is out of range.
+        """
+        given = {
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+            "optimizer": None
+            if self.optimizer is None
+            else mlcnn.training.Optimizer(self.optimizer),
+            "weight_decay": self.weight_decay,
+            "warmup_epochs": self.warmup,
+            "label_smoothing": self.label_smoothing,
+            "crop": self.crop,
+            "flip": self.flip,
+            "mixup": self.mixup,
+            "ema": self.ema,
+        }
+        return mlcnn.api.TrainOptions(
+            recipe=replace(usual, **{k: v for k, v in given.items() if v is not None}),
+            hardware=mlcnn.training.Hardware(
+                device or self.device, mlcnn.training.Precision(self.precision)
+            ),
+            seed=self.seed,
+            every_s=self.checkpoint_seconds,
+            limit=self.limit,
+        )
 
 
 @Parameter(name="*", group="Output")

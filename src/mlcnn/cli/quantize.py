@@ -1,64 +1,16 @@
 """``mlcnn quantize``: a network with weights and activations of few bits."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 import mlcnn
-from mlcnn.cli.options import Loading, Measuring, Printing, Rewriting
+from mlcnn.cli.options import Imaging, Loading, Measuring, Printing, Rewriting
 from mlcnn.cli.output import console, print_json, progress, show
 from mlcnn.errors import InputError
 
-if TYPE_CHECKING:
-    from mlcnn.api import ImageOptions
-
 __all__ = ["quantize"]
-
-
-@Parameter(name="*", group="Images")
-@dataclass(frozen=True, slots=True)
-class Taking:
-    """Which images, and how the network wants them.
-
-    Attributes:
-        mean: subtracted from each channel of images in 0..1, once or once for each channel; the
-            zoo's own by default.
-        std: what each channel is divided by; likewise.
-        scale: factor of the images of the file; 1/255 for bytes by default.
-        resize: bring image files to this height and width, as 32x32.
-        calibration_images: images that ranges come from.
-        validation_images: images that the best way is chosen by.
-        test_images: images that accuracy is measured on; all by default.
-    """
-
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    scale: float | None = None
-    resize: str | None = None
-    calibration_images: int = 512
-    validation_images: int = 1024
-    test_images: int | None = None
-
-    def options(self) -> "ImageOptions":
-        """The same for the API."""
-        return mlcnn.api.ImageOptions(
-            mean=self.mean,
-            std=self.std,
-            scale=self.scale,
-            resize=None if self.resize is None else _size(self.resize),
-            calibration=self.calibration_images,
-            validation=self.validation_images,
-            test=self.test_images,
-        )
-
-
-def _size(text: str) -> tuple[int, int]:
-    height, _, width = text.lower().partition("x")
-    if not (height.isascii() and height.isdigit() and width.isascii() and width.isdigit()):
-        raise InputError(f"--resize {text}: height and width are required, as 32x32")
-    return int(height), int(width)
 
 
 def quantize(
@@ -77,7 +29,10 @@ def quantize(
     fuse: bool = False,
     means: Literal["rounded", "exact"] = "rounded",
     measure: bool = False,
-    taking: Taking = Taking(),
+    calibration_images: int = 512,
+    validation_images: int = 1024,
+    test_images: int | None = None,
+    imaging: Imaging = Imaging(),
     loading: Loading = Loading(),
     rewriting: Rewriting = Rewriting(),
     measuring: Measuring = Measuring(),
@@ -101,7 +56,10 @@ def quantize(
         means: what becomes of the means of fused layers; rounded to codes, as every engine takes
             them, or exact, as sums of codes in the engine native.
         measure: measure latencies before and after.
-        taking: which images, and how the network wants them.
+        calibration_images: images that ranges come from.
+        validation_images: images that the best way is chosen by.
+        test_images: images that accuracy is measured on; all by default.
+        imaging: how the images go to the network.
         loading: how to load the network.
         rewriting: which passes run first, with --fuse.
         measuring: in which engines; accuracy in onnxruntime, openvino and native by default.
@@ -123,13 +81,16 @@ def quantize(
         fuse=fuse,
         engines=measuring.engine,
         measuring=measuring.options() if measure else None,
+        calibration=calibration_images,
+        validation=validation_images,
+        test=test_images,
     )
     with progress() as tell:
         result = mlcnn.quantize(
             model,
             data,
             options,
-            images=taking.options(),
+            images=imaging.options(),
             rewriting=rewriting.options(),
             input_shape=loading.shape,
             weights=loading.weights,

@@ -1,14 +1,18 @@
-"""Accuracy of anything that turns images into logits."""
+"""Accuracy of anything that turns images into logits, and how sure it is."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from mlcnn.errors import InputError
+from mlcnn.training.hardware import Hardware
+from mlcnn.training.images import ImageSet, Normal
 
-__all__ = ["accuracy", "check_labels"]
+__all__ = ["accuracy", "check_labels", "logits", "right_images"]
 
 
 def check_labels(labels: NDArray[np.int64], classes: int, where: str) -> None:
@@ -66,3 +70,42 @@ def accuracy(
         check_labels(expected, logits.shape[1], "labels")
         correct += int((logits.argmax(1) == expected).sum())
     return correct / len(images)
+
+
+def logits(
+    module: nn.Module,
+    images: ImageSet,
+    normal: Normal,
+    hardware: Hardware | None = None,
+    *,
+    batch_size: int = 250,
+) -> Tensor:
+    """What a module says of images, in eval mode and without gradients.
+
+    Args:
+        module: takes images, returns logits (batch, classes); it is put into eval mode, and must be
+            on the device already.
+        images: the images.
+        normal: what the network takes for an image.
+        hardware: where; on the processor in float32 by default.
+        batch_size: images per call.
+
+    Returns:
+        float32, on the processor, shape (images, classes).
+    """
+    hardware = hardware or Hardware()
+    module.eval()
+    found: list[Tensor] = []
+    for start in range(0, len(images), batch_size):
+        pixels = torch.from_numpy(normal.apply(images.images[start : start + batch_size]))
+        placed = pixels.to(hardware.device).contiguous(memory_format=hardware.memory_format)
+        with torch.no_grad(), hardware.autocast():
+            found.append(module(placed).float().cpu())
+    return torch.cat(found)
+
+
+def right_images(
+    module: nn.Module, images: ImageSet, normal: Normal, hardware: Hardware | None = None
+) -> NDArray[np.bool_]:
+    """Which images a module classifies correctly, shape (images,); see ``logits``."""
+    return logits(module, images, normal, hardware).argmax(1).numpy() == images.labels

@@ -4,23 +4,55 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from mlcnn.errors import InputError
-from mlcnn.training.recipe import Recipe
 
-__all__ = ["load_checkpoint", "save_checkpoint", "save_weights", "write_arrays"]
+__all__ = ["Checkpoint", "load_checkpoint", "save_checkpoint", "save_weights", "write_arrays"]
 
 Array = NDArray[Any]
+_State = dict[str, Tensor]
 
-_MODEL, _MOMENTUM, _RUN = "model/", "momentum/", "run"
+_RUN = "run"
+_VERSION = 2
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """All that a run leaves behind between two steps.
+
+    Attributes:
+        run: what the run is: recipe, seed, data, hooks. Another run's checkpoint is refused.
+        model: parameters and buffers by name.
+        optimizer: its tensors by ``<index of the parameter>/<name>``.
+        average: the moving average of the weights, if there is one.
+        best: the weights of the best epoch, if there was validation.
+        epoch: finished epochs.
+        step: finished steps of the epoch after them.
+        sums: of the loss, of the correct answers and of the images over these steps.
+        history: a record for each finished epoch.
+    """
+
+    run: dict[str, Any]
+    model: _State
+    optimizer: _State
+    average: _State = field(default_factory=dict[str, Tensor])
+    best: _State = field(default_factory=dict[str, Tensor])
+    epoch: int = 0
+    step: int = 0
+    sums: tuple[float, ...] = (0.0, 0.0, 0.0)
+    history: tuple[dict[str, Any], ...] = ()
+
+
+_STATES = ("model", "optimizer", "average", "best")
+_NUMBERS = ("epoch", "step", "sums", "history")
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
@@ -28,76 +60,71 @@ def save_weights(module: nn.Module, path: Path) -> None:
     write_arrays(path, {name: t.detach().cpu().numpy() for name, t in module.state_dict().items()})
 
 
-def save_checkpoint(
-    path: Path,
-    module: nn.Module,
-    optimizer: torch.optim.SGD,
-    *,
-    recipe: Recipe,
-    seed: int,
-    epochs: int,
-) -> None:
-    """Write all that ``epochs`` finished epochs leave behind, all at once or not."""
-    arrays = {_MODEL + k: t.detach().cpu().numpy() for k, t in module.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        buffer = state.get("momentum_buffer")
-        if buffer is not None:
-            arrays[f"{_MOMENTUM}{index}"] = buffer.cpu().numpy()
-    run = {"recipe": asdict(recipe), "seed": seed, "epochs": epochs}
-    arrays[_RUN] = np.array(json.dumps(run))
-    write_arrays(path, arrays)
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> bool:
+    """Write a checkpoint, all at once or not at all, whatever happens meanwhile.
+
+    Returns:
+        Whether it was written: weights that are not finite never replace those that are.
+    """
+    if not all(bool(t.isfinite().all()) for t in checkpoint.model.values()):
+        return False
+    arrays = {
+        f"{state}/{name}": tensor.detach().cpu().numpy()
+        for state in _STATES
+        for name, tensor in getattr(checkpoint, state).items()
+    }
+    numbers = {name: getattr(checkpoint, name) for name in _NUMBERS}
+    text = json.dumps({"version": _VERSION, "run": checkpoint.run, **numbers})
+    # Weights hardly compress, and an hour of training has many checkpoints.
+    write_arrays(path, {**arrays, _RUN: np.array(text)}, compress=False)
+    return True
 
 
-def load_checkpoint(
-    path: Path, module: nn.Module, optimizer: torch.optim.SGD, *, recipe: Recipe, seed: int
-) -> int:
-    """Restore ``module`` and ``optimizer``; return the number of finished epochs.
+def load_checkpoint(path: Path, run: Mapping[str, Any]) -> Checkpoint:
+    """Read a checkpoint of a run.
+
+    Args:
+        path: the file.
+        run: what the run is.
 
     Raises:
-        InputError: for a file that is not a checkpoint, or is one of another run.
+        InputError: for a file that is not a checkpoint, or is one of another run or version: the
+            message says what differs.
     """
     arrays = _read(path)
     if _RUN not in arrays:
-        msg = f"{path}: not a checkpoint; remove it or name another file"
-        raise InputError(msg)
-    run = json.loads(str(arrays[_RUN]))
-    expected = json.loads(json.dumps({"recipe": asdict(recipe), "seed": seed}))
-    if run["recipe"] != expected["recipe"] or run["seed"] != seed:
-        msg = (
-            f"{path}: is a checkpoint of another run (seed {run['seed']}, recipe {run['recipe']}); "
-            "remove it or name another file"
+        raise InputError(f"{path}: not a checkpoint; remove it or name another file")
+    record: dict[str, Any] = json.loads(str(arrays.pop(_RUN)))
+    if record.get("version") != _VERSION:
+        raise InputError(
+            f"{path}: is a checkpoint of version {record.get('version', 1)}, this is version "
+            f"{_VERSION}; finish the run with the mlcnn that began it, or remove the file"
         )
-        raise InputError(msg)
-    weights = {k.removeprefix(_MODEL): v for k, v in arrays.items() if k.startswith(_MODEL)}
-    _load_into(module, weights, path)
-    state = {
-        int(key.removeprefix(_MOMENTUM)): {"momentum_buffer": torch.from_numpy(value)}
-        for key, value in arrays.items()
-        if key.startswith(_MOMENTUM)
-    }
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
-    return int(run["epochs"])
+    expected = json.loads(json.dumps(run))
+    differing = _differences(record["run"], expected)
+    if differing:
+        raise InputError(
+            f"{path}: is a checkpoint of another run ({'; '.join(differing)}); remove it or name "
+            "another file"
+        )
+    states: dict[str, _State] = {state: {} for state in _STATES}
+    for key, array in arrays.items():
+        state, _, name = key.partition("/")
+        states[state][name] = torch.from_numpy(array)
+    numbers = {name: record[name] for name in _NUMBERS}
+    return Checkpoint(record["run"], **states, **numbers)
 
 
-def _load_into(module: nn.Module, arrays: Mapping[str, Array], path: Path) -> None:
-    current = module.state_dict()
-    missing = [name for name in current if name not in arrays]
-    unknown = [name for name in arrays if name not in current]
-    if missing or unknown:
-        first = (
-            f"lacks {missing[0]!r}" if missing else f"has {unknown[0]!r}, which the network lacks"
-        )
-        msg = f"{path}: {first}; these are the weights of another network"
-        raise InputError(msg)
-    for name, tensor in current.items():
-        if tuple(tensor.shape) != arrays[name].shape:
-            msg = (
-                f"{path}: {name!r} has shape {arrays[name].shape}, "
-                f"the network's has {tuple(tensor.shape)}"
-            )
-            raise InputError(msg)
-    module.load_state_dict({name: torch.from_numpy(arrays[name]) for name in current})
+def _differences(there: Any, here: Any, name: str = "") -> list[str]:
+    """What differs, as text: the names of the entries, what is there and what is asked for."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        keys = dict.fromkeys([*there, *here])
+        return [
+            row
+            for key in keys
+            for row in _differences(there.get(key), here.get(key), f"{name} {key}".strip())
+        ]
+    return [] if there == here else [f"{name} is {there} there and {here} here"]
 
 
 def _read(path: Path) -> dict[str, Array]:
@@ -112,8 +139,11 @@ def _read(path: Path) -> dict[str, Array]:
         raise InputError(msg) from error
 
 
-def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
+def write_arrays(path: Path, arrays: Mapping[str, Array], *, compress: bool = True) -> None:
     """Write an ``.npz`` file beside ``path``, then rename it: an interruption leaves the old one.
+
+    The content is on the disk before the name points to it, so that a crash of the machine does no
+    harm either.
 
     Raises:
         InputError: if the folder does not exist.
@@ -121,11 +151,27 @@ def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
     if not path.parent.is_dir():
         msg = f"{path.parent}: no such folder"
         raise InputError(msg)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # One name for all: what a killed process left is overwritten by the next one.
+    temporary = path.with_name(f".{path.name}.partial")
+    write = np.savez_compressed if compress else np.savez
     try:
         with temporary.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
+            write(file, allow_pickle=False, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a renaming last; where folders cannot be opened (Windows), the system sees to it."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

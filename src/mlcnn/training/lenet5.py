@@ -19,15 +19,17 @@ import numpy as np
 import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from mlcnn import zoo
 from mlcnn.errors import InputError, MlcnnError
 from mlcnn.nn import to_module
 from mlcnn.passes import MaxToAverage, Reorder
+from mlcnn.training.accuracy import right_images
 from mlcnn.training.checkpoint import save_weights
 from mlcnn.training.formats import load_dataset
-from mlcnn.training.images import ImageSet
+from mlcnn.training.hardware import Hardware
+from mlcnn.training.images import ImageSet, Normal
 from mlcnn.training.loop import Epoch, train
 from mlcnn.training.recipe import Recipe
 from mlcnn.training.sample import save_sample
@@ -46,7 +48,6 @@ HELD_OUT = 5_000
 SEEDS = 5
 """Runs of each network."""
 
-_BATCH = 500
 _ORIGINAL, _REORDERED = "lenet5", "lenet5-reordered"
 # Which images each run of a network classifies correctly, by the network's name.
 _Right = Mapping[str, Sequence[NDArray[np.bool_]]]
@@ -67,23 +68,27 @@ class _Plan:
 
     def right(self, module: nn.Module, images: ImageSet) -> NDArray[np.bool_]:
         """Which images the network classifies correctly."""
-        pixels = torch.from_numpy(images.normalised(self.recipe.mean, self.recipe.std))
-        with torch.no_grad():
-            guesses: list[Tensor] = [module(batch).argmax(1) for batch in pixels.split(_BATCH)]
-        return torch.cat(guesses).numpy() == images.labels
+        return right_images(module, images, _normal())
 
     def trained(self, name: str, model: ir.Model, seed: int) -> nn.Module:
         """The network after its last epoch, on the processor; goes on from its checkpoint."""
-        module = fresh_module(model, seed).to(self.device)
+        module = fresh_module(model, seed)
         train(
             module,
             self.training,
             self.recipe,
+            normal=_normal(),
             seed=seed,
+            hardware=Hardware(self.device),
             checkpoint=self.checkpoint(name, seed),
-            progress=lambda epoch: _report(f"{name}, seed {seed}", epoch),
+            progress=lambda history: _report(f"{name}, seed {seed}", history[-1]),
         )
         return module.cpu()
+
+
+def _normal() -> Normal:
+    constants = zoo.describe(_ORIGINAL).normalisation
+    return Normal(constants.mean, constants.std)
 
 
 def networks() -> dict[str, ir.Model]:
@@ -193,12 +198,7 @@ def _check(output: Path, seeds: int, device: str) -> None:
     if seeds < 1:
         msg = f"--seeds {seeds}: at least 1 run of each network is required"
         raise InputError(msg)
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).partition("\n")[0]
-        msg = f"--device {device}: torch has no such device here ({reason}); use cpu"
-        raise InputError(msg) from error
+    Hardware(device)
 
 
 def _report(name: str, epoch: Epoch) -> None:

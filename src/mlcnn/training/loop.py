@@ -1,24 +1,33 @@
-"""The training loop: one process, resumable, the same result for the same seed."""
+"""The training loop: resumable between any two steps, the same result for the same seed."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from math import ceil, isfinite
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
 from mlcnn.errors import InputError
-from mlcnn.training.checkpoint import load_checkpoint, save_checkpoint
-from mlcnn.training.images import ImageSet
+from mlcnn.training.accuracy import right_images
+from mlcnn.training.batches import Batch, Batches
+from mlcnn.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from mlcnn.training.hardware import ONE_PROCESS, Hardware, Processes
+from mlcnn.training.hooks import Hook, Step
+from mlcnn.training.images import ImageSet, Normal
+from mlcnn.training.optimizing import make_optimizer, optimizer_tensors, restore_optimizer
 from mlcnn.training.recipe import Recipe
 
-__all__ = ["Epoch", "train"]
+__all__ = ["Epoch", "History", "train"]
 
 # Epoch e of seed s draws from seed s * _STRIDE + e, so that a resumed run draws what an
-# uninterrupted one does.
+# uninterrupted one does; dropout draws from one of its own for each step and process.
 _STRIDE = 1_000_003
+_DROPOUT_STRIDE = 100_003
+_SEEDS = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +38,20 @@ class Epoch:
         number: from 1.
         loss: mean training loss over the epoch.
         accuracy: fraction of the (augmented) training images classified correctly.
+        validation: fraction of the validation images, if there are some.
+        learning_rate: at its end.
+        seconds: that it took, from the last resumption on.
     """
 
     number: int
     loss: float
     accuracy: float
+    validation: float | None
+    learning_rate: float
+    seconds: float
+
+
+History = tuple[Epoch, ...]
 
 
 def train(
@@ -41,127 +59,264 @@ def train(
     images: ImageSet,
     recipe: Recipe,
     *,
+    normal: Normal,
+    validation: ImageSet | None = None,
     seed: int = 0,
-    progress: Callable[[Epoch], None] | None = None,
+    hooks: Sequence[Hook] = (),
+    hardware: Hardware | None = None,
+    processes: Processes = ONE_PROCESS,
     checkpoint: Path | None = None,
+    every_s: float = 60.0,
+    progress: Callable[[History], None] | None = None,
+    tell: Callable[[int, int], None] | None = None,
     stop_after: int | None = None,
-) -> tuple[Epoch, ...]:
-    """Train ``module`` in place, on the device and in the type of its parameters.
+) -> History:
+    """Train ``module`` in place.
 
-    Interrupting (Ctrl-C) loses at most the current epoch: call again with the same arguments to
-    go on from ``checkpoint``.
+    Killing the process at any moment loses at most the steps since the last checkpoint: call again
+    with the same arguments to go on from there; the result is the same to the last bit.
 
     Args:
         module: takes images (batch, channels, height, width), returns logits (batch, classes).
         images: the training images.
         recipe: how.
+        normal: what the network takes for an image.
+        validation: what the best epoch is chosen on: its weights are the result. Without them the
+            result is the last epoch's.
         seed: of the shuffling, the augmentation and dropout.
-        progress: called after every epoch.
-        checkpoint: ``.npz`` file to write after every epoch and to go on from if it exists.
+        hooks: what takes part, in order.
+        hardware: where; on the processor in float32 by default.
+        processes: which share each batch; batch norm normalises over each one's images.
+        checkpoint: ``.npz`` file to write and to go on from if it exists.
+        every_s: seconds between checkpoints; every epoch ends with one.
+        progress: called after every epoch with all epochs so far.
+        tell: called after every step with the steps done, and all.
         stop_after: stop after so many epochs in all, as if interrupted.
 
     Returns:
-        The epochs run by this call.
+        All epochs, those before a resumption too.
 
     Raises:
-        InputError: for no images, a checkpoint of another run, or a loss that is not finite.
+        InputError: for no images, a checkpoint of another run, or a loss that is not finite: the
+            last checkpoint is kept.
     """
     if not len(images):
         msg = f"data set {images.name} has no images to train on"
         raise InputError(msg)
-    optimizer = torch.optim.SGD(
-        [p for p in module.parameters() if p.requires_grad],
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        weight_decay=recipe.weight_decay,
-    )
-    done = 0
-    if checkpoint is not None and checkpoint.exists():
-        done = load_checkpoint(checkpoint, module, optimizer, recipe=recipe, seed=seed)
-    source = _Batches(images, recipe, next(module.parameters()))
-    history: list[Epoch] = []
-    for number in range(done, min(recipe.epochs, stop_after or recipe.epochs)):
-        module.train()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed * _STRIDE + number)
-            epoch = _run_epoch(module, optimizer, source, recipe, number)
-        history.append(epoch)
-        if checkpoint is not None:
-            save_checkpoint(
-                checkpoint, module, optimizer, recipe=recipe, seed=seed, epochs=number + 1
-            )
-        if progress is not None:
-            progress(epoch)
-    module.eval()
-    return tuple(history)
+    hardware = hardware or Hardware()
+    hardware.place(module)
+    for hook in hooks:
+        hook.start(module, len(images), hardware)
+    run = _Run(
+        module, Batches(images, recipe, normal, hardware, processes), recipe, hooks, hardware,
+        processes, normal, validation, seed, checkpoint, every_s, tell or _silent,
+    )  # fmt: skip
+    identity = _identity(recipe, seed, hooks, hardware, images, validation)
+    run.begin(identity)
+    with torch.random.fork_rng(devices=[]):
+        while run.state.epoch < min(recipe.epochs, stop_after or recipe.epochs):
+            run.epoch()
+            if progress is not None:
+                progress(run.history)
+    run.end()
+    return run.history
 
 
-def _run_epoch(
-    module: nn.Module,
-    optimizer: torch.optim.SGD,
-    batches: "_Batches",
+def _silent(done: int, total: int) -> None:
+    del done, total
+
+
+def _identity(
     recipe: Recipe,
-    number: int,
-) -> Epoch:
-    total_loss, correct, seen = 0.0, 0, 0
-    for step, (inputs, labels) in enumerate(batches):
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate_at(number + step / len(batches))
-        optimizer.zero_grad(set_to_none=True)
-        logits = module(inputs)
-        loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
-        value = loss.item()
-        if not isfinite(value):
-            msg = (
-                f"training diverged in epoch {number + 1} (loss {value}); "
-                f"lower the learning rate of {recipe.learning_rate}"
+    seed: int,
+    hooks: Sequence[Hook],
+    hardware: Hardware,
+    images: ImageSet,
+    validation: ImageSet | None,
+) -> dict[str, Any]:
+    """What decides the result: a checkpoint of anything else is refused."""
+    return {
+        "seed": seed,
+        "recipe": asdict(recipe),
+        "images": {"name": images.name, "count": len(images)},
+        "validation": 0 if validation is None else len(validation),
+        "precision": str(hardware.precision),
+        "hooks": [hook.told for hook in hooks],
+    }
+
+
+@dataclass(slots=True)
+class _Run:
+    """One call of ``train``."""
+
+    module: nn.Module
+    batches: Batches
+    recipe: Recipe
+    hooks: Sequence[Hook]
+    hardware: Hardware
+    processes: Processes
+    normal: Normal
+    validation: ImageSet | None
+    seed: int
+    path: Path | None
+    every_s: float
+    tell: Callable[[int, int], None]
+    state: Checkpoint = field(init=False)
+    optimizer: torch.optim.Optimizer = field(init=False)
+    _saved: float = field(default=0.0, init=False)
+
+    @property
+    def history(self) -> History:
+        """The finished epochs."""
+        return tuple(Epoch(**row) for row in self.state.history)
+
+    def begin(self, identity: dict[str, Any]) -> None:
+        """Start, or go on from the checkpoint."""
+        self.optimizer = make_optimizer(self.module, self.recipe, self.hooks)
+        self.state = Checkpoint(identity, self.module.state_dict(), {})
+        if self.recipe.ema:
+            self.state.average = _copied(self.module)
+        if self.path is not None and self.path.exists():
+            self.state = load_checkpoint(self.path, identity)
+            _load(self.module, self.state.model, self.path)
+            self.state.model = self.module.state_dict()
+            restore_optimizer(self.optimizer, self.state.optimizer)
+            for state in (self.state.average, self.state.best):
+                state.update({k: v.to(self.hardware.device) for k, v in state.items()})
+        self._saved = time.monotonic()
+
+    def end(self) -> None:
+        """Leave the best weights in the module, or the averaged ones, or the last."""
+        final = self.state.best or self.state.average
+        if final:
+            self.module.load_state_dict(final)
+        self.module.eval()
+
+    def epoch(self) -> None:
+        """The rest of the epoch that is under way, its validation, and a checkpoint."""
+        started, number, state = time.monotonic(), self.state.epoch, self.state
+        for hook in self.hooks:
+            hook.begin_epoch(self.module, number)
+        seed = self.seed * _STRIDE + number
+        model = self.processes.wrap(self.module.train())
+        for batch in self.batches.epoch(seed, first=state.step):
+            self._step(model, batch)
+            state.step += 1
+            done = number * len(self.batches) + state.step
+            self.tell(done, self.recipe.epochs * len(self.batches))
+            due = time.monotonic() - self._saved >= self.every_s
+            if due and state.step < len(self.batches):
+                self._save()
+        loss, correct, seen = state.sums
+        validation = self._validate()
+        rate = self.recipe.learning_rate_at(number + 1)
+        seconds = time.monotonic() - started
+        row = Epoch(number + 1, loss / seen, correct / seen, validation, rate, seconds)
+        state.history += (asdict(row),)
+        state.epoch, state.step, state.sums = number + 1, 0, (0.0, 0.0, 0.0)
+        self._save()
+
+    def _step(self, model: nn.Module, batch: Batch) -> None:
+        state, position = self.state, self.state.epoch + self.state.step / len(self.batches)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate_at(position) * group["rate"]
+        torch.manual_seed(self._dropout_seed())
+        self.optimizer.zero_grad(set_to_none=True)
+        share = self.processes.size / batch.size
+        with self.hardware.autocast():
+            logits = model(batch.inputs).float()
+            loss = self._loss(logits, batch) * share
+            seen = Step(
+                self.module, batch.inputs, batch.indices, logits, self.recipe.augments, share
             )
-            raise InputError(msg)
+            for hook in self.hooks:
+                loss = hook.loss(seen, loss)
+        correct = int((logits.argmax(1) == batch.labels).sum())
+        value, right = self.processes.sum(loss.item(), correct)
+        value /= self.processes.size
+        if not isfinite(value):
+            raise self._diverged(value)
         loss.backward()
-        optimizer.step()
-        total_loss += value * len(labels)
-        correct += int((logits.argmax(1) == labels).sum())
-        seen += len(labels)
-    return Epoch(number + 1, total_loss / seen, correct / seen)
+        for hook in self.hooks:
+            hook.gradients(self.module)
+        self.optimizer.step()
+        self._average()
+        sums = (value * batch.size, right, batch.size)
+        state.sums = tuple(a + b for a, b in zip(state.sums, sums, strict=True))
+
+    def _dropout_seed(self) -> int:
+        steps = (self.seed * _STRIDE + self.state.epoch) * _DROPOUT_STRIDE + self.state.step
+        return (steps * self.processes.size + self.processes.rank) % _SEEDS
+
+    def _loss(self, logits: Tensor, batch: Batch) -> Tensor:
+        """The sum over this process's images."""
+        smoothing = self.recipe.label_smoothing
+        loss = F.cross_entropy(logits, batch.labels, reduction="sum", label_smoothing=smoothing)
+        if batch.kept == 1:
+            return loss
+        mixed = F.cross_entropy(logits, batch.others, reduction="sum", label_smoothing=smoothing)
+        return batch.kept * loss + (1 - batch.kept) * mixed
+
+    def _diverged(self, value: float) -> InputError:
+        rate = max(group["lr"] for group in self.optimizer.param_groups)
+        kept = "" if self.path is None or not self.path.exists() else f"; {self.path} is kept"
+        return InputError(
+            f"training diverged in epoch {self.state.epoch + 1}, step {self.state.step + 1} (loss "
+            f"{value}, learning rate {rate:g}); lower the learning rate of "
+            f"{self.recipe.learning_rate}{kept}"
+        )
+
+    def _average(self) -> None:
+        if not self.recipe.ema:
+            return
+        for name, now in self.module.state_dict().items():
+            old = self.state.average[name]
+            if old.is_floating_point():
+                old.lerp_(now, 1 - self.recipe.ema)
+            else:
+                old.copy_(now)
+
+    def _validate(self) -> float | None:
+        """The fraction of validation images classified correctly; keeps the best weights."""
+        if self.validation is None:
+            return None
+        last = _copied(self.module) if self.state.average else {}
+        if self.state.average:
+            self.module.load_state_dict(self.state.average)
+        right = right_images(self.module, self.validation, self.normal, self.hardware)
+        accuracy = float(right.mean())
+        known = [row["validation"] for row in self.state.history]
+        if not known or accuracy > max(known):
+            self.state.best = _copied(self.module)
+        if last:
+            self.module.load_state_dict(last)
+        return accuracy
+
+    def _save(self) -> None:
+        self._saved = time.monotonic()
+        if self.path is None or self.processes.rank:
+            return
+        self.state.optimizer = optimizer_tensors(self.optimizer)
+        save_checkpoint(self.path, self.state)
 
 
-class _Batches:
-    """Shuffled, augmented, normalised batches, drawn anew from torch's generator each time.
+def _copied(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
 
-    All is drawn on the processor, so that a seed means the same batches on every device.
-    """
 
-    def __init__(self, images: ImageSet, recipe: Recipe, like: Tensor) -> None:
-        pad = recipe.crop
-        self._height, self._width = images.images.shape[2:]
-        device = like.device
-        self._padded = F.pad(torch.from_numpy(images.images).to(device), (pad, pad, pad, pad))
-        self._labels = torch.from_numpy(images.labels).to(device)
-        self._recipe = recipe
-        self._like = like
-        columns = (1, -1, 1, 1)
-        self._mean = 255 * like.new_tensor(recipe.mean).reshape(columns)
-        self._scale = 1 / (255 * like.new_tensor(recipe.std).reshape(columns))
-
-    def __len__(self) -> int:
-        return ceil(len(self._labels) / self._recipe.batch_size)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.randperm(len(self._labels))
-        for picked in order.split(self._recipe.batch_size):
-            pixels = self._augmented(picked).to(self._like)
-            # Padding is black before normalisation, as a camera's border would be.
-            yield (pixels - self._mean) * self._scale, self._labels[self._placed(picked)]
-
-    def _augmented(self, picked: Tensor) -> Tensor:
-        crops = self._padded.unfold(2, self._height, 1).unfold(3, self._width, 1)
-        offsets = self._placed(torch.randint(2 * self._recipe.crop + 1, (2, len(picked))))
-        pixels = crops[self._placed(picked), :, offsets[0], offsets[1]]
-        if self._recipe.flip:
-            mirrored = self._placed(torch.rand(len(picked)) < 0.5)
-            pixels = torch.where(mirrored[:, None, None, None], pixels.flip(3), pixels)
-        return pixels
-
-    def _placed(self, drawn: Tensor) -> Tensor:
-        return drawn.to(self._like.device)
+def _load(module: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    current = module.state_dict()
+    missing = [name for name in current if name not in state]
+    unknown = [name for name in state if name not in current]
+    if missing or unknown:
+        first = (
+            f"lacks {missing[0]!r}" if missing else f"has {unknown[0]!r}, which the network lacks"
+        )
+        raise InputError(f"{path}: {first}; these are the weights of another network")
+    for name, tensor in current.items():
+        if tensor.shape != state[name].shape:
+            raise InputError(
+                f"{path}: {name!r} has shape {tuple(state[name].shape)}, the network's has "
+                f"{tuple(tensor.shape)}"
+            )
+    module.load_state_dict(state)

@@ -1,9 +1,9 @@
 """The networks of the papers, with random or trained weights."""
 
 from mlcnn.zoo.checkpoint import load_weights
-from mlcnn.zoo.loading import build, load
+from mlcnn.zoo.loading import build, load, untrained
 from mlcnn.zoo.pooling import Pooling
-from mlcnn.zoo.registry import Normalisation, ZooEntry, describe, names
+from mlcnn.zoo.registry import Normalisation, ZooEntry, describe, names, with_pooling
 from mlcnn.zoo.tested import TestedPair, TrainingRun, load_tested
 
 __all__ = [
@@ -18,4 +18,6 @@ __all__ = [
     "load_tested",
     "load_weights",
     "names",
+    "untrained",
+    "with_pooling",
 ]

@@ -11,7 +11,7 @@ from mlcnn.zoo.checkpoint import load_weights
 from mlcnn.zoo.random_weights import randomize
 from mlcnn.zoo.registry import ZooEntry, describe
 
-__all__ = ["build", "load"]
+__all__ = ["build", "load", "untrained"]
 
 
 def build(name: str, *, seed: int = 0) -> nn.Module:
@@ -37,6 +37,20 @@ def build(name: str, *, seed: int = 0) -> nn.Module:
     return module
 
 
+def untrained(entry: ZooEntry) -> ir.Model:
+    """A network as a model with weights that mean nothing: to be trained from scratch.
+
+    Args:
+        entry: see ``describe``; its classes may be replaced by any number.
+    """
+    module = _make(entry)
+    with torch.no_grad():
+        for tensor in (*module.parameters(), *module.buffers()):
+            # Another value for every tensor: the exporter must not take two for one.
+            tensor.copy_(torch.arange(tensor.numel()).reshape(tensor.shape) % 7 / 7 + 0.1)
+    return _exported(module, entry)
+
+
 def load(name: str, *, weights: Path | None = None, seed: int = 0) -> ir.Model:
     """A network as a model: with given weights, else embedded trained ones, else random ones.
 
@@ -55,6 +69,10 @@ def load(name: str, *, weights: Path | None = None, seed: int = 0) -> ir.Model:
     else:
         module = _make(entry)
         load_weights(module, source)
+    return _exported(module, entry)
+
+
+def _exported(module: nn.Module, entry: ZooEntry) -> ir.Model:
     # Two images: one would make the exporter take the batch for a constant.
     return from_module(module, (torch.zeros(2, *entry.input_shape),), name=entry.name)
 

@@ -18,7 +18,7 @@ from mlcnn.zoo.resnet_imagenet import resnet18_224, resnet50_224
 from mlcnn.zoo.tested import TestedPair, load_tested
 from mlcnn.zoo.vgg import vgg16, vgg16_224, vgg19
 
-__all__ = ["Normalisation", "ZooEntry", "describe", "names"]
+__all__ = ["Normalisation", "ZooEntry", "describe", "names", "with_pooling"]
 
 Channels = tuple[float, float, float]
 
@@ -103,6 +103,26 @@ def describe(name: str) -> ZooEntry:
         )
         raise InputError(msg)
     return entry
+
+
+def with_pooling(entry: ZooEntry, pooling: Pooling) -> ZooEntry:
+    """The same network with other pools.
+
+    Raises:
+        InputError: it has no such form.
+    """
+    forms = {
+        other.pooling: other
+        for other in _ENTRIES.values()
+        if (other.architecture, other.input_shape, other.classes)
+        == (entry.architecture, entry.input_shape, entry.classes)
+    }
+    if pooling not in forms:
+        raise InputError(
+            f"--pooling {pooling}: {entry.architecture} has no such form, only "
+            f"{', '.join(sorted(forms))}"
+        )
+    return forms[pooling]
 
 
 def _nearest(name: str) -> str | None:

@@ -1,0 +1,277 @@
+"""Train a network from scratch on a user's data, and keep what came of it."""
+
+import json
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Literal
+
+import onnx_ir as ir
+import torch
+
+import mlcnn
+from mlcnn import graph, nn, training, zoo
+from mlcnn.api.loading import Source, load, model_name, zoo_entry
+from mlcnn.api.optimizing import Progress, rewrite, silent
+from mlcnn.api.writing import results_folder
+from mlcnn.errors import InputError
+from mlcnn.report import Accuracy
+from mlcnn.training import Data, Hardware, History, Normal, Processes, Recipe
+from mlcnn.training.initialise import initialise
+from mlcnn.training.records import Records
+
+__all__ = ["ImageOptions", "Order", "TrainOptions", "Trained", "train"]
+
+Order = Literal["original", "reordered"]
+Told = Callable[[str], None]
+_REORDER = "reorder"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageOptions:
+    """How the images are read and go to the network.
+
+    Attributes:
+        resize: height and width that image files are brought to.
+        mean: of each channel, of images in 0..1; nothing for the network's own.
+        std: likewise.
+        scale: factor of the images of the file.
+    """
+
+    resize: tuple[int, int] | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    scale: float | None = None
+
+    def open(self, data: "Data | str | PathLike[str]", source: Source) -> tuple[Data, Normal, str]:
+        """The data, what the network takes for an image, and what the reader must know of it."""
+        opened = data if isinstance(data, Data) else training.open_data(data, resize=self.resize)
+        entry = None if isinstance(source, torch.nn.Module) else zoo_entry(source)
+        normal, note = training.normal_for(
+            opened.training, entry, mean=self.mean, std=self.std, scale=self.scale
+        )
+        return opened, normal, note or ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """How to train, but for the data.
+
+    Attributes:
+        recipe: what decides the result.
+        hardware: where.
+        seed: of the first weights, the shuffling, the augmentation and dropout.
+        every_s: seconds between checkpoints.
+        limit: at most so many training images; None for all.
+    """
+
+    recipe: Recipe = Recipe()
+    hardware: Hardware = Hardware()
+    seed: int = 0
+    every_s: float = 60.0
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A trained network.
+
+    Attributes:
+        name: of the network.
+        model: the network with its weights.
+        history: its epochs.
+        test: its accuracy on the test images, which chose nothing.
+        seconds: of training, all calls together.
+        folder: where everything was written.
+    """
+
+    name: str
+    model: ir.Model
+    history: History
+    test: Accuracy
+    seconds: float
+    folder: Path
+
+    def to_json(self) -> dict[str, object]:
+        """What ``mlcnn train --json`` prints."""
+        low, high = self.test.interval
+        return {
+            "name": self.name,
+            "output": str(self.folder / f"{self.name}.onnx"),
+            "test": {**asdict(self.test), "low": low, "high": high},
+            "epochs": [asdict(epoch) for epoch in self.history],
+            "seconds": self.seconds,
+        }
+
+
+def train(
+    source: Source,
+    data: "Data | str | PathLike[str]",
+    options: TrainOptions | None = None,
+    images: ImageOptions | None = None,
+    *,
+    folder: "str | PathLike[str]",
+    pooling: str | None = None,
+    order: Order = "original",
+    processes: Processes = training.Processes(),  # noqa: B008 - frozen
+    progress: Progress | None = None,
+    notice: Told | None = None,
+) -> Trained:
+    """Train a network from scratch; the same call goes on where it was interrupted.
+
+    Args:
+        source: see ``load``; a zoo network gets as many classes as the data have.
+        data: labelled images; see ``training.open_data``.
+        options: how to train.
+        images: how the images go to the network.
+        folder: where the checkpoint, the table of epochs, the result and the network go.
+        pooling: pools of a zoo network: max, avg or all-conv.
+        order: ``reordered``: activations behind the average pools ([MLCNN] section III).
+        processes: which share each batch.
+        progress: told how the work goes on.
+        notice: told what the user should know, and each epoch's result.
+
+    Raises:
+        InputError: the source, the data or an option cannot be used.
+    """
+    options, images = options or TrainOptions(), images or ImageOptions()
+    tell, say = progress or silent, notice or _quiet
+    with results_folder(Path(folder)) as path:
+        tell("read images", 0, 0)
+        opened, normal, note = images.open(data, source)
+        if note:
+            say(note)
+        model = _network(source, opened, pooling, order)
+        name = _named(source, pooling, order)
+        require_classifier(model, opened)
+        if options.limit is not None:
+            opened = opened.first(options.limit)
+        module = nn.to_module(model)
+        initialise(module, options.seed)
+        records, told = Records(path), _EpochTeller(say, options.recipe.epochs)
+
+        def after(history: History) -> None:
+            if not processes.rank:
+                records.write(history)
+                told(history)
+
+        history = training.train(
+            module,
+            opened.training,
+            options.recipe,
+            normal=normal,
+            validation=opened.validation,
+            seed=options.seed,
+            hardware=options.hardware,
+            processes=processes,
+            checkpoint=path / "checkpoint.npz",
+            every_s=options.every_s,
+            progress=after,
+            tell=lambda done, total: tell("train", done, total),
+        )
+        tell("test", 0, 0)
+        test = measured(name, module, opened, normal, options.hardware)
+        trained = nn.write_weights(module.cpu(), model)
+        seconds = sum(epoch.seconds for epoch in history)
+        result = Trained(name, trained, history, test, seconds, path)
+        if not processes.rank:
+            records.write(history)
+            _write(result, module, options, normal)
+        return result
+
+
+def _quiet(message: str) -> None:
+    del message
+
+
+class _EpochTeller:
+    """Says what each epoch came to, and how long the rest will take."""
+
+    def __init__(self, say: Told, epochs: int) -> None:
+        self._say, self._epochs = say, epochs
+        self._started, self._first = time.monotonic(), 0
+
+    def __call__(self, history: History) -> None:
+        last = history[-1]
+        self._first = self._first or last.number
+        each = (time.monotonic() - self._started) / (last.number - self._first + 1)
+        left = each * (self._epochs - last.number)
+        checked = "" if last.validation is None else f", validation {100 * last.validation:.2f} %"
+        self._say(
+            f"epoch {last.number} of {self._epochs}: loss {last.loss:.4f}, training "
+            f"{100 * last.accuracy:.2f} %{checked}, {last.seconds:.0f} s; {left / 60:.0f} min left"
+        )
+
+
+def _network(source: Source, data: Data, pooling: str | None, order: Order) -> ir.Model:
+    entry = None if isinstance(source, torch.nn.Module) else zoo_entry(source)
+    if entry is None:
+        if pooling is not None:
+            raise InputError(f"--pooling {pooling}: only networks of the zoo have other pools")
+        model = load(source)
+    else:
+        if pooling is not None:
+            if pooling not in {*zoo.Pooling}:
+                raise InputError(f"--pooling {pooling}: {', '.join(zoo.Pooling)} are the forms")
+            entry = zoo.with_pooling(entry, zoo.Pooling(pooling))
+        model = zoo.untrained(replace(entry, classes=data.training.classes))
+    if order == "original":
+        return model
+    reordered = rewrite(model, _REORDER, check=False)
+    if not reordered.changes:
+        raise InputError(
+            "--order reordered: no activation stands before an average pool here; --pooling avg "
+            "makes average pools of a zoo network's"
+        )
+    return reordered.model
+
+
+def _named(source: Source, pooling: str | None, order: Order) -> str:
+    parts = [model_name(source), pooling or "", "" if order == "original" else order]
+    return "-".join(part for part in parts if part)
+
+
+def require_classifier(model: ir.Model, data: Data) -> None:
+    """Refuse a network that does not classify such images.
+
+    Raises:
+        InputError: several inputs, no logits, other classes or another size of images.
+    """
+    inputs, output = model.graph.inputs, model.graph.outputs[0].shape
+    if len(inputs) != 1 or inputs[0].shape is None or inputs[0].shape.rank() != 4:
+        raise InputError("--data: a network with one input (batch, channels, height, width) only")
+    classes = output[1] if output is not None and output.rank() == 2 else None
+    if not isinstance(classes, int):
+        raise InputError("--data: the network's first output is no logits (batch, classes)")
+    data.require_fit(classes, inputs[0].shape.dims[1:], "--data")
+
+
+def measured(
+    variant: str, module: torch.nn.Module, data: Data, normal: Normal, hardware: Hardware
+) -> Accuracy:
+    """Accuracy on the test images, in float32."""
+    exact = replace(hardware, precision=training.Precision.FP32)
+    right = training.right_images(module, data.test, normal, exact)
+    return Accuracy(variant, data.test.name, len(right), float(right.mean()))
+
+
+def _write(result: Trained, module: torch.nn.Module, options: TrainOptions, normal: Normal) -> None:
+    graph.save(result.model, result.folder / f"{result.name}.onnx")
+    training.save_weights(module, result.folder / f"{result.name}.npz")
+    record = {
+        **result.to_json(),
+        "recipe": asdict(options.recipe),
+        "seed": options.seed,
+        "hardware": {**asdict(options.hardware), "processor": platform.processor()},
+        "threads": torch.get_num_threads(),
+        "normalisation": asdict(normal),
+        "mlcnn": mlcnn.__version__,
+        "torch": torch.__version__,
+    }
+    path = result.folder / "result.json"
+    partial = path.with_name(".result.json.partial")
+    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
