@@ -1,7 +1,7 @@
 """Quantise a trained network, and say what it costs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ class QuantizeOptions:
         test: images that accuracy is measured on; all by default.
     """
 
-    setting: Setting = Setting()
+    setting: Setting = field(default_factory=Setting)
     fuse: bool = False
     engines: tuple[str, ...] = ()
     measuring: MeasureOptions | None = None

@@ -7,16 +7,26 @@ from numpy.typing import NDArray
 
 from mlcnn.errors import InputError
 
-__all__ = ["LEAST_STEP", "Floats", "Grid", "check_bits", "symmetric_codes", "symmetric_steps"]
+__all__ = [
+    "LEAST_STEP",
+    "WHOLE_BITS",
+    "Floats",
+    "Grid",
+    "check_bits",
+    "symmetric_codes",
+    "symmetric_steps",
+]
 
 Floats = NDArray[np.float32]
+
+WHOLE_BITS = 8
+"""Of the codes that engines compute with."""
 
 LEAST_STEP = float(np.finfo(np.float32).tiny)
 """A value that is 0 everywhere has no range, and a step must be above 0."""
 
 # Of the largest weight of a filter: where the range ends, in the order of preference.
 _RATIOS = np.linspace(1, 0.3, 29)
-_WHOLE_RANGE_BITS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +88,7 @@ def check_bits(bits: int, option: str) -> None:
     Raises:
         InputError: below 2 or above 8.
     """
-    if not 2 <= bits <= 8:
+    if not 2 <= bits <= WHOLE_BITS:
         raise InputError(f"{option} {bits}: codes of 2 to 8 bits are supported")
 
 
@@ -98,7 +108,7 @@ def symmetric_steps(weights: Floats, bits: int = 8) -> Floats:
     flat = weights.reshape(len(weights), -1).astype(np.float64)
     most = 2 ** (bits - 1) - 1
     largest = np.abs(flat).max(1, initial=0)
-    ratios = _RATIOS if bits < _WHOLE_RANGE_BITS else _RATIOS[:1]
+    ratios = _RATIOS if bits < WHOLE_BITS else _RATIOS[:1]
     best, steps = np.full(len(flat), np.inf), largest / most
     for ratio in ratios:
         tried = np.maximum(largest * ratio / most, LEAST_STEP)

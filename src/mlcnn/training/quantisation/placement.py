@@ -3,13 +3,18 @@
 Convolutions and dense layers read codes. So that no value is rounded that need not be, each is
 rounded once, where it is made: behind the ReLU of its layer; a sum, a mean or a concatenation
 between quantised layers has a rounding of its own, and reads codes.
+
+With fewer than 8 bits, which no engine computes in integers, nothing but the inputs of layers is
+rounded, and sums read what is not: so DoReFa has it, and it costs least.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from mlcnn.graph import MOVING, OPERATOR_KEY, constant, is_standard, layer_name
 
@@ -50,6 +55,20 @@ class Layer:
         """As the user knows it."""
         return layer_name(self.node)
 
+    @property
+    def weight(self) -> NDArray[np.float32]:
+        """In floats, as the network stores it."""
+        found = constant(self.node.inputs[1])
+        if found is None:
+            raise ValueError(f"{self.name}: its weight is not constant")
+        return found.astype(np.float32)
+
+    @property
+    def bias(self) -> NDArray[np.float32] | None:
+        """In floats, shape (filters,); None where there is none, or none that is constant."""
+        found = constant(self.node.inputs[2]) if len(self.node.inputs) > 2 else None
+        return None if found is None else found.astype(np.float32)
+
 
 @dataclass(slots=True)
 class Placement:
@@ -60,12 +79,14 @@ class Placement:
         values: the activations that are rounded, by name.
         leaders: for each value, the one whose grid it shares; itself, mostly.
         means: what becomes of the means of fused layers.
+        joined: whether sums and all others between layers read codes too; else only layers do.
     """
 
     layers: tuple[Layer, ...]
     values: dict[str, ir.Value] = field(default_factory=dict[str, ir.Value])
     leaders: dict[str, str] = field(default_factory=dict[str, str])
     means: Means = Means.ROUNDED
+    joined: bool = True
 
     def leader(self, name: str) -> str:
         """The value whose grid a value has."""
@@ -118,7 +139,11 @@ def is_fused_mean(node: ir.Node) -> bool:
 
 
 def place(
-    model: ir.Model, floating: frozenset[str] = frozenset(), means: Means = Means.ROUNDED
+    model: ir.Model,
+    floating: frozenset[str] = frozenset(),
+    means: Means = Means.ROUNDED,
+    *,
+    joined: bool = True,
 ) -> Placement:
     """Where a network is rounded.
 
@@ -126,8 +151,15 @@ def place(
         model: the network, batch norms folded.
         floating: names of layers that stay as they are.
         means: what becomes of the means of fused layers.
+        joined: see ``Placement``.
     """
-    placement = Placement(tuple(layers_of(model, floating)), means=means)
+    placement = Placement(tuple(layers_of(model, floating)), means=means, joined=joined)
+    if not joined:
+        for layer in placement.layers:
+            value = layer.node.inputs[0]
+            if value is not None:
+                placement.add(value)
+        return placement
     pending = [layer.node.inputs[0] for layer in placement.layers]
     outputs = set(model.graph.outputs)
     pending += [

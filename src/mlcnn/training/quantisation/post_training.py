@@ -8,10 +8,15 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from mlcnn.errors import InputError, did_you_mean
-from mlcnn.graph import constant
 from mlcnn.passes import pipeline
 from mlcnn.training.quantisation.calibration import has_bias, mean_outputs, observe, outputs_of
-from mlcnn.training.quantisation.grid import Grid, check_bits, symmetric_codes, symmetric_steps
+from mlcnn.training.quantisation.grid import (
+    WHOLE_BITS,
+    Grid,
+    check_bits,
+    symmetric_codes,
+    symmetric_steps,
+)
 from mlcnn.training.quantisation.observers import OBSERVERS
 from mlcnn.training.quantisation.placement import Layer, Means, Placement, fused_means, place
 from mlcnn.training.quantisation.writing import LayerCodes, write
@@ -172,7 +177,8 @@ class _Search:
     ) -> None:
         self._model, self._images, self._validation = model, images, validation
         self._setting, self._tell = setting, tell
-        self._whole = place(model, means=setting.means)
+        self._joined = setting.input_bits == WHOLE_BITS
+        self._whole = place(model, means=setting.means, joined=self._joined)
         self._means = setting.means if fused_means(model) else None
         _check_floating(self._whole, setting.floating)
         self._seen = observe(model, self._whole, images, tell)
@@ -216,14 +222,16 @@ class _Search:
 
     def _quantised(self, candidate: Candidate) -> ir.Model:
         setting = self._setting
-        placement = place(self._model, frozenset(candidate.floating), setting.means)
+        placement = place(
+            self._model, frozenset(candidate.floating), setting.means, joined=self._joined
+        )
         observer = OBSERVERS[candidate.observer]
         grids = {
             name: Grid.over(*observer(self._seen[name], setting.input_bits), setting.input_bits)
             for name in placement.values
         }
         codes = self._codes(placement.layers, corrected=candidate.bias_correction)
-        return write(self._model, grids, codes)
+        return write(self._model, grids, codes, only_for=None if self._joined else codes)
 
     def _codes(self, layers: Sequence[Layer], *, corrected: bool) -> Mapping[str, LayerCodes]:
         bits = self._setting.weight_bits
@@ -260,15 +268,10 @@ def _check_floating(placement: Placement, floating: Sequence[str]) -> None:
 
 def layer_codes(layer: Layer, bits: int) -> LayerCodes:
     """The weights of a layer as codes, its bias as it is."""
-    weight = constant(layer.node.inputs[1])
-    if weight is None:
-        raise ValueError(f"{layer.name}: its weight is not constant")
-    ordered = np.moveaxis(weight, layer.axis, 0).astype(np.float32)
+    ordered = np.moveaxis(layer.weight, layer.axis, 0)
     steps = symmetric_steps(ordered, bits)
     codes = np.moveaxis(symmetric_codes(ordered, steps, bits), 0, layer.axis)
-    inputs = layer.node.inputs
-    bias = constant(inputs[2]) if len(inputs) > 2 else None
-    return LayerCodes(np.ascontiguousarray(codes), steps, layer.axis, bias)
+    return LayerCodes(np.ascontiguousarray(codes), steps, layer.axis, layer.bias)
 
 
 def _corrections(
@@ -277,9 +280,9 @@ def _corrections(
     """By how much the mean output of each layer is off because its weights are rounded."""
     changed: list[tuple[Layer, Floats]] = []
     for layer in placement.layers:
-        weight = constant(layer.node.inputs[1])
-        if weight is None or not has_bias(layer):
+        if not has_bias(layer):
             continue
+        weight = layer.weight
         made = layer_codes(layer, bits)
         shape = [-1 if axis == layer.axis else 1 for axis in range(weight.ndim)]
         changed.append((layer, made.codes * made.steps.reshape(shape) - weight))

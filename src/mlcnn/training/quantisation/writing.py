@@ -1,6 +1,6 @@
 """A network with its weights as codes, and ``QuantizeLinear``/``DequantizeLinear`` pairs."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,7 @@ def write(
     layers: Mapping[str, LayerCodes],
     *,
     rounded_biases: bool = True,
+    only_for: Collection[str] | None = None,
 ) -> ir.Model:
     """The quantised network.
 
@@ -46,6 +47,7 @@ def write(
         layers: by the name of the layer's output.
         rounded_biases: store biases as int32 codes in steps of input and weight, as engines that
             compute in integers round them anyway; else in floats.
+        only_for: names of the outputs of the nodes that read rounded values; None for all nodes.
     """
     writer = _Writer(clone(model))
     values = {v.name or "": v for v in writer.model.graph.inputs}
@@ -55,7 +57,7 @@ def write(
     for name, codes in layers.items():
         writer.put_layer(nodes[name], codes, steps[name] if rounded_biases else None)
     for name, grid in grids.items():
-        writer.put_rounding(values[name], grid)
+        writer.put_rounding(values[name], grid, only_for)
     infer_shapes(writer.model)
     return writer.model
 
@@ -137,9 +139,13 @@ class _Writer:
             return self._constant(bias, named)
         return self._dequantised(rounded.astype(np.int32), scales, 0, named, node)
 
-    def put_rounding(self, value: ir.Value, grid: Grid) -> None:
-        """Round a value for all that read it."""
+    def put_rounding(
+        self, value: ir.Value, grid: Grid, only_for: Collection[str] | None = None
+    ) -> None:
+        """Round a value for those that read it."""
         name, readers = value.name or "", [*value.uses()]
+        if only_for is not None:
+            readers = [use for use in readers if use.node.outputs[0].name in only_for]
         step = self._constant(np.array(grid.step, np.float32), f"{name}_scale")
         zero = self._constant(np.array(grid.zero, np.uint8), f"{name}_zero_point")
         source, nodes = value, list[ir.Node]()
