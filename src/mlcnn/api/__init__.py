@@ -16,6 +16,7 @@ from mlcnn.api.optimizing import (
 )
 from mlcnn.api.options import RewriteOptions
 from mlcnn.api.own_data import Comparison, compare, read_inputs
+from mlcnn.api.quantized_training import TuneOptions
 from mlcnn.api.quantizing import Quantized, QuantizeOptions, quantize
 from mlcnn.api.running import RunResult, run
 from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
@@ -49,6 +50,7 @@ __all__ = [
     "Source",
     "TrainOptions",
     "Trained",
+    "TuneOptions",
     "bench",
     "check_output",
     "chooser_for",

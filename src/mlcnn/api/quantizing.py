@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from mlcnn import engines, graph, training
 from mlcnn.api.benchmarking import MeasureOptions, bench
-from mlcnn.api.engine_accuracy import EngineAccuracy, engine_accuracies
+from mlcnn.api.engine_accuracy import EngineAccuracy, decisions, engine_accuracies
 from mlcnn.api.evaluation import Fused
 from mlcnn.api.loading import Rewritten, Source, load
 from mlcnn.api.optimizing import Progress, default_passes, rewrite, silent, tuned_weights
 from mlcnn.api.options import NO_REWRITE, RewriteOptions
+from mlcnn.api.quantized_training import Tuned, TuneOptions, tune
 from mlcnn.api.training import ImageOptions
 from mlcnn.errors import InputError
 from mlcnn.table import Shown, Tabular
@@ -41,6 +42,7 @@ class QuantizeOptions:
 
     Attributes:
         setting: bits, observer and corrections.
+        tuning: fine-tune the network with its rounding; None to calibrate it only.
         fuse: rewrite the network first, so that fused layers are quantised.
         engines: where accuracy is measured; those that are installed by default.
         measuring: latency before and after on these terms; None for none.
@@ -50,6 +52,7 @@ class QuantizeOptions:
     """
 
     setting: Setting = field(default_factory=Setting)
+    tuning: TuneOptions | None = None
     fuse: bool = False
     engines: tuple[str, ...] = ()
     measuring: MeasureOptions | None = None
@@ -72,6 +75,8 @@ class Quantized(Rewritten, Tabular):
         accuracies: a row for each engine.
         latencies: milliseconds by engine, before and after.
         notes: what the reader should know.
+        agreement: share of the test images where the first engine gives the class that the network
+            gave while it was trained; None where it was not.
     """
 
     original: ir.Model
@@ -83,6 +88,7 @@ class Quantized(Rewritten, Tabular):
     accuracies: tuple[EngineAccuracy, ...]
     latencies: Mapping[str, Mapping[str, float]]
     notes: tuple[str, ...]
+    agreement: float | None = None
 
     def save(self, path: "str | PathLike[str]") -> None:
         """Write the quantised network to an ``.onnx`` file, in standard operators only.
@@ -106,6 +112,7 @@ class Quantized(Rewritten, Tabular):
 
     def shown(self) -> Shown:
         """Accuracy before and after, engine by engine."""
+        agreement = () if self.agreement is None else (_agreed(self.agreement),)
         rows = tuple(
             (
                 row.engine,
@@ -123,7 +130,7 @@ class Quantized(Rewritten, Tabular):
         columns = ("engine", "before, %", "after, %", "95 % interval", "drop, points",
                    "95 % interval", "same class, %", "as first engine, %")  # fmt: skip
         title = f"{self.original.graph.name or 'network'}: accuracy on {images} test images"
-        return Shown(title, columns, rows, (self.pipeline, *self.notes))
+        return Shown(title, columns, rows, (self.pipeline, *agreement, *self.notes))
 
     def to_json(self) -> dict[str, object]:
         """What ``mlcnn quantize --json`` prints, apart from the output's path."""
@@ -150,8 +157,13 @@ class Quantized(Rewritten, Tabular):
                 }
                 for way in self.tried
             ],
+            "agreement": self.agreement,
             "notes": list(self.notes),
         }
+
+
+def _agreed(share: float) -> str:
+    return f"the same class as while it was trained: {_percent(share)} % of the images"
 
 
 def _percent(share: float) -> str:
@@ -208,8 +220,15 @@ def quantize(
     if chosen.fuse:
         passes = default_passes(source) if rewriting.passes is None else rewriting.passes
         before, text = _fused(original, passes, rewriting, tell)
-    result = quantisation.calibrate(before, *parts[:2], chosen.setting, progress=tell)
-    tests = _tests(found, chosen)
+    tests, tuned = _tests(found, chosen), None
+    if chosen.tuning is None:
+        result = quantisation.calibrate(before, *parts[:2], chosen.setting, progress=tell)
+    else:
+        tuned = tune(
+            before, found, normal, chosen.setting, chosen.tuning,
+            calibration=parts[0], tests=tests, progress=tell,
+        )  # fmt: skip
+        result = quantisation.Calibrated(tuned.model, Candidate("mse", False, (), None))
     rows, reasons = engine_accuracies(
         (before, result.model),
         parts[2],
@@ -224,13 +243,19 @@ def quantize(
         original=original,
         before=before,
         model=result.model,
-        pipeline=f"{text},{_step(chosen.setting, result.chosen)}",
+        pipeline=f"{text},{_step(chosen, result.chosen)}",
         chosen=result.chosen,
         tried=result.tried,
         accuracies=rows,
         latencies=_latencies(before, result.model, chosen.measuring, tell),
         notes=notes,
+        agreement=None if tuned is None else _agreement(result.model, parts[2], names[0], tuned),
     )
+
+
+def _agreement(model: ir.Model, images: NDArray[np.float32], engine: str, tuned: Tuned) -> float:
+    found = decisions(model, images, engine)
+    return float((found == tuned.classes[: len(found)]).mean())
 
 
 def _engines(asked: Sequence[str]) -> tuple[str, ...]:
@@ -298,14 +323,16 @@ def _fused(
     return graph.inline(optimized.model), optimized.pipeline
 
 
-def _step(setting: Setting, chosen: Candidate) -> str:
+def _step(options: QuantizeOptions, chosen: Candidate) -> str:
     """What quantising did, as the passes are written."""
     parts = {
-        "weights": setting.weight_bits,
-        "inputs": setting.input_bits,
+        "weights": options.setting.weight_bits,
+        "inputs": options.setting.input_bits,
         "observer": chosen.observer,
         "bias-correction": "on" if chosen.bias_correction else "off",
     }
+    if options.tuning is not None:
+        parts["epochs"] = f"{options.tuning.epochs:g}"
     if chosen.floating:
         parts["float"] = "+".join(chosen.floating)
     if chosen.means is not None:

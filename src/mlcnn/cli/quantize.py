@@ -26,6 +26,11 @@ def quantize(
     bias_correction: Literal["auto", "on", "off"] = "auto",
     float_: Annotated[tuple[str, ...], Parameter(name="--float")] = (),
     sensitivity: Annotated[bool, Parameter(negative="--no-sensitivity")] = True,
+    finetune: float | None = None,
+    learning_rate: Annotated[float, Parameter(alias="--lr")] = 0.01,
+    flip: Annotated[bool, Parameter(negative="--no-flip")] = True,
+    weight_range: Literal["sigma", "tanh"] = "sigma",
+    precision: Literal["fp32", "bf16"] = "fp32",
     fuse: bool = False,
     means: Literal["rounded", "exact"] = "rounded",
     measure: bool = False,
@@ -52,6 +57,12 @@ def quantize(
         bias_correction: make up for the mean error of rounded weights; auto if that is better.
         float_: name of a layer that stays in floats. Repeat it for more.
         sensitivity: keep the first or last layer in floats where the results depend on it.
+        finetune: epochs of training with DoReFa's rounding, as 0.1 or 2; calibrated only without.
+        learning_rate: of fine-tuning, its peak.
+        flip: mirror half of the training images left to right.
+        weight_range: what weights are divided by before they are rounded; sigma, a multiple of each
+            filter's standard deviation, or tanh, DoReFa's over the layer.
+        precision: of fine-tuning; bf16 is quicker where the processor has it.
         fuse: rewrite the network first, as mlcnn optimize does, so that fused layers are quantised.
         means: what becomes of the means of fused layers; rounded to codes, as every engine takes
             them, or exact, as sums of codes in the engine native.
@@ -78,6 +89,17 @@ def quantize(
             sensitivity=sensitivity,
             means=mlcnn.training.quantisation.Means(means),
         ),
+        tuning=None
+        if finetune is None
+        else mlcnn.api.TuneOptions(
+            finetune,
+            learning_rate,
+            flip=flip,
+            weight_range=mlcnn.training.quantisation.WeightRange(weight_range),
+            hardware=mlcnn.training.Hardware(measuring.device, mlcnn.training.Precision(precision)),
+            seed=measuring.seed,
+            checkpoint=_checkpoint(path),
+        ),
         fuse=fuse,
         engines=measuring.engine,
         measuring=measuring.options() if measure else None,
@@ -97,11 +119,17 @@ def quantize(
             progress=tell,
         )
         result.save(path)
+        _checkpoint(path).unlink(missing_ok=True)
     if printing.json:
         print_json({"output": str(path), **result.to_json()})
         return
     show(repr(result))
     console().print(f"written: {path}", soft_wrap=True, markup=False)
+
+
+def _checkpoint(path: Path) -> Path:
+    """What an interrupted fine-tuning goes on from; gone when it is through."""
+    return path.with_suffix(".checkpoint.npz")
 
 
 def _default(model: str, bits: int) -> Path:

@@ -1,5 +1,6 @@
 """Networks with weights and activations of few bits: calibrated, or trained with the rounding."""
 
+from mlcnn.training.quantisation.dorefa import WeightRange
 from mlcnn.training.quantisation.grid import Grid, check_bits
 from mlcnn.training.quantisation.observers import OBSERVERS
 from mlcnn.training.quantisation.placement import Means
@@ -21,6 +22,7 @@ __all__ = [
     "Grid",
     "Means",
     "Setting",
+    "WeightRange",
     "calibrate",
     "check_bits",
     "divergence",

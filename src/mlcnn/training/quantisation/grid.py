@@ -22,7 +22,7 @@ Floats = NDArray[np.float32]
 WHOLE_BITS = 8
 """Of the codes that engines compute with."""
 
-LEAST_STEP = float(np.finfo(np.float32).tiny)
+LEAST_STEP = 1e-12
 """A value that is 0 everywhere has no range, and a step must be above 0."""
 
 # Of the largest weight of a filter: where the range ends, in the order of preference.

@@ -84,14 +84,15 @@ class Candidate:
         observer: how ranges were found.
         bias_correction: whether biases make up for the mean error of the weights.
         floating: layers that stay in floats.
-        divergence: of the results from those in floats; see ``divergence``.
+        divergence: of the results from those in floats, see ``divergence``; None where the way was
+            not chosen by it.
         means: what becomes of the means of fused layers; None where there are none.
     """
 
     observer: str
     bias_correction: bool
     floating: tuple[str, ...]
-    divergence: float
+    divergence: float | None
     means: Means | None = None
 
 
@@ -203,7 +204,7 @@ class _Search:
 
     def _try(self, observer: str, corrected: bool, floating: tuple[str, ...]) -> Candidate:
         self._tell("choose", len(self._tried), 0)
-        candidate = Candidate(observer, corrected, floating, np.inf, self._means)
+        candidate = Candidate(observer, corrected, floating, None, self._means)
         found = outputs_of(self._quantised(candidate), self._validation)
         candidate = replace(candidate, divergence=divergence(self._expected, found))
         self._tried.append(candidate)
@@ -211,12 +212,12 @@ class _Search:
 
     def _with_ends(self, best: Candidate) -> Candidate:
         """Leave the first or the last layer in floats, if that is what the results depend on."""
-        least = max(_SHARE * best.divergence, _WORTHWHILE)
+        least = max(_SHARE * _divergence_of(best), _WORTHWHILE)
         for name in dict.fromkeys((self._whole.layers[0].name, self._whole.layers[-1].name)):
             if name in best.floating or len(self._whole.layers) == 1:
                 continue
             tried = self._try(best.observer, best.bias_correction, (*best.floating, name))
-            if best.divergence - tried.divergence >= least:
+            if _divergence_of(best) - _divergence_of(tried) >= least:
                 best = tried
         return best
 
@@ -247,7 +248,7 @@ class _Search:
 
 
 def _divergence_of(candidate: Candidate) -> float:
-    return candidate.divergence
+    return np.inf if candidate.divergence is None else candidate.divergence
 
 
 def _key(layer: Layer) -> str:
