@@ -38,7 +38,7 @@ def images_of_classes(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray
     labels = rng.integers(0, CLASSES, count)
     for image, label in zip(images, labels, strict=True):
         row, column = 8 * (label // 2), 8 * (label % 2)
-        image[:, row : row + 8, column : column + 8] += 0.3 * (1 + np.arange(3)[:, None, None])
+        image[:, row : row + 8, column : column + 8] += 0.12 * (1 + np.arange(3)[:, None, None])
     return images, labels
 
 
