@@ -12,6 +12,7 @@ import pytest
 from training.quantisation.networks import images_of_classes, residual
 
 from mlcnn.graph import save
+from mlcnn.training import load_sample
 
 Call = Callable[..., Any]
 
@@ -67,6 +68,34 @@ def test_every_layer_is_computed_in_integers(mlcnn: Call, trained: Path, tmp_pat
     assert found["QLinearConv"] + found["Conv"] == 4
     assert found["Conv"] <= len(document["float_layers"])
     assert found["QLinearAdd"] == found["QLinearConcat"] == 1
+
+
+def test_fused_codes_are_counted_and_evaluated(mlcnn: Call, tmp_path: Path) -> None:
+    """Both ways round: the fused network in codes, and the network in codes, fused."""
+    sample = load_sample("cifar10")
+    np.savez("sample.npz", images=sample.images, labels=sample.labels)
+    options = (
+        "--data", "sample.npz", "--engine", "native", "--observer", "mse", "--no-sensitivity",
+        "--bias-correction", "off", "--calibration-images", "64", "--fuse", "--json",
+    )  # fmt: skip
+    first = mlcnn("quantize", "lenet5", "-o", "first.onnx", *options)
+    assert first.code == 0, first.err
+    assert first.json["means"] == "rounded"
+    assert "means of fused layers are rounded to 8-bit codes" in first.json["notes"][-1]
+    passes = ("--passes", "fold-batch-norm,max-to-average,reorder")
+    unfused = mlcnn("quantize", "lenet5", "-o", "unfused.onnx", *options, *passes)
+    assert unfused.code == 0, unfused.err
+    then = mlcnn("optimize", "unfused.onnx", "--form", "box", "-o", "then.onnx", "--json")
+    assert then.code == 0, then.err
+    assert [change["form"] for change in then.json["changes"]] == ["box", "box"]
+    for name in ("first.onnx", "then.onnx"):
+        rows = mlcnn("count", name, "--json").json["layers"]
+        assert [row["fused"] for row in rows] == [True, True, False, False, False]
+        ratios = [row["multiplications"] for row in rows[:2]]
+        assert all(4 * ratio["fused"] == ratio["original"] for ratio in ratios)
+        machine = mlcnn("evaluate", name, "--on", "mlcnn-int8", "--against", "dcnn-int8", "--json")
+        assert machine.code == 0, machine.err
+        assert machine.json["mean_fused"]["speedup"] > 2
 
 
 def test_a_layer_can_stay_in_floats(mlcnn: Call, trained: Path, tmp_path: Path) -> None:

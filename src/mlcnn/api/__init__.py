@@ -32,6 +32,7 @@ from mlcnn.report import (
     warning,
 )
 from mlcnn.reproduce import reproduce
+from mlcnn.training.quantisation import Means, Setting, WeightRange
 
 __all__ = [
     "Comparison",
@@ -39,6 +40,7 @@ __all__ = [
     "EvaluateOptions",
     "ExampleInput",
     "ImageOptions",
+    "Means",
     "MeasureOptions",
     "Optimized",
     "Origin",
@@ -47,10 +49,12 @@ __all__ = [
     "Quantized",
     "RewriteOptions",
     "RunResult",
+    "Setting",
     "Source",
     "TrainOptions",
     "Trained",
     "TuneOptions",
+    "WeightRange",
     "bench",
     "check_output",
     "chooser_for",

@@ -222,7 +222,10 @@ def quantize(
         before, text = _fused(original, passes, rewriting, tell)
     tests, tuned = _tests(found, chosen), None
     if chosen.tuning is None:
-        result = quantisation.calibrate(before, *parts[:2], chosen.setting, progress=tell)
+        calibration, validation, _ = parts
+        result = quantisation.calibrate(
+            before, calibration, validation, chosen.setting, progress=tell
+        )
     else:
         tuned = tune(
             before, found, normal, chosen.setting, chosen.tuning,
@@ -279,8 +282,9 @@ def _require_classifier(model: ir.Model, data: training.Data) -> None:
             f"the network takes {given} and gives {logits}: one that takes images (batch, "
             "channels, height, width) and gives logits (batch, classes) is required"
         )
-    if isinstance(logits[1], int):
-        data.require_fit(logits[1], given.dims[1:], "--data")
+    classes = logits[1]
+    if isinstance(classes, int):
+        data.require_fit(classes, given.dims[1:], "--data")
 
 
 def _tests(data: training.Data, options: QuantizeOptions) -> training.ImageSet:
@@ -289,7 +293,7 @@ def _tests(data: training.Data, options: QuantizeOptions) -> training.ImageSet:
 
 def _parts(
     data: training.Data, normal: training.Normal, options: QuantizeOptions
-) -> tuple[NDArray[np.float32], ...]:
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Calibration, validation and test images as the network takes them."""
     wanted = max(options.calibration, 1)
     calibration = data.calibration.first(wanted).images
@@ -312,7 +316,7 @@ def _parts(
             f"{round(1.25 * least / _VALIDATION_SHARE)} images"
         )
     tests = _tests(data, options).images
-    return tuple(normal.apply(part) for part in (calibration, validation, tests))
+    return normal.apply(calibration), normal.apply(validation), normal.apply(tests)
 
 
 def _fused(

@@ -80,14 +80,14 @@ def quantize(
     if not fuse and rewriting != Rewriting():
         raise InputError("options of the rewrite go with --fuse; give it, or leave them away")
     options = mlcnn.QuantizeOptions(
-        mlcnn.training.quantisation.Setting(
+        mlcnn.api.Setting(
             weight_bits=bits if weight_bits is None else weight_bits,
             input_bits=bits if input_bits is None else input_bits,
             observer=observer,
             bias_correction={"auto": None, "on": True, "off": False}[bias_correction],
             floating=float_,
             sensitivity=sensitivity,
-            means=mlcnn.training.quantisation.Means(means),
+            means=mlcnn.api.Means(means),
         ),
         tuning=None
         if finetune is None
@@ -95,7 +95,7 @@ def quantize(
             finetune,
             learning_rate,
             flip=flip,
-            weight_range=mlcnn.training.quantisation.WeightRange(weight_range),
+            weight_range=mlcnn.api.WeightRange(weight_range),
             hardware=mlcnn.training.Hardware(measuring.device, mlcnn.training.Precision(precision)),
             seed=measuring.seed,
             checkpoint=_checkpoint(path),

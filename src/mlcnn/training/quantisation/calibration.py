@@ -32,8 +32,9 @@ def batches(images: Floats, size: int) -> Iterator[Floats]:
 def batch_size(model: ir.Model, values: Sequence[ir.Value]) -> int:
     """Images per run, so that the values fit the memory; what the network is fixed to, if it is."""
     shape = model.graph.inputs[0].shape
-    if shape is not None and isinstance(shape[0], int):
-        return shape[0]
+    fixed = None if shape is None else shape[0]
+    if isinstance(fixed, int):
+        return fixed
     taken = 4 * sum(prod(s for s in v.shape or () if isinstance(s, int)) for v in values)
     return int(np.clip(_BYTES // max(taken, 1), 1, _MOST))
 
@@ -48,7 +49,8 @@ def outputs_of(model: ir.Model, images: Floats) -> Floats:
     session = engines.get("onnxruntime").prepare(model)
     name, output = model.graph.inputs[0].name or "", model.graph.outputs[0].name or ""
     size = batch_size(model, [])
-    return np.concatenate([session.run({name: part})[output] for part in batches(images, size)])
+    found = [session.run({name: part})[output] for part in batches(images, size)]
+    return np.concatenate(found).astype(np.float32)
 
 
 def _with_outputs(model: ir.Model, names: Sequence[str]) -> ir.Model:
@@ -79,14 +81,14 @@ def observe(
     session = engines.get("onnxruntime").prepare(_with_outputs(model, names))
     size = batch_size(model, list(placement.values.values()))
     parts = list(batches(images, size))
-    steps = (("ranges", Histogram.widen), ("histograms", Histogram.count))
-    for done, (_, look) in enumerate(steps):
+    for done, look in enumerate((Histogram.widen, Histogram.count)):
         for index, part in enumerate(parts):
             progress("calibrate", done * len(parts) + index, 2 * len(parts))
-            found = session.run({given: part}) | {given: part}
+            found = {**session.run({given: part}), given: part}
             for name, histogram in seen.items():
-                _require_finite(name, found[name])
-                look(histogram, found[name])
+                numbers = found[name].astype(np.float32, copy=False)
+                _require_finite(name, numbers)
+                look(histogram, numbers)
     joined: dict[str, Histogram] = {}
     for name, histogram in seen.items():
         leader = placement.leader(name)

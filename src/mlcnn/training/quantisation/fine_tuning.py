@@ -31,6 +31,7 @@ Progress = Callable[[str, int, int], None]
 
 _OBSERVER = "mse"
 _BATCH = 128
+_NORMS = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d
 _ORIGINAL = ".parametrizations.weight.original"
 
 
@@ -142,7 +143,7 @@ def reestimate(module: nn.Module, images: Floats) -> None:
         module: in eval mode before and after.
         images: as the network takes them.
     """
-    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    norms = [m for m in module.modules() if isinstance(m, _NORMS)]
     before = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()

@@ -68,7 +68,7 @@ class Histogram:
     def centres(self) -> NDArray[np.float64]:
         """The middle of each part."""
         width = (self.high - self.low) / len(self.counts)
-        return self.low + width * (np.arange(len(self.counts)) + 0.5)
+        return self.low + width * (np.arange(len(self.counts), dtype=np.float64) + 0.5)
 
 
 Observer = Callable[[Histogram, int], tuple[float, float]]

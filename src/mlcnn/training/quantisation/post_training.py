@@ -56,6 +56,8 @@ class Setting:
         floating: layers that stay in floats.
         sensitivity: whether the first and the last layer may stay in floats.
         means: what becomes of the means of fused layers.
+        rounded_biases: store biases as codes in steps of the products; else as floats, which
+            engines may round so or not.
     """
 
     weight_bits: int = 8
@@ -65,6 +67,7 @@ class Setting:
     floating: tuple[str, ...] = ()
     sensitivity: bool = True
     means: Means = Means.ROUNDED
+    rounded_biases: bool = True
 
     def __post_init__(self) -> None:
         if self.observer not in {"auto", *OBSERVERS}:
@@ -232,7 +235,13 @@ class _Search:
             for name in placement.values
         }
         codes = self._codes(placement.layers, corrected=candidate.bias_correction)
-        return write(self._model, grids, codes, only_for=None if self._joined else codes)
+        return write(
+            self._model,
+            grids,
+            codes,
+            rounded_biases=setting.rounded_biases,
+            only_for=None if self._joined else codes,
+        )
 
     def _codes(self, layers: Sequence[Layer], *, corrected: bool) -> Mapping[str, LayerCodes]:
         bits = self._setting.weight_bits

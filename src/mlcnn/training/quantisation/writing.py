@@ -66,8 +66,9 @@ def _read_step(node: ir.Node, grids: Mapping[str, Grid]) -> float | None:
     """The step of what a layer reads, through what only moves codes; None if it is not rounded."""
     value = node.inputs[0]
     while value is not None:
-        if value.name in grids:
-            return grids[value.name].step
+        grid = grids.get(value.name or "")
+        if grid is not None:
+            return grid.step
         maker = value.producer()
         value = None if maker is None else maker.inputs[0]
     return None
