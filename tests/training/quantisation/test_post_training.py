@@ -36,7 +36,8 @@ def calibrated(network: ir.Model, **options: object) -> Calibrated:
 
 
 def outputs(model: ir.Model, images: np.ndarray, engine: str = "onnxruntime") -> np.ndarray:
-    return next(iter(engines.get(engine).prepare(model).run({"x": images}).values()))
+    session, name = engines.get(engine).prepare(model), model.graph.inputs[0].name
+    return next(iter(session.run({name: images}).values()))
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino", "native"])
