@@ -1,12 +1,20 @@
-"""Speed comparisons, each one command; results go to ``runs/benchmarks/`` as JSON too.
+"""Speed comparisons, each one command; results go to ``runs/benchmarks/`` as JSON.
 
 python -m benchmarks             the speed table: fused over reordered, per engine and batch
-python -m benchmarks.regression  no network of the zoo gets slower
-python -m benchmarks.winograd    ncnn with and without Winograd, against the engines
 python -m benchmarks.engines     the engines against each other, on the networks as they are
+python -m benchmarks.quantised   the same in INT8 on one quantised file, plain and fused
+python -m benchmarks.choice      the algorithms that native chooses against the best per layer
+python -m benchmarks.layers      a network layer by layer, with the other engines' profiles
+python -m benchmarks.winograd    ncnn with and without Winograd, against the engines
+python -m benchmarks.tables      writes the tables of README.md and docs/measuring.md
+python -m benchmarks.regression  no network of the zoo gets slower
 python -m benchmarks.accuracy    accuracy of a trained network in every engine, before and after
 python -m benchmarks.rewriting   time and memory of the passes themselves
 python -m benchmarks.evaluating  time of the accelerator models themselves
 python -m benchmarks.sensitivity speed-up and energy ratio against what the paper does not give
 python -m benchmarks.outside     every network of a public zoo, rewritten and compared
+
+The first four and ``winograd`` take networks by name, ``--batch 1 8`` and ``--processes 5``;
+``--keep`` writes to ``benchmarks/measured``, a folder per processor, from which the tables are
+made, and ``--resume`` leaves what is there. Targets are in ``benchmarks/targets.py``.
 """

@@ -1,115 +1,134 @@
 """The engines against each other on the networks as they are, one thread, interleaved in a process.
 
 Each setting is measured in fresh processes pinned to one core. The figure is how many times as
-fast as ONNX Runtime an engine is: the median over the processes of the median of paired runs.
+fast as the better of ONNX Runtime and OpenVINO, both in float32, native is: the median over the
+processes of the median of paired runs. Shares of the peak are of useful products: those with the
+zeros of borders are not counted, and a transform that needs fewer may pass 100 %.
 """
 
-import time
+from collections.abc import Sequence
+from math import prod
 from statistics import median
 from typing import Any
 
-import numpy as np
 import torch
 
 from benchmarks import fresh, outside
-from benchmarks.results import arguments, show, split, spread, write
-from mlcnn import counting, engines, zoo
-from mlcnn.engines.native.library import load
-from mlcnn.engines.native.machine import measure
+from benchmarks.interleaved import OTHERS, faster, largest_error, medians, prepare, samples
+from benchmarks.results import Row, Rows, repeated, show
+from benchmarks.targets import Figure, found_in, targets_of
+from mlcnn import engines, workload, zoo
+from mlcnn.workload import ConvAxis, ConvLayer
 
-__all__ = ["main"]
+__all__ = ["ENGINES", "main", "useful_products"]
 
-_BASE = "onnxruntime"
+ENGINES = (*OTHERS, "native")
 _TOLERANCE = 1e-4
 
 
-def time_engines(
-    network: str, batch: int, names: list[str], budget_s: float, processor_time: bool
-) -> dict[str, Any]:
-    """In a fresh process: samples of every engine in ms, after their outputs were compared.
-
-    And what the core does in registers, and reads from memory, in the same process.
-    """
+def time_engines(network: str, batch: int, budget_s: float, processor_time: bool) -> dict[str, Any]:
+    """In a fresh process: samples of every engine in ms, after their outputs were compared."""
     torch.set_num_threads(1)
     model = zoo.load(network) if network in zoo.names() else outside.load(network)
     inputs = engines.random_inputs(model, batch)
     fixed = engines.fix_shapes(model, {name: array.shape for name, array in inputs.items()})
-    sessions = {name: engines.get(name).prepare(fixed) for name in names}
+    sessions = {name: prepare(name, fixed) for name in ENGINES}
     outputs = {name: next(iter(session.run(inputs).values())) for name, session in sessions.items()}
-    expected = np.asarray(outputs[_BASE])
     for name, found in outputs.items():
-        error = float(np.abs(found - expected).max() / np.abs(expected).max())
+        error = largest_error(found, outputs[OTHERS[0]])
         if not error <= _TOLERANCE:
             raise RuntimeError(f"{name}: output differs by {error:.1e} of the largest value")
     runners = {name: session.runner(inputs) for name, session in sessions.items()}
-    clock = time.process_time_ns if processor_time else time.perf_counter_ns
-    timings = engines.interleave(runners, budget_s=budget_s, clock=clock)
-    core = measure(load())
+    layers = workload.layers(fixed, batch=batch)
     return {
-        "samples": {name: list(timing.samples_ms) for name, timing in timings.items()},
-        "peak_gflops": core.gflops,
-        "bandwidth_gbs": core.bytes_per_s / 1e9,
-        "gflop": 2e-9 * counting.count(model).before.multiplications * batch,
+        **samples(runners, budget_s, processor_time=processor_time),
+        "gflop": 2e-9 * sum(map(useful_products, layers)),
     }
+
+
+def useful_products(layer: ConvLayer) -> int:
+    """Products of a layer without those with the zeros around its input."""
+    axes = [
+        ConvAxis(size, kernel, stride, dilation, (before, after))
+        for size, kernel, stride, dilation, before, after in zip(
+            (layer.H, layer.W), (layer.R, layer.S), layer.strides, layer.dilations,
+            layer.pads[:2], layer.pads[2:], strict=True,
+        )
+    ]  # fmt: skip
+    if layer.depth is not None:
+        axes.append(layer.depth)
+    return layer.N * layer.K * (layer.C // layer.G) * prod(map(_taps, axes))
+
+
+def _taps(axis: ConvAxis) -> int:
+    """Taps that meet the input, summed over the results."""
+    places = (
+        result * axis.stride + tap * axis.dilation - axis.pads[0]
+        for result in range(axis.outputs)
+        for tap in range(axis.kernel)
+    )
+    return sum(0 <= place < axis.size for place in places)
+
+
+def row_of(network: str, batch: int, parts: Sequence[dict[str, Any]]) -> Row:
+    """What the fresh processes of one setting say together."""
+    ratios = [faster(one["samples"], "native", OTHERS) for one in parts]
+    times = [medians(one["samples"]) for one in parts]
+    peak, gflop = median(one["peak_gflops"] for one in parts), parts[0]["gflop"]
+    ms = {name: median(one[name] for one in times) for name in ENGINES}
+    return {
+        "network": network, "batch": batch, "processes": len(parts),
+        "ratio": median(ratios), "ratios": ratios,
+        "ms": ms, "ms_by_process": {name: [one[name] for one in times] for name in ENGINES},
+        "gflop": gflop, "peak_gflops": peak,
+        "bandwidth_gbs": median(one["bandwidth_gbs"] for one in parts),
+        "peak_share": {name: gflop / spent * 1e3 / peak for name, spent in ms.items()},
+    }  # fmt: skip
+
+
+_COLUMNS = (
+    "one thread", *(f"{name}, ms" for name in ENGINES), "times as fast", "least to most", "target",
+    "", *(f"{name}: of peak" for name in ENGINES), "peak, GF/s", "GB/s",
+)  # fmt: skip
+
+
+def _shown(row: Row) -> list[str]:
+    """A row of the table."""
+    network, batch = row["network"], row["batch"]
+    return [
+        f"{network}, batch {batch}", *(f"{row['ms'][name]:.3f}" for name in ENGINES),
+        *found_in([row], Figure.FP32)[0].cells(),
+        *(f"{100 * row['peak_share'][name]:.0f} %" for name in ENGINES),
+        f"{row['peak_gflops']:.0f}", f"{row['bandwidth_gbs']:.0f}",
+    ]  # fmt: skip
 
 
 def main() -> None:
     """Measure and print."""
-    parser = arguments(__doc__, "engines")
-    parser.add_argument(
-        "--networks", type=split, default=list(zoo.names()),
-        help="of the zoo, or of benchmarks.outside: pytorchcv:mobilenetv2_w1",
-    )  # fmt: skip
-    parser.add_argument("--engines", type=split, default=["openvino", "native"])
-    parser.add_argument("--batches", type=split, default=["1", "8"])
-    parser.add_argument("--processes", type=int, default=3, help="fresh processes per setting")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of measuring per process")
+    parser = repeated(__doc__, "engines", seconds=6)
     options = parser.parse_args()
-    names = [_BASE, *(name for name in options.engines if name != _BASE)]
-    rows: list[list[str]] = []
-    found: list[dict[str, Any]] = []
-    for network in options.networks:
-        for batch in map(int, options.batches):
-            found_here = [
-                fresh.call(
-                    "benchmarks.engines:time_engines", network=network, batch=batch, names=names,
-                    budget_s=options.seconds, processor_time=options.processor_time,
-                )
-                for _ in range(options.processes)
-            ]  # fmt: skip
-            samples = [one["samples"] for one in found_here]
-            peak = median(one["peak_gflops"] for one in found_here)
-            work, bandwidth = (
-                found_here[0]["gflop"],
-                median(one["bandwidth_gbs"] for one in found_here),
+    rows = Rows(options, ("network", "batch"))
+    networks = options.networks or [name for name, _ in targets_of(Figure.FP32)]
+    settings = [
+        (network, batch)
+        for network in dict.fromkeys(networks)
+        for batch in options.batch or (1, 8)
+    ]  # fmt: skip
+    for network, batch in settings:
+        if rows.done(options.processes, network=network, batch=batch):
+            continue
+        parts = [
+            fresh.call(
+                "benchmarks.engines:time_engines", network=network, batch=batch,
+                budget_s=options.seconds, processor_time=options.processor_time,
             )
-            ms = {name: median(median(sample[name]) for sample in samples) for name in names}
-            row = [f"{network}, batch {batch}", f"{peak:.0f}", f"{ms[_BASE]:.3f}"]
-            for name in names[1:]:
-                ratios = [
-                    median(a / b for a, b in zip(sample[_BASE], sample[name], strict=True))
-                    for sample in samples
-                ]
-                row += [f"{median(ratios):.2f}", spread(ratios)]
-                setting = {"network": network, "batch": batch, "engine": name}
-                found.append({**setting, "ratio": median(ratios), "ratios": ratios})
-            row += [f"{100 * work / ms[name] * 1e3 / peak:.0f} %" for name in names]
-            found += [
-                {
-                    "network": network, "batch": batch, "engine": name, "ms": ms[name],
-                    "peak_share": work / ms[name] * 1e3 / peak, "peak_gflops": peak,
-                    "bandwidth_gbs": bandwidth,
-                }
-                for name in names
-            ]  # fmt: skip
-            print("; ".join(row), flush=True)
-            rows.append(row)
-    columns = ["one thread", "peak, GF/s", f"{_BASE} ms"]
-    for name in names[1:]:
-        columns += [f"{name}: times as fast", "least to most"]
-    columns += [f"{name}: of peak" for name in names]
-    show("engines on original networks", columns, rows)
-    write(options, {"results": found})
+            for _ in range(options.processes)
+        ]  # fmt: skip
+        row = row_of(network, batch, parts)
+        rows.put(row)
+        print("; ".join(filter(None, _shown(row))), flush=True)
+    mine = [_shown(row) for row in rows.rows if (row["network"], row["batch"]) in settings]
+    show("native against the better other engine, float32", _COLUMNS, mine)
     print(f"results: {options.out}")
 
 

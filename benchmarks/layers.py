@@ -15,11 +15,10 @@ import onnxruntime as ort
 import openvino as ov
 
 from benchmarks import fresh
+from benchmarks.interleaved import core_figures
 from benchmarks.results import arguments, show, write
 from mlcnn import engines, graph, zoo
 from mlcnn.engines.native import Native
-from mlcnn.engines.native.library import load
-from mlcnn.engines.native.machine import measure
 
 __all__ = ["main"]
 
@@ -39,12 +38,11 @@ def profile(network: str, batch: int) -> dict[str, Any]:
         "onnxruntime_ms": _onnxruntime(fixed, inputs, nodes),
         "openvino_ms": _openvino(fixed, inputs, nodes),
     }
-    core = measure(load())
     rows = [
         {**row.to_json(), **{name: times.get(row.layer) for name, times in others.items()}}
         for row in session.algorithms
     ]
-    return {"rows": rows, "peak_gflops": core.gflops, "bandwidth_gbs": core.bytes_per_s / 1e9}
+    return {"rows": rows, **core_figures()}
 
 
 def _layers_by_name(model: Any) -> dict[str, str]:
@@ -125,14 +123,14 @@ def main() -> None:
         [
             row["layer"], row["geometry"], row["algorithm"], f"{row['ms']:.3f}",
             *(_ms(row[name]) for name in ("onnxruntime_ms", "openvino_ms")),
-            f"{100 * row['peak_share']:.0f} %", row["bound"],
+            f"{100 * row['peak_share']:.0f} %", row["bound"], row["reason"],
         ]
         for row in found["rows"]
     ]  # fmt: skip
     title = f"{options.network}, batch {options.batch}: peak {found['peak_gflops']:.0f} GF/s"
     columns = [
         *("layer", "geometry", "algorithm", "ms", "ONNX Runtime", "OpenVINO"),
-        *("of peak", "bound"),
+        *("of peak", "bound", "each algorithm"),
     ]
     show(title, columns, rows)
     write(options, found)

@@ -1,7 +1,6 @@
 """Variants of a network, prepared once and measured in fresh processes."""
 
 import hashlib
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import onnx_ir as ir
 import torch
 
 from benchmarks import fresh
+from benchmarks.interleaved import clock_of, core_figures, medians
 from mlcnn import engines, zoo
 from mlcnn.engines import Bench, MeasuredChooser
 from mlcnn.graph import load_file, save
@@ -66,6 +66,8 @@ class Measured:
         median_ms: by variant, over all samples of all processes.
         quartiles_ms: likewise, (first, third).
         ratios: reordered over fused, the median of each process.
+        by_process_ms: median by variant, of each process.
+        peak_gflops: of the core, by process, where it could be measured.
         reason: why there is nothing, if so.
     """
 
@@ -73,6 +75,8 @@ class Measured:
     median_ms: Mapping[str, float]
     quartiles_ms: Mapping[str, tuple[float, float]]
     ratios: tuple[float, ...]
+    by_process_ms: tuple[Mapping[str, float], ...]
+    peak_gflops: tuple[float, ...]
     reason: str = ""
 
     @property
@@ -86,10 +90,13 @@ class Measured:
             "network": self.setting.network,
             "engine": self.setting.engine,
             "batch": self.setting.batch,
+            "processes": len(self.by_process_ms),
             "median_ms": dict(self.median_ms),
             "quartiles_ms": {name: list(pair) for name, pair in self.quartiles_ms.items()},
             "ratio": self.ratio if self.ratios else None,
             "ratios": list(self.ratios),
+            "by_process_ms": list(map(dict, self.by_process_ms)),
+            "peak_gflops": median(self.peak_gflops) if self.peak_gflops else None,
             "reason": self.reason,
         }
 
@@ -177,7 +184,7 @@ def time_variants(
     files: Mapping[str, str], engine: str, batch: int, budget_s: float, processor_time: bool
 ) -> dict[str, Any]:
     """In a fresh process: interleaved samples of each variant, in ms, and the paired ratio."""
-    clock = time.process_time_ns if processor_time else time.perf_counter_ns
+    clock = clock_of(processor_time=processor_time)
     with _one_thread():
         models = {variant: load_file(Path(path)) for variant, path in files.items()}
         found: Bench = engines.bench(
@@ -188,6 +195,7 @@ def time_variants(
         "samples_ms": {row.variant: row.timing.samples_ms for row in found.results},
         "ratio": None if speedup is None else speedup.value,
         "reason": "; ".join(dict.fromkeys(skip.reason for skip in found.skipped)),
+        **core_figures(),
     }
 
 
@@ -246,5 +254,7 @@ def measure(setting: Setting, results: Sequence[Mapping[str, Any]]) -> Measured:
         {name: timing.median_ms for name, timing in timings.items()},
         {name: (timing.q1_ms, timing.q3_ms) for name, timing in timings.items()},
         tuple(result["ratio"] for result in results if result["ratio"] is not None),
+        tuple(medians(result["samples_ms"]) for result in results),
+        tuple(result["peak_gflops"] for result in results if "peak_gflops" in result),
         "; ".join(dict.fromkeys(r["reason"] for r in results if r["reason"])),
     )

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.networks import Measured, Setting, measure, prepare, rounds, tell
-from benchmarks.results import arguments, show, split, spread, write
+from benchmarks.results import arguments, show, split, write
+from benchmarks.targets import spread
 from mlcnn import engines, zoo
 
 __all__ = ["main"]
@@ -40,7 +41,7 @@ def _network(settings: Sequence[Setting], options: argparse.Namespace) -> list[M
 def main() -> None:
     """Measure and print."""
     parser = arguments(__doc__, "regression")
-    parser.add_argument("--networks", type=split, default=list(zoo.names()))
+    parser.add_argument("networks", nargs="*", metavar="NETWORK", default=list(zoo.names()))
     quick = [name for name in engines.available() if name != "torch-compile"]
     parser.add_argument("--engines", type=split, default=quick)
     parser.add_argument("--batches", type=split, default=["1", "8"])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import fresh
-from benchmarks.results import arguments, show, split, write
+from benchmarks.results import arguments, show, write
 from mlcnn import engines, zoo
 from mlcnn.api.optimizing import rewrite
 from mlcnn.graph import load_file, save
@@ -56,7 +56,7 @@ def optimize(path: str, measured: bool) -> dict[str, Any]:
 def main() -> None:
     """Measure and print."""
     parser = arguments(__doc__, "rewriting")
-    parser.add_argument("--networks", type=split, default=list(NETWORKS))
+    parser.add_argument("networks", nargs="*", metavar="NETWORK", default=list(NETWORKS))
     options = parser.parse_args()
     rows: list[list[str]] = []
     found: list[dict[str, Any]] = []

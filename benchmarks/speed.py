@@ -2,89 +2,82 @@
 
 Forms are chosen by measurement (``auto``) for each engine and batch. Every setting is measured in
 fresh processes pinned to one core; reordered and fused runs alternate, and the figure is the median
-over the processes of the median of the paired ratios.
+over the processes of the median of the paired ratios. Engines of a setting follow one another, so
+that fused native can be held against the better other engine, process by process.
 """
 
+import argparse
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
-from benchmarks.networks import Measured, Prepared, Setting, measure, prepare, rounds, tell
-from benchmarks.results import arguments, show, split, spread, write
+from benchmarks.networks import Prepared, Setting, measure, prepare, rounds, tell
+from benchmarks.results import Row, Rows, repeated, show, split
+from benchmarks.targets import Figure, Found, spread, targets_of
 from mlcnn import engines
 
-__all__ = ["TARGETS", "Target", "main"]
+__all__ = ["found", "main"]
+
+_FUSED = (Figure.FUSED_ONNXRUNTIME, Figure.FUSED_OTHER, Figure.FUSED_NATIVE)
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A ratio to reach, in one engine or in the best one (None)."""
-
-    network: str
-    batch: int
-    ratio: float
-    engine: str | None = None
-
-
-TARGETS = (
-    Target("lenet5", 1, 1.9, "onnxruntime"),
-    Target("lenet5", 8, 2.6, "onnxruntime"),
-    Target("vgg16", 1, 1.30),
-    Target("vgg16", 8, 1.45),
-    Target("vgg16", 64, 1.50),
-    Target("googlenet", 1, 1.40),
-    Target("googlenet", 8, 1.40),
-    Target("densenet121", 1, 1.08),
-    Target("densenet121", 8, 1.08),
-    Target("vgg16-224", 1, 1.48),
-    Target("vgg16-224", 8, 1.48),
-)
-
-
-def _settings(networks: Sequence[str], names: Sequence[str]) -> list[Setting]:
+def _settings(options: argparse.Namespace) -> list[Setting]:
     return [
-        Setting(target.network, engine, target.batch)
-        for target in TARGETS
-        for engine in names
-        if not networks or target.network in networks
+        Setting(network, engine, batch)
+        for network, batch in targets_of(*_FUSED)
+        for engine in options.engines
+        if (not options.networks or network in options.networks)
+        and (not options.batch or batch in options.batch)
     ]
 
 
-def _row(found: Measured) -> list[str]:
-    setting = found.setting
-    label = f"{setting.network}, batch {setting.batch}, {setting.engine}"
-    if not found.ratios:
-        return [label, "", "", "", "", found.reason[:60] or "nothing to fuse"]
-    times = [f"{found.median_ms[name]:.3f}" for name in ("original", "reordered", "fused")]
-    return [label, *times, f"{found.ratio:.2f}", spread(found.ratios)]
+def _figure(row: Row) -> Figure:
+    """Which target a row is held against."""
+    if row["engine"] == "native":
+        return Figure.FUSED_NATIVE
+    alone = row["engine"] == "onnxruntime" and row["network"] == "lenet5"
+    return Figure.FUSED_ONNXRUNTIME if alone else Figure.FUSED_OTHER
 
 
-def _reached(found: Sequence[Measured]) -> list[list[str]]:
-    """One row per target that was measured."""
-    rows: list[list[str]] = []
-    for target in TARGETS:
-        mine = [
-            measured
-            for measured in found
-            if (measured.setting.network, measured.setting.batch) == (target.network, target.batch)
-            and target.engine in {None, measured.setting.engine}
-            and measured.ratios
-        ]
-        if not mine:
-            continue
-        best = max(mine, key=lambda measured: measured.ratio)
-        rows.append(
-            [
-                f"{target.network}, batch {target.batch}",
-                f"{target.ratio:.2f}",
-                f"{best.ratio:.2f}",
-                spread(best.ratios),
-                best.setting.engine + ("" if target.engine else " (best)"),
-                "reached" if best.ratio >= target.ratio else "missed",
-            ]
-        )
-    return rows
+def _ahead(rows: Sequence[Row]) -> list[float]:
+    """How many times as fast as the better other engine fused native is, by process.
+
+    Args:
+        rows: of one network and batch; empty is what comes without native or without others.
+    """
+    fused = {
+        row["engine"]: [times["fused"] for times in row["by_process_ms"]]
+        for row in rows
+        if row["ratios"]
+    }
+    mine = fused.pop("native", [])
+    best = min(fused.values(), key=median, default=[])
+    return [other / own for other, own in zip(best, mine, strict=False)]
+
+
+def _line(row: Row) -> list[str]:
+    label = f"{row['network']}, batch {row['batch']}, {row['engine']}"
+    if not row["ratios"]:
+        return [label, "", "", "", "", row["reason"][:60] or "nothing to fuse"]
+    times = [f"{row['median_ms'][name]:.3f}" for name in ("original", "reordered", "fused")]
+    return [label, *times, f"{row['ratio']:.2f}", spread(row["ratios"])]
+
+
+def found(rows: Sequence[Row]) -> list[Found]:
+    """The figures of these rows: of the best of the engines that each is for."""
+    figures: list[Found] = []
+    for network, batch in targets_of(*_FUSED):
+        mine = [row for row in rows if (row["network"], row["batch"]) == (network, batch)]
+        for figure in _FUSED:
+            fitting = [row for row in mine if row["ratios"] and _figure(row) == figure]
+            best = max(fitting, key=lambda row: row["ratio"], default=None)
+            if best is not None:
+                figures.append(Found(figure, network, batch, best["ratios"]))
+        ahead = _ahead(mine)
+        if ahead:
+            figures.append(Found(Figure.FUSED_AHEAD, network, batch, ahead))
+    return figures
 
 
 def _forms(prepared: Prepared) -> dict[str, str]:
@@ -92,32 +85,9 @@ def _forms(prepared: Prepared) -> dict[str, str]:
     return chosen | dict(prepared.left)
 
 
-def _document(found: Sequence[Measured], prepared: Mapping[Setting, Prepared]) -> dict[str, object]:
-    rows = [item.to_json() | {"forms": _forms(prepared[item.setting])} for item in found]
-    return {"results": rows, "targets": _reached(found)}
-
-
-def _show(found: Sequence[Measured]) -> None:
-    columns = ["network", "original ms", "reordered ms", "fused ms", "ratio", "processes"]
-    show("fused over reordered, one thread", columns, [_row(item) for item in found])
-    columns = ["network", "target", "ratio", "processes", "engine", ""]
-    show("targets", columns, _reached(found))
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = arguments(__doc__, "speed")
-    parser.add_argument("--networks", type=split, default=[], help="by default all with a target")
-    parser.add_argument("--engines", type=split, default=list(engines.available()))
-    parser.add_argument("--processes", type=int, default=3, help="fresh processes per setting")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of measuring per process")
-    options = parser.parse_args()
-    settings = _settings(options.networks, options.engines)
-    if not settings:
-        known = ", ".join(dict.fromkeys(target.network for target in TARGETS))
-        parser.error(f"no network with a target was named; there are {known}")
+def _measure(settings: Sequence[Setting], options: argparse.Namespace, rows: Rows) -> None:
+    """Measure the settings of one network; rows are written as they come."""
     results: dict[Setting, list[dict[str, object]]] = {}
-    found: list[Measured] = []
     with tempfile.TemporaryDirectory() as folder:
         prepared = prepare(settings, Path(folder))
         for setting, result in rounds(
@@ -128,10 +98,38 @@ def main() -> None:
         ):
             results.setdefault(setting, []).append(result)
             tell(setting, result)
-            # After each, so that an interrupted run has what it measured.
-            found = [measure(setting, parts) for setting, parts in results.items()]
-            write(options, _document(found, prepared))
-    _show(found)
+            row = measure(setting, results[setting]).to_json()
+            rows.put({**row, "forms": _forms(prepared[setting])})
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = repeated(__doc__, "speed", seconds=3)
+    parser.add_argument("--engines", type=split, default=list(engines.available()))
+    options = parser.parse_args()
+    settings = _settings(options)
+    if not settings:
+        known = ", ".join(dict(targets_of(*_FUSED)))
+        parser.error(f"no network with a target was named; there are {known}")
+    rows = Rows(options, ("network", "batch", "engine"))
+    for network in dict.fromkeys(setting.network for setting in settings):
+        mine = [
+            setting
+            for setting in settings
+            if setting.network == network
+            and not rows.done(
+                options.processes, network=network, batch=setting.batch, engine=setting.engine
+            )
+        ]
+        if mine:
+            _measure(mine, options, rows)
+    wanted = {(setting.network, setting.batch) for setting in settings}
+    mine = [row for row in rows.rows if (row["network"], row["batch"]) in wanted]
+    columns = ["network", "original ms", "reordered ms", "fused ms", "ratio", "processes"]
+    show("fused over reordered, one thread", columns, [_line(row) for row in mine])
+    columns = ["times as fast", "ratio", "processes", "target", ""]
+    lines = [[f"{f.network}, batch {f.batch}: {f.figure}", *f.cells()] for f in found(mine)]
+    show("targets", columns, lines)
     print(f"results: {options.out}")
 
 

@@ -2,13 +2,13 @@
 
 Winograd F(4,3) saves as many multiplications on plain 3x3 layers as the fused pool does, and leaves
 the network as it is: an honest comparison has it. The networks come to ncnn through pnnx, in fp32
-storage and arithmetic. All runs of one process are interleaved.
+storage and arithmetic. All runs of one process are interleaved. The figure is how many times as
+fast as ncnn with Winograd native is, on the network before it is fused.
 """
 
 import os
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -19,9 +19,11 @@ import pnnx
 import torch
 
 from benchmarks import fresh
-from benchmarks.results import arguments, show, split, write
+from benchmarks.interleaved import faster, largest_error, medians, prepare, samples
+from benchmarks.results import Row, Rows, repeated, show
+from benchmarks.targets import Figure, found_in
 from mlcnn import engines, nn, zoo
-from mlcnn.engines import MeasuredChooser, Timing
+from mlcnn.engines import MeasuredChooser
 from mlcnn.graph import load_file, save
 from mlcnn.passes import pipeline
 
@@ -29,6 +31,7 @@ __all__ = ["main"]
 
 NETWORKS = ("vgg16", "googlenet", "vgg16-224")
 ENGINES = ("onnxruntime", "openvino", "native")
+_NCNN = "ncnn reordered, Winograd on"
 _TOLERANCE = 1e-3  # F(6,3) transforms cost three digits
 
 
@@ -76,12 +79,12 @@ def _ncnn_runner(folder: Path, name: str, image: np.ndarray, winograd: bool) -> 
 
 
 def _check(name: str, found: np.ndarray, expected: np.ndarray) -> None:
-    error = float(np.abs(found - expected).max() / np.abs(expected).max())
+    error = largest_error(found, expected)
     if not error <= _TOLERANCE:
         raise RuntimeError(f"{name}: output differs by {error:.1e} of the largest value")
 
 
-def time_networks(folder: str, budget_s: float, processor_time: bool) -> dict[str, list[float]]:
+def time_networks(folder: str, budget_s: float, processor_time: bool) -> dict[str, Any]:
     """In a fresh process: interleaved samples of every engine and variant, in ms."""
     torch.set_num_threads(1)
     place = Path(folder)
@@ -99,60 +102,62 @@ def time_networks(folder: str, budget_s: float, processor_time: bool) -> dict[st
     for engine in ENGINES:
         for variant in ("reordered", f"fused-{engine}"):
             model = engines.fix_shapes(load_file(place / f"{variant}.onnx"), shapes)
-            session = engines.get(engine).prepare(model)
+            session = prepare(engine, model)
             (found,) = session.run(inputs).values()
             label = f"{engine} {variant.partition('-')[0]}"
             _check(label, np.asarray(found), np.asarray(expected))
             runners[label] = session.runner(inputs)
-    clock = time.process_time_ns if processor_time else time.perf_counter_ns
-    timings = engines.interleave(runners, budget_s=budget_s, clock=clock)
-    return {name: list(timing.samples_ms) for name, timing in timings.items()}
+    return samples(runners, budget_s, processor_time=processor_time)
 
 
-def _rows(network: str, timings: Mapping[str, Timing]) -> list[list[str]]:
-    best = min(timing.median_ms for timing in timings.values())
+def row_of(network: str, parts: Sequence[dict[str, Any]]) -> Row:
+    """What the fresh processes of one network say together."""
+    ratios = [faster(one["samples"], "native reordered", [_NCNN]) for one in parts]
+    times = [medians(one["samples"]) for one in parts]
+    return {
+        "network": network, "batch": 1, "processes": len(parts),
+        "ratio": median(ratios), "ratios": ratios,
+        "ms": {name: median(one[name] for one in times) for name in times[0]},
+        **{key: median(one[key] for one in parts) for key in ("peak_gflops", "bandwidth_gbs")},
+    }  # fmt: skip
+
+
+def _lines(row: Row) -> list[list[str]]:
+    best = min(row["ms"].values())
     return [
-        [
-            f"{network}: {name}",
-            f"{timing.median_ms:.2f}",
-            f"{timing.q1_ms:.2f}-{timing.q3_ms:.2f}",
-            f"{timing.median_ms / best:.2f}",
-        ]
-        for name, timing in timings.items()
+        [f"{row['network']}: {name}", f"{ms:.2f}", f"{ms / best:.2f}"]
+        for name, ms in row["ms"].items()
     ]
 
 
 def main() -> None:
     """Measure and print."""
-    parser = arguments(__doc__, "winograd")
-    parser.add_argument("--networks", type=split, default=list(NETWORKS))
-    parser.add_argument("--processes", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=6.0, help="of measuring per process")
+    parser = repeated(__doc__, "winograd", seconds=6)
+    parser.set_defaults(batch=[1])
     options = parser.parse_args()
-    rows: list[list[str]] = []
-    found: list[dict[str, Any]] = []
-    for network in options.networks:
-        pooled: dict[str, list[float]] = {}
+    rows, networks = Rows(options, ("network",)), options.networks or NETWORKS
+    for network in networks:
+        if rows.done(options.processes, network=network):
+            continue
         with tempfile.TemporaryDirectory() as folder:
             fresh.call("benchmarks.winograd:write_networks", network=network, folder=folder)
-            for _ in range(options.processes):
-                samples = fresh.call(
-                    "benchmarks.winograd:time_networks",
-                    folder=folder,
-                    budget_s=options.seconds,
-                    processor_time=options.processor_time,
+            parts = [
+                fresh.call(
+                    "benchmarks.winograd:time_networks", folder=folder,
+                    budget_s=options.seconds, processor_time=options.processor_time,
                 )
-                for name, values in samples.items():
-                    pooled.setdefault(name, []).extend(values)
-        timings = {name: Timing(tuple(values)) for name, values in pooled.items()}
-        rows += _rows(network, timings)
-        found += [
-            {"network": network, "run": name, "median_ms": median(values)}
-            for name, values in pooled.items()
-        ]
-    columns = ["batch 1, one thread", "median ms", "quartiles", "times the best"]
-    show("ncnn with and without Winograd", columns, rows)
-    write(options, {"results": found})
+                for _ in range(options.processes)
+            ]  # fmt: skip
+        rows.put(row_of(network, parts))
+    mine = [row for row in rows.rows if row["network"] in networks]
+    columns = ["batch 1, one thread", "median ms", "times the best"]
+    show("ncnn with and without Winograd", columns, [line for row in mine for line in _lines(row)])
+    columns = [str(Figure.NCNN), "ratio", "least to most", "target", ""]
+    show(
+        "targets",
+        columns,
+        [[figure.network, *figure.cells()] for figure in found_in(mine, Figure.NCNN)],
+    )
     print(f"results: {options.out}")
 
 

@@ -9,7 +9,7 @@ import psutil
 
 from mlcnn.engines.compilers import c_compiler
 
-__all__ = ["compiler", "machine", "versions"]
+__all__ = ["compiler", "machine", "processor", "versions"]
 
 _PACKAGES = ("mlcnn", "onnx", "onnxruntime", "openvino", "torch", "numpy")
 
@@ -24,18 +24,31 @@ def _told(what: str) -> str:
     return next(found, "")
 
 
-def _instructions() -> str:
+def _instructions(flags: str) -> str:
     """The vector instructions that tell apart how fast processors of one name compute."""
     told = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_vnni": "VNNI", "avx_vnni": "AVX-VNNI"}
-    flags = set(_told("flags").split())
-    return " ".join(name for flag, name in told.items() if flag in flags)
+    there = set(flags.split())
+    return " ".join(name for flag, name in told.items() if flag in there)
+
+
+def processor() -> dict[str, str]:
+    """Name, family, model, flags and vector instructions of the processor; empty if unknown."""
+    flags = _told("flags")
+    return {
+        "name": _told("model name") or platform.processor() or platform.machine(),
+        "family": _told("cpu family"),
+        "model": _told("model\t"),
+        "instructions": _instructions(flags),
+        "flags": flags,
+    }
 
 
 def machine() -> str:
     """Processor, vector instructions, cores, memory and system."""
     memory = psutil.virtual_memory().total / 2**30
     cores = psutil.cpu_count() or 1
-    parts = (_told("model name") or platform.processor() or platform.machine(), _instructions())
+    told = processor()
+    parts = (told["name"], told["instructions"])
     return ", ".join(
         (*filter(None, parts), f"{cores} cores", f"{memory:.0f} GiB", platform.system())
     )

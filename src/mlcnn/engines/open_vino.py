@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import onnx_ir as ir
@@ -26,6 +27,12 @@ class _Runner:
 
 
 class _Session:
+    """A compiled network.
+
+    Attributes:
+        precision: that floating-point layers are computed in, as OpenVINO tells it: ``f32``.
+    """
+
     def __init__(
         self,
         compiled: ov.CompiledModel,
@@ -35,6 +42,8 @@ class _Session:
     ) -> None:
         self._compiled, self._packaged = compiled, packaged
         self._inputs, self._outputs = inputs, outputs
+        told = compiled.get_property("INFERENCE_PRECISION_HINT")
+        self.precision: str = cast("ov.Type", told).get_type_name()
 
     def _arrays(self, inputs: Arrays) -> list[Array]:
         check_inputs(self._inputs, inputs)

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from mlcnn.engines.native.activations import FUNCTIONS, Activation, function_of, gate_of
 from mlcnn.engines.native.algorithms import Chooser
 from mlcnn.engines.native.codes import Coded
-from mlcnn.engines.native.convolution import geometry_of
+from mlcnn.engines.native.convolution import geometry_of, rows_fit
 from mlcnn.engines.native.library import Library, Op
 from mlcnn.engines.native.packing import Group, Packing
 from mlcnn.engines.native.program import Floats, Operation, Part, Value, standard_lanes
@@ -23,14 +23,15 @@ from mlcnn.engines.native.reading import (
 )
 from mlcnn.engines.native.winograd import Winograd
 from mlcnn.errors import UnsupportedError
-from mlcnn.graph import is_standard, layer_name
+from mlcnn.graph import constant, is_standard, layer_name
+from mlcnn.graph.operators import conv_windows
 from mlcnn.nn.site import Site, site_of
 
 __all__ = ["Builder", "Rule"]
 
 _DENSE = 4  # channels of an input that is not laid out in blocks,
 _LARGE = 4096  # and its positions: below, blocks stay in the cache (LeNet-5 is slower without)
-_ACTIVATING = frozenset({Op.CONV, Op.DEPTHWISE, Op.MAP, Op.WINOGRAD})
+_ACTIVATING = frozenset({Op.CONV, Op.DEPTHWISE, Op.MAP, Op.ROWS, Op.WINOGRAD})
 
 
 class Builder:
@@ -88,19 +89,33 @@ class Builder:
     # -- values
 
     def _input(self, value: ir.Value) -> Value:
-        """A large input of few channels stays dense: most lanes of blocks would be of no use."""
+        """An input of few channels stays dense if most lanes of blocks would be of no use.
+
+        That is if it is large, or read by few filters.
+        """
         shape = shape_of(value, f"input {value.name!r}")
         readers = [self.site(reader) for reader in value.consumers()]
         plain = all(
             reader.node.op_type == "Conv" and reader.spec.integer("group", 1) == 1
             for reader in readers
         )
-        fits = shape[1] <= _DENSE and shape[2] * shape[3] >= _LARGE
-        if not (fits and readers and plain) or value in self._outputs:
+        if not (readers and plain) or shape[1] > _DENSE or value in self._outputs:
+            return self.new(shape)
+        large = shape[2] * shape[3] >= _LARGE
+        if not large and not all(self._few_filters(reader, shape) for reader in readers):
             return self.new(shape)
         made = self.new(shape, (1,) * shape[1])
         made.dense = True
         return made
+
+    def _few_filters(self, site: Site, shape: Shape) -> bool:
+        """Whether the results of a row are lanes in a convolution of an input."""
+        weight = constant(site.node.inputs[1])
+        if weight is None or len(weight.shape) != 4:
+            return False
+        windows = conv_windows(site.spec, weight.shape[2:])
+        columns = windows.counts(shape[2:])[1]
+        return rows_fit(weight.shape[0], columns, windows.strides[1], self.block)
 
     def new(self, shape: Shape, lanes: tuple[int, ...] | None = None) -> Value:
         """A value in blocks; by default all but the last are full."""

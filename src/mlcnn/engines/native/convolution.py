@@ -9,13 +9,26 @@ from mlcnn.engines.native.packing import Packing
 from mlcnn.engines.native.program import Floats, Operation, Part, Value
 from mlcnn.engines.native.winograd import Winograd, transformed
 
-__all__ = ["Geometry", "bunch_of", "geometry_of", "implement"]
+__all__ = ["Geometry", "bunch_of", "geometry_of", "implement", "rows_fit"]
 
 _BUNCH_BYTES = 3 << 20  # of transformed tiles and products, that stay in the outer caches
 _LEAST_TILES = 24  # that each weight is read for
 _SIDE_BY_SIDE = 4  # images, so that weights are read for as many
 _SAVED = 0.95  # of the columns' taps, or fewer, that are computed
 _WIDE = 6  # positions that the kernel computes at once
+_FILLED = 0.8  # of the lanes of blocks, or fewer, that filters use: then results of a row do better
+
+
+def rows_fit(filters: int, columns: int, stride: int, block: int) -> bool:
+    """Whether the results of a row, instead of filters, should be the lanes of a vector.
+
+    Args:
+        filters: of the convolution.
+        columns: of its results.
+        stride: along columns.
+        block: channels of a block.
+    """
+    return stride == 1 and columns >= block and filters <= _FILLED * block * -(-filters // block)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +100,11 @@ class Geometry:
             return self.images > 1
         met = self.taps(1) / (self.columns * self.kernel[1])
         return self.images >= _SIDE_BY_SIDE and met <= _SAVED
+
+    def in_rows(self, block: int) -> bool:
+        """Whether the direct algorithm takes the results of a row as lanes."""
+        plain = self.dense and not self.residual
+        return plain and rows_fit(self.filters, self.columns, self.strides[1], block)
 
     def taps(self, axis: int) -> int:
         """Taps along rows (0) or columns (1) that meet the image, summed over the results."""
@@ -174,6 +192,11 @@ def implement(
 def _every_product(
     operation: Operation, weight: Floats, geometry: Geometry, packing: Packing
 ) -> None:
+    if geometry.in_rows(packing.block):
+        operation.op = Op.ROWS
+        operation.fields["mode"] = geometry.filters
+        operation.constants["weights"] = packing.by_filter(weight)
+        return
     positions = geometry.rows * geometry.columns
     operation.fields |= {
         "chunk": packing.chunk(weight.shape, geometry.lanes, geometry.images, positions),

@@ -54,6 +54,8 @@ def estimate(geometry: Geometry, kind: Winograd | None, block: int, machine: Mac
         machine: the core.
     """
     filters = -(-geometry.filters // block) * block
+    if geometry.in_rows(block):
+        filters = geometry.filters
     per_tap = geometry.images * geometry.channels * filters
     rows, columns = geometry.taps(0), geometry.taps(1)
     useful = rows * columns * geometry.images * geometry.channels * geometry.filters
@@ -61,7 +63,11 @@ def estimate(geometry: Geometry, kind: Winograd | None, block: int, machine: Mac
     if kind is None:
         height, width = geometry.kernel
         weights = 4 * geometry.channels * filters * height * width
-        products = per_tap * rows * (columns if geometry.across else geometry.columns * width)
+        if not geometry.across:
+            columns = geometry.columns * width
+        if geometry.in_rows(block):
+            columns = -(-geometry.columns // block) * block * width
+        products = per_tap * rows * columns
         return Estimate(products / rate, weights / machine.bytes_per_s, 0.0, useful)
     transform, tiles = kind.transform, geometry.tiles(kind)
     bunch = bunch_of(geometry, kind, block)

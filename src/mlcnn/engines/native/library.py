@@ -47,6 +47,7 @@ class Op(IntEnum):
     DEQUANTISE = 12
     RECODE = 13
     SUMS = 14
+    ROWS = 15
 
 
 class Pool(IntEnum):

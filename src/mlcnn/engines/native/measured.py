@@ -24,9 +24,18 @@ _MOST_EVICTED = 16 << 20  # floats
 class Stopwatch:
     """Times convolutions as a network runs them: with other layers' weights in the caches."""
 
-    def __init__(self, library: Library, threads: int, network_bytes: int) -> None:
-        """Measure with so many threads, for a network whose weights take so many bytes."""
-        self._library, self._threads = library, threads
+    def __init__(
+        self, library: Library, threads: int, network_bytes: int, *, rounds: int = _ROUNDS
+    ) -> None:
+        """Measure with so many threads, for a network whose weights take so many bytes.
+
+        Args:
+            library: the kernels.
+            threads: that compute.
+            network_bytes: of all weights.
+            rounds: runs of each algorithm that the median is taken over.
+        """
+        self._library, self._threads, self._rounds = library, threads, rounds
         floats = min(_MOST_EVICTED, 1 << max(10, (network_bytes // 4).bit_length()))
         self._evicting: Floats = np.zeros(floats, np.float32)
         self._path = library.path.with_suffix(".choices.json")
@@ -40,20 +49,21 @@ class Stopwatch:
         key = hashlib.sha256(name.encode()).hexdigest()[:24]
         found = _parsed(self._known.get(key), kinds)
         if found is None:
-            found = self._measured(geometry, kinds)
+            found = self.measure(geometry, kinds)
             entry = {str(_code(kind)): ms for kind, ms in found.items()}
             self._known = read_json(self._path) | {key: entry}
             write_json(self._path, self._known)
         return found
 
-    def _measured(
+    def measure(
         self, geometry: Geometry, kinds: Sequence[Winograd | None]
     ) -> dict[Winograd | None, float]:
+        """Milliseconds by algorithm, measured now and not kept."""
         runs = {kind: self._runner(geometry, kind) for kind in kinds}
         spent: dict[Winograd | None, list[float]] = {kind: [] for kind in kinds}
         for kind in kinds:
             runs[kind]()
-        for _ in range(_ROUNDS):
+        for _ in range(self._rounds):
             for kind in kinds:
                 self._library.read(self._evicting)
                 start = time.perf_counter()

@@ -13,6 +13,7 @@ __all__ = ["Group", "Packing", "tiled_codes"]
 
 _Number = TypeVar("_Number", np.int32, np.float32)
 _INNER_BYTES = 32768  # of weights and small sums, that the innermost cache holds beside the rest
+_ROW_FILTERS = 8  # as in rows.h
 _TOGETHER = 1024  # positions of small images that the kernel takes as one
 
 
@@ -74,6 +75,15 @@ class Packing:
                 shaped = some.reshape(end - first, block, count, *weight.shape[2:])
                 parts.append(shaped.transpose(3, 4, 2, 0, 1).reshape(-1))
                 channel += count
+        return np.concatenate(parts)
+
+    def by_filter(self, weight: Floats) -> Floats:
+        """Weights where the results of a row are lanes: filters of a block side by side."""
+        together = min(self.block, _ROW_FILTERS)
+        parts = [
+            weight[first : first + together].transpose(1, 2, 3, 0).reshape(-1)
+            for first in range(0, len(weight), together)
+        ]
         return np.concatenate(parts)
 
     def per_lane(self, array: NDArray[_Number], lanes: tuple[int, ...] = ()) -> NDArray[_Number]:

@@ -124,21 +124,17 @@ def _box(  # noqa: PLR0917 - one pool's worth
     if result.is_graph_output() or not readers or any(n.op_type != "Conv" for n in readers):
         return False
     value = source.value
-    if build.rounded_means:
-        made = codes_like(build, like, coding)
-        build.operations.append(Operation(Op.CODES_POOL, Part(value), Part(made), None, {
-            **fields, **ends_of(coding.bounds(-np.inf, np.inf)), "mode": Pool.AVERAGE_PADDED,
-            "ratio": 1, "zero": coding.zero, "zero_y": coding.zero,
-        }))  # fmt: skip
-        build.codes[result] = Coded(made, coding)
-        return True
     value.widen((*before, *after))
-    made = build.new(like.shape, like.lanes)
-    made.item_bytes = 2
+    made = codes_like(build, like, coding)
+    if not build.rounded_means:
+        made.item_bytes, made.zero = 2, 0
     build.operations.append(Operation(
         Op.SUMS, Part(value, row=-before[0], column=-before[1]), Part(made), None,
-        {**fields, "zero": coding.zero},
+        {**fields, "zero": coding.zero, "mode": build.rounded_means},
     ))  # fmt: skip
+    if build.rounded_means:
+        build.codes[result] = Coded(made, coding)
+        return True
     step = float(np.float32(coding.step) / np.float32(count))
     build.codes[result] = Coded(made, Coding(step, 0), count)
     return True

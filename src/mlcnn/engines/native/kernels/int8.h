@@ -382,20 +382,50 @@ static void codes_max(const Step *s, float *m, int threads) {
   }
 }
 
-/* Sums of windows without their zero point; a border holds it, so all windows are whole. */
+/* Two positions side by side. */
+typedef uint8_t TwoBytes __attribute__((vector_size(2 * B), may_alias, aligned(1)));
+typedef int16_t TwoShorts __attribute__((vector_size(4 * B), may_alias, aligned(2)));
+INLINE TwoShorts two(const char *x) { return __builtin_convertvector(*(const TwoBytes *)x, TwoShorts); }
+
+/* Windows of 2x2 at two positions from column q on: their sums, or (a + b + c + d) / 4 rounded half
+ * to the even distance from the zero point. */
+INLINE void two_boxes(const int ROUNDED, const Step *s, const char *x, char *y, int64_t q) {
+  const int64_t row = 4 * s->x.row;
+  x += q * B;
+  const TwoShorts a = two(x) + two(x + B) + two(x + row) + two(x + row + B);
+  const int16_t zero = (int16_t)s->zero;
+  if (ROUNDED) *(TwoBytes *)(y + q * B) = __builtin_convertvector((a + 1 + (((a >> 2) ^ zero) & 1)) >> 2, TwoBytes);
+  else *(TwoShorts *)(y + 2 * q * B) = a - (int16_t)(4 * zero);
+}
+INLINE void row_of_boxes(const int ROUNDED, const Step *s, const char *x, char *y) {
+  for (int64_t q = 0; q < s->columns; q += 2) two_boxes(ROUNDED, s, x, y, q + 2 > s->columns ? q - 1 : q);
+}
+
+INLINE void sum_or_mean(const Step *s, const char *x, char *y) {
+  Shorts a = {};
+  EACH(h, s->kernel_rows) EACH(k, s->kernel_columns)
+    a += __builtin_convertvector(*(const Bytes *)(x + 4 * (h * s->dilation_rows * s->x.row + k * s->dilation_columns * s->x.column)), Shorts);
+  const int64_t count = s->kernel_rows * s->kernel_columns;
+  a -= (int16_t)(s->zero * count);
+  if (s->mode) put(y, __builtin_convertvector(a, V) / spread((float)count), s->zero);
+  else *(Shorts *)y = a;
+}
+
+/* Sums of windows without their zero point, or, with `mode`, their means as codes of the same
+ * scale; a border holds the zero point, so all windows are whole. */
 static void sums(const Step *s, float *m, int threads) {
   (void)threads;
-  const int16_t zero = (int16_t)(s->zero * s->kernel_rows * s->kernel_columns);
+  const int boxes = s->kernel_rows == 2 && s->kernel_columns == 2 && s->stride_columns == 1 && s->columns > 1 &&
+                    s->dilation_rows == 1 && s->dilation_columns == 1;
   PLANES {
     const char *x = AT(s, x, n) + 4 * i * s->x.plane;
     char *y = AT(s, y, n) + 4 * i * s->y.plane;
-    EACH(r, s->rows) EACH(q, s->columns) {
-      const char *from = x + 4 * (r * s->stride_rows * s->x.row + q * s->stride_columns * s->x.column);
-      Shorts a = zero - (Shorts){};
-      a = -a;
-      EACH(h, s->kernel_rows) EACH(k, s->kernel_columns)
-        a += __builtin_convertvector(*(const Bytes *)(from + 4 * (h * s->dilation_rows * s->x.row + k * s->dilation_columns * s->x.column)), Shorts);
-      *(Shorts *)(y + 4 * (r * s->y.row + q * s->y.column)) = a;
+    EACH(r, s->rows) {
+      const char *from = x + 4 * r * s->stride_rows * s->x.row;
+      char *to = y + 4 * r * s->y.row;
+      if (boxes && s->mode) row_of_boxes(1, s, from, to);
+      else if (boxes) row_of_boxes(0, s, from, to);
+      else EACH(q, s->columns) sum_or_mean(s, from + 4 * q * s->stride_columns * s->x.column, to + 4 * q * s->y.column);
     }
   }
 }

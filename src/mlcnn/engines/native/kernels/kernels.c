@@ -8,6 +8,7 @@
 #include "step.h"
 #include "functions.h"
 #include "direct.h"
+#include "rows.h"
 #include "winograd.h"
 #include "depthwise.h"
 #include "pools.h"
@@ -43,6 +44,7 @@ void mlcnn_run(const Step *steps, int64_t count, float *m, const float *constant
     float *array = (s->buffer < 0 ? m : buffers[s->buffer]) + s->z.at;
     switch (s->op) {
       case CONV: conv(s, m, constants, threads); break;
+      case ROWS: conv_rows(s, m, constants, threads); break;
       case WINOGRAD: winograd(s, m, constants, threads); break;
       case DEPTHWISE: depthwise(s, m, constants, threads); break;
       case POOL:
