@@ -1,8 +1,8 @@
 """mlcnn finds the cheapest way to run a convolutional network.
 
 The verbs of the command line are functions here: `load`, `optimize`, `count`, `bench`, `evaluate`,
-`quantize`, `run`. They and the packages below them are imported when they are first used, so that ``import
-mlcnn`` takes no time.
+`finetune`, `quantize`, `run`. They and the packages below them are imported when they are first
+used, so that ``import mlcnn`` takes no time.
 """
 
 import importlib
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         bench,
         count,
         evaluate,
+        finetune,
         load,
         optimize,
         quantize,
@@ -62,6 +63,7 @@ __all__ = [
     "engines",
     "errors",
     "evaluate",
+    "finetune",
     "graph",
     "load",
     "nn",
@@ -81,7 +83,7 @@ __all__ = [
 _FROM_API = frozenset(
     {"EvaluateOptions", "ImageOptions", "MeasureOptions", "Optimized", "Quantized"}
     | {"QuantizeOptions", "RewriteOptions"}
-    | {"bench", "count", "evaluate", "load", "optimize", "quantize", "run"}
+    | {"bench", "count", "evaluate", "finetune", "load", "optimize", "quantize", "run"}
 )
 
 __version__ = "0.1.0"

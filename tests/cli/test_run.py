@@ -142,8 +142,10 @@ def test_nothing_to_gain_is_said(mlcnn: Call, hopeless: Path) -> None:
         (["--technology", "gddr6"], "unknown technology 'gddr6'"),
         (["--on-batch", "0"], "evaluating at batch 0: it must be 1 or more"),
         (["--data", "missing.npz"], "missing.npz: no such file"),
-        (["--data", "."], "how your network wants its images is not known"),
-        (["--data", "classifier.onnx"], "not an .npz file of plain arrays"),
+        (["--data", "."], "no data here: neither folders of images, one for each class"),
+        (["--data", "classifier.onnx"], "neither an .npz or .mat file nor a readable tar archive"),
+        (["--mean", "a,b"], "--mean a,b: numbers with commas between are required"),
+        (["--resize", "32"], "--resize 32: height and width are required, as 32x32"),
     ],
 )
 def test_bad_options(
@@ -173,42 +175,55 @@ def test_a_zoo_network_and_a_folder_without_data(mlcnn: Call, tmp_path: Path) ->
     (tmp_path / "empty").mkdir()
     result = mlcnn("run", "lenet5", "--data", "empty")
     assert result.code == 2
-    assert "no data set in its standard format is here" in result.error
-    assert "no such folder" in mlcnn("run", "lenet5", "--data", "nowhere").error
+    assert "no data here: neither folders of images" in result.error
+    assert "no such file or folder" in mlcnn("run", "lenet5", "--data", "nowhere").error
 
 
-@pytest.mark.parametrize("wrong", [57, -1])
+def test_negative_labels(mlcnn: Call, classifier: Path, tmp_path: Path, images: np.ndarray) -> None:
+    labels = np.full(len(images), -1, np.int64)
+    np.savez(tmp_path / "data.npz", images=images, labels=labels)
+    result = mlcnn("run", classifier, "--data", "data.npz")
+    assert result.error == "data.npz: label -1; labels count from 0"
+
+
 def test_labels_that_the_network_has_no_class_for(
-    mlcnn: Call, classifier: Path, tmp_path: Path, images: np.ndarray, wrong: int
+    mlcnn: Call, classifier: Path, tmp_path: Path, images: np.ndarray
 ) -> None:
     labels = np.zeros(len(images), np.int64)
-    labels[7] = wrong
+    labels[7] = 57
     np.savez(tmp_path / "data.npz", images=images, labels=labels)
     result = mlcnn("run", classifier, "--data", "data.npz")
     assert result.code == 2
     assert result.error == (
         "--data data.npz: the network tells 4 classes apart, so labels must lie in 0..3, found "
-        f"{wrong}; give the images that belong to its classes, with labels that count from 0"
+        "57; give the images that belong to its classes, with labels that count from 0"
     )
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
-def test_images_of_integers_are_taken_as_they_are_and_said_so(
-    mlcnn: Call, classifier: Path, tmp_path: Path, dtype: str
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("uint8", [], 1 / 255, "wants its images is not known: they go to it as x / 255"),
+        ("uint8", ["--scale", "1"], 1, None),
+        ("int16", [], 1, "the images are whole numbers from 0 to 255 and go to the network as"),
+        ("float32", ["--scale", "0.5", "--mean", "0", "--std", "2"], 1 / 4, None),
+    ],
+)
+def test_how_images_go_to_the_network_is_said_where_it_is_a_guess(
+    mlcnn: Call, classifier: Path, case: tuple[str, list[str], float, str | None]
 ) -> None:
+    dtype, options, scale, told = case
     images = np.random.default_rng(0).integers(0, 256, (8, 3, 8, 8)).astype(dtype)
     images.flat[:2] = 0, 255
-    labels = logits(classifier, images.astype(np.float32)).argmax(1)
-    np.savez(tmp_path / "data.npz", images=images, labels=labels)
-    told = (
-        f"--data data.npz: the images are {dtype} from 0 to 255 and go to the network as they are"
-    )
-    command = ["run", classifier, "--data", "data.npz", "--no-measure", "--no-evaluate"]
+    labels = logits(classifier, images.astype(np.float32) * np.float32(scale)).argmax(1)
+    np.savez("data.npz", images=images, labels=labels)
+    command = ["run", classifier, "--data", "data.npz", "--no-measure", "--no-evaluate", *options]
     result = mlcnn(*command, "--json")
     assert result.json["accuracy"][0]["top1"] == 1
-    said = [warning for warning in result.json["warnings"] if warning.startswith(told)]
-    report = Path(result.json["report"]).read_text()
-    text = " ".join(mlcnn(*command).out.split())
-    expected = dtype != "float32"
-    assert (bool(said), told in report, f"warning: {told}" in text) == (expected,) * 3
+    warnings = [warning for warning in result.json["warnings"] if "data.npz" in warning]
+    assert len(warnings) == (told is not None)
+    if told is not None:
+        assert told in warnings[0]
+        assert told in Path(result.json["report"]).read_text()
+        assert told in " ".join(mlcnn(*command).out.split())

@@ -135,7 +135,7 @@ def test_damaged_idx_files_are_refused(tmp_path, content, message):
 def test_damaged_compression_is_refused(tmp_path):
     content = gzip.compress(idx(2, 2, 2, content=b"12345678"))
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(content[:-9])
-    with pytest.raises(InputError, match="train-images-idx3-ubyte.gz: cannot be read"):
+    with pytest.raises(InputError, match=r"train-images-idx3-ubyte\.gz: cannot be read"):
         load_dataset("mnist", tmp_path, "train")
 
 

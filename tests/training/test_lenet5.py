@@ -10,7 +10,7 @@ import torch
 from mlcnn import zoo
 from mlcnn.errors import InputError
 from mlcnn.nn import to_module
-from mlcnn.training import accuracy, load_sample, train
+from mlcnn.training import Normal, accuracy, load_sample, train
 from mlcnn.training import formats as formats_module
 from mlcnn.training import lenet5 as lenet5_module
 from mlcnn.training.lenet5 import RECIPE, best_seed, fresh_module, main, networks
@@ -107,20 +107,22 @@ def test_the_command_keeps_the_seed_that_the_held_out_images_choose(small_cifar,
     training = formats_module.load_dataset("cifar10", small_cifar, "train")
     test = formats_module.load_dataset("cifar10", small_cifar, "test")
     recipe = replace(RECIPE, epochs=2)
+    constants = zoo.describe("lenet5").normalisation
+    normal = Normal(constants.mean, constants.std)
     for name, model in lenet5_module.networks().items():
         key = "reordered" if name.endswith("reordered") else "original"
         held_out, states, tested = [], [], []
         for seed in range(3):
             module = fresh_module(model, seed)
-            train(module, training.first(60), recipe, seed=seed)
+            train(module, training.first(60), recipe, normal=normal, seed=seed)
             right = [
                 sum(
                     int(module(torch.from_numpy(image[None])).argmax()) == label
                     for image, label in zip(pixels, labels, strict=True)
                 )
                 for pixels, labels in (
-                    (training.normalised(recipe.mean, recipe.std)[60:], training.labels[60:]),
-                    (test.normalised(recipe.mean, recipe.std), test.labels),
+                    (normal.apply(training.images)[60:], training.labels[60:]),
+                    (normal.apply(test.images), test.labels),
                 )
             ]
             held_out.append(right[0])

@@ -1,8 +1,10 @@
 """The verbs of the command line as functions, over all kinds of networks."""
 
+from mlcnn.api.accuracy import ImageOptions
 from mlcnn.api.benchmarking import MeasureOptions, bench, chooser_for
 from mlcnn.api.counting import count
 from mlcnn.api.evaluation import EvaluateOptions, evaluate
+from mlcnn.api.finetuning import FINETUNE_RECIPE, Finetuned, Teaching, finetune, within_budget
 from mlcnn.api.listing import Described, describe, listed
 from mlcnn.api.loading import ExampleInput, Source, is_zoo_name, load, model_name
 from mlcnn.api.optimized import Optimized
@@ -19,8 +21,9 @@ from mlcnn.api.own_data import Comparison, compare, read_inputs
 from mlcnn.api.quantized_training import TuneOptions
 from mlcnn.api.quantizing import Quantized, QuantizeOptions, quantize
 from mlcnn.api.running import RunResult, run
+from mlcnn.api.sensitivity import Swap
 from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
-from mlcnn.api.training import ImageOptions, Trained, TrainOptions, train
+from mlcnn.api.training import Trained, TrainOptions, train
 from mlcnn.api.writing import check_output
 from mlcnn.report import (
     columns_table,
@@ -35,10 +38,12 @@ from mlcnn.reproduce import reproduce
 from mlcnn.training.quantisation import Means, Setting, WeightRange
 
 __all__ = [
+    "FINETUNE_RECIPE",
     "Comparison",
     "Described",
     "EvaluateOptions",
     "ExampleInput",
+    "Finetuned",
     "ImageOptions",
     "Means",
     "MeasureOptions",
@@ -51,6 +56,8 @@ __all__ = [
     "RunResult",
     "Setting",
     "Source",
+    "Swap",
+    "Teaching",
     "TrainOptions",
     "Trained",
     "TuneOptions",
@@ -65,6 +72,7 @@ __all__ = [
     "describe",
     "evaluate",
     "evaluation_tables",
+    "finetune",
     "is_zoo_name",
     "listed",
     "load",
@@ -85,4 +93,5 @@ __all__ = [
     "tuned_weights",
     "uncounted_sentence",
     "warning",
+    "within_budget",
 ]

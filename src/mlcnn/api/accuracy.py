@@ -1,8 +1,8 @@
 """Accuracy before and after, where there are labelled images."""
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +15,38 @@ from mlcnn.api.loading import Source, by_x, zoo_entry
 from mlcnn.api.optimizing import Progress, silent
 from mlcnn.errors import InputError
 from mlcnn.report import Accuracy
+from mlcnn.training import Data, ImageSet, Normal
+from mlcnn.zoo import ZooEntry
 
-__all__ = ["Labelled", "accuracies", "check_labelled", "labelled_images"]
+__all__ = ["ImageOptions", "Labelled", "accuracies", "labelled_images"]
 
-_ARRAYS = ("images", "labels")
-# The folder of a data set in its standard format, by a file that it must hold.
-_MARKS = {
-    "cifar10": ("test_batch.bin", "cifar-10-batches-bin/test_batch.bin"),
-    "cifar100": ("fine_label_names.txt", "cifar-100-binary/test.bin"),
-    "mnist": ("t10k-labels-idx1-ubyte", "t10k-labels-idx1-ubyte.gz"),
-}
+
+@dataclass(frozen=True, slots=True)
+class ImageOptions:
+    """How the images are read and go to the network.
+
+    Attributes:
+        resize: height and width that image files are brought to.
+        mean: of each channel, of images in 0..1; nothing for the network's own.
+        std: likewise.
+        scale: factor of the images of the file.
+    """
+
+    resize: tuple[int, int] | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    scale: float | None = None
+
+    def normal(self, images: ImageSet, entry: ZooEntry | None) -> tuple[Normal, str | None]:
+        """What the network takes for an image, and what the reader must know of it."""
+        return training.normal_for(images, entry, mean=self.mean, std=self.std, scale=self.scale)
+
+    def open(
+        self, data: "Data | str | PathLike[str]", source: Source
+    ) -> tuple[Data, Normal, str | None]:
+        """The data, what the network takes for an image, and what the reader must know of it."""
+        opened = data if isinstance(data, Data) else training.open_data(data, resize=self.resize)
+        return opened, *self.normal(opened.training, zoo_entry(source))
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,112 +57,51 @@ class Labelled:
         name: of the data set.
         images: shape (images, channels, height, width), normalised.
         labels: shape (images,).
-        integers: the type of the images in their file, if they are integers and were not
-            normalised; None otherwise.
+        told: what the reader must know about the images.
     """
 
     name: str
     images: NDArray[np.float32]
     labels: NDArray[np.int64]
-    integers: str | None = None
+    told: tuple[str, ...] = ()
 
 
-def labelled_images(source: Source, data: Path | None) -> Labelled | None:
+def labelled_images(
+    source: Source, data: Path | None, model: ir.Model, options: ImageOptions
+) -> Labelled | None:
     """The images to measure accuracy on; None if there are none.
 
     Args:
         source: what the network is loaded from.
-        data: a folder with a data set in its standard format (its test images are normalised as
-            the zoo network ``source`` expects), or an ``.npz`` file with ``images`` as the network
-            takes them and ``labels``. None: the package's own sample, for a zoo network that
-            carries weights trained on it.
+        data: see ``training.read_images``; its test images count, or all if it has no such part.
+            None: the package's own sample, for a zoo network that carries weights trained on it.
+        model: the network.
+        options: how the images go to it.
 
     Raises:
         InputError: the data cannot be read or do not go with the network.
     """
     entry = zoo_entry(source)
-    if data is None:
-        if entry is None or entry.weights is None:
-            return None
+    if data is not None:
+        images = training.read_images(data, resize=options.resize).to_measure
+    elif entry is not None and entry.weights is not None:
         images = training.load_sample("cifar10")
-    elif data.suffix == ".npz" or data.is_file():
-        return _from_arrays(data)
-    elif entry is None:
-        raise InputError(
-            f"--data {data}: how your network wants its images is not known; give an .npz file "
-            "with images as it takes them, and labels"
-        )
     else:
-        images = training.load_dataset(_recognise(data), data, "test")
-    if entry.classes != images.classes or entry.input_shape != images.images.shape[1:]:
-        shape = by_x(images.images.shape[1:])
+        return None
+    if entry is not None and entry.input_shape != images.images.shape[1:]:
         raise InputError(
-            f"--data: {images.name} has {images.classes} classes of {shape} images, {entry.name} "
-            f"takes {by_x(entry.input_shape)} and tells {entry.classes} apart"
+            f"--data: the images of {images.name} are {by_x(images.images.shape[1:])}, "
+            f"{entry.name} takes {by_x(entry.input_shape)}"
         )
-    normal = entry.normalisation
-    return Labelled(images.name, images.normalised(normal.mean, normal.std), images.labels)
-
-
-def _recognise(folder: Path) -> str:
-    for name, marks in _MARKS.items():
-        if any((folder / mark).is_file() for mark in marks):
-            return name
-    if not folder.is_dir():
-        raise InputError(f"--data {folder}: no such folder")
-    raise InputError(
-        f"--data {folder}: no data set in its standard format is here; known are "
-        f"{', '.join(_MARKS)}, as their authors publish them, unpacked"
-    )
-
-
-def _from_arrays(path: Path) -> Labelled:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in _ARRAYS if name not in file.files]
-            if missing:
-                raise InputError(f"--data {path}: has no array {missing[0]!r}")
-            images, labels = (file[name] for name in _ARRAYS)
-    except FileNotFoundError:
-        raise InputError(f"--data {path}: no such file") from None
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise InputError(f"--data {path}: not an .npz file of plain arrays ({error})") from error
-    if labels.ndim != 1 or len(images) != len(labels) or labels.dtype.kind not in "iu":
-        raise InputError(
-            f"--data {path}: labels must be one integer for each of {len(images)} images, got "
-            f"{labels.dtype} of shape {labels.shape}"
-        )
-    integers = str(images.dtype) if images.dtype.kind in "iu" else None
-    return Labelled(path.name, images.astype(np.float32), labels.astype(np.int64), integers)
-
-
-def check_labelled(labelled: Labelled, model: ir.Model) -> tuple[str, ...]:
-    """Refuse labels that the network has no class for, before the work begins.
-
-    Args:
-        labelled: the images.
-        model: the network; what its shapes do not tell is checked when it runs.
-
-    Returns:
-        What the reader must know about the images.
-
-    Raises:
-        InputError: a label outside the network's classes.
-    """
-    shape = model.graph.outputs[0].shape
+    shape, taken = model.graph.outputs[0].shape, model.graph.inputs[0].dtype
     classes = shape[1] if shape is not None and shape.rank() == 2 else None
-    if isinstance(classes, int):
-        training.check_labels(labelled.labels, classes, f"--data {labelled.name}")
-    taken = model.graph.inputs[0].dtype
-    if labelled.integers is None or taken is None or not taken.is_floating_point():
-        return ()
-    low, high = labelled.images.min(initial=0), labelled.images.max(initial=0)
-    told = (
-        f"--data {labelled.name}: the images are {labelled.integers} from {low:.0f} to {high:.0f} "
-        "and go to the network as they are, unscaled; if it was trained on scaled or normalised "
-        "images, store them so, as floating-point numbers"
-    )
-    return (told,)
+    if isinstance(classes, int):  # what shapes do not tell is checked when it runs
+        training.check_labels(images.labels, classes, f"--data {images.name}")
+    normal, note = options.normal(images, entry)
+    if taken is not None and not taken.is_floating_point():
+        normal, note = training.Normal(scale=1.0), None  # it scales them by itself
+    told = () if note is None else (note,)
+    return Labelled(images.name, normal.apply(images.images), images.labels, told)
 
 
 def accuracies(

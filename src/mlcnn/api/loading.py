@@ -94,6 +94,7 @@ def load(
     input_shape: Sequence[int] | None = None,
     weights: str | os.PathLike[str] | None = None,
     seed: int = 0,
+    dropout: bool = False,
 ) -> ir.Model:
     """A network as an ONNX model that every pass takes.
 
@@ -107,6 +108,8 @@ def load(
             the dynamic sizes of a file. A dynamic batch stays dynamic.
         weights: an ``.npz`` file of arrays by parameter name, for a zoo network.
         seed: of the random weights of a zoo network that has no trained ones.
+        dropout: keep the dropout of a torch module (or what makes one), so that the network can be
+            trained; it does nothing in inference.
 
     Returns:
         A model of its own, at opset 20 or newer, constants folded and shapes inferred.
@@ -122,7 +125,9 @@ def load(
             "with its weights"
         )
     if isinstance(source, nn.Module):
-        return graph.from_module(source, _inputs(source, example_input, input_shape))
+        return graph.from_module(
+            source, _inputs(source, example_input, input_shape), dropout=dropout
+        )
     if example_input is not None:
         raise InputError(
             f"an example input goes with a torch module, not with {type(source).__name__}: give "
@@ -130,9 +135,11 @@ def load(
         )
     entry = zoo_entry(source)
     if entry is not None:
-        return _from_zoo(entry, input_shape, None if weights is None else Path(weights), seed)
+        path = None if weights is None else Path(weights)
+        _require_shape(entry, input_shape)
+        return zoo.load(entry.name, weights=path, seed=seed, dropout=dropout)
     if isinstance(source, str) and not _is_path(source):
-        return graph.from_callable(source, input_shape)
+        return graph.from_callable(source, input_shape, dropout=dropout)
     model = _from_model(source.model if isinstance(source, Rewritten) else source)
     return model if input_shape is None else _with_input_shape(model, tuple(input_shape))
 
@@ -186,14 +193,11 @@ def zoo_entry(source: Source) -> zoo.ZooEntry | None:
         ) from None
 
 
-def _from_zoo(
-    entry: zoo.ZooEntry, input_shape: Sequence[int] | None, weights: Path | None, seed: int
-) -> ir.Model:
+def _require_shape(entry: zoo.ZooEntry, input_shape: Sequence[int] | None) -> None:
     if input_shape is not None and tuple(input_shape[1:]) != entry.input_shape:
         raise InputError(
             f"--input-shape {by_x(input_shape)}: {entry.name} takes Nx{by_x(entry.input_shape)}"
         )
-    return zoo.load(entry.name, weights=weights, seed=seed)
 
 
 def _inputs(

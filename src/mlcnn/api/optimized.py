@@ -1,7 +1,7 @@
 """A rewritten network, and what was done to it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,22 @@ class Optimized(Rewritten, Tabular):
     def module(self) -> torch.fx.GraphModule:
         """The rewritten network as a torch module, for fine-tuning."""
         return nn.to_module(self.model)
+
+    def update_weights(self, module: torch.nn.Module) -> "Optimized":
+        """The rewritten network with weights that were trained since.
+
+        Args:
+            module: what ``module()`` gave, trained; or one whose ``state_dict`` has the same names.
+
+        Returns:
+            The same rewrite with the new weights. Checks against the original no longer hold: it
+            still has its own weights.
+
+        Raises:
+            InputError: the module is of another network, or a weight is not finite.
+        """
+        model = nn.write_weights(module, self.model)
+        return replace(self, model=model, stages={}, verification=None, network=None)
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the rewritten network in ONNX Runtime.

@@ -13,7 +13,7 @@ from mlcnn.api.optimizing import Progress
 from mlcnn.errors import InputError
 from mlcnn.training import Data, Hardware, Normal, Recipe, Teacher
 from mlcnn.training.quantisation import Setting, WeightRange
-from mlcnn.training.quantisation.fine_tuning import reestimate, rounded_module
+from mlcnn.training.quantisation.fine_tuning import rounded_module
 
 __all__ = ["TuneOptions", "Tuned", "tune"]
 
@@ -117,7 +117,9 @@ def tune(
         progress=progress,
     )
     progress("re-estimate batch norms", 0, 0)
-    reestimate(rounded.module, normal.apply(data.training.first(_STATISTICS).images))
+    options.hardware.place(rounded.module)
+    statistics = data.training.first(_STATISTICS)
+    training.reestimate(rounded.module, statistics, normal, options.hardware)
     training.train(
         rounded.module,
         options.images(data),

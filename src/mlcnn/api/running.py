@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from mlcnn import report
-from mlcnn.api.accuracy import accuracies, check_labelled, labelled_images
+from mlcnn.api.accuracy import ImageOptions, accuracies, labelled_images
 from mlcnn.api.benchmarking import (
     MeasureOptions,
     Setting,
@@ -189,6 +189,7 @@ def run(
     input_shape: Sequence[int] | None = None,
     weights: "str | PathLike[str] | None" = None,
     data: "str | PathLike[str] | None" = None,
+    images: ImageOptions | None = None,
     functions: bool = False,
     command: str = "",
     progress: Progress | None = None,
@@ -205,8 +206,9 @@ def run(
         directory: where ``report.html`` and the network go; ``runs/<name>`` by default.
         input_shape: see ``load``.
         weights: see ``load``.
-        data: labelled images for the accuracy: a folder with a data set in its standard format,
-            or an ``.npz`` file with ``images`` and ``labels``.
+        data: labelled images for the accuracy; see ``training.open_data``. Test images count, or
+            all where there is no such part.
+        images: how the images go to the network.
         functions: keep fused operators as functions in the saved network.
         command: what the report names as the command that repeats the run.
         progress: told how the work goes on.
@@ -221,13 +223,14 @@ def run(
     with results_folder(path) as folder:
         passes = default_passes(source) if rewriting.passes is None else rewriting.passes
         machines = None if evaluating is None else evaluating.load()
-        labelled = labelled_images(source, None if data is None else Path(data))
         tell("load", 0, 0)
         if isinstance(source, Optimized):
             measuring = measuring and replace(measuring, chosen=False)
         job = _Job(source, passes, rewriting, measuring, tell)
         original = job.load(input_shape, weights)
-        told = () if labelled is None else check_labelled(labelled, original)
+        given = None if data is None else Path(data)
+        labelled = labelled_images(source, given, original, images or ImageOptions())
+        told = () if labelled is None else labelled.told
         chosen = settings(original, measuring) if measuring is not None else ()
         tuned = tuned_weights(source, rewriting) if weights is None else None
         optimized = job.rewrite(original, tuned, input_shape)

@@ -4,7 +4,7 @@ import json
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,7 @@ import torch
 
 import mlcnn
 from mlcnn import graph, nn, training, zoo
+from mlcnn.api.accuracy import ImageOptions
 from mlcnn.api.loading import Source, load, model_name, zoo_entry
 from mlcnn.api.optimizing import Progress, rewrite, silent
 from mlcnn.api.writing import results_folder
@@ -31,32 +32,6 @@ _REORDER = "reorder"
 
 
 @dataclass(frozen=True, slots=True)
-class ImageOptions:
-    """How the images are read and go to the network.
-
-    Attributes:
-        resize: height and width that image files are brought to.
-        mean: of each channel, of images in 0..1; nothing for the network's own.
-        std: likewise.
-        scale: factor of the images of the file.
-    """
-
-    resize: tuple[int, int] | None = None
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    scale: float | None = None
-
-    def open(self, data: "Data | str | PathLike[str]", source: Source) -> tuple[Data, Normal, str]:
-        """The data, what the network takes for an image, and what the reader must know of it."""
-        opened = data if isinstance(data, Data) else training.open_data(data, resize=self.resize)
-        entry = None if isinstance(source, torch.nn.Module) else zoo_entry(source)
-        normal, note = training.normal_for(
-            opened.training, entry, mean=self.mean, std=self.std, scale=self.scale
-        )
-        return opened, normal, note or ""
-
-
-@dataclass(frozen=True, slots=True)
 class TrainOptions:
     """How to train, but for the data.
 
@@ -68,8 +43,8 @@ class TrainOptions:
         limit: at most so many training images; None for all.
     """
 
-    recipe: Recipe = Recipe()
-    hardware: Hardware = Hardware()
+    recipe: Recipe = field(default_factory=Recipe)
+    hardware: Hardware = field(default_factory=Hardware)
     seed: int = 0
     every_s: float = 60.0
     limit: int | None = None
@@ -151,7 +126,7 @@ def train(
             opened = opened.first(options.limit)
         module = nn.to_module(model)
         initialise(module, options.seed)
-        records, told = Records(path), _EpochTeller(say, options.recipe.epochs)
+        records, told = Records(path), EpochTeller(say, options.recipe.epochs)
 
         def after(history: History) -> None:
             if not processes.rank:
@@ -187,7 +162,7 @@ def _quiet(message: str) -> None:
     del message
 
 
-class _EpochTeller:
+class EpochTeller:
     """Says what each epoch came to, and how long the rest will take."""
 
     def __init__(self, say: Told, epochs: int) -> None:
@@ -211,7 +186,7 @@ def _network(source: Source, data: Data, pooling: str | None, order: Order) -> i
     if entry is None:
         if pooling is not None:
             raise InputError(f"--pooling {pooling}: only networks of the zoo have other pools")
-        model = load(source)
+        model = load(source, dropout=True)
     else:
         if pooling is not None:
             if pooling not in {*zoo.Pooling}:
@@ -259,7 +234,7 @@ def measured(
 
 
 def _write(result: Trained, module: torch.nn.Module, options: TrainOptions, normal: Normal) -> None:
-    graph.save(result.model, result.folder / f"{result.name}.onnx")
+    graph.save(graph.without_dropout(result.model), result.folder / f"{result.name}.onnx")
     training.save_weights(module, result.folder / f"{result.name}.npz")
     record = {
         **result.to_json(),

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 import mlcnn
-from mlcnn.cli.options import Loading, Measuring, Printing, Rewriting
+from mlcnn.cli.options import Imaging, Loading, Measuring, Printing, Rewriting
 from mlcnn.cli.output import complain, console, print_json, progress, show
 from mlcnn.errors import InputError
 
 if TYPE_CHECKING:
-    from mlcnn.api import Comparison
+    from mlcnn.api import Comparison, Swap
 
 __all__ = ["optimize"]
 
@@ -27,6 +27,9 @@ def optimize(
     input_: Annotated[Path | None, Parameter(name="--input")] = None,
     verify: Annotated[bool, Parameter(negative="--no-verify")] = True,
     measure: Annotated[bool, Parameter(negative="--no-measure")] = True,
+    data: str | None = None,
+    max_drop: float | None = None,
+    imaging: Imaging = Imaging(),
     loading: Loading = Loading(),
     rewriting: Rewriting = Rewriting(),
     measuring: Measuring = Measuring(),
@@ -43,6 +46,10 @@ def optimize(
         verify: check every exact rewrite at its site, and the whole network in ONNX Runtime; what
             fails is left alone.
         measure: choose the form of each site by time on this machine, not by an estimate.
+        data: labelled images, as for `mlcnn train`; with --max-drop.
+        max_drop: percentage points of accuracy that may be lost on the validation images, without
+            training; keeps only the swaps that it affords.
+        imaging: how the images go to the network.
         loading: how to load the network.
         rewriting: which passes run.
         measuring: on what to measure; the first engine and batch size count.
@@ -52,8 +59,21 @@ def optimize(
     options = rewriting.options()
     with progress() as tell:
         tell("load", 0, 0)
-        weights = loading.weights or mlcnn.api.tuned_weights(model, options)
+        weights = loading.weights
+        if weights is None and data is None:  # tuned weights are of other swaps than data choose
+            weights = mlcnn.api.tuned_weights(model, options)
         network = mlcnn.load(model, input_shape=loading.shape, weights=weights)
+        kept: tuple[Swap, ...] = ()
+        if data is not None or max_drop is not None:
+            network, options, kept = mlcnn.api.within_budget(
+                model,
+                network,
+                options,
+                data=data,
+                max_drop=max_drop,
+                images=imaging.options(),
+                progress=tell,
+            )
         arrays = None if input_ is None else mlcnn.api.read_inputs(input_, network)
         optimized = mlcnn.api.rewrite(
             network,
@@ -73,11 +93,14 @@ def optimize(
         document = {"output": None if path is None else str(path), **optimized.to_json()}
         document["potential"] = None if gain is None else asdict(gain)
         document["input"] = None if compared is None else compared.to_json()
+        document["swaps"] = [swap.to_json() for swap in kept]
         print_json(document)
         return
     origin = mlcnn.api.Origin(mlcnn.api.model_name(model), model)
     show(mlcnn.api.terminal(mlcnn.api.summarise(optimized, origin, potential=gain)))
     console().print(optimized.verified, markup=False, soft_wrap=True)
+    for swap in kept:
+        console().print(swap.told, markup=False, soft_wrap=True)
     _print_comparison(compared)
     if path is not None:
         what = f"nothing to do, written as it was: {path}" if as_it_was else f"written: {path}"

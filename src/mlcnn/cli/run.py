@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 import mlcnn
-from mlcnn.cli.options import Against, Loading, Measuring, Printing, Rewriting
+from mlcnn.cli.options import Against, Imaging, Loading, Measuring, Printing, Rewriting
 from mlcnn.cli.output import complain, console, print_json, progress, show
 
 __all__ = ["run"]
@@ -21,13 +21,14 @@ def run(
     /,
     *,
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
-    data: Path | None = None,
+    data: str | None = None,
     functions: bool = False,
     measure: Annotated[bool, Parameter(negative="--no-measure")] = True,
     evaluate: Annotated[bool, _ACCELERATOR, Parameter(negative="--no-evaluate")] = True,
     on: Annotated[tuple[str, ...], _ACCELERATOR] = ("mlcnn-fp32", "mlcnn-fp16", "mlcnn-int8"),
     on_batch: Annotated[int | None, _ACCELERATOR] = None,
     against: Against = Against(),
+    imaging: Imaging = Imaging(),
     loading: Loading = Loading(),
     rewriting: Rewriting = Rewriting(),
     measuring: Measuring = Measuring(),
@@ -38,14 +39,15 @@ def run(
     Args:
         model: zoo name, .onnx or .pt2 file, or package.module:callable.
         output: folder for report.html and the network; runs/NAME by default.
-        data: labelled images for the accuracy, a folder with CIFAR-10, CIFAR-100 or MNIST in its
-            standard format, or an .npz file with images (as the network takes them) and labels.
+        data: labelled images for the accuracy, as for `mlcnn train`; test images count, or all
+            where there is no such part.
         functions: keep fused operators as functions instead of standard operators.
         measure: measure latencies, and choose the form of each site by time.
         evaluate: estimate cycles, energy and area on accelerators.
         on: accelerator, as mlcnn-fp32, or your own .yaml file. Repeat it for more.
         on_batch: images on the accelerators; 16 by default, or what the network is fixed to.
         against: what the accelerators are compared with.
+        imaging: how the images go to the network.
         loading: how to load the network.
         rewriting: which passes run.
         measuring: on what to measure.
@@ -61,6 +63,7 @@ def run(
             input_shape=loading.shape,
             weights=loading.weights,
             data=data,
+            images=imaging.options(),
             functions=functions,
             command=shlex.join(["mlcnn", *sys.argv[1:]]),
             progress=tell,

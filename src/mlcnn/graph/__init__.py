@@ -1,6 +1,7 @@
 """Networks as ONNX graphs: loading, saving, shapes, checks."""
 
 from mlcnn.graph.callables import find_callable, from_callable
+from mlcnn.graph.dropout import without_dropout
 from mlcnn.graph.evaluate import evaluate
 from mlcnn.graph.example import ExampleInput
 from mlcnn.graph.folding import fold_constants, has_texts
@@ -94,4 +95,5 @@ __all__ = [
     "unrounded",
     "value_names",
     "windows_of",
+    "without_dropout",
 ]

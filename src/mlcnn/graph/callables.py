@@ -26,7 +26,9 @@ _REMEDY = (
 )
 
 
-def from_callable(target: str, input_shape: Sequence[int] | None = None) -> ir.Model:
+def from_callable(
+    target: str, input_shape: Sequence[int] | None = None, *, dropout: bool = False
+) -> ir.Model:
     """A network from a callable that makes a module.
 
     Args:
@@ -35,6 +37,7 @@ def from_callable(target: str, input_shape: Sequence[int] | None = None) -> ir.M
             a tuple of what the module is called with, or a dict of its arguments by name).
         input_shape: shape of the one input, batch first; needed where the callable gives no
             example input, and takes precedence over it.
+        dropout: see ``from_module``.
 
     Raises:
         InputError: the callable is missing, fails, returns something else, or gives a module
@@ -45,7 +48,9 @@ def from_callable(target: str, input_shape: Sequence[int] | None = None) -> ir.M
     module, example = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(module, nn.Module):
         raise InputError(f"{target}: returned {_kind(made)}; {_REMEDY}")
-    return from_module(module, _inputs(target, module, example, input_shape), name=target)
+    return from_module(
+        module, _inputs(target, module, example, input_shape), name=target, dropout=dropout
+    )
 
 
 def _kind(value: object) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from mlcnn.errors import InputError, MlcnnError
+from mlcnn.graph.dropout import require_same_operators, rest_dropout
 from mlcnn.graph.example import Example, ExampleInput
 from mlcnn.graph.export_check import check_export
 from mlcnn.graph.export_rewrites import keep_divisors
@@ -36,7 +37,11 @@ _NOISE = ("pkg.torch.onnx.stack_trace", "pkg.torch.onnx.fx_node", "namespace")
 
 
 def from_module(
-    module: nn.Module, example_inputs: ExampleInput, *, name: str = "network"
+    module: nn.Module,
+    example_inputs: ExampleInput,
+    *,
+    name: str = "network",
+    dropout: bool = False,
 ) -> ir.Model:
     """A network from a PyTorch module, in inference.
 
@@ -48,17 +53,22 @@ def from_module(
         example_inputs: what it is called with, batch first; a dict holds arguments by name. Only
             shapes and types count.
         name: what the network is called, in messages and in the file.
+        dropout: keep dropout as operators that do nothing in inference, so that the network can be
+            trained; ``without_dropout`` removes them.
 
     Returns:
         The network, normalised; weights keep the names that they have in the module.
 
     Raises:
-        InputError: the module cannot be run on the inputs, or cannot be exported.
+        InputError: the module cannot be run on the inputs, or cannot be exported; with
+            ``dropout``, it does more in training than dropout: the message names the place.
     """
     example = Example.of(example_inputs, name)
     with exclusive():
         copied = _copy(module, name)
         program, is_dynamic = _export(copied, example, name)
+        if dropout:
+            program = _with_dropout(copied, program, example, name)
     if not is_dynamic:
         first = example.tensors[0]
         _LOGGER.warning(
@@ -105,6 +115,7 @@ def from_program(
     model.graph.name = PurePath(name).stem
     given = set(model.graph.initializers)
     model = normalise(model)
+    rest_dropout(model)  # now only: at rest it would have been removed
     _drop_zero_biases(model, given)
     _name_batch(model)
     check_export(model, program, reference, name)
@@ -166,6 +177,23 @@ def _export(module: nn.Module, example: Example, name: str) -> tuple[ExportedPro
         return torch.export.export(module, given.arguments, dict(given.keywords)), False
     except Exception as error:  # a user's module may raise anything
         raise _failure(module, example, name, error) from error
+
+
+def _with_dropout(
+    module: nn.Module, inference: ExportedProgram, example: Example, name: str
+) -> ExportedProgram:
+    """The module as a program in training, but for its norms, which keep their statistics.
+
+    Raises:
+        InputError: it takes other operators in training than in inference.
+    """
+    live = copy.deepcopy(module).train()
+    for part in live.modules():
+        if hasattr(part, "running_mean"):
+            part.eval()
+    program, _ = _export(live, example, name)
+    require_same_operators(inference, program, name)
+    return program
 
 
 def _dynamic_batches(inputs: tuple[Tensor, ...]) -> list[list[bool]]:

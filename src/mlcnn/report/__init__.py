@@ -3,7 +3,7 @@
 from mlcnn.report.evaluation import evaluation_tables
 from mlcnn.report.page import render, write
 from mlcnn.report.picture import find_browser, picture
-from mlcnn.report.recorded import recorded_json
+from mlcnn.report.recorded import Difference, difference, points, recorded_json
 from mlcnn.report.summary import (
     ORIGINAL,
     RESULT,
@@ -24,17 +24,20 @@ __all__ = [
     "ORIGINAL",
     "RESULT",
     "Accuracy",
+    "Difference",
     "Exactness",
     "Latency",
     "Potential",
     "RunSummary",
     "Unavailable",
     "columns_table",
+    "difference",
     "evaluation_tables",
     "find_browser",
     "network_tables",
     "ordered",
     "picture",
+    "points",
     "printable",
     "recorded_json",
     "render",

@@ -20,6 +20,7 @@ from mlcnn.training.images import ImageSet, Normal
 from mlcnn.training.loop import Epoch, History, train
 from mlcnn.training.recipe import Optimizer, Recipe
 from mlcnn.training.sample import load_sample
+from mlcnn.training.statistics import reestimate
 
 __all__ = [
     "DATASETS",
@@ -52,6 +53,7 @@ __all__ = [
     "open_data",
     "processes",
     "read_images",
+    "reestimate",
     "right_images",
     "save_weights",
     "set_threads",

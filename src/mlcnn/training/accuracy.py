@@ -1,6 +1,6 @@
 """Accuracy of anything that turns images into logits, and how sure it is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from mlcnn.errors import InputError
 from mlcnn.training.hardware import Hardware
 from mlcnn.training.images import ImageSet, Normal
 
-__all__ = ["accuracy", "check_labels", "logits", "right_images"]
+__all__ = ["accuracy", "check_labels", "logits", "placed_batches", "right_images"]
 
 
 def check_labels(labels: NDArray[np.int64], classes: int, where: str) -> None:
@@ -95,13 +95,18 @@ def logits(
     """
     hardware = hardware or Hardware()
     module.eval()
-    found: list[Tensor] = []
+    with torch.no_grad(), hardware.autocast():
+        batches = placed_batches(images, normal, hardware, batch_size=batch_size)
+        return torch.cat([module(inputs).float().cpu() for inputs in batches])
+
+
+def placed_batches(
+    images: ImageSet, normal: Normal, hardware: Hardware, *, batch_size: int = 250
+) -> Iterator[Tensor]:
+    """The images in order, normalised, on the device."""
     for start in range(0, len(images), batch_size):
         pixels = torch.from_numpy(normal.apply(images.images[start : start + batch_size]))
-        placed = pixels.to(hardware.device).contiguous(memory_format=hardware.memory_format)
-        with torch.no_grad(), hardware.autocast():
-            found.append(module(placed).float().cpu())
-    return torch.cat(found)
+        yield pixels.to(hardware.device).contiguous(memory_format=hardware.memory_format)
 
 
 def right_images(

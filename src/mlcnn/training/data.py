@@ -276,10 +276,21 @@ def normal_for(
         usual = 1 / 255 if images.images.dtype == np.uint8 else 1.0
         return Normal(mean or (0.0,), std or (1.0,), usual if scale is None else scale), None
     if images.images.dtype != np.uint8:
-        return Normal(scale=1.0), None
+        return Normal(scale=1.0), _whole_numbers(images)
     if entry is not None:
         return Normal(entry.normalisation.mean, entry.normalisation.std), None
     return Normal(), (
         f"{images.name}: how the network wants its images is not known: they go to it as x / 255; "
         "give --mean and --std, or --scale, if it was trained otherwise"
+    )
+
+
+def _whole_numbers(images: ImageSet) -> str | None:
+    """A warning where images that should be normalised already look as a camera takes them."""
+    low, high = images.images.min(initial=0), images.images.max(initial=0)
+    if high <= 1 or (images.images % 1).any():
+        return None
+    return (
+        f"{images.name}: the images are whole numbers from {low:.0f} to {high:.0f} and go to the "
+        "network as they are; give --scale, or --mean and --std, if it was trained otherwise"
     )

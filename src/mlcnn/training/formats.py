@@ -5,6 +5,7 @@ optionally with ``.gz`` behind its name), and SVHN's ``.mat`` files with cropped
 """
 
 import gzip
+import importlib
 import io
 import pickle
 import tarfile
@@ -97,8 +98,8 @@ def open_files(path: Path) -> Files:
             return Files(path, {PurePosixPath(m.name).name: _member(archive, m) for m in archive})
     except _DAMAGED as error:
         raise InputError(
-            f"{path}: not a readable tar archive ({error}); it is truncated or of another kind: "
-            "download it again, or unpack it and give the folder"
+            f"{path}: neither an .npz or .mat file nor a readable tar archive ({error}); if it "
+            "is one, it is truncated: download it again, or unpack it and give the folder"
         ) from error
 
 
@@ -323,7 +324,7 @@ def read_svhn(content: bytes, path: Path, name: str) -> ImageSet:
         InputError: SciPy is missing, or the file is no such file.
     """
     try:
-        from scipy.io import loadmat  # noqa: PLC0415 - an extra, of this format only
+        loadmat = importlib.import_module("scipy.io").loadmat
     except ImportError as error:
         raise InputError(
             f"{path}: reading .mat files needs SciPy: pip install 'mlcnn[data]'"

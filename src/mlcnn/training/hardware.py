@@ -7,7 +7,7 @@ that the wrapper has to be made anew; and the core installation would no longer 
 
 import os
 from collections.abc import Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -57,7 +57,7 @@ class Hardware:
         )
         return torch.channels_last if last else torch.contiguous_format
 
-    def autocast(self) -> AbstractContextManager[None]:
+    def autocast(self) -> torch.autocast:
         """Within it, operators run in the precision."""
         kind = torch.device(self.device).type
         return torch.autocast(kind, torch.bfloat16, enabled=self.precision is Precision.BF16)

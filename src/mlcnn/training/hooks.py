@@ -116,6 +116,7 @@ class Groups(Hook):
 
     def start(self, module: nn.Module, images: int, hardware: Hardware) -> None:
         """Refuses a pattern that names nothing."""
+        del images, hardware
         for group in self.listed:
             _require_match(module, group.parameters, "parameter group")
 
@@ -242,6 +243,7 @@ class Phases(Hook):
 
     def start(self, module: nn.Module, images: int, hardware: Hardware) -> None:
         """Refuses a pattern that names nothing."""
+        del images, hardware
         for phase in self.cycle:
             _require_match(module, phase.trained, "phase")
 
@@ -270,6 +272,7 @@ class Masks(Hook):
 
     def start(self, module: nn.Module, images: int, hardware: Hardware) -> None:
         """Sets the weights to zero."""
+        del images, hardware
         parameters = dict(module.named_parameters())
         for name, mask in self.masks.items():
             if name not in parameters or parameters[name].shape != mask.shape:

@@ -111,8 +111,17 @@ def train(
         module, Batches(images, recipe, normal, hardware, processes), recipe, hooks, hardware,
         processes, normal, validation, seed, checkpoint, every_s, tell or _silent,
     )  # fmt: skip
-    identity = _identity(recipe, seed, hooks, hardware, images, validation)
-    run.begin(identity)
+    # What decides the result: a checkpoint of anything else is refused.
+    run.begin(
+        {
+            "seed": seed,
+            "recipe": asdict(recipe),
+            "images": {"name": images.name, "count": len(images)},
+            "validation": 0 if validation is None else len(validation),
+            "precision": str(hardware.precision),
+            "hooks": [hook.told for hook in hooks],
+        }
+    )
     with torch.random.fork_rng(devices=[]):
         while run.state.epoch < min(recipe.epochs, stop_after or recipe.epochs):
             run.epoch()
@@ -124,25 +133,6 @@ def train(
 
 def _silent(done: int, total: int) -> None:
     del done, total
-
-
-def _identity(
-    recipe: Recipe,
-    seed: int,
-    hooks: Sequence[Hook],
-    hardware: Hardware,
-    images: ImageSet,
-    validation: ImageSet | None,
-) -> dict[str, Any]:
-    """What decides the result: a checkpoint of anything else is refused."""
-    return {
-        "seed": seed,
-        "recipe": asdict(recipe),
-        "images": {"name": images.name, "count": len(images)},
-        "validation": 0 if validation is None else len(validation),
-        "precision": str(hardware.precision),
-        "hooks": [hook.told for hook in hooks],
-    }
 
 
 @dataclass(slots=True)

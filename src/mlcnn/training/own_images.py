@@ -1,5 +1,6 @@
 """A user's own images: class folders of image files, ``.npz`` arrays, or a torch data set."""
 
+import importlib
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -79,10 +80,9 @@ def _of(folder: Path) -> list[Path]:
 
 def _pillow() -> Any:
     try:
-        from PIL import Image  # noqa: PLC0415 - an extra, of this format only
+        return importlib.import_module("PIL.Image")
     except ImportError as error:
         raise InputError("reading image files needs Pillow: pip install 'mlcnn[data]'") from error
-    return Image
 
 
 def _unreadable(file: Path, error: Exception) -> InputError:

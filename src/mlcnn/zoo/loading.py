@@ -38,7 +38,7 @@ def build(name: str, *, seed: int = 0) -> nn.Module:
 
 
 def untrained(entry: ZooEntry) -> ir.Model:
-    """A network as a model with weights that mean nothing: to be trained from scratch.
+    """A network as a model with weights that mean nothing, and its dropout: to be trained.
 
     Args:
         entry: see ``describe``; its classes may be replaced by any number.
@@ -48,16 +48,19 @@ def untrained(entry: ZooEntry) -> ir.Model:
         for tensor in (*module.parameters(), *module.buffers()):
             # Another value for every tensor: the exporter must not take two for one.
             tensor.copy_(torch.arange(tensor.numel()).reshape(tensor.shape) % 7 / 7 + 0.1)
-    return _exported(module, entry)
+    return _exported(module, entry, dropout=True)
 
 
-def load(name: str, *, weights: Path | None = None, seed: int = 0) -> ir.Model:
+def load(
+    name: str, *, weights: Path | None = None, seed: int = 0, dropout: bool = False
+) -> ir.Model:
     """A network as a model: with given weights, else embedded trained ones, else random ones.
 
     Args:
         name: see ``describe``.
         weights: an ``.npz`` file of arrays by parameter name.
         seed: of the random weights.
+        dropout: keep it, for training; see ``graph.from_module``.
 
     Raises:
         InputError: for an unknown name, or weights that cannot be read or do not fit.
@@ -69,12 +72,14 @@ def load(name: str, *, weights: Path | None = None, seed: int = 0) -> ir.Model:
     else:
         module = _make(entry)
         load_weights(module, source)
-    return _exported(module, entry)
+    return _exported(module, entry, dropout=dropout)
 
 
-def _exported(module: nn.Module, entry: ZooEntry) -> ir.Model:
+def _exported(module: nn.Module, entry: ZooEntry, *, dropout: bool) -> ir.Model:
     # Two images: one would make the exporter take the batch for a constant.
-    return from_module(module, (torch.zeros(2, *entry.input_shape),), name=entry.name)
+    return from_module(
+        module, (torch.zeros(2, *entry.input_shape),), name=entry.name, dropout=dropout
+    )
 
 
 def _make(entry: ZooEntry) -> nn.Module:

@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from training.quantisation.networks import images_of_classes, residual
+from training.quantisation.networks import CLASSES, images_of_classes, residual
 
 from mlcnn import engines
 from mlcnn.graph import constant, is_quantiser
 from mlcnn.nn import to_module
+from mlcnn.training import ImageSet, Normal, reestimate
 from mlcnn.training.quantisation import WeightRange
 from mlcnn.training.quantisation.dorefa import WeightQuantiser
-from mlcnn.training.quantisation.fine_tuning import Rounded, reestimate, rounded_module
+from mlcnn.training.quantisation.fine_tuning import Rounded, rounded_module
 
 torch.set_num_threads(1)
 
@@ -63,12 +64,12 @@ def test_gradient_of_tanh_is_that_of_the_function_without_rounding() -> None:
 
 
 def made(weight_bits: int, input_bits: int, kind: WeightRange = WeightRange.SIGMA) -> Rounded:
-    images, _ = images_of_classes(256)
+    images, labels = images_of_classes(256)
     rounded = rounded_module(
         residual(), images, weight_bits=weight_bits, input_bits=input_bits, kind=kind,
         progress=lambda *_: None,
     )  # fmt: skip
-    reestimate(rounded.module, images)
+    reestimate(rounded.module, ImageSet("classes", images, labels, CLASSES), Normal(scale=1.0))
     return rounded
 
 

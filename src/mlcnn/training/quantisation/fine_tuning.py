@@ -9,14 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from mlcnn.nn import to_module, write_weights
 from mlcnn.nn.assemble import assemble
-from mlcnn.training.quantisation.calibration import batches, observe
+from mlcnn.training.quantisation.calibration import observe
 from mlcnn.training.quantisation.dorefa import WeightQuantiser, WeightRange
 from mlcnn.training.quantisation.grid import LEAST_STEP, WHOLE_BITS, Grid
 from mlcnn.training.quantisation.observers import OBSERVERS
@@ -24,14 +23,12 @@ from mlcnn.training.quantisation.placement import Layer, layers_of, place
 from mlcnn.training.quantisation.post_training import folded
 from mlcnn.training.quantisation.writing import LayerCodes, write
 
-__all__ = ["Rounded", "reestimate", "rounded_module"]
+__all__ = ["Rounded", "rounded_module"]
 
 Floats = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
 
 _OBSERVER = "mse"
-_BATCH = 128
-_NORMS = nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d
 _ORIGINAL = ".parametrizations.weight.original"
 
 
@@ -134,24 +131,3 @@ def rounded_module(
         )
         quantisers[layer.name] = (path, quantiser)
     return Rounded(assembly.module, model, grids, quantisers, joined)
-
-
-def reestimate(module: nn.Module, images: Floats) -> None:
-    """Take the statistics of batch norms anew, over images, with the weights as they are.
-
-    Args:
-        module: in eval mode before and after.
-        images: as the network takes them.
-    """
-    norms = [m for m in module.modules() if isinstance(m, _NORMS)]
-    before = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the mean over all batches
-        norm.train()
-    with torch.no_grad():
-        for part in batches(images, _BATCH):
-            module(torch.from_numpy(part))
-    for norm, momentum in zip(norms, before, strict=True):
-        norm.momentum = momentum
-        norm.eval()

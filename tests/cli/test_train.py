@@ -1,0 +1,131 @@
+"""``mlcnn train``, ``mlcnn finetune`` and budgets of accuracy, on the images of the package."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from mlcnn import training
+
+QUICK = ("--batch-size", "50")
+ONE = ("--epochs", "1")
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    sample = training.load_sample()
+    np.savez(tmp_path / "sample.npz", images=sample.images, labels=sample.labels)
+    return tmp_path / "sample.npz"
+
+
+def test_train_and_go_on(mlcnn, data):
+    command = ("train", "lenet5", "--data", data, "-o", "out", *QUICK, *ONE, "--pooling", "avg",
+               "--order", "reordered", "--json")  # fmt: skip
+    result = mlcnn(*command)
+    assert result.code == 0, result.err
+    document = result.json
+    assert document["name"] == "lenet5-avg-reordered"
+    model = onnx.load(document["output"])
+    assert [node.op_type for node in model.graph.node][:3] == ["Conv", "AveragePool", "Relu"]
+    low, high = document["test"]["low"], document["test"]["high"]
+    assert 0 <= low <= document["test"]["top1"] <= high <= 1
+    with Path("out/epochs.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["number"] for row in rows] == ["1"]
+    assert float(rows[0]["loss"]) == document["epochs"][0]["loss"]
+    record = json.loads(Path("out/result.json").read_text())
+    assert record["recipe"]["epochs"] == 1
+    again = mlcnn(*command)  # nothing is left to do
+    assert again.json["epochs"] == document["epochs"]
+    other = mlcnn(*command, "--lr", "0.5")
+    assert other.code == 2
+    assert "recipe learning_rate is 0.05 there and 0.5 here" in other.error
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--order", "reordered"], "--order reordered: no activation stands before an average"),
+        (["--lr", "1e30"], "training diverged in epoch 1, step"),
+        (["--epochs", "-1"], "a recipe needs epochs"),
+        (["--device", "abacus"], "--device abacus: torch has no such device here"),
+        (["--data", "none"], "none: no such file or folder"),
+        (["--threads", "0"], "--threads 0: at least 1 is required"),
+        (["--optimizer", "lion"], "lion"),
+    ],
+)
+def test_bad_training(mlcnn, data, tmp_path, options, message):
+    given = () if "--data" in options else ("--data", data)
+    result = mlcnn("train", "lenet5", *given, "-o", "out", *QUICK, *options)
+    assert result.code == 2
+    assert message in result.err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_pools_that_a_network_has_not(mlcnn, data):
+    result = mlcnn("train", "resnet20", "--data", data, *QUICK, "--pooling", "max")
+    assert result.error.startswith("--pooling max: resnet20 has no such form, only avg")
+
+
+def test_finetune_recovers(mlcnn, data):
+    command = ("finetune", "lenet5", "--data", data, "-o", "out", *QUICK, "--epochs", "4",
+               "--lr", "0.01", "--threads", "1", "--seconds", "0.05", "--engine", "onnxruntime",
+               "--json")  # fmt: skip
+    result = mlcnn(*command)
+    assert result.code == 0, result.err
+    document = result.json
+    rows = {row["variant"]: row for row in document["accuracy"]}
+    assert list(rows) == ["original", "rewritten", "fine-tuned"]  # LeNet-5 has no batch norms
+    assert rows["rewritten"]["top1"] < rows["fine-tuned"]["top1"] <= rows["original"]["top1"] + 0.1
+    change = rows["fine-tuned"]["top1"] - rows["original"]["top1"]
+    assert rows["fine-tuned"]["difference"]["top1"] == pytest.approx(change)
+    assert {row["variant"] for row in document["bench"]["results"]} == {"original", "result"}
+    operators = [n.op_type for n in onnx.load("out/lenet5-trained.onnx").graph.node]
+    assert operators[:3] == ["Conv", "AveragePool", "Relu"]
+    assert "AveragePool" not in [n.op_type for n in onnx.load("out/lenet5.onnx").graph.node]
+    text = mlcnn(*command[:-1])
+    assert "lenet5: accuracy on" in text.out
+    assert "written: out/lenet5.onnx" in text.out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--passes", "exact"], "--passes exact: every pass is exact, so nothing needs training"),
+        (["--teacher-weight", "2"], "--teacher-weight must lie in 0..1"),
+    ],
+)
+def test_bad_finetuning(mlcnn, data, tmp_path, options, message):
+    result = mlcnn("finetune", "lenet5", "--data", data, "-o", "out", *QUICK, *options)
+    assert result.code == 2
+    assert message in result.error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_budget_that_nothing_meets(mlcnn, data):
+    command = ("--data", data, "--max-drop", "-50", "--no-measure")
+    result = mlcnn("finetune", "lenet5", *command, "-o", "out", *QUICK, *ONE)
+    assert result.code == 2
+    assert "--max-drop -50: nothing meets it, the nearest is" in result.err.splitlines()[-1]
+    result = mlcnn("optimize", "lenet5", *command, "-o", "out.onnx")
+    assert "--max-drop -50: no swap stays within it without training; the nearest is pool" in (
+        result.error
+    )
+
+
+def test_a_budget_without_training(mlcnn, data):
+    command = ("optimize", "lenet5", "--data", data, "--no-measure", "-o", "out.onnx")
+    found = mlcnn(*command, "--max-drop", "15", "--json").json
+    kept = {swap["layer"]: swap["kept"] for swap in found["swaps"]}
+    assert kept == {"pool2": True, "pool1": False}
+    saved = {swap["layer"]: swap["saved"] for swap in found["swaps"]}
+    # A quarter of the products of 10x10 and of 28x28 outputs is left, with 16 and 6 channels.
+    assert saved == {"pool2": 240_000 - 86_400, "pool1": 352_800 - 127_008}
+    operators = [node.op_type for node in onnx.load("out.onnx").graph.node]
+    assert operators.count("MaxPool") == 1
+    assert mlcnn(*command).error == (
+        "--data and --max-drop go together: images, and what may be lost on them"
+    )
