@@ -16,7 +16,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from mlcnn.graph import MOVING, OPERATOR_KEY, constant, is_standard, layer_name
+from mlcnn.graph import MOVING, constant, is_standard, layer_name
+from mlcnn.workload import Record, read_record
 
 __all__ = ["Layer", "Means", "Placement", "fused_means", "is_fused_mean", "layers_of", "place"]
 
@@ -135,7 +136,7 @@ def fused_means(model: ir.Model) -> bool:
 
 def is_fused_mean(node: ir.Node) -> bool:
     """Whether a node gives the means that a fused layer convolves."""
-    return node.op_type == "AveragePool" and OPERATOR_KEY in node.metadata_props
+    return node.op_type == "AveragePool" and isinstance(read_record(node), Record)
 
 
 def place(
