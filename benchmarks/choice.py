@@ -51,9 +51,11 @@ class _Both:
     choosers: Mapping[str, Chooser]
     layers: list[tuple[str, Geometry, dict[str, Kind]]] = field(default_factory=list)
 
-    def __call__(self, layer: str, geometry: Geometry) -> Kind:
-        chosen = {name: chooser(layer, geometry) for name, chooser in self.choosers.items()}
-        self.layers.append((layer, geometry, chosen))
+    def __call__(self, network: Sequence[tuple[str, Geometry]]) -> list[Kind]:
+        chosen = {name: chooser(network) for name, chooser in self.choosers.items()}
+        for index, (layer, geometry) in enumerate(network):
+            kinds = {name: found[index] for name, found in chosen.items()}
+            self.layers.append((layer, geometry, kinds))
         return chosen["auto"]
 
 

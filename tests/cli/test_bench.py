@@ -1,5 +1,6 @@
 """``mlcnn bench``."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,3 +66,23 @@ def test_without_a_compiler_it_says_so_and_blames_no_operator(mlcnn: Call, monke
         "clang, or use engine 'onnxruntime'): name another engine"
     ) in " ".join(result.error.split())
     assert "operator" not in result.error
+
+
+def test_a_compiler_that_refuses_assembly(
+    mlcnn: Call, monkeypatch, tmp_path: Path, hopeless: Path
+) -> None:
+    """The kernels are built without, and it is told once."""
+    shim = tmp_path / "cc"
+    refusal = "echo 'error: assembly is not supported' >&2; exit 1"
+    taken = f'case "$*" in *NO_ASSEMBLY*) exec {shutil.which("gcc")} -O1 "$@";; esac'
+    shim.write_text(f"#!/bin/sh\n{taken}\n{refusal}\n")
+    shim.chmod(0o755)
+    monkeypatch.setenv("CC", str(shim))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    library.load.cache_clear()
+    result = mlcnn(
+        "bench", hopeless, "--engine", "native", "--seconds", "0.05", "--batch", 1, "--batch", 2
+    )
+    library.load.cache_clear()
+    assert result.code == 0, result.err
+    assert result.err.count("the compiler refuses assembly, so the kernels are built without") == 1

@@ -176,7 +176,7 @@ def test_an_engine_that_refuses_the_site_is_told(monkeypatch) -> None:
             raise UnsupportedError("the engine cannot run this network: no such kernel")
 
     chooser = MeasuredChooser()
-    monkeypatch.setattr("mlcnn.engines.choose.get", lambda _name: Refusing())
+    monkeypatch.setattr("mlcnn.engines.choose.get", lambda *_: Refusing())
     choice = chooser.choose(LAYER, forms("box"))
     assert choice.reason.startswith("estimated ")
     assert choice.reason.endswith("(the engine cannot run this network: no such kernel)")

@@ -35,13 +35,14 @@ def test_more_work_takes_longer(convolution, any_size) -> None:
 def test_the_document_has_the_promised_keys(convolution) -> None:
     found = engines.bench({"original": convolution}, engines=["onnxruntime"], **QUICK)
     document = json.loads(json.dumps(found.to_json()))
-    assert set(document) == {"results", "skipped", "warnings"}
+    assert set(document) == {"results", "skipped", "warnings", "processor"}
     row = document["results"][0]
     assert {name: type(value) for name, value in row.items()} == {
         "engine": str,
         "variant": str,
         "batch": int,
         "threads": int,
+        "precision": str,
         "median_ms": float,
         "q1_ms": float,
         "q3_ms": float,
@@ -76,7 +77,8 @@ def test_a_fixed_batch_leaves_other_batches_out(fixed_batch) -> None:
 
 
 def test_a_missing_package_is_a_reason(monkeypatch, convolution) -> None:
-    def get(name: str):
+    def get(name: str, precision: str | None = None):
+        del precision
         raise UnsupportedError(f"engine {name!r}: not installed")
 
     monkeypatch.setattr("mlcnn.engines.latency.get", get)

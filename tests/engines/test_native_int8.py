@@ -1,16 +1,14 @@
 """Quantised networks in the native engine: its integers are those of the definition, bit by bit."""
 
-from collections.abc import Callable
-
 import numpy as np
 import onnx_ir as ir
 import pytest
 import torch
 from engines.processors import MARCHES
+from engines.qdq import BAD, Quantised
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
-from onnx import TensorProto, helper, numpy_helper
 from passes.quantised import images, quantised, run
 
 from mlcnn import zoo
@@ -21,53 +19,8 @@ from mlcnn.engines.native.library import Op, load
 from mlcnn.engines.native.lowering import lower
 from mlcnn.engines.native.machine import Machine
 from mlcnn.errors import UnsupportedError
-from mlcnn.graph import evaluate, from_proto, infer_shapes, inline
+from mlcnn.graph import evaluate, infer_shapes, inline
 from mlcnn.passes import FoldBatchNorm, pipeline
-
-
-class Quantised:
-    """A network put together node by node, with quantisers around its layers.
-
-    Attributes:
-        nodes: so far.
-        arrays: constants by name.
-    """
-
-    def __init__(self, channels: int, size: tuple[int, int]) -> None:
-        self.nodes, self.arrays = [], {}
-        self._sizes = (channels, *size)
-
-    def constant(self, array: object) -> str:
-        name = f"c{len(self.arrays)}"
-        self.arrays[name] = np.asarray(array)
-        return name
-
-    def op(self, kind: str, *inputs: str, **attributes: object) -> str:
-        name = f"v{len(self.nodes)}"
-        self.nodes.append(
-            helper.make_node(kind, inputs, [name], name=f"{kind}-{name}", **attributes)
-        )
-        return name
-
-    def rounded(self, value: str, step: float, zero: int, dtype: type = np.uint8) -> str:
-        scale, point = self.constant(np.float32(step)), self.constant(np.array(zero, dtype))
-        codes = self.op("QuantizeLinear", value, scale, point)
-        return self.op("DequantizeLinear", codes, scale, point)
-
-    def weight(self, codes: np.ndarray, steps: np.ndarray, axis: int = 0) -> str:
-        parts = codes, steps, np.zeros(steps.shape, codes.dtype)
-        return self.op("DequantizeLinear", *map(self.constant, parts), axis=axis)
-
-    def model(self, *results: str) -> ir.Model:
-        graph = helper.make_graph(
-            self.nodes,
-            "net",
-            [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", *self._sizes])],
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in results],
-            [numpy_helper.from_array(array, name) for name, array in self.arrays.items()],
-        )
-        imports = [helper.make_opsetid("", 20)]
-        return from_proto(helper.make_model(graph, opset_imports=imports, ir_version=10))
 
 
 def codes_of(x: np.ndarray, step: float, zero: int) -> np.ndarray:
@@ -301,57 +254,6 @@ def test_layers_without_quantisers_stay_in_float32() -> None:
     np.testing.assert_allclose(native(model, image), expected, rtol=0, atol=2e-2 * np.ptp(expected))
 
 
-def layer(
-    scale: object = 0.1, zero: object = None, weight: np.ndarray | None = None,
-    weight_zero: np.ndarray | None = None, *, channels: int = 4,
-) -> ir.Model:  # fmt: skip
-    """A quantised convolution of which one part is given."""
-    net = Quantised(channels, (3, 3))
-    point = np.uint8(3) if zero is None else zero
-    step, point = net.constant(np.asarray(scale, np.float32)), net.constant(point)
-    source = net.op("DequantizeLinear", net.op("QuantizeLinear", "x", step, point), step, point)
-    codes = np.ones((2, channels, 1, 1), np.int8) if weight is None else weight
-    steps = net.constant(np.full(2, 0.1, np.float32))
-    zeros = net.constant(np.zeros(2, codes.dtype) if weight_zero is None else weight_zero)
-    given = net.op("DequantizeLinear", net.constant(codes), steps, zeros, axis=0)
-    return net.model(net.rounded(net.op("Conv", source, given), 0.1, 3))
-
-
-def calculated() -> ir.Model:
-    net = Quantised(4, (3, 3))
-    step = net.op("GlobalMaxPool", "x")
-    point = net.constant(np.uint8(0))
-    return net.model(
-        net.op("DequantizeLinear", net.op("QuantizeLinear", "x", step, point), step, point)
-    )
-
-
-BAD: dict[str, tuple[Callable[[], ir.Model], str]] = {
-    "per channel": (
-        lambda: layer(np.full(4, 0.1), np.full(4, 3, np.uint8)),
-        "an activation with 4 scales; one for all of it is supported; quantise activations per",
-    ),
-    "zero": (lambda: layer(0.0), "its scale is 0.0; finite scales above 0 are required; quantise"),
-    "infinite": (lambda: layer(np.inf), "its scale is inf; finite scales above 0 are required"),
-    "NaN": (lambda: layer(np.nan), "its scale is nan; finite scales above 0 are required"),
-    "16 bits": (
-        lambda: layer(0.1, np.uint16(3)), "activations in uint16 codes; 8 bits are supported"
-    ),
-    "unsigned weights": (
-        lambda: layer(weight=np.ones((2, 4, 1, 1), np.uint8)), "asymmetric weights (uint8, zero",
-    ),
-    "asymmetric": (
-        lambda: layer(weight_zero=np.array([3, 3], np.int8)),
-        "asymmetric weights (int8, zero point 3) of node 'Conv",
-    ),
-    "computed": (calculated, "its scale is not constant; quantise statically"),
-    "overflow": (
-        lambda: layer(weight=np.full((2, 70000, 1, 1), 127, np.int8), channels=70000),
-        "sums of 70000 products may pass 32 bits; use engine 'onnxruntime', or exclude",
-    ),
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("case", BAD)
 def test_bad_quantisers_are_refused_by_name(case: str) -> None:
     model, message = BAD[case][0](), BAD[case][1]
@@ -362,3 +264,34 @@ def test_bad_quantisers_are_refused_by_name(case: str) -> None:
     assert message in told
     assert told.startswith("native: ")
     assert "Linear-v" in told or "Conv-v" in told
+
+
+@pytest.mark.parametrize("march", MARCHES)
+def test_in_float32_on_request(march: str) -> None:
+    """What is rounded is rounded, and sums between are of floats: off by a code at a tie."""
+    model = joined(Quantised(20, (7, 9)), residual=True)
+    image = np.random.default_rng(2).normal(0, 3, (3, 20, 7, 9)).astype(np.float32)
+    expected = next(iter(evaluate(model, {"x": torch.from_numpy(image)}).values())).numpy()
+    found = native(model, image, march, precision="fp32")
+    assert np.abs(found - expected).max() <= 0.07 * (1 + 1e-5)
+    assert np.mean(np.abs(found - expected) > 0.01) < 1e-3  # of codes that are 0.07 apart
+    fixed = fix_shapes(inline(model), {"x": image.shape})
+    infer_shapes(fixed)
+    kernels = load(march)
+    choose = Choosing("direct", Machine(1e11, 1e10), 1, 0).chooser(kernels)
+    ops = {operation.op for operation in lower(fixed, kernels, choose, integers=False)}
+    assert Op.CONV in ops
+    assert not ops & {Op.CODES_CONV, Op.CODES_POOL, Op.RECODE}
+
+
+@pytest.mark.parametrize("march", MARCHES)
+def test_without_vnni_it_says_so(march: str) -> None:
+    model = joined(Quantised(20, (7, 9)), residual=False)
+    session = Native(march).prepare(model)
+    session.run({"x": np.zeros((1, 20, 7, 9), np.float32)})
+    told = [note for note in session.notes if "no VNNI instructions" in note]
+    assert len(told) == (not load(march).vnni)
+    assert load("x86-64").vnni is False
+    in_float = Native(march, precision="fp32").prepare(model)
+    in_float.run({"x": np.zeros((1, 20, 7, 9), np.float32)})
+    assert not in_float.notes

@@ -84,8 +84,9 @@ def test_any_geometry(march: str, kind: Winograd, data) -> None:
 def compare(model: ir.Model, image: np.ndarray, kind: Winograd, march: str = "native") -> None:
     """At most 1e-5 of the largest result from float64, or of the terms (about 1) if they cancel."""
     expected = evaluate(model, {"x": torch.from_numpy(image)})["y"].numpy()
+    one = expected.shape[2:] == (1, 1)  # no transform computes that, and it would be refused
     with taking(kind):
-        found = Native(march, "winograd").prepare(model).run({"x": image})["y"]
+        found = Native(march, "direct" if one else "winograd").prepare(model).run({"x": image})["y"]
     atol = 1e-5 * max(1, np.abs(expected).max())
     np.testing.assert_allclose(found, expected, rtol=0, atol=atol)
 
@@ -217,7 +218,9 @@ def test_a_saved_choice_is_repeated(tmp_path) -> None:
     path.write_text(json.dumps(saved), encoding="utf-8")
     again = choices(model, 2, str(path))
     assert [row.algorithm for row in again] == [row.algorithm for row in rows]
-    with pytest.raises(InputError, match=r"another network's or batch's: layer 'conv1' is 3x3"):
+    with pytest.raises(
+        InputError, match=r"another batch's: layer 'conv1' has 2 images there, 3 here"
+    ):
         choices(model, 3, str(path))
 
 

@@ -37,6 +37,8 @@ class MeasureOptions:
             takes minutes on a large network.
         provider: execution provider of ONNX Runtime.
         algorithm: how the engine ``native`` computes convolutions; by default by measured time.
+        precision: ``fp32`` or ``int8``; by default what the network says. int8 needs a quantised
+            network, of which native computes fp32 too: what its codes stand for, in float32.
         threads: threads of one run.
         batches: images of one run; by default 1, or the batch that the network is fixed to.
         device: ``cpu`` or ``cuda``.
@@ -48,6 +50,7 @@ class MeasureOptions:
     engines: tuple[str, ...] = ()
     provider: str | None = None
     algorithm: str | None = None
+    precision: str | None = None
     threads: int = 1
     batches: tuple[int, ...] = ()
     device: str = "cpu"
@@ -71,8 +74,9 @@ class Setting:
 _NO_MEASURE = MeasureOptions()
 
 
-def _engines(options: MeasureOptions) -> tuple[str, ...]:
+def _engines(model: ir.Model, options: MeasureOptions) -> tuple[str, ...]:
     chosen = options.engines or tuple(n for n in engines.available() if n != "torch-compile")
+    chosen = engines.with_precision(model, chosen, options.precision, named=bool(options.engines))
     chosen = _with_option(chosen, "onnxruntime", "--provider", options.provider)
     return _with_option(chosen, "native", "--algorithm", options.algorithm)
 
@@ -111,15 +115,15 @@ def settings(model: ir.Model, options: MeasureOptions) -> tuple[Setting, ...]:
     """Every engine at every batch size, checked before the work begins.
 
     Raises:
-        InputError: an engine, provider, device, batch or shape that does not exist, or a network
-            that needs more memory than there is.
+        InputError: an engine, provider, device, batch or shape that does not exist, a precision
+            that the network lacks, or a network that needs more memory than there is.
         UnsupportedError: an engine that is not installed.
     """
     batches = _batches(model, options)
     for batch in batches:
         engines.fixed_shapes(model, batch)
         require_memory_for_run(model, batch)
-    names = _engines(options)
+    names = _engines(model, options)
     for name in names:
         engines.get(name)
     return tuple(Setting(name, batch) for name in names for batch in batches)
@@ -136,12 +140,12 @@ def chooser_for(
         setting: engine and batch size; the first of the options' by default.
 
     Raises:
-        InputError: an engine or provider that does not exist.
+        InputError: an engine, provider or precision that does not exist, or not for this network.
         UnsupportedError: an engine that is not installed.
     """
     if not options.chosen:
         return None
-    chosen = setting or Setting(_engines(options)[0], _batches(model, options)[0])
+    chosen = setting or Setting(_engines(model, options)[0], _batches(model, options)[0])
     engines.get(chosen.engine)
     engine, _, option = chosen.engine.partition(":")
     repeated = engine == "native" and Path(option).suffix == ".json"  # no choice for single sites
@@ -151,6 +155,7 @@ def chooser_for(
         options.threads,
         options.device,
         network_bytes=engines.weight_bytes(model),
+        precision=options.precision,
     )
 
 
@@ -221,11 +226,20 @@ def _measured(
 ) -> Bench:
     result = measure(chosen, variants, options, tell)
     if not result.results:
-        reasons = dict.fromkeys(f"{row.engine}: {row.reason}" for row in result.skipped)
+        reasons = dict.fromkeys(
+            f"{row.engine}: {row.reason.removeprefix(f'{row.engine}: ')}" for row in result.skipped
+        )
         raise UnsupportedError(
             f"nothing could be measured ({'; '.join(reasons)}): name another engine"
         )
     return result
+
+
+def _require_asked(setting: Setting, found: Bench, options: MeasureOptions) -> None:
+    """Refuse an algorithm that was asked for and computes no variant of the network."""
+    is_asked = options.algorithm is not None and setting.engine.startswith("native:")
+    if is_asked and found.skipped and not found.results:
+        raise UnsupportedError(found.skipped[0].reason)
 
 
 def measure(
@@ -234,7 +248,11 @@ def measure(
     options: MeasureOptions,
     tell: Progress,
 ) -> Bench:
-    """The networks of each setting, interleaved; what no engine could run is among the skipped."""
+    """The networks of each setting, interleaved; what no engine could run is among the skipped.
+
+    Raises:
+        UnsupportedError: the algorithm that was asked for computes none of them.
+    """
     parts: list[Bench] = []
     for done, setting in enumerate(chosen):
         tell("measure", done, len(chosen))
@@ -244,12 +262,14 @@ def measure(
             batches=[setting.batch],
             threads=options.threads,
             device=options.device,
+            precision=options.precision,
             budget_s=options.budget_s,
             seed=options.seed,
         )
+        _require_asked(setting, found, options)
         parts.append(found)
     return Bench(
         results=tuple(row for part in parts for row in part.results),
         skipped=tuple(row for part in parts for row in part.skipped),
-        warnings=tuple(line for part in parts for line in part.warnings),
+        warnings=tuple(dict.fromkeys(line for part in parts for line in part.warnings)),
     )

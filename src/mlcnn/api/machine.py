@@ -3,55 +3,22 @@
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import psutil
 
 from mlcnn.engines.compilers import c_compiler
+from mlcnn.engines.processor import named, processor
 
 __all__ = ["compiler", "machine", "processor", "versions"]
 
 _PACKAGES = ("mlcnn", "onnx", "onnxruntime", "openvino", "torch", "numpy")
 
 
-def _told(what: str) -> str:
-    """A line about the first core; Python itself knows only the processor's family on Linux."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ""
-    found = (line.partition(":")[2].strip() for line in lines if line.startswith(what))
-    return next(found, "")
-
-
-def _instructions(flags: str) -> str:
-    """The vector instructions that tell apart how fast processors of one name compute."""
-    told = {"avx2": "AVX2", "avx512f": "AVX-512", "avx512_vnni": "VNNI", "avx_vnni": "AVX-VNNI"}
-    there = set(flags.split())
-    return " ".join(name for flag, name in told.items() if flag in there)
-
-
-def processor() -> dict[str, str]:
-    """Name, family, model, flags and vector instructions of the processor; empty if unknown."""
-    flags = _told("flags")
-    return {
-        "name": _told("model name") or platform.processor() or platform.machine(),
-        "family": _told("cpu family"),
-        "model": _told("model\t"),
-        "instructions": _instructions(flags),
-        "flags": flags,
-    }
-
-
 def machine() -> str:
     """Processor, vector instructions, cores, memory and system."""
     memory = psutil.virtual_memory().total / 2**30
     cores = psutil.cpu_count() or 1
-    told = processor()
-    parts = (told["name"], told["instructions"])
-    return ", ".join(
-        (*filter(None, parts), f"{cores} cores", f"{memory:.0f} GiB", platform.system())
-    )
+    return f"{named()}, {cores} cores, {memory:.0f} GiB, {platform.system()}"
 
 
 def compiler() -> str | None:

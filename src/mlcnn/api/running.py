@@ -169,6 +169,7 @@ def _with_measurements(summary: RunSummary, measured: Bench) -> RunSummary:
             q3_ms=row.q3_ms,
             samples_ms=row.timing.samples_ms,
             algorithms=row.algorithms,
+            precision=row.precision,
         )
         for row in measured.results
     )

@@ -62,6 +62,7 @@ def _table(result: "Bench") -> Table:
     first = result.results[0].variant
     table = mlcnn.api.columns_table(
         ("engine", False),
+        ("precision", False),
         ("batch", True),
         ("variant", False),
         ("median, ms", True),
@@ -77,6 +78,7 @@ def _table(result: "Bench") -> Table:
         gain = result.gain(row)
         table.add_row(
             Text(mlcnn.api.printable(row.engine)),
+            row.precision,
             str(row.batch),
             Text(mlcnn.api.printable(row.variant)),
             f"{row.median_ms:.4g}",

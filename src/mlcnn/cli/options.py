@@ -128,6 +128,8 @@ class Measuring:
         provider: execution provider of ONNX Runtime, as CPUExecutionProvider.
         algorithm: how the engine native computes convolutions: measured (the default), auto (by a
             model of this machine), direct, winograd, or a file that --json wrote, to repeat it.
+        precision: fp32 or int8; by default what the network says. int8 needs a quantised network;
+            of one, native computes fp32 too: what its codes stand for, in float32.
         threads: threads of one run.
         batch: images of one run. Repeat it for more; 1, or what the network is fixed to, by
             default.
@@ -139,6 +141,7 @@ class Measuring:
     engine: tuple[Engine, ...] = ()
     provider: str | None = None
     algorithm: str | None = None
+    precision: Literal["fp32", "int8"] | None = None
     threads: int = 1
     batch: tuple[int, ...] = ()
     device: Literal["cpu", "cuda"] = "cpu"
@@ -155,6 +158,7 @@ class Measuring:
             engines=self.engine,
             provider=self.provider,
             algorithm=self.algorithm,
+            precision=self.precision,
             threads=self.threads,
             batches=self.batch,
             device=self.device,

@@ -5,6 +5,7 @@ from mlcnn.engines.choose import MeasuredChooser
 from mlcnn.engines.engine import Array, Arrays, Device, Engine, LayerAlgorithm, Session
 from mlcnn.engines.latency import Bench, BenchResult, BenchSkipped, bench
 from mlcnn.engines.package import weight_bytes
+from mlcnn.engines.precision import with_precision
 from mlcnn.engines.registry import available, get, names
 from mlcnn.engines.timing import Ratio, Timing, interleave, noise, ratio
 
@@ -34,4 +35,5 @@ __all__ = [
     "ratio",
     "signatures",
     "weight_bytes",
+    "with_precision",
 ]

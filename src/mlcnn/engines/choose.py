@@ -103,6 +103,7 @@ class MeasuredChooser:
         network_bytes: size of the whole network's weights (``weight_bytes``). Between two runs of
             a site the rest of a large network passes through the caches, and the form that reads
             its weights fastest from the cache need not be the one that does from memory.
+        precision: see ``mlcnn.engines.bench``.
 
     Raises:
         InputError: an unknown engine or device, or a batch or threads below 1.
@@ -115,6 +116,7 @@ class MeasuredChooser:
     device: str = Device.CPU
     budget_s: float = 0.5
     network_bytes: int = 0
+    precision: str | None = None
     _known: dict[Hashable, Choice] = field(
         default_factory=dict[Hashable, Choice], init=False, compare=False, repr=False
     )
@@ -157,7 +159,9 @@ class MeasuredChooser:
         name = site.graph.inputs[0].name or ""
         fixed = fix_shapes(site, {name: (self.batch, layer.C, layer.H, layer.W)})
         model = in_context(fixed, layer)
-        session = get(self.measured_on).prepare(model, threads=self.threads, device=self.device)
+        session = get(self.measured_on, self.precision).prepare(
+            model, threads=self.threads, device=self.device
+        )
         return session.runner(random_inputs(model, self.batch))
 
     def _measure(self, layer: ConvLayer, candidates: Candidates) -> Choice:

@@ -101,6 +101,11 @@ class Telling(Protocol):
         """How each convolution was computed in the last run for new shapes."""
         ...
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of that, each in one line."""
+        ...
+
 
 @runtime_checkable
 class Engine(Protocol):

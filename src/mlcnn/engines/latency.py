@@ -16,6 +16,8 @@ from mlcnn.engines.engine import (
     device_of,
     positive_threads,
 )
+from mlcnn.engines.precision import precision_of
+from mlcnn.engines.processor import named
 from mlcnn.engines.registry import available, get
 from mlcnn.engines.timing import Clock, Ratio, Timing, interleave, noise, ratio
 from mlcnn.errors import InputError, MlcnnError, UnsupportedError
@@ -35,6 +37,7 @@ class BenchResult:
         threads: threads that the engine computed with.
         timing: time of one run; rounds are shared with the setting's other variants.
         algorithms: how the engine computes each layer, if it tells.
+        precision: of the numbers that the engine computes in; see ``precision_of``.
     """
 
     engine: str
@@ -43,6 +46,7 @@ class BenchResult:
     threads: int
     timing: Timing
     algorithms: tuple[LayerAlgorithm, ...] = ()
+    precision: str = "fp32"
 
     @property
     def median_ms(self) -> float:
@@ -66,6 +70,7 @@ class BenchResult:
             "variant": self.variant,
             "batch": self.batch,
             "threads": self.threads,
+            "precision": self.precision,
             "median_ms": self.median_ms,
             "q1_ms": self.q1_ms,
             "q3_ms": self.q3_ms,
@@ -102,7 +107,7 @@ class Bench(Tabular):
     Attributes:
         results: one row per engine, batch and variant.
         skipped: the settings without a row.
-        warnings: settings that are too noisy to tell.
+        warnings: settings that are too noisy to tell, and what engines tell of themselves.
     """
 
     results: tuple[BenchResult, ...]
@@ -133,6 +138,7 @@ class Bench(Tabular):
         rows = tuple(
             (
                 row.engine,
+                row.precision,
                 str(row.batch),
                 row.variant,
                 f"{row.median_ms:.4g}",
@@ -142,7 +148,10 @@ class Bench(Tabular):
             for row in self.results
         )
         first = self.results[0].variant if self.results else "the first"
-        columns = ("engine", "batch", "variant", "median, ms", "quartiles, ms", f"over {first}")
+        columns = (
+            *("engine", "precision", "batch", "variant", "median, ms", "quartiles, ms"),
+            f"over {first}",
+        )
         notes = tuple(
             f"skipped: {row.engine}, {row.variant}, batch {row.batch}: {row.reason}"
             for row in self.skipped
@@ -155,6 +164,7 @@ class Bench(Tabular):
             "results": [row.to_json() for row in self.results],
             "skipped": [row.to_json() for row in self.skipped],
             "warnings": list(self.warnings),
+            "processor": named(),
         }
 
 
@@ -164,6 +174,7 @@ class _Setting:
     batch: int
     threads: int
     device: Device
+    precision: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +183,8 @@ class _Ready:
 
     run: Callable[[], object]
     algorithms: tuple[LayerAlgorithm, ...]
+    precision: str
+    notes: tuple[str, ...]
 
 
 def _runners(
@@ -183,12 +196,13 @@ def _runners(
     shapes = {name: array.shape for name, array in inputs.items()}
     for variant, model in models.items():
         try:
-            session = get(setting.engine).prepare(
+            session = get(setting.engine, setting.precision).prepare(
                 fix_shapes(model, shapes), threads=setting.threads, device=setting.device
             )
             run = session.runner(inputs)
-            told = session.algorithms if isinstance(session, Telling) else ()
-            runners[variant] = _Ready(run, told)
+            precision = precision_of(setting.engine, model, setting.precision)
+            told = (session.algorithms, session.notes) if isinstance(session, Telling) else ((), ())
+            runners[variant] = _Ready(run, told[0], precision, told[1])
         except MlcnnError as error:
             skipped.append(BenchSkipped(setting.engine, variant, setting.batch, str(error)))
     return runners, skipped
@@ -214,12 +228,15 @@ def _measure(
             setting.threads,
             timing,
             runners[variant].algorithms,
+            runners[variant].precision,
         )
         for variant, timing in timings.items()
     )
     problem = noise(timings)
     where = f"{setting.engine}, batch {setting.batch}"
-    return Bench(rows, tuple(skipped), () if problem is None else (f"{where}: {problem}",))
+    noisy = () if problem is None else (f"{where}: {problem}",)
+    told = dict.fromkeys(note for ready in runners.values() for note in ready.notes)
+    return Bench(rows, tuple(skipped), (*told, *noisy))
 
 
 def _check_name(engine: str) -> None:
@@ -265,6 +282,7 @@ def bench(
     batches: Sequence[int] = (1,),
     threads: int = 1,
     device: str = Device.CPU,
+    precision: str | None = None,
     budget_s: float = 2.0,
     shapes: Mapping[str, Sequence[int]] | None = None,
     seed: int = 0,
@@ -281,6 +299,7 @@ def bench(
         batches: images per run.
         threads: threads that an engine may compute with.
         device: ``cpu``, or ``cuda`` where there is one.
+        precision: of quantised networks, ``fp32`` or ``int8``, in the engines that compute either.
         budget_s: seconds of measuring per engine and batch.
         shapes: shapes by name of the input, where height, width or more are dynamic.
         seed: of the inputs.
@@ -305,7 +324,7 @@ def bench(
     parts: list[Bench] = []
     for engine in chosen:
         for batch in dict.fromkeys(batches):
-            setting = _Setting(engine, batch, threads, wanted)
+            setting = _Setting(engine, batch, threads, wanted, precision)
             if batch in refused:
                 parts.append(Bench((), _all_skipped(setting, models, refused[batch])))
                 continue
@@ -315,5 +334,5 @@ def bench(
     return Bench(
         tuple(row for part in parts for row in part.results),
         tuple(row for part in parts for row in part.skipped),
-        tuple(line for part in parts for line in part.warnings),
+        tuple(dict.fromkeys(line for part in parts for line in part.warnings)),
     )

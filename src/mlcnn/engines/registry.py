@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 from mlcnn.engines.compilers import c_compiler
 from mlcnn.engines.engine import Engine
+from mlcnn.engines.precision import EITHER
 from mlcnn.errors import InputError, UnsupportedError, did_you_mean
 
 __all__ = ["available", "get", "names"]
@@ -38,12 +39,14 @@ def _installed(name: str) -> bool:
     return name not in _EXTRAS or find_spec(_EXTRAS[name]) is not None
 
 
-def get(name: str) -> Engine:
+def get(name: str, precision: str | None = None) -> Engine:
     """The engine of that name.
 
     Args:
         name: see ``names``. Behind a colon ``onnxruntime`` takes an execution provider
             (``onnxruntime:CPUExecutionProvider``), ``native`` an algorithm (``native:direct``).
+        precision: in which an engine computes that can compute a quantised network in either; see
+            ``precision_of``.
 
     Raises:
         InputError: there is no such engine or provider; the message names the nearest.
@@ -65,4 +68,7 @@ def get(name: str) -> Engine:
             f"`pip install mlcnn[{extra}]`"
         )
     make: Callable[..., Engine] = getattr(importlib.import_module(module_name), attribute)
-    return make(**{_OPTIONS[engine]: option}) if option else make()
+    options = {_OPTIONS[engine]: option} if option else {}
+    if precision is not None and engine in EITHER:
+        options["precision"] = precision
+    return make(**options)

@@ -88,6 +88,7 @@ class Latency:
         samples_ms: the single measurements, round by round, in the same rounds as those of the
             setting's other variants; empty if they were not kept.
         algorithms: how the engine computes each layer, if it tells.
+        precision: of the numbers that the engine computes in, as ``fp32`` or ``int8``.
     """
 
     engine: str
@@ -99,6 +100,7 @@ class Latency:
     q3_ms: float
     samples_ms: tuple[float, ...] = ()
     algorithms: tuple[LayerAlgorithm, ...] = ()
+    precision: str = "fp32"
 
     def __post_init__(self) -> None:
         if not 0 < self.q1_ms <= self.median_ms <= self.q3_ms < math.inf:

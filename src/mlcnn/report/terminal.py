@@ -96,6 +96,7 @@ def _latency(summary: RunSummary) -> RenderableType | None:
     measured = measured_variants(summary)
     table = columns_table(
         ("engine", False),
+        ("precision", False),
         ("batch", True),
         ("threads", True),
         *((variant, True) for variant in measured),
@@ -109,6 +110,7 @@ def _latency(summary: RunSummary) -> RenderableType | None:
             cells = [rows.get((engine, variant)) for variant in measured]
             table.add_row(
                 Text(printable(engine)),
+                next(cell.precision for cell in cells if cell is not None),
                 str(setting.batch),
                 str(setting.threads),
                 *("" if cell is None else duration(cell.median_ms) for cell in cells),

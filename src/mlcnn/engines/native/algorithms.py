@@ -1,40 +1,33 @@
-"""Which algorithm computes a convolution, and why."""
+"""Which algorithm computes each convolution of a network, and why."""
 
-import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
-from typing import Any
+
+import psutil
 
 from mlcnn.engines.engine import LayerAlgorithm
+from mlcnn.engines.native.budget import MOST, within
+from mlcnn.engines.native.choice import Choice, Kind, Layer, Rule, fastest, shown
 from mlcnn.engines.native.convolution import Geometry
-from mlcnn.engines.native.estimate import Estimate, estimate
+from mlcnn.engines.native.estimate import estimate
 from mlcnn.engines.native.library import Library
 from mlcnn.engines.native.machine import Machine
 from mlcnn.engines.native.measured import Stopwatch
-from mlcnn.engines.native.winograd import Winograd
-from mlcnn.errors import InputError, did_you_mean
+from mlcnn.engines.native.saved import MismatchError, saved
+from mlcnn.errors import InputError, UnsupportedError, did_you_mean
 
 __all__ = ["ALGORITHMS", "MEASURED", "Chooser", "Choosing"]
 
 MEASURED = "measured"
 ALGORITHMS = ("auto", MEASURED, "direct", "winograd")
-_WORTH = 1.02  # times as fast as an algorithm with fewer weights
-
-Kind = Winograd | None
-Ways = Mapping[Kind, Estimate]
+_HINT = "auto:"
+_LISTED = 4
 
 
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """An algorithm, the figures behind it, and its measured time in ms."""
-
-    kind: Kind
-    reason: str
-    ms: float | None = None
-
-
-Rule = Callable[[str, Geometry, Ways], _Choice]
+def _memory() -> int:
+    return psutil.virtual_memory().total
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +35,12 @@ class Choosing:
     """How the algorithms of a network are chosen.
 
     Attributes:
-        algorithm: one of ``ALGORITHMS``, or the path of a saved choice.
+        algorithm: one of ``ALGORITHMS``, or the path of a saved choice. Behind ``auto:`` it is only
+            a hint: where it is of another network, batch or processor, ``auto`` chooses.
         machine: what a core can do.
         threads: that compute.
         network_bytes: of all weights.
+        memory: bytes that the machine has.
 
     Raises:
         InputError: there is no such algorithm or file, or the file holds no choice.
@@ -55,11 +50,12 @@ class Choosing:
     machine: Machine
     threads: int
     network_bytes: int
+    memory: int = field(default_factory=_memory)
 
     def __post_init__(self) -> None:
         if self.algorithm in ALGORITHMS:
             return
-        path = Path(self.algorithm)
+        path = Path(self.algorithm.removeprefix(_HINT))
         if path.suffix != ".json" and not path.exists():
             hint = did_you_mean(self.algorithm, ALGORITHMS)
             known = ", ".join(ALGORITHMS)
@@ -70,125 +66,125 @@ class Choosing:
 
     def chooser(self, library: Library) -> "Chooser":
         """A chooser for a network that these kernels compute."""
-        rules: dict[str, Callable[[], Rule]] = {
-            "auto": lambda: _estimated,
-            "direct": lambda: _direct,
-            "winograd": lambda: _transformed,
-            MEASURED: lambda: _measured(Stopwatch(library, self.threads, self.network_bytes)),
-        }
-        rule = rules[self.algorithm]() if self.algorithm in rules else _saved(Path(self.algorithm))
-        return Chooser(rule, library, self.machine)
+        notes = list[str]()
+        return Chooser(self._rule(library, notes), library, self.machine, notes)
+
+    def _rule(self, library: Library, notes: list[str]) -> Rule:
+        if self.algorithm == "direct":
+            return _direct
+        if self.algorithm == "winograd":
+            return self._bounded(_transformed, inf)
+        if self.algorithm == MEASURED:
+            stopwatch = Stopwatch(library, self.threads, self.network_bytes)
+            return self._bounded(_measured(stopwatch), MOST)
+        estimated = self._bounded(_estimated, MOST)
+        if self.algorithm == "auto":
+            return estimated
+        if self.algorithm.startswith(_HINT):
+            path = Path(self.algorithm.removeprefix(_HINT))
+            return _hinted(saved(path), estimated, notes)
+        return saved(Path(self.algorithm))
+
+    def _bounded(self, rule: Rule, most: float) -> Rule:
+        return lambda layers: within(layers, rule(layers), self.memory, most)
 
 
 class Chooser:
-    """Chooses for each convolution of a network.
+    """Chooses for the convolutions of a network.
 
     Attributes:
-        choices: those made so far.
+        choices: those made, in the order of the layers.
+        notes: what the user should know about them.
     """
 
-    def __init__(self, rule: Rule, library: Library, machine: Machine) -> None:
-        """Choose by a rule; see ``Choosing``."""
+    def __init__(self, rule: Rule, library: Library, machine: Machine, notes: list[str]) -> None:
+        """Choose by a rule, which may add notes; see ``Choosing``."""
         self._rule, self._block, self._machine = rule, library.block, machine
         self.choices: list[LayerAlgorithm] = []
+        self.notes = notes
 
-    def __call__(self, layer: str, geometry: Geometry) -> Kind:
-        """The transform that computes the layer; None computes every product."""
+    def __call__(self, network: Sequence[tuple[str, Geometry]]) -> list[Kind]:
+        """The transform that computes each layer; None computes every product.
+
+        Args:
+            network: the layers' names, and what they compute.
+
+        Raises:
+            InputError: the choice was saved for another network, batch or processor.
+            UnsupportedError: transforms were asked for, and no layer is computed by one.
+        """
+        layers = [self._layer(name, geometry) for name, geometry in network]
+        choices = self._rule(layers)
+        self.choices = [self._told(*each) for each in zip(layers, choices, strict=True)]
+        return [choice.kind for choice in choices]
+
+    def _layer(self, name: str, geometry: Geometry) -> Layer:
         kinds: tuple[Kind, ...] = (None, *geometry.transforms())
         ways = {kind: estimate(geometry, kind, self._block, self._machine) for kind in kinds}
-        choice = self._rule(layer, geometry, ways)
-        figure = ways[choice.kind]
-        ms = 1e3 * figure.seconds if choice.ms is None else choice.ms
+        return Layer(name, geometry, ways)
+
+    def _told(self, layer: Layer, choice: Choice) -> LayerAlgorithm:
+        figure = layer.ways[choice.kind]
+        ms = choice.ms[choice.kind]
         share = figure.useful_macs / (ms / 1e3) / self._machine.macs_per_s
-        self.choices.append(LayerAlgorithm(
-            layer, geometry.shown, _shown(choice.kind), choice.reason, ms, choice.ms is not None,
-            share, figure.bound,
-        ))  # fmt: skip
-        return choice.kind
+        return LayerAlgorithm(
+            layer.name, layer.geometry.shown, shown(choice.kind), choice.reason, ms,
+            choice.measured, share, figure.bound,
+        )  # fmt: skip
 
 
-def _shown(kind: Kind) -> str:
-    return "direct" if kind is None else kind.shown
+def _figures(layer: Layer) -> dict[Kind, float]:
+    return {kind: 1e3 * way.seconds for kind, way in layer.ways.items()}
 
 
-def _best(ms: Mapping[Kind, float], how: str) -> tuple[Kind, str]:
-    """The fastest; of those nearly as fast the one with the fewest weights."""
-    least = min(ms.values())
-    kind = next(kind for kind, spent in ms.items() if spent <= least * _WORTH)
-    others = "".join(f"; {_shown(k)} {spent:.3g} ms" for k, spent in ms.items() if k is not kind)
-    return kind, f"{how} {ms[kind]:.3g} ms{others}"
+def _direct(layers: Sequence[Layer]) -> list[Choice]:
+    return [Choice(None, "asked for", _figures(layer)) for layer in layers]
 
 
-def _direct(layer: str, geometry: Geometry, ways: Ways) -> _Choice:
-    del layer, geometry, ways
-    return _Choice(None, "asked for")
-
-
-def _estimated(layer: str, geometry: Geometry, ways: Ways) -> _Choice:
-    del layer, geometry
-    return _Choice(*_best({kind: 1e3 * way.seconds for kind, way in ways.items()}, "estimated"))
-
-
-def _transformed(layer: str, geometry: Geometry, ways: Ways) -> _Choice:
-    fitting: dict[Kind, Estimate] = {kind: way for kind, way in ways.items() if kind is not None}
-    if not fitting:
-        return _Choice(None, "no transform computes it")
-    return _estimated(layer, geometry, fitting)
+def _estimated(layers: Sequence[Layer]) -> list[Choice]:
+    return [fastest(_figures(layer), measured=False) for layer in layers]
 
 
 def _measured(stopwatch: Stopwatch) -> Rule:
-    def rule(layer: str, geometry: Geometry, ways: Ways) -> _Choice:
-        del layer
-        ms = stopwatch.times(geometry, tuple(ways))
-        kind, reason = _best(ms, "measured")
-        return _Choice(kind, reason, ms[kind])
-
-    return rule
+    return lambda layers: [
+        fastest(stopwatch.times(layer.geometry, tuple(layer.ways)), measured=True)
+        for layer in layers
+    ]
 
 
-# -- a saved choice
-
-
-def _rows(document: object) -> Iterator[Mapping[str, Any]]:
-    """All rows of algorithms in a document, however deep they stand."""
-    if isinstance(document, list):
-        for item in document:
-            yield from _rows(item)
-    elif isinstance(document, dict):
-        if {"layer", "geometry", "algorithm"} <= document.keys():
-            yield document
-        for item in document.values():
-            yield from _rows(item)
-
-
-def _saved(path: Path) -> Rule:
-    """Repeat the choices in a file.
+def _transformed(layers: Sequence[Layer]) -> list[Choice]:
+    """Transforms wherever they fit.
 
     Raises:
-        InputError: it cannot be read, or holds none.
+        UnsupportedError: they fit nowhere.
     """
-    try:
-        rows = list(_rows(json.loads(path.read_text(encoding="utf-8"))))
-    except (OSError, ValueError) as error:
-        raise InputError(f"--algorithm {path}: {error}; `mlcnn bench --json` writes one") from error
-    if not rows:
-        raise InputError(
-            f"--algorithm {path}: it holds no algorithms of layers; `mlcnn bench --engine native "
-            "--json` writes them"
+    reasons = {layer.name: layer.geometry.misfit for layer in layers}
+    if all(reason is not None for reason in reasons.values()):
+        told = [f"{name} {reason}" for name, reason in reasons.items()][:_LISTED]
+        more = "" if len(reasons) <= _LISTED else f" and {len(reasons) - _LISTED} more"
+        raise UnsupportedError(
+            "native: --algorithm winograd: it computes 3x3 convolutions with stride 1 or 2 in "
+            f"float32, and no layer of this network is one ({', '.join(told) or 'it has none'}"
+            f"{more}); use --algorithm measured"
         )
-    kinds = {_shown(kind): kind for kind in (None, *Winograd)}
-    found = {row["geometry"]: kinds.get(row["algorithm"]) for row in rows}
-    by_layer = {row["layer"]: row["geometry"] for row in rows}
+    found = list[Choice]()
+    for layer in layers:
+        ms = _figures(layer)
+        misfit = layer.geometry.misfit
+        if misfit is not None:
+            found.append(Choice(None, f"no transform computes it: it {misfit}", ms))
+            continue
+        choice = fastest({k: spent for k, spent in ms.items() if k is not None}, measured=False)
+        found.append(Choice(choice.kind, choice.reason, ms))
+    return found
 
-    def rule(layer: str, geometry: Geometry, ways: Ways) -> _Choice:
-        kind = found.get(geometry.shown)
-        if geometry.shown not in found or kind not in ways:
-            there = by_layer.get(layer)
-            other = "there is no such layer" if there is None else f"there it is {there}"
-            raise InputError(
-                f"--algorithm {path}: it is another network's or batch's: layer {layer!r} is "
-                f"{geometry.shown} here, and {other}; choose anew with --algorithm measured"
-            )
-        return _Choice(kind, f"as in {path.name}")
 
-    return rule
+def _hinted(rule: Rule, otherwise: Rule, notes: list[str]) -> Rule:
+    def chosen(layers: Sequence[Layer]) -> Sequence[Choice]:
+        try:
+            return rule(layers)
+        except MismatchError as error:
+            notes.append(f"{error.what}; it is ignored")
+            return otherwise(layers)
+
+    return chosen

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from mlcnn.engines.native.activations import FUNCTIONS, Activation, function_of, gate_of
 from mlcnn.engines.native.algorithms import Chooser
 from mlcnn.engines.native.codes import Coded
-from mlcnn.engines.native.convolution import geometry_of, rows_fit
+from mlcnn.engines.native.convolution import Geometry, geometry_of, implement, rows_fit
 from mlcnn.engines.native.library import Library, Op
 from mlcnn.engines.native.packing import Group, Packing
 from mlcnn.engines.native.program import Floats, Operation, Part, Value, standard_lanes
@@ -21,7 +21,6 @@ from mlcnn.engines.native.reading import (
     shape_of,
     sizes_of,
 )
-from mlcnn.engines.native.winograd import Winograd
 from mlcnn.errors import UnsupportedError
 from mlcnn.graph import constant, is_standard, layer_name
 from mlcnn.graph.operators import conv_windows
@@ -42,7 +41,8 @@ class Builder:
 
     Attributes:
         library: the kernels.
-        choose: the algorithm of a convolution.
+        choose: the algorithms of the convolutions.
+        integers: whether layers between quantisers are computed in integers.
         rounded_means: whether means of codes that a convolution reads are rounded to codes.
         block: channels of a block.
         packing: how the kernels read weights.
@@ -52,11 +52,12 @@ class Builder:
     """
 
     def __init__(
-        self, model: ir.Model, library: Library, choose: Chooser, *, rounded_means: bool = False
-    ) -> None:
+        self, model: ir.Model, library: Library, choose: Chooser, *,
+        integers: bool = True, rounded_means: bool = False,
+    ) -> None:  # fmt: skip
         """Begin with a network's inputs."""
         self.library, self.choose = library, choose
-        self.rounded_means = rounded_means
+        self.integers, self.rounded_means = integers, rounded_means
         self.block, self.packing = library.block, Packing(library.block, library.group)
         self.operations: list[Operation] = []
         self.done: set[ir.Node] = set()
@@ -64,6 +65,7 @@ class Builder:
         self._opsets = model.opset_imports
         self._outputs = list(model.graph.outputs)
         self._values: dict[ir.Value, Value] = {}
+        self._convolutions: list[tuple[str, Geometry, Operation, Group]] = []
         self._inputs = [value for value in model.graph.inputs if not value.is_initializer()]
         for index, value in enumerate(self._inputs):
             packed = self._input(value)
@@ -72,15 +74,19 @@ class Builder:
 
     def finish(self) -> list[Operation]:
         """All operations, with those that write the network's outputs."""
+        layers = [(name, geometry) for name, geometry, _, _ in self._convolutions]
+        for kind, (_, _, operation, part) in zip(
+            self.choose(layers), self._convolutions, strict=True
+        ):
+            implement(operation, part.weight, part.lanes, kind, self.library)
         for index, value in enumerate(self._outputs, len(self._inputs)):
             self._move(Op.UNPACK, self.value_of(value, f"output {value.name!r}"), index)
         return self.operations
 
-    def algorithm(self, site: Site, operation: Operation, part: Group) -> Winograd | None:
-        """How a convolution is computed."""
-        return self.choose(
-            layer_name(site.node), geometry_of(operation, part.lanes, len(part.weight))
-        )
+    def convolution(self, site: Site, operation: Operation, part: Group) -> None:
+        """Say that an operation is a convolution, whose algorithm is chosen when all are known."""
+        geometry = geometry_of(operation, part.lanes, len(part.weight))
+        self._convolutions.append((layer_name(site.node), geometry, operation, part))
 
     def site(self, node: ir.Node) -> Site:
         """A node of this network."""

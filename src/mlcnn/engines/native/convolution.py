@@ -81,12 +81,24 @@ class Geometry:
 
     def transforms(self) -> tuple[Winograd, ...]:
         """The transforms that compute it, those with the fewest weights first."""
-        plain = (self.kernel, self.dilations) == ((3, 3), (1, 1)) and not self.dense
-        if not plain or self.rows * self.columns == 1:
+        if self.misfit is not None:
             return ()
         if self.strides == (1, 1):
             return Winograd.F23, Winograd.F43
-        return (Winograd.F23_STRIDE_2, Winograd.F43_STRIDE_2) if self.strides == (2, 2) else ()
+        return Winograd.F23_STRIDE_2, Winograd.F43_STRIDE_2
+
+    @property
+    def misfit(self) -> str | None:
+        """Why no transform computes it, in words behind its name; None where one does."""
+        if self.kernel != (3, 3):
+            return f"has a kernel {self.kernel[0]}x{self.kernel[1]}"
+        if self.dilations != (1, 1):
+            return f"has dilation {self.dilations[0]}x{self.dilations[1]}"
+        if self.strides not in {(1, 1), (2, 2)}:
+            return f"has stride {self.strides[0]}x{self.strides[1]}"
+        if self.dense:
+            return f"reads an image of {self.channels} channels"
+        return "has one result per image" if self.rows * self.columns == 1 else None
 
     @property
     def across(self) -> bool:

@@ -1,6 +1,6 @@
 """Engine ``native``: our own kernels, compiled for this machine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from threading import Lock
@@ -19,7 +19,7 @@ from mlcnn.engines.engine import (
 )
 from mlcnn.engines.native.algorithms import MEASURED, Chooser, Choosing
 from mlcnn.engines.native.batches import apart
-from mlcnn.engines.native.library import Library, load
+from mlcnn.engines.native.library import Library, Op, load
 from mlcnn.engines.native.lowering import check, lower, suited
 from mlcnn.engines.native.machine import machine_of
 from mlcnn.engines.native.program import Call, Floats, Operation, Program
@@ -50,16 +50,31 @@ def _is_empty(output: ir.Value) -> bool:
     return output.shape is not None and 0 in output.shape.dims
 
 
+def _notes(library: Library, operations: Sequence[Operation]) -> Iterator[str]:
+    """What makes these kernels slower than they could be."""
+    if not library.assembly:
+        yield (
+            "native: the compiler refuses assembly, so the kernels are built without, and slower; "
+            "set CC to gcc or clang"
+        )
+    if not library.vnni and any(operation.op == Op.CODES_CONV for operation in operations):
+        yield (
+            "native: this processor has no VNNI instructions that the kernels could use, so "
+            "quantised layers take longer; their results are the same"
+        )
+
+
 class _Session:
     """A network whose memory is planned anew for each new shape of its inputs."""
 
     def __init__(
         self, model: ir.Model, march: str, threads: int, choose: Callable[[Library], Chooser], *,
-        rounded_means: bool = False,
+        integers: bool = True, rounded_means: bool = False,
     ) -> None:  # fmt: skip
         self._model, self._march, self._threads = model, march, threads
-        self._choose, self._rounded_means = choose, rounded_means
+        self._choose, self._integers, self._rounded_means = choose, integers, rounded_means
         self.algorithms: tuple[LayerAlgorithm, ...] = ()
+        self.notes: tuple[str, ...] = ()
         self._inputs: tuple[Signature, ...] = signatures(model)
         self._programs: dict[Shapes, tuple[Program, Shapes]] = {}
         self._lock = Lock()
@@ -85,8 +100,12 @@ class _Session:
         nothing = not all(map(prod, shapes)) and all(map(_is_empty, fixed.graph.outputs))
         if not nothing:  # without an image there is nothing to compute
             choose = self._choose(library)
-            operations = lower(fixed, library, choose, rounded_means=self._rounded_means)
+            operations = lower(
+                fixed, library, choose,
+                integers=self._integers, rounded_means=self._rounded_means,
+            )  # fmt: skip
             self.algorithms = tuple(choose.choices)
+            self.notes = (*choose.notes, *_notes(library, operations))
         outputs = tuple(_sizes(value) for value in fixed.graph.outputs)
         return Program(operations, library, apart(operations)), outputs
 
@@ -132,12 +151,15 @@ class Native:
         algorithm: of convolutions: ``auto`` (by a model of this machine), ``measured``, ``direct``
             or ``winograd`` (wherever it fits); or a file that ``mlcnn bench --json`` wrote, whose
             choices are repeated.
+        precision: ``fp32`` computes quantised networks in float32, from what their codes stand for;
+            else integers are, where a layer reads codes and its result is rounded to codes.
         rounded_means: of a quantised network: whether the means that a fused average pool leaves
             are rounded to codes, which is faster; by default they are sums of 16 bits, exact.
     """
 
     march: str = "native"
     algorithm: str = MEASURED
+    precision: str | None = None
     rounded_means: bool = False
 
     @property
@@ -159,5 +181,6 @@ class Native:
         check(standard)
         choosing = Choosing(self.algorithm, machine_of(self.march), threads, weight_bytes(standard))
         return _Session(
-            standard, self.march, threads, choosing.chooser, rounded_means=self.rounded_means
-        )
+            standard, self.march, threads, choosing.chooser,
+            integers=self.precision != "fp32", rounded_means=self.rounded_means,
+        )  # fmt: skip

@@ -21,12 +21,14 @@ class Estimate:
         weights_s: weights, once from memory.
         transform_s: transforms of tiles, there and back.
         useful_macs: products that the layer is made of, those with the border's zeros not counted.
+        weight_bytes: that the program keeps.
     """
 
     multiply_s: float
     weights_s: float
     transform_s: float
     useful_macs: float
+    weight_bytes: int
 
     @property
     def seconds(self) -> float:
@@ -68,7 +70,7 @@ def estimate(geometry: Geometry, kind: Winograd | None, block: int, machine: Mac
         if geometry.in_rows(block):
             columns = -(-geometry.columns // block) * block * width
         products = per_tap * rows * columns
-        return Estimate(products / rate, weights / machine.bytes_per_s, 0.0, useful)
+        return Estimate(products / rate, weights / machine.bytes_per_s, 0.0, useful, weights)
     transform, tiles = kind.transform, geometry.tiles(kind)
     bunch = bunch_of(geometry, kind, block)
     computed = -(-tiles // bunch) * bunch
@@ -81,4 +83,5 @@ def estimate(geometry: Geometry, kind: Winograd | None, block: int, machine: Mac
         weights / machine.bytes_per_s,
         vectors * block / machine.macs_per_s,
         useful,
+        weights,
     )

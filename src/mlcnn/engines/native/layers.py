@@ -6,7 +6,6 @@ import numpy as np
 import onnx_ir as ir
 
 from mlcnn.engines.native.builder import Builder, Rule
-from mlcnn.engines.native.convolution import implement
 from mlcnn.engines.native.library import Op
 from mlcnn.engines.native.program import Floats, Operation, Part, Value
 from mlcnn.engines.native.reading import constant_of, refusal, sizes_of, weights_of
@@ -166,13 +165,7 @@ def _parts(  # noqa: PLR0917 - see above
                 "biases": build.packing.per_lane(bias[first : first + filters]),
             },
         )  # fmt: skip
-        implement(
-            operation,
-            part.weight,
-            part.lanes,
-            build.algorithm(site, operation, part),
-            build.library,
-        )
+        build.convolution(site, operation, part)
         found.append(operation)
     return found
 

@@ -26,6 +26,7 @@ _FLAGS = (
     *("-O2", "-fpeel-loops", "-std=gnu11"),
     *("-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
 )
+_NO_ASSEMBLY = "-DNO_ASSEMBLY"
 _SECONDS = 300
 
 
@@ -126,6 +127,8 @@ class Library:
         narrow: channels of the blocks of another compilation, whose vectors are half as wide and
             as many at a time; None where there is none.
         parallel: whether they compute with more than one thread.
+        vnni: whether products of codes are summed by one instruction.
+        assembly: whether the compiler took the assembly that keeps weights in registers.
     """
 
     def __init__(self, path: Path) -> None:
@@ -136,6 +139,7 @@ class Library:
         self.group: int = library.mlcnn_group()
         self.narrow: int | None = library.mlcnn_narrow() or None
         self.parallel = bool(library.mlcnn_parallel())
+        self.vnni, self.assembly = bool(library.mlcnn_vnni()), bool(library.mlcnn_assembly())
         if library.mlcnn_step() != ctypes.sizeof(Step):
             raise UnsupportedError(f"engine 'native': {path} is not this version's; delete it")
         self.run = library.mlcnn_run
@@ -197,8 +201,8 @@ def _compile(command: list[str], source: Path, target: Path) -> None:
     shown = shlex.join(command[: -len(_FLAGS) - 1])
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         made = Path(folder) / target.name
-        for parallel in (["-fopenmp"], []):
-            call = [*command, *parallel, "-shared", "-fPIC", "-o", str(made), str(source), "-lm"]
+        for options in (["-fopenmp"], [], ["-fopenmp", _NO_ASSEMBLY], [_NO_ASSEMBLY]):
+            call = [*command, *options, "-shared", "-fPIC", "-o", str(made), str(source), "-lm"]
             try:
                 done = subprocess.run(  # noqa: S603 - the user's compiler on our own source
                     call, capture_output=True, text=True, timeout=_SECONDS, check=False

@@ -52,22 +52,24 @@ def suited(model: ir.Model, march: str) -> Library:
 
 
 def lower(
-    model: ir.Model, library: Library, choose: Chooser, *, rounded_means: bool = False
-) -> list[Operation]:
+    model: ir.Model, library: Library, choose: Chooser, *,
+    integers: bool = True, rounded_means: bool = False,
+) -> list[Operation]:  # fmt: skip
     """The operations that compute a network.
 
     Args:
         model: standard operators only, every shape known; float32, or quantised. Dense buffers are
             its inputs, then its outputs.
         library: the kernels.
-        choose: the algorithm of a convolution.
+        choose: the algorithms of the convolutions.
+        integers: whether a quantised network is computed in integers, where they are known.
         rounded_means: whether means of codes that a convolution reads are rounded to codes.
 
     Raises:
         UnsupportedError: an operator, type, rank or attribute that the kernels lack; it names
             the node.
     """
-    build = Builder(model, library, choose, rounded_means=rounded_means)
+    build = Builder(model, library, choose, integers=integers, rounded_means=rounded_means)
     outputs = set(model.graph.outputs)
     for node in model.graph:
         if node in build.done or all(map(is_known, node.outputs)):

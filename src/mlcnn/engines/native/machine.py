@@ -3,6 +3,7 @@
 import functools
 import time
 from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 from statistics import median
 
@@ -64,7 +65,7 @@ def machine_of(march: str) -> Machine:
     found = read_json(path)
     try:
         machine = Machine(float(found["macs_per_s"]), float(found["bytes_per_s"]))
-        if min(machine.macs_per_s, machine.bytes_per_s) > 0:
+        if all(0 < rate < inf for rate in (machine.macs_per_s, machine.bytes_per_s)):
             return machine
     except (KeyError, TypeError, ValueError):
         pass

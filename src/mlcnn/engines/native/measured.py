@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from statistics import median
 
 import numpy as np
@@ -123,6 +124,6 @@ def _parsed(entry: object, kinds: Sequence[Winograd | None]) -> dict[Winograd | 
     if not isinstance(entry, Mapping):
         return None
     found = {kind: entry.get(str(_code(kind))) for kind in kinds}
-    if not all(isinstance(ms, float) and ms > 0 for ms in found.values()):
+    if not all(isinstance(ms, float) and 0 < ms < inf for ms in found.values()):
         return None
     return {kind: float(ms) for kind, ms in found.items() if ms is not None}

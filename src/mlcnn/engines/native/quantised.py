@@ -36,7 +36,7 @@ from mlcnn.engines.native.rounded import (
     target_of,
     windowed,
 )
-from mlcnn.graph import is_constant
+from mlcnn.graph import DEQUANTIZE, QUANTIZE, is_constant
 from mlcnn.graph.operators import Windows, pool_windows
 from mlcnn.nn.site import Site
 
@@ -239,7 +239,8 @@ def take(build: Builder, site: Site) -> bool:
     Raises:
         UnsupportedError: it is quantised in a way that is supported in no form.
     """
-    rule = RULES.get(site.node.op_type)
+    only_rounded = not build.integers and site.node.op_type not in {QUANTIZE, DEQUANTIZE}
+    rule = None if only_rounded else RULES.get(site.node.op_type)
     if rule is not None and rule(build, site):
         return True
     for value in site.node.inputs:

@@ -15,7 +15,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in a file; empty where there is none, or it is damaged."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

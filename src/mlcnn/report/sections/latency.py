@@ -41,6 +41,7 @@ class Row:
 
     Attributes:
         engine: its name.
+        precision: of the numbers that it computes in.
         batch: images per run.
         threads: threads.
         cells: one per variant, in the columns' order; None where it was not measured.
@@ -50,6 +51,7 @@ class Row:
     """
 
     engine: str
+    precision: str
     batch: str
     threads: str
     cells: tuple[Cell | None, ...]
@@ -143,6 +145,7 @@ def _rows(summary: RunSummary, variants: tuple[str, ...]) -> tuple[Row, ...]:
             rows.append(
                 Row(
                     printable(engine),
+                    next(r.precision for r in setting.rows if r.engine == engine),
                     str(setting.batch),
                     str(setting.threads),
                     tuple(_cell(measured.get((engine, variant))) for variant in variants),

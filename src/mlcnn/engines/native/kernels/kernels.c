@@ -28,6 +28,14 @@ int64_t mlcnn_scratch(int64_t kind, int64_t blocks, int64_t filters, int64_t bun
   lay_out(transforms + kind, filters, bunch, &to);
   return from.size + to.size;
 }
+int mlcnn_vnni(void) { return VNNI; }
+int mlcnn_assembly(void) {
+#ifdef NO_ASSEMBLY
+  return 0;
+#else
+  return 1;
+#endif
+}
 int mlcnn_parallel(void) {
 #ifdef _OPENMP
   return 1;

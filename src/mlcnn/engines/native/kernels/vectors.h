@@ -41,7 +41,9 @@ typedef int32_t M __attribute__((vector_size(4 * B), may_alias));
 
 /* A vector that many multiply-adds read is loaded once: the compiler would rather load it with
  * each of them, and a core with one load per cycle then waits for loads. */
-#if defined(__x86_64__) && defined(__AVX__)
+#if defined(NO_ASSEMBLY) /* of a compiler that refuses it */
+#define IN_REGISTER(v)
+#elif defined(__x86_64__) && defined(__AVX__)
 #define IN_REGISTER(v) __asm__("" : "+v"(v))
 #elif defined(__x86_64__)
 #define IN_REGISTER(v) __asm__("" : "+x"(v))

@@ -1,0 +1,65 @@
+"""What is chosen for a convolution, and from what."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from mlcnn.engines.native.convolution import Geometry
+from mlcnn.engines.native.estimate import Estimate
+from mlcnn.engines.native.winograd import Winograd
+
+__all__ = ["Choice", "Kind", "Layer", "Rule", "fastest", "shown"]
+
+_WORTH = 1.02  # times as fast as an algorithm with fewer weights
+
+Kind = Winograd | None
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A convolution, before its algorithm is chosen.
+
+    Attributes:
+        name: of the layer.
+        geometry: what it computes.
+        ways: what it should take by each algorithm that computes it, those with the fewest weights
+            first.
+    """
+
+    name: str
+    geometry: Geometry
+    ways: Mapping[Kind, Estimate]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An algorithm, and the figures behind it.
+
+    Attributes:
+        kind: the transform; None computes every product.
+        reason: in words.
+        ms: time by each algorithm that was asked about.
+        measured: whether the times are measured.
+    """
+
+    kind: Kind
+    reason: str
+    ms: Mapping[Kind, float]
+    measured: bool = False
+
+
+Rule = Callable[[Sequence[Layer]], Sequence[Choice]]
+"""Chooses for all convolutions of a network."""
+
+
+def shown(kind: Kind) -> str:
+    """An algorithm's name."""
+    return "direct" if kind is None else kind.shown
+
+
+def fastest(ms: Mapping[Kind, float], *, measured: bool) -> Choice:
+    """The fastest; of those nearly as fast the one with the fewest weights."""
+    least = min(ms.values())
+    kind = next(kind for kind, spent in ms.items() if spent <= least * _WORTH)
+    others = "".join(f"; {shown(k)} {spent:.3g} ms" for k, spent in ms.items() if k is not kind)
+    how = "measured" if measured else "estimated"
+    return Choice(kind, f"{how} {ms[kind]:.3g} ms{others}", ms, measured)
