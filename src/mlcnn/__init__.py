@@ -1,8 +1,8 @@
 """mlcnn finds the cheapest way to run a convolutional network.
 
 The verbs of the command line are functions here: `load`, `optimize`, `count`, `bench`, `evaluate`,
-`run`. They and the packages below them are imported when they are first used, so that ``import
-mlcnn`` takes no time.
+`finetune`, `quantize`, `run`. They and the packages below them are imported when they are first
+used, so that ``import mlcnn`` takes no time.
 """
 
 import importlib
@@ -30,8 +30,11 @@ if TYPE_CHECKING:
     )
     from mlcnn.api import (
         EvaluateOptions,
+        ImageOptions,
         MeasureOptions,
         Optimized,
+        Quantized,
+        QuantizeOptions,
         RewriteOptions,
         bench,
         count,
@@ -39,13 +42,17 @@ if TYPE_CHECKING:
         finetune,
         load,
         optimize,
+        quantize,
         run,
     )
 
 __all__ = [
     "EvaluateOptions",
+    "ImageOptions",
     "MeasureOptions",
     "Optimized",
+    "QuantizeOptions",
+    "Quantized",
     "RewriteOptions",
     "__version__",
     "accelerators",
@@ -63,6 +70,7 @@ __all__ = [
     "ops",
     "optimize",
     "passes",
+    "quantize",
     "report",
     "reproduce",
     "run",
@@ -73,8 +81,9 @@ __all__ = [
 ]
 
 _FROM_API = frozenset(
-    {"EvaluateOptions", "MeasureOptions", "Optimized", "RewriteOptions"}
-    | {"bench", "count", "evaluate", "finetune", "load", "optimize", "run"}
+    {"EvaluateOptions", "ImageOptions", "MeasureOptions", "Optimized", "Quantized"}
+    | {"QuantizeOptions", "RewriteOptions"}
+    | {"bench", "count", "evaluate", "finetune", "load", "optimize", "quantize", "run"}
 )
 
 __version__ = "0.1.0"

@@ -18,6 +18,8 @@ from mlcnn.api.optimizing import (
 )
 from mlcnn.api.options import RewriteOptions
 from mlcnn.api.own_data import Comparison, compare, read_inputs
+from mlcnn.api.quantized_training import TuneOptions
+from mlcnn.api.quantizing import Quantized, QuantizeOptions, quantize
 from mlcnn.api.running import RunResult, run
 from mlcnn.api.sensitivity import Swap
 from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
@@ -33,6 +35,7 @@ from mlcnn.report import (
     warning,
 )
 from mlcnn.reproduce import reproduce
+from mlcnn.training.quantisation import Means, Setting, WeightRange
 
 __all__ = [
     "FINETUNE_RECIPE",
@@ -42,17 +45,23 @@ __all__ = [
     "ExampleInput",
     "Finetuned",
     "ImageOptions",
+    "Means",
     "MeasureOptions",
     "Optimized",
     "Origin",
     "Progress",
+    "QuantizeOptions",
+    "Quantized",
     "RewriteOptions",
     "RunResult",
+    "Setting",
     "Source",
     "Swap",
     "Teaching",
     "TrainOptions",
     "Trained",
+    "TuneOptions",
+    "WeightRange",
     "bench",
     "check_output",
     "chooser_for",
@@ -73,6 +82,7 @@ __all__ = [
     "optimize",
     "potential",
     "printable",
+    "quantize",
     "read_inputs",
     "reproduce",
     "rewrite",

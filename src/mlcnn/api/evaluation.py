@@ -22,6 +22,7 @@ from mlcnn.workload import ConvLayer
 __all__ = [
     "DEFAULT_BATCH",
     "EvaluateOptions",
+    "Fused",
     "Machines",
     "evaluate",
     "evaluate_all",
@@ -110,7 +111,7 @@ class Machines:
         )
 
 
-class _Fused:
+class Fused:
     """Takes the plainest form wherever there is one: what engines are slow at, hardware is not."""
 
     def choose(
@@ -143,7 +144,7 @@ def for_machines(model: ir.Model, passes: str, options: RewriteOptions = NO_REWR
     Raises:
         InputError: an option cannot be used.
     """
-    return rewrite(model, passes, options, check=False, chooser=_Fused()).model
+    return rewrite(model, passes, options, check=False, chooser=Fused()).model
 
 
 def evaluate(

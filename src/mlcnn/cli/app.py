@@ -60,6 +60,7 @@ _COMMANDS = {
         "finetune:finetune",
         "Approximate passes on a trained network, its accuracy recovered on your images.",
     ),
+    "quantize": ("quantize:quantize", "Weights and activations of few bits, calibrated on images."),
     "reproduce": ("reproduce:reproduce", "A published table or figure beside ours."),
     "list": ("listing:listing", "The networks, passes, engines and machines that there are."),
 }

@@ -20,6 +20,7 @@ from mlcnn.graph.pools import settle_pools
 from mlcnn.graph.programs import load_program
 from mlcnn.graph.quantisers import (
     DEQUANTIZE,
+    MOVING,
     QUANTIZE,
     Rounding,
     code_bits,
@@ -49,6 +50,7 @@ from mlcnn.graph.windows import conv_outputs, pool_outputs
 __all__ = [
     "DEQUANTIZE",
     "DOMAIN",
+    "MOVING",
     "OPERATOR_KEY",
     "QUANTIZE",
     "Difference",

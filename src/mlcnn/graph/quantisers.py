@@ -14,6 +14,7 @@ from mlcnn.graph.structure import clone
 
 __all__ = [
     "DEQUANTIZE",
+    "MOVING",
     "QUANTIZE",
     "Rounding",
     "code_bits",
@@ -22,6 +23,10 @@ __all__ = [
     "read_rounding",
     "unrounded",
 ]
+
+
+MOVING = frozenset({"Flatten", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose"})
+"""Operators that give numbers as they read them: codes stay codes through them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
-from mlcnn.graph import DEQUANTIZE, QUANTIZE, is_quantiser, layer_name
+from mlcnn.graph import DEQUANTIZE, MOVING, QUANTIZE, is_quantiser, is_standard, layer_name
 from mlcnn.workload.description import Layer, Numbers, Stored
 from mlcnn.workload.record import Record, read_record
 from mlcnn.workload.sizes import known_sizes, sizes_of
@@ -102,7 +102,7 @@ def measured(layer: Layer, nodes: Sequence[ir.Node], constants: Container[ir.Val
     stored = Stored(
         parameters=sum(_count(value) for value in weights),
         weight_bytes=sum(_bytes(value) for value in weights),
-        input_bytes=sum(_bytes(_stored_as(value)) for value in inputs),
+        input_bytes=sum(_bytes(value, _stored_as(value)) for value in inputs),
         output_bytes=sum(_bytes(value, _written_as(value)) for value in results),
     )
     largest = max(weights, key=_count, default=None)
@@ -142,8 +142,10 @@ def _roots(value: ir.Value, constants: Container[ir.Value]) -> list[ir.Value]:
 
 
 def _stored_as(value: ir.Value) -> ir.Value:
-    """What an input is in memory: the codes, where it is dequantised first."""
+    """What an input is in memory: codes, where it is dequantised first, and perhaps moved."""
     producer = value.producer()
+    while producer is not None and producer.op_type in MOVING and is_standard(producer):
+        producer = None if producer.inputs[0] is None else producer.inputs[0].producer()
     if producer is None or not is_quantiser(producer, DEQUANTIZE):
         return value
     return producer.inputs[0] or value

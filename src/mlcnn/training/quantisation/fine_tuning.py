@@ -1,0 +1,133 @@
+"""A network that trains with its rounding, and the same in codes.
+
+Activations are rounded where calibration rounds them. Batch norms stay whole while it trains, and
+become part of their layers afterwards: that scales the steps of weights, and leaves their codes.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from mlcnn.nn import to_module, write_weights
+from mlcnn.nn.assemble import assemble
+from mlcnn.training.quantisation.calibration import observe
+from mlcnn.training.quantisation.dorefa import WeightQuantiser, WeightRange
+from mlcnn.training.quantisation.grid import LEAST_STEP, WHOLE_BITS, Grid
+from mlcnn.training.quantisation.observers import OBSERVERS
+from mlcnn.training.quantisation.placement import Layer, layers_of, place
+from mlcnn.training.quantisation.post_training import folded
+from mlcnn.training.quantisation.writing import LayerCodes, write
+
+__all__ = ["Rounded", "rounded_module"]
+
+Floats = NDArray[np.float32]
+Progress = Callable[[str, int, int], None]
+
+_OBSERVER = "mse"
+_ORIGINAL = ".parametrizations.weight.original"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rounded:
+    """A network that trains with its rounding.
+
+    Attributes:
+        module: to be trained; the weights of its layers are parametrised.
+        network: the network that it was made from, in floats.
+        grids: of the activations, by name.
+        quantisers: of the weights: the module's layer and its quantiser, by the layer's name.
+        joined: whether all nodes read what is rounded, or layers only.
+    """
+
+    module: nn.Module
+    network: ir.Model
+    grids: Mapping[str, Grid]
+    quantisers: Mapping[str, tuple[str, WeightQuantiser]]
+    joined: bool
+
+    def to_codes(self) -> ir.Model:
+        """The trained network in codes: what the module computes in eval mode."""
+        state, codes = self.module.state_dict(), dict[str, Tensor]()
+        for name, (path, quantiser) in self.quantisers.items():
+            weight = state.pop(path + _ORIGINAL)
+            codes[name] = quantiser.codes(weight).cpu()
+            state[f"{path}.weight"] = quantiser(weight)
+        plain = to_module(self.network)
+        plain.load_state_dict(state)
+        done = folded(write_weights(plain, self.network))
+        layers = {
+            layer.node.outputs[0].name or "": _layer_codes(layer, codes[layer.name])
+            for layer in layers_of(done)
+        }
+        return write(
+            done,
+            self.grids,
+            layers,
+            rounded_biases=self.joined,
+            only_for=None if self.joined else layers,
+        )
+
+
+def _layer_codes(layer: Layer, codes: Tensor) -> LayerCodes:
+    """A layer's codes, with what its batch norm made of the steps and the bias."""
+    ordered = np.moveaxis(layer.weight, layer.axis, 0).reshape(len(codes), -1).astype(np.float64)
+    whole = codes.reshape(len(codes), -1).numpy().astype(np.float64)
+    squares = np.maximum((whole**2).sum(1), 1)
+    steps = (ordered * whole).sum(1) / squares
+    signs = np.where(steps < 0, -1, 1)  # a norm may turn a filter around
+    steps = np.maximum(np.abs(steps), LEAST_STEP).astype(np.float32)
+    signed = (whole * signs[:, None]).astype(np.int8).reshape(codes.shape)
+    moved = np.ascontiguousarray(np.moveaxis(signed, 0, layer.axis))
+    return LayerCodes(moved, steps, layer.axis, layer.bias)
+
+
+def rounded_module(
+    model: ir.Model,
+    images: Floats,
+    *,
+    weight_bits: int,
+    input_bits: int,
+    kind: WeightRange = WeightRange.SIGMA,
+    progress: Progress,
+) -> Rounded:
+    """A trained network with DoReFa's rounding, ready to be fine-tuned.
+
+    The first layer and the last one keep 8 bits.
+
+    Args:
+        model: the network, batch norms whole; it is not changed.
+        images: for calibration, as the network takes them.
+        weight_bits: of a weight's code.
+        input_bits: of an activation's code.
+        kind: what weights are divided by before they are rounded.
+        progress: told how the work goes on.
+    """
+    joined = input_bits == WHOLE_BITS
+    flat = folded(model)
+    placement = place(flat, joined=joined)
+    seen = observe(flat, placement, images, progress)
+    wide = placement.layers[0].node.inputs[0], placement.layers[-1].node.inputs[0]
+    grids: dict[str, Grid] = {}
+    for name, value in placement.values.items():
+        bits = WHOLE_BITS if value in wide else input_bits
+        grids[name] = Grid.over(*OBSERVERS[_OBSERVER](seen[name], bits), bits)
+    layers = tuple(layers_of(model))
+    readers = None if joined else [layer.node.outputs[0].name or "" for layer in layers]
+    assembly = assemble(write(model, grids, {}, only_for=readers))
+    paths = {binding.initializer: binding.path for binding in assembly.bindings}
+    quantisers: dict[str, tuple[str, WeightQuantiser]] = {}
+    for layer in layers:
+        bits = WHOLE_BITS if layer in {layers[0], layers[-1]} else weight_bits
+        weight = layer.node.inputs[1]
+        path = paths["" if weight is None else weight.name or ""]
+        quantiser = WeightQuantiser(bits, kind)
+        parametrize.register_parametrization(
+            assembly.module.get_submodule(path), "weight", quantiser
+        )
+        quantisers[layer.name] = (path, quantiser)
+    return Rounded(assembly.module, model, grids, quantisers, joined)
