@@ -114,6 +114,7 @@ def first_layers(draw) -> tuple[ir.Model, np.ndarray]:
 @given(case=first_layers())
 def test_a_dense_input(march: str, case: tuple[ir.Model, np.ndarray]) -> None:
     model, image = case
-    (value,) = [one.x.value for one in operations(model, image) if one.op == Op.CONV and one.x]
+    layers = {Op.CONV, Op.ROWS}
+    (value,) = [one.x.value for one in operations(model, image) if one.op in layers and one.x]
     assert value.dense
     assert_computes(model, image, march)
