@@ -7,7 +7,7 @@ from torch import nn
 
 import mlcnn
 from mlcnn import training
-from mlcnn.api.finetuning import approximate_passes
+from mlcnn.api.affording import approximate_passes
 from mlcnn.api.sensitivity import paired
 from mlcnn.errors import InputError
 

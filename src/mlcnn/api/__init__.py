@@ -1,10 +1,11 @@
 """The verbs of the command line as functions, over all kinds of networks."""
 
 from mlcnn.api.accuracy import ImageOptions
+from mlcnn.api.affording import within_budget
 from mlcnn.api.benchmarking import MeasureOptions, bench, chooser_for
 from mlcnn.api.counting import count
 from mlcnn.api.evaluation import EvaluateOptions, evaluate
-from mlcnn.api.finetuning import FINETUNE_RECIPE, Finetuned, Teaching, finetune, within_budget
+from mlcnn.api.finetuning import FINETUNE_RECIPE, Finetuned, finetune
 from mlcnn.api.listing import Described, describe, listed
 from mlcnn.api.loading import ExampleInput, Source, is_zoo_name, load, model_name
 from mlcnn.api.optimized import Optimized
@@ -20,6 +21,7 @@ from mlcnn.api.options import RewriteOptions
 from mlcnn.api.own_data import Comparison, compare, read_inputs
 from mlcnn.api.quantized_training import TuneOptions
 from mlcnn.api.quantizing import Quantized, QuantizeOptions, quantize
+from mlcnn.api.recovery import Teaching
 from mlcnn.api.running import RunResult, run
 from mlcnn.api.sensitivity import Swap
 from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
