@@ -8,8 +8,10 @@ from torch import nn
 import mlcnn
 from mlcnn import training
 from mlcnn.api.affording import approximate_passes
-from mlcnn.api.sensitivity import paired
+from mlcnn.api.sensitivity import Judge, paired, swapped
 from mlcnn.errors import InputError
+
+PASSES = "max-to-average,reorder"
 
 
 class Small(nn.Module):
@@ -102,3 +104,20 @@ def test_a_paired_difference_is_that_of_its_counts():
 def test_norms_are_never_folded_before_training():
     assert approximate_passes("mlcnn") == "fold-constants,max-to-average,reorder"
     assert approximate_passes("reorder,fuse") == "reorder"
+
+
+@pytest.mark.parametrize("layers", [["pool2"], ["pool1"], ["pool1", "pool2"]])
+def test_a_fit_is_kept_only_where_validation_images_are_the_better_for_it(data, layers):
+    """The sample's networks; the fit of the second pool's convolution helps."""
+    model = mlcnn.load("lenet5")
+    normal = training.normal_for(data.training, mlcnn.api.loading.zoo_entry("lenet5"))[0]
+    judge = Judge(model, PASSES, data, normal, training.Hardware(), lambda *_: None)
+    optimized = swapped(model, PASSES, layers)
+    raw, renewed = optimized.module(), judge.renewed(optimized)
+    changed = {
+        k for k, v in renewed.state_dict().items() if not torch.equal(v, raw.state_dict()[k])
+    }
+    before, after = judge.right(raw).sum(), judge.right(renewed).sum()
+    assert after > before if changed else after == before
+    assert changed <= {f"conv{layer[-1]}.{kind}" for layer in layers for kind in ("weight", "bias")}
+    assert changed or layers != ["pool2"]
