@@ -166,7 +166,9 @@ class Judge:
         kept: list[str] = []
         for done, swap in enumerate(found):
             self.tell("add swaps", done, len(found))
-            if self.change(before, [*kept, swap.layer]).top1 >= -budget:
+            # Alone it has been judged already.
+            change = self.change(before, [*kept, swap.layer]) if kept else swap.change
+            if change.top1 >= -budget:
                 kept.append(swap.layer)
         if not kept:
             loss = -100 * found[0].change.top1
