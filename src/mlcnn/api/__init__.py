@@ -22,6 +22,7 @@ from mlcnn.api.quantized_training import TuneOptions
 from mlcnn.api.quantizing import Quantized, QuantizeOptions, quantize
 from mlcnn.api.running import RunResult, run
 from mlcnn.api.sensitivity import Swap
+from mlcnn.api.studying import StudyOptions, study
 from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
 from mlcnn.api.training import Trained, TrainOptions, train
 from mlcnn.api.writing import check_output
@@ -56,6 +57,7 @@ __all__ = [
     "RunResult",
     "Setting",
     "Source",
+    "StudyOptions",
     "Swap",
     "Teaching",
     "TrainOptions",
@@ -87,6 +89,7 @@ __all__ = [
     "reproduce",
     "rewrite",
     "run",
+    "study",
     "summarise",
     "terminal",
     "train",
