@@ -22,7 +22,7 @@ from mlcnn.api.quantized_training import TuneOptions
 from mlcnn.api.quantizing import Quantized, QuantizeOptions, quantize
 from mlcnn.api.running import RunResult, run
 from mlcnn.api.sensitivity import Swap
-from mlcnn.api.studying import StudyOptions, study
+from mlcnn.api.studying import StudyOptions, draw_reproduced, study
 from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
 from mlcnn.api.training import Trained, TrainOptions, train
 from mlcnn.api.writing import check_output
@@ -72,6 +72,7 @@ __all__ = [
     "count",
     "default_passes",
     "describe",
+    "draw_reproduced",
     "evaluate",
     "evaluation_tables",
     "finetune",

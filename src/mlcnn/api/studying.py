@@ -22,12 +22,25 @@ from mlcnn.api.training import TrainOptions, train
 from mlcnn.api.writing import results_folder
 from mlcnn.engines.processor import named
 from mlcnn.errors import InputError
-from mlcnn.reproduce.study import Cell, Form, Precise, Run, load_study, read_run, write_run
+from mlcnn.report.charts.study import draw_study
+from mlcnn.reproduce.study import (
+    FIGURES,
+    Cell,
+    Form,
+    Precise,
+    Run,
+    averages,
+    load_study,
+    read_run,
+    read_runs,
+    recorded_runs,
+    write_run,
+)
 from mlcnn.reproduce.study.plan import FP16, FP32
 from mlcnn.training import Data, Hardware, History, Normal, Recipe
 from mlcnn.training.quantisation import Setting
 
-__all__ = ["StudyOptions", "study"]
+__all__ = ["StudyOptions", "draw_reproduced", "study"]
 
 _CALIBRATION = 512
 _TOP = 5
@@ -118,6 +131,8 @@ def study(
     tell("read images", 0, 0)
     opened = [one if isinstance(one, Data) else training.open_data(one) for one in data]
     by_name = {one.name: one for one in opened}
+    if not opened or len(by_name) < len(opened):
+        raise InputError("--data: at least one data set is required, and each only once")
     cells = options.cells([*by_name])
     wanted = [(cell, seed) for seed in options.seeds for cell in cells]
     with results_folder(Path(folder)) as path:
@@ -135,6 +150,26 @@ def study(
         return tuple(runs)
 
 
+def draw_reproduced(
+    what: str, path: "str | PathLike[str]", runs: "str | PathLike[str] | None" = None
+) -> None:
+    """Draw a figure of the study.
+
+    Args:
+        what: its name.
+        path: the ``.html``, ``.png`` or ``.svg`` file to write.
+        runs: folder of records; the package's own by default.
+
+    Raises:
+        InputError: it is no figure of the study, nothing of it was run, or the file cannot be
+            written.
+    """
+    if what not in FIGURES:
+        raise InputError(f"--out: {what} is not drawn, only {', '.join(FIGURES)}")
+    found = recorded_runs() if runs is None else read_runs(Path(runs))
+    draw_study(what, averages(what, found), Path(path))
+
+
 def _quiet(message: str) -> None:
     del message
 
@@ -144,6 +179,7 @@ def _require(options: StudyOptions) -> None:
         raise InputError(f"no network to study; there are {', '.join(load_study().networks)}")
     if not options.seeds or min(options.seeds) < 0:
         raise InputError("--seeds: at least 1 is required")
+    options.cells(("any",))  # an unknown name is told before images are read
 
 
 @dataclass(frozen=True, slots=True)

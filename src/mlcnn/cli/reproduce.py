@@ -1,8 +1,9 @@
 """``mlcnn reproduce``: a published table beside ours."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from cyclopts import Parameter
 from rich.table import Table
 from rich.text import Text
 
@@ -22,6 +23,7 @@ def reproduce(
     /,
     *,
     runs: Path | None = None,
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
     printing: Printing = Printing(),
 ) -> int:
     """Print a published table or figure beside ours; exit code 1 if they differ without a reason.
@@ -30,11 +32,14 @@ def reproduce(
         what: table-1 to table-7, figure-3, figure-4, figure-12 to figure-15, or all.
         runs: folder of records of `mlcnn study` to draw figure-3, figure-4 or figure-12 from; the
             package's own by default.
+        out: draw figure-3, figure-4 or figure-12 into this .html, .png or .svg file too.
         printing: what is printed.
     """
     with progress() as tell:
         tell("reproduce", 0, 0)
         result = mlcnn.api.reproduce(what, tell, runs)
+        if out is not None:
+            mlcnn.api.draw_reproduced(what, out, runs)
     if printing.json:
         print_json(result.to_json())
     else:

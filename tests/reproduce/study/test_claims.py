@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from reproduce.study.toy_runs import toy_run, toy_study
 
 from mlcnn.errors import InputError
 from mlcnn.reproduce.study import FIGURES, Verdict, judge, judged_claims, load_study
 from mlcnn.reproduce.study.claims import claims_of, overall
 from mlcnn.reproduce.study.statistics import Estimate
-from reproduce.study.toy_runs import toy_run, toy_study
 
 YES, NO, OPEN, NONE = (
     Verdict.CONFIRMED,

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from reproduce.study.toy_runs import toy_run, toy_study
 
 from mlcnn.reproduce import reproduce
 from mlcnn.reproduce.study import FIGURES, averages, reproduce_study, write_run
-from reproduce.study.toy_runs import toy_run, toy_study
 
 
 def table(result, word):

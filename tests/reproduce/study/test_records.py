@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from reproduce.study.toy_runs import toy_run
 
 from mlcnn.errors import InputError
 from mlcnn.reproduce.study import read_run, read_runs, recorded_runs, write_run
 from mlcnn.reproduce.study.plan import load_study
-from reproduce.study.toy_runs import toy_run
 
 
 def test_there_and_back(tmp_path):

@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mlcnn.report import Accuracy
 from mlcnn.reproduce.study.statistics import (
     mean_over_seeds,
     paired_difference,
     student_quantile,
-    wilson,
 )
 
 
@@ -32,7 +30,6 @@ def test_a_single_run_has_wilsons_interval():
     found = mean_over_seeds([0.7], 1000)
     known = stats.binomtest(700, 1000).proportion_ci(method="wilson")
     assert (found.low, found.high) == (pytest.approx(known.low), pytest.approx(known.high))
-    assert wilson(0.7, 1000) == pytest.approx(Accuracy("one", "data", 1000, 0.7).interval)
 
 
 def test_the_bootstrap_draws_seeds_and_images():

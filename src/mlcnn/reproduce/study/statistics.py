@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Estimate", "mean_over_seeds", "paired_difference", "student_quantile", "wilson"]
+from mlcnn.training.intervals import wilson
 
-_Z95 = 1.959964
+__all__ = ["Estimate", "mean_over_seeds", "paired_difference", "student_quantile"]
+
 _RESAMPLES = 10_000
 
 
@@ -43,15 +44,6 @@ def mean_over_seeds(shares: Sequence[float], images: int) -> Estimate:
     variance = math.fsum((share - mean) ** 2 for share in shares) / (count - 1)
     half = student_quantile(count - 1) * math.sqrt(variance / count)
     return Estimate(mean, mean - half, mean + half, count)
-
-
-def wilson(share: float, images: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share [Wilson 1927]."""
-    square = _Z95**2 / images
-    centre = (share + square / 2) / (1 + square)
-    spread = math.sqrt(share * (1 - share) / images + square / images / 4)
-    half = _Z95 * spread / (1 + square)
-    return centre - half, centre + half
 
 
 def student_quantile(freedom: int) -> float:
