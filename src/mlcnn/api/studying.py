@@ -240,8 +240,7 @@ class _Work:
             return self._train(normal)
         model = self._trained()
         if self.cell.precision == FP16:
-            module = _Half(nn.to_module(model))
-            return self._tested(training.logits(module, self.data.test, normal), ())
+            return self._tested(_Half(nn.to_module(model)), normal, ())
         return self._tune(model, normal)
 
     def _train(self, normal: Normal) -> Run:
@@ -259,8 +258,7 @@ class _Work:
             order="reordered" if self.form.order == "reordered" else "original",
             progress=self.tell,
         )  # fmt: skip
-        logits = training.logits(nn.to_module(trained.model), self.data.test, normal)
-        return self._tested(logits, trained.history)
+        return self._tested(nn.to_module(trained.model), normal, trained.history)
 
     def _trained(self) -> ir.Model:
         """The network that was trained in floats from the same seed."""
@@ -295,7 +293,10 @@ class _Work:
         )
         return self._record(tuned.classes == data.test.labels, None, tuned.history)
 
-    def _tested(self, logits: torch.Tensor, history: History) -> Run:
+    def _tested(self, module: torch.nn.Module, normal: Normal, history: History) -> Run:
+        exact = replace(self.options.hardware, precision=training.Precision.FP32)
+        exact.place(module)
+        logits = training.logits(module, self.data.test, normal, exact)
         labels = torch.from_numpy(self.data.test.labels)
         best = logits.topk(min(_TOP, logits.shape[1]), dim=1).indices
         top5 = float((best == labels[:, None]).any(dim=1).double().mean())
