@@ -35,7 +35,7 @@ def test_the_table_in_words(mlcnn: Call) -> None:
 def test_a_difference_is_exit_code_1(mlcnn: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     true = package.api.reproduce("table-2")
     wrong = replace(true, rows=(replace(true.rows[0], computed=0), *true.rows[1:]))
-    monkeypatch.setattr(package.api, "reproduce", lambda _what, _tell: wrong)
+    monkeypatch.setattr(package.api, "reproduce", lambda *_: wrong)
     result = mlcnn("reproduce", "table-2")
     assert result.code == 1
     assert "DIFFERS" in result.out
@@ -54,7 +54,7 @@ def test_a_documented_difference_is_no_failure(
     true = package.api.reproduce("table-2")
     known = replace(true.rows[0], computed=0, difference="counted otherwise")
     result = replace(true, rows=(known,))
-    monkeypatch.setattr(package.api, "reproduce", lambda _what, _tell: result)
+    monkeypatch.setattr(package.api, "reproduce", lambda *_: result)
     printed = mlcnn("reproduce", "table-2")
     assert printed.code == 0
     assert "differs: counted otherwise" in printed.out
@@ -74,7 +74,7 @@ def test_a_floor(
     true = package.api.reproduce("table-2")
     row = replace(true.rows[1], computed=computed, relation=Relation.AT_LEAST)
     result = replace(true, rows=(row,))
-    monkeypatch.setattr(package.api, "reproduce", lambda _what, _tell: result)
+    monkeypatch.setattr(package.api, "reproduce", lambda *_: result)
     printed = mlcnn("reproduce", "table-2")
     assert printed.code == code
     assert verdict in printed.out

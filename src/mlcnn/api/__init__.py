@@ -24,6 +24,7 @@ from mlcnn.api.quantizing import Quantized, QuantizeOptions, quantize
 from mlcnn.api.recovery import Teaching
 from mlcnn.api.running import RunResult, run
 from mlcnn.api.sensitivity import Swap
+from mlcnn.api.studying import StudyOptions, draw_reproduced, study
 from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
 from mlcnn.api.training import Trained, TrainOptions, train
 from mlcnn.api.writing import check_output
@@ -58,6 +59,7 @@ __all__ = [
     "RunResult",
     "Setting",
     "Source",
+    "StudyOptions",
     "Swap",
     "Teaching",
     "TrainOptions",
@@ -72,6 +74,7 @@ __all__ = [
     "count",
     "default_passes",
     "describe",
+    "draw_reproduced",
     "evaluate",
     "evaluation_tables",
     "finetune",
@@ -89,6 +92,7 @@ __all__ = [
     "reproduce",
     "rewrite",
     "run",
+    "study",
     "summarise",
     "terminal",
     "train",

@@ -13,11 +13,11 @@ from mlcnn.api.benchmarking import fixed_batch
 from mlcnn.api.optimizing import Progress, silent
 from mlcnn.errors import UnsupportedError
 from mlcnn.report import Accuracy
+from mlcnn.training.intervals import Z95
 
 __all__ = ["EngineAccuracy", "decisions", "engine_accuracies"]
 
 _BATCH = 100
-_Z95 = 1.959964
 Classes = NDArray[np.int64]
 
 
@@ -148,7 +148,7 @@ def _row(
     )
     lost, won = (right[0] & ~right[1]).mean(), (~right[0] & right[1]).mean()
     drop = float(lost - won)
-    spread = _Z95 * math.sqrt(max(lost + won - drop**2, 0) / count)
+    spread = Z95 * math.sqrt(max(lost + won - drop**2, 0) / count)
     return EngineAccuracy(
         engine,
         before,

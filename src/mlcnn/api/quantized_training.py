@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mlcnn import nn, training
 from mlcnn.api.optimizing import Progress
 from mlcnn.errors import InputError
-from mlcnn.training import Data, Hardware, Normal, Recipe, Teacher
+from mlcnn.training import Data, Hardware, History, Normal, Recipe, Teacher
 from mlcnn.training.quantisation import Setting, WeightRange
 from mlcnn.training.quantisation.fine_tuning import rounded_module
 
@@ -74,10 +74,12 @@ class Tuned:
     Attributes:
         model: in codes.
         classes: what the module that was trained says of the test images, shape (images,).
+        history: the epochs of its training.
     """
 
     model: ir.Model
     classes: NDArray[np.int64]
+    history: History
 
 
 def tune(
@@ -119,7 +121,7 @@ def tune(
     )
     progress("re-estimate batch norms", 0, 0)
     _reestimate(rounded.module, data, normal, options.hardware)
-    training.train(
+    history = training.train(
         rounded.module,
         options.images(data),
         options.recipe,
@@ -134,7 +136,7 @@ def tune(
     rounded.module.cpu()
     progress("test", 0, 0)
     classes = training.logits(rounded.module, tests, normal).argmax(1).numpy()
-    return Tuned(rounded.to_codes(), classes)
+    return Tuned(rounded.to_codes(), classes, history)
 
 
 def _reestimate(module: torch.nn.Module, data: Data, normal: Normal, hardware: Hardware) -> None:

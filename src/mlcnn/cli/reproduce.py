@@ -1,7 +1,9 @@
 """``mlcnn reproduce``: a published table beside ours."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+from cyclopts import Parameter
 from rich.table import Table
 from rich.text import Text
 
@@ -20,21 +22,29 @@ def reproduce(
     what: str,
     /,
     *,
+    runs: Path | None = None,
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
     printing: Printing = Printing(),
 ) -> int:
     """Print a published table or figure beside ours; exit code 1 if they differ without a reason.
 
     Args:
-        what: table-1 to table-7, figure-13, figure-14, figure-15, or all.
+        what: table-1 to table-7, figure-3, figure-4, figure-12 to figure-15, or all.
+        runs: folder of records of `mlcnn study` to draw figure-3, figure-4 or figure-12 from; the
+            package's own by default.
+        out: draw figure-3, figure-4 or figure-12 into this .html, .png or .svg file too.
         printing: what is printed.
     """
     with progress() as tell:
         tell("reproduce", 0, 0)
-        result = mlcnn.api.reproduce(what, tell)
+        result = mlcnn.api.reproduce(what, tell, runs)
+        if out is not None:
+            mlcnn.api.draw_reproduced(what, out, runs)
     if printing.json:
         print_json(result.to_json())
     else:
-        show(_table(result), *map(_beside, result.beside))
+        tables = [_table(result)] if result.rows else []
+        show(*tables, *map(_beside, result.beside))
     return 0 if result.ok else 1
 
 

@@ -3,8 +3,9 @@
 import math
 from dataclasses import dataclass
 
-from mlcnn.report.summary import ORIGINAL, RESULT, Z95, Accuracy
+from mlcnn.report.summary import ORIGINAL, RESULT, Accuracy
 from mlcnn.report.wording import plural, printable
+from mlcnn.training.intervals import Z95
 from mlcnn.zoo import TestedPair, TrainingRun
 
 __all__ = [

@@ -11,12 +11,12 @@ from mlcnn.accelerators import Evaluation
 from mlcnn.counting import CountReport, Operations
 from mlcnn.engines import LayerAlgorithm
 from mlcnn.passes import Change, Skipped
+from mlcnn.training.intervals import wilson
 from mlcnn.zoo import TestedPair
 
 __all__ = [
     "ORIGINAL",
     "RESULT",
-    "Z95",
     "Accuracy",
     "Exactness",
     "Latency",
@@ -26,8 +26,6 @@ __all__ = [
     "ordered",
 ]
 
-Z95 = 1.959964
-"""Two-sided 95 % quantile of the normal distribution."""
 
 ORIGINAL = "original"
 """What the network is called as it was loaded."""
@@ -140,11 +138,7 @@ class Accuracy:
     @property
     def interval(self) -> tuple[float, float]:
         """Wilson's 95 % interval of the top-1 accuracy: what the number of images allows."""
-        square = Z95**2 / self.images
-        centre = (self.top1 + square / 2) / (1 + square)
-        spread = math.sqrt(self.top1 * (1 - self.top1) / self.images + square / self.images / 4)
-        half = Z95 * spread / (1 + square)
-        return max(centre - half, 0.0), min(centre + half, 1.0)
+        return wilson(self.top1, self.images)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ differ has the reason in the column ``difference`` of its row; it is printed, an
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from mlcnn.errors import InputError, did_you_mean
 from mlcnn.reproduce.additions import reproduce_additions
@@ -15,6 +16,7 @@ from mlcnn.reproduce.fused_layers import reproduce_fused_layers
 from mlcnn.reproduce.networks import reproduce_networks
 from mlcnn.reproduce.reproduction import Beside, Relation, Reproduction, Row, Tell
 from mlcnn.reproduce.savings import reproduce_savings
+from mlcnn.reproduce.study import FIGURES, read_runs, recorded_runs, reproduce_study
 
 __all__ = [
     "ALL",
@@ -29,6 +31,12 @@ __all__ = [
 
 ALL = "all"
 
+
+def _recorded(what: str, _: Tell) -> Reproduction:
+    """A figure of the study from the package's own records."""
+    return reproduce_study(what, recorded_runs())
+
+
 REPRODUCTIONS: Mapping[str, Callable[[str, Tell], Reproduction]] = {
     "table-1": reproduce_networks,
     "table-2": reproduce_additions,
@@ -37,6 +45,9 @@ REPRODUCTIONS: Mapping[str, Callable[[str, Tell], Reproduction]] = {
     "table-5": reproduce_additions,
     "table-6": reproduce_additions,
     "table-7": reproduce_configurations,
+    "figure-3": _recorded,
+    "figure-4": _recorded,
+    "figure-12": _recorded,
     "figure-13": reproduce_fused_layers,
     "figure-14": reproduce_savings,
     "figure-15": reproduce_fused_layers,
@@ -53,20 +64,25 @@ def _silent(stage: str, done: int, total: int) -> None:
     """Tell nobody."""
 
 
-def reproduce(what: str, tell: Tell = _silent) -> Reproduction:
+def reproduce(what: str, tell: Tell = _silent, runs: Path | None = None) -> Reproduction:
     """A published table or figure beside what is computed here.
 
     Args:
         what: one of ``names()``, or ``all``.
         tell: hears what is being worked on, the steps done and their number.
+        runs: folder of records to draw a figure of the study from; the package's own by default.
 
     Raises:
-        InputError: ``what`` is not known.
+        InputError: ``what`` is not known, or the records cannot be used.
 
     Example:
         >>> reproduce("table-2").ok
         True
     """
+    if runs is not None:
+        if what not in FIGURES:
+            raise InputError(f"--runs: of {what} nothing is trained, only of {', '.join(FIGURES)}")
+        return reproduce_study(what, read_runs(runs))
     if what == ALL:
         parts = [reproduce(name, tell).named() for name in REPRODUCTIONS]
         return Reproduction(
