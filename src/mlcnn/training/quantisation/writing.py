@@ -11,7 +11,7 @@ from mlcnn.graph import DEQUANTIZE, QUANTIZE, clone, constant, free_name, infer_
 from mlcnn.training.quantisation.grid import Floats, Grid
 from mlcnn.training.quantisation.placement import is_fused_mean
 
-__all__ = ["LayerCodes", "write"]
+__all__ = ["LayerCodes", "read_step", "write"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +53,7 @@ def write(
     values = {v.name or "": v for v in writer.model.graph.inputs}
     values |= {v.name or "": v for node in writer.model.graph for v in node.outputs}
     nodes = {n.outputs[0].name or "": n for n in writer.model.graph}
-    steps = {name: _read_step(nodes[name], grids) for name in layers}
+    steps = {name: read_step(nodes[name], grids) for name in layers}
     for name, codes in layers.items():
         writer.put_layer(nodes[name], codes, steps[name] if rounded_biases else None)
     for name, grid in grids.items():
@@ -62,7 +62,7 @@ def write(
     return writer.model
 
 
-def _read_step(node: ir.Node, grids: Mapping[str, Grid]) -> float | None:
+def read_step(node: ir.Node, grids: Mapping[str, Grid]) -> float | None:
     """The step of what a layer reads, through what only moves codes; None if it is not rounded."""
     value = node.inputs[0]
     while value is not None:
