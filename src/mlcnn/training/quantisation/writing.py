@@ -7,7 +7,16 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from mlcnn.graph import DEQUANTIZE, QUANTIZE, clone, constant, free_name, infer_shapes, value_names
+from mlcnn.graph import (
+    DEQUANTIZE,
+    QUANTIZE,
+    clone,
+    constant,
+    free_name,
+    infer_shapes,
+    pad_codes,
+    value_names,
+)
 from mlcnn.training.quantisation.grid import Floats, Grid
 from mlcnn.training.quantisation.placement import is_fused_mean
 
@@ -58,8 +67,9 @@ def write(
         writer.put_layer(nodes[name], codes, steps[name] if rounded_biases else None)
     for name, grid in grids.items():
         writer.put_rounding(values[name], grid, only_for)
-    infer_shapes(writer.model)
-    return writer.model
+    written = pad_codes(writer.model)
+    infer_shapes(written)
+    return written
 
 
 def read_step(node: ir.Node, grids: Mapping[str, Grid]) -> float | None:
