@@ -121,12 +121,13 @@ def test_a_bias_behind_statistics_of_the_batch_is_left_alone() -> None:
     assert norm.parametrizations["bias"].original.grad.abs().max() > 0
 
 
-@pytest.mark.parametrize("bits", [(4, 4), (8, 8)])
-def test_exported_codes_agree_in_an_engine(bits: tuple[int, int]) -> None:
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino", "native"])
+@pytest.mark.parametrize("bits", [(2, 2), (4, 4), (8, 8)])
+def test_exported_codes_agree_in_engines(bits: tuple[int, int], engine: str) -> None:
     rounded, images = made(*bits), images_of_classes(400, seed=6)[0]
     with torch.no_grad():
         expected = rounded.module(torch.from_numpy(images)).numpy()
-    session = engines.get("openvino").prepare(rounded.to_codes())
+    session = engines.get(engine).prepare(rounded.to_codes())
     found = next(iter(session.run({"x": images}).values()))
     assert (found.argmax(1) == expected.argmax(1)).mean() >= 0.999
 
