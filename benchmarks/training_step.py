@@ -32,7 +32,7 @@ _RATE = 0.01  # small: random images teach nothing, and losses must stay finite
 
 
 def networks(model: ir.Model, form: str) -> dict[str, ir.Model]:
-    """A network with its pools before the norms, and the same fused.
+    """A network with average pools before its norms, and the same fused.
 
     Args:
         model: batch norms whole.
@@ -41,7 +41,8 @@ def networks(model: ir.Model, form: str) -> dict[str, ir.Model]:
     Raises:
         RuntimeError: nothing is fused.
     """
-    reordered = pipeline.run(model, pipeline.parse("reorder{norm=after-pool}")).model
+    passes = pipeline.parse("max-to-average,reorder{norm=after-pool}")
+    reordered = pipeline.run(model, passes).model
     fused = pipeline.run(reordered, pipeline.parse(f"fuse{{form={form}}}"))
     if not fused.changes:
         raise RuntimeError("no pool stands directly behind a convolution: nothing is fused")
