@@ -31,8 +31,7 @@ def pad_codes(model: ir.Model) -> ir.Model:
         leave = None if pads is None or value is None else value.producer()
         if pads is None or leave is None or not is_quantiser(leave, DEQUANTIZE):
             continue
-        zero = _zero(leave)
-        if zero is not None and zero.any():
+        if _number(_zero_point(leave)):
             _pad_before(copied.graph, node, leave, pads, taken)
     return copied
 
@@ -51,7 +50,8 @@ def pad_means(model: ir.Model) -> ir.Model:
         pools = [use.node for leave in leaves for use in leave.outputs[0].uses()]
         if pads is None or len(leaves) < len(readers) or not all(map(_is_plain_mean, pools)):
             continue
-        if any(not np.array_equal(_zero(leave), constant(node.inputs[2])) for leave in leaves):
+        zeros = {_number(value) for value in (node.inputs[2], *map(_zero_point, leaves))}
+        if len(zeros) > 1 or None in zeros:
             continue
         for leave in leaves:
             leave.replace_input_with(0, node.inputs[0])
@@ -63,10 +63,14 @@ def pad_means(model: ir.Model) -> ir.Model:
     return copied
 
 
-def _zero(leave: ir.Node) -> np.ndarray | None:
-    """The constant zero point of a ``DequantizeLinear`` with one for all values."""
-    found = constant(leave.inputs[2]) if len(leave.inputs) > 2 else None
-    return None if found is None or found.size != 1 else found.reshape(())
+def _zero_point(leave: ir.Node) -> ir.Value | None:
+    return leave.inputs[2] if len(leave.inputs) > 2 else None
+
+
+def _number(value: ir.Value | None) -> int | None:
+    """A constant that is one number, as a zero point is."""
+    found = constant(value)
+    return None if found is None or found.size != 1 else int(found.reshape(()))
 
 
 def _counted_pads(node: ir.Node) -> Sequence[int] | None:
@@ -96,8 +100,8 @@ def _padded_codes(node: ir.Node) -> Sequence[int] | None:
     if node.op_type != "Pad" or not is_standard(node) or len(node.inputs) != 3:
         return None
     mode = node.attributes["mode"].as_string() if "mode" in node.attributes else "constant"
-    pads, filled = constant(node.inputs[1]), constant(node.inputs[2])
-    if mode != "constant" or pads is None or filled is None or filled.size != 1:
+    pads = constant(node.inputs[1])
+    if mode != "constant" or pads is None:
         return None
     ends = pads.reshape(2, -1)
     if node.outputs[0].is_graph_output() or ends[:, :2].any() or ends.min() < 0:

@@ -10,6 +10,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 from torch.nn.utils import parametrize
 
 from mlcnn.training.quantisation.dorefa import WeightQuantiser
@@ -30,7 +31,7 @@ class GridBias(nn.Module):
     def __init__(
         self,
         layer: nn.Module,
-        norm: nn.modules.batchnorm._BatchNorm | None,
+        norm: _BatchNorm | None,
         quantiser: WeightQuantiser,
         step: float,
     ) -> None:
@@ -76,7 +77,7 @@ def put_bias_on_grid(
         step: of what the layer reads.
     """
     owner = layer if norm is None else norm
-    if owner.bias is None:
+    if cast("Tensor | None", owner.bias) is None:
         return
-    made = GridBias(layer, cast("nn.modules.batchnorm._BatchNorm | None", norm), quantiser, step)
+    made = GridBias(layer, cast("_BatchNorm | None", norm), quantiser, step)
     parametrize.register_parametrization(owner, "bias", made.train(owner.training), unsafe=True)
