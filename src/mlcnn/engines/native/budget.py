@@ -2,41 +2,56 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import inf
 
 from mlcnn.engines.native.choice import Choice, Kind, Layer, shown
 
 __all__ = ["MOST", "within"]
 
-MOST = 2.0  # times the weights of the network as they are
+MOST = 2.0  # times the weights of the network as they are, that all should take
+_WORTH = 1.1  # times as fast, for an algorithm that takes more than that
 _SMALL = 16 << 20  # bytes of weights that count as nothing
 
 
 def within(
     layers: Sequence[Layer], choices: Sequence[Choice], memory: int, most: float
 ) -> list[Choice]:
-    """The choices, of which the least gainful give way until all weights are within bounds.
+    """The choices, of which the least gainful give way while all weights take too much.
 
-    Again and again the layer that loses the least time per byte that it saves takes the fastest
-    of its algorithms with fewer weights.
+    Those that make their layer faster by a tenth stay, unless the machine has no room for them.
 
     Args:
         layers: the convolutions of a network.
         choices: one for each.
         memory: bytes that the machine has.
-        most: times the weights as they are that all may take, if they are not small.
+        most: times the weights as they are that all should take, if they are not small.
+    """
+    plain = sum(layer.ways[None].weight_bytes for layer in layers)
+    allowed = max(_SMALL, most * plain)
+    found = _reduced(layers, choices, allowed, _WORTH, f"{most:g} times the network's")
+    return _reduced(layers, found, max(plain, memory), inf, "the machine's memory")
+
+
+def _reduced(
+    layers: Sequence[Layer], choices: Sequence[Choice], bound: float, worth: float, limit: str
+) -> list[Choice]:
+    """The choices within a bound, as far as that costs each layer less than ``worth``.
+
+    Again and again the layer that loses the least time per byte that it saves takes another of its
+    algorithms, with fewer weights.
     """
     found = list(choices)
-    plain = sum(layer.ways[None].weight_bytes for layer in layers)
     total = sum(layer.ways[c.kind].weight_bytes for layer, c in zip(layers, found, strict=True))
-    allowed = max(_SMALL, most * plain)
-    bound = max(plain, min(memory, allowed))
-    limit = "the machine's memory" if memory < allowed else f"{most:g} times the network's"
+    fastest = [choice.ms[choice.kind] for choice in choices]
     while total > bound:
         steps = [
             step
             for index, (layer, choice) in enumerate(zip(layers, found, strict=True))
             for step in _steps(index, layer, choice)
+            if choice.ms[step[2]] < worth * fastest[index]
         ]
+        if not steps:
+            break
         _, index, kind, saved = min(steps, key=lambda step: step[0])
         found[index] = _given_up(found[index], kind, limit)
         total -= saved
