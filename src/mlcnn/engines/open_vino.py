@@ -12,6 +12,7 @@ from mlcnn.engines.arrays import Signature, check_inputs, signatures
 from mlcnn.engines.engine import Array, Arrays, Device, device_of, positive_threads
 from mlcnn.engines.package import Packaged, shortened
 from mlcnn.errors import InputError, UnsupportedError
+from mlcnn.graph import inline, pad_codes
 
 __all__ = ["OpenVino"]
 
@@ -93,7 +94,8 @@ class OpenVino:
             # On CPUs with AMX it would compute in bfloat16 unasked.
             "INFERENCE_PRECISION_HINT": "f32",
         }
-        packaged = Packaged(model, foreign=True)  # it knows no functions
+        # It knows no functions, and pads the mean of codes wrongly.
+        packaged = Packaged(pad_codes(inline(model, foreign=True)))
         core = ov.Core()
         try:
             compiled = core.compile_model(core.read_model(packaged.source), "CPU", config)

@@ -1,6 +1,7 @@
 """Networks as ONNX graphs: loading, saving, shapes, checks."""
 
 from mlcnn.graph.callables import find_callable, from_callable
+from mlcnn.graph.code_pads import pad_codes, pad_means
 from mlcnn.graph.dropout import without_dropout
 from mlcnn.graph.evaluate import evaluate
 from mlcnn.graph.example import ExampleInput
@@ -85,6 +86,8 @@ __all__ = [
     "layer_name",
     "load_file",
     "load_program",
+    "pad_codes",
+    "pad_means",
     "pool_outputs",
     "read_rounding",
     "save",

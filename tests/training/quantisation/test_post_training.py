@@ -1,7 +1,10 @@
 """Calibrated networks: engines against the definition, corrections by brute force, choices."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx_ir as ir
+import openvino as ov
 import pytest
 import torch
 from torch import nn
@@ -10,7 +13,7 @@ from training.quantisation.networks import images_of_classes, residual
 import mlcnn
 from mlcnn import engines
 from mlcnn.errors import InputError
-from mlcnn.graph import QUANTIZE, from_module, inline
+from mlcnn.graph import QUANTIZE, from_module, inline, save
 from mlcnn.nn import to_module
 from mlcnn.training.quantisation import (
     Calibrated,
@@ -135,3 +138,23 @@ def test_means_of_fused_layers(means: Means) -> None:
     assert [row.fused for row in counted.layers] == [True, True, False, False, False]
     expected = outputs(fused, images)
     assert divergence(expected, outputs(result.model, images, "native")) < 0.02
+
+
+def test_openvino_computes_layers_in_integers(network: ir.Model, tmp_path: Path) -> None:
+    """Its own words: the kernel of every layer is one for 8-bit codes."""
+    path = tmp_path / "net.onnx"
+    save(calibrated(network).model, path)
+    compiled = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    told = [node.get_rt_info() for node in compiled.get_runtime_model().get_ordered_ops()]
+    kernels = {
+        info["originalLayersNames"].astype(str): info["primitiveType"].astype(str)
+        for info in told
+        if info["layerType"].astype(str) in {"Convolution", "FullyConnected"}
+    }
+    assert len(kernels) == 5
+    assert {kernel.rpartition("_")[2] for kernel in kernels.values()} == {"I8"}, kernels
+
+
+def test_weights_of_one_bit_are_refused(network: ir.Model) -> None:
+    with pytest.raises(InputError, match="signs alone have to be trained"):
+        calibrated(network, weight_bits=1)

@@ -25,7 +25,7 @@ from mlcnn.engines.native.machine import machine_of
 from mlcnn.engines.native.program import Call, Floats, Operation, Program
 from mlcnn.engines.package import weight_bytes
 from mlcnn.errors import InputError, PassError, UnsupportedError
-from mlcnn.graph import fold_constants, infer_shapes, inline
+from mlcnn.graph import fold_constants, infer_shapes, inline, pad_means
 from mlcnn.passes import FoldBatchNorm
 
 __all__ = ["Native"]
@@ -177,7 +177,7 @@ class Native:
                 "engine 'native' was compiled without OpenMP, so it computes with one thread; "
                 "use threads 1, or install a compiler with OpenMP"
             )
-        standard = FoldBatchNorm().apply(inline(model, foreign=True)).model
+        standard = pad_means(FoldBatchNorm().apply(inline(model, foreign=True)).model)
         check(standard)
         choosing = Choosing(self.algorithm, machine_of(self.march), threads, weight_bytes(standard))
         return _Session(

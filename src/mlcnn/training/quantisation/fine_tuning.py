@@ -2,9 +2,11 @@
 
 Activations are rounded where calibration rounds them. Batch norms stay whole while it trains, and
 become part of their layers afterwards: that scales the steps of weights, and leaves their codes.
+Where engines compute in integers, biases are rounded as these round them.
 """
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,14 +16,15 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from mlcnn.nn import to_module, write_weights
-from mlcnn.nn.assemble import assemble
+from mlcnn.nn.assemble import Assembly, assemble
+from mlcnn.training.quantisation.biases import put_bias_on_grid
 from mlcnn.training.quantisation.calibration import observe
 from mlcnn.training.quantisation.dorefa import WeightQuantiser, WeightRange
 from mlcnn.training.quantisation.grid import LEAST_STEP, WHOLE_BITS, Grid
 from mlcnn.training.quantisation.observers import OBSERVERS
-from mlcnn.training.quantisation.placement import Layer, layers_of, place
+from mlcnn.training.quantisation.placement import Layer, layers_of, norm_behind, place
 from mlcnn.training.quantisation.post_training import folded
-from mlcnn.training.quantisation.writing import LayerCodes, write
+from mlcnn.training.quantisation.writing import LayerCodes, read_step, write
 
 __all__ = ["Rounded", "rounded_module"]
 
@@ -29,7 +32,7 @@ Floats = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
 
 _OBSERVER = "mse"
-_ORIGINAL = ".parametrizations.weight.original"
+_PARAMETRIZED = re.compile(r"\.parametrizations\.(\w+)\.original$")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,9 +55,13 @@ class Rounded:
 
     def to_codes(self) -> ir.Model:
         """The trained network in codes: what the module computes in eval mode."""
-        state, codes = self.module.state_dict(), dict[str, Tensor]()
+        state = {
+            _PARAMETRIZED.sub(r".\1", name): tensor
+            for name, tensor in self.module.state_dict().items()
+        }
+        codes: dict[str, Tensor] = {}
         for name, (path, quantiser) in self.quantisers.items():
-            weight = state.pop(path + _ORIGINAL)
+            weight = state[f"{path}.weight"]
             codes[name] = quantiser.codes(weight).cpu()
             state[f"{path}.weight"] = quantiser(weight)
         plain = to_module(self.network)
@@ -119,15 +126,51 @@ def rounded_module(
     layers = tuple(layers_of(model))
     readers = None if joined else [layer.node.outputs[0].name or "" for layer in layers]
     assembly = assemble(write(model, grids, {}, only_for=readers))
-    paths = {binding.initializer: binding.path for binding in assembly.bindings}
-    quantisers: dict[str, tuple[str, WeightQuantiser]] = {}
+    quantisers = _with_quantisers(assembly, layers, weight_bits, kind)
+    if joined:
+        _put_biases(assembly, layers, quantisers, grids)
+    return Rounded(assembly.module, model, grids, quantisers, joined)
+
+
+def _path(assembly: Assembly, value: ir.Value | None) -> str:
+    """The module that a weight became part of."""
+    name = None if value is None else value.name
+    return next(binding.path for binding in assembly.bindings if binding.initializer == name)
+
+
+def _with_quantisers(
+    assembly: Assembly, layers: Sequence[Layer], weight_bits: int, kind: WeightRange
+) -> dict[str, tuple[str, WeightQuantiser]]:
+    """Round the weights of the module's layers; see ``Rounded``."""
+    found: dict[str, tuple[str, WeightQuantiser]] = {}
     for layer in layers:
         bits = WHOLE_BITS if layer in {layers[0], layers[-1]} else weight_bits
-        weight = layer.node.inputs[1]
-        path = paths["" if weight is None else weight.name or ""]
+        path = _path(assembly, layer.node.inputs[1])
         quantiser = WeightQuantiser(bits, kind)
-        parametrize.register_parametrization(
-            assembly.module.get_submodule(path), "weight", quantiser
+        module = assembly.module.get_submodule(path)
+        parametrize.register_parametrization(module, "weight", quantiser)
+        found[layer.name] = (path, quantiser)
+    return found
+
+
+def _put_biases(
+    assembly: Assembly,
+    layers: Sequence[Layer],
+    quantisers: Mapping[str, tuple[str, WeightQuantiser]],
+    grids: Mapping[str, Grid],
+) -> None:
+    """Round the biases as ``write`` does when batch norms have become part of their layers."""
+    for layer in layers:
+        step = read_step(layer.node, grids)
+        if step is None:
+            continue
+        path, quantiser = quantisers[layer.name]
+        node = norm_behind(layer.node)
+        norm = None if node is None else _path(assembly, node.inputs[1])
+        module = assembly.module
+        put_bias_on_grid(
+            module.get_submodule(path),
+            None if norm is None else module.get_submodule(norm),
+            quantiser,
+            step,
         )
-        quantisers[layer.name] = (path, quantiser)
-    return Rounded(assembly.module, model, grids, quantisers, joined)

@@ -78,18 +78,19 @@ class Grid:
         return (codes - np.float32(self.zero)) * np.float32(self.step)
 
 
-def check_bits(bits: int, option: str) -> None:
+def check_bits(bits: int, option: str, *, least: int = 2) -> None:
     """Refuse numbers of bits that no 8-bit code holds.
 
     Args:
         bits: of a code.
         option: what the message begins with.
+        least: number of bits.
 
     Raises:
-        InputError: below 2 or above 8.
+        InputError: below ``least`` or above 8.
     """
-    if not 2 <= bits <= WHOLE_BITS:
-        raise InputError(f"{option} {bits}: codes of 2 to 8 bits are supported")
+    if not least <= bits <= WHOLE_BITS:
+        raise InputError(f"{option} {bits}: codes of {least} to 8 bits are supported")
 
 
 def symmetric_steps(weights: Floats, bits: int = 8) -> Floats:

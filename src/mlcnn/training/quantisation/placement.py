@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 from mlcnn.graph import MOVING, constant, is_standard, layer_name
 from mlcnn.workload import Record, read_record
 
-__all__ = ["Layer", "Means", "Placement", "fused_means", "is_fused_mean", "layers_of", "place"]
+__all__ = [
+    "Layer",
+    "Means",
+    "Placement",
+    "fused_means",
+    "is_fused_mean",
+    "layers_of",
+    "norm_behind",
+    "place",
+]
 
 _BOUNDS = frozenset({"Clip", "Relu"})
 # Their results are on the grid of what they read, as those of ``MOVING``, but engines want to be
@@ -127,6 +136,14 @@ def layers_of(model: ir.Model, floating: frozenset[str] = frozenset()) -> Iterat
             transposed = node.op_type == "Gemm" and "transB" in node.attributes
             transposed = transposed and bool(node.attributes["transB"].as_int())
             yield Layer(node, 0 if transposed else 1)
+
+
+def norm_behind(node: ir.Node) -> ir.Node | None:
+    """The batch norm that becomes part of a layer: it alone reads it; None where there is none."""
+    readers = {use.node for use in node.outputs[0].uses()}
+    reader = next(iter(readers)) if len(readers) == 1 else None
+    normalises = reader is not None and reader.op_type == "BatchNormalization"
+    return reader if normalises and not node.outputs[0].is_graph_output() else None
 
 
 def fused_means(model: ir.Model) -> bool:

@@ -49,7 +49,7 @@ class Setting:
     """How to quantise.
 
     Attributes:
-        weight_bits: of a weight's code, 2 to 8.
+        weight_bits: of a weight's code, 2 to 8; 1, the sign alone, if they are trained so.
         input_bits: of an activation's code, 2 to 8.
         observer: a name of ``OBSERVERS``, or ``auto`` for the best by validation images.
         bias_correction: on or off; None for the better one.
@@ -75,7 +75,7 @@ class Setting:
             raise InputError(
                 f"observer {self.observer!r} is not known{hint} (auto, {', '.join(OBSERVERS)})"
             )
-        check_bits(self.weight_bits, "--weight-bits")
+        check_bits(self.weight_bits, "--weight-bits", least=1)
         check_bits(self.input_bits, "--input-bits")
 
 
@@ -157,8 +157,11 @@ def calibrate(
         progress: told how the work goes on.
 
     Raises:
-        InputError: too few images, no layer that can be quantised, or a layer that is not there.
+        InputError: too few images, no layer that can be quantised, a layer that is not there, or
+            weights of 1 bit.
     """
+    if setting.weight_bits == 1:
+        raise InputError("--weight-bits 1: signs alone have to be trained; give --finetune EPOCHS")
     for given, what in ((images, "calibration"), (validation, "validation")):
         if len(given) < LEAST_IMAGES:
             raise InputError(

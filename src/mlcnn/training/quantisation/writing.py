@@ -7,11 +7,20 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from mlcnn.graph import DEQUANTIZE, QUANTIZE, clone, constant, free_name, infer_shapes, value_names
+from mlcnn.graph import (
+    DEQUANTIZE,
+    QUANTIZE,
+    clone,
+    constant,
+    free_name,
+    infer_shapes,
+    pad_codes,
+    value_names,
+)
 from mlcnn.training.quantisation.grid import Floats, Grid
 from mlcnn.training.quantisation.placement import is_fused_mean
 
-__all__ = ["LayerCodes", "write"]
+__all__ = ["LayerCodes", "read_step", "write"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,21 +57,28 @@ def write(
         rounded_biases: store biases as int32 codes in steps of input and weight, as engines that
             compute in integers round them anyway; else in floats.
         only_for: names of the outputs of the nodes that read rounded values; None for all nodes.
+            Biases are added behind the layers then: ONNX Runtime would round them to steps of the
+            products, which are coarse where codes have few bits.
     """
     writer = _Writer(clone(model))
     values = {v.name or "": v for v in writer.model.graph.inputs}
     values |= {v.name or "": v for node in writer.model.graph for v in node.outputs}
     nodes = {n.outputs[0].name or "": n for n in writer.model.graph}
-    steps = {name: _read_step(nodes[name], grids) for name in layers}
+    steps = {name: read_step(nodes[name], grids) for name in layers}
     for name, codes in layers.items():
-        writer.put_layer(nodes[name], codes, steps[name] if rounded_biases else None)
+        whole = rounded_biases and only_for is None
+        writer.put_layer(nodes[name], codes, steps[name] if whole else None)
     for name, grid in grids.items():
         writer.put_rounding(values[name], grid, only_for)
-    infer_shapes(writer.model)
-    return writer.model
+    if only_for is not None:
+        for name in layers:
+            writer.add_bias_behind(nodes[name])
+    written = pad_codes(writer.model)
+    infer_shapes(written)
+    return written
 
 
-def _read_step(node: ir.Node, grids: Mapping[str, Grid]) -> float | None:
+def read_step(node: ir.Node, grids: Mapping[str, Grid]) -> float | None:
     """The step of what a layer reads, through what only moves codes; None if it is not rounded."""
     value = node.inputs[0]
     while value is not None:
@@ -139,6 +155,26 @@ class _Writer:
         if np.abs(rounded).max(initial=0) >= 2**31:  # a filter of weights near 0
             return self._constant(bias, named)
         return self._dequantised(rounded.astype(np.int32), scales, 0, named, node)
+
+    def add_bias_behind(self, node: ir.Node) -> None:
+        """Let an operator of its own add the bias of a layer."""
+        value = node.inputs[2] if len(node.inputs) > 2 else None
+        bias, shape = constant(value), node.outputs[0].shape
+        if bias is None or value is None or shape is None or "beta" in node.attributes:
+            return
+        spread = bias.reshape(-1, *[1] * (shape.rank() - 2))
+        output = node.outputs[0]
+        name = output.name or ""
+        output.name = free_name(f"{name}_without_bias", self._taken)
+        node.resize_inputs(2)
+        self._drop(value)
+        added = ir.Node("", "Add", [output, self._constant(spread, value.name or f"{name}_bias")])
+        added.outputs[0].name = name
+        added.outputs[0].type, added.outputs[0].shape = output.type, shape
+        added.metadata_props.update(node.metadata_props)
+        ir.convenience.replace_all_uses_with(output, added.outputs[0], True)
+        added.replace_input_with(0, output)
+        self.model.graph.insert_after(node, added)
 
     def put_rounding(
         self, value: ir.Value, grid: Grid, only_for: Collection[str] | None = None
