@@ -18,6 +18,7 @@ from benchmarks.interleaved import OTHERS, faster, largest_error, medians, prepa
 from benchmarks.results import Row, Rows, repeated, show
 from benchmarks.targets import Figure, found_in, targets_of
 from mlcnn import engines, workload, zoo
+from mlcnn.graph import fold_constants
 from mlcnn.workload import ConvAxis, ConvLayer
 
 __all__ = ["ENGINES", "main", "useful_products"]
@@ -39,7 +40,7 @@ def time_engines(network: str, batch: int, budget_s: float, processor_time: bool
         if not error <= _TOLERANCE:
             raise RuntimeError(f"{name}: output differs by {error:.1e} of the largest value")
     runners = {name: session.runner(inputs) for name, session in sessions.items()}
-    layers = workload.layers(fixed, batch=batch)
+    layers = workload.layers(fold_constants(fixed), batch=batch)
     return {
         **samples(runners, budget_s, processor_time=processor_time),
         "gflop": 2e-9 * sum(map(useful_products, layers)),
