@@ -128,7 +128,7 @@ def test_a_bench_is_a_table_with_what_it_skipped() -> None:
     found = Bench(results, (BenchSkipped("native", "after", 1, "no compiler"),), ("noisy",))
     lines = repr(found).splitlines()
     assert lines[1].split("  ")[-1] == "over before"
-    assert lines[3].split() == ["torch", "1", "after", "2", "1.5", "to", "2.5", "2.00x"]
+    assert lines[3].split() == ["torch", "fp32", "1", "after", "2", "1.5", "to", "2.5", "2.00x"]
     assert lines[4:] == ["skipped: native, after, batch 1: no compiler", "noisy"]
     assert [row["median_ms"] for row in found.records()] == [4.0, 2.0]
 

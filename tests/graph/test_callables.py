@@ -80,7 +80,7 @@ def exported(monkeypatch):
     """What would be exported: exporting takes seconds, and is tested elsewhere."""
     calls = []
 
-    def record(module, inputs, *, name):
+    def record(module, inputs, *, name, **_options):
         calls.append((module, inputs, name))
 
     monkeypatch.setattr("mlcnn.graph.callables.from_module", record)

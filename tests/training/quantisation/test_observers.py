@@ -42,7 +42,8 @@ def test_percentile(relu: bool) -> None:
     low, high = OBSERVERS["percentile"](seen(numbers), 8)
     kept = numbers[numbers != 0]
     part = (kept.max() - kept.min()) / 2048
-    expected = np.percentile(kept, [0.01, 99.99])
+    ordered, cut = np.sort(kept), kept.size // 10_000  # 0.01 % at either end
+    expected = [ordered[cut], ordered[-1 - cut]]
     np.testing.assert_allclose([low, high], expected, atol=1.5 * part)
 
 
