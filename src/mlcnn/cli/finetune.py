@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 import mlcnn
 from mlcnn.cli.options import Imaging, Measuring, Printing, Training
-from mlcnn.cli.output import complain, console, print_json, progress
+from mlcnn.cli.output import complain, console, print_json
 
 if TYPE_CHECKING:
     from mlcnn.api import Finetuned
@@ -53,11 +53,7 @@ def finetune(
         measuring: on what to measure.
         printing: what is printed.
     """
-    training.set_threads()
-    with (
-        mlcnn.training.processes(training.device) as (processes, device),
-        progress() as tell,
-    ):
+    with training.session() as (processes, device, tell):
         done = mlcnn.api.finetune(
             model,
             data,

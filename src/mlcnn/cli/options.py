@@ -1,5 +1,6 @@
 """The options that commands share, as groups."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -7,9 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 import mlcnn
+from mlcnn.cli.output import progress
 from mlcnn.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
     from mlcnn.api import (
         EvaluateOptions,
         ImageOptions,
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
         RewriteOptions,
         TrainOptions,
     )
-    from mlcnn.training import Recipe
+    from mlcnn.training import Processes, Recipe
 
 __all__ = [
     "Against",
@@ -284,17 +288,22 @@ class Training:
     threads: int | None = None
     checkpoint_seconds: float = 60.0
 
-    def set_threads(self) -> None:
-        """Give torch as many threads as were asked for.
+    @contextmanager
+    def session(self) -> "Generator[tuple[Processes, str, Callable[[str, int, int], None]]]":
+        """Threads as asked for, the processes connected, and progress shown.
+
+        Yields:
+            The processes, the device of this one, and what to tell progress to.
 
         Raises:
-            InputError: less than one.
+            InputError: less than one thread.
         """
-        if self.threads is None:
-            return
-        if self.threads < 1:
-            raise InputError(f"--threads {self.threads}: at least 1 is required")
         mlcnn.training.set_threads(self.threads)
+        with (
+            mlcnn.training.processes(self.device) as (processes, device),
+            progress() as tell,
+        ):
+            yield processes, device, tell
 
     def options(self, usual: "Recipe", device: str | None = None) -> "TrainOptions":
         """The same for the API.

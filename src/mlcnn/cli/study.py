@@ -8,7 +8,6 @@ from cyclopts import Parameter
 import mlcnn
 from mlcnn.cli.options import Printing
 from mlcnn.cli.output import complain, console, print_json, progress
-from mlcnn.errors import InputError
 
 __all__ = ["study"]
 
@@ -48,10 +47,7 @@ def study(
         checkpoint_seconds: between checkpoints.
         printing: what is printed.
     """
-    if threads is not None:
-        if threads < 1:
-            raise InputError(f"--threads {threads}: at least 1 is required")
-        mlcnn.training.set_threads(threads)
+    mlcnn.training.set_threads(threads)
     kind = mlcnn.training.Precision.BF16 if bf16 else mlcnn.training.Precision.FP32
     options = mlcnn.api.StudyOptions(
         networks, form, precision, tuple(range(seeds)), epochs, limit,

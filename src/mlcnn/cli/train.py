@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 import mlcnn
 from mlcnn.cli.options import Imaging, Printing, Training
-from mlcnn.cli.output import complain, console, print_json, progress
+from mlcnn.cli.output import complain, console, print_json
 
 __all__ = ["train"]
 
@@ -41,11 +41,7 @@ def train(
         imaging: how the images go to the network.
         printing: what is printed.
     """
-    training.set_threads()
-    with (
-        mlcnn.training.processes(training.device) as (processes, device),
-        progress() as tell,
-    ):
+    with training.session() as (processes, device, tell):
         trained = mlcnn.api.train(
             model,
             data,

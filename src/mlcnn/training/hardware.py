@@ -127,6 +127,14 @@ def processes(device: str) -> Generator[tuple[Processes, str]]:
         distributed.destroy_process_group()
 
 
-def set_threads(count: int) -> None:
-    """Let torch's operators run on so many threads of the processor."""
+def set_threads(count: int | None) -> None:
+    """Let torch's operators run on so many threads of the processor; None leaves that to torch.
+
+    Raises:
+        InputError: less than one.
+    """
+    if count is None:
+        return
+    if count < 1:
+        raise InputError(f"--threads {count}: at least 1 is required")
     torch.set_num_threads(count)
