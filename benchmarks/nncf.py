@@ -1,6 +1,6 @@
 """NNCF's post-training INT8 beside ``mlcnn quantize``, on the same network and images.
 
-NNCF wants an environment of its own. The first run makes it (about 1 GB, from the package index):
+NNCF wants an environment of its own. The first run makes it (about 0.5 GB, from the package index):
 
     python -m benchmarks.nncf resnet20 --weights FILE.npz --data FOLDER_OF_CIFAR10_BINARY
 

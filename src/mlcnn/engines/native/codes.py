@@ -5,7 +5,7 @@ type are 128 higher here than in the network.
 """
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -88,15 +88,19 @@ def refused(site: Site, what: str, remedy: str) -> UnsupportedError:
     return UnsupportedError(f"native: {site.spec.where}: {what}; {remedy}")
 
 
-def _steps(site: Site) -> Floats:
-    """The scales of a quantiser."""
-    found = constant(site.node.inputs[1])
+def _constant(site: Site, index: int, what: str) -> NDArray[Any]:
+    found = constant(site.node.inputs[index])
     if found is None:
         raise refused(
-            site, "its scale is not constant",
+            site, f"its {what} is not constant",
             "quantise statically, with calibration data, or use engine 'onnxruntime'",
         )  # fmt: skip
-    steps = found.astype(np.float32).reshape(-1)
+    return found
+
+
+def _steps(site: Site) -> Floats:
+    """The scales of a quantiser."""
+    steps = _constant(site, 1, "scale").astype(np.float32).reshape(-1)
     bad = ~(np.isfinite(steps) & (steps > 0))
     if bad.any():
         raise refused(
@@ -110,13 +114,7 @@ def _zeros(site: Site, dtype: ir.DataType | None) -> tuple[Integers, np.dtype[np
     """The zero points of a quantiser, and the type of its codes."""
     zero = np.zeros(1, np.uint8 if dtype is None else dtype.numpy())
     if site.spec.has_input(2):
-        given = constant(site.node.inputs[2])
-        if given is None:
-            raise refused(
-                site, "its zero point is not constant",
-                "quantise statically, with calibration data, or use engine 'onnxruntime'",
-            )  # fmt: skip
-        zero = given
+        zero = _constant(site, 2, "zero point")
     return zero.reshape(-1).astype(np.int32), zero.dtype
 
 
