@@ -1,7 +1,7 @@
 """Accuracy of weights and activations of few bits against the epochs that they were trained for.
 
 Each point is a fine-tuning of its own by DoReFa's rounding, with half a cosine over its epochs, and
-accuracy on the test images in OpenVINO. A point that is in the results is not run again, and one
+accuracy on the test images in an engine. A point that is in the results is not run again, and one
 that was interrupted goes on from its checkpoint:
 
     python -m benchmarks.few_bits resnet20 --weights FILE.npz --data FOLDER_OF_CIFAR10_BINARY
@@ -20,6 +20,7 @@ import torch
 import mlcnn
 from benchmarks.results import FOLDER, KEPT, conditions, show
 from mlcnn.api import Setting, TuneOptions
+from mlcnn.training import Hardware
 
 __all__ = ["BITS", "main", "points"]
 
@@ -55,10 +56,11 @@ def _run(point: Mapping[str, Any], given: argparse.Namespace) -> dict[str, Any]:
             tuning=TuneOptions(
                 point["epochs"],
                 point["learning_rate"],
+                hardware=Hardware(given.device),
                 seed=point["seed"],
                 checkpoint=checkpoint,
             ),
-            engines=("openvino",),
+            engines=(given.engine,),
             test=point["test"],
         ),
         weights=given.weights,
@@ -71,6 +73,7 @@ def _run(point: Mapping[str, Any], given: argparse.Namespace) -> dict[str, Any]:
         "images": row.after.images,
         "agreement": found.agreement,
         "processor_s": round(time.process_time() - start, 1),
+        "device": given.device if given.device == "cpu" else torch.cuda.get_device_name(),
     }
 
 
@@ -86,6 +89,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--test-images", type=int)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu", help="to train on: cpu, or cuda")
+    parser.add_argument("--engine", default="openvino", help="that accuracy is measured in")
     parser.add_argument("--checkpoints", type=Path, default=FOLDER / "few_bits")
     parser.add_argument("--out", type=Path, default=KEPT / "few_bits.json")
     return parser.parse_args()
