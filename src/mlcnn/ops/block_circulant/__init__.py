@@ -13,7 +13,7 @@ from mlcnn.ops.block_circulant.operator import (
     read,
     structure,
 )
-from mlcnn.ops.block_circulant.spectral import Spectral
+from mlcnn.ops.block_circulant.spectral import Spectral, SpectralBatch
 from mlcnn.ops.method import Method
 
 __all__ = [
@@ -30,7 +30,7 @@ __all__ = [
 
 BLOCK_CIRCULANT = Method(
     name=KIND,
-    forms=(Spectral(),),
+    forms=(Spectral(), SpectralBatch()),
     operators=OPERATORS,
     read=read,
     layer=make_layer,

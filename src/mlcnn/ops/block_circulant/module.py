@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
-from mlcnn.ops.block_circulant.operator import DENSE_LAYER, Blocks, blocks_of, read
+from mlcnn.ops.block_circulant.operator import Blocks, blocks_of, is_dense, read
 from mlcnn.ops.geometry import Convolution
 from mlcnn.ops.trained import TrainedLayer, TrainedWeight
 
@@ -108,6 +108,6 @@ def make_layer(site: Any) -> TrainedLayer:
     if isinstance(layer, str):
         raise ValueError(layer)
     bias = layer.bias is not None
-    make = BlockCirculantLinear if node.op_type.startswith(DENSE_LAYER) else BlockCirculantConv2d
+    make = BlockCirculantLinear if is_dense(node) else BlockCirculantConv2d
     weights = (TrainedWeight("weight", 1), *((TrainedWeight("bias", 2),) if bias else ()))
     return TrainedLayer(make(layer, bias=bias), weights)

@@ -29,6 +29,7 @@ __all__ = [
     "convolve",
     "dense_weight",
     "emit",
+    "is_dense",
     "multiply",
     "projected",
     "read",
@@ -135,6 +136,11 @@ class Blocks:
                 f"{self.channels // self.groups} inputs and {self.filters // self.groups} outputs"
             )
         return None
+
+
+def is_dense(node: ir.Node) -> bool:
+    """Whether an operator is a dense layer."""
+    return node.op_type.startswith(DENSE_LAYER)
 
 
 def structure(block: int) -> Weights:
@@ -266,7 +272,7 @@ def read(node: ir.Node) -> Convolution | str:
         return "its weight is not a constant"
     limits = tuple(node.attributes["limits"].as_ints())
     block = node.attributes["block"].as_int()
-    if node.op_type.startswith(DENSE_LAYER):
+    if is_dense(node):
         channels, filters = limits
         return Convolution(
             node, weight, bias, filters, channels, (1, 1), (1, 1), (1, 1), (0, 0, 0, 0), 1, (1, 1),
