@@ -34,6 +34,7 @@ from mlcnn.workload import DENSE, RECORD_KEY, Record, read_record
 
 __all__ = ["BlockCirculant"]
 
+_ALREADY = "it has blocks already, of size"
 _ENDS = "the first and the last layer stay dense, unless `ends` is given or they are named"
 
 
@@ -83,6 +84,7 @@ class BlockCirculant(SitePass):
 
     name: ClassVar[str] = KIND
     exact: ClassVar[bool] = False
+    repeats: ClassVar[bool] = False
     block: str = "8"
     ends: bool = False
     only: tuple[str, ...] = ()
@@ -110,8 +112,9 @@ class BlockCirculant(SitePass):
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise InputError(f"{KIND}: block={name}=...: there is no such layer{hint}")
         result = SitePass.apply(self, model)
-        if layers and not result.changes and not (self.only or self.exclude):
-            reasons = {skipped.reason for skipped in result.skipped}
+        left_all = layers and not (result.changes or self.only or self.exclude)
+        reasons = dict.fromkeys(skipped.reason for skipped in result.skipped)
+        if left_all and not any(_ALREADY in reason for reason in reasons):
             raise InputError(f"{KIND}: no layer takes blocks of {self.block}: {'; '.join(reasons)}")
         return result
 
@@ -138,7 +141,7 @@ class BlockCirculant(SitePass):
         if layer.weights.kind == KIND:
             before = blocks_of(layer).size
             if size == before:
-                return f"its blocks have size {size} already"
+                return f"{_ALREADY} {size}"
             if size % before:
                 raise InputError(
                     f"{KIND}: {layer.name} has blocks of {before} already: a multiple of that is "
