@@ -13,6 +13,7 @@ from mlcnn import graph, zoo
 from mlcnn.api.memory import require_memory_for_input
 from mlcnn.errors import InputError
 from mlcnn.graph import ExampleInput
+from mlcnn.passes import restore
 
 __all__ = [
     "ExampleInput",
@@ -140,7 +141,7 @@ def load(
         return zoo.load(entry.name, weights=path, seed=seed, dropout=dropout)
     if isinstance(source, str) and not _is_path(source):
         return graph.from_callable(source, input_shape, dropout=dropout)
-    model = _from_model(source.model if isinstance(source, Rewritten) else source)
+    model = restore(_from_model(source.model if isinstance(source, Rewritten) else source))
     return model if input_shape is None else _with_input_shape(model, tuple(input_shape))
 
 

@@ -5,7 +5,7 @@ from mlcnn.graph.code_pads import pad_codes, pad_means
 from mlcnn.graph.dropout import without_dropout
 from mlcnn.graph.evaluate import evaluate
 from mlcnn.graph.example import ExampleInput
-from mlcnn.graph.folding import fold_constants, has_texts
+from mlcnn.graph.folding import fold_constants, has_texts, spreads
 from mlcnn.graph.load import from_proto, load_file
 from mlcnn.graph.names import (
     constant,
@@ -92,6 +92,7 @@ __all__ = [
     "read_rounding",
     "save",
     "settle_pools",
+    "spreads",
     "stored_values",
     "tensor_bytes",
     "to_proto",

@@ -32,6 +32,7 @@ from mlcnn.ops.geometry import Convolution, Pooling
 from mlcnn.workload import ConvLayer, Layer, Operations
 
 __all__ = [
+    "FORMS",
     "Spectral",
     "SpectralBatch",
     "compact_weight",
@@ -285,6 +286,10 @@ class _Parts:
             in_shape=(0, blocks.size, blocks.columns),
             out_shape=(0, blocks.padded[0]),
         )
+
+
+FORMS = frozenset({Spectral.name, SpectralBatch.name})
+"""Names of the forms that keep spectral weights."""
 
 
 def _padded(emitter: Emitter, layer: Convolution, source: ir.Value) -> ir.Value:
