@@ -2,12 +2,15 @@
 
 import csv
 import json
+import subprocess
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
+from mlcnn import __version__ as version
 from mlcnn import training
 
 QUICK = ("--batch-size", "50")
@@ -19,6 +22,21 @@ def data(tmp_path) -> Path:
     sample = training.load_sample()
     np.savez(tmp_path / "sample.npz", images=sample.images, labels=sample.labels)
     return tmp_path / "sample.npz"
+
+
+def check_provenance(record):
+    """What made the result stands in it."""
+    source = ("git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD")
+    commit = subprocess.run(source, capture_output=True, text=True, check=False).stdout.strip()
+    place = record["where"]
+    assert place["commit"] == (commit or None)
+    for name in ("torch", "onnx", "numpy"):
+        assert place[name] == metadata.version(name)
+    assert (place["mlcnn"], place["device"]) == (version, "cpu")
+    assert place["threads"] >= 1
+    assert record["hardware"]["precision"] == "fp32"
+    assert (record["seed"], record["limit"], record["processes"]) == (0, None, 1)
+    assert record["normalisation"]["mean"] == [0.4914, 0.4822, 0.4465]
 
 
 def test_train_and_go_on(mlcnn, data):
@@ -38,6 +56,7 @@ def test_train_and_go_on(mlcnn, data):
     assert float(rows[0]["loss"]) == document["epochs"][0]["loss"]
     record = json.loads(Path("out/result.json").read_text())
     assert record["recipe"]["epochs"] == 1
+    check_provenance(record)
     again = mlcnn(*command)  # nothing is left to do
     assert again.json["epochs"] == document["epochs"]
     other = mlcnn(*command, "--lr", "0.5")
@@ -86,6 +105,12 @@ def test_finetune_recovers(mlcnn, data):
     operators = [n.op_type for n in onnx.load("out/lenet5-trained.onnx").graph.node]
     assert operators[:3] == ["Conv", "AveragePool", "Relu"]
     assert "AveragePool" not in [n.op_type for n in onnx.load("out/lenet5.onnx").graph.node]
+    record = json.loads(Path("out/result.json").read_text())
+    check_provenance(record)
+    assert (record["recipe"]["epochs"], record["recipe"]["learning_rate"]) == (4, 0.01)
+    assert (record["passes"], record["max_drop"]) == ("max-to-average,reorder", None)
+    assert record["teaching"] == {"weight": 0.9, "temperature": 2.0}
+    assert record["where"]["threads"] == 1
     text = mlcnn(*command[:-1])
     assert "lenet5: accuracy on" in text.out
     assert "written: out/lenet5.onnx" in text.out
