@@ -17,12 +17,14 @@ class Classifier(pytorch_lightning.LightningModule):
         self.losses: list[float] = []
 
     def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+        """The loss of a batch of images and labels."""
         images, labels = batch
         loss = nn.functional.cross_entropy(self.network(images), labels)
         self.losses.append(loss.item())
         return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
+        """What takes the steps."""
         return torch.optim.SGD(self.network.parameters(), lr=0.01, momentum=0.9)
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -62,6 +63,44 @@ def test_train_and_go_on(mlcnn, data):
     other = mlcnn(*command, "--lr", "0.5")
     assert other.code == 2
     assert "recipe learning_rate is 0.05 there and 0.5 here" in other.error
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch) -> str:
+    """A callable that returns a module, without an example of its input."""
+    (tmp_path / "own_nets.py").write_text(
+        "from torch import nn\n"
+        "def pooled(size=2):\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(size),\n"
+        "        nn.Flatten(), nn.Linear(4 * (30 // size) ** 2, 10))\n"
+        "def other():\n"
+        "    return nn.Conv2d(1, 10, 32)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "own_nets:pooled"
+    sys.modules.pop("own_nets", None)
+
+
+@pytest.mark.parametrize("command", ["train", "finetune", "quantize"])
+def test_a_module_takes_the_shape_of_the_images(mlcnn, data, module, command):
+    options = {
+        "train": (*QUICK, *ONE, "-o", "out"),
+        "finetune": (*QUICK, *ONE, "-o", "out", "--no-measure"),
+        "quantize": ("--engine", "onnxruntime", "--observer", "mse", "-o", "out.onnx"),
+    }[command]
+    result = mlcnn(command, module, "--data", data, *options, "--json")
+    assert result.code == 0, result.err
+    (given,) = onnx.load(result.json["output"]).graph.input
+    sizes = [size.dim_value for size in given.type.tensor_type.shape.dim]
+    assert sizes == [0, 3, 32, 32]  # the batch is dynamic
+
+
+def test_a_module_for_other_images(mlcnn, data, module):
+    result = mlcnn("train", module.replace("pooled", "other"), "--data", data, *QUICK)
+    assert result.code == 2
+    message = result.err.splitlines()[-1]
+    assert "own_nets:other: the module fails on an input of shape (2, 3, 32, 32)" in message
+    assert message.endswith("give one of the shape that it takes, batch first")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
-import torch
 
 from mlcnn import graph, training
 from mlcnn.api.accuracy import ImageOptions
@@ -154,7 +153,7 @@ def finetune(
     opened, normal, note = (images or ImageOptions()).open(data, source)
     if note:
         say(note)
-    model = _loaded(source, opened, weights)
+    model = load(source, weights=weights, dropout=True, image_shape=opened.image_shape)
     require_classifier(model, opened)
     recovery = Recovery(
         model, approximate, opened, normal, options, teaching or Teaching(), processes, tell, say
@@ -212,12 +211,6 @@ class _Run:
 
 def _quiet(message: str) -> None:
     del message
-
-
-def _loaded(source: Source, data: Data, weights: "str | PathLike[str] | None") -> ir.Model:
-    # Two images: one would make the exporter take the batch for a constant.
-    shape = (2, *data.image_shape) if isinstance(source, torch.nn.Module) else None
-    return load(source, input_shape=shape, weights=weights, dropout=True)
 
 
 def _write(finetuned: Finetuned, folder: Path) -> None:

@@ -212,7 +212,7 @@ def quantize(
     found, normal, note = (images or ImageOptions()).open(data, source)
     if chosen.fuse and weights is None:
         weights = tuned_weights(source, rewriting)
-    original = load(source, input_shape=input_shape, weights=weights)
+    original = load(source, input_shape=input_shape, weights=weights, image_shape=found.image_shape)
     _require_classifier(original, found)
     parts, notes = _parts(found, normal, chosen), ((note,) if note else ())
     before = original

@@ -185,7 +185,7 @@ def _network(source: Source, data: Data, pooling: str | None, order: Order) -> i
     if entry is None:
         if pooling is not None:
             raise InputError(f"--pooling {pooling}: only networks of the zoo have other pools")
-        model = load(source, dropout=True)
+        model = load(source, dropout=True, image_shape=data.image_shape)
     else:
         if pooling is not None:
             if pooling not in {*zoo.Pooling}:

@@ -59,7 +59,7 @@ class Loading:
 
     Attributes:
         input_shape: shape of the input, batch first, as 1x3x224x224. A callable that returns no
-            example input needs it; for a file it fixes dynamic sizes.
+            example input needs it, where no images tell; for a file it fixes dynamic sizes.
         weights: .npz of weights by parameter name, for a zoo network.
     """
 

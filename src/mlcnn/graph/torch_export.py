@@ -238,8 +238,8 @@ def _failure(module: nn.Module, example: Example, name: str, error: Exception) -
             example.call(module)
     except Exception as own:  # noqa: BLE001 - a user's module may raise anything
         return InputError(
-            f"{name}: the module fails on an input of shape {example}: {quote(own)}; give the "
-            "shape that it takes, batch first"
+            f"{name}: the module fails on an input of shape {example}: {quote(own)}; give one "
+            "of the shape that it takes, batch first"
         )
     return InputError(
         f"{name}: runs on an input of shape {example}, but torch.export cannot trace it: "
