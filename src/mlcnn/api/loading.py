@@ -130,9 +130,10 @@ def load(
     # Two images: one would make the exporter take the batch for a constant.
     usual_shape = None if image_shape is None else (2, *image_shape)
     if isinstance(source, nn.Module):
+        shape = usual_shape if input_shape is None else input_shape
         return graph.from_module(
             source,
-            _inputs(source, example_input, input_shape or usual_shape),
+            _inputs(source, example_input, shape),
             dropout=dropout,
         )
     if example_input is not None:

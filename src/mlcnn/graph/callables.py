@@ -53,8 +53,8 @@ def from_callable(
     module, example = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(module, nn.Module):
         raise InputError(f"{target}: returned {_kind(made)}; {_REMEDY}")
-    if example is None:
-        input_shape = input_shape or usual_shape
+    if example is None and input_shape is None:
+        input_shape = usual_shape
     return from_module(
         module, _inputs(target, module, example, input_shape), name=target, dropout=dropout
     )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from mlcnn.errors import InputError, MlcnnError
-from mlcnn.graph.dropout import require_same_operators, rest_dropout
+from mlcnn.graph.dropout import mark_dropout, require_same_operators, rest_dropout
 from mlcnn.graph.example import Example, ExampleInput
 from mlcnn.graph.export_check import check_export
 from mlcnn.graph.export_rewrites import keep_divisors
@@ -111,6 +111,7 @@ def from_program(
         if exported is None:
             raise InputError(f"{name}: cannot be exported to ONNX: the exporter gave nothing")
         model = exported.model
+        mark_dropout(model, program)
         _detach(model)
     model.graph.name = PurePath(name).stem
     given = set(model.graph.initializers)
