@@ -1,6 +1,7 @@
 """Rewrites of a network: one file each, a frozen dataclass whose fields are its options."""
 
 from mlcnn.passes.base import Change, Pass, PassResult, Skipped
+from mlcnn.passes.block_circulant import BlockCirculant
 from mlcnn.passes.choice import KEEP, Choice, Chooser, CostModel
 from mlcnn.passes.choose import Choose
 from mlcnn.passes.fold_batch_norm import FoldBatchNorm
@@ -15,6 +16,7 @@ from mlcnn.passes.reorder_max import ReorderMax
 __all__ = [
     "AUTO",
     "KEEP",
+    "BlockCirculant",
     "Change",
     "Choice",
     "Choose",

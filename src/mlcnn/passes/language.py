@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mlcnn.errors import InputError, did_you_mean
 from mlcnn.passes.base import Pass
+from mlcnn.passes.block_circulant import BlockCirculant
 from mlcnn.passes.choice import Chooser
 from mlcnn.passes.choose import Choose
 from mlcnn.passes.fold_batch_norm import FoldBatchNorm
@@ -41,7 +42,7 @@ _GROUP = "mlcnn.passes"
 _BUILT_IN: dict[str, Callable[..., Pass]] = {
     kind.name: kind
     for kind in (
-        Choose, DistributePool, FoldBatchNorm, FoldConstants, Fuse, Inline, MaxToAverage, Reorder,
+        BlockCirculant, Choose, DistributePool, FoldBatchNorm, FoldConstants, Fuse, Inline, MaxToAverage, Reorder,
         ReorderMax,
     )
 }  # fmt: skip

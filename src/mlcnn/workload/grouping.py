@@ -17,6 +17,8 @@ __all__ = ["described", "measured", "recorded"]
 _LOGGER = logging.getLogger(__name__)
 _KNOWN_VERSION = 1
 # Types that weights are stored in; the others are shapes and axes.
+# Height and width that a value of so many dimensions lacks: features, a sequence, images.
+_SPATIAL: dict[int, tuple[int, ...]] = {2: (1, 1), 3: (1,), 4: ()}
 _SHAPES = frozenset({ir.DataType.INT64, ir.DataType.BOOL, ir.DataType.STRING})
 
 
@@ -58,9 +60,9 @@ def described(
         )
     (source,), (result,) = sources, results
     sizes = known_sizes(source, f"{record.geometry.name} ({record.operator})", "input")
-    if len(sizes) not in {3, 4}:
-        return f"they read a value of shape {sizes}, and a layer reads images"
-    spatial = sizes[2:] if len(sizes) == 4 else (1, sizes[2])
+    if len(sizes) not in _SPATIAL:
+        return f"they read a value of shape {sizes}, and a layer reads images or features"
+    spatial = (*_SPATIAL[len(sizes)], *sizes[2:])
     if sizes[1] != record.geometry.C:
         return f"they read {sizes[1]} channels, and the record says {record.geometry.C}"
     try:
