@@ -1,7 +1,5 @@
 """Train a network from scratch on a user's data, and keep what came of it."""
 
-import json
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -12,11 +10,11 @@ from typing import Literal
 import onnx_ir as ir
 import torch
 
-import mlcnn
 from mlcnn import graph, nn, training, zoo
 from mlcnn.api.accuracy import ImageOptions
 from mlcnn.api.loading import Source, load, model_name, zoo_entry
 from mlcnn.api.optimizing import Progress, rewrite, silent
+from mlcnn.api.provenance import training_record, write_result
 from mlcnn.api.writing import results_folder
 from mlcnn.errors import InputError
 from mlcnn.report import Accuracy
@@ -154,7 +152,8 @@ def train(
         result = Trained(name, trained, history, test, seconds, path)
         if not processes.rank:
             records.write(history)
-            _write(result, module, options, normal)
+            _write(result, module)
+            write_result(path, {**result.to_json(), **training_record(options, normal, processes)})
         return result
 
 
@@ -186,7 +185,7 @@ def _network(source: Source, data: Data, pooling: str | None, order: Order) -> i
     if entry is None:
         if pooling is not None:
             raise InputError(f"--pooling {pooling}: only networks of the zoo have other pools")
-        model = load(source, dropout=True)
+        model = load(source, dropout=True, image_shape=data.image_shape)
     else:
         if pooling is not None:
             if pooling not in {*zoo.Pooling}:
@@ -233,20 +232,6 @@ def measured(
     return Accuracy(variant, data.test.name, len(right), float(right.mean()))
 
 
-def _write(result: Trained, module: torch.nn.Module, options: TrainOptions, normal: Normal) -> None:
+def _write(result: Trained, module: torch.nn.Module) -> None:
     graph.save(graph.without_dropout(result.model), result.folder / f"{result.name}.onnx")
     training.save_weights(module, result.folder / f"{result.name}.npz")
-    record = {
-        **result.to_json(),
-        "recipe": asdict(options.recipe),
-        "seed": options.seed,
-        "hardware": {**asdict(options.hardware), "processor": platform.processor()},
-        "threads": torch.get_num_threads(),
-        "normalisation": asdict(normal),
-        "mlcnn": mlcnn.__version__,
-        "torch": torch.__version__,
-    }
-    path = result.folder / "result.json"
-    partial = path.with_name(".result.json.partial")
-    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)

@@ -17,7 +17,15 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mlcnn.errors import InputError
 
-__all__ = ["ONE_PROCESS", "Hardware", "Precision", "Processes", "processes", "set_threads"]
+__all__ = [
+    "ONE_PROCESS",
+    "Hardware",
+    "Precision",
+    "Processes",
+    "processes",
+    "require_device",
+    "set_threads",
+]
 
 
 class Precision(StrEnum):
@@ -42,12 +50,7 @@ class Hardware:
     channels_last: bool | None = None
 
     def __post_init__(self) -> None:
-        try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            reason = str(error).partition("\n")[0]
-            msg = f"--device {self.device}: torch has no such device here ({reason}); use cpu"
-            raise InputError(msg) from error
+        require_device(self.device, "--device")
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -101,6 +104,24 @@ class Processes:
 
 
 ONE_PROCESS = Processes()
+
+
+def require_device(device: str, option: str) -> None:
+    """Refuse a device that is not there.
+
+    Args:
+        device: torch's name of it.
+        option: what the message calls it.
+
+    Raises:
+        InputError: torch cannot use it.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        msg = f"{option} {device}: torch has no such device here ({reason}); use cpu"
+        raise InputError(msg) from error
 
 
 @contextmanager
