@@ -34,8 +34,8 @@ __all__ = [
 ]
 
 ALIASES = {
-    "exact": "fold-constants,fold-batch-norm,distribute-pool,fuse",
-    "mlcnn": "fold-constants,fold-batch-norm,max-to-average,reorder,distribute-pool,fuse",
+    "exact": "fold-constants,fold-batch-norm,distribute-pool,fuse,choose",
+    "mlcnn": "fold-constants,fold-batch-norm,max-to-average,reorder,distribute-pool,fuse,choose",
 }
 _LOGGER = logging.getLogger(__name__)
 _GROUP = "mlcnn.passes"
