@@ -23,7 +23,7 @@ import mlcnn
 from benchmarks.results import FOLDER, KEPT, Row, conditions, show
 from benchmarks.structured_accuracy import MNIST_RECIPE, lenet5
 from mlcnn import training
-from mlcnn.api import ImageOptions, TrainOptions, train
+from mlcnn.api import FINETUNE_RECIPE, ImageOptions, TrainOptions, train
 from mlcnn.graph import constant
 from mlcnn.ops.block_circulant import Blocks, KeptEnergy
 from mlcnn.passes.channel_order import search
@@ -35,6 +35,9 @@ __all__ = ["main"]
 BLOCK = 8
 RANDOM_ORDERS = 20
 DENSE_EPOCHS = 5
+# The command's own, with the images moved as for training from scratch. At that one's learning rate
+# of 0.05 a projected LeNet-5, which has no norms, is thrown back to chance.
+RECIPE = replace(FINETUNE_RECIPE, crop=MNIST_RECIPE.crop, flip=MNIST_RECIPE.flip, weight_decay=1e-4)
 TESTED = 2000
 """Test images of the ResNet-20, which is not trained here."""
 
@@ -61,10 +64,11 @@ CASES = (
         for order in ("", ",order=searched")
         for block in (2, 4, 8)
     ),
-    *(Case("lenet5", "block=8", epochs) for epochs in (1, 2, 3)),
-    Case("lenet5", "block=8,order=searched", 3),
+    *(Case("lenet5", "block=8", epochs) for epochs in (1, 2)),
     Case("lenet5", "block=8,gradual=true", 3),
+    Case("lenet5", "block=8", 3),
     Case("lenet5", "block=8,gradual=true,order=searched", 3),
+    Case("lenet5", "block=8,order=searched", 3),
 )
 
 
@@ -72,9 +76,9 @@ def _layers(model: ir.Model) -> Iterator[ir.Value]:
     """The weights of the 3 x 3 layers of 64 channels."""
     for node in model.graph:
         weight = node.inputs[1] if node.op_type == "Conv" else None
-        if weight is not None and (array := constant(weight)) is not None:
-            if array.shape == (64, 64, 3, 3):
-                yield weight
+        array = constant(weight)
+        if weight is not None and array is not None and array.shape == (64, 64, 3, 3):
+            yield weight
 
 
 def _energy(weight: np.ndarray) -> KeptEnergy:
@@ -106,13 +110,13 @@ def _energies(weights: Path) -> Iterator[Row]:
         }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Bench:
     """Data, and where trained networks are found again."""
 
     given: argparse.Namespace
 
-    @cache  # noqa: B019 - one object, as long as the program
+    @cache  # noqa: B019 - there is one, as long as the program runs
     def data(self, network: str) -> Data:
         """Images of a network."""
         if network == "lenet5":
@@ -122,31 +126,26 @@ class Bench:
         part = ImageSet(test.name, test.images[:TESTED], test.labels[:TESTED], test.classes)
         return replace(data, test=part)
 
-    def options(self, epochs: int) -> TrainOptions:
-        """How a LeNet-5 is trained, from scratch and from a dense one."""
-        return TrainOptions(replace(MNIST_RECIPE, epochs=epochs), training.Hardware(), 0)
-
-    def scratch(self, block: int, epochs: int) -> Any:
-        """A LeNet-5 trained from scratch."""
+    def dense(self) -> ir.Model:
+        """A LeNet-5 as the user has it."""
         torch.manual_seed(0)
-        return train(
-            lenet5(), self.data("lenet5"), self.options(epochs), ImageOptions(),
-            folder=self.given.checkpoints / f"lenet5-{block}-{epochs}",
-            passes=None if block == 1 else f"block-circulant{{block={block}}}",
-        )  # fmt: skip
+        folder = self.given.checkpoints / "lenet5"
+        options = TrainOptions(replace(MNIST_RECIPE, epochs=DENSE_EPOCHS))
+        return train(lenet5(), self.data("lenet5"), options, ImageOptions(), folder=folder).model
 
     def run(self, case: Case) -> list[Row]:
         """A row for the original and each step of a conversion."""
         weights = None
         if case.network == "lenet5":
-            source: Any = self.scratch(1, DENSE_EPOCHS).model
+            source: Any = self.dense()
         else:
             source, weights = "resnet20", self.given.resnet20
         passes = f"block-circulant{{{case.options}}}"
+        options = TrainOptions(replace(RECIPE, epochs=case.epochs))
         done = mlcnn.finetune(
-            source, self.data(case.network), passes=passes, options=self.options(case.epochs),
-            weights=weights, folder=self.given.checkpoints / f"{case.network}-{passes}-{case.epochs}",
-            notice=print,
+            source, self.data(case.network), passes=passes, options=options,
+            folder=self.given.checkpoints / f"{case.network}-{passes}-{case.epochs}",
+            weights=weights, notice=print,
         )  # fmt: skip
         seconds = sum(epoch.seconds for epoch in done.history)
         rows = [row for row in done.accuracies if case.epochs or row.variant != "fine-tuned"]
@@ -155,16 +154,6 @@ class Bench:
              "images": row.images, "seconds": seconds}
             for row in rows
         ]  # fmt: skip
-
-    def from_scratch(self) -> Row:
-        """What a conversion is held against."""
-        epochs = MNIST_RECIPE.epochs
-        trained = self.scratch(BLOCK, epochs)
-        return {
-            "network": "lenet5", "options": f"block={BLOCK}", "epochs": epochs,
-            "step": "from scratch", "top1": trained.test.top1, "interval": trained.test.interval,
-            "images": trained.test.images, "seconds": trained.seconds,
-        }  # fmt: skip
 
 
 def _arguments() -> argparse.Namespace:
@@ -175,6 +164,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cifar10", help="folder of the CIFAR-10 files")
     parser.add_argument("--resnet20", type=Path, help="weights trained on CIFAR-10")
     parser.add_argument("--checkpoints", type=Path, default=FOLDER / "conversion")
+    parser.add_argument(
+        "--scratch", type=Path, default=KEPT / "structured_accuracy.json",
+        help="results of benchmarks.structured_accuracy, to compare with",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, default=KEPT / "conversion.json")
     return parser.parse_args()
 
@@ -202,21 +195,27 @@ def main() -> None:
         if can[case.network] and not any(asdict(case).items() <= row.items() for row in rows):
             rows += bench.run(case)
             write()
-    if can["lenet5"] and not any(row["step"] == "from scratch" for row in rows):
-        rows.append(bench.from_scratch())
-        write()
-    _show(kept)
+    scratch = given.scratch.read_text(encoding="utf-8") if given.scratch.exists() else "[]"
+    _show(kept, json.loads(scratch))
 
 
-def _show(kept: dict[str, Any]) -> None:
+def _show(kept: dict[str, Any], scratch: list[Row]) -> None:
     columns = ("layer", "as it is", "random orders", "both orders free", "one order for all")
     parts = ("given", "random", "free", "consistent")
     lines = [[row["layer"], *(f"{row[part]:.3f}" for part in parts)] for row in kept["energy"]]
     show(f"energy that the projection keeps, blocks of {BLOCK}", columns, lines)
     lines = [
-        [row["network"], row["options"], str(row["epochs"]), row["step"], f"{100 * row['top1']:.2f}",
-         "{:.2f} to {:.2f}".format(*(100 * end for end in row["interval"])), f"{row['seconds']:.0f}"]
+        [row["network"], row["options"], str(row["epochs"]), row["step"],
+         f"{100 * row['top1']:.2f}", "{:.2f} to {:.2f}".format(*(100 * e for e in row["interval"])),
+         f"{row['seconds']:.0f}"]
         for row in kept["accuracy"]
+    ]  # fmt: skip
+    lines += [
+        ["lenet5", f"block={row['block']}", str(row["recipe"]["epochs"]),
+         f"from scratch, seed {row['seed']}", f"{100 * row['top1']:.2f}", "",
+         f"{row['seconds']:.0f}"]
+        for row in scratch
+        if row["network"] == "lenet5"
     ]  # fmt: skip
     columns = ("network", "pass", "epochs", "after", "top-1, %", "95 % interval", "seconds")
     show("accuracy", columns, lines)

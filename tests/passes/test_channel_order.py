@@ -46,9 +46,9 @@ def _assert_same(model: ir.Model, other: ir.Model, seed: int = 0) -> None:
 
 @pytest.mark.parametrize(
     ("name", "spaces"),
-    # ResNet-20: behind the first convolution of each block; what additions join reaches
-    # shortcuts that pad channels. VGG-16: behind each of 15 layers.
-    [("resnet20", 9), ("vgg16", 15), ("lenet5", 4), ("alexnet", 7)],
+    # ResNet-20: behind the first convolution of each block only, as shortcuts pad channels.
+    # ResNet-18: besides, what additions join, one space for each of four sizes.
+    [("resnet20", 9), ("vgg16", 13), ("lenet5", 4), ("resnet18", 12)],
 )
 def test_zoo_networks_compute_the_same_in_any_order(name, spaces):
     model = mlcnn.load(name)
@@ -60,13 +60,14 @@ def test_zoo_networks_compute_the_same_in_any_order(name, spaces):
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_random_networks_compute_the_same_in_any_order(seed):
-    network = random_network(seed, dtype=np.float64)
+    network = random_network(seed, dtype=np.float32)
     model = graph.from_proto(network.proto)
     shuffled, _ = _shuffled(model, seed)
     expected, found = _run(model, network.inputs), _run(shuffled, network.inputs)
     for name, values in expected.items():
         if values.dtype.kind == "f":
-            np.testing.assert_allclose(found[name], values, rtol=1e-9, atol=1e-9)
+            scale = np.abs(values).max(initial=1e-30)
+            np.testing.assert_allclose(found[name], values, rtol=0, atol=2e-5 * scale)
 
 
 def _residual() -> ir.Model:
@@ -83,9 +84,7 @@ def _residual() -> ir.Model:
     hidden = net.op("MatMul", flat, net.weight("d.weight", 6 * 24, 7))
     shifted = net.op("Add", hidden, net.weight("d.bias", 7))
     normed = net.norm(shifted, 7, name="m")
-    output = net.op(
-        "Gemm", normed, net.weight("e.weight", 4, 7), net.weight("e.bias", 4), transB=1
-    )
+    output = net.op("Gemm", normed, net.weight("e.weight", 4, 7), net.weight("e.bias", 4), transB=1)
     return net.model(output)
 
 
@@ -104,7 +103,9 @@ def test_spaces_follow_what_keeps_channels_apart():
     (flattened,) = (a for a in found[0].axes if a.weight.name == "d.weight")
     assert flattened.width == 24
     _assert_same(model, shuffled)
-    before, after = (m.graph.initializers["a.weight"].const_value.numpy() for m in (model, shuffled))
+    before, after = (
+        m.graph.initializers["a.weight"].const_value.numpy() for m in (model, shuffled)
+    )
     assert not np.array_equal(before, after)
     np.testing.assert_array_equal(np.sort(before, axis=0), np.sort(after, axis=0))
 
@@ -196,8 +197,17 @@ def test_kept_energy_is_that_of_the_projection_after_any_swaps(size, shape, taps
         assert found.share == pytest.approx(share())
 
 
+def _chain() -> ir.Model:
+    """Four convolutions, of which a projection takes the two in the middle."""
+    net = Net(2, 3, 8, 8)
+    value = net.op("Relu", net.norm(net.conv(net.x, 8, channels=3, name="a"), 8))
+    for name in "bc":
+        value = net.op("Relu", net.conv(value, 8, channels=8, name=name))
+    return net.model(net.conv(value, 4, channels=8, name="d"))
+
+
 def test_a_searched_order_keeps_more_and_is_the_same_for_the_same_seed():
-    model = mlcnn.load("resnet20")
+    model = _chain()
 
     def kept(options: str) -> list[float]:
         (item,) = pipeline.parse(f"block-circulant{{block=4{options}}}")
@@ -206,13 +216,13 @@ def test_a_searched_order_keeps_more_and_is_the_same_for_the_same_seed():
 
     given_order, searched, again = kept(""), kept(",order=searched"), kept(",order=searched")
     assert searched == again != kept(",order=searched,seed=1")
-    assert len(given_order) == len(searched) == 18
-    assert np.mean(searched) > 1.1 * np.mean(given_order)
+    assert len(given_order) == len(searched) == 2
+    assert all(after > 1.1 * before for before, after in zip(given_order, searched, strict=True))
 
 
 def test_a_searched_order_alone_changes_nothing_but_the_projection():
     """Blocks of 1 keep every weight, whatever the order."""
-    model = mlcnn.load("resnet20")
+    model = _chain()
     result = BlockCirculant(block="1", order=ChannelOrder.SEARCHED).apply(model)
     assert result.changes
     _assert_same(model, result.model)
