@@ -60,11 +60,11 @@ def test_what_is_no_budget(text: str) -> None:
 def data() -> training.Data:
     generator = np.random.default_rng(0)
     images = generator.integers(0, 255, (400, 3, 8, 8), np.uint8)
-    parts = {
-        name: training.ImageSet(name, images[i::4], np.arange(100) % 3, 3)
+    parts = [
+        training.ImageSet(name, images[i::4], np.arange(100) % 3, 3)
         for i, name in enumerate(("training", "calibration", "validation", "test"))
-    }
-    return training.Data("noise", **parts)
+    ]
+    return training.Data("noise", parts[0], parts[1], parts[2], parts[3])
 
 
 def network() -> nn.Module:
