@@ -83,7 +83,7 @@ class _Fixed:
 
 def test_aliases() -> None:
     assert [item.name for item in pipeline.parse("exact")] == [
-        "fold-constants", "fold-batch-norm", "distribute-pool", "fuse",
+        "fold-constants", "fold-batch-norm", "distribute-pool", "fuse", "choose",
     ]  # fmt: skip
     assert [item.name for item in pipeline.parse("mlcnn")] == [
         "fold-constants", "fold-batch-norm", "max-to-average", "reorder", "distribute-pool", "fuse",
