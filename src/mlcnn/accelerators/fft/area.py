@@ -72,10 +72,11 @@ def core_area(core: Core, array: ArrayDescription, technology: Technology) -> Co
     """
     costs, bits = technology.costs(array.precision), array.precision.bits
     last = 3 * core.words // 4
-    # (adders, multipliers, bits) of each level.
+    half = core.words // 2
+    # (adders, multipliers, bits) of each level: two transforms of half the words side by side.
     stages = [
-        (one.additions, one.multiplications, width)
-        for one, width in zip(levels(core.words // 2), widths(array.precision, core.words // 2))
+        (2 * one.additions, 2 * one.multiplications, width)
+        for one, width in zip(levels(half), widths(array.precision, half), strict=True)
     ]
     stages.append((core.words + last, last, widths(array.precision, core.largest_block)[-1]))
     table = core.largest_block // 4 * 2 * bits / 8

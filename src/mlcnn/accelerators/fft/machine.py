@@ -9,7 +9,7 @@ from mlcnn.accelerators.fft.activity import activity
 from mlcnn.accelerators.fft.area import core_area, engine_area
 from mlcnn.accelerators.fft.core import Core
 from mlcnn.accelerators.fft.energy import core_energy
-from mlcnn.accelerators.fft.spectral import PooledSpectral, Spectral, block_of, in_blocks
+from mlcnn.accelerators.fft.spectral import KIND, PooledSpectral, Spectral, block_of, in_blocks
 from mlcnn.accelerators.machine import Infeasible
 from mlcnn.accelerators.precision import Precision
 from mlcnn.accelerators.technology import Technology
@@ -106,6 +106,6 @@ class FftEngine:
 
 def _dense(layer: Layer) -> Layer:
     """A block-circulant layer as the dense one that it stands for; any other as it is."""
-    if block_of(layer) == 1:
+    if layer.weights.kind != KIND:
         return layer
     return replace(layer, weights=DENSE, form=None, parts=(layer.nest,))

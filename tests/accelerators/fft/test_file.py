@@ -1,0 +1,91 @@
+"""Engines from files, and what is wrong with them."""
+
+from dataclasses import replace
+
+import pytest
+
+from mlcnn.accelerators import Precision, load_accelerator, machine_types
+from mlcnn.accelerators.fft import FftEngine, FftFile
+from mlcnn.cli import main
+from mlcnn.errors import InputError
+
+ENGINES = {
+    "fft-fp32": ("dcnn-fp32", Precision.FP32),
+    "fft-fp16": ("dcnn-fp16", Precision.FP16),
+    "fft-16": ("dcnn-int16", Precision.INT16),
+    "fft-12": ("dcnn-int12", Precision.INT12),
+}
+
+
+def test_the_type_is_known():
+    assert machine_types()["fft"] is FftFile
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_no_engine_is_larger_than_the_dense_machine(name, technology):
+    engine, dense = load_accelerator(name), load_accelerator(ENGINES[name][0])
+    assert isinstance(engine, FftEngine)
+    assert engine.precision is dense.precision is ENGINES[name][1]
+    assert engine.area(technology) <= dense.area(technology)
+    assert engine.array.on_chip_bytes <= dense.on_chip_bytes
+    assert engine.array.dram_bytes_per_cycle == dense.dram_bytes_per_cycle
+    # Two weights for each slice and the new column of each window, out of the banks' ports.
+    array = engine.array
+    words = array.slices * array.weight_words + 3 * array.input_windows
+    assert words * array.precision.bits <= array.buffer_banks * array.buffer_width_bits
+
+
+def _edited(library, tmp_path, old, new):
+    text = (library / "fft-fp16.yaml").read_text()
+    assert old in text
+    path = tmp_path / "mine.yaml"
+    path.write_text(text.replace(old, new))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "words: 16",
+            "words: 12",
+            "accelerator fft-fp16: core words is 12 and must be a power of two, 2 or more: 8 or 16",
+        ),
+        (
+            "largest_block: 128",
+            "largest_block: 100",
+            "accelerator fft-fp16: core largest_block is 100 and must be a power of two, 2 or "
+            "more: 64 or 128",
+        ),
+        (
+            "words: 16",
+            "words: 1",
+            "accelerator fft-fp16: core words is 1 and must be a power of two, 2 or more: 2 or 4",
+        ),
+    ],
+)
+def test_a_core_that_is_no_power_of_two(library, tmp_path, capsys, old, new, message):
+    path = _edited(library, tmp_path, old, new)
+    assert main(["evaluate", "lenet5", "--on", str(path), "--against", "dcnn-fp16"]) == 2
+    assert capsys.readouterr().err == f"mlcnn: error: {path}: {message}\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("products: 3", "products: 5", "core.products is 5: input should be 3 or 4"),
+        ("  level_latency: 12", "  depth: 12", "unknown key 'core.depth'; known keys: "),
+        ("wide_bits: 16", "winograd_tile: 2", "winograd_tile is 2 and kind dense takes 0"),
+    ],
+)
+def test_other_mistakes(library, tmp_path, old, new, message):
+    with pytest.raises(InputError) as caught:
+        load_accelerator(_edited(library, tmp_path, old, new))
+    assert message in str(caught.value)
+
+
+def test_numbers_that_no_file_can_hold(engine):
+    with pytest.raises(InputError, match="core products is 5 and must be 3 or 4"):
+        replace(engine, core=replace(engine.core, products=5))
+    with pytest.raises(InputError, match="core level_latency is 0 and must be positive"):
+        replace(engine, core=replace(engine.core, level_latency=0))
