@@ -12,6 +12,7 @@ from mlcnn.accelerators import (
     load_technology,
     technology_names,
 )
+from mlcnn.accelerators.fft import FftEngine
 from mlcnn.errors import InputError
 
 LIBRARY = Path(str(importlib.resources.files("mlcnn.accelerators") / "library"))

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 import pytest
 
 from mlcnn.accelerators import accelerator_names, load_accelerator, load_technology
-from mlcnn.accelerators.array import area, filling, static_power_mw
+from mlcnn.accelerators.array import Array, area, filling, static_power_mw
 from mlcnn.accelerators.array.area import memories
 from mlcnn.errors import InfeasibleError
 

@@ -35,39 +35,35 @@ def test_no_engine_is_larger_than_the_dense_machine(name, technology):
     assert words * array.precision.bits <= array.buffer_banks * array.buffer_width_bits
 
 
-def _edited(library, tmp_path, old, new):
-    text = (library / "fft-fp16.yaml").read_text()
-    assert old in text
-    path = tmp_path / "mine.yaml"
-    path.write_text(text.replace(old, new))
-    return path
+@pytest.fixture
+def edited(library, tmp_path):
+    """The path of a copy of ``fft-fp16`` with something else in one place."""
+
+    def edit(old, new):
+        text = (library / "fft-fp16.yaml").read_text()
+        assert old in text
+        path = tmp_path / "mine.yaml"
+        path.write_text(text.replace(old, new))
+        return path
+
+    return edit
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    ("old", "key", "value", "nearest"),
     [
-        (
-            "words: 16",
-            "words: 12",
-            "accelerator fft-fp16: core words is 12 and must be a power of two, 2 or more: 8 or 16",
-        ),
-        (
-            "largest_block: 128",
-            "largest_block: 100",
-            "accelerator fft-fp16: core largest_block is 100 and must be a power of two, 2 or "
-            "more: 64 or 128",
-        ),
-        (
-            "words: 16",
-            "words: 1",
-            "accelerator fft-fp16: core words is 1 and must be a power of two, 2 or more: 2 or 4",
-        ),
+        ("words: 16", "words", 12, "8 or 16"),
+        ("words: 16", "words", 1, "2 or 4"),
+        ("largest_block: 128", "largest_block", 100, "64 or 128"),
     ],
 )
-def test_a_core_that_is_no_power_of_two(library, tmp_path, capsys, old, new, message):
-    path = _edited(library, tmp_path, old, new)
+def test_a_core_that_is_no_power_of_two(edited, capsys, old, key, value, nearest):
+    path = edited(old, f"{key}: {value}")
     assert main(["evaluate", "lenet5", "--on", str(path), "--against", "dcnn-fp16"]) == 2
-    assert capsys.readouterr().err == f"mlcnn: error: {path}: {message}\n"
+    assert capsys.readouterr().err == (
+        f"mlcnn: error: {path}: accelerator fft-fp16: core {key} is {value} and must be a power of "
+        f"two, 2 or more: {nearest}\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,9 +74,9 @@ def test_a_core_that_is_no_power_of_two(library, tmp_path, capsys, old, new, mes
         ("wide_bits: 16", "winograd_tile: 2", "winograd_tile is 2 and kind dense takes 0"),
     ],
 )
-def test_other_mistakes(library, tmp_path, old, new, message):
+def test_other_mistakes(edited, old, new, message):
     with pytest.raises(InputError) as caught:
-        load_accelerator(_edited(library, tmp_path, old, new))
+        load_accelerator(edited(old, new))
     assert message in str(caught.value)
 
 

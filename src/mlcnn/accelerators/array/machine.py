@@ -44,7 +44,7 @@ class Array(ArrayDescription, ABC):
         return refused(self.ways(LayerTask(layer)), self) if why is None else why
 
     def unknown(self, layer: Layer) -> Infeasible | None:
-        """Why no array knows such layers: what one is beside a loop nest, a pool and an activity."""
+        """Why no array knows such layers: what one is beside a nest, a pool and an activity."""
         wanted: list[str] = []
         if layer.weights != DENSE:
             wanted.append(f"{layer.weights} weights")

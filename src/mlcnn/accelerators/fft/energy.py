@@ -41,9 +41,7 @@ def _transform(done: Activity, array: ArrayDescription, technology: Technology) 
     return math.fsum(
         one.additions * adder(precision, bits, technology).energy_pj
         + one.multiplications * multiplier(precision, bits, technology).energy_pj
-        for one, bits in zip(
-            levels(done.block), widths(precision, done.block), strict=True
-        )
+        for one, bits in zip(levels(done.block), widths(precision, done.block), strict=True)
     )
 
 

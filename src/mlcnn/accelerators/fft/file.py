@@ -20,7 +20,7 @@ class _Core(Document):
 
 
 class FftFile(ArrayParts):
-    """What the file holds; the type ``fft`` of the machines: the parts of a dense array, and a core."""
+    """What the file holds; the type ``fft`` of the machines: a dense array's parts, and a core."""
 
     core: _Core
 

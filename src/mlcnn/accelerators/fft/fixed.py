@@ -74,11 +74,14 @@ def _joined(ahead: Codes, mirrored: Codes, points: int) -> Codes:
     return np.concatenate([ahead, mirrored[..., :rest][..., ::-1]], axis=-1)
 
 
-def _turned(real: Codes, imaginary: Codes, points: int, bits: int, *, halve: bool = False) -> Spectrum:
+def _turned(
+    real: Codes, imaginary: Codes, points: int, bits: int, *, halve: bool = False
+) -> Spectrum:
     """Bins 0 to k/4 by their twiddles, which are integers of ``bits`` bits."""
     one = 1 << (bits - 2)
-    turns = np.exp(-2j * np.pi * np.arange(real.shape[-1]) / points) * one
-    cosine, sine = np.rint(turns.real).astype(np.int64), np.rint(turns.imag).astype(np.int64)
+    angles = -2 * np.pi * np.arange(real.shape[-1]) / points
+    cosine = np.rint(np.cos(angles) * one).astype(np.int64)
+    sine = np.rint(np.sin(angles) * one).astype(np.int64)
     shift = bits - 2 + halve
     return (
         _shifted(real * cosine - imaginary * sine, shift),
@@ -135,7 +138,7 @@ class FixedPoint:
         scale = input_scale * weight_scale * 2.0 ** (places + more)
         words = inverse(narrow, self.bits)
         last = max(_bits_of(words) - self.bits, 0)
-        return _shifted(words, last) * (scale * 2.0**last)
+        return _shifted(words, last).astype(np.float64) * (scale * 2.0**last)
 
     def spectra(self, weights: Values) -> tuple[Spectrum, float]:
         """Spectra of weights, so that c, d, d - c and c + d of each bin c + id fit the bits."""

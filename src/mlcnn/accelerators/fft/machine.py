@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from mlcnn.accelerators.array import DenseArray, Execution, best_of, cost_of, refused
+from mlcnn.accelerators.array import Array, Execution, best_of, cost_of, refused
 from mlcnn.accelerators.array.work import Work
 from mlcnn.accelerators.cost import LayerCost, LayerTask
 from mlcnn.accelerators.fft.activity import activity
@@ -28,7 +28,7 @@ class FftEngine:
         core: transforms inputs as they come in and outputs as they leave.
     """
 
-    array: DenseArray
+    array: Array
     core: Core
 
     def __post_init__(self) -> None:
@@ -89,8 +89,7 @@ class FftEngine:
             found,
             multiplications=found.multiplications + done.operations.multiplications,
             additions=found.additions + done.operations.additions,
-            energy=found.energy
-            + core_energy(done, self.array, technology, size, found.cycles),
+            energy=found.energy + core_energy(done, self.array, technology, size, found.cycles),
             mapping={
                 **found.mapping,
                 "block": execution.points,

@@ -139,5 +139,3 @@ class PooledSpectral(Spectral):
         """Box sums of every channel; the transforms are counted with the core."""
         before, behind = Boxes().additions(layer, loops)
         return before * self.points, behind
-
-

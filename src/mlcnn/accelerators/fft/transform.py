@@ -1,10 +1,10 @@
 """Real Fourier transforms of a power of two points: operations, level by level.
 
 A transform of k real words is made of two of k/2 words (decimation in time): bin f of the whole is
-``E[f] + w^f O[f]``, and bin k/2 - f the conjugate of ``E[f] - w^f O[f]``, w = exp(-2 pi i / k). Bins
-0 and k/2 take one addition each, bin k/4 none; f = k/8 has both parts of its twiddle alike: two
-multiplications. A complex product takes three multiplications and three additions. The inverse is
-the same flow graph from its end to its start.
+``E[f] + w^f O[f]``, and bin k/2 - f the conjugate of ``E[f] - w^f O[f]``, w = exp(-2 pi i / k).
+Bins 0 and k/2 take one addition each, bin k/4 none; f = k/8 has both parts of its twiddle alike:
+two multiplications. A complex product takes three multiplications and three additions. The inverse
+is the same flow graph from its end to its start.
 """
 
 from mlcnn.workload import Operations
