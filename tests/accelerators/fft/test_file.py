@@ -50,15 +50,12 @@ def edited(library, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("old", "key", "value", "nearest"),
-    [
-        ("words: 16", "words", 12, "8 or 16"),
-        ("words: 16", "words", 1, "2 or 4"),
-        ("largest_block: 128", "largest_block", 100, "64 or 128"),
-    ],
+    ("key", "value", "nearest"),
+    [("words", 12, "8 or 16"), ("words", 1, "2 or 4"), ("largest_block", 100, "64 or 128")],
 )
-def test_a_core_that_is_no_power_of_two(edited, capsys, old, key, value, nearest):
-    path = edited(old, f"{key}: {value}")
+def test_a_core_that_is_no_power_of_two(edited, capsys, key, value, nearest):
+    old = {"words": 16, "largest_block": 128}[key]
+    path = edited(f"{key}: {old}", f"{key}: {value}")
     assert main(["evaluate", "lenet5", "--on", str(path), "--against", "dcnn-fp16"]) == 2
     assert capsys.readouterr().err == (
         f"mlcnn: error: {path}: accelerator fft-fp16: core {key} is {value} and must be a power of "

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from benchmarks.fft_engine import accuracy
 from mlcnn.accelerators.fft.fixed import FixedPoint, forward, inverse
 
 POINTS = [2, 4, 8, 16, 32, 64, 128]
@@ -49,31 +50,6 @@ def test_what_rounding_costs(points, bits):
     assert error <= points.bit_length() * (1 + points * 2.0 ** (bits - 1) * 2.0 ** (1 - bits))
     back = inverse((real, imaginary), bits)
     assert np.abs(back - words).max() <= 2 + points.bit_length()
-
-
-def _noise(found, exact):
-    """Signal over noise in dB."""
-    return 10 * np.log10(np.sum(exact**2) / np.sum((found - exact) ** 2))
-
-
-def accuracy(points, bits, blocks=576, images=16):
-    """Of a layer of 64 blocks at 3x3 taps on random data: of the engine, and of dense products.
-
-    The dense one has inputs, weights and outputs of the same bits and exact sums.
-    """
-    generator = np.random.default_rng(points)
-    inputs = np.maximum(generator.standard_normal((images, blocks, points)), 0)
-    weights = generator.standard_normal((4, blocks, points))
-    fixed = FixedPoint(bits)
-    exact = _product(inputs, weights)
-    rounded = [codes * scale for codes, scale in map(fixed.quantised, (inputs, weights))]
-    codes, scale = fixed.quantised(_product(*rounded))
-    return _noise(fixed.layer(inputs, weights), exact), _noise(codes * scale, exact)
-
-
-def _product(inputs, weights):
-    spectra = np.einsum("nqf,pqf->npf", np.fft.rfft(inputs), np.fft.rfft(weights))
-    return np.fft.irfft(spectra, n=inputs.shape[-1])
 
 
 @pytest.mark.parametrize("points", POINTS)
