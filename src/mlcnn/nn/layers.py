@@ -6,14 +6,15 @@ parameters to train.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mlcnn.graph.operators import Windows, conv_windows, flat_pads
 from mlcnn.nn.site import Site
+from mlcnn.ops.trained import TrainedLayer as Layer
+from mlcnn.ops.trained import TrainedWeight as Weight
 
 __all__ = ["LAYERS", "Layer", "Weight"]
 
@@ -24,44 +25,6 @@ _CONV_TRANSPOSE = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTrans
 _ZERO_PAD = {1: nn.ZeroPad1d, 2: nn.ZeroPad2d, 3: nn.ZeroPad3d}
 _BATCH_NORM = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
 _INSTANCE_NORM = {3: nn.InstanceNorm1d, 4: nn.InstanceNorm2d, 5: nn.InstanceNorm3d}
-
-
-@dataclass(frozen=True, slots=True)
-class Weight:
-    """Which parameter or buffer of a module an input of the node becomes.
-
-    Attributes:
-        name: of the parameter or buffer.
-        index: of the node's input.
-        transposed: the module keeps the matrix transposed.
-        flat: the module keeps the values as a vector.
-    """
-
-    name: str
-    index: int
-    transposed: bool = False
-    flat: bool = False
-
-    def to_module(self, tensor: Tensor) -> Tensor:
-        """The tensor as the module keeps it."""
-        if self.transposed:
-            return tensor.T.contiguous()
-        return tensor.reshape(-1) if self.flat else tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """A module for a node, its weights still to be filled in.
-
-    Attributes:
-        module: with empty weights.
-        weights: where each comes from.
-        pad: a module to run before it.
-    """
-
-    module: nn.Module
-    weights: tuple[Weight, ...]
-    pad: nn.Module | None = None
 
 
 def _bias_index(site: Site, index: int) -> int | None:

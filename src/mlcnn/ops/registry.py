@@ -10,6 +10,7 @@ import onnx_ir as ir
 from mlcnn.errors import InputError
 from mlcnn.graph import is_standard
 from mlcnn.ops.average_pool import AVERAGE_POOL
+from mlcnn.ops.block_circulant import BLOCK_CIRCULANT
 from mlcnn.ops.geometry import Convolution, read_convolution
 from mlcnn.ops.method import Form, Method
 
@@ -17,6 +18,7 @@ __all__ = ["find_form", "forms", "method_of", "methods", "read_layer"]
 
 _LOGGER = logging.getLogger(__name__)
 _GROUP = "mlcnn.methods"
+_BUILT_IN = (AVERAGE_POOL, BLOCK_CIRCULANT)
 
 
 @functools.cache
@@ -29,11 +31,11 @@ def methods() -> Mapping[str, Method]:
         InputError: two plug-ins give methods of one name, or forms or operators of one name, or
             one gives something else than a method.
     """
-    found: dict[str, Method] = {AVERAGE_POOL.name: AVERAGE_POOL}
-    owners: dict[str, str] = {AVERAGE_POOL.name: "mlcnn"}
+    found: dict[str, Method] = {method.name: method for method in _BUILT_IN}
+    owners: dict[str, str] = dict.fromkeys(found, "mlcnn")
     for entry in entry_points(group=_GROUP):
         method = _loaded(entry)
-        if method is None or method is AVERAGE_POOL:
+        if method is None or any(method is known for known in _BUILT_IN):
             continue
         if method.name in found:
             raise InputError(

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from mlcnn.errors import InputError, did_you_mean
 from mlcnn.passes.base import Pass
+from mlcnn.passes.block_circulant import BlockCirculant
 from mlcnn.passes.choice import Chooser
 from mlcnn.passes.choose import Choose
 from mlcnn.passes.fold_batch_norm import FoldBatchNorm
@@ -33,16 +34,16 @@ __all__ = [
 ]
 
 ALIASES = {
-    "exact": "fold-constants,fold-batch-norm,distribute-pool,fuse",
-    "mlcnn": "fold-constants,fold-batch-norm,max-to-average,reorder,distribute-pool,fuse",
+    "exact": "fold-constants,fold-batch-norm,distribute-pool,fuse,choose",
+    "mlcnn": "fold-constants,fold-batch-norm,max-to-average,reorder,distribute-pool,fuse,choose",
 }
 _LOGGER = logging.getLogger(__name__)
 _GROUP = "mlcnn.passes"
 _BUILT_IN: dict[str, Callable[..., Pass]] = {
     kind.name: kind
     for kind in (
-        Choose, DistributePool, FoldBatchNorm, FoldConstants, Fuse, Inline, MaxToAverage, Reorder,
-        ReorderMax,
+        BlockCirculant, Choose, DistributePool, FoldBatchNorm, FoldConstants, Fuse, Inline,
+        MaxToAverage, Reorder, ReorderMax,
     )
 }  # fmt: skip
 # Set per call, not part of what a pipeline's text says.
