@@ -20,9 +20,8 @@ from mlcnn.accelerators import (
     network_tasks,
 )
 from mlcnn.accelerators.cost import Costs
-from mlcnn.accelerators.fft import KIND
 from mlcnn.accelerators.fft.fixed import FixedPoint
-from mlcnn.workload import Weights
+from mlcnn.ops.block_circulant import structure
 
 __all__ = ["CASES", "Case", "accuracy", "gains", "in_blocks", "main"]
 
@@ -81,7 +80,6 @@ def in_blocks(tasks: Sequence[LayerTask], block: int, *, last: bool) -> list[Lay
         block: points of a block; 1 leaves all dense.
         last: whether the last layer is among them.
     """
-    weights = Weights(KIND, (("block", block),))
 
     def one(index: int, task: LayerTask) -> LayerTask:
         nest = task.nest
@@ -89,7 +87,7 @@ def in_blocks(tasks: Sequence[LayerTask], block: int, *, last: bool) -> list[Lay
         ends = index == 0 or (index == len(tasks) - 1 and not last)
         if block == 1 or ends or fewest < block:
             return task
-        return replace(task, layer=replace(task.layer, weights=weights))
+        return replace(task, layer=replace(task.layer, weights=structure(block)))
 
     return [one(index, task) for index, task in enumerate(tasks)]
 

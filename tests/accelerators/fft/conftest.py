@@ -6,13 +6,13 @@ import pytest
 from hypothesis import strategies as st
 
 from mlcnn.accelerators import load_accelerator
-from mlcnn.accelerators.fft import KIND
-from mlcnn.workload import Layer, Weights
+from mlcnn.ops.block_circulant import structure
+from mlcnn.workload import Layer
 
 
 def in_block(nest, block):
     """A layer whose weights are block-circulant."""
-    return Layer(nest, weights=Weights(KIND, (("block", block),)), parts=(nest,))
+    return Layer(nest, weights=structure(block), parts=(nest,))
 
 
 @pytest.fixture(scope="session")

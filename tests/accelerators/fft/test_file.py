@@ -29,10 +29,11 @@ def test_no_engine_is_larger_than_the_dense_machine(name, technology):
     assert engine.area(technology) <= dense.area(technology)
     assert engine.array.on_chip_bytes <= dense.on_chip_bytes
     assert engine.array.dram_bytes_per_cycle == dense.dram_bytes_per_cycle
-    # Two weights for each slice and the new column of each window, out of the banks' ports.
+    # The new column of each window, and weights for all slices that work on different filters.
     array = engine.array
-    words = array.slices * array.weight_words + 3 * array.input_windows
-    assert words * array.precision.bits <= array.buffer_banks * array.buffer_width_bits
+    for windows in range(1, array.input_windows + 1):
+        words = 3 * windows + array.slices // windows * array.weight_words
+        assert words * array.precision.bits <= array.buffer_banks * array.buffer_width_bits
 
 
 @pytest.fixture

@@ -8,10 +8,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import mlcnn
-from mlcnn.accelerators import LayerTask, Machine, evaluate, evaluate_layer, load_accelerator
+from mlcnn.accelerators import (
+    LayerTask,
+    Machine,
+    evaluate_layer,
+    load_accelerator,
+    network_tasks,
+)
 from mlcnn.accelerators.array import best_of, cost_of
 from mlcnn.accelerators.fft import (
-    KIND,
     Spectral,
     activity,
     core_area,
@@ -19,8 +24,10 @@ from mlcnn.accelerators.fft import (
     in_blocks,
 )
 from mlcnn.accelerators.fft.transform import whole
+from mlcnn.api.options import RewriteOptions
 from mlcnn.errors import InfeasibleError
-from mlcnn.workload import RECORD_KEY, Arithmetic, ConvLayer, Layer, Pool, Record, Weights, read
+from mlcnn.ops.block_circulant import KIND, structure
+from mlcnn.workload import Arithmetic, ConvLayer, Layer, Pool, Weights
 
 SOME = settings(max_examples=settings.default.max_examples // 3)
 NEST = ConvLayer("conv", N=2, K=64, C=32, H=8, W=8, R=3, S=3, pads=(1, 1, 1, 1))
@@ -70,7 +77,7 @@ def test_blocks_that_the_core_does_not_take_run_as_dense(
 
 def test_other_layers_are_none_of_its_business(engine, technology):
     binary = Layer(NEST, arithmetic=Arithmetic.AND_POPCOUNT)
-    both = replace(binary, weights=Weights(KIND, (("block", 8),)), parts=(NEST,))
+    both = replace(binary, weights=structure(8), parts=(NEST,))
     sparse = Layer(NEST, weights=Weights("sparse", (("density", 0.5),)), parts=(NEST,))
     for layer in (binary, both, sparse):
         why = engine.takes(layer)
@@ -190,22 +197,17 @@ def test_fixed_point_grows_in_the_core(circulant, technology):
         assert cost.multiplications == expected + passed * whole(block).multiplications
 
 
-def test_from_a_network(technology):
-    """The record of a node says what its weights are."""
-    model = mlcnn.load("vgg16")
-    node = next(node for node in model.graph if node.op_type == "Conv" and "24" in str(node.inputs))
-    before = {layer.name: layer for layer in read(model, batch=1).layers}
-    name = next(name for name in before if "24" in name)
-    weights = Weights(KIND, (("block", 8),))
-    record = Record(node.outputs[0].name, before[name].nest, "expanded", weights=weights)
-    node.metadata_props[RECORD_KEY] = record.text()
-    found = evaluate(
-        model,
-        load_accelerator("fft-fp16"),
-        load_accelerator("dcnn-fp16"),
-        technology,
-        batch=1,
-    )
-    ways = {row.name: (row.cost.execution, row.against.execution) for row in found.layers}
-    assert ways.pop(name) == ("spectral", "plain")
-    assert set(ways.values()) == {("plain", "plain")}
+def test_a_rewritten_network(circulant, technology):
+    """The engine runs what the pass writes into a network; an array runs it as the dense layer."""
+    passes = RewriteOptions(passes="block-circulant{block=8}")
+    found = mlcnn.evaluate("resnet20", passes, on="fft-fp16", against="dcnn-fp16", batch=1)
+    tasks = network_tasks(mlcnn.load("resnet20"), batch=1)
+    engine, dense = load_accelerator("fft-fp16"), load_accelerator("dcnn-fp16")
+    rewritten = [row.task.layer.weights.kind == KIND for row in found.layers]
+    assert sum(rewritten) == len(tasks) - 2
+    for row, task, blocks in zip(found.layers, tasks, rewritten, strict=True):
+        layer = circulant(task.nest, 8) if blocks else task.layer
+        assert row.cost == evaluate_layer(replace(task, layer=layer), engine, technology)
+        plain = evaluate_layer(task, dense, technology)
+        assert (row.against.cycles, row.against.energy) == (plain.cycles, plain.energy)
+    assert {row.cost.execution for row in found.layers} == {"plain", "spectral"}

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mlcnn.accelerators.fft.transform import complex_bins, is_power_of_two, level, levels, whole
+from mlcnn.ops.block_circulant.transforms import forward_operations
 from mlcnn.workload import Operations
 
 
@@ -60,6 +61,12 @@ def test_counts_are_those_of_an_execution(points):
     assert whole(points) == Operations(counter.multiplications, counter.additions)
     assert sum(levels(points), Operations()) == whole(points)
     assert complex_bins(points) == max(len(bins) - 2, 0)
+
+
+@pytest.mark.parametrize("points", [2, 4, 8, 16, 64])
+def test_counts_are_those_of_the_operator(points):
+    """With one more addition for the sum of the two parts of each complex bin."""
+    assert whole(points) + Operations(0, complex_bins(points)) == forward_operations(points)
 
 
 def test_transforms_without_multiplications():

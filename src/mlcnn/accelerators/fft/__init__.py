@@ -15,10 +15,9 @@ from mlcnn.accelerators.fft.area import CoreArea, EngineArea, core_area, engine_
 from mlcnn.accelerators.fft.core import Core
 from mlcnn.accelerators.fft.file import FftFile
 from mlcnn.accelerators.fft.machine import FftEngine
-from mlcnn.accelerators.fft.spectral import KIND, PooledSpectral, Spectral, in_blocks
+from mlcnn.accelerators.fft.spectral import PooledSpectral, Spectral, in_blocks
 
 __all__ = [
-    "KIND",
     "Activity",
     "Core",
     "CoreArea",

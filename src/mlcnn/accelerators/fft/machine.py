@@ -9,11 +9,12 @@ from mlcnn.accelerators.fft.activity import activity
 from mlcnn.accelerators.fft.area import core_area, engine_area
 from mlcnn.accelerators.fft.core import Core
 from mlcnn.accelerators.fft.energy import core_energy
-from mlcnn.accelerators.fft.spectral import KIND, PooledSpectral, Spectral, block_of, in_blocks
+from mlcnn.accelerators.fft.spectral import PooledSpectral, Spectral, block_of, in_blocks
 from mlcnn.accelerators.machine import Infeasible
 from mlcnn.accelerators.precision import Precision
 from mlcnn.accelerators.technology import Technology
 from mlcnn.errors import InfeasibleError
+from mlcnn.ops.block_circulant import KIND
 from mlcnn.workload import DENSE, ConvLayer, Layer
 
 __all__ = ["FftEngine"]

@@ -12,12 +12,10 @@ from mlcnn.accelerators.array.tiling import Floats, Tiles, Tilings
 from mlcnn.accelerators.array.work import Execution
 from mlcnn.accelerators.fft.core import Core
 from mlcnn.accelerators.precision import Precision
+from mlcnn.ops.block_circulant import KIND, Blocks
 from mlcnn.workload import ConvLayer, Layer
 
-__all__ = ["KIND", "PooledSpectral", "Spectral", "block_of", "in_blocks"]
-
-KIND = "block-circulant"
-"""What the structure of such weights is called."""
+__all__ = ["PooledSpectral", "Spectral", "block_of", "in_blocks"]
 
 
 def block_of(layer: Layer) -> int:
@@ -27,12 +25,8 @@ def block_of(layer: Layer) -> int:
 
 def in_blocks(nest: ConvLayer, block: int) -> ConvLayer:
     """The loop nest over blocks of channels, those of each group padded to whole ones."""
-    groups = nest.G
-    return replace(
-        nest,
-        K=groups * -(-nest.K // groups // block),
-        C=groups * -(-nest.C // groups // block),
-    )
+    blocks = Blocks(block, nest.K, nest.C, nest.G)
+    return replace(nest, K=nest.G * blocks.rows, C=nest.G * blocks.columns)
 
 
 @dataclass(frozen=True, slots=True)
