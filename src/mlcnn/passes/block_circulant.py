@@ -28,6 +28,7 @@ from mlcnn.ops.block_circulant import (
     structure,
 )
 from mlcnn.passes.base import Change, PassResult
+from mlcnn.passes.restoring import restore
 from mlcnn.passes.rewriting import emitter_for, install
 from mlcnn.passes.skeleton import Candidate, SitePass, names
 from mlcnn.workload import DENSE, RECORD_KEY, Record, read_record
@@ -105,6 +106,7 @@ class BlockCirculant(SitePass):
             InputError: a size that no layer can take, or is given to a layer that is not there or
                 cannot take it.
         """
+        model = restore(model, lowered=True)
         sizes = _Sizes.parse(self.block)
         layers = [layer_name(node) for node in self.nodes(model)]
         for name in sizes.single:
