@@ -4,6 +4,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 import torch
+from passes.builder import Net
 from torch import nn
 
 import mlcnn
@@ -123,3 +124,34 @@ def test_steps_double_blocks_as_long_as_that_divides_them(block, steps):
     found = [pipeline.parse(text) for text in texts]
     assert [item.step for (item,) in found] == [*steps, None]
     assert {item.block for (item,) in found} == {block}
+
+
+@pytest.mark.parametrize(
+    ("block", "sizes"),
+    [
+        ("8", [[2, 2, 2], [4, 4, 4], [8, 8, 8]]),
+        ("12", [[2, 2, 2], [4, 4, 4], [12, 12, 12]]),
+        ("8+b=2", [[2, 2, 2], [4, 2, 4], [8, 2, 8]]),
+        ("3+b=4", [[2], [3, 4, 3]]),
+    ],
+)
+def test_projections_step_by_step_are_the_projection_at_once(block, sizes):
+    """Circulant in blocks of 8 is circulant in those of 4 and 2, as channels lie apart."""
+    net = Net(2, 24, 4, 4)
+    value = net.x
+    for name in "abc":
+        value = net.op("Relu", net.conv(value, 24, channels=24, name=name))
+    model = net.model(value)
+    (whole,) = pipeline.parse(f"block-circulant{{block={block},gradual=true,ends=true}}")
+    current, found = model, []
+    for step in whole.training_steps():
+        current = step.apply(current).model
+        nodes = [node for node in current.graph if "block" in node.attributes]
+        found.append([node.attributes["block"].as_int() for node in nodes])
+    assert found == sizes
+    at_once = whole.apply(model).model
+    for node, other in zip(current.graph, at_once.graph, strict=True):
+        assert node.op_type == other.op_type
+        if "block" in node.attributes:
+            weights = [constant(n.inputs[1]) for n in (node, other)]
+            np.testing.assert_allclose(*weights, rtol=0, atol=1e-6)

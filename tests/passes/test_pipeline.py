@@ -83,10 +83,11 @@ class _Fixed:
 
 def test_aliases() -> None:
     assert [item.name for item in pipeline.parse("exact")] == [
-        "fold-constants", "fold-batch-norm", "distribute-pool", "fuse",
+        "fold-constants", "fold-batch-norm", "distribute-pool", "fuse", "choose",
     ]  # fmt: skip
     assert [item.name for item in pipeline.parse("mlcnn")] == [
         "fold-constants", "fold-batch-norm", "max-to-average", "reorder", "distribute-pool", "fuse",
+        "choose",
     ]  # fmt: skip
     assert all(item.exact for item in pipeline.parse("exact"))
 
@@ -99,8 +100,8 @@ def test_alias_within_a_pipeline() -> None:
 
 def test_registered_passes() -> None:
     assert pipeline.pass_names() == (
-        "choose", "distribute-pool", "fold-batch-norm", "fold-constants", "fuse", "inline",
-        "max-to-average", "reorder", "reorder-max",
+        "block-circulant", "choose", "distribute-pool", "fold-batch-norm", "fold-constants", "fuse",
+        "inline", "max-to-average", "reorder", "reorder-max",
     )  # fmt: skip
 
 

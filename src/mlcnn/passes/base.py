@@ -1,6 +1,6 @@
 """What a pass is: a frozen dataclass whose fields are its options."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -13,6 +13,7 @@ __all__ = [
     "PassResult",
     "Replayed",
     "Single",
+    "Sized",
     "Skipped",
 ]
 
@@ -98,4 +99,17 @@ class Gradual(Protocol):
 
     def training_steps(self) -> Sequence[Pass]:
         """What is applied one after the other; after the last, all that was asked for is done."""
+        ...
+
+
+@runtime_checkable
+class Sized(Protocol):
+    """A pass that gives each layer a size, which can be chosen layer by layer."""
+
+    def sizes(self, model: ir.Model) -> Mapping[str, tuple[int, ...]]:
+        """The sizes above 1 that each layer can have, in order; a layer is named by its node."""
+        ...
+
+    def sized(self, chosen: Mapping[str, int]) -> Pass:
+        """The same pass with these sizes, and every other layer as it is."""
         ...

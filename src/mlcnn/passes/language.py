@@ -42,8 +42,8 @@ _GROUP = "mlcnn.passes"
 _BUILT_IN: dict[str, Callable[..., Pass]] = {
     kind.name: kind
     for kind in (
-        BlockCirculant, Choose, DistributePool, FoldBatchNorm, FoldConstants, Fuse, Inline, MaxToAverage, Reorder,
-        ReorderMax,
+        BlockCirculant, Choose, DistributePool, FoldBatchNorm, FoldConstants, Fuse, Inline,
+        MaxToAverage, Reorder, ReorderMax,
     )
 }  # fmt: skip
 # Set per call, not part of what a pipeline's text says.

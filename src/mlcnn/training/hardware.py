@@ -28,6 +28,9 @@ __all__ = [
 ]
 
 
+_IMAGES = 4  # dimensions
+
+
 class Precision(StrEnum):
     """In which type convolutions and products are computed; weights are float32 in both."""
 
@@ -67,8 +70,11 @@ class Hardware:
 
     def place(self, module: nn.Module) -> None:
         """Move a module there, in place."""
-        # Typed by torch for tensors of four dimensions; a module skips the others.
-        module.to(device=self.device, memory_format=self.memory_format)  # pyright: ignore[reportCallIssue]
+        module.to(device=self.device)
+        # Not by the module's own method: it takes weights of five dimensions for images, too.
+        for tensor in (*module.parameters(), *module.buffers()):
+            if tensor.ndim == _IMAGES:
+                tensor.data = tensor.data.contiguous(memory_format=self.memory_format)
 
 
 @dataclass(frozen=True, slots=True)

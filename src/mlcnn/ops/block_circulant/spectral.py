@@ -327,9 +327,6 @@ def _spread_bias(layer: Convolution, blocks: Blocks) -> Floats:
 def compact_weight(values: Floats, size: int) -> Floats:
     """First columns from what ``spectral_weights`` made of them, the rows along the first axis."""
     whole = 1 + (size % 2 == 0)
-    bins = [values[0].astype(complex)]
-    for index in range(whole, len(values), 3):
-        bins.append(values[index] + 1j * (values[index + 1] + values[index]))
-    if whole == 2:
-        bins.append(values[1].astype(complex))
-    return np.fft.irfft(np.stack(bins) * size, n=size, axis=0)
+    real, imaginary = values[whole::3], values[whole::3] + values[whole + 1 :: 3]
+    bins = np.concatenate([values[:1], real + 1j * imaginary, values[1:whole]])
+    return np.fft.irfft(bins * size, n=size, axis=0)
