@@ -68,7 +68,6 @@ CASES = (
     Case("lenet5", "block=8,gradual=true", 3),
     Case("lenet5", "block=8", 3),
     Case("lenet5", "block=8,gradual=true,order=searched", 3),
-    Case("lenet5", "block=8,order=searched", 3),
 )
 
 
