@@ -82,13 +82,15 @@ class Stopwatch:
                 geometry.dilations, (top, left), (bottom, right), strict=True,
             )
         ]  # fmt: skip
-        source = Value(geometry.images, geometry.lanes, max(1, sizes[0]), max(1, sizes[1]))
+        groups = geometry.groups
+        lanes = (block,) * (groups * len(geometry.lanes)) if groups > 1 else geometry.lanes
+        source = Value(geometry.images, lanes, max(1, sizes[0]), max(1, sizes[1]))
         source.dense = geometry.dense
         source.widen(geometry.pads)
         filters = -(-geometry.filters // block)
-        made = Value(geometry.images, (block,) * filters, geometry.rows, geometry.columns)
+        made = Value(geometry.images, (block,) * (groups * filters), geometry.rows, geometry.columns)
         added = Value(made.images, made.lanes, made.rows, made.columns)
-        bias = np.zeros(geometry.filters, np.float32)
+        bias = np.zeros(groups * filters * block, np.float32)
         operation = Operation(
             Op.CONV, Part(source, 0, -top, -left), Part(made),
             Part(added) if geometry.residual else None,
@@ -96,7 +98,7 @@ class Stopwatch:
             {"biases": Packing(block, library.group).per_lane(bias)},
         )  # fmt: skip
         generator = np.random.default_rng(0)
-        shape = (geometry.filters, geometry.channels, *geometry.kernel)
+        shape = (groups * geometry.filters, geometry.channels, *geometry.kernel)
         weight = generator.standard_normal(shape, np.float32)
         implement(operation, weight, geometry.lanes, kind, library)
         return Program([operation], library).call([], self._threads)
@@ -112,6 +114,7 @@ def _fields(geometry: Geometry, source: Value) -> dict[str, int | float]:
         "dilation_rows": geometry.dilations[0], "dilation_columns": geometry.dilations[1],
         "input_rows": source.rows, "input_columns": source.columns,
         "top": top, "left": left, "bottom": bottom, "right": right,
+        "groups": geometry.groups, "together": 1 + geometry.paired,
     }  # fmt: skip
 
 
