@@ -222,7 +222,11 @@ class _Memory:
 
 
 class Program:
-    """Steps in memory, ready to run."""
+    """Steps in memory, ready to run.
+
+    Attributes:
+        memory: of all values.
+    """
 
     def __init__(self, operations: Sequence[Operation], library: Library, apart: int = 0) -> None:
         """Plan the memory.
@@ -248,13 +252,13 @@ class Program:
             *(step for s in made[apart:] for step in s),
         ]
         self._steps = (Step * len(steps))(*steps)
-        self._memory = _aligned(memory.floats + _SLACK)
+        self.memory = _aligned(memory.floats + _SLACK)
         self._constants = constants.array()
 
     def call(self, buffers: Sequence[NDArray[np.float32]], threads: int) -> "Call":
         """The program with the arrays that it reads and writes."""
         pointers = (ctypes.c_void_p * len(buffers))(*(buffer.ctypes.data for buffer in buffers))
-        steps, memory, constants = self._steps, self._memory, self._constants
+        steps, memory, constants = self._steps, self.memory, self._constants
         arguments = (
             *(ctypes.addressof(steps), len(steps), memory.ctypes.data, constants.ctypes.data),
             *(ctypes.addressof(pointers), threads),

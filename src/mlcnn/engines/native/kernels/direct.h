@@ -107,7 +107,7 @@ static void conv_part(const Step *s, float *m, const float *constants, const flo
   const int32_t *lanes = (const int32_t *)(constants + s->lanes);
   const int64_t step = s->stride_columns * s->x.column, parts = (s->columns + widest[nb - 1] - 1) / widest[nb - 1];
   const int side = s->y.column == B && (s->z.at < 0 || s->z.column == B);
-  const int pair = s->together == 2 ? 3 : 0;
+  const int pair = s->together == 2 ? 3 : 0, bounded = s->low > -INFINITY || s->high < INFINITY;
   const int kind = side && step == B ? pair : pair ? 4 : side && step == 2 * B ? 1 : 2;
   for (int64_t unit = 0; unit < s->blocks * s->kernel_rows; unit += s->chunk) {
     const int64_t left = s->blocks * s->kernel_rows - unit, units = left < s->chunk ? left : s->chunk;
@@ -122,13 +122,13 @@ static void conv_part(const Step *s, float *m, const float *constants, const flo
         float *y = m + s->y.at + n * s->y.image + f0 * s->y.plane + r * s->y.row;
         const float *z = m + s->z.at + n * s->z.image + f0 * s->z.plane + r * s->z.row;
         const Taps in = taps_of(s, r, n);
-        EACH(t, parts) {
-          const int64_t q = begin(s->columns, parts, t), width = begin(s->columns, parts, t + 1) - q;
+        for (int64_t t = 0, q = 0, width; t < parts; t++, q += width) {
+          width = begin(s->columns, parts, t + 1) - q;
           EACH(l, lines) __builtin_prefetch(ahead + l * 16, 0, 2);
           ahead += lines * 16;
           tiles[nb - 1][width - 1][kind](
               s, x + q * step, w, y + q * s->y.column, unit ? 0 : constants + s->biases + f0 * B,
-              unit || s->z.at < 0 ? 0 : z + q * s->z.column, lanes, in, unit, units, units == left);
+              unit || s->z.at < 0 ? 0 : z + q * s->z.column, lanes, in, unit, units, bounded && units == left);
         }
         if (units == left && s->function != CLIP) EACH(f, nb) activate(s, y + f * s->y.plane, 1, s->columns);
       }

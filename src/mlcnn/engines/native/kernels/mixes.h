@@ -146,18 +146,8 @@ INLINE void to_halves(V v, float *low, float *high) {
   memcpy(high, (float *)&v + HALF, sizeof(float) * HALF);
 #endif
 }
-#if B == 16
-#define LANES(F) {F(0), F(1), F(2), F(3), F(4), F(5), F(6), F(7), F(8), F(9), F(10), F(11), F(12), F(13), F(14), F(15)}
-#elif B == 8
-#define LANES(F) {F(0), F(1), F(2), F(3), F(4), F(5), F(6), F(7)}
-#else
-#define LANES(F) {F(0), F(1), F(2), F(3)}
-#endif
-#define IN_TURN(i) ((i) / 2 + (i) % 2 * B)
-#define IN_TURN_HIGH(i) (IN_TURN(i) + HALF)
 #define EVENS(i) (2 * (i))
 #define ODDS(i) (2 * (i) + 1)
-#define SHUFFLED(a, b, F) __builtin_shuffle(a, b, (M)LANES(F))
 
 /* -- mixes */
 
