@@ -83,7 +83,7 @@ class _Fixed:
 
 def test_aliases() -> None:
     assert [item.name for item in pipeline.parse("exact")] == [
-        "fold-constants", "fold-batch-norm", "distribute-pool", "fuse",
+        "fold-constants", "fold-batch-norm", "distribute-pool", "fuse", "choose",
     ]  # fmt: skip
     assert [item.name for item in pipeline.parse("mlcnn")] == [
         "fold-constants", "fold-batch-norm", "max-to-average", "reorder", "distribute-pool", "fuse",
@@ -200,7 +200,7 @@ MESSAGES = {
     "fuse{form=box}}": "--passes: a comma is required before '}'",
     "exact{form=box}": (
         "--passes: exact stands for several passes and takes no options, got 'form=box'; give "
-        "them to a pass of fold-constants,fold-batch-norm,distribute-pool,fuse"
+        "them to a pass of fold-constants,fold-batch-norm,distribute-pool,fuse,choose"
     ),
 }
 

@@ -1,6 +1,5 @@
 """Approximate passes on a trained network, and its accuracy back by fine-tuning."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
@@ -8,20 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
-import torch
 
 from mlcnn import graph, training
 from mlcnn.api.accuracy import ImageOptions
 from mlcnn.api.affording import APPROXIMATE, EXACT, approximate_passes
 from mlcnn.api.benchmarking import MeasureOptions, measure, settings
+from mlcnn.api.budgeting import Budget, Budgeter, Sizing
 from mlcnn.api.loading import Source, load, model_name
 from mlcnn.api.optimized import Optimized
 from mlcnn.api.optimizing import Progress, rewrite, silent
+from mlcnn.api.provenance import training_record, write_result
 from mlcnn.api.recovery import Recovery, Teaching
 from mlcnn.api.sensitivity import Swap
 from mlcnn.api.training import TrainOptions, require_classifier
 from mlcnn.api.writing import results_folder
 from mlcnn.engines import Bench
+from mlcnn.passes import restore
 from mlcnn.report import ORIGINAL, RESULT, Accuracy, Difference, points
 from mlcnn.table import Shown, Tabular
 from mlcnn.training import Data, History, Processes, Recipe
@@ -102,6 +103,7 @@ def finetune(
     passes: str = APPROXIMATE,
     epochs: int | None = None,
     max_drop: float | None = None,
+    budget: str | None = None,
     options: TrainOptions | None = None,
     images: ImageOptions | None = None,
     teaching: Teaching | None = None,
@@ -126,6 +128,8 @@ def finetune(
         epochs: passes over the training images, in place of those of ``options``.
         max_drop: percentage points of accuracy on the validation images that may be lost; swaps are
             left out, the costliest first, until training meets it.
+        budget: how much smaller the network is to be, for passes with a size for each layer:
+            ``4x`` (parameters) or ``multiplications=3x``; chooses the sizes.
         options: how to train; ``FINETUNE_RECIPE`` by default.
         images: how the images go to the network.
         teaching: how much the original teaches.
@@ -154,12 +158,17 @@ def finetune(
     opened, normal, note = (images or ImageOptions()).open(data, source)
     if note:
         say(note)
-    model = _loaded(source, opened, weights)
+    model = load(source, weights=weights, dropout=True, image_shape=opened.image_shape)
     require_classifier(model, opened)
+    trained, sizings = restore(model, lowered=True), tuple[Sizing, ...]()
+    if budget is not None:
+        budgeter = Budgeter(trained, approximate, opened, normal, options.hardware, tell)
+        approximate, sizings = budgeter.within(Budget.parse(budget))
+        say(f"within {budget}: {approximate}")
     recovery = Recovery(
-        model, approximate, opened, normal, options, teaching or Teaching(), processes, tell, say
+        trained, approximate, opened, normal, options, teaching or Teaching(), processes, tell, say
     )
-    run = _Run(model_name(source), model, recovery, max_drop, measuring, tell)
+    run = _Run(model_name(source), model, recovery, max_drop, sizings, measuring, tell)
     if folder is None:
         return run.into(None)
     with results_folder(Path(folder)) as path:
@@ -174,6 +183,7 @@ class _Run:
     model: ir.Model
     recovery: Recovery
     max_drop: float | None
+    sizings: tuple[Sizing, ...]
     measuring: MeasureOptions | None
     tell: Progress
 
@@ -189,7 +199,19 @@ class _Run:
         )  # fmt: skip
         if folder is not None and not self.recovery.processes.rank:
             _write(finetuned, folder)
+            write_result(folder, {**finetuned.to_json(), **self._record()})
         return finetuned
+
+    def _record(self) -> dict[str, object]:
+        """How it was trained."""
+        it = self.recovery
+        return {
+            "passes": it.passes,
+            "max_drop": self.max_drop,
+            "sizes": [sizing.to_json() for sizing in self.sizings],
+            "teaching": asdict(it.teaching),
+            **training_record(it.options, it.normal, it.processes),
+        }
 
     def _measured(self, result: ir.Model) -> Bench | None:
         """Latency of the original and of the result."""
@@ -203,15 +225,6 @@ def _quiet(message: str) -> None:
     del message
 
 
-def _loaded(source: Source, data: Data, weights: "str | PathLike[str] | None") -> ir.Model:
-    # Two images: one would make the exporter take the batch for a constant.
-    shape = (2, *data.image_shape) if isinstance(source, torch.nn.Module) else None
-    return load(source, input_shape=shape, weights=weights, dropout=True)
-
-
 def _write(finetuned: Finetuned, folder: Path) -> None:
     finetuned.result.save(folder / f"{finetuned.name}.onnx")
     graph.save(finetuned.optimized.model, folder / f"{finetuned.name}-trained.onnx")
-    partial = folder / ".result.json.partial"
-    partial.write_text(json.dumps(finetuned.to_json(), indent=1) + "\n", encoding="utf-8")
-    partial.replace(folder / "result.json")

@@ -1,6 +1,6 @@
 """Rewrites of a network: one file each, a frozen dataclass whose fields are its options."""
 
-from mlcnn.passes.base import Change, Pass, PassResult, Skipped
+from mlcnn.passes.base import Change, Pass, PassResult, Sized, Skipped
 from mlcnn.passes.block_circulant import BlockCirculant
 from mlcnn.passes.choice import KEEP, Choice, Chooser, CostModel
 from mlcnn.passes.choose import Choose
@@ -12,6 +12,7 @@ from mlcnn.passes.lowering import AUTO, Lowering
 from mlcnn.passes.max_to_average import MaxToAverage, WindowMode
 from mlcnn.passes.move_pool import DistributePool, Reorder
 from mlcnn.passes.reorder_max import ReorderMax
+from mlcnn.passes.restoring import restore
 
 __all__ = [
     "AUTO",
@@ -33,6 +34,8 @@ __all__ = [
     "PassResult",
     "Reorder",
     "ReorderMax",
+    "Sized",
     "Skipped",
     "WindowMode",
+    "restore",
 ]

@@ -13,6 +13,7 @@ from mlcnn.ops.block_circulant.operator import (
     read,
     structure,
 )
+from mlcnn.ops.block_circulant.restoring import restore
 from mlcnn.ops.block_circulant.spectral import Spectral, SpectralBatch
 from mlcnn.ops.method import Method
 
@@ -34,5 +35,6 @@ BLOCK_CIRCULANT = Method(
     operators=OPERATORS,
     read=read,
     layer=make_layer,
+    restore=restore,
     summary="weights in circulant blocks: k numbers for k x k, multiplied by Fourier transforms",
 )

@@ -2,12 +2,14 @@
 
 Block (i, j) of a weight is circulant: its entry at row t and column c is ``w[i, j, (t - c) mod k]``
 (w is its first column). The channels of a block do not lie side by side: output t of block row i is
-channel ``t p + i``, input c of block column j is channel ``c q + j``, within a group. So a transform
-of all blocks is one matrix product over the tensor as it lies. Neighbouring channels, as the papers
-draw blocks, are the same but for the order of channels.
+channel ``t p + i``, input c of block column j is channel ``c q + j``, within a group. So a
+transform of all blocks is one matrix product over the tensor as it lies. Neighbouring channels, as
+the papers draw blocks, are the same but for the order of channels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -38,6 +40,7 @@ __all__ = [
 
 KIND = "block-circulant"
 Pair = tuple[int, int]
+Float = TypeVar("Float", bound=np.floating)
 Pads = tuple[int, int, int, int]
 
 
@@ -47,9 +50,7 @@ def block_circulant_conv(  # noqa: PLR0917 - inputs and attributes
     limits: Ints, strides: Ints, pads: Ints, dilations: Ints, group: int,
 ) -> Tensor:  # fmt: skip
     """``mlcnn::BlockCirculantConv(X, W, B)``: W (G p, q, k, R, S), gathered to the dense weight."""
-    row = op.Range(
-        op.Constant(value_int=0), op.Constant(value_int=block), op.Constant(value_int=1)
-    )
+    row = op.Range(op.Constant(value_int=0), op.Constant(value_int=block), op.Constant(value_int=1))
     lag = op.Sub(op.Unsqueeze(row, op.Constant(value_ints=[1])), row)
     gathered = op.Gather(w, op.Mod(lag, op.Constant(value_int=block)), axis=2)
     split = op.Reshape(gathered, op.Constant(value_ints=blocks_shape))
@@ -66,13 +67,11 @@ def block_circulant_conv(  # noqa: PLR0917 - inputs and attributes
 
 
 @function("BlockCirculantDense")
-def block_circulant_dense(
+def block_circulant_dense(  # noqa: PLR0917 - inputs and attributes
     x: Tensor, w: Tensor, b: Tensor, block: int, dense_shape: Ints, limits: Ints
 ) -> Tensor:
     """``mlcnn::BlockCirculantDense(X, W, B)``: W (p, q, k), gathered to the dense weight."""
-    row = op.Range(
-        op.Constant(value_int=0), op.Constant(value_int=block), op.Constant(value_int=1)
-    )
+    row = op.Range(op.Constant(value_int=0), op.Constant(value_int=block), op.Constant(value_int=1))
     lag = op.Sub(op.Unsqueeze(row, op.Constant(value_ints=[1])), row)
     gathered = op.Gather(w, op.Mod(lag, op.Constant(value_int=block)), axis=2)
     # (p, q, t, c) to inputs by outputs.
@@ -154,7 +153,7 @@ def blocks_of(layer: Convolution) -> Blocks:
     return Blocks(int(size), layer.filters, layer.channels, layer.groups)
 
 
-def dense_weight(compact: NDArray[np.floating], blocks: Blocks) -> NDArray[np.floating]:
+def dense_weight(compact: NDArray[Float], blocks: Blocks) -> NDArray[Float]:
     """The dense weight that compact ones stand for.
 
     Args:
@@ -214,16 +213,14 @@ def emit(
     """The operator on another input, for what is put in front of it."""
     node = layer.node
     return convolve(
-        emitter, source, node.inputs[1], layer.bias, blocks_of(layer), layer.kernel,
+        emitter, [source, node.inputs[1], layer.bias], blocks_of(layer), layer.kernel,
         strides=strides, pads=pads, dilations=layer.dilations,
     )  # fmt: skip
 
 
 def convolve(
     emitter: Emitter,
-    source: ir.Value | None,
-    weight: ir.Value | None,
-    bias: ir.Value | None,
+    inputs: Sequence[ir.Value | None],
     blocks: Blocks,
     kernel: Pair,
     *,
@@ -231,11 +228,11 @@ def convolve(
     pads: Pads = (0, 0, 0, 0),
     dilations: Pair = (1, 1),
 ) -> ir.Value:
-    """A node of the convolution."""
+    """A node of the convolution; inputs are the images, the weight and the bias."""
     size, groups = blocks.size, blocks.groups
     return emitter.call(
         block_circulant_conv,
-        [source, weight, bias],
+        inputs,
         block=size,
         blocks_shape=(groups, blocks.rows, blocks.columns, size, size, *kernel),
         dense_shape=(blocks.padded[0], blocks.columns * size, *kernel),
@@ -247,17 +244,11 @@ def convolve(
     )
 
 
-def multiply(
-    emitter: Emitter,
-    source: ir.Value | None,
-    weight: ir.Value | None,
-    bias: ir.Value | None,
-    blocks: Blocks,
-) -> ir.Value:
-    """A node of the dense layer."""
+def multiply(emitter: Emitter, inputs: Sequence[ir.Value | None], blocks: Blocks) -> ir.Value:
+    """A node of the dense layer; inputs are the features, the weight and the bias."""
     return emitter.call(
         block_circulant_dense,
-        [source, weight, bias],
+        inputs,
         block=blocks.size,
         dense_shape=blocks.padded[::-1],
         limits=(blocks.channels, blocks.filters),

@@ -32,6 +32,7 @@ from mlcnn.ops.geometry import Convolution, Pooling
 from mlcnn.workload import ConvLayer, Layer, Operations
 
 __all__ = [
+    "FORMS",
     "Spectral",
     "SpectralBatch",
     "compact_weight",
@@ -287,6 +288,10 @@ class _Parts:
         )
 
 
+FORMS = frozenset({Spectral.name, SpectralBatch.name})
+"""Names of the forms that keep spectral weights."""
+
+
 def _padded(emitter: Emitter, layer: Convolution, source: ir.Value) -> ir.Value:
     """The input with channels up to whole blocks."""
     blocks = blocks_of(layer)
@@ -322,9 +327,6 @@ def _spread_bias(layer: Convolution, blocks: Blocks) -> Floats:
 def compact_weight(values: Floats, size: int) -> Floats:
     """First columns from what ``spectral_weights`` made of them, the rows along the first axis."""
     whole = 1 + (size % 2 == 0)
-    bins = [values[0].astype(complex)]
-    for index in range(whole, len(values), 3):
-        bins.append(values[index] + 1j * (values[index + 1] + values[index]))
-    if whole == 2:
-        bins.append(values[1].astype(complex))
-    return np.fft.irfft(np.stack(bins) * size, n=size, axis=0)
+    real, imaginary = values[whole::3], values[whole::3] + values[whole + 1 :: 3]
+    bins = np.concatenate([values[:1], real + 1j * imaginary, values[1:whole]])
+    return np.fft.irfft(bins * size, n=size, axis=0)

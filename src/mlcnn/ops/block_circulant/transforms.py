@@ -12,7 +12,7 @@ serves numbers, matrices and the counting of operations.
 import functools
 import math
 from collections.abc import Sequence
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ __all__ = [
 Floats = NDArray[np.float64]
 
 
+@runtime_checkable
 class _Number(Protocol):
     """What a transform is computed with."""
 
@@ -84,14 +85,16 @@ def _transform_odd(values: Sequence[N]) -> list[_Bin[N]]:
     found: list[_Bin[N]] = [(_total([values[0], *(plus for plus, _ in pairs)]), None)]
     for index in range(1, size // 2 + 1):
         angles = [2 * math.pi * index * i / size for i in range(1, size // 2 + 1)]
-        real = _total([values[0], *(p * math.cos(a) for (p, _), a in zip(pairs, angles, strict=True))])
+        real = _total(
+            [values[0], *(p * math.cos(a) for (p, _), a in zip(pairs, angles, strict=True))]
+        )
         imaginary = _total([m * -math.sin(a) for (_, m), a in zip(pairs, angles, strict=True)])
         found.append((real, imaginary))
     return found
 
 
 def _inverse(bins: Sequence[_Bin[N]], size: int) -> list[N]:
-    """k times the real values whose bins 0 to k // 2 these are."""
+    """K times the real values whose bins 0 to k // 2 these are."""
     if size == 1:
         return [bins[0][0]]
     if size % 2:
@@ -131,7 +134,10 @@ def _inverse_odd(bins: Sequence[_Bin[N]], size: int) -> list[N]:
         sine = _total([m * math.sin(a) for m, a in zip(minus, angles, strict=True)])
         values.extend((cosine - sine, cosine + sine))
     # Values i and k - i came in pairs.
-    order = [0, *(i for pair in zip(range(1, size), range(size - 1, 0, -1), strict=True) for i in pair)]
+    order = [
+        0,
+        *(i for pair in zip(range(1, size), range(size - 1, 0, -1), strict=True) for i in pair),
+    ]
     placed = dict(zip(order, values, strict=False))
     return [placed[index] for index in range(size)]
 
