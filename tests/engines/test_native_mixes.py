@@ -1,4 +1,4 @@
-"""Grouped convolutions of engine native between two matrices over channels: what float64 computes."""
+"""Grouped convolutions of engine native between two matrices: what float64 computes."""
 
 import numpy as np
 import onnx_ir as ir
@@ -18,7 +18,7 @@ from mlcnn.engines.native.library import Library, Op, load
 from mlcnn.engines.native.lowering import lower
 from mlcnn.engines.native.machine import Machine
 from mlcnn.engines.native.program import Operation
-from mlcnn.graph import evaluate, infer_shapes
+from mlcnn.graph import evaluate, infer_shapes, inline
 from mlcnn.ops.block_circulant.transforms import backward_matrix, forward_matrix
 
 SIZES = (2, 4, 8, 16)
@@ -91,7 +91,9 @@ def layers(draw) -> tuple[ir.Model, np.ndarray]:
     kind = draw(st.sampled_from(["Relu", "Identity", "Sigmoid", "LeakyRelu"]))
     nodes.append(helper.make_node(kind, ["x8" if normed else "x7"], ["y"]))
     image = generator.standard_normal((draw(st.integers(1, 5)), k * q, *size), np.float32)
-    arrays = {name: np.asarray(a, np.int64 if name[0] == "i" else None) for name, a in weights.items()}
+    arrays = {
+        name: np.asarray(a, np.int64 if name[0] == "i" else None) for name, a in weights.items()
+    }
     return network(nodes, arrays, k * q, size=size), image
 
 
@@ -165,16 +167,11 @@ def test_dense_layers(channels: int, filters: int, batch: int, march: str) -> No
 def test_a_value_between_that_is_read_elsewhere_stays() -> None:
     """Then the nodes are computed one by one."""
     model = layer(64, 64, 8)
-    found = lowered(mlcnn_inlined(model), load(), (1, 64, 8, 8))
-    assert is_one_operation(found)
-    opened = mlcnn_inlined(model)
+    assert is_one_operation(lowered(inline(model), load(), (1, 64, 8, 8)))
+    opened = inline(model)
     conv = next(node for node in opened.graph if node.op_type == "Conv")
     opened.graph.outputs.append(conv.outputs[0])
     assert not is_one_operation(lowered(opened, load(), (1, 64, 8, 8)))
-
-
-def mlcnn_inlined(model: ir.Model) -> ir.Model:
-    return mlcnn.graph.inline(model)
 
 
 def test_threads_change_no_bit() -> None:

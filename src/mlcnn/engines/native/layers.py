@@ -105,9 +105,7 @@ def _dense(build: Builder, site: Site, weight: Floats, bias: Floats) -> None:
     _convolve(build, site, source, shaped, bias, windows, 1)
 
 
-def fields_of(
-    site: Site, source: Value, windows: Windows
-) -> tuple[Part, dict[str, int | float]]:
+def fields_of(site: Site, source: Value, windows: Windows) -> tuple[Part, dict[str, int | float]]:
     """What a convolution reads, with the border that it needs, and the fields of its step."""
     sizes = source.rows, source.columns
     before, after = windows.pads(sizes)

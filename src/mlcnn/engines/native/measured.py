@@ -91,7 +91,9 @@ class Stopwatch:
         source.dense = geometry.dense
         source.widen(geometry.pads)
         filters = -(-geometry.filters // block)
-        made = Value(geometry.images, (block,) * (groups * filters), geometry.rows, geometry.columns)
+        made = Value(
+            geometry.images, (block,) * (groups * filters), geometry.rows, geometry.columns
+        )
         added = Value(made.images, made.lanes, made.rows, made.columns)
         bias = np.zeros(groups * filters * block, np.float32)
         operation = Operation(

@@ -115,26 +115,31 @@ def _layer_at(build: Builder, site: Site) -> _Layer | None:
     conv = None if forth is None else _reshaped(build, site.node.outputs[0])
     if forth is None or conv is None or conv.node.op_type != "Conv":
         return None
-    back_site = _reshaped(build, conv.node.outputs[0])
-    back = None if back_site is None else _product(back_site)
-    last = None if back_site is None else build.only_reader(back_site.node.outputs[0])
-    if back_site is None or back is None or last is None or last.op_type != "Reshape":
-        return None
-    groups, maker = conv.spec.integer("group", 1), conv.node.inputs[0]
-    weight = weights_of(conv, 1)
-    bins, parts = forth[0].shape
-    if weight.ndim != 4 or groups < 2 or not groups == bins == back[0].shape[1]:
-        return None
-    read, where = sizes_of(maker, conv.spec.where), conv.spec.where
-    written = sizes_of(last.outputs[0], where)
-    images, inner = read[0], weight.shape[1]
-    channels = len(back[0]) * len(weight) // bins
-    given = sizes_of(forth[1], where)
-    if given[:2] != (images, parts) or read[1] != bins * inner or written[:2] != (images, channels):
+    second = _reshaped(build, conv.node.outputs[0])
+    back = None if second is None else _product(second)
+    last = None if second is None else build.only_reader(second.node.outputs[0])
+    if back is None or last is None or last.op_type != "Reshape":
         return None
     nodes = (site.node, *_chain(site.node, last))
-    shape = padded((images, parts * inner, *read[2:]))
-    return _Layer(nodes, conv, forth[0], weight, back[0], forth[1], shape, last.outputs[0])
+    read = padded(sizes_of(conv.node.inputs[0], conv.spec.where))
+    weight = weights_of(conv, 1)
+    shape = (read[0], forth[0].shape[1] * weight.shape[1], *read[2:])
+    layer = _Layer(nodes, conv, forth[0], weight, back[0], forth[1], shape, last.outputs[0])
+    return layer if _fits(layer, read) else None
+
+
+def _fits(layer: _Layer, read: Shape) -> bool:
+    """Whether the reshapes divide channels into parts, and groups are what matrices make."""
+    where, groups = layer.conv.spec.where, layer.conv.spec.integer("group", 1)
+    if layer.weight.ndim != 4 or groups < 2 or not groups == layer.bins == layer.back.shape[1]:
+        return False
+    images, channels = read[0], layer.outer * len(layer.back)
+    given, written = sizes_of(layer.source, where), sizes_of(layer.result, where)
+    return (
+        given[:2] == (images, layer.forth.shape[1])
+        and read[1] == layer.bins * layer.inner
+        and written[:2] == (images, channels)
+    )
 
 
 def _chain(first: ir.Node, last: ir.Node) -> list[ir.Node]:
@@ -243,7 +248,7 @@ class _Parts:
         return operation
 
     def _in_turn(self, array: Floats, bins: int) -> Floats:
-        """Filters of all groups; those of a pair one by one in turn, zeros where it has only one."""
+        """Filters of all groups; those of a pair one by one in turn, with zeros in a half one."""
         if not self.paired:
             return array
         split = array.reshape(bins, -1, *array.shape[1:])
