@@ -13,10 +13,10 @@ from mlcnn.api.options import RewriteOptions
 from mlcnn.api.sensitivity import Judge, Swap, swapped
 from mlcnn.api.training import require_classifier
 from mlcnn.errors import InputError
-from mlcnn.passes import pipeline
+from mlcnn.passes import Gradual, pipeline
 from mlcnn.training import Data
 
-__all__ = ["APPROXIMATE", "EXACT", "approximate_passes", "within_budget"]
+__all__ = ["APPROXIMATE", "EXACT", "approximate_passes", "training_steps", "within_budget"]
 
 APPROXIMATE = "max-to-average,reorder"
 """The passes that need training, where nothing else is asked for."""
@@ -43,6 +43,21 @@ def approximate_passes(text: str) -> str:
             f"or give approximate passes, as {APPROXIMATE}"
         )
     return pipeline.text([item for item in parsed[: last + 1] if item.name != _NEVER])
+
+
+def training_steps(text: str) -> tuple[str, ...]:
+    """The pipelines that a network goes through one after the other, trained after each.
+
+    Several where a pass says that it is gradual; the other passes stand in the first.
+    """
+    passes = [
+        item.training_steps() if isinstance(item, Gradual) else [item]
+        for item in pipeline.parse(text)
+    ]
+    return tuple(
+        pipeline.text([steps[number] for steps in passes if number < len(steps)])
+        for number in range(max(map(len, passes)))
+    )
 
 
 def within_budget(

@@ -17,7 +17,7 @@ from mlcnn.api.loading import Source, load, model_name
 from mlcnn.api.optimized import Optimized
 from mlcnn.api.optimizing import Progress, rewrite, silent
 from mlcnn.api.provenance import training_record, write_result
-from mlcnn.api.recovery import Recovery, Teaching
+from mlcnn.api.recovery import Recovery, Step, Teaching
 from mlcnn.api.sensitivity import Swap
 from mlcnn.api.training import TrainOptions, require_classifier
 from mlcnn.api.writing import results_folder
@@ -39,8 +39,8 @@ class Finetuned(Tabular):
 
     Attributes:
         name: of the network.
-        optimized: the approximate rewrite with its trained weights; batch norms whole, so that it
-            can be trained further.
+        optimized: the approximate rewrite (the last step of it) with its trained weights; batch
+            norms whole, so that it can be trained further.
         result: the same after the exact passes: what runs fast.
         accuracies: on the test images: the original, and each step; nothing was chosen on them.
         differences: of each step to the original, paired on the same images.
@@ -117,8 +117,9 @@ def finetune(
     """Rewrite a trained network by approximate passes and recover its accuracy.
 
     The statistics of batch norms are re-estimated, then the network is trained with the original as
-    its teacher. Batch norms are never folded before. The same call with a folder goes on where it
-    was interrupted.
+    its teacher. Batch norms are never folded before. Where a pass is gradual, this is done step by
+    step, and the steps share the epochs. The same call with a folder goes on where it was
+    interrupted.
 
     Args:
         source: see ``load``: a trained network.
@@ -153,6 +154,7 @@ def finetune(
     if epochs is not None:
         options = replace(options, recipe=replace(options.recipe, epochs=epochs))
     approximate = approximate_passes(passes)
+    steps = Step.of(approximate, options.recipe)
     tell, say = progress or silent, notice or _quiet
     tell("read images", 0, 0)
     opened, normal, note = (images or ImageOptions()).open(data, source)
@@ -164,10 +166,12 @@ def finetune(
     if budget is not None:
         budgeter = Budgeter(trained, approximate, opened, normal, options.hardware, tell)
         approximate, sizings = budgeter.within(Budget.parse(budget))
+        steps = Step.of(approximate, options.recipe)
         say(f"within {budget}: {approximate}")
     recovery = Recovery(
-        trained, approximate, opened, normal, options, teaching or Teaching(), processes, tell, say
-    )
+        trained, approximate, steps, opened, normal, options, teaching or Teaching(), processes,
+        tell, say,
+    )  # fmt: skip
     run = _Run(model_name(source), model, recovery, max_drop, sizings, measuring, tell)
     if folder is None:
         return run.into(None)
@@ -190,7 +194,7 @@ class _Run:
     def into(self, folder: Path | None) -> Finetuned:
         """Train, run the exact passes, compare, measure and write."""
         found, attempt = self.recovery.run(folder, self.max_drop)
-        trained = attempt.optimized.update_weights(attempt.module.cpu())
+        trained = attempt.last.result()
         result = rewrite(graph.without_dropout(trained.model), EXACT, progress=self.tell)
         accuracies, differences = self.recovery.compare(attempt)
         finetuned = Finetuned(
@@ -207,6 +211,7 @@ class _Run:
         it = self.recovery
         return {
             "passes": it.passes,
+            "steps": [step.passes for step in it.steps],
             "max_drop": self.max_drop,
             "sizes": [sizing.to_json() for sizing in self.sizings],
             "teaching": asdict(it.teaching),

@@ -1,6 +1,6 @@
 """Rewrites of a network: one file each, a frozen dataclass whose fields are its options."""
 
-from mlcnn.passes.base import Change, Pass, PassResult, Sized, Skipped
+from mlcnn.passes.base import Change, Gradual, Pass, PassResult, Sized, Skipped
 from mlcnn.passes.block_circulant import BlockCirculant
 from mlcnn.passes.choice import KEEP, Choice, Chooser, CostModel
 from mlcnn.passes.choose import Choose
@@ -27,6 +27,7 @@ __all__ = [
     "FoldBatchNorm",
     "FoldConstants",
     "Fuse",
+    "Gradual",
     "Inline",
     "Lowering",
     "MaxToAverage",

@@ -1,6 +1,6 @@
 """What a pass is: a frozen dataclass whose fields are its options."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 __all__ = [
     "Change",
+    "Gradual",
     "Pass",
     "PassResult",
     "Replayed",
@@ -89,6 +90,15 @@ class Single(Protocol):
 
     def single(self, change: Change) -> Pass:
         """The same pass for the one change, with the choice that was made."""
+        ...
+
+
+@runtime_checkable
+class Gradual(Protocol):
+    """A pass that a network loses less by in steps, trained after each."""
+
+    def training_steps(self) -> Sequence[Pass]:
+        """What is applied one after the other; after the last, all that was asked for is done."""
         ...
 
 

@@ -2,12 +2,15 @@
 
 A weight becomes the nearest block-circulant one in the Frobenius norm: the mean of each wrapped
 diagonal. That alone keeps about 1/k of its energy, so the network has to be trained afterwards.
+Two things help: an order of channels that keeps more (``order=searched``), and smaller blocks
+first, trained before they are doubled (``gradual``).
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from math import gcd
 from typing import ClassVar
 
 import numpy as np
@@ -15,11 +18,12 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from mlcnn.errors import InputError
-from mlcnn.graph import constant, is_standard, layer_name
+from mlcnn.graph import clone, constant, is_standard, layer_name
 from mlcnn.ops import Convolution, read_layer
 from mlcnn.ops.block_circulant import (
     KIND,
     Blocks,
+    KeptEnergy,
     blocks_of,
     convolve,
     dense_weight,
@@ -28,8 +32,11 @@ from mlcnn.ops.block_circulant import (
     structure,
 )
 from mlcnn.passes.base import Change, PassResult
+from mlcnn.passes.channel_order import ChannelOrder, search
+from mlcnn.passes.channel_spaces import channel_spaces, permute
 from mlcnn.passes.restoring import restore
 from mlcnn.passes.rewriting import emitter_for, install
+from mlcnn.passes.sites import Selection
 from mlcnn.passes.skeleton import Candidate, SitePass, names
 from mlcnn.workload import DENSE, RECORD_KEY, Record, read_record
 
@@ -72,6 +79,18 @@ class _Sizes:
         """Of a layer; None where it stays as it is."""
         return self.single.get(layer, self.usual)
 
+    def steps(self) -> list[int]:
+        """Powers of two on the way to these sizes, each of which makes some blocks larger."""
+        final = [size for size in (self.usual, *self.single.values()) if size is not None]
+        found: list[int] = []
+        before, step = [1] * len(final), 2
+        while step < max(final):
+            now = [gcd(size, step) for size in final]
+            if now not in (before, final):
+                found.append(step)
+            before, step = now, 2 * step
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class BlockCirculant(SitePass):
@@ -80,6 +99,11 @@ class BlockCirculant(SitePass):
     Attributes:
         block: size of the blocks, ``8``; of single layers besides, ``8+classifier.1=64``.
         ends: the first and the last layer too.
+        order: of the channels: as they are given, or searched, so that the projection keeps more.
+        seed: of the search.
+        gradual: where the network is trained, it is trained with blocks of 2, 4, ... before.
+        step: blocks on the way to ``block``: each as large as its greatest common divisor with
+            this.
         only: layer names; touch only these layers.
         exclude: layer names; leave these layers alone.
     """
@@ -89,11 +113,22 @@ class BlockCirculant(SitePass):
     repeats: ClassVar[bool] = False
     block: str = "8"
     ends: bool = False
+    order: ChannelOrder = ChannelOrder.GIVEN
+    seed: int = 0
+    gradual: bool = False
+    step: int | None = None
     only: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _Sizes.parse(self.block)
+        if self.step is not None and self.step < 1:
+            raise InputError(f"{KIND}: step {self.step}: a positive integer is required")
+
+    def training_steps(self) -> "Sequence[BlockCirculant]":
+        """What is applied one after the other, with training in between; itself at last."""
+        between = _Sizes.parse(self.block).steps() if self.gradual else []
+        return [*(replace(self, gradual=False, step=step) for step in between), self]
 
     def nodes(self, model: ir.Model) -> Iterable[ir.Node]:
         """Convolutions and dense layers of the main graph, in order."""
@@ -114,6 +149,8 @@ class BlockCirculant(SitePass):
                 near = difflib.get_close_matches(name, layers, 1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise InputError(f"{KIND}: block={name}=...: there is no such layer{hint}")
+        if self.order == ChannelOrder.SEARCHED:
+            model = self._ordered(model)
         result = SitePass.apply(self, model)
         left_all = layers and not (result.changes or self.only or self.exclude)
         reasons = dict.fromkeys(skipped.reason for skipped in result.skipped)
@@ -147,9 +184,37 @@ class BlockCirculant(SitePass):
         if size is None:
             return "no block size is given for it"
         reason = self._refuses(model, node, layer, size, named=named)
-        if reason is not None and named:
+        if reason is not None and named and not reason.startswith(_ALREADY):
             raise InputError(f"{KIND}: block={name}={size}: {reason}")
+        if reason is None and self.step is not None:
+            size, before = gcd(size, self.step), 1
+            if layer.weights.kind == KIND:
+                before = blocks_of(layer).size
+            if size <= before:
+                reason = f"a step of {self.step} makes no larger blocks of it than {before}"
         return reason or Candidate((name,), name, partial(self._rewrite, model, layer, size))
+
+    def _ordered(self, model: ir.Model) -> ir.Model:
+        """The network with its channels in an order that the projections keep more in."""
+        model = clone(model)
+        energies: dict[ir.Value, KeptEnergy] = {}
+        selection, sizes = Selection(self.only, self.exclude), _Sizes.parse(self.block)
+        for node in self.nodes(model):
+            layer, name = _read(node), layer_name(node)
+            size = sizes.of(name)
+            taken = isinstance(self.look(model, node), Candidate) and not selection.refuses((name,))
+            if size is None or not taken or not isinstance(layer, Convolution):
+                continue
+            if layer.groups > 1 or layer.weights != DENSE:
+                continue  # the order of their channels is not free
+            blocks = Blocks(size, layer.filters, layer.channels)
+            energies[layer.weight] = KeptEnergy(
+                _dense(layer), blocks, transposed=_is_transposed(layer)
+            )
+        spaces = channel_spaces(model)
+        for space, order in zip(spaces, search(spaces, energies, seed=self.seed), strict=True):
+            permute(space, order)
+        return model
 
     def _refuses(
         self, model: ir.Model, node: ir.Node, layer: Convolution, size: int, *, named: bool
@@ -229,10 +294,15 @@ def _dense(layer: Convolution) -> NDArray[np.float64]:
     wide = weight.astype(np.float64)
     if layer.weights.kind == KIND:
         return dense_weight(wide, blocks_of(layer))
-    if layer.node.op_type == "Conv":
-        return wide
-    transposed = "transB" in layer.node.attributes and layer.node.attributes["transB"].as_int()
-    return wide if transposed else wide.T
+    return wide.T if _is_transposed(layer) else wide
+
+
+def _is_transposed(layer: Convolution) -> bool:
+    """Whether a dense layer's matrix is stored inputs by outputs."""
+    node = layer.node
+    if node.op_type not in {"Gemm", "MatMul"}:
+        return False
+    return "transB" not in node.attributes or not node.attributes["transB"].as_int()
 
 
 def _read(node: ir.Node) -> Convolution | str | None:

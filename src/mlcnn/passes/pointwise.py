@@ -6,17 +6,17 @@ import onnx_ir as ir
 
 from mlcnn.graph import Rounding, constant, is_constant, is_standard, read_rounding, stored_values
 
-__all__ = ["Block", "pointwise_block"]
+__all__ = ["BINARY", "TRANSPARENT", "UNARY", "Block", "pointwise_block"]
 
-_UNARY = frozenset({
+UNARY = frozenset({
     "Abs", "Celu", "Clip", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu",
     "Log", "Mish", "Neg", "PRelu", "Pow", "Reciprocal", "Relu", "Selu", "Shrink", "Sigmoid",
     "Softplus", "Softsign", "Sqrt", "Swish", "Tanh", "ThresholdedRelu",
 })  # fmt: skip
-_TRANSPARENT = frozenset({"Dropout", "Identity"})
+TRANSPARENT = frozenset({"Dropout", "Identity"})
 _SCALING = frozenset({"Mul", "Div"})
 _SHIFTING = frozenset({"Add", "Sub"})
-_BINARY = _SCALING | _SHIFTING | {"Max", "Min", "Pow", "PRelu"}
+BINARY = _SCALING | _SHIFTING | {"Max", "Min", "Pow", "PRelu"}
 _MAX_NODES = 12  # a GELU by its tanh approximation takes 8
 
 
@@ -62,9 +62,9 @@ def _variable_inputs(node: ir.Node) -> list[ir.Value]:
 def _is_pointwise(node: ir.Node) -> bool:
     if not is_standard(node) or len(node.outputs) != 1:
         return False
-    if node.op_type not in _UNARY | _BINARY | _TRANSPARENT:
+    if node.op_type not in UNARY | BINARY | TRANSPARENT:
         return False
-    if node.op_type in _BINARY:
+    if node.op_type in BINARY:
         return all(_per_channel(v) for v in node.inputs if is_constant(v))
     return True
 
@@ -84,7 +84,7 @@ def _single(node: ir.Node) -> Block | None:
     if len(variables) != 1 or not _is_pointwise(node):
         return None
     source = variables[0]
-    if node.op_type in _TRANSPARENT:
+    if node.op_type in TRANSPARENT:
         return Block((node,), source, exact=True, shifts=False, scales=False)
     affine = node.op_type in _SHIFTING | _SCALING
     if node.op_type == "Div" and node.inputs[0] is not source:

@@ -1,5 +1,6 @@
 """Block-circulant weights [Wang 2018], [CirCNN]: k numbers for the k^2 of a block."""
 
+from mlcnn.ops.block_circulant.energy import KeptEnergy
 from mlcnn.ops.block_circulant.module import make_layer
 from mlcnn.ops.block_circulant.operator import (
     KIND,
@@ -21,6 +22,7 @@ __all__ = [
     "BLOCK_CIRCULANT",
     "KIND",
     "Blocks",
+    "KeptEnergy",
     "blocks_of",
     "convolve",
     "dense_weight",

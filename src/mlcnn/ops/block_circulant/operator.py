@@ -36,6 +36,7 @@ __all__ = [
     "projected",
     "read",
     "structure",
+    "wrapped_sums",
 ]
 
 KIND = "block-circulant"
@@ -173,19 +174,20 @@ def dense_weight(compact: NDArray[Float], blocks: Blocks) -> NDArray[Float]:
     return whole[: blocks.filters, : blocks.channels // blocks.groups]
 
 
-def projected(weight: NDArray[np.float64], blocks: Blocks) -> NDArray[np.float64]:
-    """The nearest block-circulant weight: the mean of each wrapped diagonal [CircConv].
+def wrapped_sums(
+    weight: NDArray[np.float64], blocks: Blocks
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The sum of each wrapped diagonal, and of how many entries; what pads has no part in them.
 
     Args:
         weight: shape (filters, channels / groups, ...).
-        blocks: how it is divided; what pads it has no part in the means.
+        blocks: how it is divided.
 
     Returns:
-        First columns, shape (G p, q, k, ...).
+        Sums, shape (G p, q, k, ...), and numbers, shape (G p, q, k).
     """
     size, groups = blocks.size, blocks.groups
-    taps = weight.shape[2:]
-    padded = np.zeros((blocks.padded[0], blocks.columns * size, *taps))
+    padded = np.zeros((blocks.padded[0], blocks.columns * size, *weight.shape[2:]))
     there = np.zeros(padded.shape[:2])
     padded[: weight.shape[0], : weight.shape[1]] = weight
     there[: weight.shape[0], : weight.shape[1]] = 1
@@ -199,8 +201,21 @@ def projected(weight: NDArray[np.float64], blocks: Blocks) -> NDArray[np.float64
         sums = np.stack(parts, 3)  # (group, row, column, lag, ...)
         return sums.reshape(groups * blocks.rows, blocks.columns, size, *rest)
 
-    counts = np.maximum(summed(there), 1)
-    return summed(padded) / counts.reshape(*counts.shape, *[1] * len(taps))
+    return summed(padded), summed(there)
+
+
+def projected(weight: NDArray[np.float64], blocks: Blocks) -> NDArray[np.float64]:
+    """The nearest block-circulant weight: the mean of each wrapped diagonal [CircConv].
+
+    Args:
+        weight: shape (filters, channels / groups, ...).
+        blocks: how it is divided; what pads it has no part in the means.
+
+    Returns:
+        First columns, shape (G p, q, k, ...).
+    """
+    sums, entries = wrapped_sums(weight, blocks)
+    return sums / np.maximum(entries, 1).reshape(*entries.shape, *[1] * (sums.ndim - 3))
 
 
 def emit(
