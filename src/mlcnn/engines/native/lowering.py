@@ -4,7 +4,7 @@ from math import prod
 
 import onnx_ir as ir
 
-from mlcnn.engines.native import elementwise, layers, moving, pools, quantised
+from mlcnn.engines.native import elementwise, layers, mixes, moving, pools, quantised
 from mlcnn.engines.native.algorithms import Chooser
 from mlcnn.engines.native.builder import Builder, Rule
 from mlcnn.engines.native.library import Library, load
@@ -77,7 +77,7 @@ def lower(
         site = build.site(node)
         if any(value.consumers() or value in outputs for value in node.outputs[1:]):
             raise refusal(site, "a second output")
-        if is_standard(node) and quantised.take(build, site):
+        if is_standard(node) and (quantised.take(build, site) or mixes.take(build, site)):
             continue
         rule = _RULES.get(node.op_type) if is_standard(node) else None
         if rule is None:
