@@ -13,6 +13,7 @@ from mlcnn.ops.block_circulant.operator import (
     read,
     structure,
 )
+from mlcnn.ops.block_circulant.pairs import SpectralPairs
 from mlcnn.ops.block_circulant.spectral import Spectral, SpectralBatch
 from mlcnn.ops.method import Method
 
@@ -30,7 +31,7 @@ __all__ = [
 
 BLOCK_CIRCULANT = Method(
     name=KIND,
-    forms=(Spectral(), SpectralBatch()),
+    forms=(Spectral(), SpectralPairs(), SpectralBatch()),
     operators=OPERATORS,
     read=read,
     layer=make_layer,

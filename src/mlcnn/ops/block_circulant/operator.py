@@ -47,9 +47,7 @@ def block_circulant_conv(  # noqa: PLR0917 - inputs and attributes
     limits: Ints, strides: Ints, pads: Ints, dilations: Ints, group: int,
 ) -> Tensor:  # fmt: skip
     """``mlcnn::BlockCirculantConv(X, W, B)``: W (G p, q, k, R, S), gathered to the dense weight."""
-    row = op.Range(
-        op.Constant(value_int=0), op.Constant(value_int=block), op.Constant(value_int=1)
-    )
+    row = op.Range(op.Constant(value_int=0), op.Constant(value_int=block), op.Constant(value_int=1))
     lag = op.Sub(op.Unsqueeze(row, op.Constant(value_ints=[1])), row)
     gathered = op.Gather(w, op.Mod(lag, op.Constant(value_int=block)), axis=2)
     split = op.Reshape(gathered, op.Constant(value_ints=blocks_shape))
@@ -70,9 +68,7 @@ def block_circulant_dense(
     x: Tensor, w: Tensor, b: Tensor, block: int, dense_shape: Ints, limits: Ints
 ) -> Tensor:
     """``mlcnn::BlockCirculantDense(X, W, B)``: W (p, q, k), gathered to the dense weight."""
-    row = op.Range(
-        op.Constant(value_int=0), op.Constant(value_int=block), op.Constant(value_int=1)
-    )
+    row = op.Range(op.Constant(value_int=0), op.Constant(value_int=block), op.Constant(value_int=1))
     lag = op.Sub(op.Unsqueeze(row, op.Constant(value_ints=[1])), row)
     gathered = op.Gather(w, op.Mod(lag, op.Constant(value_int=block)), axis=2)
     # (p, q, t, c) to inputs by outputs.
