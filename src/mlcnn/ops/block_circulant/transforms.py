@@ -12,7 +12,7 @@ serves numbers, matrices and the counting of operations.
 import functools
 import math
 from collections.abc import Sequence
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ __all__ = [
 Floats = NDArray[np.float64]
 
 
+@runtime_checkable
 class _Number(Protocol):
     """What a transform is computed with."""
 
