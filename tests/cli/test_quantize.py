@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from training.quantisation.networks import images_of_classes, residual
 
 from mlcnn.graph import save
@@ -64,6 +65,7 @@ def test_every_layer_is_computed_in_integers(mlcnn: Call, trained: Path, tmp_pat
         assert abs(row["drop_points"]) <= 5
         assert row["interval"][0] < row["after"] < row["interval"][1]
         assert row["same_as_first"] >= 0.97
+        assert row["agreement"] is None  # nothing was trained
     found = operators(tmp_path / "q.onnx", tmp_path)
     assert found["QLinearConv"] + found["Conv"] == 4
     assert found["Conv"] <= len(document["float_layers"])
@@ -113,16 +115,22 @@ def test_a_layer_can_stay_in_floats(mlcnn: Call, trained: Path, tmp_path: Path) 
 
 
 def test_fine_tuning_with_few_bits(mlcnn: Call, trained: Path, tmp_path: Path) -> None:
+    torch.set_num_threads(2)
     result = mlcnn(
         "quantize", trained / "net.onnx", "--data", trained / "data.npz", "-o", "q.onnx", "--json",
         "--weight-bits", "4", "--input-bits", "4", "--finetune", "2", "--no-flip",
-        "--engine", "native",
+        "--engine", "native", "--engine", "onnxruntime", "--threads", "1", "--device", "cuda",
+        "--training-device", "cpu",  # only the engines would be on a GPU, and none is measured
     )  # fmt: skip
     assert result.code == 0, result.err
     document = result.json
     assert "quantize{weights=4,inputs=4" in document["pipeline"]
     assert "epochs=2" in document["pipeline"]
-    assert document["agreement"] >= 0.97
+    shares = {name: row["agreement"] for name, row in document["engines"].items()}
+    assert [*shares] == ["native", "onnxruntime"]
+    assert all(0.97 <= share <= 1 for share in shares.values())
+    assert document["agreement"] == shares["native"]
+    assert torch.get_num_threads() == 1
     assert document["accuracy"]["drop_points"] <= 10
     assert [path.name for path in tmp_path.iterdir()] == ["q.onnx"]  # no checkpoint is left
 
@@ -137,7 +145,14 @@ def test_fine_tuning_with_few_bits(mlcnn: Call, trained: Path, tmp_path: Path) -
         (["--data", "infinite.npz"], "finite"),
         (["--calibration-images", "8"], "--calibration-images 8: at least 32 are needed"),
         (["--validation-images", "8"], "--validation-images 8: at least 32 are needed"),
-        (["--bits", "9"], "--weight-bits 9: codes of 1 to 8 bits are supported"),
+        (["--bits", "9"], "--bits 9: codes of 2 to 8 bits are supported"),
+        (["--bits", "1"], "--bits 1: codes of 2 to 8 bits are supported"),
+        (["--weight-bits", "9"], "--weight-bits 9: codes of 1 to 8 bits are supported"),
+        (["--threads", "0"], "--threads 0: at least 1 is required"),
+        (
+            ["--finetune", "1", "--training-device", "abacus"],
+            "--training-device abacus: torch has no such device here",
+        ),
         (["--input-bits", "1"], "--input-bits 1: codes of 2 to 8 bits are supported"),
         (["--weight-bits", "0"], "--weight-bits 0: codes of 1 to 8 bits are supported"),
         (

@@ -2,12 +2,16 @@
 
 import csv
 import json
+import subprocess
+import sys
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
+from mlcnn import __version__ as version
 from mlcnn import training
 
 QUICK = ("--batch-size", "50")
@@ -19,6 +23,21 @@ def data(tmp_path) -> Path:
     sample = training.load_sample()
     np.savez(tmp_path / "sample.npz", images=sample.images, labels=sample.labels)
     return tmp_path / "sample.npz"
+
+
+def check_provenance(record):
+    """What made the result stands in it."""
+    source = ("git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD")
+    commit = subprocess.run(source, capture_output=True, text=True, check=False).stdout.strip()
+    place = record["where"]
+    assert place["commit"] == (commit or None)
+    for name in ("torch", "onnx", "numpy"):
+        assert place[name] == metadata.version(name)
+    assert (place["mlcnn"], place["device"]) == (version, "cpu")
+    assert place["threads"] >= 1
+    assert record["hardware"]["precision"] == "fp32"
+    assert (record["seed"], record["limit"], record["processes"]) == (0, None, 1)
+    assert record["normalisation"]["mean"] == [0.4914, 0.4822, 0.4465]
 
 
 def test_train_and_go_on(mlcnn, data):
@@ -38,11 +57,50 @@ def test_train_and_go_on(mlcnn, data):
     assert float(rows[0]["loss"]) == document["epochs"][0]["loss"]
     record = json.loads(Path("out/result.json").read_text())
     assert record["recipe"]["epochs"] == 1
+    check_provenance(record)
     again = mlcnn(*command)  # nothing is left to do
     assert again.json["epochs"] == document["epochs"]
     other = mlcnn(*command, "--lr", "0.5")
     assert other.code == 2
     assert "recipe learning_rate is 0.05 there and 0.5 here" in other.error
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch) -> str:
+    """A callable that returns a module, without an example of its input."""
+    (tmp_path / "own_nets.py").write_text(
+        "from torch import nn\n"
+        "def pooled(size=2):\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(size),\n"
+        "        nn.Flatten(), nn.Linear(4 * (30 // size) ** 2, 10))\n"
+        "def other():\n"
+        "    return nn.Conv2d(1, 10, 32)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "own_nets:pooled"
+    sys.modules.pop("own_nets", None)
+
+
+@pytest.mark.parametrize("command", ["train", "finetune", "quantize"])
+def test_a_module_takes_the_shape_of_the_images(mlcnn, data, module, command):
+    options = {
+        "train": (*QUICK, *ONE, "-o", "out"),
+        "finetune": (*QUICK, *ONE, "-o", "out", "--no-measure"),
+        "quantize": ("--engine", "onnxruntime", "--observer", "mse", "-o", "out.onnx"),
+    }[command]
+    result = mlcnn(command, module, "--data", data, *options, "--json")
+    assert result.code == 0, result.err
+    (given,) = onnx.load(result.json["output"]).graph.input
+    sizes = [size.dim_value for size in given.type.tensor_type.shape.dim]
+    assert sizes == [0, 3, 32, 32]  # the batch is dynamic
+
+
+def test_a_module_for_other_images(mlcnn, data, module):
+    result = mlcnn("train", module.replace("pooled", "other"), "--data", data, *QUICK)
+    assert result.code == 2
+    message = result.err.splitlines()[-1]
+    assert "own_nets:other: the module fails on an input of shape (2, 3, 32, 32)" in message
+    assert message.endswith("give one of the shape that it takes, batch first")
 
 
 @pytest.mark.parametrize(
@@ -86,6 +144,12 @@ def test_finetune_recovers(mlcnn, data):
     operators = [n.op_type for n in onnx.load("out/lenet5-trained.onnx").graph.node]
     assert operators[:3] == ["Conv", "AveragePool", "Relu"]
     assert "AveragePool" not in [n.op_type for n in onnx.load("out/lenet5.onnx").graph.node]
+    record = json.loads(Path("out/result.json").read_text())
+    check_provenance(record)
+    assert (record["recipe"]["epochs"], record["recipe"]["learning_rate"]) == (4, 0.01)
+    assert (record["passes"], record["max_drop"]) == ("max-to-average,reorder", None)
+    assert record["teaching"] == {"weight": 0.9, "temperature": 2.0}
+    assert record["where"]["threads"] == 1
     text = mlcnn(*command[:-1])
     assert "lenet5: accuracy on" in text.out
     assert "written: out/lenet5.onnx" in text.out

@@ -128,6 +128,17 @@ def test_a_given_shape_goes_before_the_example(here, exported):
     assert shapes(exported) == [(1, 3, 5, 5)]
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"), [("module", (2, 3, 6, 6)), ("with_tensor", (2, 3, 9, 7))]
+)
+def test_the_usual_shape_is_for_a_module_that_comes_alone(here, exported, name, expected):
+    graph.from_callable(f"{here}:{name}", usual_shape=(2, 3, 6, 6))
+    graph.from_callable(f"{here}:{name}", (1, 3, 5, 5), usual_shape=(2, 3, 6, 6))
+
+    assert shapes(exported[:1]) == [expected]
+    assert shapes(exported[1:]) == [(1, 3, 5, 5)]
+
+
 def test_the_example_has_the_type_of_the_weights(here, exported):
     graph.from_callable(f"{here}:half", (1, 3, 5, 5))
 

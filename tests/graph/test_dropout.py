@@ -58,11 +58,46 @@ def test_dropout_is_kept_and_removed():
     assert rates == pytest.approx([0.1, 0.5])
 
 
-def test_dropout_of_whole_channels_is_left_out():
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout2d(0.5), nn.Flatten(), nn.Dropout(0.2))
+class Kinds(nn.Module):
+    """Every kind of dropout, between others, some in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.plain = nn.Dropout(0.1, inplace=True)
+        self.channels = nn.Dropout2d(0.2)
+        self.alpha = nn.AlphaDropout(0.3)
+        self.both = nn.FeatureAlphaDropout(0.4, inplace=True)
+
+    def forward(self, x):
+        x = self.both(self.alpha(self.channels(self.plain(torch.relu(self.conv(x))))))
+        F.dropout2d(x, 0.5, training=self.training, inplace=True)  # x is what it wrote
+        x = F.dropout(F.dropout2d(x, 0.9, training=False), 0.6, training=self.training)
+        return torch.relu(F.dropout1d(x.flatten(2), 0.7, training=self.training))
+
+
+def test_every_kind_of_dropout_is_kept():
+    net = Kinds().eval()
     kept = graph.from_module(net, EXAMPLE, dropout=True)
-    assert operators(kept).count("Dropout") == 1
     assert not any(name.startswith("Random") for name in operators(kept))
+    assert "Dropout" not in operators(graph.without_dropout(kept))
+    x = torch.randn(3, 3, 8, 8)
+    module = to_module(kept)
+    torch.testing.assert_close(module(x), net(x))
+    found = [(type(m), m.p) for m in module.modules() if hasattr(m, "p")]
+    assert [kind for kind, _ in found] == [
+        nn.Dropout, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout, nn.Dropout2d,
+        nn.Dropout, nn.Dropout1d,
+    ]  # fmt: skip
+    assert [rate for _, rate in found] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7])
+
+
+def test_whole_channels_are_dropped():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout2d(0.5))
+    module = to_module(graph.from_module(net, EXAMPLE, dropout=True)).train()
+    torch.manual_seed(0)
+    zeros = (module(torch.randn(20, 3, 8, 8)) == 0).flatten(2).float().mean(2)
+    assert set(zeros.unique().tolist()) == {0.0, 1.0}
 
 
 def test_a_module_that_branches_on_training_is_refused_with_the_place():

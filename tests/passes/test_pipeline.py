@@ -200,7 +200,7 @@ MESSAGES = {
     "fuse{form=box}}": "--passes: a comma is required before '}'",
     "exact{form=box}": (
         "--passes: exact stands for several passes and takes no options, got 'form=box'; give "
-        "them to a pass of fold-constants,fold-batch-norm,distribute-pool,fuse"
+        "them to a pass of fold-constants,fold-batch-norm,distribute-pool,fuse,choose"
     ),
 }
 

@@ -63,6 +63,7 @@ NETWORKS: dict[str, Expected] = {
     "resnet18": RESNET18,
     "resnet20": Expected(_each(SIXTY_FOURTH, "layer3.2.conv2")),
     "resnet56": Expected(_each(SIXTY_FOURTH, "layer3.8.conv2")),
+    "wrn22_8": Expected(_each(SIXTY_FOURTH, "layer3.2.conv2")),
     "alexnet": _alexnet(QUARTER, QUARTER, QUARTER),
     # A pool of 3x3/2 becomes one of 2x2/2: sides go from 55 to 27, 27 to 13 and 13 to 6.
     "alexnet-224": _alexnet(1 - (27 / 55) ** 2, 1 - (13 / 27) ** 2, 1 - (6 / 13) ** 2),

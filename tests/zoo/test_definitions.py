@@ -31,9 +31,11 @@ CONVOLUTIONS = {
     "densenet_cifar": (120, "125.34"),
     "densenet121": (120, "888.34"),
     "resnet18": (20, "555.42"),
+    # Not printed: stem, 18 of 3x3 and 3 projections; the products are counted by hand below.
+    "wrn22_8": (22, "2454.11"),
 }
-# He et al. 2016, Table 6, and W. Yang's README, in millions.
-ROUNDED_PARAMETERS = {"resnet20": "0.27", "resnet56": "0.85", "alexnet": "2.47"}
+# He et al. 2016, Table 6, W. Yang's README, and Liao et al. 2019 (WRN-22), in millions.
+ROUNDED_PARAMETERS = {"resnet20": "0.27", "resnet56": "0.85", "alexnet": "2.47", "wrn22_8": "17.16"}
 
 
 def skeleton(name: str) -> nn.Module:
@@ -163,6 +165,30 @@ def test_option_a_shortcut_takes_every_second_pixel_and_pads_channels() -> None:
             for column in range(3):
                 expected = x[:, channel - 8, 2 * row, 2 * column] if inside else torch.zeros(2)
                 assert torch.equal(y[:, channel, row, column], expected)
+
+
+def test_wide_residual_stages_by_hand() -> None:
+    """Zagoruyko and Komodakis 2016, Table 1: 16, then 3 blocks each of 128, 256, 512 channels."""
+    stem, first = 3 * 16 * 9 * 32**2, (16 * 128 * 9 + 5 * 128 * 128 * 9 + 16 * 128) * 32**2
+    # Half the side, twice the channels: a quarter of the places, four times the products.
+    later = (128 * 256 * 9 + 5 * 256 * 256 * 9 + 128 * 256) * 16**2
+    assert f"{(stem + first + 2 * later) / 1e6:.2f}" == CONVOLUTIONS["wrn22_8"][1]
+    outputs = record_outputs(skeleton("wrn22_8"), (3, 32, 32))
+    shapes = [tuple(outputs[f"layer{i}.2.conv2"].shape[1:]) for i in (1, 2, 3)]
+    assert shapes == [(128, 32, 32), (256, 16, 16), (512, 8, 8)]
+
+
+def test_a_wide_block_projects_what_its_first_relu_returns() -> None:
+    module = build("wrn22_8")
+    projecting, plain = module.get_submodule("layer1.0"), module.get_submodule("layer1.1")
+    for block, projects in ((projecting, True), (plain, False)):
+        channels = block.get_submodule("bn1").num_features
+        x = torch.randn(1, channels, 4, 4, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            block.get_submodule("conv2").weight.zero_()
+            active = torch.relu(block.get_submodule("bn1")(x))
+            expected = block.get_submodule("shortcut")(active) if projects else x
+            assert torch.equal(block(x), expected)
 
 
 def test_images_of_another_size_are_refused() -> None:

@@ -28,6 +28,8 @@ OPERATORS = {
     "resnet18": "Conv 20, BatchNormalization 20, Relu 17, Add 8, AveragePool 1, Reshape 1, Gemm 1",
     "resnet56": "Conv 55, BatchNormalization 55, Relu 55, Add 27, Slice 4, Pad 2, AveragePool 1, "
     "Reshape 1, Gemm 1",
+    # Every projection is a convolution of its own; 18 norms in the blocks and the last one.
+    "wrn22_8": "Conv 22, BatchNormalization 19, Relu 19, Add 9, AveragePool 1, Reshape 1, Gemm 1",
     "resnet18-224": "Conv 20, BatchNormalization 20, Relu 17, Add 8, MaxPool 1, ReduceMean 1, "
     "Reshape 1, Gemm 1",
     "vgg16-224": "Conv 13, Relu 15, MaxPool 5, Reshape 1, Gemm 3",

@@ -16,6 +16,7 @@ ORIGINALS = (
     "alexnet",
     "resnet20",
     "resnet56",
+    "wrn22_8",
     "vgg16-224",
     "resnet18-224",
     "resnet50-224",

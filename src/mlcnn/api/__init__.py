@@ -38,7 +38,7 @@ from mlcnn.report import (
     warning,
 )
 from mlcnn.reproduce import reproduce
-from mlcnn.training.quantisation import Means, Setting, WeightRange
+from mlcnn.training.quantisation import Means, Setting, WeightRange, check_bits
 
 __all__ = [
     "FINETUNE_RECIPE",
@@ -67,6 +67,7 @@ __all__ = [
     "TuneOptions",
     "WeightRange",
     "bench",
+    "check_bits",
     "check_output",
     "chooser_for",
     "columns_table",

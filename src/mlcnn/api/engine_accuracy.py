@@ -34,6 +34,8 @@ class EngineAccuracy:
         same_class: share of the images to which both give the same class.
         same_as_first: share of the images where the quantised network says here what it says in
             the first engine.
+        agreement: share of the images where the quantised network says here what it said while it
+            was trained; None where it was not.
     """
 
     engine: str
@@ -43,6 +45,7 @@ class EngineAccuracy:
     drop_interval: tuple[float, float]
     same_class: float
     same_as_first: float
+    agreement: float | None = None
 
     def to_json(self) -> dict[str, object]:
         """For ``--json``."""
@@ -55,6 +58,7 @@ class EngineAccuracy:
             "drop_interval": list(self.drop_interval),
             "same_class": self.same_class,
             "same_as_first": self.same_as_first,
+            "agreement": self.agreement,
         }
 
 
@@ -96,6 +100,7 @@ def engine_accuracies(
     *,
     name: str,
     names: Sequence[str],
+    trained: Classes | None = None,
     threads: int = 1,
     progress: Progress | None = None,
 ) -> tuple[tuple[EngineAccuracy, ...], Mapping[str, str]]:
@@ -107,6 +112,7 @@ def engine_accuracies(
         labels: shape (images,).
         name: of the images.
         names: the engines.
+        trained: what the second network said of each image while it was trained.
         threads: of an engine.
         progress: told how the work goes on.
 
@@ -133,12 +139,18 @@ def engine_accuracies(
             reasons[engine] = str(error)
             continue
         first = found[1] if first is None else first
-        rows.append(_row(engine, name, found, labels, first))
+        rows.append(_row(engine, name, found, labels, first=first, trained=trained))
     return tuple(rows), reasons
 
 
 def _row(
-    engine: str, name: str, found: Sequence[Classes], labels: Classes, first: Classes
+    engine: str,
+    name: str,
+    found: Sequence[Classes],
+    labels: Classes,
+    *,
+    first: Classes,
+    trained: Classes | None,
 ) -> EngineAccuracy:
     count = len(found[0])
     right = [each == labels[:count] for each in found]
@@ -157,4 +169,5 @@ def _row(
         (100 * (drop - spread), 100 * (drop + spread)),
         float((found[0] == found[1]).mean()),
         float((found[1] == first).mean()),
+        None if trained is None else float((found[1] == trained[:count]).mean()),
     )

@@ -1,6 +1,5 @@
 """Approximate passes on a trained network, and its accuracy back by fine-tuning."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
-import torch
 
 from mlcnn import graph, training
 from mlcnn.api.accuracy import ImageOptions
@@ -17,6 +15,7 @@ from mlcnn.api.benchmarking import MeasureOptions, measure, settings
 from mlcnn.api.loading import Source, load, model_name
 from mlcnn.api.optimized import Optimized
 from mlcnn.api.optimizing import Progress, rewrite, silent
+from mlcnn.api.provenance import training_record, write_result
 from mlcnn.api.recovery import Recovery, Teaching
 from mlcnn.api.sensitivity import Swap
 from mlcnn.api.training import TrainOptions, require_classifier
@@ -154,7 +153,7 @@ def finetune(
     opened, normal, note = (images or ImageOptions()).open(data, source)
     if note:
         say(note)
-    model = _loaded(source, opened, weights)
+    model = load(source, weights=weights, dropout=True, image_shape=opened.image_shape)
     require_classifier(model, opened)
     recovery = Recovery(
         model, approximate, opened, normal, options, teaching or Teaching(), processes, tell, say
@@ -189,7 +188,18 @@ class _Run:
         )  # fmt: skip
         if folder is not None and not self.recovery.processes.rank:
             _write(finetuned, folder)
+            write_result(folder, {**finetuned.to_json(), **self._record()})
         return finetuned
+
+    def _record(self) -> dict[str, object]:
+        """How it was trained."""
+        it = self.recovery
+        return {
+            "passes": it.passes,
+            "max_drop": self.max_drop,
+            "teaching": asdict(it.teaching),
+            **training_record(it.options, it.normal, it.processes),
+        }
 
     def _measured(self, result: ir.Model) -> Bench | None:
         """Latency of the original and of the result."""
@@ -203,15 +213,6 @@ def _quiet(message: str) -> None:
     del message
 
 
-def _loaded(source: Source, data: Data, weights: "str | PathLike[str] | None") -> ir.Model:
-    # Two images: one would make the exporter take the batch for a constant.
-    shape = (2, *data.image_shape) if isinstance(source, torch.nn.Module) else None
-    return load(source, input_shape=shape, weights=weights, dropout=True)
-
-
 def _write(finetuned: Finetuned, folder: Path) -> None:
     finetuned.result.save(folder / f"{finetuned.name}.onnx")
     graph.save(finetuned.optimized.model, folder / f"{finetuned.name}-trained.onnx")
-    partial = folder / ".result.json.partial"
-    partial.write_text(json.dumps(finetuned.to_json(), indent=1) + "\n", encoding="utf-8")
-    partial.replace(folder / "result.json")

@@ -13,6 +13,7 @@ from mlcnn import graph, zoo
 from mlcnn.api.memory import require_memory_for_input
 from mlcnn.errors import InputError
 from mlcnn.graph import ExampleInput
+from mlcnn.passes import restore
 
 __all__ = [
     "ExampleInput",
@@ -95,6 +96,7 @@ def load(
     weights: str | os.PathLike[str] | None = None,
     seed: int = 0,
     dropout: bool = False,
+    image_shape: Sequence[int] | None = None,
 ) -> ir.Model:
     """A network as an ONNX model that every pass takes.
 
@@ -110,6 +112,8 @@ def load(
         seed: of the random weights of a zoo network that has no trained ones.
         dropout: keep the dropout of a torch module (or what makes one), so that the network can be
             trained; it does nothing in inference.
+        image_shape: (channels, height, width) of the images at hand, which a module takes that
+            comes with neither an example input nor ``input_shape``.
 
     Returns:
         A model of its own, at opset 20 or newer, constants folded and shapes inferred.
@@ -124,9 +128,14 @@ def load(
             f"--weights {weights}: only zoo networks take weights; save a network of your own "
             "with its weights"
         )
+    # Two images: one would make the exporter take the batch for a constant.
+    usual_shape = None if image_shape is None else (2, *image_shape)
     if isinstance(source, nn.Module):
+        shape = usual_shape if input_shape is None else input_shape
         return graph.from_module(
-            source, _inputs(source, example_input, input_shape), dropout=dropout
+            source,
+            _inputs(source, example_input, shape),
+            dropout=dropout,
         )
     if example_input is not None:
         raise InputError(
@@ -139,8 +148,8 @@ def load(
         _require_shape(entry, input_shape)
         return zoo.load(entry.name, weights=path, seed=seed, dropout=dropout)
     if isinstance(source, str) and not _is_path(source):
-        return graph.from_callable(source, input_shape, dropout=dropout)
-    model = _from_model(source.model if isinstance(source, Rewritten) else source)
+        return graph.from_callable(source, input_shape, dropout=dropout, usual_shape=usual_shape)
+    model = restore(_from_model(source.model if isinstance(source, Rewritten) else source))
     return model if input_shape is None else _with_input_shape(model, tuple(input_shape))
 
 

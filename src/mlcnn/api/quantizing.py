@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from mlcnn import engines, graph, training
 from mlcnn.api.benchmarking import MeasureOptions, bench
-from mlcnn.api.engine_accuracy import EngineAccuracy, decisions, engine_accuracies
+from mlcnn.api.engine_accuracy import EngineAccuracy, engine_accuracies
 from mlcnn.api.evaluation import Fused
 from mlcnn.api.loading import Rewritten, Source, load
 from mlcnn.api.optimizing import Progress, default_passes, rewrite, silent, tuned_weights
 from mlcnn.api.options import NO_REWRITE, RewriteOptions
-from mlcnn.api.quantized_training import Tuned, TuneOptions, tune
+from mlcnn.api.quantized_training import TuneOptions, tune
 from mlcnn.api.training import ImageOptions
 from mlcnn.errors import InputError
 from mlcnn.table import Shown, Tabular
@@ -49,6 +49,7 @@ class QuantizeOptions:
         calibration: images that ranges come from.
         validation: images that the best way is chosen by.
         test: images that accuracy is measured on; all by default.
+        threads: of an engine while accuracy is measured.
     """
 
     setting: Setting = field(default_factory=Setting)
@@ -59,6 +60,7 @@ class QuantizeOptions:
     calibration: int = 512
     validation: int = 1024
     test: int | None = None
+    threads: int = 1
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -75,8 +77,6 @@ class Quantized(Rewritten, Tabular):
         accuracies: a row for each engine.
         latencies: milliseconds by engine, before and after.
         notes: what the reader should know.
-        agreement: share of the test images where the first engine gives the class that the network
-            gave while it was trained; None where it was not.
     """
 
     original: ir.Model
@@ -88,7 +88,14 @@ class Quantized(Rewritten, Tabular):
     accuracies: tuple[EngineAccuracy, ...]
     latencies: Mapping[str, Mapping[str, float]]
     notes: tuple[str, ...]
-    agreement: float | None = None
+
+    @property
+    def agreement(self) -> float | None:
+        """Share of the test images where the first engine says what the network in training said.
+
+        None where it was not trained with its rounding.
+        """
+        return self.accuracies[0].agreement if self.accuracies else None
 
     def save(self, path: "str | PathLike[str]") -> None:
         """Write the quantised network to an ``.onnx`` file, in standard operators only.
@@ -112,7 +119,7 @@ class Quantized(Rewritten, Tabular):
 
     def shown(self) -> Shown:
         """Accuracy before and after, engine by engine."""
-        agreement = () if self.agreement is None else (_agreed(self.agreement),)
+        agreement = () if self.agreement is None else (_agreed(self.accuracies),)
         rows = tuple(
             (
                 row.engine,
@@ -162,8 +169,9 @@ class Quantized(Rewritten, Tabular):
         }
 
 
-def _agreed(share: float) -> str:
-    return f"the same class as while it was trained: {_percent(share)} % of the images"
+def _agreed(rows: Sequence[EngineAccuracy]) -> str:
+    shares = (f"{row.engine} {_percent(row.agreement or 0.0)}" for row in rows)
+    return f"the same class as while it was trained, % of the images: {', '.join(shares)}"
 
 
 def _percent(share: float) -> str:
@@ -212,7 +220,7 @@ def quantize(
     found, normal, note = (images or ImageOptions()).open(data, source)
     if chosen.fuse and weights is None:
         weights = tuned_weights(source, rewriting)
-    original = load(source, input_shape=input_shape, weights=weights)
+    original = load(source, input_shape=input_shape, weights=weights, image_shape=found.image_shape)
     _require_classifier(original, found)
     parts, notes = _parts(found, normal, chosen), ((note,) if note else ())
     before = original
@@ -238,6 +246,8 @@ def quantize(
         tests.labels,
         name=tests.name,
         names=names,
+        trained=None if tuned is None else tuned.classes,
+        threads=chosen.threads,
         progress=tell,
     )
     notes += tuple(f"{engine}: {reason}" for engine, reason in reasons.items())
@@ -252,13 +262,7 @@ def quantize(
         accuracies=rows,
         latencies=_latencies(before, result.model, chosen.measuring, tell),
         notes=notes,
-        agreement=None if tuned is None else _agreement(result.model, parts[2], names[0], tuned),
     )
-
-
-def _agreement(model: ir.Model, images: NDArray[np.float32], engine: str, tuned: Tuned) -> float:
-    found = decisions(model, images, engine)
-    return float((found == tuned.classes[: len(found)]).mean())
 
 
 def _engines(asked: Sequence[str]) -> tuple[str, ...]:

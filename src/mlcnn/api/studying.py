@@ -1,6 +1,5 @@
 """Train the paper's study: every run that is asked for and has no record yet."""
 
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
@@ -12,15 +11,14 @@ import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
 
-import mlcnn
 from mlcnn import nn, training
 from mlcnn.api.accuracy import ImageOptions
 from mlcnn.api.loading import load
 from mlcnn.api.optimizing import Progress, silent
+from mlcnn.api.provenance import where
 from mlcnn.api.quantized_training import TuneOptions, tune
 from mlcnn.api.training import TrainOptions, train
 from mlcnn.api.writing import results_folder
-from mlcnn.engines.processor import named
 from mlcnn.errors import InputError
 from mlcnn.report.charts.study import draw_study
 from mlcnn.reproduce.study import (
@@ -303,19 +301,10 @@ class _Work:
         return self._record((best[:, 0] == labels).numpy(), top5, history)
 
     def _record(self, right: NDArray[np.bool_], top5: float | None, history: History) -> Run:
-        hardware = self.options.hardware
-        on = named() if hardware.device == "cpu" else torch.cuda.get_device_name(hardware.device)
-        where = {
-            "device": hardware.device,
-            "processor": on,
-            "threads": torch.get_num_threads(),
-            "mlcnn": mlcnn.__version__,
-            "commit": _commit(),
-            "torch": torch.__version__,
-        }
         epochs = tuple(asdict(epoch) for epoch in history)
         seconds = sum(epoch.seconds for epoch in history)
-        return Run(self.cell, self.seed, self.recipe, epochs, seconds, right, top5, where)
+        place = where(self.options.hardware)
+        return Run(self.cell, self.seed, self.recipe, epochs, seconds, right, top5, place)
 
 
 class _Half(torch.nn.Module):
@@ -332,13 +321,3 @@ class _Half(torch.nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (images, classes)."""
         return self.module(images.half())
-
-
-def _commit() -> str | None:
-    """The commit of the package's source, where it is run from a repository."""
-    command = ["git", "-C", str(Path(mlcnn.__file__).parent), "rev-parse", "HEAD"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603 - no shell
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found.stdout.strip() or None

@@ -1,7 +1,5 @@
 """Train a network from scratch on a user's data, and keep what came of it."""
 
-import json
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -12,13 +10,14 @@ from typing import Literal
 import onnx_ir as ir
 import torch
 
-import mlcnn
 from mlcnn import graph, nn, training, zoo
 from mlcnn.api.accuracy import ImageOptions
 from mlcnn.api.loading import Source, load, model_name, zoo_entry
 from mlcnn.api.optimizing import Progress, rewrite, silent
+from mlcnn.api.provenance import training_record, write_result
 from mlcnn.api.writing import results_folder
 from mlcnn.errors import InputError
+from mlcnn.passes import pipeline, restore
 from mlcnn.report import Accuracy
 from mlcnn.training import Data, Hardware, History, Normal, Processes, Recipe
 from mlcnn.training.initialise import initialise
@@ -91,6 +90,7 @@ def train(
     folder: "str | PathLike[str]",
     pooling: str | None = None,
     order: Order = "original",
+    passes: str | None = None,
     processes: Processes = training.Processes(),  # noqa: B008 - frozen
     progress: Progress | None = None,
     notice: Told | None = None,
@@ -105,6 +105,7 @@ def train(
         folder: where the checkpoint, the table of epochs, the result and the network go.
         pooling: pools of a zoo network: max, avg or all-conv.
         order: ``reordered``: activations behind the average pools ([MLCNN] section III).
+        passes: a pipeline that rewrites the network before it is trained.
         processes: which share each batch.
         progress: told how the work goes on.
         notice: told what the user should know, and each epoch's result.
@@ -119,8 +120,8 @@ def train(
         opened, normal, note = images.open(data, source)
         if note:
             say(note)
-        model = _network(source, opened, pooling, order)
-        name = _named(source, pooling, order)
+        model = _network(source, opened, pooling, order, passes)
+        name = _named(source, pooling, order, passes)
         require_classifier(model, opened)
         if options.limit is not None:
             opened = opened.first(options.limit)
@@ -154,7 +155,8 @@ def train(
         result = Trained(name, trained, history, test, seconds, path)
         if not processes.rank:
             records.write(history)
-            _write(result, module, options, normal)
+            _write(result, module)
+            write_result(path, {**result.to_json(), **training_record(options, normal, processes)})
         return result
 
 
@@ -181,31 +183,40 @@ class EpochTeller:
         )
 
 
-def _network(source: Source, data: Data, pooling: str | None, order: Order) -> ir.Model:
+def _network(
+    source: Source, data: Data, pooling: str | None, order: Order, passes: str | None
+) -> ir.Model:
     entry = None if isinstance(source, torch.nn.Module) else zoo_entry(source)
     if entry is None:
         if pooling is not None:
             raise InputError(f"--pooling {pooling}: only networks of the zoo have other pools")
-        model = load(source, dropout=True)
+        model = restore(load(source, dropout=True, image_shape=data.image_shape), lowered=True)
     else:
         if pooling is not None:
             if pooling not in {*zoo.Pooling}:
                 raise InputError(f"--pooling {pooling}: {', '.join(zoo.Pooling)} are the forms")
             entry = zoo.with_pooling(entry, zoo.Pooling(pooling))
         model = zoo.untrained(replace(entry, classes=data.training.classes))
-    if order == "original":
+    if order == "reordered":
+        model = _rewritten(
+            model, _REORDER, "--order reordered: no activation stands before an average pool here; "
+            "--pooling avg makes average pools of a zoo network's",
+        )  # fmt: skip
+    if passes is None:
         return model
-    reordered = rewrite(model, _REORDER, check=False)
-    if not reordered.changes:
-        raise InputError(
-            "--order reordered: no activation stands before an average pool here; --pooling avg "
-            "makes average pools of a zoo network's"
-        )
-    return reordered.model
+    return _rewritten(model, passes, f"--passes {passes}: there is nothing to rewrite here")
 
 
-def _named(source: Source, pooling: str | None, order: Order) -> str:
+def _rewritten(model: ir.Model, passes: str, nothing: str) -> ir.Model:
+    rewritten = rewrite(model, passes, check=False)
+    if not rewritten.changes:
+        raise InputError(nothing)
+    return rewritten.model
+
+
+def _named(source: Source, pooling: str | None, order: Order, passes: str | None) -> str:
     parts = [model_name(source), pooling or "", "" if order == "original" else order]
+    parts += [] if passes is None else [item.name for item in pipeline.parse(passes)]
     return "-".join(part for part in parts if part)
 
 
@@ -233,20 +244,6 @@ def measured(
     return Accuracy(variant, data.test.name, len(right), float(right.mean()))
 
 
-def _write(result: Trained, module: torch.nn.Module, options: TrainOptions, normal: Normal) -> None:
+def _write(result: Trained, module: torch.nn.Module) -> None:
     graph.save(graph.without_dropout(result.model), result.folder / f"{result.name}.onnx")
     training.save_weights(module, result.folder / f"{result.name}.npz")
-    record = {
-        **result.to_json(),
-        "recipe": asdict(options.recipe),
-        "seed": options.seed,
-        "hardware": {**asdict(options.hardware), "processor": platform.processor()},
-        "threads": torch.get_num_threads(),
-        "normalisation": asdict(normal),
-        "mlcnn": mlcnn.__version__,
-        "torch": torch.__version__,
-    }
-    path = result.folder / "result.json"
-    partial = path.with_name(".result.json.partial")
-    partial.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)

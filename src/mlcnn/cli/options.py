@@ -59,7 +59,7 @@ class Loading:
 
     Attributes:
         input_shape: shape of the input, batch first, as 1x3x224x224. A callable that returns no
-            example input needs it; for a file it fixes dynamic sizes.
+            example input needs it, where no images tell; for a file it fixes dynamic sizes.
         weights: .npz of weights by parameter name, for a zoo network.
     """
 
@@ -134,7 +134,7 @@ class Measuring:
             model of this machine), direct, winograd, or a file that --json wrote, to repeat it.
         precision: fp32 or int8; by default what the network says. int8 needs a quantised network;
             of one, native computes fp32 too: what its codes stand for, in float32.
-        threads: threads of one run.
+        threads: threads of one run; 1 by default.
         batch: images of one run. Repeat it for more; 1, or what the network is fixed to, by
             default.
         device: where the engines run.
@@ -146,7 +146,7 @@ class Measuring:
     provider: str | None = None
     algorithm: str | None = None
     precision: Literal["fp32", "int8"] | None = None
-    threads: int = 1
+    threads: int | None = None
     batch: tuple[int, ...] = ()
     device: Literal["cpu", "cuda"] = "cpu"
     seconds: float = 2.0
@@ -163,7 +163,7 @@ class Measuring:
             provider=self.provider,
             algorithm=self.algorithm,
             precision=self.precision,
-            threads=self.threads,
+            threads=1 if self.threads is None else self.threads,
             batches=self.batch,
             device=self.device,
             seed=self.seed,

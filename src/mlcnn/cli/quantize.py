@@ -8,6 +8,7 @@ from cyclopts import Parameter
 import mlcnn
 from mlcnn.cli.options import Imaging, Loading, Measuring, Printing, Rewriting
 from mlcnn.cli.output import console, print_json, progress, show
+from mlcnn.cli.tuning import Tuning
 from mlcnn.errors import InputError
 
 __all__ = ["quantize"]
@@ -26,17 +27,13 @@ def quantize(
     bias_correction: Literal["auto", "on", "off"] = "auto",
     float_: Annotated[tuple[str, ...], Parameter(name="--float")] = (),
     sensitivity: Annotated[bool, Parameter(negative="--no-sensitivity")] = True,
-    finetune: float | None = None,
-    learning_rate: Annotated[float, Parameter(alias="--lr")] = 0.01,
-    flip: Annotated[bool, Parameter(negative="--no-flip")] = True,
-    weight_range: Literal["sigma", "tanh"] = "sigma",
-    precision: Literal["fp32", "bf16"] = "fp32",
     fuse: bool = False,
     means: Literal["rounded", "exact"] = "rounded",
     measure: bool = False,
     calibration_images: int = 512,
     validation_images: int = 1024,
     test_images: int | None = None,
+    tuning: Tuning = Tuning(),
     imaging: Imaging = Imaging(),
     loading: Loading = Loading(),
     rewriting: Rewriting = Rewriting(),
@@ -57,12 +54,6 @@ def quantize(
         bias_correction: make up for the mean error of rounded weights; auto if that is better.
         float_: name of a layer that stays in floats. Repeat it for more.
         sensitivity: keep the first or last layer in floats where the results depend on it.
-        finetune: epochs of training with DoReFa's rounding, as 0.1 or 2; calibrated only without.
-        learning_rate: of fine-tuning, its peak.
-        flip: mirror half of the training images left to right.
-        weight_range: what weights are divided by before they are rounded; sigma, a multiple of each
-            filter's standard deviation, or tanh, DoReFa's over the layer.
-        precision: of fine-tuning; bf16 is quicker where the processor has it.
         fuse: rewrite the network first, as mlcnn optimize does, so that fused layers are quantised.
         means: what becomes of the means of fused layers; rounded to codes, as every engine takes
             them, or exact, as sums of codes in the engine native.
@@ -70,15 +61,19 @@ def quantize(
         calibration_images: images that ranges come from.
         validation_images: images that the best way is chosen by.
         test_images: images that accuracy is measured on; all by default.
+        tuning: how to fine-tune, if at all.
         imaging: how the images go to the network.
         loading: how to load the network.
         rewriting: which passes run first, with --fuse.
-        measuring: in which engines; accuracy in onnxruntime, openvino and native by default.
+        measuring: in which engines; accuracy in onnxruntime, openvino and native by default. The
+            threads are those of torch, too, which takes all if nothing is said.
         printing: what is printed.
     """
     path = mlcnn.api.check_output(output or _default(model, bits), model)
     if not fuse and rewriting != Rewriting():
         raise InputError("options of the rewrite go with --fuse; give it, or leave them away")
+    mlcnn.api.check_bits(bits, "--bits")
+    mlcnn.training.set_threads(measuring.threads)
     options = mlcnn.QuantizeOptions(
         mlcnn.api.Setting(
             weight_bits=bits if weight_bits is None else weight_bits,
@@ -89,23 +84,14 @@ def quantize(
             sensitivity=sensitivity,
             means=mlcnn.api.Means(means),
         ),
-        tuning=None
-        if finetune is None
-        else mlcnn.api.TuneOptions(
-            finetune,
-            learning_rate,
-            flip=flip,
-            weight_range=mlcnn.api.WeightRange(weight_range),
-            hardware=mlcnn.training.Hardware(measuring.device, mlcnn.training.Precision(precision)),
-            seed=measuring.seed,
-            checkpoint=_checkpoint(path),
-        ),
+        tuning=tuning.options(measuring.device, measuring.seed, _checkpoint(path)),
         fuse=fuse,
         engines=measuring.engine,
         measuring=measuring.options() if measure else None,
         calibration=calibration_images,
         validation=validation_images,
         test=test_images,
+        threads=measuring.options().threads,
     )
     with progress() as tell:
         result = mlcnn.quantize(

@@ -29,7 +29,8 @@ def reproduce(
     """Print a published table or figure beside ours; exit code 1 if they differ without a reason.
 
     Args:
-        what: table-1 to table-7, figure-3, figure-4, figure-12 to figure-15, or all.
+        what: table-1 to table-7, figure-3, figure-4, figure-12 to figure-15 of MLCNN's paper;
+            aaai18 or circconv, of block-circulant weights; or all.
         runs: folder of records of `mlcnn study` to draw figure-3, figure-4 or figure-12 from; the
             package's own by default.
         out: draw figure-3, figure-4 or figure-12 into this .html, .png or .svg file too.

@@ -20,6 +20,7 @@ def train(
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
     pooling: Literal["max", "avg", "all-conv"] | None = None,
     order: Literal["original", "reordered"] = "original",
+    passes: str | None = None,
     training: Training = Training(),
     imaging: Imaging = Imaging(),
     printing: Printing = Printing(),
@@ -37,6 +38,7 @@ def train(
         out: folder for the checkpoint, the table of epochs and the network; runs/NAME by default.
         pooling: pools of a zoo network.
         order: reordered puts activations behind average pools.
+        passes: pipeline that rewrites the network before it is trained, as for `mlcnn optimize`.
         training: how to train.
         imaging: how the images go to the network.
         printing: what is printed.
@@ -50,6 +52,7 @@ def train(
             folder=out or Path("runs") / f"{mlcnn.api.model_name(model)}-trained",
             pooling=pooling,
             order=order,
+            passes=passes,
             processes=processes,
             progress=tell,
             notice=complain,

@@ -2,10 +2,10 @@
 
 from mlcnn.graph.callables import find_callable, from_callable
 from mlcnn.graph.code_pads import pad_codes, pad_means
-from mlcnn.graph.dropout import without_dropout
+from mlcnn.graph.dropout import DropoutKind, dropout_kind, without_dropout
 from mlcnn.graph.evaluate import evaluate
 from mlcnn.graph.example import ExampleInput
-from mlcnn.graph.folding import fold_constants, has_texts
+from mlcnn.graph.folding import fold_constants, has_texts, spreads
 from mlcnn.graph.load import from_proto, load_file
 from mlcnn.graph.names import (
     constant,
@@ -55,6 +55,7 @@ __all__ = [
     "OPERATOR_KEY",
     "QUANTIZE",
     "Difference",
+    "DropoutKind",
     "ExampleInput",
     "Reference",
     "Rounding",
@@ -67,6 +68,7 @@ __all__ = [
     "conv_outputs",
     "copy_source",
     "difference",
+    "dropout_kind",
     "evaluate",
     "extract",
     "find_callable",
@@ -92,6 +94,7 @@ __all__ = [
     "read_rounding",
     "save",
     "settle_pools",
+    "spreads",
     "stored_values",
     "tensor_bytes",
     "to_proto",

@@ -27,7 +27,11 @@ _REMEDY = (
 
 
 def from_callable(
-    target: str, input_shape: Sequence[int] | None = None, *, dropout: bool = False
+    target: str,
+    input_shape: Sequence[int] | None = None,
+    *,
+    dropout: bool = False,
+    usual_shape: Sequence[int] | None = None,
 ) -> ir.Model:
     """A network from a callable that makes a module.
 
@@ -38,6 +42,7 @@ def from_callable(
         input_shape: shape of the one input, batch first; needed where the callable gives no
             example input, and takes precedence over it.
         dropout: see ``from_module``.
+        usual_shape: shape of the one input where neither the callable nor ``input_shape`` tells.
 
     Raises:
         InputError: the callable is missing, fails, returns something else, or gives a module
@@ -48,6 +53,8 @@ def from_callable(
     module, example = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(module, nn.Module):
         raise InputError(f"{target}: returned {_kind(made)}; {_REMEDY}")
+    if example is None and input_shape is None:
+        input_shape = usual_shape
     return from_module(
         module, _inputs(target, module, example, input_shape), name=target, dropout=dropout
     )

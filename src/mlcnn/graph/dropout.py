@@ -1,7 +1,9 @@
 """Dropout: kept for training, at rest in inference, gone from what is delivered."""
 
 import re
+from enum import StrEnum
 from itertools import zip_longest
+from typing import cast
 
 import onnx_ir as ir
 import torch
@@ -11,16 +13,44 @@ from torch.fx import Node
 from mlcnn.errors import InputError
 from mlcnn.graph.structure import clone
 
-__all__ = ["require_same_operators", "rest_dropout", "without_dropout"]
+__all__ = [
+    "DropoutKind",
+    "dropout_kind",
+    "mark_dropout",
+    "require_same_operators",
+    "rest_dropout",
+    "without_dropout",
+]
 
 _ATEN = torch.ops.aten
-_DROPOUT = frozenset({_ATEN.dropout.default})
-# The exporter spells these out as random numbers; a network is trained without them.
-_WHOLE_CHANNELS = frozenset({
-    _ATEN.feature_dropout.default,
-    _ATEN.alpha_dropout.default,
-    _ATEN.feature_alpha_dropout.default,
-})  # fmt: skip
+_PLAIN = _ATEN.dropout.default
+
+
+class DropoutKind(StrEnum):
+    """What a ``Dropout`` drops while it trains, if not single values, which become zero."""
+
+    CHANNELS = "channels"
+    ALPHA = "alpha"
+    ALPHA_CHANNELS = "alpha-channels"
+
+
+# The exporter would spell these out as random numbers. All take (input, probability, whether it
+# trains), as plain dropout does.
+_IN_PLACE = {
+    _ATEN.dropout_.default: None,
+    _ATEN.feature_dropout_.default: DropoutKind.CHANNELS,
+    _ATEN.alpha_dropout_.default: DropoutKind.ALPHA,
+    _ATEN.feature_alpha_dropout_.default: DropoutKind.ALPHA_CHANNELS,
+}
+_KINDS: dict[object, DropoutKind | None] = {
+    _ATEN.feature_dropout.default: DropoutKind.CHANNELS,
+    _ATEN.alpha_dropout.default: DropoutKind.ALPHA,
+    _ATEN.feature_alpha_dropout.default: DropoutKind.ALPHA_CHANNELS,
+    **_IN_PLACE,
+}
+_KEY = "mlcnn.dropout"
+"""Metadata of a ``Dropout`` of another kind than ONNX has, and of the exporter's node for it."""
+
 _PLACE = re.compile(r'File "([^"]+)", line (\d+)')
 
 
@@ -29,7 +59,8 @@ def require_same_operators(
 ) -> None:
     """Refuse a module that branches on whether it is training; dropout may differ.
 
-    Dropout of whole channels is put to rest in ``training``, in place.
+    Dropout of other kinds, and dropout that writes over its input, become plain dropout in
+    ``training``, in place; ``mark_dropout`` knows which was which.
 
     Args:
         inference: the module's program in inference.
@@ -40,8 +71,8 @@ def require_same_operators(
         InputError: the programs take other operators; the message names the file and line.
     """
     for node in _calls(training):
-        if node.target in _WHOLE_CHANNELS:
-            node.update_arg(2, False)
+        if node.target in _KINDS:
+            _make_plain(node)
     there, here = _steps(inference), _steps(training)
     for one, other in zip_longest(there, here):
         if one is None or other is None or one.target != other.target:
@@ -52,13 +83,21 @@ def require_same_operators(
             )
 
 
+def _make_plain(node: Node) -> None:
+    """Turn a dropout into one of single values that leaves its input as it is."""
+    if node.target in _IN_PLACE:
+        source = cast("Node", node.args[0])
+        source.replace_all_uses_with(node, lambda user: node < user)  # what reads it afterwards
+    node.meta[_KEY], node.target = _KINDS[node.target], _PLAIN
+
+
 def _calls(program: ExportedProgram) -> list[Node]:
     return [node for node in program.graph.nodes if node.op == "call_function"]
 
 
 def _steps(program: ExportedProgram) -> list[Node]:
     """The operators but for dropout, which a module may call in training alone."""
-    return [node for node in _calls(program) if node.target not in _DROPOUT | _WHOLE_CHANNELS]
+    return [node for node in _calls(program) if node.target not in {_PLAIN, *_KINDS}]
 
 
 def _place(node: Node | None) -> str:
@@ -66,6 +105,29 @@ def _place(node: Node | None) -> str:
     trace = "" if node is None else str(node.meta.get("stack_trace", ""))
     found = [place for place in _PLACE.findall(trace) if "/torch/" not in place[0]]
     return f"{found[-1][0]}:{found[-1][1]}" if found else f"at {node}"
+
+
+def mark_dropout(model: ir.Model, program: ExportedProgram) -> None:
+    """Note on every ``Dropout`` of another kind which kind it is, in place.
+
+    Args:
+        model: what the exporter made of ``program``, node by node in its order.
+        program: after ``require_same_operators``.
+    """
+    dropouts = [node for node in _calls(program) if node.target is _PLAIN]
+    kinds = [node.meta.get(_KEY) for node in dropouts if node.args[2] is not False]
+    if not any(kinds):
+        return
+    made = [node for node in model.graph if node.op_type == "Dropout"]
+    for node, kind in zip(made, kinds, strict=True):
+        if kind is not None:
+            node.metadata_props[_KEY] = kind
+
+
+def dropout_kind(node: ir.Node) -> DropoutKind | None:
+    """What a ``Dropout`` drops; None for single values."""
+    kind = node.metadata_props.get(_KEY)
+    return DropoutKind(kind) if kind in {*DropoutKind} else None
 
 
 def rest_dropout(model: ir.Model) -> None:

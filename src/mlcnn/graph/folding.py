@@ -8,12 +8,13 @@ import onnx_ir as ir
 import psutil
 from onnxscript.optimizer import fold_constants as _fold
 
-from mlcnn.graph.structure import clone
+from mlcnn.graph.structure import OPERATOR_KEY, clone
 
-__all__ = ["fold_constants", "has_texts"]
+__all__ = ["fold_constants", "has_texts", "spreads"]
 
 _LIMIT = 2**16
 """Elements that a folded constant may have, beyond those of the constants that it replaces."""
+_SMALL = 256  # elements of shapes, indices and the like
 
 # fmt: off
 _FOLDED = frozenset({
@@ -38,11 +39,12 @@ Not among them: ``QuantizeLinear`` and ``DequantizeLinear``, whose fusion engine
 _WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization"})
 
 
-def fold_constants(model: ir.Model) -> ir.Model:
+def fold_constants(model: ir.Model, *, spread: bool = False) -> ir.Model:
     """A copy in which what does not depend on the inputs is computed.
 
     Args:
         model: the network.
+        spread: also what an operator's body makes of few weights, see ``spreads``.
 
     Raises:
         RuntimeError: an operator breaks the rules that its folding relies on.
@@ -54,7 +56,7 @@ def fold_constants(model: ir.Model) -> ir.Model:
             folded,
             onnx_shape_inference=True,
             output_size_limit=np.iinfo(np.int64).max,
-            should_fold=_Limit(psutil.virtual_memory().available // 2),
+            should_fold=_Limit(psutil.virtual_memory().available // 2, spread=spread),
         )
     for node in folded.graph:
         for value in node.outputs:
@@ -69,12 +71,16 @@ class _Limit:
 
     Attributes:
         budget: bytes that generated weights may still take.
+        spread: fold also what ``spreads``.
     """
 
     budget: float
+    spread: bool
 
     def __call__(self, node: ir.Node) -> bool:
         if node.domain or node.op_type not in _FOLDED or has_texts(node):
+            return False
+        if not self.spread and spreads(node):
             return False
         size = max((_elements(output, node) for output in node.outputs), default=math.inf)
         if node.op_type == "ConstantOfShape" and _is_weight(node.outputs[0]):
@@ -86,6 +92,22 @@ class _Limit:
             if value is not None and value.const_value is not None and len(value.uses()) == 1
         )
         return size <= _LIMIT + freed
+
+
+def spreads(node: ir.Node) -> bool:
+    """Whether a node of an operator's body makes more numbers of a weight than it has.
+
+    Folded, a network would be as large as without the operator, and no operator any more.
+    """
+    if OPERATOR_KEY not in node.metadata_props:
+        return False
+    kept = sum(
+        value.const_value.size
+        for value in node.inputs
+        if value is not None and value.const_value is not None
+    )
+    made = max((_elements(output, node) for output in node.outputs), default=0.0)
+    return made > max(kept, _SMALL)
 
 
 def _elements(value: ir.Value, node: ir.Node) -> float:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from mlcnn.errors import InputError, MlcnnError
-from mlcnn.graph.dropout import require_same_operators, rest_dropout
+from mlcnn.graph.dropout import mark_dropout, require_same_operators, rest_dropout
 from mlcnn.graph.example import Example, ExampleInput
 from mlcnn.graph.export_check import check_export
 from mlcnn.graph.export_rewrites import keep_divisors
@@ -111,6 +111,7 @@ def from_program(
         if exported is None:
             raise InputError(f"{name}: cannot be exported to ONNX: the exporter gave nothing")
         model = exported.model
+        mark_dropout(model, program)
         _detach(model)
     model.graph.name = PurePath(name).stem
     given = set(model.graph.initializers)
@@ -238,8 +239,8 @@ def _failure(module: nn.Module, example: Example, name: str, error: Exception) -
             example.call(module)
     except Exception as own:  # noqa: BLE001 - a user's module may raise anything
         return InputError(
-            f"{name}: the module fails on an input of shape {example}: {quote(own)}; give the "
-            "shape that it takes, batch first"
+            f"{name}: the module fails on an input of shape {example}: {quote(own)}; give one "
+            "of the shape that it takes, batch first"
         )
     return InputError(
         f"{name}: runs on an input of shape {example}, but torch.export cannot trace it: "

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from mlcnn.graph import constant
+from mlcnn.graph import DropoutKind, constant, dropout_kind
 from mlcnn.graph.operators import Kernel, find, pool_windows, torch_takes
 from mlcnn.nn.site import Site
 
@@ -16,6 +16,8 @@ _AVERAGE = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
 _MAX = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 _ADAPTIVE_AVERAGE = {3: nn.AdaptiveAvgPool1d, 4: nn.AdaptiveAvgPool2d, 5: nn.AdaptiveAvgPool3d}
 _ADAPTIVE_MAX = {3: nn.AdaptiveMaxPool1d, 4: nn.AdaptiveMaxPool2d, 5: nn.AdaptiveMaxPool3d}
+
+_CHANNEL_DROPOUT = {3: nn.Dropout1d, 4: nn.Dropout2d, 5: nn.Dropout3d}
 
 
 class Apply(nn.Module):
@@ -99,7 +101,16 @@ def _clip(site: Site) -> nn.Module | None:
 def _dropout(site: Site) -> nn.Module:
     site.spec.require_single_output()
     ratio = constant(site.value(1))
-    return nn.Dropout(0.5 if ratio is None else float(ratio.reshape(())))
+    probability = 0.5 if ratio is None else float(ratio.reshape(()))
+    match dropout_kind(site.node):
+        case None:
+            return nn.Dropout(probability)
+        case DropoutKind.CHANNELS:  # of an input without them, each value is one
+            return _CHANNEL_DROPOUT.get(site.rank(0), nn.Dropout)(probability)
+        case DropoutKind.ALPHA:
+            return nn.AlphaDropout(probability)
+        case DropoutKind.ALPHA_CHANNELS:
+            return nn.FeatureAlphaDropout(probability)
 
 
 def _hard_sigmoid(site: Site) -> nn.Module | None:

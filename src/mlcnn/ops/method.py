@@ -8,12 +8,16 @@ import onnx_ir as ir
 
 from mlcnn.ops.emitter import Emitter
 from mlcnn.ops.geometry import Convolution, Pooling
-from mlcnn.workload import ConvLayer, Layer, Operations
+from mlcnn.ops.trained import TrainedLayer
+from mlcnn.workload import ConvLayer, Layer, Operations, Record
 
 __all__ = ["Form", "Method"]
 
 OperatorId = tuple[str, str]
 """(domain, operator)."""
+
+
+Restore = Callable[[Emitter, Record, ir.Value, Sequence[ir.Node]], ir.Value | None]
 
 
 @runtime_checkable
@@ -62,8 +66,11 @@ class Method:
             whose weights have a structure.
         read: reads a node of such an operator as a convolution, or says why it cannot.
         layer: the trainable module of such an operator: takes the node's ``mlcnn.nn.site.Site``,
-            returns its ``mlcnn.nn.layers.Layer``; None where its body is trained, operator by
+            returns its ``TrainedLayer``; None where its body is trained, operator by
             operator.
+        restore: writes a layer as its operator again, where other operators compute it: takes an
+            ``Emitter``, the layer's record, what the layer reads, and its nodes; None where it
+            cannot be told from them.
         penalty: what is added to a loss to bring weights into the structure: takes that module,
             returns a scalar tensor.
         summary: what it does, in a line.
@@ -73,7 +80,8 @@ class Method:
     forms: tuple[Form, ...] = ()
     operators: tuple[OperatorId, ...] = ()
     read: Callable[[ir.Node], Convolution | str] | None = None
-    layer: Callable[[Any], Any] | None = None
+    layer: Callable[[Any], TrainedLayer] | None = None
+    restore: Restore | None = None
     penalty: Callable[[Any], Any] | None = None
     summary: str = ""
 

@@ -12,6 +12,7 @@ from mlcnn.passes.lowering import AUTO, Lowering
 from mlcnn.passes.max_to_average import MaxToAverage, WindowMode
 from mlcnn.passes.move_pool import DistributePool, Reorder
 from mlcnn.passes.reorder_max import ReorderMax
+from mlcnn.passes.restoring import restore
 
 __all__ = [
     "AUTO",
@@ -35,4 +36,5 @@ __all__ = [
     "ReorderMax",
     "Skipped",
     "WindowMode",
+    "restore",
 ]

@@ -7,7 +7,7 @@ from typing import ClassVar
 import onnx_ir as ir
 from onnxscript import optimizer
 
-from mlcnn.graph import clone, has_texts, infer_shapes, layer_name
+from mlcnn.graph import clone, has_texts, infer_shapes, layer_name, spreads
 from mlcnn.passes.base import Change, PassResult
 
 __all__ = ["FoldConstants"]
@@ -16,7 +16,7 @@ _OUTPUT_LIMIT = 1 << 20  # elements: a larger result would blow the file up
 
 
 def _should_fold(node: ir.Node) -> bool | None:
-    return False if has_texts(node) else None  # None: as the folder likes
+    return False if has_texts(node) or spreads(node) else None  # None: as the folder likes
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,16 +34,16 @@ __all__ = [
 ]
 
 ALIASES = {
-    "exact": "fold-constants,fold-batch-norm,distribute-pool,fuse",
-    "mlcnn": "fold-constants,fold-batch-norm,max-to-average,reorder,distribute-pool,fuse",
+    "exact": "fold-constants,fold-batch-norm,distribute-pool,fuse,choose",
+    "mlcnn": "fold-constants,fold-batch-norm,max-to-average,reorder,distribute-pool,fuse,choose",
 }
 _LOGGER = logging.getLogger(__name__)
 _GROUP = "mlcnn.passes"
 _BUILT_IN: dict[str, Callable[..., Pass]] = {
     kind.name: kind
     for kind in (
-        BlockCirculant, Choose, DistributePool, FoldBatchNorm, FoldConstants, Fuse, Inline, MaxToAverage, Reorder,
-        ReorderMax,
+        BlockCirculant, Choose, DistributePool, FoldBatchNorm, FoldConstants, Fuse, Inline,
+        MaxToAverage, Reorder, ReorderMax,
     )
 }  # fmt: skip
 # Set per call, not part of what a pipeline's text says.

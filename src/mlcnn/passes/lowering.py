@@ -76,16 +76,16 @@ def _emit(model: ir.Model, form: Form, found: Found) -> Emitter:
     """Replace the layer's output in ``model`` by the form."""
     convolution, pooling, output = found.convolution, found.pooling, found.output
     emitter, before = emitter_for(model, convolution), read_record(convolution.node)
+    known = before if isinstance(before, Record) else None
     emitter.metadata[RECORD_KEY] = Record(
         site=output.name or "",
         geometry=replace(convolution.nest, pool=None if pooling is None else pooling.pool),
         form=form.name,
         global_pool=pooling is not None and pooling.pool is None,
         weights=convolution.weights,
-        parameters=before.parameters if isinstance(before, Record) else convolution.parameters,
-        weight_bytes=(
-            before.weight_bytes if isinstance(before, Record) else convolution.weight_bytes
-        ),
+        operator="Conv" if known is None else known.operator,
+        parameters=convolution.parameters if known is None else known.parameters,
+        weight_bytes=convolution.weight_bytes if known is None else known.weight_bytes,
     ).text()
     result = form.emit(emitter, convolution, pooling)
     if pooling is not None and not pooling.keepdims:

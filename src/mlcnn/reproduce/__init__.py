@@ -1,16 +1,19 @@
 """Each table and figure of the papers: published beside computed.
 
 The published numbers are the package's own data: ``published/<name>.csv``, with tolerance and
-source in every row. To add a table or figure, put its CSV there, write a function of its name
-that returns a ``Reproduction``, and enter it in ``REPRODUCTIONS``. A number that is known to
-differ has the reason in the column ``difference`` of its row; it is printed, and no failure.
+source in every row, and rows of another shape that belong to them in ``published/<name>-*.csv``.
+To add a table or figure, put its CSV there, write a function of its name that returns a
+``Reproduction``, and enter it in ``REPRODUCTIONS``. A number that is known to differ has the
+reason in the column ``difference`` of its row; it is printed, and no failure.
 """
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mlcnn.errors import InputError, did_you_mean
+from mlcnn.reproduce.aaai18 import reproduce_aaai18
 from mlcnn.reproduce.additions import reproduce_additions
+from mlcnn.reproduce.circconv import reproduce_circconv
 from mlcnn.reproduce.configurations import reproduce_configurations
 from mlcnn.reproduce.fused_layers import reproduce_fused_layers
 from mlcnn.reproduce.networks import reproduce_networks
@@ -51,8 +54,10 @@ REPRODUCTIONS: Mapping[str, Callable[[str, Tell], Reproduction]] = {
     "figure-13": reproduce_fused_layers,
     "figure-14": reproduce_savings,
     "figure-15": reproduce_fused_layers,
+    "aaai18": reproduce_aaai18,
+    "circconv": reproduce_circconv,
 }
-"""What can be reproduced, in the order of the paper."""
+"""What can be reproduced: the tables and figures of [MLCNN] in its order, then other papers."""
 
 
 def names() -> tuple[str, ...]:

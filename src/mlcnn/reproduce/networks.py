@@ -8,10 +8,8 @@ here from the zoo's modules, by the rules that the notes of the rows state.
 import itertools
 from collections.abc import Callable, Mapping
 
-import torch
 from torch import nn
 
-from mlcnn import zoo
 from mlcnn.reproduce.reproduction import (
     Number,
     Reproduction,
@@ -20,6 +18,7 @@ from mlcnn.reproduce.reproduction import (
     compared,
     published_rows,
 )
+from mlcnn.reproduce.structure import parameters, structure
 
 __all__ = ["reproduce_networks"]
 
@@ -34,7 +33,7 @@ def reproduce_networks(what: str, _: Tell) -> Reproduction:
 
 
 def _row(published: Mapping[str, str]) -> Row:
-    module = _structure(published["network"])
+    module = structure(published["network"])
     computed, note = _COMPUTED[published["quantity"]](published["network"], module)
     printed = published["printed"]
     return compared(
@@ -42,25 +41,14 @@ def _row(published: Mapping[str, str]) -> Row:
     )
 
 
-def _structure(name: str) -> nn.Module:
-    """The network without values: they take time and do not matter here."""
-    entry = zoo.describe(name)
-    with torch.device("meta"):
-        return entry.definition(entry.classes, entry.pooling)
-
-
-def _parameters(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
 def _parameters_row(_: str, module: nn.Module) -> tuple[Number, str]:
-    total = _parameters(module)
+    total = parameters(module)
     thousands = total // 1000
     return total, f"the K is a misprint: {total} is the number itself, {thousands} in thousands"
 
 
 def _thousands_row(_: str, module: nn.Module) -> tuple[Number, str]:
-    total = _parameters(module)
+    total = parameters(module)
     return total // 1000, f"exactly {total}; the fraction is cut off"
 
 

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from mlcnn import zoo
 from mlcnn.accelerators import LayerTask
-from mlcnn.workload import ConvLayer, Layer, Pool
+from mlcnn.reproduce.structure import conv_layers, structure
+from mlcnn.workload import Layer, Pool
 
 __all__ = ["PAPER_NETWORKS", "paper_tasks"]
 
@@ -79,49 +78,15 @@ def paper_tasks(network: str, batch: int, *, fused_only: bool = False) -> tuple[
 @lru_cache
 def _tasks(network: str) -> tuple[LayerTask, ...]:
     sites = _SITES[network]
-    with torch.device("meta"):
-        entry = zoo.describe(network)
-        module = entry.definition(entry.classes, entry.pooling).eval()
-        image = torch.empty((1, *entry.input_shape))
-    chained = _chained(module) | sites.chained
+    chained = _chained(structure(network)) | sites.chained
     return tuple(
         LayerTask(
             Layer(replace(layer, pool=sites.pools.get(layer.name))),
             scaled=sites.normalised and layer.name not in chained and layer.name not in _NOT_SCALED,
             sole_consumer=layer.name in chained,
         )
-        for layer in _layers(module, image)
+        for layer in conv_layers(network)
     )
-
-
-def _layers(module: nn.Module, image: Tensor) -> list[ConvLayer]:
-    """Convolutions and dense layers in the order in which they run."""
-    found: list[ConvLayer] = []
-    names = {part: name for name, part in module.named_modules()}
-
-    def convolution(part: nn.Conv2d, inputs: tuple[Tensor], _: Tensor) -> None:
-        batch, channels, height, width = inputs[0].shape
-        kernel, pads = part.weight.shape[2:], [int(pad) for pad in part.padding]
-        found.append(
-            ConvLayer(
-                names[part], batch, part.out_channels, channels, height, width, *kernel,
-                G=part.groups, strides=(part.stride[0], part.stride[1]),
-                pads=(pads[0], pads[1], pads[0], pads[1]),
-            )
-        )  # fmt: skip
-
-    def dense(part: nn.Linear, inputs: tuple[Tensor], _: Tensor) -> None:
-        batch = inputs[0].shape[0]
-        found.append(ConvLayer(names[part], batch, part.out_features, part.in_features, 1, 1, 1, 1))
-
-    for part in module.modules():
-        if isinstance(part, nn.Conv2d):
-            part.register_forward_hook(convolution)
-        elif isinstance(part, nn.Linear):
-            part.register_forward_hook(dense)
-    with torch.no_grad():
-        module(image)
-    return found
 
 
 def _chained(module: nn.Module) -> frozenset[str]:

@@ -4,7 +4,14 @@ from mlcnn.training.accuracy import accuracy, check_labels, logits, right_images
 from mlcnn.training.checkpoint import save_weights
 from mlcnn.training.data import Data, Images, normal_for, open_data, read_images
 from mlcnn.training.formats import DATASETS, load_dataset
-from mlcnn.training.hardware import Hardware, Precision, Processes, processes, set_threads
+from mlcnn.training.hardware import (
+    Hardware,
+    Precision,
+    Processes,
+    processes,
+    require_device,
+    set_threads,
+)
 from mlcnn.training.hooks import (
     Group,
     Groups,
@@ -54,6 +61,7 @@ __all__ = [
     "processes",
     "read_images",
     "reestimate",
+    "require_device",
     "right_images",
     "save_weights",
     "set_threads",

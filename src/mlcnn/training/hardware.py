@@ -17,7 +17,18 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mlcnn.errors import InputError
 
-__all__ = ["ONE_PROCESS", "Hardware", "Precision", "Processes", "processes", "set_threads"]
+__all__ = [
+    "ONE_PROCESS",
+    "Hardware",
+    "Precision",
+    "Processes",
+    "processes",
+    "require_device",
+    "set_threads",
+]
+
+
+_IMAGES = 4  # dimensions
 
 
 class Precision(StrEnum):
@@ -42,12 +53,7 @@ class Hardware:
     channels_last: bool | None = None
 
     def __post_init__(self) -> None:
-        try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            reason = str(error).partition("\n")[0]
-            msg = f"--device {self.device}: torch has no such device here ({reason}); use cpu"
-            raise InputError(msg) from error
+        require_device(self.device, "--device")
 
     @property
     def memory_format(self) -> torch.memory_format:
@@ -64,8 +70,11 @@ class Hardware:
 
     def place(self, module: nn.Module) -> None:
         """Move a module there, in place."""
-        # Typed by torch for tensors of four dimensions; a module skips the others.
-        module.to(device=self.device, memory_format=self.memory_format)  # pyright: ignore[reportCallIssue]
+        module.to(device=self.device)
+        # Not by the module's own method: it takes weights of five dimensions for images, too.
+        for tensor in (*module.parameters(), *module.buffers()):
+            if tensor.ndim == _IMAGES:
+                tensor.data = tensor.data.contiguous(memory_format=self.memory_format)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +110,24 @@ class Processes:
 
 
 ONE_PROCESS = Processes()
+
+
+def require_device(device: str, option: str) -> None:
+    """Refuse a device that is not there.
+
+    Args:
+        device: torch's name of it.
+        option: what the message calls it.
+
+    Raises:
+        InputError: torch cannot use it.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        msg = f"{option} {device}: torch has no such device here ({reason}); use cpu"
+        raise InputError(msg) from error
 
 
 @contextmanager

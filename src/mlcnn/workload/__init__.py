@@ -9,6 +9,7 @@ from mlcnn.workload.description import (
     Stored,
     Weights,
 )
+from mlcnn.workload.grouping import ends, recorded
 from mlcnn.workload.layer import ConvAxis, ConvLayer, Pool, Window
 from mlcnn.workload.operations import Operations, Sum
 from mlcnn.workload.reading import Uncounted, Workload, layers, read
@@ -34,8 +35,10 @@ __all__ = [
     "Weights",
     "Window",
     "Workload",
+    "ends",
     "layers",
     "read",
     "read_record",
+    "recorded",
     "with_sizes",
 ]

@@ -12,7 +12,7 @@ from mlcnn.workload.description import Layer, Numbers, Stored
 from mlcnn.workload.record import Record, read_record
 from mlcnn.workload.sizes import known_sizes, sizes_of
 
-__all__ = ["described", "measured", "recorded"]
+__all__ = ["described", "ends", "measured", "recorded"]
 
 _LOGGER = logging.getLogger(__name__)
 _KNOWN_VERSION = 1
@@ -51,7 +51,7 @@ def described(
     Raises:
         UnsupportedError: a size of its input is not known.
     """
-    outside, results = _ends(nodes)
+    outside, results = ends(nodes)
     sources = [value for value in outside if value not in constants]
     if len(sources) != 1 or len(results) != 1:
         return (
@@ -95,7 +95,7 @@ def described(
 
 def measured(layer: Layer, nodes: Sequence[ir.Node], constants: Container[ir.Value]) -> Layer:
     """The layer with its numbers and with what its nodes keep and move."""
-    outside, results = _ends(nodes)
+    outside, results = ends(nodes)
     kept = dict.fromkeys(
         root for value in outside if value in constants for root in _roots(value, constants)
     )
@@ -114,7 +114,7 @@ def measured(layer: Layer, nodes: Sequence[ir.Node], constants: Container[ir.Val
     return replace(layer, numbers=numbers, stored=stored, before=stored)
 
 
-def _ends(nodes: Sequence[ir.Node]) -> tuple[list[ir.Value], list[ir.Value]]:
+def ends(nodes: Sequence[ir.Node]) -> tuple[list[ir.Value], list[ir.Value]]:
     """What nodes read of others, and what others read of them."""
     produced = dict.fromkeys(value for node in nodes for value in node.outputs)
     read = dict.fromkeys(value for node in nodes for value in node.inputs if value is not None)

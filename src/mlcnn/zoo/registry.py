@@ -17,6 +17,7 @@ from mlcnn.zoo.resnet_cifar import resnet18, resnet20, resnet56
 from mlcnn.zoo.resnet_imagenet import resnet18_224, resnet50_224
 from mlcnn.zoo.tested import TestedPair, load_tested
 from mlcnn.zoo.vgg import vgg16, vgg16_224, vgg19
+from mlcnn.zoo.wide_resnet import wrn22_8
 
 __all__ = ["Normalisation", "ZooEntry", "describe", "names", "with_pooling"]
 
@@ -151,6 +152,7 @@ _GLOBAL: _Forms = {"": Pooling.AVG, "-avg": Pooling.AVG, "-all-conv": Pooling.AV
 _KUANGLIU = "kuangliu/pytorch-cifar 49b7aa97"
 _YANG = "bearpaw/pytorch-classification"
 _HE = "He et al. 2016, Sec. 4.2; parameter names of akamaster/pytorch_resnet_cifar10"
+_ZAGORUYKO = "Zagoruyko and Komodakis 2016, Table 1"
 _TORCHVISION = "torchvision"
 
 
@@ -199,6 +201,7 @@ _ROWS = (
     _Row("alexnet", alexnet, _ALL, _YANG),
     _Row("resnet20", resnet20, _GLOBAL, _HE, _IMAGENET),
     _Row("resnet56", resnet56, _GLOBAL, _HE, _IMAGENET),
+    _Row("wrn22_8", wrn22_8, _GLOBAL, _ZAGORUYKO),
     _Row("vgg16", vgg16_224, _ALL, _TORCHVISION, _IMAGENET, 224),
     _Row("resnet18", resnet18_224, _ALL, _TORCHVISION, _IMAGENET, 224),
     _Row("resnet50", resnet50_224, _ALL, _TORCHVISION, _IMAGENET, 224),

@@ -92,7 +92,7 @@ class _Session:
     def _made(self, shapes: Shapes) -> tuple[Program, Shapes]:
         named = {s.name: shape for s, shape in zip(self._inputs, shapes, strict=True)}
         try:
-            fixed = fold_constants(fix_shapes(self._model, named))
+            fixed = fold_constants(fix_shapes(self._model, named), spread=True)
             infer_shapes(fixed)
         except PassError as error:  # these inputs do not fit together, or not this network
             raise UnsupportedError(f"native: inputs {named}: {error}") from error

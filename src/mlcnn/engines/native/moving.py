@@ -1,5 +1,7 @@
 """What only moves numbers: other names and shapes, concatenations, slices, padding."""
 
+from collections.abc import Sequence
+
 from mlcnn.engines.native.builder import Builder, Rule
 from mlcnn.engines.native.library import Op
 from mlcnn.engines.native.program import Operation, Part, Value, standard_lanes
@@ -61,9 +63,11 @@ def _slice(build: Builder, site: Site) -> None:
     given = [site.tensor(index) for index in range(1, 5)]
     missing = any(site.spec.has_input(index) and given[index - 1] is None for index in range(1, 5))
     starts, ends, axes, steps = (None if one is None else one.tolist() for one in given)
-    if rank_of(site) != 4 or missing or starts is None or ends is None:
+    if missing or starts is None or ends is None:
         raise refusal(site, "a bound that is not constant")
-    source = build.blocked(site, 0)
+    source, rank = build.blocked(site, 0), rank_of(site)
+    if rank not in {2, 4}:
+        raise refusal(site, f"a slice of {rank} dimensions")
     ranges = [range(size) for size in source.shape]
     for axis, start, end, step in zip(
         range(len(starts)) if axes is None else axes,
@@ -71,16 +75,34 @@ def _slice(build: Builder, site: Site) -> None:
     ):  # fmt: skip
         if step < 1:
             raise refusal(site, f"a slice with step {step}")
-        ranges[axis % 4] = ranges[axis % 4][start:end:step]
-    if any(len(ranges[axis]) != source.shape[axis] for axis in (0, 1)):
-        raise refusal(site, "a slice of other axes than rows and columns")
-    rows, columns = ranges[2:]
-    if not rows or not columns:
+        ranges[axis % rank] = ranges[axis % rank][start:end:step]
+    if not all(ranges):
         raise refusal(site, "a slice of nothing")
+    if len(ranges[1]) != source.shape[1]:
+        _first_channels(build, site, source, ranges)
+        return
+    if len(ranges[0]) != source.shape[0]:
+        raise refusal(site, "a slice of the batch")
+    rows, columns = ranges[2:]
     made = build.new((*source.shape[:2], len(rows), len(columns)), source.lanes)
     part = Part(source, 0, rows.start, columns.start, rows.step, columns.step)
     fields: dict[str, int | float] = {"rows": len(rows), "columns": len(columns)}
     build.operations.append(build.map(part, Part(made), fields))
+    build.put(site, site.node.outputs[0], made)
+
+
+def _first_channels(
+    build: Builder, site: Site, source: Value, ranges: Sequence[Sequence[int]]
+) -> None:
+    """The first channels, all else whole: blocks end elsewhere then, so all is copied."""
+    images, channels, rows, columns = map(len, ranges)
+    if (images, rows, columns) != (source.images, source.rows, source.columns) or channels != (
+        ranges[1][-1] + 1
+    ):
+        raise refusal(site, "a slice of channels other than the first, or of other axes as well")
+    made = build.rearranged(
+        source, (images, channels, rows, columns), None, dense_strides(source.shape)
+    )
     build.put(site, site.node.outputs[0], made)
 
 
@@ -90,8 +112,11 @@ def _pad(build: Builder, site: Site) -> None:
     filled = site.spec.real("value", 0) if value is None else float(value)
     plain = site.spec.text("mode", "constant") == "constant" and filled == 0
     unknown = site.spec.has_input(3) or (site.spec.has_input(2) and value is None)
-    if not plain or unknown or pads is None or rank_of(site) != 4 or min(pads) < 0:
+    rank = rank_of(site)
+    if not plain or unknown or pads is None or rank not in {2, 4} or min(pads) < 0:
         raise refusal(site, "this way of padding")
+    if rank == 2:
+        pads = (*pads[:2], 0, 0, *pads[2:], 0, 0)
     if pads[0] or pads[4]:
         raise refusal(site, "padding the batch")
     source, result = build.blocked(site, 0), site.node.outputs[0]

@@ -14,6 +14,7 @@ from mlcnn.ops.block_circulant.operator import (
     structure,
 )
 from mlcnn.ops.block_circulant.pairs import SpectralPairs
+from mlcnn.ops.block_circulant.restoring import restore
 from mlcnn.ops.block_circulant.spectral import Spectral, SpectralBatch
 from mlcnn.ops.method import Method
 
@@ -35,5 +36,6 @@ BLOCK_CIRCULANT = Method(
     operators=OPERATORS,
     read=read,
     layer=make_layer,
+    restore=restore,
     summary="weights in circulant blocks: k numbers for k x k, multiplied by Fourier transforms",
 )

@@ -53,6 +53,11 @@ class _Compact(nn.Module):
         """Products of an output, as of the dense layer."""
         return self.blocks.channels // self.blocks.groups * self.weight[0, 0, 0].numel()
 
+    @property
+    def convolves(self) -> bool:
+        """Whether it is a convolution, not a dense layer."""
+        return self.weight.ndim > 3
+
     def extra_repr(self) -> str:
         """What torch prints."""
         blocks = self.blocks

@@ -1,10 +1,10 @@
 """The operators: a convolution and a dense layer with block-circulant weights.
 
-Block (i, j) of a weight is circulant: its entry at row t and column c is ``w[i, j, (t - c) mod k]``
-(w is its first column). The channels of a block do not lie side by side: output t of block row i is
-channel ``t p + i``, input c of block column j is channel ``c q + j``, within a group. So a transform
-of all blocks is one matrix product over the tensor as it lies. Neighbouring channels, as the papers
-draw blocks, are the same but for the order of channels.
+Block (i, j) of a weight is circulant: its entry at row t and column c is
+``w[i, j, (t - c) mod k]`` (w is its first column). The channels of a block do not lie side by side:
+output t of block row i is channel ``t p + i``, input c of block column j is channel ``c q + j``,
+within a group. So a transform of all blocks is one matrix product over the tensor as it lies.
+Neighbouring channels, as the papers draw blocks, are the same but for the order of channels.
 """
 
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ def block_circulant_conv(  # noqa: PLR0917 - inputs and attributes
 
 
 @function("BlockCirculantDense")
-def block_circulant_dense(
+def block_circulant_dense(  # noqa: PLR0917 - inputs and attributes
     x: Tensor, w: Tensor, b: Tensor, block: int, dense_shape: Ints, limits: Ints
 ) -> Tensor:
     """``mlcnn::BlockCirculantDense(X, W, B)``: W (p, q, k), gathered to the dense weight."""
@@ -215,7 +215,7 @@ def emit(
     )  # fmt: skip
 
 
-def convolve(
+def convolve(  # noqa: PLR0917 - what a node has, and where it stands
     emitter: Emitter,
     source: ir.Value | None,
     weight: ir.Value | None,

@@ -25,6 +25,7 @@ from mlcnn.workload import ConvLayer, Operations
 
 __all__ = [
     "SpectralPairs",
+    "bias_to_blocks",
     "compact_of_pairs",
     "pair_backward",
     "pair_forward",
@@ -107,6 +108,12 @@ def pair_weights(weights: Floats) -> Floats:
     )
 
 
+def bias_to_blocks(block: int) -> Floats:
+    """From biases of a pair's two outputs, each added at both positions: (k, 2 pairs)."""
+    pairs = _pairs(block)
+    return pair_backward(block).reshape(block, pairs, 2, 2).sum(2).reshape(block, 2 * pairs)
+
+
 def compact_of_pairs(values: Floats, size: int) -> Floats:
     """First columns (p, q, k) from what ``pair_weights`` made of them."""
     first, last = values[0]
@@ -157,10 +164,7 @@ class SpectralPairs(InBins):
     ) -> ir.Value:
         """The form for whole blocks."""
         size, rows, columns, pairs = blocks.size, blocks.rows, blocks.columns, _pairs(blocks.size)
-        backward = pair_backward(size)
-        # A bias of the convolution is added at both positions of a pair.
-        added = backward.reshape(size, pairs, 2, 2).sum(2).reshape(size, 2 * pairs)
-        bias = spread_bias(convolution, blocks, added)
+        bias = spread_bias(convolution, blocks, bias_to_blocks(size))
         return emitter.call(
             spectral_dense_pairs,
             [
@@ -170,7 +174,7 @@ class SpectralPairs(InBins):
                     pair_weights(weight).reshape(-1, columns, 1, 1), "weight", filters=0
                 ),
                 emitter.weight(bias.reshape(-1), "bias"),
-                emitter.weight(backward, "backward"),
+                emitter.weight(pair_backward(size), "backward"),
             ],
             in_shape=(0, size, columns),
             pairs_shape=(-1, 2, columns),

@@ -100,7 +100,7 @@ def _transform_odd(values: Sequence[N]) -> list[Bin[N]]:
 
 
 def inverse(bins: Sequence[Bin[N]], size: int) -> list[N]:
-    """k times the real values whose bins 0 to k // 2 these are."""
+    """The real values whose bins 0 to k // 2 these are, times k."""
     if size == 1:
         return [bins[0][0]]
     if size % 2:
