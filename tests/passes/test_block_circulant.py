@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -17,7 +18,7 @@ from torch import nn
 import mlcnn
 from mlcnn import engines
 from mlcnn.errors import InputError, PassError, UnsupportedError
-from mlcnn.graph import inline, to_proto
+from mlcnn.graph import inline, load_file, save, to_proto
 from mlcnn.nn import to_module, write_weights
 from mlcnn.ops.block_circulant import Blocks, dense_weight, projected
 from mlcnn.ops.block_circulant.transforms import (
@@ -25,7 +26,7 @@ from mlcnn.ops.block_circulant.transforms import (
     forward_operations,
     products,
 )
-from mlcnn.passes import BlockCirculant, Choose, pipeline
+from mlcnn.passes import BlockCirculant, Choose, pipeline, restore
 from mlcnn.passes.verification import TOLERANCE, SiteCheck, check_site, verify
 from mlcnn.workload import Operations, read
 
@@ -403,6 +404,13 @@ def test_the_same_blocks_again_change_nothing(original: ir.Model) -> None:
     again = run(blocks, "block-circulant{block=8}")
     assert again.changes == ()
     assert "it has blocks already, of size 8" in {item.reason for item in again.skipped}
+    assert run(blocks, "block-circulant{block=3=8}").changes == ()
+
+
+def test_a_network_without_a_layer_between_its_ends_is_refused() -> None:
+    with pytest.raises(InputError) as caught:
+        run(Drawn(4, 8, 8).convolution(), "block-circulant{block=4}")
+    assert str(caught.value) == f"block-circulant: no layer takes blocks of 4: {ENDS}"
 
 
 def test_groups_are_taken_where_blocks_divide_them() -> None:
@@ -464,6 +472,28 @@ def test_it_stacks_with_the_pool(original: ir.Model) -> None:
     for batch in (1, 3):
         array = np.random.default_rng(batch).standard_normal((batch, 3, 8, 8)).astype(np.float32)
         close(in_runtime(fused.model, array), in_runtime(unfused.model, array))
+
+
+@pytest.mark.parametrize("form", ["", *DENSE_FORMS])
+@pytest.mark.parametrize("functions", [False, True])
+@pytest.mark.parametrize("block", [5, 8])
+def test_a_saved_network_has_the_same_blocks(
+    original: ir.Model, tmp_path: Path, form: str, block: int, *, functions: bool
+) -> None:
+    """Loaded again, first columns and biases are found in whatever form the file has."""
+    blocks = run(original, f"block-circulant{{block={block}}}").model
+    chosen = run(blocks, f"choose{{form={form}}}").model if form else blocks
+    save(chosen, tmp_path / "net.onnx", functions=functions)
+    loaded = load_file(tmp_path / "net.onnx")
+    assert [layer.weights for layer in read(loaded).layers] == [
+        layer.weights for layer in read(blocks).layers
+    ]
+    back = restore(loaded, lowered=True)
+    before, after = (dict(to_module(model).named_parameters()) for model in (blocks, back))
+    assert {n: p.shape for n, p in after.items()} == {n: p.shape for n, p in before.items()}
+    for name, parameter in before.items():
+        torch.testing.assert_close(after[name], parameter, rtol=1e-5, atol=1e-6)
+    close(in_runtime(back, EXAMPLE.numpy()), in_runtime(blocks, EXAMPLE.numpy()))
 
 
 def dense_products(filters: int, inputs: int, taps: int, positions: int) -> int:
