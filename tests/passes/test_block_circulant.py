@@ -542,6 +542,23 @@ def test_what_is_counted_and_stored(original: ir.Model) -> None:
     assert layer.chosen.multiplications - found["11"].chosen.multiplications == 3 * 12 * 5
 
 
+def test_each_layer_is_measured_and_each_size_by_itself() -> None:
+    """Dense layers read no images; and one geometry in other blocks is another layer."""
+    net = Net("n", 96)
+    first, second, third = (net.weight(f"{name}.weight", 96, 96) for name in "abc")
+    hidden = net.op("Gemm", net.x, first, name="a", transB=1)
+    hidden = net.op("Gemm", hidden, second, name="b", transB=1)
+    model = net.model(net.op("Gemm", hidden, third, name="c", transB=1))
+    chooser = engines.MeasuredChooser(budget_s=0.05)
+    passes = pipeline.parse("block-circulant{block=8+b=48,ends=true},choose")
+    result = pipeline.run(model, pipeline.configure(passes, chooser=chooser), verify=True)
+    told = [c.reason for c in result.changes if c.pass_name == "choose"]
+    told += [item.reason for item in result.skipped if item.pass_name == "choose"]
+    assert len(told) == 3
+    assert all("in onnxruntime at batch 1" in reason for reason in told)
+    assert len(chooser._known) == 2
+
+
 RUN = [
     "block-circulant{block=8}",
     "block-circulant{block=8},choose{form=spectral}",
