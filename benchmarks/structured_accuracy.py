@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
@@ -93,7 +92,9 @@ def _resized(data: Data, side: int) -> Data:
     return Data(data.name, **parts, class_names=data.class_names)
 
 
-def _run(case: Case, block: int, seed: int, data: Data, given: argparse.Namespace) -> dict[str, Any]:
+def _run(
+    case: Case, block: int, seed: int, data: Data, given: argparse.Namespace
+) -> dict[str, Any]:
     """Train one, and what came of it."""
     # Neither of the ends has channels for blocks in a convolutional network.
     ends = ",ends=true" if case.name.startswith("mlp") else ""
@@ -103,12 +104,18 @@ def _run(case: Case, block: int, seed: int, data: Data, given: argparse.Namespac
     trained = train(
         case.network(),
         data,
-        TrainOptions(case.recipe, training.Hardware(precision=training.Precision(given.precision)), seed),
+        TrainOptions(
+            case.recipe, training.Hardware(precision=training.Precision(given.precision)), seed
+        ),
         ImageOptions(),
         folder=given.checkpoints / name,
         passes=passes,
     )
-    weights = sum(value.const_value.size for value in trained.model.graph.initializers.values() if value.const_value is not None)
+    weights = sum(
+        value.const_value.size
+        for value in trained.model.graph.initializers.values()
+        if value.const_value is not None
+    )
     return {
         "network": case.name, "data": data.name, "block": block, "seed": seed,
         "top1": trained.test.top1, "images": trained.test.images, "parameters": weights,

@@ -12,6 +12,7 @@ from mlcnn import graph, training
 from mlcnn.api.accuracy import ImageOptions
 from mlcnn.api.affording import APPROXIMATE, EXACT, approximate_passes
 from mlcnn.api.benchmarking import MeasureOptions, measure, settings
+from mlcnn.api.budgeting import Budget, Budgeter, Sizing
 from mlcnn.api.loading import Source, load, model_name
 from mlcnn.api.optimized import Optimized
 from mlcnn.api.optimizing import Progress, rewrite, silent
@@ -21,6 +22,7 @@ from mlcnn.api.sensitivity import Swap
 from mlcnn.api.training import TrainOptions, require_classifier
 from mlcnn.api.writing import results_folder
 from mlcnn.engines import Bench
+from mlcnn.passes import restore
 from mlcnn.report import ORIGINAL, RESULT, Accuracy, Difference, points
 from mlcnn.table import Shown, Tabular
 from mlcnn.training import Data, History, Processes, Recipe
@@ -101,6 +103,7 @@ def finetune(
     passes: str = APPROXIMATE,
     epochs: int | None = None,
     max_drop: float | None = None,
+    budget: str | None = None,
     options: TrainOptions | None = None,
     images: ImageOptions | None = None,
     teaching: Teaching | None = None,
@@ -125,6 +128,8 @@ def finetune(
         epochs: passes over the training images, in place of those of ``options``.
         max_drop: percentage points of accuracy on the validation images that may be lost; swaps are
             left out, the costliest first, until training meets it.
+        budget: how much smaller the network is to be, for passes with a size for each layer:
+            ``4x`` (parameters) or ``multiplications=3x``; chooses the sizes.
         options: how to train; ``FINETUNE_RECIPE`` by default.
         images: how the images go to the network.
         teaching: how much the original teaches.
@@ -155,10 +160,15 @@ def finetune(
         say(note)
     model = load(source, weights=weights, dropout=True, image_shape=opened.image_shape)
     require_classifier(model, opened)
+    trained, sizings = restore(model, lowered=True), tuple[Sizing, ...]()
+    if budget is not None:
+        budgeter = Budgeter(trained, approximate, opened, normal, options.hardware, tell)
+        approximate, sizings = budgeter.within(Budget.parse(budget))
+        say(f"within {budget}: {approximate}")
     recovery = Recovery(
-        model, approximate, opened, normal, options, teaching or Teaching(), processes, tell, say
+        trained, approximate, opened, normal, options, teaching or Teaching(), processes, tell, say
     )
-    run = _Run(model_name(source), model, recovery, max_drop, measuring, tell)
+    run = _Run(model_name(source), model, recovery, max_drop, sizings, measuring, tell)
     if folder is None:
         return run.into(None)
     with results_folder(Path(folder)) as path:
@@ -173,6 +183,7 @@ class _Run:
     model: ir.Model
     recovery: Recovery
     max_drop: float | None
+    sizings: tuple[Sizing, ...]
     measuring: MeasureOptions | None
     tell: Progress
 
@@ -197,6 +208,7 @@ class _Run:
         return {
             "passes": it.passes,
             "max_drop": self.max_drop,
+            "sizes": [sizing.to_json() for sizing in self.sizings],
             "teaching": asdict(it.teaching),
             **training_record(it.options, it.normal, it.processes),
         }

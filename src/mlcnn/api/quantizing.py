@@ -20,6 +20,7 @@ from mlcnn.api.options import NO_REWRITE, RewriteOptions
 from mlcnn.api.quantized_training import TuneOptions, tune
 from mlcnn.api.training import ImageOptions
 from mlcnn.errors import InputError
+from mlcnn.ops import method_of
 from mlcnn.table import Shown, Tabular
 from mlcnn.training import quantisation
 from mlcnn.training.quantisation import Candidate, Means, Setting
@@ -223,8 +224,10 @@ def quantize(
     original = load(source, input_shape=input_shape, weights=weights, image_shape=found.image_shape)
     _require_classifier(original, found)
     parts, notes = _parts(found, normal, chosen), ((note,) if note else ())
-    before = original
-    text = "fold-constants,fold-batch-norm"
+    before, text = original, "fold-constants,fold-batch-norm"
+    if chosen.tuning is None and any(method_of(node) is not None for node in original.graph):
+        # Codes take the place of the weights of standard operators.
+        before, text = rewrite(original, "choose", check=False).model, f"choose,{text}"
     if chosen.fuse:
         passes = default_passes(source) if rewriting.passes is None else rewriting.passes
         before, text = _fused(original, passes, rewriting, tell)

@@ -22,6 +22,7 @@ def finetune(
     data: str,
     passes: str = "max-to-average,reorder",
     max_drop: float | None = None,
+    budget: str | None = None,
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
     weights: Path | None = None,
     teacher_weight: float = 0.9,
@@ -42,6 +43,8 @@ def finetune(
         passes: pipeline with approximate passes; all exact passes run after the training.
         max_drop: percentage points of accuracy that may be lost on the validation images; keeps
             only the swaps that it affords, and says what each costs and saves.
+        budget: how much smaller the network is to be, by passes with a size for each layer: 4x
+            (parameters) or multiplications=3x; chooses the sizes.
         out: folder for the checkpoint, the table of epochs and the networks; runs/NAME-finetuned by
             default.
         weights: .npz of weights by parameter name, for a zoo network.
@@ -59,6 +62,7 @@ def finetune(
             data,
             passes=passes,
             max_drop=max_drop,
+            budget=budget,
             options=training.options(mlcnn.api.FINETUNE_RECIPE, device),
             images=imaging.options(),
             teaching=mlcnn.api.Teaching(teacher_weight, temperature),

@@ -1,6 +1,6 @@
 """Rewrites of a network: one file each, a frozen dataclass whose fields are its options."""
 
-from mlcnn.passes.base import Change, Pass, PassResult, Skipped
+from mlcnn.passes.base import Change, Pass, PassResult, Sized, Skipped
 from mlcnn.passes.block_circulant import BlockCirculant
 from mlcnn.passes.choice import KEEP, Choice, Chooser, CostModel
 from mlcnn.passes.choose import Choose
@@ -34,6 +34,7 @@ __all__ = [
     "PassResult",
     "Reorder",
     "ReorderMax",
+    "Sized",
     "Skipped",
     "WindowMode",
     "restore",

@@ -1,5 +1,6 @@
 """What a pass is: a frozen dataclass whose fields are its options."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -11,6 +12,7 @@ __all__ = [
     "PassResult",
     "Replayed",
     "Single",
+    "Sized",
     "Skipped",
 ]
 
@@ -87,4 +89,17 @@ class Single(Protocol):
 
     def single(self, change: Change) -> Pass:
         """The same pass for the one change, with the choice that was made."""
+        ...
+
+
+@runtime_checkable
+class Sized(Protocol):
+    """A pass that gives each layer a size, which can be chosen layer by layer."""
+
+    def sizes(self, model: ir.Model) -> Mapping[str, tuple[int, ...]]:
+        """The sizes above 1 that each layer can have, in order; a layer is named by its node."""
+        ...
+
+    def sized(self, chosen: Mapping[str, int]) -> Pass:
+        """The same pass with these sizes, and every other layer as it is."""
         ...

@@ -6,7 +6,7 @@ diagonal. That alone keeps about 1/k of its energy, so the network has to be tra
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
@@ -28,12 +28,14 @@ from mlcnn.ops.block_circulant import (
     structure,
 )
 from mlcnn.passes.base import Change, PassResult
+from mlcnn.passes.restoring import restore
 from mlcnn.passes.rewriting import emitter_for, install
 from mlcnn.passes.skeleton import Candidate, SitePass, names
 from mlcnn.workload import DENSE, RECORD_KEY, Record, read_record
 
 __all__ = ["BlockCirculant"]
 
+_POWERS = tuple(2**n for n in range(1, 8))
 _ALREADY = "it has blocks already, of size"
 _LARGER = "are larger than its"
 _ENDS = "the first and the last layer stay dense, unless `ends` is given or they are named"
@@ -105,6 +107,7 @@ class BlockCirculant(SitePass):
             InputError: a size that no layer can take, or is given to a layer that is not there or
                 cannot take it.
         """
+        model = restore(model, lowered=True)
         sizes = _Sizes.parse(self.block)
         layers = [layer_name(node) for node in self.nodes(model)]
         for name in sizes.single:
@@ -130,6 +133,22 @@ class BlockCirculant(SitePass):
         if widest is not None and len(told) < len(reasons):
             told.insert(0, f"the largest that one takes is {_largest(widest)} ({widest.name})")
         return told
+
+    def sizes(self, model: ir.Model) -> Mapping[str, tuple[int, ...]]:
+        """Powers of two that each layer can take, from 2 to 128."""
+        found: dict[str, tuple[int, ...]] = {}
+        for node in self.nodes(model):
+            layer = _read(node)
+            if layer is None or isinstance(layer, str) or layer.weights != DENSE:
+                continue
+            refuses = partial(self._refuses, model, node, layer, named=False)
+            if taken := tuple(size for size in _POWERS if refuses(size) is None):
+                found[layer_name(node)] = taken
+        return found
+
+    def sized(self, chosen: Mapping[str, int]) -> "BlockCirculant":
+        """The same with these sizes, and every other layer dense."""
+        return replace(self, block="+".join(f"{name}={size}" for name, size in chosen.items()))
 
     def look(self, model: ir.Model, node: ir.Node) -> Candidate | str | None:
         """A layer whose size is known, with its weights in that."""
@@ -195,11 +214,11 @@ class BlockCirculant(SitePass):
         source = node.inputs[0]
         if is_conv:
             result = convolve(
-                emitter, source, compact, layer.bias, blocks, layer.kernel,
+                emitter, [source, compact, layer.bias], blocks, layer.kernel,
                 strides=layer.strides, pads=layer.pads, dilations=layer.dilations,
             )  # fmt: skip
         else:
-            result = multiply(emitter, source, compact, layer.bias, blocks)
+            result = multiply(emitter, [source, compact, layer.bias], blocks)
         kept = _energy(projected(weight, blocks), blocks) / max(float((weight**2).sum()), 1e-300)
         change = Change(
             self.name, (layer.name,), exact=False, inputs=names(source), outputs=names(output),

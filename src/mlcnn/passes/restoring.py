@@ -51,9 +51,7 @@ def _wanted(model: ir.Model, *, lowered: bool) -> list[_Group]:
     return list(found.values())
 
 
-def _restore(
-    model: ir.Model, record: Record, nodes: tuple[ir.Node, ...], method: Method
-) -> None:
+def _restore(model: ir.Model, record: Record, nodes: tuple[ir.Node, ...], method: Method) -> None:
     outside, results = ends(nodes)
     sources = [value for value in outside if constant(value) is None]
     if len(sources) != 1 or len(results) != 1 or method.restore is None:

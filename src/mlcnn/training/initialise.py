@@ -57,7 +57,7 @@ def _draw(
     weight: Tensor,
     bias: Tensor | None,
     inputs: int,
-    convolves: bool,  # noqa: FBT001 - private
+    convolves: bool,
     generator: torch.Generator,
 ) -> None:
     gain = 2 if convolves else 1 / 3

@@ -1,13 +1,15 @@
 """The operators: a convolution and a dense layer with block-circulant weights.
 
-Block (i, j) of a weight is circulant: its entry at row t and column c is
-``w[i, j, (t - c) mod k]`` (w is its first column). The channels of a block do not lie side by side:
-output t of block row i is channel ``t p + i``, input c of block column j is channel ``c q + j``,
-within a group. So a transform of all blocks is one matrix product over the tensor as it lies.
-Neighbouring channels, as the papers draw blocks, are the same but for the order of channels.
+Block (i, j) of a weight is circulant: its entry at row t and column c is ``w[i, j, (t - c) mod k]``
+(w is its first column). The channels of a block do not lie side by side: output t of block row i is
+channel ``t p + i``, input c of block column j is channel ``c q + j``, within a group. So a
+transform of all blocks is one matrix product over the tensor as it lies. Neighbouring channels, as
+the papers draw blocks, are the same but for the order of channels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -38,6 +40,7 @@ __all__ = [
 
 KIND = "block-circulant"
 Pair = tuple[int, int]
+Float = TypeVar("Float", bound=np.floating)
 Pads = tuple[int, int, int, int]
 
 
@@ -150,7 +153,7 @@ def blocks_of(layer: Convolution) -> Blocks:
     return Blocks(int(size), layer.filters, layer.channels, layer.groups)
 
 
-def dense_weight(compact: NDArray[np.floating], blocks: Blocks) -> NDArray[np.floating]:
+def dense_weight(compact: NDArray[Float], blocks: Blocks) -> NDArray[Float]:
     """The dense weight that compact ones stand for.
 
     Args:
@@ -210,16 +213,14 @@ def emit(
     """The operator on another input, for what is put in front of it."""
     node = layer.node
     return convolve(
-        emitter, source, node.inputs[1], layer.bias, blocks_of(layer), layer.kernel,
+        emitter, [source, node.inputs[1], layer.bias], blocks_of(layer), layer.kernel,
         strides=strides, pads=pads, dilations=layer.dilations,
     )  # fmt: skip
 
 
-def convolve(  # noqa: PLR0917 - what a node has, and where it stands
+def convolve(
     emitter: Emitter,
-    source: ir.Value | None,
-    weight: ir.Value | None,
-    bias: ir.Value | None,
+    inputs: Sequence[ir.Value | None],
     blocks: Blocks,
     kernel: Pair,
     *,
@@ -227,11 +228,11 @@ def convolve(  # noqa: PLR0917 - what a node has, and where it stands
     pads: Pads = (0, 0, 0, 0),
     dilations: Pair = (1, 1),
 ) -> ir.Value:
-    """A node of the convolution."""
+    """A node of the convolution; inputs are the images, the weight and the bias."""
     size, groups = blocks.size, blocks.groups
     return emitter.call(
         block_circulant_conv,
-        [source, weight, bias],
+        inputs,
         block=size,
         blocks_shape=(groups, blocks.rows, blocks.columns, size, size, *kernel),
         dense_shape=(blocks.padded[0], blocks.columns * size, *kernel),
@@ -243,17 +244,11 @@ def convolve(  # noqa: PLR0917 - what a node has, and where it stands
     )
 
 
-def multiply(
-    emitter: Emitter,
-    source: ir.Value | None,
-    weight: ir.Value | None,
-    bias: ir.Value | None,
-    blocks: Blocks,
-) -> ir.Value:
-    """A node of the dense layer."""
+def multiply(emitter: Emitter, inputs: Sequence[ir.Value | None], blocks: Blocks) -> ir.Value:
+    """A node of the dense layer; inputs are the features, the weight and the bias."""
     return emitter.call(
         block_circulant_dense,
-        [source, weight, bias],
+        inputs,
         block=blocks.size,
         dense_shape=blocks.padded[::-1],
         limits=(blocks.channels, blocks.filters),

@@ -32,9 +32,9 @@ def restore(
     kept = emitter.weight(weight, "weight")
     added = None if bias is None else emitter.weight(bias, "bias")
     if record.operator != "Conv":
-        return multiply(emitter, source, kept, added, blocks)
+        return multiply(emitter, [source, kept, added], blocks)
     return convolve(
-        emitter, source, kept, added, blocks, (nest.R, nest.S), strides=nest.strides,
+        emitter, [source, kept, added], blocks, (nest.R, nest.S), strides=nest.strides,
         pads=nest.pads, dilations=nest.dilations,
     )  # fmt: skip
 

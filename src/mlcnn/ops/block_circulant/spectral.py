@@ -374,7 +374,6 @@ def spread_bias(layer: Convolution, blocks: Blocks, backward: Floats) -> Floats:
 def compact_weight(values: Floats, size: int) -> Floats:
     """First columns from what ``spectral_weights`` made of them, the rows along the first axis."""
     whole = 1 + (size % 2 == 0)
-    rest = zip(values[whole::3], values[whole + 1 :: 3], strict=True)
-    bins = [values[0] + 0j, *(real + 1j * (real + other) for real, other in rest)]
-    bins += [values[1] + 0j] if whole == 2 else []
-    return np.fft.irfft(np.stack(bins) * size, n=size, axis=0)
+    real, imaginary = values[whole::3], values[whole::3] + values[whole + 1 :: 3]
+    bins = np.concatenate([values[:1], real + 1j * imaginary, values[1:whole]])
+    return np.fft.irfft(bins * size, n=size, axis=0)
