@@ -11,6 +11,7 @@ python -m benchmarks.regression  no network of the zoo gets slower
 python -m benchmarks.accuracy    accuracy of a trained network in every engine, before and after
 python -m benchmarks.rewriting   time and memory of the passes themselves
 python -m benchmarks.evaluating  time of the accelerator models themselves
+python -m benchmarks.fft_engine  FFT engines over dense machines, and fixed point's accuracy
 python -m benchmarks.sensitivity speed-up and energy ratio against what the paper does not give
 python -m benchmarks.outside     every network of a public zoo, rewritten and compared
 

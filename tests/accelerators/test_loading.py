@@ -12,6 +12,7 @@ from mlcnn.accelerators import (
     load_technology,
     technology_names,
 )
+from mlcnn.accelerators.fft import FftEngine
 from mlcnn.errors import InputError
 
 LIBRARY = Path(str(importlib.resources.files("mlcnn.accelerators") / "library"))
@@ -39,8 +40,10 @@ def test_table_vii_and_its_memory():
     slices = {"mlcnn-fp32": 32, "mlcnn-fp16": 64, "mlcnn-int8": 128, "dcnn-fp32": 32}
     assert {name: load_accelerator(name).slices for name in slices} == slices
     for name in accelerator_names():
-        assert load_accelerator(name).on_chip_bytes <= 134 * 1024
-        assert load_accelerator(name).name == name
+        machine = load_accelerator(name)
+        array = machine.array if isinstance(machine, FftEngine) else machine
+        assert array.on_chip_bytes <= 134 * 1024
+        assert machine.name == name
 
 
 def test_a_copy_can_be_edited(tmp_path):

@@ -83,10 +83,11 @@ class _Fixed:
 
 def test_aliases() -> None:
     assert [item.name for item in pipeline.parse("exact")] == [
-        "fold-constants", "fold-batch-norm", "distribute-pool", "fuse",
+        "fold-constants", "fold-batch-norm", "distribute-pool", "fuse", "choose",
     ]  # fmt: skip
     assert [item.name for item in pipeline.parse("mlcnn")] == [
         "fold-constants", "fold-batch-norm", "max-to-average", "reorder", "distribute-pool", "fuse",
+        "choose",
     ]  # fmt: skip
     assert all(item.exact for item in pipeline.parse("exact"))
 
@@ -99,8 +100,8 @@ def test_alias_within_a_pipeline() -> None:
 
 def test_registered_passes() -> None:
     assert pipeline.pass_names() == (
-        "choose", "distribute-pool", "fold-batch-norm", "fold-constants", "fuse", "inline",
-        "max-to-average", "reorder", "reorder-max",
+        "block-circulant", "choose", "distribute-pool", "fold-batch-norm", "fold-constants", "fuse",
+        "inline", "max-to-average", "reorder", "reorder-max",
     )  # fmt: skip
 
 
@@ -166,7 +167,8 @@ def test_replayed_forms_survive_any_layer_name(name: str, form: str, other: str)
 
 
 KNOWN = (
-    "Known passes: choose, distribute-pool, fold-batch-norm, fold-constants, fuse, inline, "
+    "Known passes: block-circulant, choose, distribute-pool, fold-batch-norm, fold-constants, fuse, "
+    "inline, "
     "max-to-average, reorder, reorder-max; named pipelines: exact, mlcnn"
 )
 
@@ -344,7 +346,8 @@ def test_progress_is_told_before_every_pass() -> None:
     told: list[tuple[str, int, int]] = []
     pipeline.run(_two_layers(), pipeline.parse("exact"), progress=lambda *step: told.append(step))
     assert told == [
-        (name, 0, 0) for name in ("fold-constants", "fold-batch-norm", "distribute-pool", "fuse")
+        (name, 0, 0)
+        for name in ("fold-constants", "fold-batch-norm", "distribute-pool", "fuse", "choose")
     ]
 
 

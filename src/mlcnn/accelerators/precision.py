@@ -10,9 +10,16 @@ class Precision(StrEnum):
 
     FP32 = "fp32"
     FP16 = "fp16"
+    INT16 = "int16"
+    INT12 = "int12"
     INT8 = "int8"
 
     @property
     def bits(self) -> int:
         """Bits of a weight or an activation."""
-        return {"fp32": 32, "fp16": 16, "int8": 8}[self]
+        return int(self.value.lstrip("fpint"))
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether sums of several numbers have more bits than each of them."""
+        return self.value.startswith("int")

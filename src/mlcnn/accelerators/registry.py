@@ -1,4 +1,4 @@
-"""Types of machines by name: the array that comes with the package, and those of other packages."""
+"""Types of machines by name: those that come with the package, and those of other packages."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,13 @@ ARRAY = "array"
 
 _LOGGER = logging.getLogger(__name__)
 _TYPE = "type"
-_BUILT_IN = EntryPoint(ARRAY, "mlcnn.accelerators.array:ArrayFile", GROUP)
+_BUILT_IN = {
+    name: EntryPoint(name, value, GROUP)
+    for name, value in (
+        (ARRAY, "mlcnn.accelerators.array:ArrayFile"),
+        ("fft", "mlcnn.accelerators.fft:FftFile"),
+    )
+}
 _PARTS = ("name", "clock_mhz", "takes", "cost", "area")
 
 
@@ -51,7 +57,7 @@ def make_machine(description: Description) -> Machine:
     name = description.values.get(_TYPE, ARRAY)
     if not isinstance(name, str):
         raise InputError(f"{where}: type is {name!r} and must be the name of a type of machine")
-    known = [_BUILT_IN] if _TYPE not in description.values else _entries()
+    known = [_BUILT_IN[ARRAY]] if _TYPE not in description.values else _entries()
     entry = _only(where, name, known)
     made = _made(entry, _loaded(where, entry), description.without(_TYPE))
     missing = [part for part in _PARTS if not hasattr(made, part)]
@@ -64,9 +70,10 @@ def make_machine(description: Description) -> Machine:
 
 
 def _entries() -> list[EntryPoint]:
-    """The built-in one, which needs no metadata, and all others; each once."""
+    """The built-in ones, which need no metadata, and all others; each once."""
     found = {(entry.name, entry.value): entry for entry in entry_points(group=GROUP)}
-    return list((found | {(_BUILT_IN.name, _BUILT_IN.value): _BUILT_IN}).values())
+    built_in = {(entry.name, entry.value): entry for entry in _BUILT_IN.values()}
+    return list((found | built_in).values())
 
 
 def _only(where: str, name: str, known: Iterable[EntryPoint]) -> EntryPoint:
@@ -111,7 +118,7 @@ def _made(entry: EntryPoint, found: MachineType, description: Description) -> ob
     except MlcnnError:
         raise
     except Exception as error:
-        if entry is _BUILT_IN:
+        if entry in _BUILT_IN.values():
             raise
         raise InputError(
             f"{description.where}: {_named(entry)} could not read it, {quote(error)}"

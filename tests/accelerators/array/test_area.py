@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 import pytest
 
 from mlcnn.accelerators import accelerator_names, load_accelerator, load_technology
-from mlcnn.accelerators.array import area, filling, static_power_mw
+from mlcnn.accelerators.array import Array, area, filling, static_power_mw
 from mlcnn.accelerators.array.area import memories
 from mlcnn.errors import InfeasibleError
 
@@ -59,6 +59,8 @@ def test_every_part_by_hand(mlcnn, technology):
 def test_the_machines_area_is_that_of_its_parts(technology):
     for name in accelerator_names():
         machine = load_accelerator(name)
+        if not isinstance(machine, Array):
+            continue
         assert machine.area(technology) == area(machine, technology).total
 
 

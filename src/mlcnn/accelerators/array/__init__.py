@@ -12,8 +12,8 @@ control, clock tree and wires.
 
 from mlcnn.accelerators.array.area import Area, area, static_power_mw
 from mlcnn.accelerators.array.description import ArrayDescription
-from mlcnn.accelerators.array.file import ArrayFile, load_array
-from mlcnn.accelerators.array.machine import Array, DenseArray, best
+from mlcnn.accelerators.array.file import ArrayFile, ArrayParts, load_array
+from mlcnn.accelerators.array.machine import Array, DenseArray, best, best_of, cost_of, refused
 from mlcnn.accelerators.array.mlcnn import Boxes, MlcnnArray
 from mlcnn.accelerators.array.search import BOUNDS, SLACK, Chosen
 from mlcnn.accelerators.array.tiling import Tiling
@@ -31,6 +31,7 @@ __all__ = [
     "ArrayDescription",
     "ArrayFile",
     "ArrayOperations",
+    "ArrayParts",
     "Boxes",
     "Chosen",
     "DenseArray",
@@ -42,9 +43,12 @@ __all__ = [
     "WinogradArray",
     "area",
     "best",
+    "best_of",
+    "cost_of",
     "filling",
     "load_array",
     "operations",
+    "refused",
     "static_power_mw",
     "sweep_cycles",
     "transfers",

@@ -83,7 +83,7 @@ def _apart(machine: ArrayDescription, technology: Technology) -> Macro:
 
 def area(machine: ArrayDescription, technology: Technology) -> Area:
     """Area of every part."""
-    operations = technology.operations[machine.precision]
+    operations = technology.costs(machine.precision)
     bits = machine.precision.bits
     array = machine.multiplications_per_cycle
     scaler = operations.multiply.area_um2 + operations.input_add.area_um2

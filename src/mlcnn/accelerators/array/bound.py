@@ -51,20 +51,21 @@ def needs(work: Work) -> Needs:
 
 @lru_cache(maxsize=512)
 def _needs(work: Work) -> Needs:
-    t, layer, bits = tilings(work), work.layer, work.precision.bits
+    t, layer = tilings(work), work.layer
     kept, outer = t.kept > 0, t.weights_outer > 0
     input_reloads = np.where(kept & ~outer, 1, t.output_tiles)
     inputs = t.all_loaded * layer.C * input_reloads
     weights = layer.weights * np.where(kept & outer, 1, t.places)
     outputs = layer.N * layer.K * math.prod(layer.pooled)
-    chunk = t.output_channels * layer.kernel_area * bits + t.loaded * work.loaded_bits
+    chunk = t.output_channels * layer.kernel_area * work.weight_bits + t.loaded * work.loaded_bits
+    bits = inputs * work.loaded_bits + weights * work.weight_bits + outputs * work.output_bits
     return Needs(
-        dram=(inputs * work.loaded_bits + (weights + outputs) * bits) / 8,
+        dram=bits / 8,
         held=held_bytes(work, t),
-        row=t.row_sums * work.stored_bits / 8,
+        row=t.row_sums * work.row_bits / 8,
         first=chunk * t.input_channels / 8,
         box_additions=t.places * input_reloads * layer.C * t.additions,
-        tile_bytes=t.tiles.outputs * t.tiles.output_channels * bits / 8,
+        tile_bytes=t.tiles.outputs * t.tiles.output_channels * work.output_bits / 8,
     )
 
 
@@ -87,6 +88,7 @@ class Bounds:
         tile_bytes = self._needs.tile_bytes
         self._round = split_slices(work, t.tiles, p).round
         store = np.ceil(tile_bytes / p.dram_bytes_per_cycle)
+        store = np.maximum(store, work.execution.returning_cycles(t.tiles, p))
         self._store = np.maximum(leave_time(work, t.tiles, p), store)
         self._rounds = _all_rounds(work, t, _alike(p))
         self._per_byte = _BELOW / p.dram_bytes_per_cycle

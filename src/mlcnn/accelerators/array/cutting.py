@@ -50,7 +50,8 @@ def _places(work: Work) -> list[Place]:
     whole = rows.tiles(rows.outputs), columns.tiles(columns.outputs)
     found = [Place(n, *whole, -(-batch // n)) for n in _halves(batch)]
     for height in rows.sizes():
-        narrow = height <= _FEW_OUTPUTS
+        # A position of blocks takes many accumulators: only narrow tiles have many rows there.
+        narrow = height <= _FEW_OUTPUTS or work.execution.block > 1
         for width in columns.sizes() if narrow else columns.sizes()[:1]:
             if (height, width) != (rows.outputs, columns.outputs):
                 cut = rows.tiles(height), columns.tiles(width)

@@ -142,6 +142,7 @@ class StepTimes:
         ways: positions that different slices work on at a time.
         tile_bytes: DRAM bytes of a finished tile.
         leave: cycles of a finished tile through the pipeline's end, bias, activation and pool.
+        returning: cycles of the input unit for a finished tile on its way out.
         bandwidth: DRAM bytes a cycle.
     """
 
@@ -151,6 +152,7 @@ class StepTimes:
     ways: Floats
     tile_bytes: Floats
     leave: Floats
+    returning: Floats
     bandwidth: Floats
 
     def dram(self, step: StepClass) -> Floats:
@@ -162,11 +164,12 @@ class StepTimes:
         return np.ceil((moved + (self.tile_bytes if step.leaves else 0.0)) / self.bandwidth)
 
     def unit(self, step: StepClass) -> Floats:
-        """Cycles of the input unit in a step."""
+        """Cycles of the input unit in a step, one operand after the other."""
+        busy = self.returning if step.leaves else np.zeros(1)
         if step.loads == NOTHING:
-            return np.zeros(1)
+            return busy
         chunk = self.whole if step.loads == WHOLE else self.last
-        return chunk.inner_unit + (chunk.outer_unit if step.outer else 0.0)
+        return busy + chunk.inner_unit + (chunk.outer_unit if step.outer else 0.0)
 
     def compute(self, step: StepClass) -> ChunkTimes:
         """The chunk that a step computes."""
@@ -187,7 +190,8 @@ class StepTimes:
     @property
     def last_store(self) -> Floats:
         """The last tile on its way out, when nothing else moves."""
-        return np.maximum(self.leave, np.ceil(self.tile_bytes / self.bandwidth))
+        moved = np.ceil(self.tile_bytes / self.bandwidth)
+        return np.maximum(np.maximum(self.leave, self.returning), moved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +224,7 @@ def split_slices(work: Work, t: Tiles | Tilings, p: Parameters) -> Split:
         side = np.minimum(np.maximum(np.floor(p.slices / way), 1), t.output_channels)
         turns = np.ceil(t.output_channels / side)
         positions = np.ceil(t.lines / way) * t.line
-        held = 2 * turns * positions * work.frequencies <= p.accumulator_entries
+        held = 2 * turns * positions * work.sums <= p.accumulator_entries
         busy = np.maximum(turns * positions, p.accumulator_latency)
         took = np.maximum(turns * np.maximum(positions, load), p.accumulator_latency)
         better = allowed & held & (took < best)
@@ -235,7 +239,7 @@ def rounds_of(work: Work, channels: Floats, p: Parameters) -> Floats:
     """Sets of weights that stream one after the other for a chunk of input channels."""
     together = np.maximum(np.floor(p.multipliers / work.taps), 1)
     parts = np.ceil(work.taps / p.multipliers)
-    wide = np.where((work.precision.bits < 16) & (work.stored_bits > p.wide_bits), 2.0, 1.0)
+    wide = np.where(work.precision.is_integer & (work.stored_bits > p.wide_bits), 2.0, 1.0)
     return work.frequencies * np.ceil(channels / together) * parts * wide
 
 
@@ -244,13 +248,14 @@ def _unit(work: Work, t: Tilings, p: Parameters, m: Floats) -> tuple[Floats, Flo
     inputs, weights = work.execution.input_cycles(t, p, m)
     if not work.scaled:
         return inputs, weights
-    return np.maximum(inputs, np.ceil(t.loaded * m / np.maximum(p.input_scalers, 1))), weights
+    words = t.loaded * m * work.execution.block
+    return np.maximum(inputs, np.ceil(words / np.maximum(p.input_scalers, 1))), weights
 
 
 def _chunk(work: Work, t: Tilings, p: Parameters, split: Split, m: Floats) -> ChunkTimes:
     """Times and bytes of a chunk of ``m`` input channels."""
     outer = t.weights_outer > 0
-    weight_bytes = t.output_channels * m * work.layer.kernel_area * work.precision.bits / 8
+    weight_bytes = t.output_channels * m * work.layer.kernel_area * work.weight_bits / 8
     input_bytes = t.loaded * m * work.loaded_bits / 8
     inputs, weights = _unit(work, t, p, m)
     rounds = rounds_of(work, m, p)
@@ -272,8 +277,9 @@ def step_times(work: Work, t: Tilings, p: Parameters) -> StepTimes:
         last=_chunk(work, t, p, split, t.last_channels),
         groups=split.groups,
         ways=split.ways,
-        tile_bytes=t.outputs * t.output_channels * work.precision.bits / 8,
+        tile_bytes=t.outputs * t.output_channels * work.output_bits / 8,
         leave=leave_time(work, t, p),
+        returning=work.execution.returning_cycles(t, p),
         bandwidth=p.dram_bytes_per_cycle,
     )
 
@@ -283,7 +289,7 @@ def leave_time(work: Work, t: Tiles | Tilings, p: Parameters) -> Floats:
     lanes = p.output_lanes
     if work.pools_behind:
         lanes = np.minimum(lanes, p.pooling_adders)
-    sums = t.convolved if work.frequencies == 1 else t.lines * t.line * work.frequencies
+    sums = t.convolved if work.sums == 1 else t.lines * t.line * work.sums
     return p.pipeline_depth + np.ceil(sums * t.output_channels / lanes)
 
 
@@ -306,7 +312,7 @@ def held_bytes(work: Work, t: Tilings) -> Floats:
     )
     of_inputs = np.where(outer, 2, outer_places)
     weights = t.output_channels * t.input_channels * work.weight_words * work.precision.bits
-    inputs = t.stored * t.input_channels * work.stored_bits
+    inputs = t.stored * t.input_channels * work.input_bits
     return (weights * of_weights + inputs * of_inputs) / 8
 
 
@@ -332,7 +338,7 @@ def schedule(work: Work, t: Tilings, p: Parameters) -> Schedule:
     for step in classes:
         if step.count.any():
             total = total + step.count * times.length(step)
-    row_bytes = t.row_sums * work.stored_bits / 8
+    row_bytes = t.row_sums * work.row_bits / 8
     fits = (held_bytes(work, t) <= p.buffer_bytes) & (row_bytes <= p.row_buffer_bytes)
     fits &= times.whole.compute < NEVER
     return Schedule(np.where(fits, total, np.inf), classes, times)

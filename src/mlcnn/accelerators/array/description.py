@@ -109,8 +109,12 @@ class ArrayDescription:
 
     @property
     def multiplier_width(self) -> float:
-        """Size of a multiplier by that of one of the precision; wider operands take more."""
-        return 1.0
+        """Size of a multiplier by that of one of the precision.
+
+        An input operand that is wider by some bits takes that many more rows of cells.
+        """
+        bits = self.precision.bits
+        return max(self.wide_bits, bits) / bits if self.precision.is_integer else 1.0
 
     @property
     def transform_adders(self) -> float:

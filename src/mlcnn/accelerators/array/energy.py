@@ -9,7 +9,7 @@ from mlcnn.accelerators.cost import Energy
 from mlcnn.accelerators.technology import Technology
 from mlcnn.accelerators.technology.memory import Macro
 
-__all__ = ["energy"]
+__all__ = ["energy", "per_byte"]
 
 
 def energy(
@@ -32,10 +32,10 @@ def energy(
         cycles: time.
     """
     held = memories(machine, technology)
-    buffer_read, buffer_write = _per_byte(held.buffer[0])
-    sum_read, sum_write = _per_byte(held.accumulators[0])
-    row_read, row_write = _per_byte(held.row_buffer[0]) if held.row_buffer else (0.0, 0.0)
-    operations = technology.operations[machine.precision]
+    buffer_read, buffer_write = per_byte(held.buffer[0])
+    sum_read, sum_write = per_byte(held.accumulators[0])
+    row_read, row_write = per_byte(held.row_buffer[0]) if held.row_buffer else (0.0, 0.0)
+    operations = technology.costs(machine.precision)
     multiply = operations.multiply.energy_pj * machine.multiplier_width
     mac = math.fsum(
         (
@@ -66,6 +66,6 @@ def energy(
     )
 
 
-def _per_byte(macro: Macro) -> tuple[float, float]:
+def per_byte(macro: Macro) -> tuple[float, float]:
     """Energy of a byte read and of one written, in pJ."""
     return macro.read_pj / (macro.width_bits / 8), macro.write_pj / (macro.width_bits / 8)

@@ -1,5 +1,6 @@
 """Arrays from their YAML files."""
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,10 +11,11 @@ from mlcnn.accelerators.array.mlcnn import MlcnnArray
 from mlcnn.accelerators.array.winograd import WinogradArray
 from mlcnn.accelerators.border import Description, Document
 from mlcnn.accelerators.loading import load_accelerator
+from mlcnn.accelerators.machine import Machine
 from mlcnn.accelerators.precision import Precision
 from mlcnn.errors import InputError
 
-__all__ = ["ArrayFile", "load_array"]
+__all__ = ["ArrayFile", "ArrayParts", "load_array"]
 
 
 class _Array(Document):
@@ -52,12 +54,11 @@ class _Dram(Document):
     dram_bytes_per_cycle: PositiveFloat = Field(alias="bytes_per_cycle")
 
 
-class ArrayFile(Document):
-    """What the file holds; the type ``array`` of the machines."""
+class ArrayParts(Document, ABC):
+    """What the file of a machine with an array of slices holds, whatever else the machine has."""
 
     name: str = Field(min_length=1)
-    kind: Literal["mlcnn", "dense", "winograd"]
-    precision: Literal["fp32", "fp16", "int8"]
+    precision: Literal["fp32", "fp16", "int16", "int12", "int8"]
     clock_mhz: PositiveFloat
     array: _Array
     input_unit: _InputUnit
@@ -66,8 +67,8 @@ class ArrayFile(Document):
     dram: _Dram
 
     @classmethod
-    def from_description(cls, description: Description) -> Array:
-        """The array that a file describes.
+    def from_description(cls, description: Description) -> Machine:
+        """The machine that a file describes.
 
         Raises:
             InputError: the file is wrong.
@@ -78,8 +79,19 @@ class ArrayFile(Document):
         except InputError as error:
             raise InputError(f"{description.path}: {error}") from error
 
-    def to_domain(self) -> Array:
+    @abstractmethod
+    def to_domain(self) -> Machine:
+        """The machine.
+
+        Raises:
+            InputError: two of its numbers do not fit each other.
+        """
+
+    def make(self, kind: str) -> Array:
         """The array.
+
+        Args:
+            kind: ``dense``, ``mlcnn`` or ``winograd``.
 
         Raises:
             InputError: two of its numbers do not fit each other.
@@ -91,13 +103,23 @@ class ArrayFile(Document):
         }
         for part in (self.array, self.input_unit, self.output_unit, self.buffer, self.dram):
             numbers |= part.model_dump()
-        if self.kind == WinogradArray.kind:
+        if kind == WinogradArray.kind:
             return WinogradArray(**numbers)
         if tile := numbers.pop("winograd_tile"):
             raise InputError(
-                f"accelerator {self.name}: winograd_tile is {tile} and kind {self.kind} takes 0"
+                f"accelerator {self.name}: winograd_tile is {tile} and kind {kind} takes 0"
             )
-        return MlcnnArray(**numbers) if self.kind == MlcnnArray.kind else DenseArray(**numbers)
+        return MlcnnArray(**numbers) if kind == MlcnnArray.kind else DenseArray(**numbers)
+
+
+class ArrayFile(ArrayParts):
+    """What the file holds; the type ``array`` of the machines."""
+
+    kind: Literal["mlcnn", "dense", "winograd"]
+
+    def to_domain(self) -> Array:
+        """The array; see ``make``."""
+        return self.make(self.kind)
 
 
 def load_array(name: str | Path) -> Array:

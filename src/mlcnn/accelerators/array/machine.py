@@ -1,6 +1,7 @@
 """An array as a machine: the layers that it takes, what they cost, its area."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,7 +9,7 @@ from mlcnn.accelerators.array.area import area
 from mlcnn.accelerators.array.description import ArrayDescription
 from mlcnn.accelerators.array.energy import energy
 from mlcnn.accelerators.array.search import SLACK, Chosen, choose, refusal
-from mlcnn.accelerators.array.traffic import ArrayOperations, operations, transfers
+from mlcnn.accelerators.array.traffic import operations, transfers
 from mlcnn.accelerators.array.work import Work
 from mlcnn.accelerators.cost import LayerCost, LayerTask
 from mlcnn.accelerators.machine import Infeasible
@@ -17,7 +18,7 @@ from mlcnn.counting import Operations
 from mlcnn.errors import InfeasibleError
 from mlcnn.workload import DENSE, Arithmetic, Layer
 
-__all__ = ["Array", "DenseArray", "best"]
+__all__ = ["Array", "DenseArray", "best", "best_of", "cost_of", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +40,11 @@ class Array(ArrayDescription, ABC):
 
     def takes(self, layer: Layer) -> Infeasible | None:
         """See ``Machine``: dense weights that are multiplied, and a tile that fits."""
-        if (why := self._unknown(layer)) is not None:
-            return why
-        refusals: list[Infeasible] = []
-        for work in self.ways(LayerTask(layer)):
-            refused = refusal(work, self)
-            if refused is None:
-                return None
-            refusals.append(refused)
-        return refusals[0]
+        why = self.unknown(layer)
+        return refused(self.ways(LayerTask(layer)), self) if why is None else why
 
-    def _unknown(self, layer: Layer) -> Infeasible | None:
-        """What the layer is beside a loop nest, a pool and how often its data lets it run."""
+    def unknown(self, layer: Layer) -> Infeasible | None:
+        """Why no array knows such layers: what one is beside a nest, a pool and an activity."""
         wanted: list[str] = []
         if layer.weights != DENSE:
             wanted.append(f"{layer.weights} weights")
@@ -71,11 +65,9 @@ class Array(ArrayDescription, ABC):
 
     def cost(self, task: LayerTask, technology: Technology) -> LayerCost:
         """See ``Machine``."""
-        if (why := self._unknown(task.layer)) is not None:
+        if (why := self.unknown(task.layer)) is not None:
             raise InfeasibleError(str(why))
-        chosen = best(task, self)
-        done = operations(chosen.work, chosen.tiling, self, chosen.ways)
-        return _cost(chosen, done, self, technology)
+        return cost_of(best(task, self), self, technology)
 
     def area(self, technology: Technology) -> float:
         """See ``Machine``; ``mlcnn.accelerators.array.area`` gives the parts."""
@@ -104,9 +96,25 @@ def best(task: LayerTask, machine: Array, slack: float = SLACK) -> Chosen:
     Raises:
         InfeasibleError: the machine can run the layer in no way.
     """
+    return best_of(machine.ways(task), machine, slack)
+
+
+def refused(works: Sequence[Work], machine: Array) -> Infeasible | None:
+    """Why none of several ways fits an array, as the first of them has it; None where one does."""
+    refusals: list[Infeasible] = []
+    for work in works:
+        why = refusal(work, machine)
+        if why is None:
+            return None
+        refusals.append(why)
+    return refusals[0]
+
+
+def best_of(works: Sequence[Work], machine: Array, slack: float = SLACK) -> Chosen:
+    """The fastest of several ways to run a layer; see ``best``."""
     found: list[Chosen] = []
     failures: list[InfeasibleError] = []
-    for work in machine.ways(task):
+    for work in works:
         try:
             found.append(choose(work, machine, slack))
         except InfeasibleError as error:
@@ -116,10 +124,16 @@ def best(task: LayerTask, machine: Array, slack: float = SLACK) -> Chosen:
     return min(found, key=lambda chosen: (chosen.cycles, chosen.dram_bytes))
 
 
-def _cost(
-    chosen: Chosen, done: ArrayOperations, machine: Array, technology: Technology
-) -> LayerCost:
+def cost_of(chosen: Chosen, machine: Array, technology: Technology) -> LayerCost:
+    """What a layer takes in a tiling.
+
+    Args:
+        chosen: the layer and its tiling.
+        machine: the array.
+        technology: the tables.
+    """
     work, tiling = chosen.work, chosen.tiling
+    done = operations(work, tiling, machine, chosen.ways)
     moved = transfers(work, tiling, machine, chosen.ways)
     counted = work.execution.counted(work.layer) or Operations(done.multiplications, done.additions)
     return LayerCost(

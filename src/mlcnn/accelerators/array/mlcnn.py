@@ -58,12 +58,11 @@ class Boxes(Execution):
 
     def loaded_bits(self, precision: Precision) -> int:
         """Bits of an input in DRAM; a sum of two integers has one more."""
-        integer = precision is Precision.INT8
-        return precision.bits + (1 if self.paired and integer else 0)
+        return precision.bits + (1 if self.paired and precision.is_integer else 0)
 
     def stored_bits(self, layer: ConvLayer, precision: Precision) -> int:
         """Bits of a word in the input buffer: integer box sums are wider than inputs."""
-        if precision is not Precision.INT8:
+        if not precision.is_integer:
             return precision.bits
         window = 1 if layer.pool is None else math.prod(layer.pool.kernel)
         return precision.bits + (window - 1).bit_length()
@@ -95,12 +94,6 @@ class MlcnnArray(Array):
 
     kind: ClassVar[str] = "mlcnn"
     needs_input_adders: ClassVar[bool] = True
-
-    @property
-    def multiplier_width(self) -> float:
-        """An input operand that is wider by some bits takes that many more rows of cells."""
-        bits = self.precision.bits
-        return max(self.wide_bits, bits) / bits if bits < 16 else 1.0
 
     def ways(self, task: LayerTask) -> tuple[Work, ...]:
         """Fused where there is a pool whose windows are all whole; on pair sums where that pays."""

@@ -52,7 +52,8 @@ class Chosen:
     @property
     def bound(self) -> str:
         """The resource that sets most of the cycles."""
-        return BOUNDS[int(np.argmax(self.waits))]
+        names = (*BOUNDS[:2], self.work.execution.input_unit, *BOUNDS[3:])
+        return names[int(np.argmax(self.waits))]
 
 
 def choose(work: Work, machine: ArrayDescription, slack: float = SLACK) -> Chosen:
@@ -195,8 +196,7 @@ def _too_small(work: Work, machine: ArrayDescription) -> Infeasible:
 
 def _too_many_sums(start: str, work: Work, machine: ArrayDescription) -> Infeasible:
     t = tilings(work)
-    sums = float((t.convolved if work.frequencies == 1 else t.lines * t.line).min())
-    sums *= work.frequencies
+    sums = float((t.convolved if work.sums == 1 else t.lines * t.line).min()) * work.sums
     held = machine.accumulator_entries // 2
     return Infeasible(
         f"{start}no tile fits both {machine.buffer_bytes} bytes of buffer and {held} accumulator "
@@ -239,5 +239,5 @@ def _waits(plan: Schedule, index: int) -> tuple[float, ...]:
     unit, first = at(whole.inner_unit + whole.outer_unit), at(times.first_load)
     give(first, (0.0, 0.0, unit, first))
     last = at(times.last_store)
-    give(last, (0.0, at(times.leave), 0.0, last))
+    give(last, (0.0, at(times.leave), at(times.returning), last))
     return tuple(waits)

@@ -9,7 +9,7 @@ from mlcnn.accelerators.array.tiling import Tiling
 from mlcnn.accelerators.array.work import Work
 from mlcnn.accelerators.cost import Traffic
 
-__all__ = ["ArrayOperations", "Transfers", "operations", "transfers"]
+__all__ = ["ArrayOperations", "Transfers", "loops", "operations", "transfers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,8 @@ def _rounds(work: Work, channels: int, multipliers: int) -> int:
     return -(-channels // together) * parts
 
 
-def _loops(work: Work, tiling: Tiling, machine: ArrayDescription, ways: int) -> Loops:
+def loops(work: Work, tiling: Tiling, machine: ArrayDescription, ways: int) -> Loops:
+    """What the axes and the loops of a tiling come to; see ``transfers`` for the arguments."""
     layer = work.layer
     rows, columns = work.rows.tiles(tiling.rows), work.columns.tiles(tiling.columns)
     filters, channels = layer.K // layer.G, layer.C // layer.G
@@ -126,7 +127,7 @@ def _window_words(work: Work, columns: AxisTiles, multipliers: int) -> int:
     """
     layer, taps = work.layer, work.taps
     if taps == 1:
-        return columns.all_positions * work.frequencies
+        return columns.all_positions
     step = work.execution.column_step(layer)
     dilation = layer.dilations[1]
     words = 0
@@ -144,7 +145,7 @@ def _new_columns(taps: int, step: int, dilation: int) -> int:
 
 def _wide(work: Work, machine: ArrayDescription) -> int:
     """Passes of the multipliers for one input word."""
-    integer = work.precision.bits < 16
+    integer = work.precision.is_integer
     return 2 if integer and work.stored_bits > machine.wide_bits else 1
 
 
@@ -157,7 +158,7 @@ def transfers(work: Work, tiling: Tiling, machine: ArrayDescription, ways: int) 
         machine: the accelerator.
         ways: positions that different slices work on at a time.
     """
-    layer, c = work.layer, _loops(work, tiling, machine, ways)
+    layer, c = work.layer, loops(work, tiling, machine, ways)
     word = work.precision.bits / 8
     inputs = layer.N * layer.C * c.rows.all_inputs * c.columns.all_inputs
     stored = layer.N * layer.C * c.rows.all_stored * c.columns.all_stored
@@ -165,29 +166,31 @@ def transfers(work: Work, tiling: Tiling, machine: ArrayDescription, ways: int) 
     sums = layer.N * layer.K * c.rows.all_positions * c.columns.all_positions * work.frequencies
     wide = _wide(work, machine)
     windows = _window_words(work, c.columns, machine.multipliers) * c.rows.all_positions
+    windows *= work.frequencies
     partial_sums = 4 * sums * c.rounds * wide
     vertical = c.rows.all_additions * c.columns.all_inputs * layer.N * layer.C
     buffer_weights = layer.weights // layer.kernel_area * work.weight_words
     return Transfers(
-        dram_weight=layer.weights * c.weight_reloads * word,
+        dram_weight=layer.weights * c.weight_reloads * work.weight_bits / 8,
         dram_input=inputs * c.input_reloads * work.loaded_bits / 8,
-        dram_output=outputs * word,
+        dram_output=outputs * work.output_bits / 8,
         weight_written=buffer_weights * c.weight_reloads * word,
         weight_read=buffer_weights * c.places * word,
-        input_written=stored * c.input_reloads * work.stored_bits / 8,
+        input_written=stored * c.input_reloads * work.input_bits / 8,
         input_read=layer.N * layer.C * windows * c.turns * wide * work.stored_bits / 8,
         partial_sum_written=partial_sums,
         partial_sum_read=partial_sums,
-        row_buffer=2 * vertical * c.input_reloads * work.stored_bits / 8,
+        row_buffer=2 * vertical * c.input_reloads * work.row_bits / 8,
     )
 
 
 def operations(work: Work, tiling: Tiling, machine: ArrayDescription, ways: int) -> ArrayOperations:
     """Operations that the machine executes; see ``transfers`` for the arguments."""
-    layer, c = work.layer, _loops(work, tiling, machine, ways)
+    layer, c = work.layer, loops(work, tiling, machine, ways)
     positions = layer.N * c.rows.all_positions * c.columns.all_positions
-    channels = layer.C // layer.G
-    products = layer.K * channels * work.weight_words * positions * _wide(work, machine)
+    channels, block = layer.C // layer.G, work.execution.block
+    products = layer.K * channels * work.taps * work.frequencies * positions
+    products *= _wide(work, machine)
     accumulations = layer.K * positions * work.frequencies * c.rounds * _wide(work, machine)
     leaving = layer.N * layer.K * math.prod(layer.pooled)
     if work.pools_behind:
@@ -199,6 +202,6 @@ def operations(work: Work, tiling: Tiling, machine: ArrayDescription, ways: int)
         tree_additions=products - accumulations,
         accumulations=accumulations,
         input_additions=before,
-        output_additions=leaving + behind,
-        scalings=inputs if work.scaled else 0,
+        output_additions=leaving * block + behind,
+        scalings=inputs * block if work.scaled else 0,
     )

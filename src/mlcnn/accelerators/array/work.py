@@ -7,7 +7,7 @@ import numpy as np
 
 from mlcnn.accelerators.array.axis import Loops, Tile, TiledAxis, axis_of
 from mlcnn.accelerators.array.parameters import Parameters
-from mlcnn.accelerators.array.tiling import Floats, Tilings
+from mlcnn.accelerators.array.tiling import Floats, Tiles, Tilings
 from mlcnn.accelerators.precision import Precision
 from mlcnn.counting import Operations, original
 from mlcnn.workload import ConvLayer
@@ -25,6 +25,8 @@ class Execution:
     name: ClassVar[str] = "plain"
     fused: ClassVar[bool] = False
     """Whether the convolution and the pool behind it run as one."""
+    input_unit: ClassVar[str] = "addition-reuse unit"
+    """What the input unit does, as it is named where it sets the cycles."""
 
     def tile(self, axis: TiledAxis, outputs: range) -> Tile:
         """What a tile of an axis holds: see ``Cut``."""
@@ -52,13 +54,32 @@ class Execution:
         return precision.bits
 
     @property
+    def block(self) -> int:
+        """Channels of the network that one channel of the loop nest stands for."""
+        return 1
+
+    @property
     def frequencies(self) -> int:
-        """Products of a position that accumulate apart."""
+        """Products of a position, input channel and tap, one after the other."""
+        return 1
+
+    @property
+    def sums(self) -> int:
+        """Sums of a position and output channel that accumulate apart."""
+        return self.frequencies
+
+    @property
+    def words(self) -> int:
+        """Words of the input buffer behind each position that is stored."""
         return 1
 
     def taps(self, layer: ConvLayer) -> int:
         """Weights that one position meets at a time."""
         return layer.kernel_area
+
+    def weight_words(self, layer: ConvLayer) -> int:
+        """Words in the buffer of one filter's one channel."""
+        return self.frequencies * self.taps(layer)
 
     def column_step(self, layer: ConvLayer) -> int:
         """Columns from one position to the next."""
@@ -68,6 +89,11 @@ class Execution:
         """Cycles of the input unit for a chunk of ``m`` channels of inputs, and of weights."""
         del t, p, m
         return np.zeros(1), np.zeros(1)
+
+    def returning_cycles(self, t: Tiles | Tilings, p: Parameters) -> Floats:
+        """Cycles of the input unit for a finished tile that passes it on its way out."""
+        del t, p
+        return np.zeros(1)
 
     def additions(self, layer: ConvLayer, loops: Loops) -> tuple[int, int]:
         """Additions of the input unit; and those of the output unit beside bias and pool."""
@@ -126,8 +152,33 @@ class Work:
 
     @property
     def frequencies(self) -> int:
-        """Products of a position that accumulate apart."""
+        """Products of a position, input channel and tap, one after the other."""
         return self.execution.frequencies
+
+    @property
+    def sums(self) -> int:
+        """Sums of a position and output channel that accumulate apart."""
+        return self.execution.sums
+
+    @property
+    def weight_bits(self) -> int:
+        """Bits in DRAM of one tap of one filter's one channel."""
+        return self.precision.bits * self.execution.block
+
+    @property
+    def output_bits(self) -> int:
+        """Bits in DRAM of one output of one filter."""
+        return self.precision.bits * self.execution.block
+
+    @property
+    def input_bits(self) -> int:
+        """Bits in the input buffer behind each position that is stored."""
+        return self.stored_bits * self.execution.words
+
+    @property
+    def row_bits(self) -> int:
+        """Bits in the row buffer of each box sum that is begun."""
+        return self.stored_bits * self.execution.block
 
     @property
     def taps(self) -> int:
@@ -137,7 +188,7 @@ class Work:
     @property
     def weight_words(self) -> int:
         """Words in the buffer of one filter's one channel."""
-        return self.frequencies * self.taps
+        return self.execution.weight_words(self.layer)
 
     @property
     def pools_behind(self) -> bool:

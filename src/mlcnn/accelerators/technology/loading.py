@@ -46,6 +46,8 @@ class _Precisions(Document):
     fp32: _Operations
     fp16: _Operations
     int8: _Operations
+    int16: _Operations | None = None
+    int12: _Operations | None = None
 
 
 class _Register(Document):
@@ -141,7 +143,7 @@ def _built_in(name: str) -> Technology:
 def _assemble(table: _OperationTable, memory: MemoryTable, dram: Dram) -> Technology:
     operations = {
         Precision(precision): OperationCosts(**{key: Operation(**one) for key, one in part.items()})
-        for precision, part in table.operations.model_dump().items()
+        for precision, part in table.operations.model_dump(exclude_none=True).items()
     }
     register = Register(**table.register_.model_dump())
     return Technology(table.name, operations, table.source, register, memory, dram)

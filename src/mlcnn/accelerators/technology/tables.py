@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mlcnn.accelerators.precision import Precision
 from mlcnn.accelerators.technology.memory import MemoryTable, Register
+from mlcnn.errors import InputError
 
 __all__ = ["Dram", "Operation", "OperationCosts", "Technology"]
 
@@ -80,6 +81,20 @@ class Technology:
     def name(self) -> str:
         """The tables that make it up; it stands in every result."""
         return "+".join((self.operations_name, self.memory.name, self.dram.name))
+
+    def costs(self, precision: Precision) -> OperationCosts:
+        """The operations of one precision.
+
+        Raises:
+            InputError: the table has none of that precision.
+        """
+        found = self.operations.get(precision)
+        if found is None:
+            raise InputError(
+                f"table {self.operations_name} has no operations of {precision.value}, only of "
+                f"{', '.join(sorted(self.operations))}: add a row of that name to it"
+            )
+        return found
 
     def with_dram(self, pj_per_bit: float) -> "Technology":
         """The same with another DRAM energy, named by the number."""
