@@ -62,6 +62,11 @@ class LayerCase:
     targets: Mapping[tuple[str, int], float | None]
     memory: bool = False
 
+    @property
+    def label(self) -> str:
+        """What stands in its row."""
+        return f"{self.name}{', from memory' if self.memory else ''}"
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkCase:
@@ -121,7 +126,6 @@ NETWORKS = (
                 "block-circulant{block=8+classifier.1=16+classifier.4=16},choose", _ORT,
                 {1: 2.7, 16: 2.2}),
 )  # fmt: skip
-_FROM_MEMORY = ", from memory"
 _SMALL = "block-circulant{block=8+classifier.1=64+classifier.4=64},choose"
 _SMALL_LIMIT_MB = 35
 
@@ -249,8 +253,7 @@ def layer_rows(case: LayerCase, parts: Sequence[Mapping[str, Sequence[float]]]) 
         ratios = {name: _ratios(parts, DENSE, name) for name in forms}
         best = max(forms, key=lambda name: median(ratios[name]))
         rows.append({
-            "case": f"{case.name}{_FROM_MEMORY if case.memory else ''}", "engine": engine,
-            "blocks": f"{block}", "batch": case.batch,
+            "case": case.label, "engine": engine, "blocks": f"{block}", "batch": case.batch,
             "form": best.removeprefix(label), "target": target, "processes": len(parts),
             "ratio": median(ratios[best]), "ratios": ratios[best],
             "by_form": {name.removeprefix(label): median(ratios[name]) for name in forms},
@@ -263,7 +266,9 @@ def _put_layers(rows: Rows, options: Any) -> None:
     for name in dict.fromkeys(case.name for case in LAYERS):
         cases = [case for case in LAYERS if case.name == name]
         if all(
-            rows.done(options.processes, case=name, engine=engine, blocks=f"{k}", batch=case.batch)
+            rows.done(
+                options.processes, case=case.label, engine=engine, blocks=f"{k}", batch=case.batch
+            )
             for case in cases for engine, k in case.targets
         ):  # fmt: skip
             continue
