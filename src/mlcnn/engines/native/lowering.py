@@ -90,8 +90,13 @@ def check(model: ir.Model) -> None:
     """Refuse a network for which there are no kernels, whatever its inputs' sizes.
 
     Raises:
-        UnsupportedError: an operator that is neither in the kernels nor computes sizes.
+        UnsupportedError: an operator that is neither in the kernels nor computes sizes, nor makes
+            weights of constants, which is done before the kernels run.
     """
+    known = set(model.graph.initializers.values())
     for node in model.graph:
-        if not is_standard(node) or node.op_type not in OPERATORS | _SIZES:
+        inputs = [value for value in node.inputs if value is not None]
+        if node.op_type == "Constant" or (inputs and known.issuperset(inputs)):
+            known.update(node.outputs)
+        elif not is_standard(node) or node.op_type not in OPERATORS | _SIZES:
             raise no_kernel(site_of(node, model.opset_imports))
