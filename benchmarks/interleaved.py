@@ -55,11 +55,18 @@ def core_figures() -> dict[str, float]:
 
 
 def samples(
-    runners: Mapping[str, Callable[[], object]], budget_s: float, *, processor_time: bool
+    runners: Mapping[str, Callable[[], object]],
+    budget_s: float,
+    *,
+    processor_time: bool,
+    between: Callable[[], object] | None = None,
 ) -> dict[str, Any]:
-    """Interleaved samples of each runner in ms, and the figures of the core."""
+    """Interleaved samples of each runner in ms, and the figures of the core.
+
+    ``between`` is called untimed before each sample, see ``engines.interleave``.
+    """
     clock = clock_of(processor_time=processor_time)
-    timings = engines.interleave(runners, budget_s=budget_s, clock=clock)
+    timings = engines.interleave(runners, budget_s=budget_s, clock=clock, between=between)
     found = {name: list(timing.samples_ms) for name, timing in timings.items()}
     return {"samples": found, **core_figures()}
 

@@ -30,7 +30,8 @@ __all__ = [
     "tell",
 ]
 
-_PASSES = pipeline.parse("mlcnn")  # the last one fuses
+_PASSES = pipeline.parse("mlcnn")
+_FUSE = next(i for i, item in enumerate(_PASSES) if item.name == "fuse")  # forms are given from it
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +114,13 @@ def _one_thread() -> Iterator[None]:
 
 def reorder(original: ir.Model) -> ir.Model:
     """The network with activations behind average pools, not yet fused."""
-    return pipeline.run(original, _PASSES[:-1]).model
+    return pipeline.run(original, _PASSES[:_FUSE]).model
 
 
 def fuse(reordered: ir.Model, engine: str, batch: int) -> pipeline.PipelineResult:
     """The fused network, each site in the form that runs fastest."""
     chooser = MeasuredChooser(engine, batch, network_bytes=engines.weight_bytes(reordered))
-    return pipeline.run(reordered, pipeline.configure(_PASSES[-1:], chooser=chooser))
+    return pipeline.run(reordered, pipeline.configure(_PASSES[_FUSE:], chooser=chooser))
 
 
 def write_variants(network: str, folder: str, settings: Sequence[Sequence[Any]]) -> list[Any]:

@@ -20,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks import fresh
 from benchmarks.interleaved import OTHERS, faster, medians, prepare, samples
+from benchmarks.networks import reorder
 from benchmarks.quantising import quantised
 from benchmarks.results import Row, Rows, repeated, show
 from benchmarks.targets import Figure, Found, targets_of
@@ -65,10 +66,7 @@ def _layer(name: str) -> ir.Model:
 def write_files(network: str, folder: str) -> dict[str, str]:
     """In a fresh process: path by variant; ``fused`` is there only where something was fused."""
     model = _layer(network) if network.startswith("layer-") else zoo.load(network)
-    passes = pipeline.parse("mlcnn")
-    original, reordered = (
-        FoldBatchNorm().apply(m).model for m in (model, pipeline.run(model, passes[:-1]).model)
-    )
+    original, reordered = (FoldBatchNorm().apply(m).model for m in (model, reorder(model)))
     found = {"float32": original, "int8": quantised(original), "reordered": quantised(reordered)}
     fused = pipeline.run(found["reordered"], pipeline.parse("fuse{form=box}"))
     if fused.changes:

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import choice
+from benchmarks import choice, structured
 from benchmarks.choice import _nothing_known, time_layers
 from benchmarks.engines import useful_products
 from benchmarks.interleaved import prepare
 from benchmarks.quantised import _agreement, time_files, write_files
 from benchmarks.results import KEPT, Rows, read_rows
 from benchmarks.speed import found
+from benchmarks.structured import DENSE, LayerCase, layer_rows
 from benchmarks.tables import PAGES, rewritten
 from benchmarks.targets import TARGETS, Figure, Found
 from mlcnn import zoo
@@ -224,3 +225,23 @@ def test_a_loss_is_of_the_sum_and_of_the_worst_layer_that_counts() -> None:
     assert row["losses"]["auto"] == [pytest.approx(11.09 / 10.01)]
     assert row["losses"]["measured"] == [pytest.approx(13.09 / 10.01)]
     assert row["worst"]["auto"] == {"layer": "middle", "loss": 1.5}
+
+
+def test_the_best_form_of_a_layer_in_blocks_is_told() -> None:
+    case = LayerCase("layer", 8, 8, 0, 1, {("onnxruntime", 8): 2.0, ("native", 8): None}, True)
+    part = {
+        DENSE: [6.0, 6.0, 9.0], "onnxruntime 8 spectral": [3.0, 3.0, 3.0],
+        "onnxruntime 8 spectral-pairs": [2.0, 3.0, 2.0],
+    }  # fmt: skip
+    (row,) = layer_rows(case, [part, part])  # native did not run
+    assert (row["form"], row["ratio"], row["ratios"]) == ("spectral-pairs", 3.0, [3.0, 3.0])
+    assert (row["case"], row["target"]) == ("layer, from memory", 2.0)
+    assert row["by_form"] == {"spectral": 2.0, "spectral-pairs": 3.0}
+    assert row["ms"] == {DENSE: 6.0, "onnxruntime 8 spectral-pairs": 2.0}
+
+
+def test_layers_in_blocks_are_timed_beside_the_dense_one() -> None:
+    (part,) = structured.time_layers(["512 x 512"], 0.01, processor_time=True)
+    forms = ("spectral", "spectral-pairs", "spectral-batch")
+    assert set(part) == {DENSE, *(f"onnxruntime {k} {form}" for k in (8, 64) for form in forms)}
+    assert all(min(values) > 0 for values in part.values())

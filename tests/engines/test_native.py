@@ -154,6 +154,11 @@ BODIES = {
     "slice": """a = Constant<value_ints=[1, 0]>() b = Constant<value_ints=[6, 5]>()
         c = Constant<value_ints=[2, 3]>() d = Constant<value_ints=[2, 1]>()
         y = Slice(x, a, b, c, d)""",
+    "first-channels": """a = Constant<value_ints=[0]>() b = Constant<value_ints=[13]>()
+        c = Constant<value_ints=[1]>() t = Neg(x) y = Slice(t, a, b, c)""",
+    "features-padded-and-cut": """f = Flatten(x) p = Constant<value_ints=[0, 0, 0, 5]>()
+        g = Pad(f, p) a = Constant<value_ints=[0]>() b = Constant<value_ints=[723]>()
+        c = Constant<value_ints=[-1]>() s = Slice(g, a, b, c) y = Exp(s)""",
     "pad": "p = Constant<value_ints=[0, 3, 1, 2, 0, 18, 0, 1]>() y = Pad(x, p)",
     "transpose": "y = Transpose<perm=[0, 2, 3, 1]>(x)",
     "names": "a = Identity(x) b = MaxPool<kernel_shape=[2, 2]>(a) c = Identity(b) "

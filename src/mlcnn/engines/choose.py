@@ -21,6 +21,7 @@ __all__ = ["MeasuredChooser", "in_context"]
 Candidates = Mapping[str, Callable[[], ir.Model]]
 
 _IMAGE_CHANNELS = 4
+_FEATURES = 2  # dimensions of what a dense layer reads: no layout that an engine could change
 _MARGIN = 1.03  # a form must be faster by more than the noise and by more than this
 _TIE = 1.02
 _FINALIST = 1.3
@@ -150,15 +151,20 @@ class MeasuredChooser:
         keep = candidates[KEEP]()
         operators = tuple(node.op_type for node in keep.graph)
         dtype = keep.graph.inputs[0].dtype
-        key = (replace(layer, name="", N=1), tuple(candidates), operators, dtype)
+        # Layers of one geometry may differ in how many numbers their weights have.
+        kept = tuple(str(value.shape) for value in keep.graph.initializers.values())
+        key = (replace(layer, name="", N=1), tuple(candidates), operators, kept, dtype)
         if key not in self._known:
             self._known[key] = self._measure(layer, candidates)
         return self._known[key]
 
     def _runner(self, layer: ConvLayer, site: ir.Model) -> Callable[[], object]:
-        name = site.graph.inputs[0].name or ""
-        fixed = fix_shapes(site, {name: (self.batch, layer.C, layer.H, layer.W)})
-        model = in_context(fixed, layer)
+        source = site.graph.inputs[0]
+        images = source.shape is None or len(source.shape) != _FEATURES
+        sizes = (layer.C, layer.H, layer.W) if images else (layer.C,)
+        model = fix_shapes(site, {source.name or "": (self.batch, *sizes)})
+        if images:
+            model = in_context(model, layer)
         session = get(self.measured_on, self.precision).prepare(
             model, threads=self.threads, device=self.device
         )

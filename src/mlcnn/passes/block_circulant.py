@@ -7,7 +7,7 @@ first, trained before they are doubled (``gradual``).
 """
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import gcd
@@ -44,6 +44,7 @@ __all__ = ["BlockCirculant"]
 
 _POWERS = tuple(2**n for n in range(1, 8))
 _ALREADY = "it has blocks already, of size"
+_LARGER = "are larger than its"
 _ENDS = "the first and the last layer stay dense, unless `ends` is given or they are named"
 
 
@@ -155,8 +156,20 @@ class BlockCirculant(SitePass):
         left_all = layers and not (result.changes or self.only or self.exclude)
         reasons = dict.fromkeys(skipped.reason for skipped in result.skipped)
         if left_all and not any(_ALREADY in reason for reason in reasons):
-            raise InputError(f"{KIND}: no layer takes blocks of {self.block}: {'; '.join(reasons)}")
+            told = "; ".join(self._told(model, reasons))
+            raise InputError(f"{KIND}: no layer takes blocks of {self.block}: {told}")
         return result
+
+    def _told(self, model: ir.Model, reasons: Collection[str]) -> list[str]:
+        """The reasons, all layers that are too small told by the one that takes the largest."""
+        told = [reason for reason in reasons if _LARGER not in reason]
+        layers = [
+            layer for node in self.nodes(model) if isinstance(layer := _read(node), Convolution)
+        ]
+        widest = max(layers, key=_largest, default=None)
+        if widest is not None and len(told) < len(reasons):
+            told.insert(0, f"the largest that one takes is {_largest(widest)} ({widest.name})")
+        return told
 
     def sizes(self, model: ir.Model) -> Mapping[str, tuple[int, ...]]:
         """Powers of two that each layer can take, from 2 to 128."""
@@ -221,7 +234,6 @@ class BlockCirculant(SitePass):
     ) -> str | None:
         """Why a layer cannot have blocks of this size, or need not."""
         blocks = Blocks(size, layer.filters, layer.channels, layer.groups)
-        least = min(layer.filters, layer.channels) // layer.groups
         if layer.weights.kind == KIND:
             before = blocks_of(layer).size
             if size == before:
@@ -235,11 +247,11 @@ class BlockCirculant(SitePass):
             return f"its weights are {layer.weights} already"
         if layer.bits is not None:
             return f"its weights are {layer.bits}-bit codes: this pass goes before quantising"
-        if size > least and (size > 1):
+        if size > _largest(layer) and size > 1:
             return (
-                f"blocks of {size} are larger than its {layer.channels // layer.groups} inputs or "
-                f"{layer.filters // layer.groups} outputs; {least} is the largest that pads less "
-                "than half"
+                f"blocks of {size} {_LARGER} {layer.channels // layer.groups} inputs or "
+                f"{layer.filters // layer.groups} outputs; {_largest(layer)} is the largest that "
+                "pads less than half"
             )
         if layer.weights == DENSE and not (named or self.ends):
             order = [other for other in self.nodes(model) if not isinstance(_read(other), str)]
@@ -279,6 +291,11 @@ class BlockCirculant(SitePass):
         )  # fmt: skip
         install(model, emitter, output, result, anchor=node)
         return change
+
+
+def _largest(layer: Convolution) -> int:
+    """The largest block that is no larger than the layer: it pads less than half."""
+    return min(layer.filters, layer.channels) // layer.groups
 
 
 def _energy(compact: NDArray[np.float64], blocks: Blocks) -> float:

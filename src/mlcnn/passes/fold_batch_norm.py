@@ -31,13 +31,13 @@ def _layer_before(norm: ir.Node) -> ir.Node | str:
     training = norm.attributes.get("training_mode")
     if training is not None and training.as_int():
         return "the batch norm is in training mode"
-    if node is None or node.op_type not in _OPERATORS or not is_standard(node):
-        return "no convolution or dense layer stands directly before it"
-    record = read_record(node)
+    record = None if node is None else read_record(node)
     if isinstance(record, Record) and record.weights != DENSE:
         return (
             f"a factor per output channel would destroy its weights' structure ({record.weights})"
         )
+    if node is None or node.op_type not in _OPERATORS or not is_standard(node):
+        return "no convolution or dense layer stands directly before it"
     if value is None or value.is_graph_output() or len(value.uses()) > 1:
         return f"the output of {layer_name(node)} is used elsewhere too"
     bits = code_bits(node.inputs[1])

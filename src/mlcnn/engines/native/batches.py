@@ -7,6 +7,7 @@ transform that take several images together, are better read once for the whole 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import takewhile
 from math import prod
 
@@ -39,9 +40,10 @@ def apart(operations: Sequence[Operation]) -> int:
 def _pays(operations: Sequence[Operation], images: int) -> bool:
     """Whether these read less than they write for an image, and a batch leaves the cache."""
     weights = sum(
-        operation.constants["weights"].nbytes
+        each.constants["weights"].nbytes
         for operation in operations
-        if "weights" in operation.constants
+        for each in (*operation.inner, operation)
+        if "weights" in each.constants
     )
     written = [_bytes_of_image(operation) for operation in operations]
     return weights < sum(written) and images * max(written, default=0) > _CACHE_BYTES
@@ -49,6 +51,11 @@ def _pays(operations: Sequence[Operation], images: int) -> bool:
 
 def _is_by_image(operation: Operation, images: int) -> bool:
     """Whether a result needs nothing of another image, and its weights need no other image."""
+    if operation.op == Op.MIX:
+        forth, convolution = operation.inner
+        return _is_by_image(replace(operation, op=Op.MAP, x=forth.x), images) and (
+            convolution.op != Op.WINOGRAD or _has_whole_bunches(convolution)
+        )
     values = [part.value for part in (operation.x, operation.y, operation.z) if part is not None]
     if operation.op > Op.WINOGRAD:  # of codes, whose batches stay in the cache
         return False
@@ -56,8 +63,11 @@ def _is_by_image(operation: Operation, images: int) -> bool:
         return False
     if operation.op in {Op.PACK, Op.UNPACK}:  # within the network, they give it another order
         return operation.fields["buffer"] >= 0
-    if operation.op != Op.WINOGRAD:
-        return True
+    return operation.op != Op.WINOGRAD or _has_whole_bunches(operation)
+
+
+def _has_whole_bunches(operation: Operation) -> bool:
+    """Whether no tiles of several images are computed together."""
     sizes = int(operation.fields["rows"]), int(operation.fields["columns"])
     kind = Winograd(int(operation.fields["mode"]))
     return operation.fields["bunch"] <= kind.transform.tiles(sizes)

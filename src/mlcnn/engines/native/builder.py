@@ -30,7 +30,7 @@ __all__ = ["Builder", "Rule"]
 
 _DENSE = 4  # channels of an input that is not laid out in blocks,
 _LARGE = 4096  # and its positions: below, blocks stay in the cache (LeNet-5 is slower without)
-_ACTIVATING = frozenset({Op.CONV, Op.DEPTHWISE, Op.MAP, Op.ROWS, Op.WINOGRAD})
+_ACTIVATING = frozenset({Op.CONV, Op.DEPTHWISE, Op.MAP, Op.MIX, Op.ROWS, Op.WINOGRAD})
 
 
 class Builder:
@@ -85,7 +85,8 @@ class Builder:
 
     def convolution(self, site: Site, operation: Operation, part: Group) -> None:
         """Say that an operation is a convolution, whose algorithm is chosen when all are known."""
-        geometry = geometry_of(operation, part.lanes, len(part.weight))
+        groups = int(operation.fields.get("groups", 1))
+        geometry = geometry_of(operation, part.lanes, len(part.weight) // groups)
         self._convolutions.append((layer_name(site.node), geometry, operation, part))
 
     def site(self, node: ir.Node) -> Site:

@@ -1,5 +1,6 @@
-"""A convolution without groups as a step of the kernels, by one algorithm or another."""
+"""A convolution as a step of the kernels, by one algorithm or another."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ _LEAST_TILES = 24  # that each weight is read for
 _SIDE_BY_SIDE = 4  # images, so that weights are read for as many
 _SAVED = 0.95  # of the columns' taps, or fewer, that are computed
 _WIDE = 6  # positions that the kernel computes at once
+_PAIR = 2  # groups that take the lanes in turn
 _FILLED = 0.8  # of the lanes of blocks, or fewer, that filters use: then results of a row do better
 
 
@@ -33,7 +35,7 @@ def rows_fit(filters: int, columns: int, stride: int, block: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """A convolution without groups.
+    """A convolution; of one in groups, what each of them computes.
 
     Attributes:
         images: number of images.
@@ -47,6 +49,8 @@ class Geometry:
         pads: above, left, below and right.
         residual: whether a value is added to the result.
         dense: whether the input is a dense array, which only the direct algorithm reads.
+        groups: number of them.
+        paired: whether a group is two, whose channels and filters take the lanes in turn.
     """
 
     images: int
@@ -60,6 +64,8 @@ class Geometry:
     pads: tuple[int, int, int, int]
     residual: bool = False
     dense: bool = False
+    groups: int = 1
+    paired: bool = False
 
     @property
     def channels(self) -> int:
@@ -77,6 +83,7 @@ class Geometry:
         return (
             f"{self.images}x{self.channels} -> {self.filters}x{self.rows}x{self.columns}, "
             f"{height}x{width}{strides}{dilated}{pads}{' + residual' if self.residual else ''}"
+            f"{f', {self.groups} groups' if self.groups > 1 else ''}"
         )
 
     def transforms(self) -> tuple[Winograd, ...]:
@@ -136,7 +143,7 @@ class Geometry:
 
 
 def geometry_of(operation: Operation, lanes: tuple[int, ...], filters: int) -> Geometry:
-    """What an operation computes; see ``Geometry``."""
+    """What an operation computes; lanes and filters of a group. See ``Geometry``."""
 
     def fields(*names: str) -> tuple[int, ...]:
         return tuple(int(operation.fields[name]) for name in names)
@@ -151,6 +158,7 @@ def geometry_of(operation: Operation, lanes: tuple[int, ...], filters: int) -> G
         images, lanes, filters, rows, columns, (height, width), (down, across),
         (dilations[0], dilations[1]), (top, left, bottom, right), operation.z is not None,
         operation.x is not None and operation.x.value.dense,
+        int(operation.fields.get("groups", 1)), operation.fields.get("together", 1) == _PAIR,
     )  # fmt: skip
 
 
@@ -175,35 +183,47 @@ def implement(
 
     Args:
         operation: input, output, geometry and biases are known.
-        weight: (filters, channels, rows, columns).
-        lanes: channels in each block of the input.
+        weight: (filters, channels, rows, columns), the groups one behind the other.
+        lanes: channels in each block of the input, of a group.
         kind: the transform; None computes every product.
         library: the kernels.
     """
-    geometry = geometry_of(operation, lanes, len(weight))
+    groups = int(operation.fields.get("groups", 1))
+    geometry = geometry_of(operation, lanes, len(weight) // groups)
     packing = Packing(library.block, library.group)
     operation.constants["lanes"] = np.array(lanes, np.int32)
+    of_groups = np.split(weight, groups)
     if kind is None:
-        _every_product(operation, weight, geometry, packing)
+        _every_product(operation, of_groups, geometry, packing)
         return
-    values, filters = transformed(kind, weight), int(operation.fields["filters"])
+    of_values, filters = [transformed(kind, w) for w in of_groups], int(operation.fields["filters"])
     bunch = bunch_of(geometry, kind, library.block)
     floats = library.scratch(kind, len(lanes), filters, bunch)
     operation.op = Op.WINOGRAD
     operation.fields |= {
         "mode": kind, "bunch": bunch,
-        "chunk": packing.chunk((*values.shape[1:], 1, 1), lanes, 1, bunch),
+        "chunk": packing.chunk((*of_values[0].shape[1:], 1, 1), lanes, 1, bunch),
     }  # fmt: skip
+    _weigh(operation, [
+        packing.tiled(value[:, :, None, None], lanes) for values in of_values for value in values
+    ])  # fmt: skip
     operation.constants |= {
-        "weights": np.concatenate([packing.tiled(v[:, :, None, None], lanes) for v in values]),
         "zeros": np.zeros(filters * library.block, np.float32),
     }
     operation.scratch = Part(Value(1, (library.block,), 1, -(-floats // library.block)))
 
 
+def _weigh(operation: Operation, tiled: Sequence[Floats]) -> None:
+    """Give an operation its weights, those of all groups in their order."""
+    weights = np.concatenate(tiled)
+    operation.constants["weights"] = weights
+    operation.fields["group_weights"] = weights.size // int(operation.fields.get("groups", 1))
+
+
 def _every_product(
-    operation: Operation, weight: Floats, geometry: Geometry, packing: Packing
+    operation: Operation, of_groups: Sequence[Floats], geometry: Geometry, packing: Packing
 ) -> None:
+    weight = of_groups[0]
     if geometry.in_rows(packing.block):
         operation.op = Op.ROWS
         operation.fields["mode"] = geometry.filters
@@ -214,7 +234,7 @@ def _every_product(
         "chunk": packing.chunk(weight.shape, geometry.lanes, geometry.images, positions),
         "across": geometry.across,
     }
-    operation.constants["weights"] = packing.tiled(weight, geometry.lanes)
+    _weigh(operation, [packing.tiled(each, geometry.lanes) for each in of_groups])
     if geometry.dense and geometry.dilations[1] == 1:
         # The taps of a row lie side by side, as the channels of a block do elsewhere.
         operation.constants["lanes"] *= np.int32(geometry.kernel[1])

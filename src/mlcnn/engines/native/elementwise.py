@@ -20,7 +20,7 @@ from mlcnn.engines.native.reading import (
 )
 from mlcnn.nn.site import Site
 
-__all__ = ["RULES"]
+__all__ = ["RULES", "norm_of"]
 
 _BINARY = {
     "Add": Binary.ADD, "Div": Binary.DIV, "Max": Binary.MAX, "Min": Binary.MIN,
@@ -50,14 +50,22 @@ def _function(build: Builder, site: Site) -> None:
     build.put(site, result, made)
 
 
-def _norm(build: Builder, site: Site) -> None:
+def norm_of(site: Site) -> tuple[Floats, Floats]:
+    """A batch norm's factor and shift of each channel.
+
+    Raises:
+        UnsupportedError: it is in training mode, or they are not constant.
+    """
     if site.spec.integer("training_mode", 0):
         raise refusal(site, "training_mode")
-    source = build.blocked(site, 0)
     scale, bias, mean, variance = (weights_of(site, i).astype(np.float64) for i in range(1, 5))
     factor = scale / np.sqrt(variance + site.spec.real("epsilon", 1e-5))
-    shift = bias - mean * factor
-    _affine(build, site, source, factor.astype(np.float32), shift.astype(np.float32))
+    return factor.astype(np.float32), (bias - mean * factor).astype(np.float32)
+
+
+def _norm(build: Builder, site: Site) -> None:
+    factor, shift = norm_of(site)
+    _affine(build, site, build.blocked(site, 0), factor, shift)
 
 
 def _affine(build: Builder, site: Site, source: Value, scale: Floats, shift: Floats) -> None:

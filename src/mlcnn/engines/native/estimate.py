@@ -58,13 +58,14 @@ def estimate(geometry: Geometry, kind: Winograd | None, block: int, machine: Mac
     filters = -(-geometry.filters // block) * block
     if geometry.in_rows(block):
         filters = geometry.filters
-    per_tap = geometry.images * geometry.channels * filters
+    channels = geometry.channels * geometry.groups
+    per_tap = geometry.images * channels * filters
     rows, columns = geometry.taps(0), geometry.taps(1)
-    useful = rows * columns * geometry.images * geometry.channels * geometry.filters
+    useful = rows * columns * geometry.images * channels * geometry.filters
     rate = machine.macs_per_s * _REACHED
     if kind is None:
         height, width = geometry.kernel
-        weights = 4 * geometry.channels * filters * height * width
+        weights = 4 * channels * filters * height * width
         if not geometry.across:
             columns = geometry.columns * width
         if geometry.in_rows(block):
@@ -74,10 +75,10 @@ def estimate(geometry: Geometry, kind: Winograd | None, block: int, machine: Mac
     transform, tiles = kind.transform, geometry.tiles(kind)
     bunch = bunch_of(geometry, kind, block)
     computed = -(-tiles // bunch) * bunch
-    values, blocks = transform.values**2, len(geometry.lanes) + filters // block
-    products = computed * values * geometry.channels * filters
+    values, blocks = transform.values**2, geometry.groups * (len(geometry.lanes) + filters // block)
+    products = computed * values * channels * filters
     vectors = tiles * blocks * values * _PER_VALUE
-    weights = 4 * transform.classes**2 * geometry.channels * filters
+    weights = 4 * transform.classes**2 * channels * filters
     return Estimate(
         products / rate,
         weights / machine.bytes_per_s,

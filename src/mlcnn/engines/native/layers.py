@@ -13,9 +13,9 @@ from mlcnn.graph import is_standard
 from mlcnn.graph.operators import Windows, conv_windows
 from mlcnn.nn.site import Site
 
-__all__ = ["RULES"]
+__all__ = ["ONE", "RULES", "bias_of", "fields_of"]
 
-_ONE = Windows((1, 1), (1, 1), (1, 1), (0, 0), (0, 0))
+ONE = Windows((1, 1), (1, 1), (1, 1), (0, 0), (0, 0))
 
 
 def _conv(build: Builder, site: Site) -> None:
@@ -27,7 +27,7 @@ def _conv(build: Builder, site: Site) -> None:
     if inner * groups != source.channels or filters % groups:
         shape = list(weight.shape)
         raise refusal(site, f"{source.channels} channels with a weight {shape}, group {groups},")
-    bias = _bias(site, filters)
+    bias = bias_of(site, filters)
     windows = conv_windows(site.spec, weight.shape[2:])
     _convolve(build, site, source, weight, bias, windows, groups)
 
@@ -37,7 +37,7 @@ def _gemm(build: Builder, site: Site) -> None:
     weight = weights_of(site, 1) * np.float32(spec.real("alpha", 1))
     if not spec.integer("transB", 0):
         weight = weight.T
-    bias = _bias(site, len(weight)) * np.float32(spec.real("beta", 1))
+    bias = bias_of(site, len(weight)) * np.float32(spec.real("beta", 1))
     if not spec.integer("transA", 0):
         _dense(build, site, weight, bias)
         return
@@ -45,10 +45,10 @@ def _gemm(build: Builder, site: Site) -> None:
     turned = build.rearranged(
         build.value_of(site.value(0), spec.where), (rows, inputs, 1, 1), None, (1, rows, 1, 1)
     )
-    _convolve(build, site, turned, _checked(site, weight, inputs), bias, _ONE, 1)
+    _convolve(build, site, turned, _checked(site, weight, inputs), bias, ONE, 1)
 
 
-def _bias(site: Site, filters: int) -> Floats:
+def bias_of(site: Site, filters: int) -> Floats:
     """The third input, one number per filter; zeros where there is none."""
     if not site.spec.has_input(2):
         return np.zeros(filters, np.float32)
@@ -81,7 +81,7 @@ def _matmul(build: Builder, site: Site) -> None:
     source = build.value_of(site.value(1), site.spec.where)
     source = build.shaped(source, (prod(sizes[:-2]), inputs, columns, 1))
     bias = np.zeros(len(weight), np.float32)
-    _convolve(build, site, source, _checked(site, weight, inputs), bias, _ONE, 1)
+    _convolve(build, site, source, _checked(site, weight, inputs), bias, ONE, 1)
 
 
 def _checked(site: Site, weight: Floats, inputs: int) -> Floats:
@@ -105,11 +105,9 @@ def _dense(build: Builder, site: Site, weight: Floats, bias: Floats) -> None:
     _convolve(build, site, source, shaped, bias, windows, 1)
 
 
-def _convolve(  # noqa: PLR0917 - one call's worth of a layer
-    build: Builder, site: Site, source: Value, weight: Floats, bias: Floats, windows: Windows,
-    groups: int,
-) -> None:  # fmt: skip
-    sizes, filters = (source.rows, source.columns), len(weight)
+def fields_of(site: Site, source: Value, windows: Windows) -> tuple[Part, dict[str, int | float]]:
+    """What a convolution reads, with the border that it needs, and the fields of its step."""
+    sizes = source.rows, source.columns
     before, after = windows.pads(sizes)
     rows, columns = windows.counts(sizes)
     if min(*before, *after) < 0:
@@ -117,8 +115,7 @@ def _convolve(  # noqa: PLR0917 - one call's worth of a layer
     if min(rows, columns) < 1:
         raise refusal(site, f"an image {list(sizes)} smaller than its kernel")
     source.widen((*before, *after))
-    x = Part(source, row=-before[0], column=-before[1])
-    fields: dict[str, int | float] = {
+    return Part(source, row=-before[0], column=-before[1]), {
         "images": source.images, "rows": rows, "columns": columns,
         "kernel_rows": windows.kernel[0], "kernel_columns": windows.kernel[1],
         "stride_rows": windows.strides[0], "stride_columns": windows.strides[1],
@@ -126,7 +123,15 @@ def _convolve(  # noqa: PLR0917 - one call's worth of a layer
         "input_rows": sizes[0], "input_columns": sizes[1],
         "top": before[0], "left": before[1], "bottom": after[0], "right": after[1],
     }  # fmt: skip
-    result, shape = site.node.outputs[0], (source.images, filters, rows, columns)
+
+
+def _convolve(  # noqa: PLR0917 - one call's worth of a layer
+    build: Builder, site: Site, source: Value, weight: Floats, bias: Floats, windows: Windows,
+    groups: int,
+) -> None:  # fmt: skip
+    x, fields = fields_of(site, source, windows)
+    result, filters = site.node.outputs[0], len(weight)
+    shape = source.images, filters, int(fields["rows"]), int(fields["columns"])
     if groups > 1 and weight.shape[1] == 1 and filters == groups:
         made = build.new(shape, source.lanes)
         operation = Operation(Op.DEPTHWISE, x, Part(made), None, {

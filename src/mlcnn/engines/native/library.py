@@ -49,6 +49,7 @@ class Op(IntEnum):
     RECODE = 13
     SUMS = 14
     ROWS = 15
+    MIX = 16
 
 
 class Pool(IntEnum):
@@ -106,7 +107,8 @@ class Step(ctypes.Structure):
                 *("kernel_rows", "kernel_columns", "stride_rows", "stride_columns"),
                 *("dilation_rows", "dilation_columns", "input_rows", "input_columns"),
                 *("top", "left", "bottom", "right", "rows", "columns"),
-                *("chunk", "bunch", "across", "buffer", "paired", "function"),
+                *("chunk", "bunch", "across", "buffer", "paired"),
+                *("groups", "group_weights", "together", "function"),
                 *("scales", "zero", "zero_y", "zero_z"),
             )
         ],
@@ -129,6 +131,8 @@ class Library:
         parallel: whether they compute with more than one thread.
         vnni: whether products of codes are summed by one instruction.
         assembly: whether the compiler took the assembly that keeps weights in registers.
+        mixes: the small matrices that are compiled in, by their number.
+        most_parts: rows and columns of any other.
     """
 
     def __init__(self, path: Path) -> None:
@@ -142,6 +146,8 @@ class Library:
         self.vnni, self.assembly = bool(library.mlcnn_vnni()), bool(library.mlcnn_assembly())
         if library.mlcnn_step() != ctypes.sizeof(Step):
             raise UnsupportedError(f"engine 'native': {path} is not this version's; delete it")
+        self.mixes = [_mix(library, kind) for kind in range(library.mlcnn_mixes())]
+        self.most_parts: int = library.mlcnn_most_parts()
         self.run = library.mlcnn_run
         self._scratch = library.mlcnn_scratch
         self._scratch.argtypes = (ctypes.c_int64,) * 4
@@ -172,6 +178,13 @@ class Library:
             bunch: tiles at a time.
         """
         return self._scratch(kind, blocks, filters, bunch)
+
+
+def _mix(library: ctypes.CDLL, kind: int) -> NDArray[np.float32]:
+    """The matrix of a mix that is compiled in."""
+    matrix = np.zeros((library.mlcnn_mix_rows(kind), library.mlcnn_mix_columns(kind)), np.float32)
+    library.mlcnn_mix_matrix(kind, ctypes.c_void_p(matrix.ctypes.data))
+    return matrix
 
 
 def _processor() -> str:

@@ -4,7 +4,7 @@ from math import prod
 
 import onnx_ir as ir
 
-from mlcnn.engines.native import elementwise, layers, moving, pools, quantised
+from mlcnn.engines.native import elementwise, layers, mixes, moving, pools, quantised
 from mlcnn.engines.native.algorithms import Chooser
 from mlcnn.engines.native.builder import Builder, Rule
 from mlcnn.engines.native.library import Library, load
@@ -77,7 +77,7 @@ def lower(
         site = build.site(node)
         if any(value.consumers() or value in outputs for value in node.outputs[1:]):
             raise refusal(site, "a second output")
-        if is_standard(node) and quantised.take(build, site):
+        if is_standard(node) and (quantised.take(build, site) or mixes.take(build, site)):
             continue
         rule = _RULES.get(node.op_type) if is_standard(node) else None
         if rule is None:
@@ -90,8 +90,13 @@ def check(model: ir.Model) -> None:
     """Refuse a network for which there are no kernels, whatever its inputs' sizes.
 
     Raises:
-        UnsupportedError: an operator that is neither in the kernels nor computes sizes.
+        UnsupportedError: an operator that is neither in the kernels nor computes sizes, nor makes
+            weights of constants, which is done before the kernels run.
     """
+    known = set(model.graph.initializers.values())
     for node in model.graph:
-        if not is_standard(node) or node.op_type not in OPERATORS | _SIZES:
+        inputs = [value for value in node.inputs if value is not None]
+        if node.op_type == "Constant" or (inputs and known.issuperset(inputs)):
+            known.update(node.outputs)
+        elif not is_standard(node) or node.op_type not in OPERATORS | _SIZES:
             raise no_kernel(site_of(node, model.opset_imports))

@@ -61,7 +61,8 @@ def _slice(build: Builder, site: Site) -> None:
     given = [site.tensor(index) for index in range(1, 5)]
     missing = any(site.spec.has_input(index) and given[index - 1] is None for index in range(1, 5))
     starts, ends, axes, steps = (None if one is None else one.tolist() for one in given)
-    if rank_of(site) != 4 or missing or starts is None or ends is None:
+    rank = rank_of(site)
+    if rank not in {2, 4} or missing or starts is None or ends is None:
         raise refusal(site, "a bound that is not constant")
     source = build.blocked(site, 0)
     ranges = [range(size) for size in source.shape]
@@ -71,17 +72,34 @@ def _slice(build: Builder, site: Site) -> None:
     ):  # fmt: skip
         if step < 1:
             raise refusal(site, f"a slice with step {step}")
-        ranges[axis % 4] = ranges[axis % 4][start:end:step]
-    if any(len(ranges[axis]) != source.shape[axis] for axis in (0, 1)):
-        raise refusal(site, "a slice of other axes than rows and columns")
-    rows, columns = ranges[2:]
-    if not rows or not columns:
+        ranges[axis % rank] = ranges[axis % rank][start:end:step]
+    images, channels, rows, columns = ranges
+    if len(images) != source.images:
+        raise refusal(site, "a slice of the batch")
+    if not channels or not rows or not columns:
         raise refusal(site, "a slice of nothing")
+    if len(channels) < source.channels:
+        source = _first_channels(site, source, channels)
+    if (len(rows), len(columns)) == source.shape[2:]:
+        build.put(site, site.node.outputs[0], source)
+        return
     made = build.new((*source.shape[:2], len(rows), len(columns)), source.lanes)
     part = Part(source, 0, rows.start, columns.start, rows.step, columns.step)
     fields: dict[str, int | float] = {"rows": len(rows), "columns": len(columns)}
     build.operations.append(build.map(part, Part(made), fields))
     build.put(site, site.node.outputs[0], made)
+
+
+def _first_channels(site: Site, source: Value, channels: range) -> Value:
+    """The first channels of a value, where they lie."""
+    if channels != range(len(channels)):
+        raise refusal(site, "a slice of other channels than the first")
+    lanes, left = list[int](), len(channels)
+    for count in source.lanes:
+        if left > 0:
+            lanes.append(min(count, left))
+        left -= count
+    return Value(source.images, tuple(lanes), source.rows, source.columns, whole=source)
 
 
 def _pad(build: Builder, site: Site) -> None:
@@ -90,20 +108,22 @@ def _pad(build: Builder, site: Site) -> None:
     filled = site.spec.real("value", 0) if value is None else float(value)
     plain = site.spec.text("mode", "constant") == "constant" and filled == 0
     unknown = site.spec.has_input(3) or (site.spec.has_input(2) and value is None)
-    if not plain or unknown or pads is None or rank_of(site) != 4 or min(pads) < 0:
+    rank = rank_of(site)
+    if not plain or unknown or pads is None or rank not in {2, 4} or min(pads) < 0:
         raise refusal(site, "this way of padding")
-    if pads[0] or pads[4]:
+    before, after = (*pads[:rank], 0, 0)[:4], pads[rank:]
+    if before[0] or after[0]:
         raise refusal(site, "padding the batch")
     source, result = build.blocked(site, 0), site.node.outputs[0]
-    above = standard_lanes(pads[1], build.block)
-    lanes = (*above, *source.lanes, *standard_lanes(pads[5], build.block))
+    above = standard_lanes(before[1], build.block)
+    lanes = (*above, *source.lanes, *standard_lanes(after[1], build.block))
     made = build.new(shape_of(result, site.spec.where), lanes)
     build.operations.append(
         Operation(Op.BORDER, y=Part(made), fields={
             "images": made.images, "blocks": len(lanes), "rows": made.rows, "right": made.columns,
         })
     )  # fmt: skip
-    build.operations.append(build.map(Part(source), Part(made, len(above), pads[2], pads[3])))
+    build.operations.append(build.map(Part(source), Part(made, len(above), before[2], before[3])))
     build.put(site, result, made)
 
 

@@ -124,6 +124,7 @@ class Operation:
         strides: of z, where it is a dense array: image, channel, row, column.
         before: a pool that computes what this one reads, plane by plane: the first of a pair.
             Then x is what that one reads.
+        inner: operations that run with this one, some images at a time; it is the last.
     """
 
     op: Op
@@ -135,11 +136,14 @@ class Operation:
     scratch: Part | None = None
     strides: tuple[int, int, int, int] | None = None
     before: "Operation | None" = None
+    inner: tuple["Operation", ...] = ()
 
     def parts(self) -> Iterator[Part]:
-        """What it reads and writes."""
+        """What it reads and writes, those that run with it too."""
+        for operation in self.inner:
+            yield from operation.parts()
         parts = self.x, self.y, self.z, self.scratch
-        return (part for part in parts if part is not None)
+        yield from (part for part in parts if part is not None)
 
 
 def _aligned(floats: int) -> Floats:
@@ -218,7 +222,11 @@ class _Memory:
 
 
 class Program:
-    """Steps in memory, ready to run."""
+    """Steps in memory, ready to run.
+
+    Attributes:
+        memory: of all values.
+    """
 
     def __init__(self, operations: Sequence[Operation], library: Library, apart: int = 0) -> None:
         """Plan the memory.
@@ -244,13 +252,13 @@ class Program:
             *(step for s in made[apart:] for step in s),
         ]
         self._steps = (Step * len(steps))(*steps)
-        self._memory = _aligned(memory.floats + _SLACK)
+        self.memory = _aligned(memory.floats + _SLACK)
         self._constants = constants.array()
 
     def call(self, buffers: Sequence[NDArray[np.float32]], threads: int) -> "Call":
         """The program with the arrays that it reads and writes."""
         pointers = (ctypes.c_void_p * len(buffers))(*(buffer.ctypes.data for buffer in buffers))
-        steps, memory, constants = self._steps, self._memory, self._constants
+        steps, memory, constants = self._steps, self.memory, self._constants
         arguments = (
             *(ctypes.addressof(steps), len(steps), memory.ctypes.data, constants.ctypes.data),
             *(ctypes.addressof(pointers), threads),
@@ -308,7 +316,7 @@ def _steps(
     if operation.before is not None:
         fields = {**operation.before.fields, "paired": 1}
         steps.append(_step(replace(operation.before, y=None, fields=fields), memory, constants))
-    steps.append(_step(operation, memory, constants))
+    steps.extend(_step(each, memory, constants) for each in (*operation.inner, operation))
     return steps
 
 

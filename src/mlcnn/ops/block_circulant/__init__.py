@@ -14,6 +14,7 @@ from mlcnn.ops.block_circulant.operator import (
     read,
     structure,
 )
+from mlcnn.ops.block_circulant.pairs import SpectralPairs
 from mlcnn.ops.block_circulant.restoring import restore
 from mlcnn.ops.block_circulant.spectral import Spectral, SpectralBatch
 from mlcnn.ops.method import Method
@@ -33,7 +34,7 @@ __all__ = [
 
 BLOCK_CIRCULANT = Method(
     name=KIND,
-    forms=(Spectral(), SpectralBatch()),
+    forms=(Spectral(), SpectralPairs(), SpectralBatch()),
     operators=OPERATORS,
     read=read,
     layer=make_layer,

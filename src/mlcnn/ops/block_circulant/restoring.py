@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from mlcnn.graph import constant
 from mlcnn.ops.block_circulant.operator import Blocks, convolve, multiply
-from mlcnn.ops.block_circulant.spectral import FORMS, compact_weight
+from mlcnn.ops.block_circulant.pairs import SpectralPairs, bias_to_blocks, compact_of_pairs
+from mlcnn.ops.block_circulant.spectral import Spectral, SpectralBatch, compact_weight
 from mlcnn.ops.block_circulant.transforms import products
 from mlcnn.ops.emitter import Emitter
 from mlcnn.workload import Record
@@ -24,8 +25,7 @@ def restore(
     """The operator's node; None where the compact weights are not to be found any more."""
     nest, ((_, size), *_) = record.geometry, record.weights.options
     blocks = Blocks(int(size), nest.K, nest.C, nest.G)
-    read = _from_form if record.form in FORMS else _from_body
-    found = read(blocks, record, nodes)
+    found = _READERS.get(record.form, _from_body)(blocks, record, nodes)
     if found is None:
         return None
     weight, bias = found
@@ -59,12 +59,7 @@ def _from_form(blocks: Blocks, record: Record, nodes: Sequence[ir.Node]) -> _Fou
     groups, rows, columns, bins = (
         blocks.groups, blocks.rows, blocks.columns, products(blocks.size),
     )  # fmt: skip
-    arrays = [
-        array
-        for node in nodes
-        for value in node.inputs
-        if (array := constant(value)) is not None and np.issubdtype(array.dtype, np.floating)
-    ]
+    arrays = _arrays(nodes)
     taps = (record.geometry.R, record.geometry.S)
     shapes = {(groups * bins * rows, columns, *taps), (bins, rows, columns)}
     sums = {(groups * bins * rows,), (bins, rows, 1)}
@@ -81,6 +76,36 @@ def _from_form(blocks: Blocks, record: Record, nodes: Sequence[ir.Node]) -> _Fou
     shape = (groups * rows, columns, blocks.size)
     kept = first.reshape(*shape, *taps) if record.operator == "Conv" else first.reshape(shape)
     return kept, bias[: blocks.filters] if bias.any() else None
+
+
+def _from_pairs(blocks: Blocks, record: Record, nodes: Sequence[ir.Node]) -> _Found | None:
+    """From the weights of the pairs of a dense layer, and from their biases."""
+    del record
+    rows, columns, arrays = blocks.rows, blocks.columns, _arrays(nodes)
+    matrix = bias_to_blocks(blocks.size)
+    count = matrix.shape[1]
+    values = next((a for a in arrays if a.shape == (count * rows, columns, 1, 1)), None)
+    added = next((a for a in arrays if a.shape == (count * rows,)), None)
+    if values is None or added is None:
+        return None
+    split = values.astype(np.float64).reshape(-1, 2, rows, columns)
+    bias = (matrix @ added.astype(np.float64).reshape(count, rows)).reshape(-1)
+    return compact_of_pairs(split, blocks.size), bias[: blocks.filters] if bias.any() else None
+
+
+_READERS = {
+    Spectral.name: _from_form, SpectralBatch.name: _from_form, SpectralPairs.name: _from_pairs,
+}  # fmt: skip
+
+
+def _arrays(nodes: Iterable[ir.Node]) -> list[Floats]:
+    """Weights that nodes read."""
+    return [
+        array
+        for node in nodes
+        for value in node.inputs
+        if (array := constant(value)) is not None and np.issubdtype(array.dtype, np.floating)
+    ]
 
 
 def _first(nodes: Iterable[ir.Node], *operators: str) -> ir.Node | None:

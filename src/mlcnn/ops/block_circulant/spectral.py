@@ -7,7 +7,9 @@ Because the channels of a block have the same distance, both transforms are matr
 the tensor as it lies. Real arithmetic in standard operators; the bias goes along inside.
 """
 
+import abc
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -32,7 +34,8 @@ from mlcnn.ops.geometry import Convolution, Pooling
 from mlcnn.workload import ConvLayer, Layer, Operations
 
 __all__ = [
-    "FORMS",
+    "InBins",
+    "Scheme",
     "Spectral",
     "SpectralBatch",
     "compact_weight",
@@ -40,6 +43,7 @@ __all__ = [
     "spectral_conv_open",
     "spectral_dense",
     "spectral_dense_batch",
+    "spread_bias",
 ]
 
 Floats = NDArray[np.float64]
@@ -102,10 +106,26 @@ def spectral_dense_batch(  # noqa: PLR0917 - inputs and attributes
     return op.Reshape(op.MatMul(s, sums), op.Constant(value_ints=out_shape))
 
 
-class _InBins:
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """What the bins of a block of size k take.
+
+    Attributes:
+        products: real products of all of them.
+        forward: operations from a block of inputs to what is multiplied.
+        backward: operations from the products to a block of outputs.
+    """
+
+    products: Callable[[int], int]
+    forward: Callable[[int], Operations]
+    backward: Callable[[int], Operations]
+
+
+class InBins(abc.ABC):
     """What the forms have in common: products bin by bin, between two transforms."""
 
     rank: ClassVar[int | None] = None
+    scheme: ClassVar[Scheme] = Scheme(products, forward_operations, backward_operations)
 
     def refuses(self, convolution: Convolution, pooling: Pooling | None) -> str | None:
         """Why this form cannot compute the layer; None if it can."""
@@ -119,16 +139,28 @@ class _InBins:
         source, weight = convolution.node.inputs[0], constant(convolution.weight)
         if source is None or weight is None:
             raise ValueError("not a layer of this form")
-        blocks = blocks_of(convolution)
-        parts = _Parts(
-            emitter, convolution, blocks, spectral_weights(weight.astype(np.float64), 2),
-            _spread_bias(convolution, blocks),
-        )  # fmt: skip
-        return _cut(emitter, self._emit(parts, _padded(emitter, convolution, source)), blocks)
+        blocks, wide = blocks_of(convolution), weight.astype(np.float64)
+        padded = _padded(emitter, convolution, source)
+        return _cut(emitter, self.build(emitter, convolution, blocks, wide, padded), blocks)
 
-    def _emit(self, parts: "_Parts", source: ir.Value) -> ir.Value:
-        """The form for whole blocks."""
-        raise NotImplementedError
+    @abc.abstractmethod
+    def build(
+        self,
+        emitter: Emitter,
+        convolution: Convolution,
+        blocks: Blocks,
+        weight: Floats,
+        source: ir.Value,
+    ) -> ir.Value:
+        """The form for whole blocks.
+
+        Args:
+            emitter: builds the nodes.
+            convolution: the layer.
+            blocks: how its weight is divided.
+            weight: first columns (G p, q, k, ...).
+            source: the input, its channels padded to whole blocks.
+        """
 
     def operations(self, layer: Layer) -> Operations | None:
         """Transforms as butterflies, then r products of q terms for every output of a block.
@@ -140,11 +172,11 @@ class _InBins:
         blocks = Blocks(int(size), nest.K, nest.C, nest.G)
         inputs = nest.G * blocks.columns * nest.H * nest.W
         outputs = nest.G * blocks.rows * nest.outputs
-        count, terms = products(blocks.size), blocks.columns * nest.kernel_area
+        count, terms = self.scheme.products(blocks.size), blocks.columns * nest.kernel_area
         total = (
-            inputs * forward_operations(blocks.size)
+            inputs * self.scheme.forward(blocks.size)
             + outputs * Operations(count * terms, count * (terms - 1))
-            + outputs * backward_operations(blocks.size)
+            + outputs * self.scheme.backward(blocks.size)
         )
         return nest.N * total
 
@@ -155,7 +187,27 @@ class _InBins:
         return work + MACS_PER_ELEMENT * 4 * moved + 7 * NODE
 
 
-class Spectral(_InBins):
+class _ThreeProducts(InBins):
+    """Three real products for each complex bin."""
+
+    def build(
+        self,
+        emitter: Emitter,
+        convolution: Convolution,
+        blocks: Blocks,
+        weight: Floats,
+        source: ir.Value,
+    ) -> ir.Value:
+        """The form for whole blocks."""
+        bias = spread_bias(convolution, blocks, backward_matrix(blocks.size))
+        parts = _Parts(emitter, convolution, blocks, spectral_weights(weight, 2), bias)
+        return self._emit(parts, source)
+
+    @abc.abstractmethod
+    def _emit(self, parts: "_Parts", source: ir.Value) -> ir.Value: ...
+
+
+class Spectral(_ThreeProducts):
     """A convolution with a group for each bin, between two transforms."""
 
     name: ClassVar[str] = "spectral"
@@ -165,7 +217,7 @@ class Spectral(_InBins):
         return parts.dense(source) if parts.is_dense else parts.convolution(source)
 
 
-class SpectralBatch(_InBins):
+class SpectralBatch(_ThreeProducts):
     """A dense layer as a matrix product for each bin: best for many images."""
 
     name: ClassVar[str] = "spectral-batch"
@@ -288,10 +340,6 @@ class _Parts:
         )
 
 
-FORMS = frozenset({Spectral.name, SpectralBatch.name})
-"""Names of the forms that keep spectral weights."""
-
-
 def _padded(emitter: Emitter, layer: Convolution, source: ir.Value) -> ir.Value:
     """The input with channels up to whole blocks."""
     blocks = blocks_of(layer)
@@ -314,14 +362,13 @@ def _cut(emitter: Emitter, result: ir.Value, blocks: Blocks) -> ir.Value:
     )
 
 
-def _spread_bias(layer: Convolution, blocks: Blocks) -> Floats:
-    """The least numbers (G, r, p) whose transform back is the bias."""
+def spread_bias(layer: Convolution, blocks: Blocks, backward: Floats) -> Floats:
+    """The least numbers (G, r, p) that ``backward`` (k, r) makes the bias of."""
     bias = None if layer.bias is None else constant(layer.bias)
     whole = np.zeros(blocks.padded[0])
     if bias is not None:
         whole[: bias.size] = bias.reshape(-1)
-    inverse = np.linalg.pinv(backward_matrix(blocks.size))
-    return inverse @ whole.reshape(blocks.groups, blocks.size, blocks.rows)
+    return np.linalg.pinv(backward) @ whole.reshape(blocks.groups, blocks.size, blocks.rows)
 
 
 def compact_weight(values: Floats, size: int) -> Floats:

@@ -20,12 +20,18 @@ from numpy.typing import NDArray
 from mlcnn.workload import Operations
 
 __all__ = [
+    "Bin",
+    "Counted",
+    "Floats",
+    "N",
     "backward_matrix",
     "backward_operations",
     "forward_matrix",
     "forward_operations",
+    "inverse",
     "products",
     "spectral_weights",
+    "transform",
 ]
 
 Floats = NDArray[np.float64]
@@ -42,7 +48,7 @@ class _Number(Protocol):
 
 
 N = TypeVar("N", bound=_Number)
-_Bin = tuple[N, N | None]
+Bin = tuple[N, N | None]
 """Real and imaginary part; None for an imaginary part that is 0."""
 _Turned = tuple[N | None, N | None]
 """The same where the real part may be 0 too."""
@@ -53,7 +59,7 @@ def products(block: int) -> int:
     return 1 + (block % 2 == 0) + 3 * ((block - 1) // 2)
 
 
-def _transform(values: Sequence[N]) -> list[_Bin[N]]:
+def transform(values: Sequence[N]) -> list[Bin[N]]:
     """Bins 0 to k // 2 of real values."""
     size = len(values)
     if size == 1:
@@ -61,8 +67,8 @@ def _transform(values: Sequence[N]) -> list[_Bin[N]]:
     if size % 2:
         return _transform_odd(values)
     half = size // 2
-    even, odd = _transform(values[::2]), _transform(values[1::2])
-    found: list[_Bin[N] | None] = [None] * (half + 1)
+    even, odd = transform(values[::2]), transform(values[1::2])
+    found: list[Bin[N] | None] = [None] * (half + 1)
     for index, (first, second) in enumerate(zip(even, odd, strict=True)):
         turned = _turned(second, -2 * math.pi * index / size)
         found[index] = _sum(first, turned)
@@ -75,14 +81,14 @@ def _transform(values: Sequence[N]) -> list[_Bin[N]]:
     return [*done[:half], (last[0], None)]
 
 
-def _transform_odd(values: Sequence[N]) -> list[_Bin[N]]:
+def _transform_odd(values: Sequence[N]) -> list[Bin[N]]:
     """By the definition, with the symmetry of sine and cosine used."""
     size = len(values)
     pairs = [
         (values[i] + values[size - i], values[i] - values[size - i])
         for i in range(1, size // 2 + 1)
     ]
-    found: list[_Bin[N]] = [(_total([values[0], *(plus for plus, _ in pairs)]), None)]
+    found: list[Bin[N]] = [(_total([values[0], *(plus for plus, _ in pairs)]), None)]
     for index in range(1, size // 2 + 1):
         angles = [2 * math.pi * index * i / size for i in range(1, size // 2 + 1)]
         real = _total(
@@ -93,15 +99,15 @@ def _transform_odd(values: Sequence[N]) -> list[_Bin[N]]:
     return found
 
 
-def _inverse(bins: Sequence[_Bin[N]], size: int) -> list[N]:
-    """K times the real values whose bins 0 to k // 2 these are."""
+def inverse(bins: Sequence[Bin[N]], size: int) -> list[N]:
+    """The real values whose bins 0 to k // 2 these are, times k."""
     if size == 1:
         return [bins[0][0]]
     if size % 2:
         return _inverse_odd(bins, size)
     half = size // 2
-    even: list[_Bin[N]] = []
-    odd: list[_Bin[N]] = []
+    even: list[Bin[N]] = []
+    odd: list[Bin[N]] = []
     for index in range(half // 2 + 1):
         real, imaginary = bins[half - index]
         mirrored = real, None if imaginary is None else -imaginary
@@ -116,12 +122,12 @@ def _inverse(bins: Sequence[_Bin[N]], size: int) -> list[N]:
             raise AssertionError("a difference of conjugates is real only where nothing is turned")
         odd.append((real, imaginary))
     values: list[N] = []
-    for pair in zip(_inverse(even, half), _inverse(odd, half), strict=True):
+    for pair in zip(inverse(even, half), inverse(odd, half), strict=True):
         values.extend(pair)
     return values
 
 
-def _inverse_odd(bins: Sequence[_Bin[N]], size: int) -> list[N]:
+def _inverse_odd(bins: Sequence[Bin[N]], size: int) -> list[N]:
     values: list[N] = []
     plus = [real + real for real, _ in bins[1:]]
     minus = [imaginary + imaginary for _, imaginary in bins[1:] if imaginary is not None]
@@ -158,15 +164,15 @@ def _minus(first: N | None, second: N | None) -> N | None:
     return first - second
 
 
-def _sum(first: "_Bin[N]", second: "_Turned[N]") -> "_Bin[N]":
+def _sum(first: Bin[N], second: _Turned[N]) -> Bin[N]:
     return first[0] if second[0] is None else first[0] + second[0], _plus(first[1], second[1])
 
 
-def _difference(first: "_Bin[N]", second: "_Turned[N]") -> "_Bin[N]":
+def _difference(first: Bin[N], second: _Turned[N]) -> Bin[N]:
     return first[0] if second[0] is None else first[0] - second[0], _minus(first[1], second[1])
 
 
-def _turned(value: _Bin[N], angle: float) -> "_Turned[N]":
+def _turned(value: Bin[N], angle: float) -> _Turned[N]:
     """The number times e^(i angle), in the fewest products."""
     real, imaginary = value
     cosine, sine = math.cos(angle), math.sin(angle)
@@ -186,7 +192,7 @@ def _turned(value: _Bin[N], angle: float) -> "_Turned[N]":
     return both - imaginary * (cosine + sine), both + real * (sine - cosine)
 
 
-def _rows(bins: Sequence[_Bin[N]]) -> list[N]:
+def _rows(bins: Sequence[Bin[N]]) -> list[N]:
     """What is multiplied with a weight, in order: real bins, then a + b, a, b of complex ones."""
     found = [real for real, imaginary in bins if imaginary is None]
     for real, imaginary in bins:
@@ -195,28 +201,28 @@ def _rows(bins: Sequence[_Bin[N]]) -> list[N]:
     return found
 
 
-def _bins(rows: Sequence[N], block: int) -> list[_Bin[N]]:
+def _bins(rows: Sequence[N], block: int) -> list[Bin[N]]:
     """The bins from the three products of each."""
     real = 1 + (block % 2 == 0)
-    middle: list[_Bin[N]] = []
+    middle: list[Bin[N]] = []
     for index in range(real, len(rows), 3):
         both, first, second = rows[index : index + 3]
         middle.append((both - second, both + first))
-    last: list[_Bin[N]] = [(rows[1], None)] if real == 2 else []
+    last: list[Bin[N]] = [(rows[1], None)] if real == 2 else []
     return [(rows[0], None), *middle, *last]
 
 
 @functools.cache
 def forward_matrix(block: int) -> Floats:
     """From a block of inputs to what is multiplied, shape (r, k)."""
-    return np.stack(_rows(_transform([*np.eye(block)])))
+    return np.stack(_rows(transform([*np.eye(block)])))
 
 
 @functools.cache
 def backward_matrix(block: int) -> Floats:
     """From the products to a block of outputs, times k: shape (k, r)."""
     units = [*np.eye(products(block))]
-    return np.stack(_inverse(_bins(units, block), block))
+    return np.stack(inverse(_bins(units, block), block))
 
 
 def spectral_weights(weights: Floats, axis: int) -> Floats:
@@ -236,7 +242,7 @@ def spectral_weights(weights: Floats, axis: int) -> Floats:
     return np.moveaxis(np.stack(rows), 0, axis)
 
 
-class _Counted:
+class Counted:
     """A number that counts what is done with it."""
 
     __slots__ = ("counts",)
@@ -244,16 +250,16 @@ class _Counted:
     def __init__(self, counts: list[int]) -> None:
         self.counts = counts
 
-    def __add__(self, other: "_Counted") -> "_Counted":
+    def __add__(self, other: "Counted") -> "Counted":
         self.counts[1] += 1
         return self
 
     __sub__ = __add__
 
-    def __neg__(self) -> "_Counted":
+    def __neg__(self) -> "Counted":
         return self  # a sign is part of the addition that follows
 
-    def __mul__(self, other: float) -> "_Counted":
+    def __mul__(self, other: float) -> "Counted":
         if abs(other) > 1e-12 and abs(abs(other) - 1) > 1e-12:
             self.counts[0] += 1
         return self
@@ -263,7 +269,7 @@ class _Counted:
 def forward_operations(block: int) -> Operations:
     """What one block of inputs takes: none of k = 2, 4 has a multiplication, k = 8 has two."""
     counts = [0, 0]
-    _rows(_transform([_Counted(counts) for _ in range(block)]))
+    _rows(transform([Counted(counts) for _ in range(block)]))
     return Operations(*counts)
 
 
@@ -271,5 +277,5 @@ def forward_operations(block: int) -> Operations:
 def backward_operations(block: int) -> Operations:
     """What one block of outputs takes."""
     counts = [0, 0]
-    _inverse(_bins([_Counted(counts) for _ in range(products(block))], block), block)
+    inverse(_bins([Counted(counts) for _ in range(products(block))], block), block)
     return Operations(*counts)

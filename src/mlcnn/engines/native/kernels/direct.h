@@ -5,7 +5,7 @@ typedef struct {
 } Taps;
 
 /* NB blocks of filters at T neighbouring positions: NB x T sums stay in registers. */
-INLINE void tile(const int NB, const int T, const int64_t step, const int64_t out, const Step *s,
+INLINE void tile(const int NB, const int T, const int PAIR, const int64_t step, const int64_t out, const Step *s,
                  const float *x, const float *w, float *y, const float *bias, const float *z,
                  int64_t zc, const int32_t *lanes, Taps in, int64_t unit, int64_t units, int last) {
   V a[GROUP][12];
@@ -21,14 +21,14 @@ INLINE void tile(const int NB, const int T, const int64_t step, const int64_t ou
     if (r >= in.rows && r < in.rows_end)
       for (int64_t k = in.columns; k < in.columns_end; k++) {
         const float *xx = x + i * s->x.plane + r * row + k * column;
-        for (int64_t c = 0; c < n; c++, ww += NB * B, xx++) {
+        for (int64_t c = 0; c < n; c++, ww += NB * B, xx += PAIR ? 2 : 1) {
           V v[GROUP];
           UNROLL for (int f = 0; f < NB; f++) {
             v[f] = *(V *)(ww + f * B);
             IN_REGISTER(v[f]);
           }
           UNROLL for (int t = 0; t < T; t++) {
-            const V q = spread(xx[t * step]);
+            const V q = PAIR ? spread_pair(xx + t * step) : spread(xx[t * step]);
             UNROLL for (int f = 0; f < NB; f++) a[f][t] += v[f] * q;
           }
         }
@@ -46,18 +46,23 @@ INLINE void tile(const int NB, const int T, const int64_t step, const int64_t ou
 
 typedef void (*Tile)(const Step *, const float *, const float *, float *, const float *,
                      const float *, const int32_t *, Taps, int64_t, int64_t, int);
-/* Columns side by side with stride 1 and 2, whose offsets are constants, and any others. */
-#define TILE(NB, T, NAME, STEP, OUT, ZC)                                                          \
+/* Columns side by side with stride 1 and 2, whose offsets are constants, and any others; and the
+ * same for two groups that take the lanes in turn. */
+#define TILE(NB, T, NAME, PAIR, STEP, OUT, ZC)                                                    \
   static void tile_##NB##_##T##_##NAME(const Step *s, const float *x, const float *w, float *y,   \
                                        const float *bias, const float *z, const int32_t *lanes,   \
                                        Taps in, int64_t unit, int64_t units, int last) {          \
-    tile(NB, T, STEP, OUT, s, x, w, y, bias, z, ZC, lanes, in, unit, units, last);                \
+    tile(NB, T, PAIR, STEP, OUT, s, x, w, y, bias, z, ZC, lanes, in, unit, units, last);          \
   }
-#define TILES(NB, T)            \
-  TILE(NB, T, one, B, B, B)     \
-  TILE(NB, T, two, 2 * B, B, B) \
-  TILE(NB, T, any, s->stride_columns * s->x.column, s->y.column, s->z.column)
-#define ROW(NB, T) {tile_##NB##_##T##_one, tile_##NB##_##T##_two, tile_##NB##_##T##_any}
+#define TILES(NB, T)                                                             \
+  TILE(NB, T, one, 0, B, B, B)                                                   \
+  TILE(NB, T, two, 0, 2 * B, B, B)                                               \
+  TILE(NB, T, any, 0, s->stride_columns * s->x.column, s->y.column, s->z.column) \
+  TILE(NB, T, pair, 1, B, B, B)                                                  \
+  TILE(NB, T, any_pair, 1, s->stride_columns * s->x.column, s->y.column, s->z.column)
+#define ROW(NB, T)                                                                                \
+  {tile_##NB##_##T##_one, tile_##NB##_##T##_two, tile_##NB##_##T##_any, tile_##NB##_##T##_pair,   \
+   tile_##NB##_##T##_any_pair}
 #define UP_TO_4(D, NB) D(NB, 1) D(NB, 2) D(NB, 3) D(NB, 4)
 #define UP_TO_6(D, NB) UP_TO_4(D, NB) D(NB, 5) D(NB, 6)
 #define UP_TO_8(D, NB) UP_TO_6(D, NB) D(NB, 7) D(NB, 8)
@@ -65,12 +70,12 @@ typedef void (*Tile)(const Step *, const float *, const float *, float *, const 
 #define LISTED(NB, T) ROW(NB, T),
 #if GROUP == 4
 UP_TO_12(TILES, 1) UP_TO_12(TILES, 2) UP_TO_8(TILES, 3) UP_TO_6(TILES, 4)
-static const Tile tiles[GROUP][12][3] = {{UP_TO_12(LISTED, 1)}, {UP_TO_12(LISTED, 2)},
+static const Tile tiles[GROUP][12][5] = {{UP_TO_12(LISTED, 1)}, {UP_TO_12(LISTED, 2)},
                                          {UP_TO_8(LISTED, 3)}, {UP_TO_6(LISTED, 4)}};
 static const int widest[GROUP] = {12, 12, 8, 6};
 #else
 UP_TO_12(TILES, 1) UP_TO_6(TILES, 2) UP_TO_4(TILES, 3)
-static const Tile tiles[GROUP][12][3] = {{UP_TO_12(LISTED, 1)}, {UP_TO_6(LISTED, 2)},
+static const Tile tiles[GROUP][12][5] = {{UP_TO_12(LISTED, 1)}, {UP_TO_6(LISTED, 2)},
                                          {UP_TO_4(LISTED, 3)}};
 static const int widest[GROUP] = {12, 6, 4};
 #endif
@@ -102,7 +107,8 @@ static void conv_part(const Step *s, float *m, const float *constants, const flo
   const int32_t *lanes = (const int32_t *)(constants + s->lanes);
   const int64_t step = s->stride_columns * s->x.column, parts = (s->columns + widest[nb - 1] - 1) / widest[nb - 1];
   const int side = s->y.column == B && (s->z.at < 0 || s->z.column == B);
-  const int kind = side && step == B ? 0 : side && step == 2 * B ? 1 : 2;
+  const int pair = s->together == 2 ? 3 : 0, bounded = s->low > -INFINITY || s->high < INFINITY;
+  const int kind = side && step == B ? pair : pair ? 4 : side && step == 2 * B ? 1 : 2;
   for (int64_t unit = 0; unit < s->blocks * s->kernel_rows; unit += s->chunk) {
     const int64_t left = s->blocks * s->kernel_rows - unit, units = left < s->chunk ? left : s->chunk;
     int64_t used = 0;
@@ -116,13 +122,13 @@ static void conv_part(const Step *s, float *m, const float *constants, const flo
         float *y = m + s->y.at + n * s->y.image + f0 * s->y.plane + r * s->y.row;
         const float *z = m + s->z.at + n * s->z.image + f0 * s->z.plane + r * s->z.row;
         const Taps in = taps_of(s, r, n);
-        EACH(t, parts) {
-          const int64_t q = begin(s->columns, parts, t), width = begin(s->columns, parts, t + 1) - q;
+        for (int64_t t = 0, q = 0, width; t < parts; t++, q += width) {
+          width = begin(s->columns, parts, t + 1) - q;
           EACH(l, lines) __builtin_prefetch(ahead + l * 16, 0, 2);
           ahead += lines * 16;
           tiles[nb - 1][width - 1][kind](
               s, x + q * step, w, y + q * s->y.column, unit ? 0 : constants + s->biases + f0 * B,
-              unit || s->z.at < 0 ? 0 : z + q * s->z.column, lanes, in, unit, units, units == left);
+              unit || s->z.at < 0 ? 0 : z + q * s->z.column, lanes, in, unit, units, bounded && units == left);
         }
         if (units == left && s->function != CLIP) EACH(f, nb) activate(s, y + f * s->y.plane, 1, s->columns);
       }
@@ -228,7 +234,7 @@ static Step turned(const Step *s) {
 }
 
 static void conv(const Step *s, float *m, const float *constants, int threads) {
-  if (s->images * s->rows * s->columns <= FEW) {
+  if (s->images * s->rows * s->columns <= FEW && s->together != 2) {
     conv_few(s, m, constants, threads);
     return;
   }

@@ -14,6 +14,7 @@
 #include "pools.h"
 #include "elementwise.h"
 #include "layout.h"
+#include "mixes.h"
 #include "int8.h"
 #include "probe.h"
 
@@ -44,6 +45,35 @@ int mlcnn_parallel(void) {
 #endif
 }
 
+int mlcnn_mixes(void) { return MIXES; }
+int mlcnn_most_parts(void) { return MOST_PARTS; }
+int mlcnn_mix_rows(int kind) { return mix_rows[kind]; }
+int mlcnn_mix_columns(int kind) { return mix_columns[kind]; }
+void mlcnn_mix_matrix(int kind, float *matrix) { mix_matrix(kind, matrix); }
+
+typedef void (*Kernel)(const Step *, float *, const float *, int);
+/* A convolution group by group. */
+static void in_groups(Kernel kernel, const Step *s, float *m, const float *constants, int threads) {
+  Step a = *s;
+  for (int64_t g = 0; g < s->groups || g < 1; g++) {
+    kernel(&a, m, constants, threads);
+    a.x.at += s->blocks * s->x.plane, a.y.at += s->filters * s->y.plane;
+    a.weights += s->group_weights, a.biases += s->filters * B;
+  }
+}
+
+/* A convolution between two mixes, so many images at a time: what is between stays in the cache. */
+static void between(const Step *s, float *m, const float *constants, int threads) {
+  for (int64_t n = 0; n < s->images; n += s->bunch) {
+    Step forth = s[0], inner = s[1], back = s[2];
+    forth.images = inner.images = back.images = s->images - n < s->bunch ? s->images - n : s->bunch;
+    forth.x.at += n * s->x.image, back.y.at += n * back.y.image;
+    mix(&forth, m, constants, threads);
+    in_groups(inner.op == CONV ? conv : winograd, &inner, m, constants, threads);
+    mix(&back, m, constants, threads);
+  }
+}
+
 /* Buffers are the caller's dense arrays; a step with buffer < 0 has its dense side in m. */
 void mlcnn_run(const Step *steps, int64_t count, float *m, const float *constants,
                float *const *buffers, int threads) {
@@ -51,9 +81,10 @@ void mlcnn_run(const Step *steps, int64_t count, float *m, const float *constant
     const Step *s = steps + i;
     float *array = (s->buffer < 0 ? m : buffers[s->buffer]) + s->z.at;
     switch (s->op) {
-      case CONV: conv(s, m, constants, threads); break;
+      case CONV: in_groups(conv, s, m, constants, threads); break;
       case ROWS: conv_rows(s, m, constants, threads); break;
-      case WINOGRAD: winograd(s, m, constants, threads); break;
+      case WINOGRAD: in_groups(winograd, s, m, constants, threads); break;
+      case MIX: between(s, m, constants, threads), i += 2; break;
       case DEPTHWISE: depthwise(s, m, constants, threads); break;
       case POOL:
         if (s->paired) pool_pair(s, m, threads), i++;

@@ -1,6 +1,6 @@
 /* One call of a kernel, as ``library.py`` writes it. */
 enum { CONV, DEPTHWISE, POOL, MAP, BINARY, BORDER, PACK, UNPACK, WINOGRAD,
-       CODES_CONV, CODES_POOL, QUANTISE, DEQUANTISE, RECODE, SUMS, ROWS };
+       CODES_CONV, CODES_POOL, QUANTISE, DEQUANTISE, RECODE, SUMS, ROWS, MIX };
 enum { CLIP, LEAKY, SIGMOID, TANH, SILU, HARD_SWISH, GELU, ELU, EXP, ERF, SQRT, ABS };
 enum { ADD, SUB, MUL, DIV, MAX, MIN };
 enum { POOL_MAX, POOL_AVERAGE, POOL_AVERAGE_PADDED };
@@ -16,6 +16,9 @@ typedef struct {
   int64_t kernel_rows, kernel_columns, stride_rows, stride_columns, dilation_rows, dilation_columns;
   int64_t input_rows, input_columns, top, left, bottom, right, rows, columns;
   int64_t chunk, bunch, across, buffer, paired;
+  /* A convolution in groups: floats of the weights of one, and floats of the input that are spread
+   * over a vector together: the groups (of a pair) take its lanes in turn. */
+  int64_t groups, group_weights, together;
   int64_t function; /* of what is written; CLIP, the first of them, where there is none */
   /* Of codes: offset of the factors per filter, and zero points of x, y and z. */
   int64_t scales, zero, zero_y, zero_z;

@@ -37,6 +37,7 @@
 #define EACH(name, count) for (int64_t name = 0; name < (count); name++)
 
 typedef float V __attribute__((vector_size(4 * B), may_alias));
+typedef double double_alias __attribute__((may_alias));
 typedef int32_t M __attribute__((vector_size(4 * B), may_alias));
 
 /* A vector that many multiply-adds read is loaded once: the compiler would rather load it with
@@ -54,6 +55,16 @@ typedef int32_t M __attribute__((vector_size(4 * B), may_alias));
 #endif
 
 INLINE V spread(float s) { return s - (V){}; }
+/* Two floats, in turn. */
+INLINE V spread_pair(const float *p) {
+#if B == 16
+  return (V)_mm512_castpd_ps(_mm512_set1_pd(*(const double_alias *)p));
+#elif B == 8
+  return (V)_mm256_castpd_ps(_mm256_set1_pd(*(const double_alias *)p));
+#else
+  return (V){p[0], p[1], p[0], p[1]};
+#endif
+}
 INLINE V pick(M mask, V a, V b) { return (V)((mask & (M)a) | (~mask & (M)b)); }
 
 /* NaN in a stays NaN. */

@@ -230,7 +230,7 @@ static void bunch_products(const Step *s, const Values *from, const Values *to, 
                 .kernel_rows = 1, .kernel_columns = 1, .stride_rows = 1, .stride_columns = 1,
                 .dilation_rows = 1, .dilation_columns = 1, .input_rows = 1, .rows = 1,
                 .columns = s->bunch * (r < last ? 1 : shared) * (c < last ? 1 : shared),
-                .chunk = s->chunk, .low = -INFINITY, .high = INFINITY};
+                .chunk = s->chunk, .together = s->together, .low = -INFINITY, .high = INFINITY};
       p.x = (Place){from->first[value], 0, from->plane[value], 0, B};
       p.y = (Place){to->first[value], 0, to->plane[value], 0, B};
       p.z.at = -1;
