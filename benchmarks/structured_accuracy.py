@@ -67,7 +67,7 @@ class Case:
 
 MNIST_RECIPE = Recipe(epochs=10, learning_rate=0.05, crop=2, flip=False, weight_decay=1e-4)
 # A shift by 2 of 16 pixels is more than so small a net can learn beside the digits.
-_SMALL = Recipe(epochs=10, learning_rate=0.1, crop=0, flip=False, weight_decay=1e-5)
+_SMALL = Recipe(epochs=10, learning_rate=0.05, crop=0, flip=False, weight_decay=1e-5)
 _CIFAR = Recipe(epochs=6, learning_rate=0.1, warmup_epochs=1)
 CASES = (
     Case("mlp 256-128-128-10", lambda: _mlp(256, 128), "mnist", 16, (1, 64, 128), _SMALL),

@@ -181,6 +181,7 @@ def test_of_two_that_write_at_once_one_wins_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.long
 def test_two_processes_measure_at_once(cache: Path) -> None:
     code = (
         "from mlcnn import engines, zoo\nfrom mlcnn.engines.native import Native\n"

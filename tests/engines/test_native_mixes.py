@@ -110,7 +110,7 @@ def is_one_operation(operations: list[Operation]) -> bool:
     return [kind for kind in kinds if kind not in moving] == [Op.MIX]
 
 
-@pytest.mark.parametrize("algorithm", ["direct", "auto"])
+@pytest.mark.parametrize("algorithm", [pytest.param("direct", marks=pytest.mark.long), "auto"])
 @pytest.mark.parametrize("march", MARCHES)
 @given(case=layers())
 def test_any_geometry(march: str, algorithm: str, case: tuple[ir.Model, np.ndarray]) -> None:
