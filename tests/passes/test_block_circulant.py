@@ -585,3 +585,16 @@ def test_other_engines_run_it(original: ir.Model, engine: str, passes: str) -> N
     (found,) = session.run(inputs).values()
     expected = in_runtime(model, EXAMPLE.numpy())
     assert np.abs(np.asarray(found) - expected).max() <= 2e-5 * np.abs(expected).max()
+
+
+def test_native_gathers_weights_of_any_size() -> None:
+    """Larger than what is folded when a file is read."""
+    net, value = Net("n", 96, 8, 8), None
+    for name in ("first", "second", "third"):
+        value = net.conv(net.x if value is None else value, 96, name=name, channels=96)
+    model = net.model(value)
+    blocks = run(model, "block-circulant{block=8}").model
+    image = np.random.default_rng(0).standard_normal((1, 96, 8, 8), np.float32)
+    (found,) = engines.get("native").prepare(blocks).run({"x": image}).values()
+    expected = in_runtime(blocks, image)
+    assert np.abs(np.asarray(found) - expected).max() <= 2e-5 * np.abs(expected).max()

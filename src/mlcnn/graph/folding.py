@@ -80,8 +80,8 @@ class _Limit:
     def __call__(self, node: ir.Node) -> bool:
         if node.domain or node.op_type not in _FOLDED or has_texts(node):
             return False
-        if not self.spread and spreads(node):
-            return False
+        if spreads(node):
+            return self.spread
         size = max((_elements(output, node) for output in node.outputs), default=math.inf)
         if node.op_type == "ConstantOfShape" and _is_weight(node.outputs[0]):
             self.budget -= 8 * size
