@@ -4,20 +4,24 @@ Every network follows from its seed alone; what it computes, ONNX Runtime says.
 """
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 from api.random_blocks import FUNCTION_DOMAIN, Blocks
 from api.random_layers import Array, Features, Value, Writer
 from onnx import helper
 
-__all__ = ["OPSETS", "RandomNetwork", "random_network"]
+__all__ = ["OPSETS", "RandomNetwork", "Results", "accepted", "random_network", "run"]
 
 OPSETS = range(9, 24)
 _IR = {9: 4, 10: 5, 11: 6, 12: 7, 13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10}
 _NEWEST_IR = 11
+
+Results = dict[str, Array]
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,27 @@ def _features(draw: random.Random, dtype: Any) -> Features:
         weights += (draw.choice(ways),) * 2
     tiny = draw.choice([1.0, 1.0, 1e-2, 1e-4]) if dtype is np.float16 else 1.0
     return Features(naming, weights, tiny, casts=dtype is not np.float64)
+
+
+def run(proto: onnx.ModelProto, inputs: Mapping[str, Array]) -> Results:
+    """What ONNX Runtime computes."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 4, 1
+    session = onnxruntime.InferenceSession(
+        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    names = [value.name for value in proto.graph.output]
+    return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+
+
+def accepted(proto: onnx.ModelProto, inputs: Mapping[str, Array]) -> Results | None:
+    """The same; None if ONNX Runtime refuses the network, or a result is not finite."""
+    try:
+        results = run(proto, inputs)
+    except Exception:  # noqa: BLE001 (each status has a class of its own)
+        return None
+    numbers = [array for array in results.values() if array.dtype != object]
+    return results if all(np.isfinite(array).all() for array in numbers) else None
 
 
 class _Network:

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime
 import pytest
 import torch
 from api.random_layers import Array
-from api.random_networks import RandomNetwork, random_network
+from api.random_networks import RandomNetwork, Results, accepted, random_network, run
 
 import mlcnn
 from mlcnn.api import RewriteOptions, rewrite
@@ -29,30 +28,8 @@ TOLERANCE = {"float32": 1e-5, "float16": 5e-3, "float64": 1e-12}
 LOOSEST = 20
 """A network that amplifies rounding may differ by as many times more, if its own error does."""
 
-Results = dict[str, Array]
 Road = Callable[[], str | None]
 """Does something with a network and says what is wrong with the result."""
-
-
-def run(proto: onnx.ModelProto, inputs: Mapping[str, Array]) -> Results:
-    """What ONNX Runtime computes."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level, options.intra_op_num_threads = 4, 1
-    session = onnxruntime.InferenceSession(
-        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    names = [value.name for value in proto.graph.output]
-    return dict(zip(names, session.run(names, dict(inputs)), strict=True))
-
-
-def accepted(proto: onnx.ModelProto, inputs: Mapping[str, Array]) -> Results | None:
-    """The same; None if ONNX Runtime refuses the network, or a result is not finite."""
-    try:
-        results = run(proto, inputs)
-    except Exception:  # noqa: BLE001 (each status has a class of its own)
-        return None
-    numbers = [array for array in results.values() if array.dtype != object]
-    return results if all(np.isfinite(array).all() for array in numbers) else None
 
 
 def in_double(model: ir.Model, inputs: Mapping[str, Array]) -> Results:
