@@ -20,7 +20,7 @@ import torch
 import mlcnn
 from benchmarks.results import FOLDER, KEPT, conditions, show
 from mlcnn.api import Setting, TuneOptions
-from mlcnn.training import Hardware
+from mlcnn.training import Hardware, Precision
 
 __all__ = ["BITS", "main", "points"]
 
@@ -56,7 +56,7 @@ def _run(point: Mapping[str, Any], given: argparse.Namespace) -> dict[str, Any]:
             tuning=TuneOptions(
                 point["epochs"],
                 point["learning_rate"],
-                hardware=Hardware(given.device),
+                hardware=Hardware(given.device, Precision(given.precision)),
                 seed=point["seed"],
                 checkpoint=checkpoint,
             ),
@@ -72,6 +72,7 @@ def _run(point: Mapping[str, Any], given: argparse.Namespace) -> dict[str, Any]:
         **row.to_json(),
         "images": row.after.images,
         "agreement": found.agreement,
+        "precision": given.precision,
         "processor_s": round(time.process_time() - start, 1),
         "device": given.device if given.device == "cpu" else torch.cuda.get_device_name(),
     }
@@ -90,6 +91,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--test-images", type=int)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu", help="to train on: cpu, or cuda")
+    parser.add_argument("--precision", default="fp32", choices=[*Precision], help="to train in")
     parser.add_argument("--engine", default="openvino", help="that accuracy is measured in")
     parser.add_argument("--checkpoints", type=Path, default=FOLDER / "few_bits")
     parser.add_argument("--out", type=Path, default=KEPT / "few_bits.json")
