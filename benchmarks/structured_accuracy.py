@@ -4,12 +4,16 @@ Each row is a network, its data and a pipeline that it is rewritten by before it
 that is in the results is not run again, and one that was interrupted goes on from its checkpoint:
 
     python -m benchmarks.structured_accuracy --mnist FOLDER --cifar10 FOLDER
+
+Beside networks of CIFAR-10 stand dense ones of fewer channels, with as many numbers as each has in
+blocks. Differences are paired by seed and by test image.
 """
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +25,11 @@ from benchmarks.results import FOLDER, KEPT, conditions, show
 from examples import small_vgg
 from mlcnn import training
 from mlcnn.api import ImageOptions, TrainOptions, train
-from mlcnn.reproduce.study.statistics import mean_over_seeds
+from mlcnn.reproduce.study.records import packed, unpacked
+from mlcnn.reproduce.study.statistics import Estimate, mean_over_seeds, paired_difference
 from mlcnn.training import Data, ImageSet, Recipe
+from mlcnn.zoo import Pooling
+from mlcnn.zoo.resnet_cifar import resnet20
 
 __all__ = ["CASES", "MNIST_RECIPE", "lenet5", "main"]
 
@@ -55,6 +62,8 @@ class Case:
         side: of the images, after resizing.
         blocks: sizes; 1 for dense.
         recipe: how it is trained.
+        limit: at most so many training images; None for all.
+        instead_of: a network and its block size that this one is to be compared with.
     """
 
     name: str
@@ -63,17 +72,45 @@ class Case:
     side: int
     blocks: tuple[int, ...]
     recipe: Recipe
+    limit: int | None = None
+    instead_of: tuple[str, int] | None = None
 
 
 MNIST_RECIPE = Recipe(epochs=10, learning_rate=0.05, crop=2, flip=False, weight_decay=1e-4)
 # A shift by 2 of 16 pixels is more than so small a net can learn beside the digits.
 _SMALL = Recipe(epochs=10, learning_rate=0.05, crop=0, flip=False, weight_decay=1e-5)
-_CIFAR = Recipe(epochs=6, learning_rate=0.1, warmup_epochs=1)
+# Far from converged: what two cores train in an hour or two, all rows together.
+_CIFAR = Recipe(epochs=4, learning_rate=0.1, warmup_epochs=0.5)
+_FEW = 20_000
+_CIFAR_NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "small_vgg": small_vgg.network,
+    "resnet20": lambda **widths: resnet20(10, Pooling.AVG, **widths),
+}
+# Channels of each stage in a dense network with as many numbers as in blocks of each size.
+_NARROWER = {
+    "small_vgg": {4: (16, 32, 49), 8: (12, 24, 34), 16: (9, 18, 25)},
+    "resnet20": {4: (8, 16, 32), 8: (6, 12, 23), 16: (4, 8, 17)},
+}
+
+
+def _cifar_cases(name: str) -> list[Case]:
+    """A network in blocks, and the narrower ones."""
+    made = _CIFAR_NETWORKS[name]
+    blocks = (1, *_NARROWER[name])
+    cases = [Case(name, made, "cifar10", 32, blocks, _CIFAR, _FEW)]
+    for block, widths in _NARROWER[name].items():
+        narrow = f"{name} {'-'.join(map(str, widths))}"
+        network = partial(made, widths=widths)
+        cases.append(Case(narrow, network, "cifar10", 32, (1,), _CIFAR, _FEW, (name, block)))
+    return cases
+
+
 CASES = (
     Case("mlp 256-128-128-10", lambda: _mlp(256, 128), "mnist", 16, (1, 64, 128), _SMALL),
     Case("mlp 121-64-64-10", lambda: _mlp(121, 64), "mnist", 11, (1, 32, 64), _SMALL),
     Case("lenet5", lenet5, "mnist", 28, (1, 4, 8, 16), MNIST_RECIPE),
-    Case("small_vgg", small_vgg.network, "cifar10", 32, (1, 4, 8, 16), _CIFAR),
+    *_cifar_cases("small_vgg"),
+    *_cifar_cases("resnet20"),
 )
 
 
@@ -103,12 +140,11 @@ def _run(
     passes = None if block == 1 else f"block-circulant{{block={block}{ends}}}"
     name = f"{case.name.replace(' ', '-')}-{block}-{seed}"
     torch.manual_seed(seed)
+    hardware = training.Hardware(precision=training.Precision(given.precision))
     trained = train(
         case.network(),
         data,
-        TrainOptions(
-            case.recipe, training.Hardware(precision=training.Precision(given.precision)), seed
-        ),
+        TrainOptions(case.recipe, hardware, seed, limit=case.limit),
         ImageOptions(),
         folder=given.checkpoints / name,
         passes=passes,
@@ -123,6 +159,7 @@ def _run(
         "top1": trained.test.top1, "images": trained.test.images, "parameters": weights,
         "recipe": {**asdict(case.recipe), "optimizer": str(case.recipe.optimizer)},
         "seconds": trained.seconds, "precision": given.precision,
+        "limit": case.limit, "right": packed(trained.right),
     }  # fmt: skip
 
 
@@ -131,7 +168,7 @@ def _arguments() -> argparse.Namespace:
         prog="python -m benchmarks.structured_accuracy",
         description=(__doc__ or "").splitlines()[0],
     )
-    parser.add_argument("networks", nargs="*", help="by default all")
+    parser.add_argument("networks", nargs="*", help="or their first words; by default all")
     parser.add_argument("--mnist", help="folder of the MNIST files")
     parser.add_argument("--cifar10", help="folder of the CIFAR-10 files")
     parser.add_argument("--seeds", type=int, default=5)
@@ -152,7 +189,7 @@ def main() -> None:
     told = conditions(argparse.Namespace(processor_time=True)) | {"threads": given.threads}
     for case in CASES:
         path = getattr(given, case.data)
-        if path is None or (given.networks and case.name not in given.networks):
+        if path is None or not _asked(case, given.networks):
             continue
         data = _resized(training.open_data(path), case.side)
         for seed in range(given.seeds):
@@ -167,18 +204,49 @@ def main() -> None:
     print(f"results: {given.out}")
 
 
+def _asked(case: Case, networks: Sequence[str]) -> bool:
+    return not networks or not {case.name, case.name.split()[0]}.isdisjoint(networks)
+
+
 def _show(rows: list[dict[str, Any]]) -> None:
+    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["network"], row["block"]), []).append(row)
     lines: list[list[str]] = []
-    for network, block in dict.fromkeys((row["network"], row["block"]) for row in rows):
-        mine = [row for row in rows if (row["network"], row["block"]) == (network, block)]
-        found = mean_over_seeds([row["top1"] for row in mine], mine[0]["images"])
-        low, high = 100 * found.low, 100 * found.high
+    for (network, block), mine in groups.items():
+        mean = mean_over_seeds([row["top1"] for row in mine], mine[0]["images"])
         lines.append(
-            [network, str(block), f"{mine[0]['parameters']:,}", f"{100 * found.value:.2f}",
-             f"{low:.2f} to {high:.2f}", str(len(mine)), str(mine[0]["recipe"]["epochs"])]
+            [network, str(block), f"{mine[0]['parameters']:,}", *_cells(mean), str(len(mine)),
+             str(mine[0]["recipe"]["epochs"])]
         )  # fmt: skip
     columns = ("network", "block", "numbers", "top-1, %", "95 % interval", "seeds", "epochs")
     show("structured weights, trained from scratch", columns, lines)
+    pairs = [(key, (key[0].split()[0], 1)) for key in groups]
+    pairs += [(case.instead_of, (case.name, 1)) for case in CASES if case.instead_of]
+    lines = [
+        line for pair in pairs if (line := _difference(*(groups.get(key, []) for key in pair)))
+    ]
+    columns = ("network", "block", "less", "block", "points", "95 % interval", "seeds")
+    show("differences, the same seeds and test images", columns, lines)
+
+
+def _cells(found: Estimate) -> list[str]:
+    """A share or a difference of shares, and its interval."""
+    return [f"{100 * found.value:.2f}", f"{100 * found.low:.2f} to {100 * found.high:.2f}"]
+
+
+def _difference(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> list[str] | None:
+    """A line of the table, or none: of the same row, without the same seeds, or without bits."""
+    bits = [
+        {row["seed"]: unpacked(row["right"], row["images"]) for row in rows if "right" in row}
+        for rows in (one, other)
+    ]
+    seeds = sorted(bits[0].keys() & bits[1].keys())
+    if not seeds or one is other:
+        return None
+    found = paired_difference(*([each[seed] for seed in seeds] for each in bits))
+    names = [str(rows[0][key]) for rows in (one, other) for key in ("network", "block")]
+    return [*names, *_cells(found), str(len(seeds))]
 
 
 if __name__ == "__main__":

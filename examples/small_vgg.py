@@ -24,16 +24,21 @@ def _pair(inputs: int, outputs: int) -> list[nn.Module]:
     return layers
 
 
-def network() -> nn.Module:
-    """Logits (batch, 10) from images (batch, 3, 32, 32); not trained."""
+def network(widths: tuple[int, int, int] = (32, 64, 96)) -> nn.Module:
+    """Logits (batch, 10) from images (batch, 3, 32, 32); not trained.
+
+    Args:
+        widths: channels of each pair.
+    """
+    first, second, third = widths
     return nn.Sequential(
-        *_pair(3, 32),
+        *_pair(3, first),
         nn.MaxPool2d(2),
-        *_pair(32, 64),
+        *_pair(first, second),
         nn.MaxPool2d(2),
-        *_pair(64, 96),
+        *_pair(second, third),
         nn.MaxPool2d(2),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
-        nn.Linear(96, 10),
+        nn.Linear(third, 10),
     )

@@ -7,8 +7,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import onnx_ir as ir
 import torch
+from numpy.typing import NDArray
 
 from mlcnn import graph, nn, training, zoo
 from mlcnn.api.accuracy import ImageOptions
@@ -19,7 +21,7 @@ from mlcnn.api.writing import results_folder
 from mlcnn.errors import InputError
 from mlcnn.passes import pipeline, restore
 from mlcnn.report import Accuracy
-from mlcnn.training import Data, Hardware, History, Normal, Processes, Recipe
+from mlcnn.training import Data, Hardware, History, Processes, Recipe
 from mlcnn.training.initialise import initialise
 from mlcnn.training.records import Records
 
@@ -57,7 +59,8 @@ class Trained:
         name: of the network.
         model: the network with its weights.
         history: its epochs.
-        test: its accuracy on the test images, which chose nothing.
+        data: name of the test images.
+        right: which test images it classifies correctly, in their order; they chose nothing.
         seconds: of training, all calls together.
         folder: where everything was written.
     """
@@ -65,9 +68,15 @@ class Trained:
     name: str
     model: ir.Model
     history: History
-    test: Accuracy
+    data: str
+    right: NDArray[np.bool_]
     seconds: float
     folder: Path
+
+    @property
+    def test(self) -> Accuracy:
+        """Its accuracy on the test images."""
+        return Accuracy(self.name, self.data, len(self.right), float(self.right.mean()))
 
     def to_json(self) -> dict[str, object]:
         """What ``mlcnn train --json`` prints."""
@@ -149,10 +158,11 @@ def train(
             tell=lambda done, total: tell("train", done, total),
         )
         tell("test", 0, 0)
-        test = measured(name, module, opened, normal, options.hardware)
+        exact = replace(options.hardware, precision=training.Precision.FP32)
+        right = training.right_images(module, opened.test, normal, exact)
         trained = nn.write_weights(module.cpu(), model)
         seconds = sum(epoch.seconds for epoch in history)
-        result = Trained(name, trained, history, test, seconds, path)
+        result = Trained(name, trained, history, opened.test.name, right, seconds, path)
         if not processes.rank:
             records.write(history)
             _write(result, module)
@@ -233,15 +243,6 @@ def require_classifier(model: ir.Model, data: Data) -> None:
     if not isinstance(classes, int):
         raise InputError("--data: the network's first output is no logits (batch, classes)")
     data.require_fit(classes, inputs[0].shape.dims[1:], "--data")
-
-
-def measured(
-    variant: str, module: torch.nn.Module, data: Data, normal: Normal, hardware: Hardware
-) -> Accuracy:
-    """Accuracy on the test images, in float32."""
-    exact = replace(hardware, precision=training.Precision.FP32)
-    right = training.right_images(module, data.test, normal, exact)
-    return Accuracy(variant, data.test.name, len(right), float(right.mean()))
 
 
 def _write(result: Trained, module: torch.nn.Module) -> None:

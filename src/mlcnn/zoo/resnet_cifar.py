@@ -82,9 +82,11 @@ def resnet18(classes: int, _pooling: Pooling) -> nn.Module:
     return _ResNet(classes, (64, 128, 256, 512), blocks=2, option_a=False)
 
 
-def resnet20(classes: int, _pooling: Pooling) -> nn.Module:
-    """ResNet-20 with option A shortcuts: 269,722 parameters for 10 classes."""
-    return _ResNet(classes, (16, 32, 64), blocks=3, option_a=True)
+def resnet20(
+    classes: int, _pooling: Pooling, widths: tuple[int, int, int] = (16, 32, 64)
+) -> nn.Module:
+    """ResNet-20 with option A shortcuts: 269,722 parameters for 10 classes, or of other widths."""
+    return _ResNet(classes, widths, blocks=3, option_a=True)
 
 
 def resnet56(classes: int, _pooling: Pooling) -> nn.Module:

@@ -92,7 +92,7 @@ def write_run(run: Run, folder: Path) -> Path:
             "images": len(run.right),
             "top1": run.top1,
             "top5": run.top5,
-            "right": base64.b64encode(np.packbits(run.right).tobytes()).decode(),
+            "right": packed(run.right),
         },
         "seconds": run.seconds,
         "recipe": dict(run.recipe),
@@ -132,11 +132,8 @@ def read_run(path: Path) -> Run:
 
 def _run(record: Mapping[str, Any]) -> Run:
     test = record["test"]
-    packed = np.frombuffer(base64.b64decode(test["right"], validate=True), np.uint8)
     images = test["images"]
-    if not isinstance(images, int) or len(packed) != (images + 7) // 8 or images < 1:
-        raise ValueError(f"its bits are not those of {images} images")
-    right = np.unpackbits(packed, count=images).astype(bool)
+    right = unpacked(test["right"], images)
     if abs(right.mean() - test["top1"]) * images > 0.5:
         raise ValueError(f"top1 is {test['top1']}, its bits say {right.mean():.4f}")
     cell = Cell(*(str(record[key]) for key in ("network", "dataset", "form", "precision")))
@@ -145,6 +142,23 @@ def _run(record: Mapping[str, Any]) -> Run:
         cell, int(record["seed"]), dict(record["recipe"]), epochs, float(record["seconds"]),
         right, test["top5"], dict(record["where"]),
     )  # fmt: skip
+
+
+def packed(right: NDArray[np.bool_]) -> str:
+    """Which images are right as text, a bit each."""
+    return base64.b64encode(np.packbits(right).tobytes()).decode()
+
+
+def unpacked(text: str, images: int) -> NDArray[np.bool_]:
+    """What was packed, of so many images.
+
+    Raises:
+        ValueError: the text is no base64, or not of so many.
+    """
+    bits = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
+    if not isinstance(images, int) or len(bits) != (images + 7) // 8 or images < 1:
+        raise ValueError(f"its bits are not those of {images} images")
+    return np.unpackbits(bits, count=images).astype(bool)
 
 
 def read_runs(folder: Path) -> tuple[Run, ...]:
