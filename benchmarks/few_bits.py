@@ -102,7 +102,9 @@ def main() -> None:
     """Train what is missing, and print the curves."""
     given = _arguments()
     torch.set_num_threads(given.threads)
-    known = json.loads(given.out.read_text(encoding="utf-8")) if given.out.exists() else []
+    known: list[dict[str, Any]] = (
+        json.loads(given.out.read_text(encoding="utf-8")) if given.out.exists() else []
+    )
     told = conditions(argparse.Namespace(processor_time=True)) | {"threads": given.threads}
     for point in points(given, known):
         known.append({**_run(point, given), "conditions": told})

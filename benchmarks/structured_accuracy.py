@@ -84,7 +84,7 @@ _CIFAR = Recipe(epochs=4, learning_rate=0.1, warmup_epochs=0.5)
 _FEW = 20_000
 _CIFAR_NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "small_vgg": small_vgg.network,
-    "resnet20": lambda **widths: resnet20(10, Pooling.AVG, **widths),
+    "resnet20": partial(resnet20, 10, Pooling.AVG),
 }
 # Channels of each stage in a dense network with as many numbers as in blocks of each size.
 _NARROWER = {

@@ -149,8 +149,8 @@ def packed(right: NDArray[np.bool_]) -> str:
     return base64.b64encode(np.packbits(right).tobytes()).decode()
 
 
-def unpacked(text: str, images: int) -> NDArray[np.bool_]:
-    """What was packed, of so many images.
+def unpacked(text: str, images: object) -> NDArray[np.bool_]:
+    """What was packed, of so many images: as a file says, which may be wrong.
 
     Raises:
         ValueError: the text is no base64, or not of so many.
