@@ -1,6 +1,6 @@
 """GoogLeNet (Szegedy et al. 2015) for 32x32: batch norm, two 3x3 for each 5x5 convolution."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,10 @@ class _Widths:
     r3: int
     b3: int
     b4: int
+
+    def narrower(self, times: int) -> "_Widths":
+        """The same module with so many times fewer channels."""
+        return _Widths(*(getattr(self, field.name) // times for field in fields(self)))
 
     @property
     def total(self) -> int:
@@ -74,13 +78,15 @@ class GoogLeNet(nn.Module):
     Args:
         classes: outputs.
         pooling: form of the pools behind ``b3`` and ``e4``.
+        narrower: how many times fewer channels each convolution has, rounded down; 16 at most.
     """
 
-    def __init__(self, classes: int, pooling: Pooling) -> None:
+    def __init__(self, classes: int, pooling: Pooling, narrower: int = 1) -> None:
         super().__init__()
-        channels = 192
+        channels = 192 // narrower
         self.pre_layers = nn.Sequential(*_convolution(3, channels, 3))
-        for name, widths in _MODULES.items():
+        for name, full in _MODULES.items():
+            widths = full.narrower(narrower)
             stride = conv_stride(pooling, 2) if name in _POOLED else 1
             self.add_module(name, _Inception(channels, widths, stride))
             channels = widths.total
