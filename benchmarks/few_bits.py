@@ -10,7 +10,7 @@ that was interrupted goes on from its checkpoint:
 import argparse
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,16 @@ from typing import Any
 import torch
 
 import mlcnn
-from benchmarks.results import FOLDER, KEPT, conditions, show
+from benchmarks.results import FOLDER, KEPT, Row, conditions, show
 from mlcnn.api import Setting, TuneOptions
 from mlcnn.training import Hardware, Precision
 
-__all__ = ["BITS", "main", "points"]
+__all__ = ["BITS", "COLUMNS", "lines", "main", "points"]
+
+COLUMNS = (
+    "few bits", "epochs", "accuracy, %", "95 % interval", "drop, points", "test images", "device",
+    "precision", "processor, s",
+)  # fmt: skip
 
 BITS = ((2, 2), (1, 2))
 """Of weights, and of activations."""
@@ -31,7 +36,7 @@ _EPOCHS = (0.05, 0.15, 0.5, 1, 2)
 _KEY = ("network", "weight_bits", "input_bits", "epochs", "learning_rate", "seed", "test")
 
 
-def points(given: argparse.Namespace, known: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def points(given: argparse.Namespace, known: list[Row]) -> list[dict[str, Any]]:
     """The points that are asked for and not known, the cheapest first."""
     wanted = [
         {"network": given.network, "weight_bits": weights, "input_bits": inputs, "epochs": epochs,
@@ -98,11 +103,27 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def lines(rows: Sequence[Row]) -> list[list[str]]:
+    """Cells of ``COLUMNS``, a curve after the other."""
+    return [
+        [f"{row['network']}, W{row['weight_bits']}A{row['input_bits']}", f"{row['epochs']:g}",
+         f"{100 * row['after']:.2f}", " to ".join(f"{100 * end:.2f}" for end in row["interval"]),
+         f"{row['drop_points']:.2f}", f"{row['images']}",
+         row["conditions"]["processor"]["name"] if row["device"] == "cpu" else row["device"],
+         row["precision"], f"{row['processor_s']:.0f}"]
+        for row in sorted(rows, key=_curve)
+    ]  # fmt: skip
+
+
+def _curve(row: Row) -> tuple[str, str, int, float]:
+    return row["network"], str(row["test"]), -row["weight_bits"], row["epochs"]
+
+
 def main() -> None:
     """Train what is missing, and print the curves."""
     given = _arguments()
     torch.set_num_threads(given.threads)
-    known: list[dict[str, Any]] = (
+    known: list[Row] = (
         json.loads(given.out.read_text(encoding="utf-8")) if given.out.exists() else []
     )
     told = conditions(argparse.Namespace(processor_time=True)) | {"threads": given.threads}
@@ -110,16 +131,7 @@ def main() -> None:
         known.append({**_run(point, given), "conditions": told})
         given.out.parent.mkdir(parents=True, exist_ok=True)
         given.out.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
-    rows = sorted(known, key=lambda row: (row["network"], -row["weight_bits"], row["epochs"]))
-    lines = [
-        [f"{row['network']}, W{row['weight_bits']}A{row['input_bits']}", f"{row['epochs']:g}",
-         f"{100 * row['after']:.2f}", " to ".join(f"{100 * end:.2f}" for end in row["interval"]),
-         f"{row['drop_points']:.2f}", f"{row['images']}", f"{row['processor_s']:.0f}"]
-        for row in rows
-    ]  # fmt: skip
-    columns = ("few bits", "epochs", "accuracy, %", "95 % interval", "drop, points", "test images",
-               "processor, s")  # fmt: skip
-    show("accuracy against epochs of fine-tuning", columns, lines)
+    show("accuracy against epochs of fine-tuning", COLUMNS, lines(known))
     print(f"results: {given.out}")
 
 

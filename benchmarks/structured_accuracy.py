@@ -15,13 +15,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
-from benchmarks.results import FOLDER, KEPT, conditions, show
+from benchmarks.results import FOLDER, KEPT, Row, conditions, show
 from examples import small_vgg
 from mlcnn import training
 from mlcnn.api import ImageOptions, TrainOptions, train
@@ -31,7 +30,12 @@ from mlcnn.training import Data, ImageSet, Recipe
 from mlcnn.zoo import Pooling
 from mlcnn.zoo.resnet_cifar import resnet20
 
-__all__ = ["CASES", "MNIST_RECIPE", "lenet5", "main"]
+__all__ = ["CASES", "COLUMNS", "MNIST_RECIPE", "lenet5", "lines", "main"]
+
+COLUMNS = (
+    "network", "block", "numbers", "top-1, % (95 %)", "less dense, points", "less narrower, points",
+    "seeds", "epochs",
+)  # fmt: skip
 
 
 def _mlp(inputs: int, hidden: int) -> nn.Module:
@@ -131,9 +135,7 @@ def _resized(data: Data, side: int) -> Data:
     return Data(data.name, **parts, class_names=data.class_names)
 
 
-def _run(
-    case: Case, block: int, seed: int, data: Data, given: argparse.Namespace
-) -> dict[str, Any]:
+def _run(case: Case, block: int, seed: int, data: Data, given: argparse.Namespace) -> Row:
     """Train one, and what came of it."""
     # Neither of the ends has channels for blocks in a convolutional network.
     ends = ",ends=true" if case.name.startswith("mlp") else ""
@@ -183,7 +185,7 @@ def main() -> None:
     """Train what is missing, and print accuracy with intervals."""
     given = _arguments()
     torch.set_num_threads(given.threads)
-    rows: list[dict[str, Any]] = (
+    rows: list[Row] = (
         json.loads(given.out.read_text(encoding="utf-8")) if given.out.exists() else []
     )
     told = conditions(argparse.Namespace(processor_time=True)) | {"threads": given.threads}
@@ -200,7 +202,7 @@ def main() -> None:
                 rows.append({**_run(case, block, seed, data, given), "conditions": told})
                 given.out.parent.mkdir(parents=True, exist_ok=True)
                 given.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    _show(rows)
+    show("structured weights, trained from scratch", COLUMNS, lines(rows))
     print(f"results: {given.out}")
 
 
@@ -208,45 +210,38 @@ def _asked(case: Case, networks: Sequence[str]) -> bool:
     return not networks or not {case.name, case.name.split()[0]}.isdisjoint(networks)
 
 
-def _show(rows: list[dict[str, Any]]) -> None:
-    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+def lines(rows: Sequence[Row]) -> list[list[str]]:
+    """Cells of ``COLUMNS`` for each network and block size; differences where bits are kept."""
+    groups: dict[tuple[str, int], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["network"], row["block"]), []).append(row)
-    lines: list[list[str]] = []
-    for (network, block), mine in groups.items():
-        mean = mean_over_seeds([row["top1"] for row in mine], mine[0]["images"])
-        lines.append(
-            [network, str(block), f"{mine[0]['parameters']:,}", *_cells(mean), str(len(mine)),
-             str(mine[0]["recipe"]["epochs"])]
-        )  # fmt: skip
-    columns = ("network", "block", "numbers", "top-1, %", "95 % interval", "seeds", "epochs")
-    show("structured weights, trained from scratch", columns, lines)
-    pairs = [(key, (key[0].split()[0], 1)) for key in groups]
-    pairs += [(case.instead_of, (case.name, 1)) for case in CASES if case.instead_of]
-    lines = [
-        line for pair in pairs if (line := _difference(*(groups.get(key, []) for key in pair)))
-    ]
-    columns = ("network", "block", "less", "block", "points", "95 % interval", "seeds")
-    show("differences, the same seeds and test images", columns, lines)
+    narrower = {case.instead_of: (case.name, 1) for case in CASES if case.instead_of}
+    return [
+        [key[0], str(key[1]), f"{mine[0]['parameters']:,}",
+         _cell(mean_over_seeds([row["top1"] for row in mine], mine[0]["images"])),
+         _less(mine, groups.get((key[0].split()[0], 1), [])),
+         _less(mine, groups.get(narrower.get(key, ("", 0)), [])),
+         str(len(mine)), str(mine[0]["recipe"]["epochs"])]
+        for key, mine in groups.items()
+    ]  # fmt: skip
 
 
-def _cells(found: Estimate) -> list[str]:
-    """A share or a difference of shares, and its interval."""
-    return [f"{100 * found.value:.2f}", f"{100 * found.low:.2f} to {100 * found.high:.2f}"]
+def _cell(found: Estimate) -> str:
+    """A share, or a difference of shares, and its interval as far as there are such shares."""
+    low, high = max(found.low, -1), min(found.high, 1)
+    return f"{100 * found.value:.2f} ({100 * low:.2f} to {100 * high:.2f})"
 
 
-def _difference(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> list[str] | None:
-    """A line of the table, or none: of the same row, without the same seeds, or without bits."""
+def _less(mine: Sequence[Row], other: Sequence[Row]) -> str:
+    """The difference, empty if it is the same network or no seed is in both with its bits."""
     bits = [
         {row["seed"]: unpacked(row["right"], row["images"]) for row in rows if "right" in row}
-        for rows in (one, other)
+        for rows in (mine, other)
     ]
     seeds = sorted(bits[0].keys() & bits[1].keys())
-    if not seeds or one is other:
-        return None
-    found = paired_difference(*([each[seed] for seed in seeds] for each in bits))
-    names = [str(rows[0][key]) for rows in (one, other) for key in ("network", "block")]
-    return [*names, *_cells(found), str(len(seeds))]
+    if not seeds or mine is other:
+        return ""
+    return _cell(paired_difference(*([each[seed] for seed in seeds] for each in bits)))
 
 
 if __name__ == "__main__":

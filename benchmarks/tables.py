@@ -1,11 +1,13 @@
-"""Writes the tables of measurements in README.md and docs/measuring.md from the figures kept.
+"""Writes the tables of measurements in README.md and docs from the figures kept.
 
 A region of a page begins with ``<!-- measured: NAME -->`` and ends with ``<!-- end -->``. Figures
-come from ``benchmarks/measured``, a folder per processor, and every table says which one it is of.
-With ``--check`` nothing is written, and a page that differs ends in 1.
+come from ``benchmarks/measured``: times from a folder per processor, and every table says which one
+it is of; accuracies from files beside these folders. With ``--check`` nothing is written, and a
+page that differs ends in 1.
 """
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -13,13 +15,16 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from benchmarks import choice, engines, quantised, speed
+from benchmarks import choice, engines, few_bits, quantised, speed, structured_accuracy
 from benchmarks.results import KEPT, Row, read_rows
 from benchmarks.targets import TARGETS, Figure, Found, found_in, targets_of
 
 __all__ = ["PAGES", "main", "rewritten"]
 
-PAGES = tuple(Path(__file__).parents[1] / page for page in ("README.md", "docs/measuring.md"))
+PAGES = tuple(
+    Path(__file__).parents[1] / page
+    for page in ("README.md", "docs/measuring.md", "docs/training.md")
+)
 _REGION = re.compile(r"(<!-- measured: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _CALLED = {
     "lenet5": "LeNet-5", "vgg16": "VGG-16", "vgg19": "VGG-19", "googlenet": "GoogLeNet",
@@ -157,6 +162,11 @@ _MADE: dict[str, tuple[str, Callable[[Rows], str]]] = {
     "quantised": ("quantised", _quantised),
     "choice": ("choice", _choice),
 }
+# Accuracies: the benchmark that found them, and what is shown of its rows.
+_TRAINED: dict[str, tuple[str, Sequence[str], Callable[[Rows], Lines]]] = {
+    "from_scratch": ("structured_accuracy", structured_accuracy.COLUMNS, structured_accuracy.lines),
+    "few_bits": ("few_bits", few_bits.COLUMNS, few_bits.lines),
+}
 _FOUND: dict[str, Callable[[Rows], list[Found]]] = {
     "engines": partial(found_in, figure=Figure.FP32),
     "speed": speed.found,
@@ -190,12 +200,22 @@ def _rows(folder: Path, name: str) -> list[Row]:
     return sorted(rows, key=lambda row: order.get((row["network"], row["batch"]), len(order)))
 
 
-def _region(name: str, folders: Sequence[Path]) -> str:
-    """The text of a region: a table per processor.
+def _trained(name: str, kept: Path) -> str:
+    """A table of accuracies."""
+    benchmark, columns, lines = _TRAINED[name]
+    rows: list[Row] = json.loads((kept / f"{benchmark}.json").read_text(encoding="utf-8"))
+    return f"`python -m benchmarks.{benchmark}`:\n\n{_table(columns, lines(rows))}"
+
+
+def _region(name: str, kept: Path) -> str:
+    """The text of a region: accuracies, or a table of times per processor.
 
     Raises:
         KeyError: there is no such table.
     """
+    if name in _TRAINED:
+        return _trained(name, kept)
+    folders = sorted(path for path in kept.iterdir() if path.is_dir())
     texts: list[str] = []
     for folder in folders:
         if name == "targets":
@@ -211,8 +231,7 @@ def _region(name: str, folders: Sequence[Path]) -> str:
 
 def rewritten(text: str, kept: Path = KEPT) -> str:
     """A page with its regions made anew from the figures kept in a folder."""
-    folders = sorted(path for path in kept.iterdir() if path.is_dir())
-    return _REGION.sub(lambda match: f"{match[1]}{_region(match[2], folders)}\n{match[3]}", text)
+    return _REGION.sub(lambda match: f"{match[1]}{_region(match[2], kept)}\n{match[3]}", text)
 
 
 def main() -> None:
