@@ -16,6 +16,8 @@ import sys
 import tempfile
 import venv
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,14 +25,16 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import openvino as ov
+from numpy.typing import NDArray
 
 from benchmarks.interleaved import clock_of, faster
-from benchmarks.results import FOLDER, arguments, show, write
+from benchmarks.results import FOLDER, Row, arguments, show, write
 from mlcnn import engines, training, zoo
 from mlcnn.graph import save
+from mlcnn.reproduce.study.statistics import paired_difference
 from mlcnn.training.quantisation import Setting, calibrate, folded
 
-__all__ = ["accuracy", "compiled", "main"]
+__all__ = ["compiled", "main", "right_images"]
 
 _REQUIRED = ("nncf==3.4.0", f"openvino=={ov.__version__.split('-', maxsplit=1)[0]}")
 _BATCH = 100
@@ -85,15 +89,15 @@ def compiled(path: Path, batch: int) -> Callable[[np.ndarray], np.ndarray]:
     return lambda images: request.infer([images], share_outputs=True)[0]
 
 
-def accuracy(path: Path, images: np.ndarray, labels: np.ndarray) -> float:
-    """Share of the images whose class is right; what fills no batch is left out."""
+def right_images(path: Path, images: np.ndarray, labels: np.ndarray) -> NDArray[np.bool_]:
+    """Which images get their class; what fills no batch is left out."""
     run = compiled(path, _BATCH)
     count = len(images) // _BATCH * _BATCH
     right = [
         run(images[start : start + _BATCH]).argmax(1) == labels[start : start + _BATCH]
         for start in range(0, count, _BATCH)
     ]
-    return float(np.concatenate(right).mean())
+    return np.concatenate(right)
 
 
 def quantised(
@@ -119,7 +123,7 @@ def latencies(
     """Samples of each network in turn, in ms."""
     part = np.ascontiguousarray(images[:batch])
     runs = {name: compiled(path, batch) for name, path in paths.items()}
-    runners = {name: (lambda run=run: run(part)) for name, run in runs.items()}
+    runners = {name: partial(run, part) for name, run in runs.items()}
     found = engines.interleave(runners, budget_s=budget_s, clock=clock)
     return {name: list(timing.samples_ms) for name, timing in found.items()}
 
@@ -150,24 +154,28 @@ def main() -> None:
     validation = normal.apply(data.validation.first(1024).images)
     with tempfile.TemporaryDirectory() as folder:
         paths = quantised(model, calibration, validation, other, Path(folder))
-        right = {name: accuracy(path, tests, test.labels) for name, path in paths.items()}
+        right = {name: right_images(path, tests, test.labels) for name, path in paths.items()}
         clock = clock_of(processor_time=given.processor_time)
         times = {
             batch: latencies(paths, tests, batch, given.seconds, clock) for batch in given.batch
         }
-    rows = [
-        {"network": given.network, "batch": batch, "accuracy": right,
+    ahead = paired_difference([right["mlcnn"]], [right["nncf"]])
+    rows: list[Row] = [
+        {"network": given.network, "batch": batch, "ahead": asdict(ahead),
+         "accuracy": {name: float(bits.mean()) for name, bits in right.items()},
          "images": len(tests), "calibration": len(calibration), "required": _REQUIRED,
          "ms": {name: median(samples) for name, samples in found.items()},
          "ratio": faster(found, "mlcnn", ["nncf"])}
         for batch, found in times.items()
     ]  # fmt: skip
     write(given, {"rows": json.loads(json.dumps(rows))})
-    columns = ("OpenVINO, one thread", *(f"{n}, %" for n in right), *(f"{n}, ms" for n in right),
+    columns = ("OpenVINO, one thread", *(f"{n}, %" for n in right),
+               "mlcnn less nncf, points (95 %)", *(f"{n}, ms" for n in right),
                "mlcnn over nncf, times as fast")  # fmt: skip
     lines = [
         [f"{row['network']}, batch {row['batch']}",
-         *(f"{100 * share:.2f}" for share in right.values()),
+         *(f"{100 * share:.2f}" for share in row["accuracy"].values()),
+         f"{100 * ahead.value:.2f} ({100 * ahead.low:.2f} to {100 * ahead.high:.2f})",
          *(f"{row['ms'][name]:.3f}" for name in right), f"{row['ratio']:.2f}"]
         for row in rows
     ]  # fmt: skip

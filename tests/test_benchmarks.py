@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import choice, structured
+from benchmarks import choice, structured, structured_accuracy
 from benchmarks.choice import _nothing_known, time_layers
 from benchmarks.engines import useful_products
 from benchmarks.interleaved import prepare
@@ -25,6 +25,7 @@ from benchmarks.targets import TARGETS, Figure, Found
 from mlcnn import zoo
 from mlcnn.engines.native.library import load
 from mlcnn.graph import load_file
+from mlcnn.reproduce.study.records import packed
 from mlcnn.workload import ConvLayer
 
 _REGIONS = re.compile(r"<!-- measured: (\w+) -->\n(.*?)<!-- end -->", re.DOTALL)
@@ -58,6 +59,31 @@ def test_every_table_names_its_processor_compiler_and_peak(tmp_path: Path) -> No
         assert "NEON" in line
         assert "GF/s" in line
         assert document["conditions"][0]["compiler"] in line
+
+
+def test_structured_weights_are_held_against_dense_and_narrower_ones() -> None:
+    """Row by row: in blocks against the dense one, and against the one of as many numbers."""
+    told = {"seed": 0, "images": 100, "parameters": 1000, "recipe": {"epochs": 4}}
+    accuracies = {
+        ("small_vgg", 1): 80,
+        ("small_vgg", 4): 70,
+        (structured_accuracy.CASES[4].name, 1): 65,
+        ("lenet5", 4): 90,
+    }
+    rows = [
+        {**told, "network": network, "block": block, "top1": right / 100,
+         "right": packed(np.arange(100) < right)}
+        for (network, block), right in accuracies.items()
+    ]  # fmt: skip
+    del rows[3]["right"]
+    dense, blocks, narrow, unknown = structured_accuracy.lines(rows)
+    assert dense[4:6] == ["", ""]
+    assert blocks[4].startswith("-10.00 (-")
+    assert blocks[5].startswith("5.00 (")
+    assert narrow[4].startswith("-15.00 (-")
+    assert narrow[5] == ""
+    assert unknown[3].startswith("90.00 (")
+    assert unknown[4:6] == ["", ""]
 
 
 def test_an_unknown_table_is_refused() -> None:
