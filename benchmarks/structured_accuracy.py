@@ -173,6 +173,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("networks", nargs="*", help="or their first words; by default all")
     parser.add_argument("--mnist", help="folder of the MNIST files")
     parser.add_argument("--cifar10", help="folder of the CIFAR-10 files")
+    parser.add_argument("--blocks", type=int, nargs="*", help="by default all; 1 for dense")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
@@ -191,11 +192,12 @@ def main() -> None:
     told = conditions(argparse.Namespace(processor_time=True)) | {"threads": given.threads}
     for case in CASES:
         path = getattr(given, case.data)
-        if path is None or not _asked(case, given.networks):
+        blocks = [block for block in case.blocks if _asked(case, block, given)]
+        if path is None or not blocks:
             continue
         data = _resized(training.open_data(path), case.side)
         for seed in range(given.seeds):
-            for block in case.blocks:
+            for block in blocks:
                 key = {"network": case.name, "block": block, "seed": seed}
                 if any(all(row[name] == key[name] for name in key) for row in rows):
                     continue
@@ -206,8 +208,11 @@ def main() -> None:
     print(f"results: {given.out}")
 
 
-def _asked(case: Case, networks: Sequence[str]) -> bool:
-    return not networks or not {case.name, case.name.split()[0]}.isdisjoint(networks)
+def _asked(case: Case, block: int, given: argparse.Namespace) -> bool:
+    """Narrower networks go with the blocks that they are to be compared with."""
+    named = not given.networks or not {case.name, case.name.split()[0]}.isdisjoint(given.networks)
+    size = block if case.instead_of is None else case.instead_of[1]
+    return named and (not given.blocks or size in given.blocks)
 
 
 def lines(rows: Sequence[Row]) -> list[list[str]]:
