@@ -10,9 +10,11 @@ the same recipes. Rows that are in the results are not run again:
 
 import argparse
 import copy
+import itertools
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from benchmarks.structured_accuracy import CASES, Case, resized
 from mlcnn import training
 from mlcnn.api import FINETUNE_RECIPE, ImageOptions
 from mlcnn.api.recovery import Teaching
+from mlcnn.errors import InputError
 from mlcnn.ops.block_circulant import Blocks, projected
 from mlcnn.ops.block_circulant.module import dense_tensor
 from mlcnn.reproduce.study.statistics import mean_over_seeds
@@ -124,9 +127,9 @@ class Monarch(_Structured):
         self.right.copy_((right[..., 0, :] * root).transpose(0, 1))
 
     def draw(self, generator: torch.Generator) -> None:
-        """Normal, so that the entries of the product have the deviation."""
-        self.left.normal_(0, self.k**-0.5, generator=generator)
-        self.right.normal_(0, (3 * self.blocks.channels / self.k) ** -0.5, generator=generator)
+        """Normal; both factors alike, and entries of the product with the deviation."""
+        for factor in (self.left, self.right):
+            factor.normal_(0, (3 * self.blocks.channels) ** -0.25, generator=generator)
 
 
 KINDS: dict[str, type[_Structured]] = {"block-circulant": Circulant, "monarch": Monarch}
@@ -203,30 +206,47 @@ class Harness:
                     layer.draw(generator)
         return module
 
-    def rows(self) -> Iterator[Row]:
-        """A row for each kind and block size."""
+    def scratch(self, module: nn.Module) -> tuple[float, float]:
+        """Train it from first values: accuracy, and the largest learning rate that does not fail.
+
+        The product of two factors diverges at a rate that one weight takes.
+        """
+        for share in (1.0, 0.3, 0.1):
+            recipe = self.case.recipe
+            recipe = replace(recipe, learning_rate=share * recipe.learning_rate)
+            with suppress(InputError):
+                return self.trained(self.first(module), recipe), recipe.learning_rate
+        return float("nan"), float("nan")
+
+    def rows(self, done: Container[tuple[int, str]]) -> Iterator[Row]:
+        """A row for each block size and kind that is not done."""
+        wanted = list(itertools.product(BLOCKS[self.case.name], KINDS))
+        if all(pair in done for pair in wanted):
+            return
         dense = self.first(self.case.network())
         before = self.trained(dense, self.case.recipe)
+        for block, kind in wanted:
+            if (block, kind) not in done:
+                yield {**self._row(dense, block, kind), "dense": before}
+
+    def _row(self, dense: nn.Module, block: int, kind: str) -> Row:
+        own, taught, start = self.case.recipe, Teaching(), time.process_time()
         recipe = replace(
-            FINETUNE_RECIPE, crop=self.case.recipe.crop, flip=False,
-            weight_decay=self.case.recipe.weight_decay,
+            FINETUNE_RECIPE, crop=own.crop, flip=False, weight_decay=own.weight_decay
         )  # fmt: skip
-        taught = Teaching()
-        for block in BLOCKS[self.case.name]:
-            for kind in KINDS:
-                start = time.process_time()
-                module, kept = replaced(dense, kind, block)
-                projection = self.top1(module)
-                teacher = Teacher(copy.deepcopy(dense), taught.weight, taught.temperature)
-                tuned = self.trained(module, recipe, teacher)
-                scratch = self.trained(self.first(copy.deepcopy(module)), self.case.recipe)
-                yield {
-                    "network": self.case.name, "block": block, "kind": kind, "seed": self.seed,
-                    "numbers": _numbers(module), "energy": kept, "dense": before,
-                    "projected": projection, "fine-tuned": tuned, "scratch": scratch,
-                    "images": len(self.data.test), "epochs": [recipe.epochs,
-                    self.case.recipe.epochs], "seconds": time.process_time() - start,
-                }  # fmt: skip
+        module, kept = replaced(dense, kind, block)
+        projection = self.top1(module)
+        fresh = copy.deepcopy(module)
+        teacher = Teacher(copy.deepcopy(dense), taught.weight, taught.temperature)
+        tuned = self.trained(module, recipe, teacher)
+        scratch, rate = self.scratch(fresh)
+        return {
+            "network": self.case.name, "block": block, "kind": kind, "seed": self.seed,
+            "numbers": _numbers(module), "energy": kept, "projected": projection,
+            "fine-tuned": tuned, "scratch": scratch, "scratch_rate": rate,
+            "images": len(self.data.test), "epochs": [recipe.epochs, own.epochs],
+            "seconds": time.process_time() - start,
+        }  # fmt: skip
 
 
 def _numbers(module: nn.Module) -> int:
@@ -259,13 +279,16 @@ def main() -> None:
         data = resized(training.open_data(given.mnist), case.side)
         normal, _ = ImageOptions().normal(data.training, None)
         for seed in range(min(given.seeds, SEEDS.get(case.name, given.seeds))):
-            key = {"network": case.name, "seed": seed}
-            if any(key.items() <= row.items() for row in kept["rows"]):
-                continue
-            kept["rows"] += list(Harness(case, data, normal, seed).rows())
-            kept["conditions"] = conditions(argparse.Namespace(processor_time=True))
-            given.out.parent.mkdir(parents=True, exist_ok=True)
-            given.out.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+            done = {
+                (row["block"], row["kind"])
+                for row in kept["rows"]
+                if (row["network"], row["seed"]) == (case.name, seed)
+            }
+            for row in Harness(case, data, normal, seed).rows(done):
+                kept["rows"].append(row)
+                kept["conditions"] = conditions(argparse.Namespace(processor_time=True))
+                given.out.parent.mkdir(parents=True, exist_ok=True)
+                given.out.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     show("dense layers of as many numbers, MNIST", COLUMNS, summary(kept["rows"]))
     print(f"results: {given.out}")
 

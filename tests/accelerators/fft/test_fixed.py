@@ -91,7 +91,7 @@ def test_scales_of_some_inputs_hold_for_others():
     unit = layer.scale * 2.0**layer.last
     found = layer(others)
     assert np.abs(found - exact).max() < 8 * unit
-    assert np.array_equal(found / unit, np.rint(found / unit))
+    np.testing.assert_allclose(found / unit, np.rint(found / unit), atol=1e-9)
     assert np.abs(layer(1e6 * some)).max() <= 2047 * unit
     assert FixedPoint(12).layer(some, weights) == pytest.approx(
         FixedPoint(12).calibrated(some, weights)(some), abs=0
