@@ -102,7 +102,7 @@ def test_words_keep_their_bits():
     """Whatever comes in: spectra of sums have a bit more for each level, outputs the bits."""
     layer = FixedPoint(8).calibrated(_numbers(9, 4, 16), _numbers(2, 4, 16, seed=1))
     words = layer(1e3 * _numbers(200, 4, 16, seed=2)) / (layer.scale * 2.0**layer.last)
-    assert np.abs(words).max() <= 127
+    assert np.abs(words).max() <= 127 + 1e-9
     assert layer.width(16) == 12
 
 
