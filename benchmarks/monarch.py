@@ -99,8 +99,9 @@ class Circulant(_Structured):
 class Monarch(_Structured):
     """``L P R``: k blocks of inputs to m numbers each, a permutation, m blocks of k numbers.
 
-    As many numbers as circulant blocks of ``block``, or the fewest more. Entry (t m + j, b q + i)
-    of the weight is ``left[j, t, b] right[b, j, i]``: of rank 1 for each pair of blocks (j, b).
+    As many numbers as circulant blocks of ``block``, or up to a tenth more. Entry
+    (t m + j, b q + i) of the weight is ``left[j, t, b] right[b, j, i]``: of rank 1 for each pair of
+    blocks (j, b).
     """
 
     def __init__(self, outputs: int, inputs: int, block: int) -> None:
@@ -136,7 +137,10 @@ KINDS: dict[str, type[_Structured]] = {"block-circulant": Circulant, "monarch": 
 
 
 def monarch_shape(outputs: int, inputs: int, words: int) -> tuple[int, int]:
-    """Blocks k and m of the two factors: the fewest numbers from ``words`` on, the most alike.
+    """Blocks k and m of the two factors: the most numbers between the factors.
+
+    Of at least ``words`` numbers and at most a tenth more, or of the fewest where there are none
+    of so few. Between the factors stand k m numbers; few of them are a bottleneck.
 
     Args:
         outputs: of the layer.
@@ -144,12 +148,15 @@ def monarch_shape(outputs: int, inputs: int, words: int) -> tuple[int, int]:
         words: numbers of the weight that it is held against.
     """
 
-    def numbers(k: int, m: int) -> tuple[int, int]:
-        return k * m * -(-inputs // k), k * m * -(-outputs // m)
+    def numbers(shape: tuple[int, int]) -> int:
+        k, m = shape
+        return k * m * (-(-inputs // k) - (-outputs // m))
 
-    shapes = [(k, m) for k in range(1, inputs + 1) for m in range(1, outputs + 1)]
-    enough = [shape for shape in shapes if sum(numbers(*shape)) >= words]
-    return min(enough, key=lambda s: (sum(numbers(*s)), abs(np.subtract(*numbers(*s)))))
+    every = itertools.product(range(1, inputs + 1), range(1, outputs + 1))
+    enough = [shape for shape in every if numbers(shape) >= words]
+    most = max(1.1 * words, min(map(numbers, enough)))
+    near = [shape for shape in enough if numbers(shape) <= most]
+    return max(near, key=lambda shape: (shape[0] * shape[1], -numbers(shape)))
 
 
 def replaced(module: nn.Module, kind: str, block: int) -> tuple[nn.Module, dict[str, float]]:

@@ -95,7 +95,8 @@ def test_dense_layers_are_replaced_but_the_last_behind_convolutions() -> None:
         sum(p.numel() for p in one.parameters()) for one in (module[7], circulant[7])
     ]  # fmt: skip
     assert isinstance(circulant[7], Circulant)
-    assert sizes[0] == sizes[1] == 12_800 + 128
+    assert sizes[1] == 12_800 + 128
+    assert sizes[1] <= sizes[0] <= 1.1 * sizes[1]
 
 
 # -- pulling
