@@ -480,7 +480,7 @@ def test_both_roads_of_a_dense_layer_have_the_gradients_of_the_weight_written_ou
 @pytest.mark.parametrize("last", [False, True])
 def test_modules_take_the_road_that_their_shape_says(*, last: bool) -> None:
     """Either road, also in bfloat16 and with channels last, is the convolution in float64."""
-    for channels, size in ((64, 4), (8, 4)):
+    for channels, size in ((128, 4), (8, 4)):
         nest = ConvLayer("c", 2, channels, channels, 6, 6, 3, 3, pads=(1, 1, 1, 1))
         blocks = Blocks(size, channels, channels)
         module = filled(BlockCirculantConv2d(layer_of(nest, size), bias=True))
@@ -490,7 +490,7 @@ def test_modules_take_the_road_that_their_shape_says(*, last: bool) -> None:
         expected = module(images)
         kind = torch.channels_last if last else torch.contiguous_format
         module, images = module.float(), images.float().contiguous(memory_format=kind)
-        assert by_bins(blocks, 9, images) == (channels == 64)
+        assert by_bins(blocks, 9, images) == (channels == 128)
         assert not by_bins(blocks, 9, images.to("meta"))
         scale = expected.abs().max()
         assert (module(images) - expected).abs().max() <= 1e-6 * scale

@@ -12,16 +12,17 @@ from mlcnn import graph, training
 from mlcnn.api.accuracy import ImageOptions
 from mlcnn.api.affording import APPROXIMATE, EXACT, approximate_passes
 from mlcnn.api.benchmarking import MeasureOptions, measure, settings
-from mlcnn.api.budgeting import Budget, Budgeter, Sizing
+from mlcnn.api.budgeting import Budget, Budgeted, Budgeter, Quantity
 from mlcnn.api.loading import Source, load, model_name
 from mlcnn.api.optimized import Optimized
 from mlcnn.api.optimizing import Progress, rewrite, silent
 from mlcnn.api.provenance import training_record, write_result
 from mlcnn.api.recovery import Recovery, Step, Teaching
-from mlcnn.api.sensitivity import Swap
+from mlcnn.api.sensitivity import Judge, Swap
 from mlcnn.api.training import TrainOptions, require_classifier
 from mlcnn.api.writing import results_folder
 from mlcnn.engines import Bench
+from mlcnn.errors import InputError
 from mlcnn.passes import restore
 from mlcnn.report import ORIGINAL, RESULT, Accuracy, Difference, points
 from mlcnn.table import Shown, Tabular
@@ -129,8 +130,10 @@ def finetune(
         epochs: passes over the training images, in place of those of ``options``.
         max_drop: percentage points of accuracy on the validation images that may be lost; swaps are
             left out, the costliest first, until training meets it.
-        budget: how much smaller the network is to be, for passes with a size for each layer:
-            ``4x`` (parameters) or ``multiplications=3x``; chooses the sizes.
+        budget: how much smaller or faster the network is to be, for passes with a size for each
+            layer: ``4x`` (parameters), ``multiplications=3x``, or ``time=2x`` on the fastest of the
+            engines of ``measuring``; or what it may lose without training, ``accuracy-drop=0.5``
+            (percentage points on the validation images). Chooses the sizes.
         options: how to train; ``FINETUNE_RECIPE`` by default.
         images: how the images go to the network.
         teaching: how much the original teaches.
@@ -155,6 +158,12 @@ def finetune(
         options = replace(options, recipe=replace(options.recipe, epochs=epochs))
     approximate = approximate_passes(passes)
     steps = Step.of(approximate, options.recipe)
+    limit = None if budget is None else Budget.parse(budget)
+    if limit is not None and limit.quantity is Quantity.TIME and processes.size > 1:
+        raise InputError(
+            f"--budget {budget}: processes that measure for themselves would choose different "
+            "sizes; choose them in one process and give its --passes here"
+        )
     tell, say = progress or silent, notice or _quiet
     tell("read images", 0, 0)
     opened, normal, note = (images or ImageOptions()).open(data, source)
@@ -162,17 +171,18 @@ def finetune(
         say(note)
     model = load(source, weights=weights, dropout=True, image_shape=opened.image_shape)
     require_classifier(model, opened)
-    trained, sizings = restore(model, lowered=True), tuple[Sizing, ...]()
-    if budget is not None:
-        budgeter = Budgeter(trained, approximate, opened, normal, options.hardware, tell)
-        approximate, sizings = budgeter.within(Budget.parse(budget))
+    trained, budgeted = restore(model, lowered=True), None
+    if limit is not None:
+        judge = Judge(trained, approximate, opened, normal, options.hardware, tell)
+        budgeted = Budgeter(judge, measuring or MeasureOptions()).within(limit)
+        approximate = budgeted.passes
         steps = Step.of(approximate, options.recipe)
-        say(f"within {budget}: {approximate}")
+        say(budgeted.told)
     recovery = Recovery(
         trained, approximate, steps, opened, normal, options, teaching or Teaching(), processes,
         tell, say,
     )  # fmt: skip
-    run = _Run(model_name(source), model, recovery, max_drop, sizings, measuring, tell)
+    run = _Run(model_name(source), model, recovery, max_drop, budgeted, measuring, tell)
     if folder is None:
         return run.into(None)
     with results_folder(Path(folder)) as path:
@@ -187,7 +197,7 @@ class _Run:
     model: ir.Model
     recovery: Recovery
     max_drop: float | None
-    sizings: tuple[Sizing, ...]
+    budgeted: Budgeted | None
     measuring: MeasureOptions | None
     tell: Progress
 
@@ -213,7 +223,8 @@ class _Run:
             "passes": it.passes,
             "steps": [step.passes for step in it.steps],
             "max_drop": self.max_drop,
-            "sizes": [sizing.to_json() for sizing in self.sizings],
+            "budget": None if self.budgeted is None else self.budgeted.to_json(),
+            "sizes": [s.to_json() for s in (self.budgeted.sizings if self.budgeted else ())],
             "teaching": asdict(it.teaching),
             **training_record(it.options, it.normal, it.processes),
         }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import onnx_ir as ir
 
-from mlcnn.engines.arrays import fix_shapes, random_inputs
+from mlcnn.engines.arrays import fix_shapes, fixed_shapes, random_inputs
 from mlcnn.engines.engine import Device, device_of, positive_threads
 from mlcnn.engines.registry import get
 from mlcnn.engines.timing import Timing, interleave, ratio
@@ -158,6 +158,35 @@ class MeasuredChooser:
             self._known[key] = self._measure(layer, candidates)
         return self._known[key]
 
+    def site_ms(self, layer: ConvLayer, sites: Mapping[str, ir.Model]) -> dict[str, float]:
+        """Times of one layer in several forms, measured in turn as ``choose`` measures.
+
+        Args:
+            layer: its geometry.
+            sites: small networks with the same one input and one output.
+
+        Returns:
+            Medians in ms by name. The convolutions around a site (``in_context``) are part of each,
+            so that differences are those of the layer.
+
+        Raises:
+            UnsupportedError: the engine does not run one of them.
+        """
+        return self._medians({name: self._runner(layer, site) for name, site in sites.items()})
+
+    def network_ms(self, models: Mapping[str, ir.Model]) -> dict[str, float]:
+        """The same of whole networks."""
+        return self._medians(
+            {
+                name: self._session(fix_shapes(model, fixed_shapes(model, self.batch)))
+                for name, model in models.items()
+            }
+        )
+
+    def _medians(self, runners: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+        timings = self._interleave(runners, 1, _ROUNDS)
+        return {name: timing.median_ms for name, timing in timings.items()}
+
     def _runner(self, layer: ConvLayer, site: ir.Model) -> Callable[[], object]:
         source = site.graph.inputs[0]
         images = source.shape is None or len(source.shape) != _FEATURES
@@ -165,6 +194,9 @@ class MeasuredChooser:
         model = fix_shapes(site, {source.name or "": (self.batch, *sizes)})
         if images:
             model = in_context(model, layer)
+        return self._session(model)
+
+    def _session(self, model: ir.Model) -> Callable[[], object]:
         session = get(self.measured_on, self.precision).prepare(
             model, threads=self.threads, device=self.device
         )

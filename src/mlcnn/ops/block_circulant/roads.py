@@ -24,8 +24,11 @@ from mlcnn.ops.block_circulant.transforms import (
 
 __all__ = ["by_bins", "convolved_by_bins", "dense_tensor", "multiplied_by_bins"]
 
+_FEATURES = 2  # dimensions of what a dense layer reads
 _LANES = {2: 16, 4: 8, 8: 8}
-_MOVED = 40  # products in the time of one number that the transforms read or write
+# Products in the time of one number that the transforms read or write: of images, which the inner
+# caches seldom hold, and of features.
+_MOVED_IMAGES, _MOVED_FEATURES = 90, 40
 
 
 def by_bins(blocks: Blocks, taps: int, inputs: Tensor) -> bool:
@@ -33,9 +36,8 @@ def by_bins(blocks: Blocks, taps: int, inputs: Tensor) -> bool:
 
     By an estimate of both for a place of the images, in products: r p q taps of the bins, p and q
     rounded up to whole vectors, which grouped operators compute on; and what the transforms move,
-    ``_MOVED`` for each of (k + r) (p + q) numbers. It is fitted to steps on one thread of a
-    processor with AVX-512 (``python -m benchmarks.training_layers``), where it is wrong by up to a
-    third, and near 1 either road is as good. Only processors were measured.
+    (k + r) (p + q) numbers. It is fitted to steps on one thread of a processor with AVX-512
+    (``python -m benchmarks.training_layers``). Only processors were measured.
 
     Args:
         blocks: how the weight is divided.
@@ -49,7 +51,8 @@ def by_bins(blocks: Blocks, taps: int, inputs: Tensor) -> bool:
     size, count, rows, columns = blocks.size, products(blocks.size), blocks.rows, blocks.columns
     multiplied = count * taps * (-(-rows // lanes) * lanes) * (-(-columns // lanes) * lanes)
     moved = (size + count) * (rows + columns)
-    return multiplied + _MOVED * moved < size**2 * rows * columns * taps
+    moved *= _MOVED_IMAGES if inputs.ndim > _FEATURES else _MOVED_FEATURES
+    return multiplied + moved < size**2 * rows * columns * taps
 
 
 def dense_tensor(weight: Tensor, blocks: Blocks) -> Tensor:
@@ -116,15 +119,20 @@ def multiplied_by_bins(inputs: Tensor, weight: Tensor, blocks: Blocks) -> Tensor
     """
     columns = _padded(inputs, blocks).unflatten(1, (blocks.size, blocks.columns))
     # One product over all images, and not one for each: q alone is short.
-    rows = torch.tensordot(_like(forward_matrix(blocks.size), inputs), columns, ([1], [1]))
+    rows = _mixed(forward_matrix(blocks.size), columns.movedim(1, 0))
     sums = torch.bmm(rows, _bins_of(weight).mT)
-    outputs = torch.tensordot(_like(backward_matrix(blocks.size), sums), sums, 1)
+    outputs = _mixed(backward_matrix(blocks.size), sums)
     return outputs.movedim(0, 1).flatten(1)[:, : blocks.filters]
 
 
 def _bins_of(weight: Tensor) -> Tensor:
     """What the rows are multiplied with: (G p, q, k, ...) to (r, G p, q, ...)."""
-    return torch.tensordot(_like(weight_matrix(weight.shape[2]), weight), weight, ([1], [2]))
+    return _mixed(weight_matrix(weight.shape[2]), weight.movedim(2, 0))
+
+
+def _mixed(matrix: Floats, values: Tensor) -> Tensor:
+    """A matrix (r, k) times values (k, ...)."""
+    return (_like(matrix, values) @ values.flatten(1)).unflatten(1, values.shape[1:])
 
 
 def _padded(inputs: Tensor, blocks: Blocks) -> Tensor:
