@@ -8,6 +8,7 @@ from cyclopts import Parameter
 import mlcnn
 from mlcnn.cli.options import Imaging, Measuring, Printing, Training
 from mlcnn.cli.output import complain, console, print_json
+from mlcnn.errors import InputError
 
 if TYPE_CHECKING:
     from mlcnn.api import Finetuned
@@ -58,6 +59,8 @@ def finetune(
         measuring: on what to measure.
         printing: what is printed.
     """
+    if not measure and (budget or "").startswith("time="):
+        raise InputError(f"--budget {budget}: times are measured; leave --no-measure out")
     with training.session() as (processes, device, tell):
         done = mlcnn.api.finetune(
             model,
