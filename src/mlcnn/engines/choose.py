@@ -87,6 +87,10 @@ def _reader(size: int) -> Callable[[], object] | None:
     return np.ones(min(size, _OUTER_CACHE_BYTES) // 4, np.float32).sum
 
 
+def _medians(timings: Mapping[str, Timing]) -> dict[str, float]:
+    return {name: timing.median_ms for name, timing in timings.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class MeasuredChooser:
     """Chooses the form of a site that runs fastest, and the unfused site in case of doubt.
@@ -172,20 +176,16 @@ class MeasuredChooser:
         Raises:
             UnsupportedError: the engine does not run one of them.
         """
-        return self._medians({name: self._runner(layer, site) for name, site in sites.items()})
+        runners = {name: self._runner(layer, site) for name, site in sites.items()}
+        return _medians(self._interleave(runners, 1, _ROUNDS))
 
     def network_ms(self, models: Mapping[str, ir.Model]) -> dict[str, float]:
-        """The same of whole networks."""
-        return self._medians(
-            {
-                name: self._session(fix_shapes(model, fixed_shapes(model, self.batch)))
-                for name, model in models.items()
-            }
-        )
-
-    def _medians(self, runners: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-        timings = self._interleave(runners, 1, _ROUNDS)
-        return {name: timing.median_ms for name, timing in timings.items()}
+        """The same of whole networks, whose own weights pass through the caches."""
+        runners = {
+            name: self._session(fix_shapes(model, fixed_shapes(model, self.batch)))
+            for name, model in models.items()
+        }
+        return _medians(replace(self, network_bytes=0)._interleave(runners, 1, _ROUNDS))
 
     def _runner(self, layer: ConvLayer, site: ir.Model) -> Callable[[], object]:
         source = site.graph.inputs[0]
