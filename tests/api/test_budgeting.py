@@ -166,7 +166,9 @@ def test_a_budget_of_time_takes_sizes_that_are_faster(
     assert sizes_of(found) == dict.fromkeys(layers, 4)
     assert found.predicted == 10 - 1.5 * len(layers)
     assert (found.found, found.before, found.where) == (10.0, 10.0, "told")
-    assert "7.000 ms by the sum over its layers, 10.000 ms measured as a whole" in found.told
+    assert (
+        "7.000 ms by the sum over its layers, 10.000 ms measured as a whole (1.00x), " in found.told
+    )
     one = budgeter(data).within(Budget.parse("time=1.1x"))
     assert sorted(sizes_of(one).values()) == [1, 4]
     with pytest.raises(InputError, match=r"time=2x: no sizes reach more than 1\.43x"):

@@ -139,7 +139,8 @@ class Budgeted:
         if self.budget.quantity is Quantity.TIME:
             return (
                 f"{self.predicted:.3f} ms by the sum over its layers, {self.found:.3f} ms measured "
-                f"as a whole, {self.before:.3f} ms before ({self.where})"
+                f"as a whole ({self.before / self.found:.2f}x), {self.before:.3f} ms before "
+                f"({self.where})"
             )
         return f"{self.found:,.0f} {self.budget.quantity} of {self.before:,.0f}"
 
