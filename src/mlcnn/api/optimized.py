@@ -32,6 +32,8 @@ class Optimized(Rewritten, Tabular):
         stages: the network after the last approximate pass that changed it, by the names of those
             passes, if exact ones changed it further: what the gain of these is measured against.
         pipeline: the passes as text, with the chosen form of each site; it can be run again.
+        settled: the same with the forms open, for another engine or a machine: it changes the same
+            layers.
         changes: every rewritten site, pass by pass.
         skipped: every site that was left alone, with the reason.
         verification: the check of the exact rewrites; None if it was not asked for.
@@ -42,6 +44,7 @@ class Optimized(Rewritten, Tabular):
     model: ir.Model
     stages: Mapping[str, ir.Model]
     pipeline: str
+    settled: str
     changes: tuple[Change, ...]
     skipped: tuple[Skipped, ...]
     verification: Verification | None

@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 __all__ = [
     "Change",
+    "Foreseeing",
     "Gradual",
     "Pass",
     "PassResult",
@@ -81,6 +82,15 @@ class Replayed(Protocol):
 
     def replay(self, result: PassResult) -> Pass:
         """The same pass with the choices of ``result`` among its options."""
+        ...
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """A pass whose work depends on what runs behind it."""
+
+    def foresee(self, following: Sequence[Pass]) -> Pass:
+        """The same pass, knowing the rest of the pipeline."""
         ...
 
 
