@@ -89,6 +89,11 @@ class Replayed(Protocol):
 class Foreseeing(Protocol):
     """A pass whose work depends on what runs behind it."""
 
+    @property
+    def undecided(self) -> bool:
+        """Whether a chooser will say where it does its work, once it has foreseen."""
+        ...
+
     def foresee(self, following: Sequence[Pass]) -> Pass:
         """The same pass, knowing the rest of the pipeline."""
         ...

@@ -18,13 +18,16 @@ from mlcnn.passes.verification import SiteCheck, Verification, check_sites
 __all__ = [
     "ALIASES",
     "ALL",
+    "Pass",
     "PipelineResult",
     "Stage",
     "configure",
+    "foreseen",
     "parse",
     "pass_names",
     "run",
     "text",
+    "undecided",
 ]
 
 ALL = "(all)"
@@ -220,6 +223,19 @@ def _silent(name: str, done: int, total: int) -> None:
     del name, done, total
 
 
+def foreseen(passes: Sequence[Pass]) -> tuple[Pass, ...]:
+    """The same passes, each of which knows what runs behind it."""
+    return tuple(
+        item.foresee(passes[place + 1 :]) if isinstance(item, Foreseeing) else item
+        for place, item in enumerate(passes)
+    )
+
+
+def undecided(passes: Sequence[Pass]) -> bool:
+    """Whether a chooser says where one of the passes does its work."""
+    return any(isinstance(item, Foreseeing) and item.undecided for item in passes)
+
+
 def run(
     model: ir.Model,
     passes: Sequence[Pass],
@@ -251,10 +267,7 @@ def run(
         PassError: without ``verify``, a pass produced an invalid network.
     """
     require_context(passes, context or Context())
-    passes = [
-        item.foresee(passes[place + 1 :]) if isinstance(item, Foreseeing) else item
-        for place, item in enumerate(passes)
-    ]
+    passes = foreseen(passes)
     runner = _Runner(verify, progress or _silent, left, context or Context())
     stages: list[Stage] = []
     current = model

@@ -59,11 +59,16 @@ class Structuring(SitePass):
         """Return the network with the structure, where it is wanted."""
         model = restore(model, lowered=True)
         tried = self.structure(model)
-        slower = self._slower(model, tried) if self.layers == Layers.FASTER else {}
+        slower = self._slower(model, tried) if self.undecided else {}
         if not slower:
             return tried
         # Anew, because what is searched over all layers depends on which take part.
         return explained(self._without(slower).structure(model), slower)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the chooser will say which layers take the structure."""
+        return self.layers == Layers.FASTER
 
     def foresee(self, following: Sequence[Pass]) -> Self:
         """The same pass, decided whether a form is chosen behind it."""
@@ -74,7 +79,7 @@ class Structuring(SitePass):
 
     def replay(self, result: PassResult) -> Self:
         """The same pass with what would not gain among its exclusions."""
-        if self.layers != Layers.FASTER:
+        if not self.undecided:
             return self
         return self._without([s.node for s in result.skipped if s.reason.startswith(_STAYS)])
 
