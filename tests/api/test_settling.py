@@ -133,3 +133,14 @@ def test_another_pipeline_decides_anew(asked: list, tmp_path) -> None:
     assert texts[2] == f"block-circulant{{layers=all,exclude={NARROW},block=2}},choose"
     # Three layers for the pass and two for its forms, by each of the two pipelines.
     assert len(asked) == 10
+
+
+def test_a_result_says_that_it_is_untrained_until_it_was_trained() -> None:
+    done = mlcnn.optimize(network(), torch.zeros(1, 3, 32, 32), passes="block-circulant{block=4}")
+    told = done.untrained("net.onnx")
+    assert told is not None
+    assert told.startswith("the accuracy is gone until the network is trained: ")
+    assert f"warning: {done.untrained()}" in repr(done)
+    trained = done.update_weights(done.module())
+    assert trained.untrained() is None
+    assert "accuracy is gone" not in repr(trained)

@@ -34,6 +34,8 @@ class Change:
         reason: why this form was chosen, if there was a choice.
         deviation: the most by which the outputs of an exact change may differ, because values of a
             quantised network are rounded elsewhere; as long as no quantiser cuts a value off.
+        kept: share of the energy (sum of squares) of the layer's weights that is left, where they
+            were replaced by the nearest ones of a structure and not trained since; else None.
     """
 
     pass_name: str
@@ -44,6 +46,7 @@ class Change:
     outputs: tuple[str, ...] = ()
     reason: str = ""
     deviation: float = 0.0
+    kept: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

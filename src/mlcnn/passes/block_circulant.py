@@ -284,6 +284,7 @@ class BlockCirculant(Structuring):
         change = Change(
             self.name, (layer.name,), exact=False, inputs=names(source), outputs=names(output),
             reason=f"blocks of {size}: the projection keeps {100 * kept:.1f} % of its energy",
+            kept=kept,
         )  # fmt: skip
         install(model, emitter, output, result, anchor=node)
         return change
