@@ -12,7 +12,7 @@ from mlcnn.cli import app as application
 Call = Callable[..., Any]
 
 
-class _Seen(Exception):
+class _SeenError(Exception):
     """What a command asked of the API."""
 
     def __init__(self, options: dict[str, Any]) -> None:
@@ -25,7 +25,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     """Calls a command up to where the work begins."""
 
     def stop(*args: Any, **options: Any) -> None:
-        raise _Seen(dict(options) | {"positional": args})
+        raise _SeenError(dict(options) | {"positional": args})
 
     monkeypatch.setattr(mlcnn.api, "finetune", stop)
     monkeypatch.setattr(mlcnn, "quantize", stop)
@@ -33,7 +33,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     monkeypatch.setattr(mlcnn.training, "set_threads", threads.append)
 
     def call(*words: str) -> dict[str, Any]:
-        with pytest.raises(_Seen) as seen:
+        with pytest.raises(_SeenError) as seen:
             application.app(list(words), exit_on_error=False)
         return seen.value.options | {"threads": threads[-1]}
 

@@ -1,12 +1,12 @@
 """Which layers a pipeline changes, decided before a training and kept for the next call of it."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import onnx_ir as ir
 
-from mlcnn.passes import Chooser, pipeline
+from mlcnn.passes import Chooser, Pass, pipeline
 from mlcnn.training import Processes
 
 __all__ = ["kept", "settled"]
@@ -64,11 +64,11 @@ def kept(asked: str, decide: Callable[[], str], folder: Path | None, processes: 
 
 
 def _decided(
-    model: ir.Model, passes: tuple[pipeline.Pass, ...], say: Callable[[str], None] | None
+    model: ir.Model, passes: Sequence[Pass], say: Callable[[str], None] | None
 ) -> str:
     result = pipeline.run(model, passes)
-    for stage in result.stages if say is not None else ():
-        if pipeline.undecided([stage.applied]):
-            for left in stage.result.skipped:
-                say(f"{left.node}: {left.reason}")
+    stages = [stage for stage in result.stages if pipeline.undecided([stage.applied])]
+    for left in (left for stage in stages for left in stage.result.skipped):
+        if say is not None:
+            say(f"{left.node}: {left.reason}")
     return result.settled

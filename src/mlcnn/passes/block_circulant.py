@@ -94,7 +94,7 @@ class _Sizes:
 
 
 @dataclass(frozen=True, slots=True)
-class BlockCirculant(Structuring):
+class BlockCirculant(Structuring, SitePass):
     """Give convolutions and dense layers block-circulant weights.
 
     Attributes:

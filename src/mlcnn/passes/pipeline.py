@@ -18,7 +18,6 @@ from mlcnn.passes.verification import SiteCheck, Verification, check_sites
 __all__ = [
     "ALIASES",
     "ALL",
-    "Pass",
     "PipelineResult",
     "Stage",
     "configure",

@@ -17,7 +17,7 @@ from mlcnn.passes.choice import KEEP, Chooser, CostModel
 from mlcnn.passes.choose import Choose
 from mlcnn.passes.lowering import AUTO
 from mlcnn.passes.restoring import restore
-from mlcnn.passes.skeleton import SitePass, explained
+from mlcnn.passes.skeleton import explained
 
 __all__ = ["Layers", "Structuring"]
 
@@ -31,7 +31,7 @@ class Layers(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Structuring(SitePass):
+class Structuring(abc.ABC):
     """A pass that gives the weights of layers a structure, which a method's operator computes.
 
     Attributes:
@@ -49,10 +49,13 @@ class Structuring(SitePass):
 
     @abc.abstractmethod
     def structure(self, model: ir.Model) -> PassResult:
-        """Give every layer the structure that can take it.
+        """Give every layer the structure that can take it and is not excluded.
 
         Args:
-            model: the network, structured layers as their operators.
+            model: the network, structured layers as their operators; never changed.
+
+        Returns:
+            Changes that name their layer and the value that it gives, before and after.
         """
 
     def apply(self, model: ir.Model) -> PassResult:
