@@ -63,9 +63,7 @@ def kept(asked: str, decide: Callable[[], str], folder: Path | None, processes: 
     return processes.first(found)
 
 
-def _decided(
-    model: ir.Model, passes: Sequence[Pass], say: Callable[[str], None] | None
-) -> str:
+def _decided(model: ir.Model, passes: Sequence[Pass], say: Callable[[str], None] | None) -> str:
     result = pipeline.run(model, passes)
     stages = [stage for stage in result.stages if pipeline.undecided([stage.applied])]
     for left in (left for stage in stages for left in stage.result.skipped):
