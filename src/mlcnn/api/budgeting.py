@@ -99,9 +99,9 @@ class Budgeter:
     chooser: Chooser | None = None
 
     @property
-    def timed(self) -> bool:
-        """Whether measured times have a say."""
-        return self.chooser is not None and pipeline.undecided(pipeline.parse(self.passes))
+    def undecided(self) -> bool:
+        """Whether the chooser has a say; the same in every process, whoever has a chooser."""
+        return pipeline.undecided(pipeline.parse(self.passes))
 
     def within(self, budget: Budget) -> tuple[str, tuple[Sizing, ...]]:
         """The pipeline with the sizes that lose least within a budget, and every size tried.

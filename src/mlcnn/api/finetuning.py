@@ -197,7 +197,7 @@ def _within(
         tried.extend(rows)
         return text
 
-    if not budgeter.timed:
+    if not budgeter.undecided:
         return decide(), tuple(tried)
     asked = f"{budgeter.passes} within {budget}"
     return kept(asked, decide, folder, processes), tuple(tried)

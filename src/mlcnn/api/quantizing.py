@@ -230,8 +230,7 @@ def quantize(
     if chosen.tuning is None and _operators(original):
         # Codes take the place of the weights of standard operators.
         lowered = rewrite(original, "choose", check=False, chooser=_Lowered())
-        before = graph.inline(lowered.model)
-        text = f"{lowered.pipeline},{text}"
+        before, text = graph.inline(lowered.model), f"{lowered.pipeline},{text}"
     if chosen.fuse:
         passes = default_passes(source) if rewriting.passes is None else rewriting.passes
         before, text = _fused(original, passes, rewriting, tell)
