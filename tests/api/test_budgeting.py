@@ -211,11 +211,3 @@ def test_parts_counted_alone_are_those_of_the_network(data: training.Data) -> No
     for text in ("2x", "multiplications=2x"):
         found = budgeter(data, 64).within(Budget.parse(text))
         assert found.predicted == found.found <= found.before / 2
-
-
-def test_processes_do_not_measure_each_for_itself(data: training.Data) -> None:
-    with pytest.raises(InputError, match="would choose different sizes"):
-        mlcnn.finetune(
-            network(), data, passes="block-circulant{block=2}", budget="time=2x",
-            processes=training.Processes(0, 2),
-        )  # fmt: skip

@@ -16,7 +16,7 @@ from mlcnn.api.layer_costs import Costs, Counter, Stopwatch
 from mlcnn.api.optimizing import rewrite
 from mlcnn.api.sensitivity import Judge
 from mlcnn.errors import InputError
-from mlcnn.passes import Sized, pipeline
+from mlcnn.passes import Chooser, Sized, pipeline
 
 __all__ = ["Budget", "Budgeted", "Budgeter", "Quantity", "Sizing", "cheapest"]
 
@@ -126,11 +126,7 @@ class Budgeted:
 
     @property
     def told(self) -> str:
-        """The sizes in words."""
-        return f"within {self.budget.text}: {self.passes}; {self._figures}"
-
-    @property
-    def _figures(self) -> str:
+        """What the sizes come to, in words."""
         if self.budget.drops:
             return (
                 f"{self.predicted:.2f} points lost by the sum over its layers, {self.found:.2f} "
@@ -160,10 +156,17 @@ class Budgeter:
         judge: the original network, the pipeline, in which one of the passes has a size for each
             layer, and the images; norms are re-estimated on calibration images.
         measuring: on what a time is measured: on the fastest of the engines.
+        chooser: what says at which sizes a layer gains; an estimate by default.
     """
 
     judge: Judge
     measuring: MeasureOptions
+    chooser: Chooser | None = None
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the chooser has a say; the same in every process, whoever has a chooser."""
+        return pipeline.undecided(pipeline.parse(self.judge.passes))
 
     def within(self, budget: Budget) -> Budgeted:
         """The sizes that lose least within a budget, or that leave least of the parameters.
@@ -173,7 +176,8 @@ class Budgeter:
                 none.
             UnsupportedError: no engine that is asked for runs the network.
         """
-        judge, parsed = self.judge, pipeline.parse(self.judge.passes)
+        judge = self.judge
+        parsed = pipeline.configure(pipeline.parse(judge.passes), chooser=self.chooser)
         place = next((i for i, item in enumerate(parsed) if isinstance(item, Sized)), None)
         sized = None if place is None else parsed[place]
         if place is None or not isinstance(sized, Sized):
@@ -186,7 +190,8 @@ class Budgeter:
         whole = costs.networks({"": judge.model})[""]
         chosen = self._chosen(budget, options, whole, rest)
         picked = {s.layer: s.size for s in chosen if s.size > 1}
-        text = pipeline.text([*parsed[:place], sized.sized(picked), *parsed[place + 1 :]])
+        done = pipeline.run(judge.model, [*parsed[:place], sized.sized(picked)])
+        text = pipeline.text([*pipeline.parse(done.settled), *parsed[place + 1 :]])
         sizings = tuple(replace(s, chosen=s in chosen) for listed in options for s in listed)
         return self._whole(budget, text, sizings, costs, rest)
 
@@ -231,13 +236,17 @@ class Budgeter:
         answers = self._answers(self.judge.model, images)
         sizes = sized.sizes(model)
         steps, found = sum(map(len, sizes.values())), list[list[Sizing]]()
+        done = 0
         for layer, listed in sizes.items():
             by_size = costs.layer(model, layer, sized, listed)
             found.append([Sizing(layer, 1, by_size[1], 0.0)])
             for size in listed:
-                self.judge.tell("judge sizes", sum(map(len, found)) - len(found), steps)
-                text = pipeline.text([sized.sized({layer: size})])
-                small = self._answers(rewrite(model, text, check=False).model, images)
+                self.judge.tell("judge sizes", done, steps)
+                done += 1
+                result = pipeline.run(model, [sized.sized({layer: size})])
+                if not result.changes:
+                    continue  # no form of this size is faster than the layer as it is
+                small = self._answers(result.model, images)
                 found[-1].append(
                     Sizing(layer, size, by_size[size], _divergence(small, answers),
                            _wrong(small, images) - _wrong(answers, images))

@@ -142,7 +142,7 @@ def _as(site: ir.Model, name: str, sized: Sized, size: int) -> ir.Model:
     """A layer by itself in a size."""
     if size == 1:
         return site
-    return rewrite(site, pipeline.text([sized.sized({name: size})]), check=False).model
+    return pipeline.run(site, [sized.sized({name: size})]).model
 
 
 def _site(model: ir.Model, name: str) -> tuple[ir.Model, ConvLayer]:
