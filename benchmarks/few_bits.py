@@ -22,7 +22,7 @@ from benchmarks.results import FOLDER, KEPT, Row, conditions, show
 from mlcnn.api import Setting, TuneOptions
 from mlcnn.training import Hardware, Precision
 
-__all__ = ["BITS", "COLUMNS", "lines", "main", "points"]
+__all__ = ["BITS", "COLUMNS", "main", "points", "summary"]
 
 COLUMNS = (
     "few bits", "epochs", "accuracy, %", "95 % interval", "drop, points", "test images", "device",
@@ -103,7 +103,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def lines(rows: Sequence[Row]) -> list[list[str]]:
+def summary(rows: Sequence[Row]) -> list[list[str]]:
     """Cells of ``COLUMNS``, a curve after the other."""
     return [
         [f"{row['network']}, W{row['weight_bits']}A{row['input_bits']}", f"{row['epochs']:g}",
@@ -131,7 +131,7 @@ def main() -> None:
         known.append({**_run(point, given), "conditions": told})
         given.out.parent.mkdir(parents=True, exist_ok=True)
         given.out.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
-    show("accuracy against epochs of fine-tuning", COLUMNS, lines(known))
+    show("accuracy against epochs of fine-tuning", COLUMNS, summary(known))
     print(f"results: {given.out}")
 
 

@@ -23,14 +23,16 @@ from torch import nn
 from benchmarks.results import FOLDER, KEPT, Row, conditions, show
 from examples import small_vgg
 from mlcnn import training
-from mlcnn.api import ImageOptions, TrainOptions, train
+from mlcnn.api import ImageOptions, Trained, TrainOptions, train
 from mlcnn.reproduce.study.records import packed, unpacked
 from mlcnn.reproduce.study.statistics import Estimate, mean_over_seeds, paired_difference
 from mlcnn.training import Data, ImageSet, Recipe
 from mlcnn.zoo import Pooling
 from mlcnn.zoo.resnet_cifar import resnet20
 
-__all__ = ["CASES", "COLUMNS", "MNIST_RECIPE", "lenet5", "lines", "main"]
+__all__ = [
+    "CASES", "COLUMNS", "MNIST_RECIPE", "Case", "lenet5", "main", "resized", "summary", "trained",
+]  # fmt: skip
 
 COLUMNS = (
     "network", "block", "numbers", "top-1, % (95 %)", "less dense, points", "less narrower, points",
@@ -118,32 +120,40 @@ CASES = (
 )
 
 
-def _resized(data: Data, side: int) -> Data:
-    """The images, bilinearly resized."""
+def resized(data: Data, side: int) -> Data:
+    """The images, bilinearly resized to a height and width of ``side``."""
 
-    def resized(images: ImageSet) -> ImageSet:
+    def scaled(images: ImageSet) -> ImageSet:
         if images.images.shape[2] == side:
             return images
-        pixels = torch.from_numpy(images.images).float()
+        pixels = torch.from_numpy(images.images.copy()).float()
         small = F.interpolate(pixels, (side, side), mode="bilinear", antialias=True)
         return ImageSet(images.name, small.round().byte().numpy(), images.labels, images.classes)
 
     parts = {
-        part: resized(getattr(data, part))
+        part: scaled(getattr(data, part))
         for part in ("training", "calibration", "validation", "test")
     }
     return Data(data.name, **parts, class_names=data.class_names)
 
 
-def _run(case: Case, block: int, seed: int, data: Data, given: argparse.Namespace) -> Row:
-    """Train one, and what came of it."""
+def trained(case: Case, block: int, seed: int, data: Data, given: argparse.Namespace) -> Trained:
+    """A network of a case, trained or taken from its checkpoint.
+
+    Args:
+        case: the network.
+        block: one of its blocks.
+        seed: of the first weights and the order of images.
+        data: resized.
+        given: has ``precision`` and the folder ``checkpoints``.
+    """
     # Neither of the ends has channels for blocks in a convolutional network.
     ends = ",ends=true" if case.name.startswith("mlp") else ""
     passes = None if block == 1 else f"block-circulant{{block={block}{ends}}}"
     name = f"{case.name.replace(' ', '-')}-{block}-{seed}"
     torch.manual_seed(seed)
     hardware = training.Hardware(precision=training.Precision(given.precision))
-    trained = train(
+    return train(
         case.network(),
         data,
         TrainOptions(case.recipe, hardware, seed, limit=case.limit),
@@ -151,17 +161,22 @@ def _run(case: Case, block: int, seed: int, data: Data, given: argparse.Namespac
         folder=given.checkpoints / name,
         passes=passes,
     )
+
+
+def _run(case: Case, block: int, seed: int, data: Data, given: argparse.Namespace) -> Row:
+    """Train one, and what came of it."""
+    found = trained(case, block, seed, data, given)
     weights = sum(
         value.const_value.size
-        for value in trained.model.graph.initializers.values()
+        for value in found.model.graph.initializers.values()
         if value.const_value is not None
     )
     return {
         "network": case.name, "data": data.name, "block": block, "seed": seed,
-        "top1": trained.test.top1, "images": trained.test.images, "parameters": weights,
+        "top1": found.test.top1, "images": found.test.images, "parameters": weights,
         "recipe": {**asdict(case.recipe), "optimizer": str(case.recipe.optimizer)},
-        "seconds": trained.seconds, "precision": given.precision,
-        "limit": case.limit, "right": packed(trained.right),
+        "seconds": found.seconds, "precision": given.precision,
+        "limit": case.limit, "right": packed(found.right),
     }  # fmt: skip
 
 
@@ -195,7 +210,7 @@ def main() -> None:
         blocks = [block for block in case.blocks if _asked(case, block, given)]
         if path is None or not blocks:
             continue
-        data = _resized(training.open_data(path), case.side)
+        data = resized(training.open_data(path), case.side)
         for seed in range(given.seeds):
             for block in blocks:
                 key = {"network": case.name, "block": block, "seed": seed}
@@ -204,7 +219,7 @@ def main() -> None:
                 rows.append({**_run(case, block, seed, data, given), "conditions": told})
                 given.out.parent.mkdir(parents=True, exist_ok=True)
                 given.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    show("structured weights, trained from scratch", COLUMNS, lines(rows))
+    show("structured weights, trained from scratch", COLUMNS, summary(rows))
     print(f"results: {given.out}")
 
 
@@ -215,7 +230,7 @@ def _asked(case: Case, block: int, given: argparse.Namespace) -> bool:
     return named and (not given.blocks or size in given.blocks)
 
 
-def lines(rows: Sequence[Row]) -> list[list[str]]:
+def summary(rows: Sequence[Row]) -> list[list[str]]:
     """Cells of ``COLUMNS`` for each network and block size; differences where bits are kept."""
     groups: dict[tuple[str, int], list[Row]] = {}
     for row in rows:

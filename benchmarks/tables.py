@@ -15,7 +15,17 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from benchmarks import choice, engines, few_bits, quantised, speed, structured_accuracy
+from benchmarks import (
+    choice,
+    engines,
+    few_bits,
+    fixed_point,
+    monarch,
+    pulling,
+    quantised,
+    speed,
+    structured_accuracy,
+)  # fmt: skip
 from benchmarks.results import KEPT, Row, read_rows
 from benchmarks.targets import TARGETS, Figure, Found, found_in, targets_of
 
@@ -162,10 +172,16 @@ _MADE: dict[str, tuple[str, Callable[[Rows], str]]] = {
     "quantised": ("quantised", _quantised),
     "choice": ("choice", _choice),
 }
-# Accuracies: the benchmark that found them, and what is shown of its rows.
-_TRAINED: dict[str, tuple[str, Sequence[str], Callable[[Rows], Lines]]] = {
-    "from_scratch": ("structured_accuracy", structured_accuracy.COLUMNS, structured_accuracy.lines),
-    "few_bits": ("few_bits", few_bits.COLUMNS, few_bits.lines),
+_ACCURACY: dict[str, tuple[Path, Sequence[str], Callable[[Rows], Lines]]] = {
+    "fixed_point": (fixed_point.MEASURED, fixed_point.COLUMNS, fixed_point.summary),
+    "monarch": (KEPT / "monarch.json", monarch.COLUMNS, monarch.summary),
+    "structured_accuracy": (
+        KEPT / "structured_accuracy.json",
+        structured_accuracy.COLUMNS,
+        structured_accuracy.summary,
+    ),
+    "few_bits": (KEPT / "few_bits.json", few_bits.COLUMNS, few_bits.summary),
+    "pulling": (KEPT / "pulling.json", pulling.COLUMNS, pulling.summary),
 }
 _FOUND: dict[str, Callable[[Rows], list[Found]]] = {
     "engines": partial(found_in, figure=Figure.FP32),
@@ -200,22 +216,17 @@ def _rows(folder: Path, name: str) -> list[Row]:
     return sorted(rows, key=lambda row: order.get((row["network"], row["batch"]), len(order)))
 
 
-def _trained(name: str, kept: Path) -> str:
-    """A table of accuracies."""
-    benchmark, columns, lines = _TRAINED[name]
-    rows: list[Row] = json.loads((kept / f"{benchmark}.json").read_text(encoding="utf-8"))
-    return f"`python -m benchmarks.{benchmark}`:\n\n{_table(columns, lines(rows))}"
-
-
-def _region(name: str, kept: Path) -> str:
+def _region(name: str, folders: Sequence[Path]) -> str:
     """The text of a region: accuracies, or a table of times per processor.
 
     Raises:
         KeyError: there is no such table.
     """
-    if name in _TRAINED:
-        return _trained(name, kept)
-    folders = sorted(path for path in kept.iterdir() if path.is_dir())
+    if name in _ACCURACY:
+        path, columns, summary = _ACCURACY[name]
+        document = json.loads(path.read_text(encoding="utf-8"))
+        rows = document if isinstance(document, list) else document["rows"]
+        return f"`python -m benchmarks.{name}`:\n\n{_table(columns, summary(rows))}"
     texts: list[str] = []
     for folder in folders:
         if name == "targets":
@@ -231,7 +242,8 @@ def _region(name: str, kept: Path) -> str:
 
 def rewritten(text: str, kept: Path = KEPT) -> str:
     """A page with its regions made anew from the figures kept in a folder."""
-    return _REGION.sub(lambda match: f"{match[1]}{_region(match[2], kept)}\n{match[3]}", text)
+    folders = sorted(path for path in kept.iterdir() if path.is_dir())
+    return _REGION.sub(lambda match: f"{match[1]}{_region(match[2], folders)}\n{match[3]}", text)
 
 
 def main() -> None:
