@@ -17,6 +17,7 @@ python -m benchmarks.monarch     Monarch weights beside block-circulant ones of 
 python -m benchmarks.pulling     pulling weights towards circulant before they are projected
 python -m benchmarks.structured  layers and networks in structured weights over dense ones
 python -m benchmarks.sensitivity speed-up and energy ratio against what the paper does not give
+python -m benchmarks.recovery    accuracy and speed after approximate passes and fine-tuning
 python -m benchmarks.outside     every network of a public zoo, rewritten and compared
 
 The first four and ``winograd`` take networks by name, ``--batch 1 8`` and ``--processes 5``;

@@ -23,9 +23,10 @@ from benchmarks import (
     monarch,
     pulling,
     quantised,
+    recovery,
     speed,
     structured_accuracy,
-)  # fmt: skip
+)
 from benchmarks.results import KEPT, Row, read_rows
 from benchmarks.targets import TARGETS, Figure, Found, found_in, targets_of
 
@@ -180,6 +181,7 @@ _ACCURACY: dict[str, tuple[Path, Sequence[str], Callable[[Rows], Lines]]] = {
         structured_accuracy.COLUMNS,
         structured_accuracy.summary,
     ),
+    "recovery": (KEPT / "recovery.json", recovery.COLUMNS, recovery.summary),
     "few_bits": (KEPT / "few_bits.json", few_bits.COLUMNS, few_bits.summary),
     "pulling": (KEPT / "pulling.json", pulling.COLUMNS, pulling.summary),
 }
