@@ -20,7 +20,7 @@ from mlcnn.engines.native.program import Constant, Floats, Operation, Part, Valu
 __all__ = ["Layout", "add_zeros_skipped", "layout_of"]
 
 _BAND_BYTES = 512 << 10  # of copies and sums, that stay in the outer caches
-_PART_BYTES = 24 << 10  # of copies, that stay in the innermost cache with the sums of some filters
+_PART_BYTES = 40 << 10  # of copies, that stay in the innermost cache with the sums of some filters
 _TILE = 8  # vectors, as in sparse.h
 _COPY = 1.5  # multiply-adds that copying takes the time of
 _ADDRESSED = 1 << 16  # vectors of copies: what an entry can name

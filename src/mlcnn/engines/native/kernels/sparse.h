@@ -56,25 +56,27 @@ static void turn_block(const Step *s, const Band *h, const float *x, int64_t lin
   else EACH(r, lines) turn_run(x + r * s->x.row, h->line, lanes, h->planes + r * h->line, h->plane);
 }
 
-/* Every second float, or every n-th, of a row. */
+/* Rows, every so many lines and columns of a plane; what is written beyond one, the next overwrites. */
 #define EVEN(i) (2 * (i))
-INLINE void copy_row(const float *x, int64_t stride, int64_t columns, float *y) {
-  if (stride == 1) for (int64_t j = 0; j < columns; j += B) *(U *)(y + j) = *(U *)(x + j);
+INLINE void copy_rows(const float *x, int64_t line, int64_t stride, int64_t rows, int64_t columns, float *y, int64_t pitch) {
+  if (stride == 1 && columns <= B) EACH(i, rows) *(U *)(y + i * pitch) = *(U *)(x + i * line);
+  else if (stride == 1)
+    EACH(i, rows) for (int64_t j = 0; j < columns; j += B) *(U *)(y + i * pitch + j) = *(U *)(x + i * line + j);
   else if (stride == 2)
-    for (int64_t j = 0; j < columns; j += B) {
-      const V a = *(U *)(x + 2 * j), b = *(U *)(x + 2 * j + B);
-      *(U *)(y + j) = SHUFFLED(a, b, EVEN);
+    EACH(i, rows) for (int64_t j = 0; j < columns; j += B) {
+      const V a = *(U *)(x + i * line + 2 * j), b = *(U *)(x + i * line + 2 * j + B);
+      *(U *)(y + i * pitch + j) = SHUFFLED(a, b, EVEN);
     }
-  else EACH(j, columns) y[j] = x[j * stride];
+  else EACH(i, rows) EACH(j, columns) y[i * pitch + j] = x[i * line + j * stride];
 }
-/* What the weights of a channel read; a row that ends within a vector is written before the next. */
+/* What the weights of a channel read. */
 static void copy_channel(const Step *s, const Band *h, int64_t c, int64_t rows) {
   const float *x = h->planes + c * h->plane;
   float *y = h->copied + c * h->copies * h->length;
   const int64_t taps = s->mode == TAPS ? s->kernel_rows : 1, step = s->mode == TAPS ? s->stride_rows : 1;
   EACH(r, taps) EACH(k, s->kernel_columns) {
     const float *from = x + r * s->dilation_rows * h->line + k * s->dilation_columns;
-    EACH(i, rows) copy_row(from + i * step * h->line, s->stride_columns, s->columns, y + i * s->pitch);
+    copy_rows(from, step * h->line, s->stride_columns, rows, s->columns, y, s->pitch);
     y += h->length;
   }
 }
@@ -151,9 +153,19 @@ INLINE void sum_filters(const int T, int64_t filters, Weights w, const float *bi
   for (int64_t f = 0; f < filters; f++, y += sums) {
     const int64_t first = w.starts[f], end = w.starts[f + 1];
     if (first == end && !bias) continue;
-    V a[8];
+    V a[8], b[4] = {};
     UNROLL for (int t = 0; t < T; t++) a[t] = bias ? spread(bias[f]) : *(V *)(y + t * B);
-    for (int64_t e = first; e < end; e++) {
+    int64_t e = first;
+    if (T <= 4) { /* twice as many sums, so that none waits for the one before it */
+      for (; e + 1 < end; e += 2) {
+        const float *v = x + (int64_t)w.entries[e] * B, *u = x + (int64_t)w.entries[e + 1] * B;
+        const V q = spread(w.weights[e]), r = spread(w.weights[e + 1]);
+        UNROLL for (int t = 0; t < T; t++) a[t] += q * *(V *)(v + t * B);
+        UNROLL for (int t = 0; t < T; t++) b[t] += r * *(V *)(u + t * B);
+      }
+      UNROLL for (int t = 0; t < T; t++) a[t] += b[t];
+    }
+    for (; e < end; e++) {
       const float *v = x + (int64_t)w.entries[e] * B;
       const V q = spread(w.weights[e]);
       UNROLL for (int t = 0; t < T; t++) a[t] += q * *(V *)(v + t * B);
