@@ -13,6 +13,7 @@ from mlcnn.engines.native.convolution import implement
 from mlcnn.engines.native.geometry import Geometry, geometry_of, rows_fit
 from mlcnn.engines.native.library import Library, Op
 from mlcnn.engines.native.packing import Group, Packing
+from mlcnn.engines.native.planes import keep_planes
 from mlcnn.engines.native.program import Floats, Operation, Part, Value, standard_lanes
 from mlcnn.engines.native.reading import (
     Shape,
@@ -82,6 +83,7 @@ class Builder:
             implement(operation, geometry, part, kind, self.library)
         for index, value in enumerate(self._outputs, len(self._inputs)):
             self._move(Op.UNPACK, self.value_of(value, f"output {value.name!r}"), index)
+        keep_planes(self.operations, self.block)
         return self.operations
 
     def convolution(self, site: Site, operation: Operation, part: Group) -> None:

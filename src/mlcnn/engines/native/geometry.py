@@ -1,6 +1,7 @@
 """What a convolution computes, whatever the algorithm."""
 
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
@@ -14,6 +15,8 @@ __all__ = ["Geometry", "geometry_of", "rows_fit"]
 _SIDE_BY_SIDE = 4  # images, so that weights are read for as many
 _SAVED = 0.95  # of the columns' taps, or fewer, that are computed
 _POSITIONS = 8  # results of a filter, that vectors of positions may pay for
+_MOST_COPIED = 1 << 17  # numbers that all taps read in a row
+_BESIDE = 64  # numbers, or fewer, between copies
 _MANY = 0.5  # of the weights that are not zero, or fewer, may pay to be taken one by one
 _PAIR = 2  # groups that take the lanes in turn
 _FILLED = 0.8  # of the lanes of blocks, or fewer, that filters use: then results of a row do better
@@ -174,9 +177,14 @@ def geometry_of(operation: Operation, part: Group) -> Geometry:
     return replace(geometry, **_zeros(geometry, part))
 
 
+def _copied(geometry: Geometry) -> int:
+    return (geometry.columns + _BESIDE) * prod(geometry.kernel)
+
+
 def _zeros(geometry: Geometry, part: Group) -> dict[str, int]:
     """How many weights are not zero, where it may pay to skip the others."""
-    if geometry.dense or geometry.groups > 1 or geometry.rows * geometry.columns < _POSITIONS:
+    few = geometry.rows * geometry.columns < _POSITIONS
+    if geometry.dense or geometry.groups > 1 or few or _copied(geometry) > _MOST_COPIED:
         return {}
     if part.shared is not None:
         nonzeros, bases = np.count_nonzero(part.shared.coefficients), len(part.shared.basis)

@@ -111,7 +111,7 @@ class Step(ctypes.Structure):
                 *("top", "left", "bottom", "right", "rows", "columns"),
                 *("chunk", "bunch", "across", "buffer", "paired"),
                 *("groups", "group_weights", "together"),
-                *("pitch", "bases", "basis", "starts", "entries", "function"),
+                *("pitch", "bases", "outputs", "basis", "starts", "entries", "function"),
                 *("scales", "zero", "zero_y", "zero_z"),
             )
         ],

@@ -23,7 +23,8 @@ _BAND_BYTES = 512 << 10  # of copies and sums, that stay in the outer caches
 _PART_BYTES = 40 << 10  # of copies, that stay in the innermost cache with the sums of some filters
 _TILE = 8  # vectors, as in sparse.h
 _COPY = 1.5  # multiply-adds that copying takes the time of
-_ADDRESSED = 1 << 16  # vectors of copies: what an entry can name
+_ADDRESSED = 1 << 16  # vectors of a part's copies: what an entry can name
+_BETWEEN = 9  # vectors, or fewer, from the end of a copy to the next one
 
 
 class Copies(IntEnum):
@@ -54,18 +55,13 @@ class Layout:
     vectors: int
     copied: int
 
-    @property
-    def products(self) -> int:
-        """Vectors that are multiplied for each copy; of bases none are copies."""
-        return self.copied if self.copies is Copies.BASES else 0
-
 
 def layout_of(geometry: Geometry, block: int) -> Layout:
     """The layout that should take the least time."""
     if geometry.bases:
         return _layout(geometry, block, Copies.BASES)
     both = [_layout(geometry, block, Copies.TAPS)]
-    if geometry.strides == (1, 1):
+    if (geometry.strides, geometry.dilations[0]) == ((1, 1), 1):
         both.append(_layout(geometry, block, Copies.SHIFTED))
     weights = (geometry.nonzeros or 0) / geometry.channels
     return min(both, key=lambda one: weights * one.vectors + _COPY * one.copied)
@@ -76,19 +72,18 @@ def _layout(geometry: Geometry, block: int, copies: Copies) -> Layout:
     across = -(-geometry.columns // block)
     pitch = across * block if copies is Copies.SHIFTED else geometry.columns
     each = {Copies.SHIFTED: width, Copies.TAPS: height * width, Copies.BASES: geometry.bases}[copies]
-    halo = (height - 1) * geometry.dilations[0] if copies is Copies.SHIFTED else 0
+    halo = height - 1 if copies is Copies.SHIFTED else 0
     row_bytes = 4 * pitch * (block * each + geometry.filters)
     most = _BAND_BYTES // row_bytes - halo * block * each * pitch * 4 // row_bytes
-    most = min(most, _ADDRESSED // (block * each * (pitch // block + 2)) - halo)
     bands = -(-geometry.rows // max(1, most))
     band = -(-geometry.rows // bands)
     lines = geometry.rows + halo * bands
     taps = height * width if copies is Copies.BASES else 1
     tile = min(_TILE, -(-band * pitch // block)) * block + halo * pitch
-    lane_bytes = 4 * each * tile
-    parts = min(block, -(-block * lane_bytes // _PART_BYTES))
+    lane_vectors = each * ((band + halo) * pitch // block + _BETWEEN)
+    lanes = max(1, min(_PART_BYTES // (4 * each * tile), _ADDRESSED // lane_vectors))
     return Layout(
-        copies, pitch, band, parts, -(-geometry.rows * pitch // block), lines * across * each * taps
+        copies, pitch, band, -(-block // lanes), -(-geometry.rows * pitch // block), lines * across * each * taps
     )
 
 
@@ -108,15 +103,14 @@ def add_zeros_skipped(
     operation.op = Op.SPARSE
     operation.fields |= {
         "mode": layout.copies, "pitch": layout.pitch, "bunch": layout.band, "chunk": layout.parts,
-        "bases": geometry.bases,
+        "bases": geometry.bases, "outputs": geometry.filters,
     }  # fmt: skip
     floats, length = library.sparse(operation.fields)
     height, width = geometry.kernel
     taps = np.arange(height * width)
     offsets = taps * length
     if layout.copies is Copies.SHIFTED:
-        down = geometry.dilations[0] * layout.pitch // library.block
-        offsets = taps % width * length + taps // width * down
+        offsets = taps % width * length + taps // width * (layout.pitch // library.block)
     if shared is not None:
         weight = shared.coefficients
         offsets = np.arange(geometry.bases) * length
@@ -142,7 +136,9 @@ def _listed(  # noqa: PLR0917 - one call's worth of a layer
     """
     places = [(index, lane) for index, count in enumerate(lanes) for lane in range(count)]
     blocks, lane = np.array(places, np.int64).T
-    part = blocks * parts + ((lane + 1) * parts - 1) // block
+    part = ((lane + 1) * parts - 1) // block
+    lane -= block * part // parts  # from the first of its part on
+    part += blocks * parts
     filters = -(-len(weight) // block) * block
     rows, channels, copies = np.nonzero(weight)
     order = np.lexsort((copies, channels, rows, part[channels]))

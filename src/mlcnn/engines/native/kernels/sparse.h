@@ -8,8 +8,6 @@
  * parts of a block, whose copies stay in the innermost cache, and there filter by filter. */
 enum { SHIFTED, TAPS, BASES };
 
-typedef float U __attribute__((vector_size(4 * B), may_alias, aligned(4)));
-
 typedef struct {
   int64_t line, lines, plane;      /* of a plane: positions of a line, lines, and floats in all */
   int64_t copies, height, length;  /* of a channel: copies, rows and floats of each */
@@ -202,6 +200,18 @@ static void end_block(const Step *s, const Band *h, const float *sums, int64_t r
   if (s->function != CLIP) activate(s, y, rows, s->columns);
 }
 
+/* Sums of a filter go to its plane. */
+static void end_plane(const Step *s, const float *sums, int64_t rows, float *y, const float *z) {
+  const V low = spread(s->low), high = spread(s->high);
+  EACH(r, rows) for (int64_t q = 0; q < s->columns; q += B) {
+    V a = *(U *)(sums + r * s->pitch + q);
+    if (z) a += *(U *)(z + r * s->z.row + q);
+    a = s->function == CLIP ? smaller(larger(a, low), high) : apply(s->function, s, a);
+    if (s->columns - q >= B) *(U *)(y + r * s->y.row + q) = a;
+    else store_first(y + r * s->y.row + q, a, s->columns - q);
+  }
+}
+
 /* Rows r0 to r0 + rows of an image. */
 static void sparse_band(const Step *s, const Band *h, float *m, const float *constants, int64_t n, int64_t r0,
                         int64_t rows) {
@@ -210,21 +220,35 @@ static void sparse_band(const Step *s, const Band *h, float *m, const float *con
   const int64_t lines = (rows - 1) * s->stride_rows + (s->kernel_rows - 1) * s->dilation_rows + 1;
   const float *x = m + s->x.at + n * s->x.image + r0 * s->stride_rows * s->x.row;
   EACH(i, s->blocks) {
+    Band b = *h;
+    if (s->x.column == 1) b.planes = (float *)x + i * B * s->x.plane;
+    else {
 #pragma omp single
-    turn_block(s, h, x + i * s->x.plane, lines, lanes[i]);
+      turn_block(s, h, x + i * s->x.plane, lines, lanes[i]);
+    }
 #pragma omp for
     for (int64_t c = 0; c < lanes[i]; c++)
-      if (s->mode == BASES) base_channel(s, h, constants + s->basis, c, rows);
-      else copy_channel(s, h, c, s->mode == SHIFTED ? lines : rows);
+      if (s->mode == BASES) base_channel(s, &b, constants + s->basis, c, rows);
+      else copy_channel(s, &b, c, s->mode == SHIFTED ? lines : rows);
 #pragma omp for
     for (int64_t t = 0; t < tiles; t++) {
       const int64_t v = begin(vectors, tiles, t), count = begin(vectors, tiles, t + 1) - v;
       EACH(p, s->chunk) {
         const Weights w = {starts + (i * s->chunk + p) * filters, (const uint16_t *)(constants + s->entries),
                            constants + s->weights};
-        sums_of[count - 1](filters, w, i + p ? 0 : constants + s->biases, h->copied + v * B, h->summed + v * B, h->sums);
+        const float *copied = h->copied + begin(B, s->chunk, p) * h->copies * h->length + v * B;
+        sums_of[count - 1](filters, w, i + p ? 0 : constants + s->biases, copied, h->summed + v * B, h->sums);
       }
     }
+  }
+  if (s->y.column == 1) {
+#pragma omp for
+    for (int64_t f = 0; f < s->outputs; f++) {
+      float *y = m + s->y.at + n * s->y.image + f * s->y.plane + r0 * s->y.row;
+      const float *z = m + s->z.at + n * s->z.image + f * s->z.plane + r0 * s->z.row;
+      end_plane(s, h->summed + f * h->sums, rows, y, s->z.at < 0 ? 0 : z);
+    }
+    return;
   }
 #pragma omp for
   for (int64_t f = 0; f < s->filters; f++) {
@@ -239,6 +263,7 @@ static void sparse(const Step *s, float *m, const float *constants, int threads)
   h.planes = m + s->scratch.at;
   h.copied = h.planes + planes_of(s, &h);
   h.summed = h.copied + B * h.copies * h.length;
+  if (s->x.column == 1) h.line = s->x.row, h.plane = s->x.plane; /* planes already */
   (void)threads;
 #pragma omp parallel num_threads(threads) if (threads > 1)
   EACH(n, s->images)

@@ -19,9 +19,9 @@ typedef struct {
   /* A convolution in groups: floats of the weights of one, and floats of the input that are spread
    * over a vector together: the groups (of a pair) take its lanes in turn. */
   int64_t groups, group_weights, together;
-  /* Of weights that are mostly zero: positions from row to row, kernels that filters share, and
-   * offsets of constants. */
-  int64_t pitch, bases, basis, starts, entries;
+  /* Of weights that are mostly zero: positions from row to row, kernels that filters share, channels
+   * of the result, and offsets of constants. */
+  int64_t pitch, bases, outputs, basis, starts, entries;
   int64_t function; /* of what is written; CLIP, the first of them, where there is none */
   /* Of codes: offset of the factors per filter, and zero points of x, y and z. */
   int64_t scales, zero, zero_y, zero_z;
