@@ -186,7 +186,7 @@ def _zeros(geometry: Geometry, part: Group) -> dict[str, int]:
     few = geometry.rows * geometry.columns < _POSITIONS
     if geometry.dense or geometry.groups > 1 or few or _copied(geometry) > _MOST_COPIED:
         return {}
-    if part.shared is not None:
+    if part.shared is not None and geometry.strides[1] == 1:
         nonzeros, bases = np.count_nonzero(part.shared.coefficients), len(part.shared.basis)
         return {"nonzeros": int(nonzeros), "bases": bases}
     nonzeros = int(np.count_nonzero(part.weight))

@@ -4,7 +4,7 @@
  * channels are turned into planes for that, some rows of an image at a time (a band), and what the
  * weights of a channel read of its plane is copied side by side, so that no read crosses a cache
  * line: SHIFTED, once for each column of the kernel (rows of whole vectors); TAPS, once for each tap;
- * or BASES, the plane's convolutions with a few kernels that all filters share. Weights stand by
+ * or BASES, the plane's convolutions with a few kernels that all filters share (columns one by one). Weights stand by
  * parts of a block, whose copies stay in the innermost cache, and there filter by filter. */
 enum { SHIFTED, TAPS, BASES };
 
@@ -125,7 +125,7 @@ static void base_channel(const Step *s, const Band *h, const float *w, int64_t c
     float *y[BASE_VECTORS];
     EACH(t, BASE_VECTORS) {
       const int64_t unit = first + t < all ? first + t : all - 1, r = unit / across, j = unit % across * B;
-      x[t] = plane + r * h->line + j;
+      x[t] = plane + r * s->stride_rows * h->line + j;
       y[t] = copied + r * s->pitch + j;
     }
     for (int64_t d = 0; d < s->bases; d += 6) {
