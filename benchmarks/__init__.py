@@ -13,6 +13,7 @@ python -m benchmarks.rewriting   time and memory of the passes themselves
 python -m benchmarks.evaluating  time of the accelerator models themselves
 python -m benchmarks.fft_engine  FFT engines over dense machines, and fixed point's accuracy
 python -m benchmarks.structured  layers and networks in structured weights over dense ones
+python -m benchmarks.sparse      layers of mostly zero weights in native over dense ones
 python -m benchmarks.sensitivity speed-up and energy ratio against what the paper does not give
 python -m benchmarks.outside     every network of a public zoo, rewritten and compared
 

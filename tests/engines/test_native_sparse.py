@@ -14,6 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from onnx import helper
 
+from mlcnn.engines.engine import Session
 from mlcnn.engines.native import Native, sparse
 from mlcnn.engines.native.algorithms import Choosing
 from mlcnn.engines.native.geometry import Geometry
@@ -63,7 +64,11 @@ def geometries(draw) -> tuple[dict[str, object], tuple[int, int], tuple[int, int
 def layers(draw) -> tuple[ir.Model, np.ndarray]:
     """One behind the other, with a residual, next to what reads blocks, or alone."""
     attributes, kernel, size = draw(geometries())
-    channels, filters, density = draw(CHANNELS), draw(CHANNELS), draw(st.sampled_from((0, 0.05, 0.4)))
+    channels, filters, density = (
+        draw(CHANNELS),
+        draw(CHANNELS),
+        draw(st.sampled_from((0, 0.05, 0.4))),
+    )
     generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     weights = {
         "w": thinned(generator, (filters, channels, *kernel), density),
@@ -88,7 +93,7 @@ def layers(draw) -> tuple[ir.Model, np.ndarray]:
     return network(nodes, weights, channels), image
 
 
-def compare(model: ir.Model, image: np.ndarray, march: str, algorithm: str = "sparse") -> Native:
+def compare(model: ir.Model, image: np.ndarray, march: str, algorithm: str = "sparse") -> Session:
     """At most 1e-5 of the largest result from float64, in memory that held no numbers before."""
     expected = evaluate(model, {"x": torch.from_numpy(image)})["y"].numpy()
     session = Native(march, algorithm).prepare(model)
@@ -124,7 +129,9 @@ def pairs(draw) -> tuple[ir.Model, np.ndarray]:
     bases = draw(st.integers(1, min(9, kernel[0] * kernel[1])))
     generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     basis = generator.standard_normal((bases, 1, *kernel)) / np.sqrt(kernel[0] * kernel[1])
-    coefficients = thinned(generator, (filters, channels * bases, 1, 1), draw(st.sampled_from((0.1, 1))))
+    coefficients = thinned(
+        generator, (filters, channels * bases, 1, 1), draw(st.sampled_from((0.1, 1)))
+    )
     weights = {
         "w": np.tile(basis, (channels, 1, 1, 1)).astype(np.float32),
         "v": coefficients,
@@ -142,7 +149,11 @@ def pairs(draw) -> tuple[ir.Model, np.ndarray]:
 
 
 @pytest.mark.parametrize("march", MARCHES)
-@given(case=pairs(), band=st.sampled_from((1, 512 << 10)), algorithm=st.sampled_from(("sparse", "direct")))
+@given(
+    case=pairs(),
+    band=st.sampled_from((1, 512 << 10)),
+    algorithm=st.sampled_from(("sparse", "direct")),
+)
 def test_shared_kernels(
     march: str, case: tuple[ir.Model, np.ndarray], band: int, algorithm: str
 ) -> None:
@@ -185,7 +196,10 @@ def test_a_pair_is_one_operation() -> None:
 
 def test_kernels_of_their_own_are_no_shared_ones() -> None:
     model = shared(20, 30, 5, 16, own=True)
-    told = [row.algorithm for row in compare(model, np.ones((1, 20, 16, 16), np.float32), "native").algorithms]
+    told = [
+        row.algorithm
+        for row in compare(model, np.ones((1, 20, 16, 16), np.float32), "native").algorithms
+    ]
     assert "sparse, of shared kernels" not in told
     assert len(told) > 1
 
@@ -193,7 +207,9 @@ def test_kernels_of_their_own_are_no_shared_ones() -> None:
 # -- the layout
 
 
-def sparse_layer(channels: int = 64, size: int = 16, density: float = 0.1, filters: int = 64) -> ir.Model:
+def sparse_layer(
+    channels: int = 64, size: int = 16, density: float = 0.1, filters: int = 64
+) -> ir.Model:
     weight = thinned(np.random.default_rng(0), (filters, channels, 3, 3), density)
     node = helper.make_node("Conv", ["x", "w"], ["y"], pads=[1] * 4, name="conv")
     return network([node], {"w": weight}, channels, size=(size, size))
@@ -232,7 +248,8 @@ def test_memory_does_not_grow_with_the_image(copies: Copies, columns: int, bases
         fields = {
             "rows": rows, "columns": columns, "kernel_rows": 3, "kernel_columns": 3,
             "stride_rows": 1, "stride_columns": 1, "dilation_rows": 1, "dilation_columns": 1,
-            "filters": 4, "mode": copies, "pitch": layout.pitch, "bunch": layout.band, "bases": bases,
+            "filters": 4, "mode": copies, "pitch": layout.pitch, "bunch": layout.band,
+            "bases": bases,
         }  # fmt: skip
         floats.append(load().sparse(fields)[0])
     assert max(floats) * 4 < 1 << 20
@@ -292,4 +309,3 @@ def test_a_saved_choice_of_other_zeros_is_refused(tmp_path) -> None:
     assert told(sparse_layer(), str(path)) == ["sparse"]
     with pytest.raises(InputError, match="another network's"):
         told(sparse_layer(density=0.2), str(path))
-

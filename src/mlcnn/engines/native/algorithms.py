@@ -179,7 +179,9 @@ def _transformed(layers: Sequence[Layer]) -> list[Choice]:
         if misfit is not None:
             found.append(Choice(None, f"no transform computes it: it {misfit}", ms))
             continue
-        choice = fastest({k: spent for k, spent in ms.items() if isinstance(k, Winograd)}, measured=False)
+        choice = fastest(
+            {k: spent for k, spent in ms.items() if isinstance(k, Winograd)}, measured=False
+        )
         found.append(Choice(choice.kind, choice.reason, ms))
     return found
 

@@ -8,8 +8,8 @@ import onnx_ir as ir
 
 from mlcnn.engines.native.builder import Builder, Rule
 from mlcnn.engines.native.library import Op
-from mlcnn.engines.native.program import Floats, Operation, Part, Value
 from mlcnn.engines.native.packing import Shared
+from mlcnn.engines.native.program import Floats, Operation, Part, Value
 from mlcnn.engines.native.reading import constant_of, refusal, sizes_of, weights_of
 from mlcnn.engines.native.shared import ONE, shared_from
 from mlcnn.graph import is_standard

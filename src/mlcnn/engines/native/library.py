@@ -186,7 +186,6 @@ class Library:
         """
         return self._scratch(kind, blocks, filters, bunch)
 
-
     def sparse(self, fields: Mapping[str, int | float]) -> tuple[int, int]:
         """Floats of scratch memory of a convolution that skips zeros, and vectors of a copy.
 

@@ -43,9 +43,7 @@ class Stopwatch:
         self._path = library.path.with_suffix(".choices.json")
         self._known = read_json(self._path)
 
-    def times(
-        self, geometry: Geometry, kinds: Sequence[Kind]
-    ) -> dict[Kind, float]:
+    def times(self, geometry: Geometry, kinds: Sequence[Kind]) -> dict[Kind, float]:
         """Milliseconds by algorithm, from the cache where they are there."""
         name = f"{geometry}, {self._threads} threads, {self._evicting.size} floats"
         key = hashlib.sha256(name.encode()).hexdigest()[:24]
@@ -57,9 +55,7 @@ class Stopwatch:
             write_json(self._path, self._known)
         return found
 
-    def measure(
-        self, geometry: Geometry, kinds: Sequence[Kind]
-    ) -> dict[Kind, float]:
+    def measure(self, geometry: Geometry, kinds: Sequence[Kind]) -> dict[Kind, float]:
         """Milliseconds by algorithm, measured now and not kept."""
         programs = {kind: self._program(geometry, kind) for kind in kinds}
         runs = {kind: program.call([], self._threads) for kind, program in programs.items()}

@@ -31,7 +31,9 @@ class Shared:
 
     def dense(self) -> Floats:
         """The kernels of all filters and channels (filters, channels, rows, columns)."""
-        return np.einsum("kcd,drs->kcrs", self.coefficients, self.basis, dtype=np.float64).astype(np.float32)
+        return np.einsum("kcd,drs->kcrs", self.coefficients, self.basis, dtype=np.float64).astype(
+            np.float32
+        )
 
 
 @dataclass(frozen=True, slots=True)

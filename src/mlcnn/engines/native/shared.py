@@ -42,7 +42,9 @@ def _same_of_all(weight: Floats, groups: int) -> Floats | None:
     if weight.ndim != 4 or weight.shape[1] != 1 or len(weight) % groups:
         return None
     kernels = weight.reshape(groups, -1, *weight.shape[2:])
-    return kernels[0] if np.array_equal(kernels, np.broadcast_to(kernels[0], kernels.shape)) else None
+    return (
+        kernels[0] if np.array_equal(kernels, np.broadcast_to(kernels[0], kernels.shape)) else None
+    )
 
 
 def _has_bias(site: Site) -> bool:

@@ -67,11 +67,19 @@ def layout_of(geometry: Geometry, block: int) -> Layout:
     return min(both, key=lambda one: weights * one.vectors + _COPY * one.copied)
 
 
+def _copies_of(geometry: Geometry, copies: Copies) -> int:
+    """How many of a channel."""
+    height, width = geometry.kernel
+    if copies is Copies.BASES:
+        return geometry.bases
+    return width if copies is Copies.SHIFTED else height * width
+
+
 def _layout(geometry: Geometry, block: int, copies: Copies) -> Layout:
     height, width = geometry.kernel
     across = -(-geometry.columns // block)
     pitch = across * block if copies is Copies.SHIFTED else geometry.columns
-    each = {Copies.SHIFTED: width, Copies.TAPS: height * width, Copies.BASES: geometry.bases}[copies]
+    each = _copies_of(geometry, copies)
     halo = height - 1 if copies is Copies.SHIFTED else 0
     row_bytes = 4 * pitch * (block * each + geometry.filters)
     most = _BAND_BYTES // row_bytes - halo * block * each * pitch * 4 // row_bytes
@@ -83,12 +91,21 @@ def _layout(geometry: Geometry, block: int, copies: Copies) -> Layout:
     lane_vectors = each * ((band + halo) * pitch // block + _BETWEEN)
     lanes = max(1, min(_PART_BYTES // (4 * each * tile), _ADDRESSED // lane_vectors))
     return Layout(
-        copies, pitch, band, -(-block // lanes), -(-geometry.rows * pitch // block), lines * across * each * taps
+        copies,
+        pitch,
+        band,
+        -(-block // lanes),
+        -(-geometry.rows * pitch // block),
+        lines * across * each * taps,
     )
 
 
 def add_zeros_skipped(
-    operation: Operation, geometry: Geometry, weight: Floats, shared: Shared | None, library: Library
+    operation: Operation,
+    geometry: Geometry,
+    weight: Floats,
+    shared: Shared | None,
+    library: Library,
 ) -> None:
     """Complete a convolution's operation by what the kernel needs.
 
@@ -116,7 +133,9 @@ def add_zeros_skipped(
         offsets = np.arange(geometry.bases) * length
         operation.constants["basis"] = shared.basis
     flat = weight.reshape(*weight.shape[:2], -1)
-    each = length * (geometry.bases or (width if layout.copies is Copies.SHIFTED else height * width))
+    each = length * (
+        geometry.bases or (width if layout.copies is Copies.SHIFTED else height * width)
+    )
     operation.constants |= _listed(flat, geometry.lanes, layout.parts, library.block, offsets, each)
     operation.scratch = Part(Value(1, (library.block,), 1, -(-floats // library.block)))
 
@@ -143,9 +162,7 @@ def _listed(  # noqa: PLR0917 - one call's worth of a layer
     rows, channels, copies = np.nonzero(weight)
     order = np.lexsort((copies, channels, rows, part[channels]))
     rows, channels, copies = rows[order], channels[order], copies[order]
-    counts = np.bincount(
-        part[channels] * filters + rows, minlength=len(lanes) * parts * filters
-    )
+    counts = np.bincount(part[channels] * filters + rows, minlength=len(lanes) * parts * filters)
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     entries = (lane[channels] * channel + offsets[copies]).astype(np.uint16)
     return {
