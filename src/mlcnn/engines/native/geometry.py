@@ -170,7 +170,8 @@ def geometry_of(operation: Operation, part: Group) -> Geometry:
     groups = int(operation.fields.get("groups", 1))
     geometry = Geometry(
         images, part.lanes, len(part.weight) // groups, rows, columns, (height, width),
-        (down, across), (dilations[0], dilations[1]), (top, left, bottom, right), operation.z is not None,
+        (down, across), (dilations[0], dilations[1]), (top, left, bottom, right),
+        operation.z is not None,
         operation.x is not None and operation.x.value.dense,
         groups, operation.fields.get("together", 1) == _PAIR,
     )  # fmt: skip
