@@ -200,7 +200,11 @@ def _skipping(layers: Sequence[Layer]) -> list[Choice]:
     found = list[Choice]()
     for layer in layers:
         kind = next((kind for kind in layer.ways if isinstance(kind, Sparse)), None)
-        reason = "fewer than half of its weights are zero" if kind is None else "asked for"
+        reason = (
+            "fewer than half of its weights are zero, or few results"
+            if kind is None
+            else "asked for"
+        )
         found.append(Choice(kind, reason, _figures(layer)))
     return found
 

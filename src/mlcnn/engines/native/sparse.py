@@ -133,9 +133,7 @@ def add_zeros_skipped(
         offsets = np.arange(geometry.bases) * length
         operation.constants["basis"] = shared.basis
     flat = weight.reshape(*weight.shape[:2], -1)
-    each = length * (
-        geometry.bases or (width if layout.copies is Copies.SHIFTED else height * width)
-    )
+    each = length * _copies_of(geometry, layout.copies)
     operation.constants |= _listed(flat, geometry.lanes, layout.parts, library.block, offsets, each)
     operation.scratch = Part(Value(1, (library.block,), 1, -(-floats // library.block)))
 
