@@ -71,6 +71,9 @@ class Method:
         restore: writes a layer as its operator again, where other operators compute it: takes an
             ``Emitter``, the layer's record, what the layer reads, and its nodes; None where it
             cannot be told from them.
+        row_input: which input of its operators has a row for each output channel, which a factor of
+            the output can be multiplied into; the bias is the next one. None where a factor would
+            destroy the structure.
         penalty: what is added to a loss to bring weights into the structure: takes that module,
             returns a scalar tensor.
         summary: what it does, in a line.
@@ -82,6 +85,7 @@ class Method:
     read: Callable[[ir.Node], Convolution | str] | None = None
     layer: Callable[[Any], TrainedLayer] | None = None
     restore: Restore | None = None
+    row_input: int | None = None
     penalty: Callable[[Any], Any] | None = None
     summary: str = ""
 

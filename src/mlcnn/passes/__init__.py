@@ -14,6 +14,7 @@ from mlcnn.passes.move_pool import DistributePool, Reorder
 from mlcnn.passes.remove_channels import RemoveChannels
 from mlcnn.passes.reorder_max import ReorderMax
 from mlcnn.passes.restoring import restore
+from mlcnn.passes.share_kernels import ShareKernels
 
 __all__ = [
     "AUTO",
@@ -37,6 +38,7 @@ __all__ = [
     "RemoveChannels",
     "Reorder",
     "ReorderMax",
+    "ShareKernels",
     "Sized",
     "Skipped",
     "WindowMode",
