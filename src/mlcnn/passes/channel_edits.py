@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mlcnn.graph import constant, free_name, value_names
 
-__all__ = ["Edit", "Follower", "Groups", "Kept", "Padding", "Target", "put"]
+__all__ = ["Edit", "Follower", "Groups", "Kept", "Padding", "Settled", "Target", "put"]
 
 Classes = NDArray[np.int64]
 Kept = Callable[[Classes], NDArray[np.bool_]]
@@ -109,6 +109,19 @@ class Target:
         stored, count = constant(self.node.inputs[1]), int(kept(self.classes).sum())
         if stored is not None and stored[1] == len(self.classes) != count:
             put(model, self.node, 1, np.array([stored[0], count], stored.dtype))
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a method's operator says of its constants, once they have changed."""
+
+    node: ir.Node
+    settle: Callable[[ir.Node], None]
+
+    def apply(self, model: ir.Model, kept: Kept) -> None:
+        """Write it anew."""
+        del model, kept
+        self.settle(self.node)
 
 
 def put(model: ir.Model, node: ir.Node, index: int, array: np.ndarray) -> None:

@@ -18,13 +18,14 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from mlcnn.graph import constant, is_standard, layer_name
-from mlcnn.passes.channel_edits import Edit, Follower, Groups, Padding, Target
+from mlcnn.ops import Convolution, method_of
+from mlcnn.passes.channel_edits import Edit, Follower, Groups, Padding, Settled, Target
 from mlcnn.passes.channel_spaces import POOLS, REDUCTIONS, integer, integers
 from mlcnn.passes.fixed import pointwise_numbers
 from mlcnn.passes.pointwise import BINARY, TRANSPARENT, UNARY
 from mlcnn.workload import RECORD_KEY
 
-__all__ = ["Flow", "Lanes", "Mix"]
+__all__ = ["Flow", "Lanes", "Mix", "Shared"]
 
 Classes = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -64,6 +65,7 @@ class Mix:
             where the input is fixed and the bias can stand for it.
         folded: (outputs, inputs): what the bias takes over where an input goes.
         padded: whether it reads zeros beside its input.
+        bias: which input of the node it is.
     """
 
     node: ir.Node
@@ -72,6 +74,22 @@ class Mix:
     depends: NDArray[np.bool_]
     folded: Floats
     padded: bool
+    bias: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all channels of a layer share, inside of it.
+
+    Attributes:
+        mix: the layer.
+        inside: the shared ones.
+        reads: (outputs, inputs, shared): whether an output has an input by a shared one.
+    """
+
+    mix: Mix
+    inside: Lanes
+    reads: NDArray[np.bool_]
 
 
 class Flow:
@@ -80,6 +98,7 @@ class Flow:
     Attributes:
         lanes: of each value that is known.
         mixes: the layers, in order.
+        shared: what is shared inside of some.
         edits: what else has to follow where channels go, in order.
         needs: what needs a class whatever its weights are, by class.
     """
@@ -87,6 +106,7 @@ class Flow:
     def __init__(self, model: ir.Model) -> None:
         self.lanes: dict[ir.Value, Lanes] = {}
         self.mixes: list[Mix] = []
+        self.shared: list[Shared] = []
         self.edits: list[Edit] = []
         self.needs: dict[int, str] = {}
         self._parents: list[int] = []
@@ -110,12 +130,12 @@ class Flow:
         return np.array([self.root(int(item)) for item in classes], np.int64)
 
     def _visit(self, node: ir.Node) -> None:
-        rule = _RULES.get(node.op_type)
-        # A node with a record is a part of a layer, which a pass made: what else the record says
-        # of its channels is not known here.
-        known = is_standard(node) and RECORD_KEY not in node.metadata_props
+        # A standard node with a record is a part of a layer, which a pass made: what else the
+        # record says of its channels is not known here.
+        plain = is_standard(node) and RECORD_KEY not in node.metadata_props
+        rule = _RULES.get(node.op_type) if plain else Flow.structured
         sole = not any(output.uses() for output in node.outputs[1:])
-        if rule is None or not known or not sole or not rule(self, node):
+        if rule is None or not sole or not rule(self, node):
             for value in node.inputs:
                 if value in self.lanes:
                     self._need(self.lanes[value], f"{node.op_type} {layer_name(node)} reads them")
@@ -150,7 +170,14 @@ class Flow:
         return True
 
     def _mix(
-        self, node: ir.Node, weight: Floats, bias: Floats, *, padded: bool, folds: bool
+        self,
+        node: ir.Node,
+        weight: Floats,
+        bias: Floats,
+        *,
+        padded: bool,
+        folds: bool = True,
+        bias_input: int = 2,
     ) -> Mix | None:
         """A layer with new classes behind it.
 
@@ -160,6 +187,7 @@ class Flow:
             bias: shape (outputs,).
             padded: whether it reads zeros beside its input.
             folds: whether it can have a bias.
+            bias_input: of the node.
         """
         source = self._read(node.inputs[0])
         if source is None or source.size != weight.shape[1]:
@@ -170,7 +198,7 @@ class Flow:
         folded = weight.sum(2) * np.where(takes, source.fixed, 0.0)
         fixed = np.where(depends.any(1), np.nan, bias + folded.sum(1))
         result = Lanes(self._new(len(bias)), fixed)
-        mix = Mix(node, source, result, depends, folded, padded)
+        mix = Mix(node, source, result, depends, folded, padded, bias_input)
         self.mixes.append(mix)
         self._keep(node, result)
         return mix
@@ -186,7 +214,7 @@ class Flow:
         shift = np.zeros(filters) if bias is None else bias.astype(np.float64)
         if groups > 1:
             return self._depthwise(node, taps, shift, groups)
-        mix = self._mix(node, taps, shift, padded=_is_padded(node), folds=True)
+        mix = self._mix(node, taps, shift, padded=_is_padded(node))
         if mix is None:
             return False
         self.edits.append(Follower(node, 1, 1, mix.source.classes))
@@ -203,6 +231,34 @@ class Flow:
         self.edits += [Follower(node, index, 0, source.classes) for index in (1, 2)]
         self.edits.append(Groups(node, source.classes))
         return self._keep(node, Lanes(source.classes, fixed))
+
+    def structured(self, node: ir.Node) -> bool:
+        """A method's operator: new classes behind it, and inside for what its channels share."""
+        method = method_of(node)
+        layer = None if method is None or method.read is None else method.read(node)
+        if method is None or not isinstance(layer, Convolution) or layer.groups > 1:
+            return False
+        axes = method.channels
+        if axes is None:
+            return False
+        bias = constant(layer.bias)
+        shift = np.zeros(layer.filters) if bias is None else bias.astype(np.float64)
+        mix = self._mix(node, axes.dense(node), shift, padded=any(layer.pads), bias_input=axes.bias)
+        if mix is None:
+            return False
+        reads = axes.inner(node) != 0
+        kernels = node.inputs[axes.shared[-1][0]]
+        inside = Lanes(self._new(reads.shape[2]), np.full(reads.shape[2], np.nan))
+        if kernels is None or kernels in self.lanes:
+            self._need(inside, "two layers share them")
+        else:
+            self.lanes[kernels] = inside
+        self.shared.append(Shared(mix, inside, reads))
+        self.edits += [Follower(node, *at, mix.result.classes) for at in axes.outputs]
+        self.edits += [Follower(node, *at, mix.source.classes) for at in axes.inputs]
+        self.edits += [Follower(node, *at, inside.classes) for at in axes.shared]
+        self.edits.append(Settled(node, axes.settle))
+        return True
 
     def dense(self, node: ir.Node) -> bool:
         """New classes behind a dense layer over features."""

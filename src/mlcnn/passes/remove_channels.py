@@ -18,6 +18,7 @@ from mlcnn.graph import clone, constant, free_name, infer_shapes, layer_name, va
 from mlcnn.passes.base import Change, PassResult, Skipped
 from mlcnn.passes.channel_edits import Kept, put
 from mlcnn.passes.channel_flow import Flow, Mix
+from mlcnn.passes.restoring import restore
 from mlcnn.passes.sites import Selection
 
 __all__ = ["RemoveChannels"]
@@ -41,7 +42,7 @@ class RemoveChannels:
 
     def apply(self, model: ir.Model) -> PassResult:
         """Return the network without them."""
-        model = clone(model)
+        model = clone(restore(model))
         flow = Flow(model)
         gone, selection = _gone(flow), Selection(self.only, self.exclude)
         changes: list[Change] = []
@@ -65,20 +66,35 @@ Flags = NDArray[np.bool_]
 def _gone(flow: Flow) -> Flags:
     """Which classes go."""
     lanes = [flow.roots(item.classes) for item in flow.lanes.values()]
-    mixes = [(mix, flow.roots(mix.source.classes), flow.roots(mix.result.classes))
-             for mix in flow.mixes]  # fmt: skip
     needed = np.zeros(1 + max((int(classes.max()) for classes in lanes), default=0), bool)
     needed[list(flow.needs)] = True
-    count = -1
-    while count != (count := int(needed.sum())):
-        for mix, source, result in reversed(mixes):
-            needed[source[mix.depends[needed[result]].any(0)]] = True
+    _spread(flow, needed)
     for classes in lanes:
         if not needed[classes].any():
             needed[classes[0]] = True  # no value is left without channels
+    _spread(flow, needed)
     known = np.zeros_like(needed)
     known[np.concatenate([*lanes, np.empty(0, np.int64)])] = True
     return known & ~needed
+
+
+def _spread(flow: Flow, needed: Flags) -> None:
+    """Mark also what is needed by what is, in place."""
+    roots = {
+        id(lanes): flow.roots(lanes.classes)
+        for mix in flow.mixes
+        for lanes in (mix.source, mix.result)
+    }
+    inside = [flow.roots(item.inside.classes) for item in flow.shared]
+    count = -1
+    while count != (count := int(needed.sum())):
+        for mix in reversed(flow.mixes):
+            outputs = needed[roots[id(mix.result)]]
+            needed[roots[id(mix.source)][mix.depends[outputs].any(0)]] = True
+        for item, classes in zip(flow.shared, inside, strict=True):
+            outputs = needed[roots[id(item.mix.result)]]
+            inputs = needed[roots[id(item.mix.source)]]
+            needed[classes[item.reads[outputs][:, inputs].any((0, 1))]] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +123,12 @@ class _Site:
             value for value in made
             if value.is_graph_output() or any(use.node not in inside for use in value.uses())
         ]  # fmt: skip
+        parts = [(mix.node, mix.result, "") for mix in flow.mixes]
+        parts += [(item.mix.node, item.inside, " shared") for item in flow.shared]
         counts = [
-            f"{layer_name(mix.node)} {int(lost.sum())} of {len(lost)}"
-            for mix in flow.mixes
-            if mix.node in inside and (lost := gone[flow.roots(mix.result.classes)]).any()
+            f"{layer_name(node)} {int(lost.sum())} of {len(lost)}{what}"
+            for node, lanes, what in parts
+            if node in inside and (lost := gone[flow.roots(lanes.classes)]).any()
         ]
         return Change(
             name, self.layers, exact=True,
@@ -191,11 +209,11 @@ def _fold(model: ir.Model, mix: Mix, kept: Kept) -> None:
     shift = mix.folded[:, ~kept(mix.source.classes)].sum(1)
     if not shift.any():
         return
-    node, bias = mix.node, constant(mix.node.inputs[2]) if len(mix.node.inputs) > 2 else None
+    node, index = mix.node, mix.bias
+    bias = constant(node.inputs[index]) if len(node.inputs) > index else None
     if bias is not None:
-        put(
-            model, node, 2, (bias.astype(np.float64) + shift.reshape(bias.shape)).astype(bias.dtype)
-        )
+        moved = bias.astype(np.float64) + shift.reshape(bias.shape)
+        put(model, node, index, moved.astype(bias.dtype))
         return
     weight = node.inputs[1]
     if weight is None or weight.dtype is None:
@@ -206,6 +224,6 @@ def _fold(model: ir.Model, mix: Mix, kept: Kept) -> None:
         name=name, const_value=tensor, shape=ir.Shape(shift.shape), type=ir.TensorType(weight.dtype)
     )
     model.graph.register_initializer(value)
-    if len(node.inputs) < 3:
-        node.resize_inputs(3)
-    node.replace_input_with(2, value)
+    if len(node.inputs) <= index:
+        node.resize_inputs(index + 1)
+    node.replace_input_with(index, value)

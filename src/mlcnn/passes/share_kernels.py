@@ -168,7 +168,7 @@ def _dense(layer: Convolution) -> NDArray[np.float64]:
 
 def _told(layer: Convolution, weight: NDArray[np.float64], count: int) -> str:
     """What the basis keeps, and what it costs whatever the coefficients are."""
-    kept = energies(weight)[: count][-1]
+    kept = energies(weight)[:count][-1]
     share = count * layer.groups / layer.filters
     return (
         f"{count} of {prod(layer.kernel)} directions keep {100 * kept:.1f} % of its energy; the "

@@ -1,6 +1,7 @@
 """Kernels that are sums of a few shared ones [PENNI]: d numbers for the R S of a kernel."""
 
 from mlcnn.ops.method import Method
+from mlcnn.ops.shared_kernels.channels import CHANNELS
 from mlcnn.ops.shared_kernels.forms import Rebuilt, Split, TwoStage
 from mlcnn.ops.shared_kernels.module import make_layer
 from mlcnn.ops.shared_kernels.operator import (
@@ -35,5 +36,6 @@ SHARED_KERNELS = Method(
     layer=make_layer,
     restore=restore,
     row_input=2,
+    channels=CHANNELS,
     summary="all kernels of a layer are sums of a few: d numbers for the R x S of a kernel",
 )

@@ -3,7 +3,6 @@
 All keep the weights as they are stored: engines lay them out when they load the network.
 """
 
-import abc
 from typing import ClassVar
 
 import onnx_ir as ir
@@ -45,7 +44,7 @@ def single_map(  # noqa: PLR0917 - inputs and attributes
     return op.Conv(x, each, strides=strides, pads=pads, dilations=dilations, group=channels)
 
 
-class _OfBasis(abc.ABC):
+class _OfBasis:
     """What the forms have in common."""
 
     rank: ClassVar[int | None] = None

@@ -48,9 +48,7 @@ def shared_kernel_conv(  # noqa: PLR0917 - inputs and attributes
     strides: Ints, pads: Ints, dilations: Ints, group: int,
 ) -> Tensor:  # fmt: skip
     """``mlcnn::SharedKernelConv(X, BASIS (d, R, S), COEFFICIENTS (K, C / G, d), B)``."""
-    each = op.Tile(
-        op.Unsqueeze(basis, op.Constant(value_ints=[1])), op.Constant(value_ints=copies)
-    )
+    each = op.Tile(op.Unsqueeze(basis, op.Constant(value_ints=[1])), op.Constant(value_ints=copies))
     maps = op.Conv(x, each, strides=strides, pads=pads, dilations=dilations, group=channels)
     mix = op.Reshape(coefficients, op.Constant(value_ints=[0, -1, 1, 1]))
     return op.Conv(maps, mix, b, group=group)
