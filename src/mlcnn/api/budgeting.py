@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from mlcnn import nn, training
 from mlcnn.api.optimizing import Progress, rewrite
 from mlcnn.errors import InputError
-from mlcnn.passes import Pass, Sized, pipeline
+from mlcnn.passes import Chooser, Pass, Sized, pipeline
 from mlcnn.training import Data, Hardware, Normal
 from mlcnn.workload import read
 
@@ -87,6 +87,7 @@ class Budgeter:
         normal: what the network takes for an image.
         hardware: where.
         tell: told how the work goes on.
+        chooser: what says at which sizes a layer gains; an estimate by default.
     """
 
     model: ir.Model
@@ -95,6 +96,12 @@ class Budgeter:
     normal: Normal
     hardware: Hardware
     tell: Progress
+    chooser: Chooser | None = None
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the chooser has a say; the same in every process, whoever has a chooser."""
+        return pipeline.undecided(pipeline.parse(self.passes))
 
     def within(self, budget: Budget) -> tuple[str, tuple[Sizing, ...]]:
         """The pipeline with the sizes that lose least within a budget, and every size tried.
@@ -102,7 +109,7 @@ class Budgeter:
         Raises:
             InputError: no pass has sizes, or even the largest do not meet the budget.
         """
-        parsed = pipeline.parse(self.passes)
+        parsed = pipeline.configure(pipeline.parse(self.passes), chooser=self.chooser)
         place = next((i for i, item in enumerate(parsed) if isinstance(item, Sized)), None)
         if place is None:
             raise InputError(f"--budget: no pass of {self.passes} has a size for each layer")
@@ -121,7 +128,8 @@ class Budgeter:
         if not isinstance(sized, Sized):
             raise TypeError("a pass without sizes")
         picked = {s.layer: s.size for s in chosen if s.size > 1}
-        passes: list[Pass] = [*before, sized.sized(picked), *parsed[place + 1 :]]
+        done = pipeline.run(self.model, [*before, sized.sized(picked)])
+        passes: list[Pass] = [*pipeline.parse(done.settled), *parsed[place + 1 :]]
         rows = tuple(
             Sizing(s.layer, s.size, s.cost, s.loss, chosen=s in chosen)
             for sizings in found.values()
@@ -144,8 +152,10 @@ class Budgeter:
             for size in listed:
                 self.tell("judge sizes", done, steps)
                 done += 1
-                text = pipeline.text([sized.sized({layer: size})])
-                small = rewrite(model, text, check=False).model
+                result = pipeline.run(model, [sized.sized({layer: size})])
+                if not result.changes:
+                    continue  # no form of this size is faster than the layer as it is
+                small = result.model
                 loss = F.kl_div(
                     F.log_softmax(self._answers(small, images), 1),
                     F.log_softmax(answers, 1),

@@ -1,6 +1,7 @@
 """Approximate passes on a trained network, and its accuracy back by fine-tuning."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -11,7 +12,7 @@ import onnx_ir as ir
 from mlcnn import graph, training
 from mlcnn.api.accuracy import ImageOptions
 from mlcnn.api.affording import APPROXIMATE, EXACT, approximate_passes
-from mlcnn.api.benchmarking import MeasureOptions, measure, settings
+from mlcnn.api.benchmarking import MeasureOptions, chooser_for, measure, settings
 from mlcnn.api.budgeting import Budget, Budgeter, Sizing
 from mlcnn.api.loading import Source, load, model_name
 from mlcnn.api.optimized import Optimized
@@ -19,10 +20,11 @@ from mlcnn.api.optimizing import Progress, rewrite, silent
 from mlcnn.api.provenance import training_record, write_result
 from mlcnn.api.recovery import Recovery, Step, Teaching
 from mlcnn.api.sensitivity import Swap
+from mlcnn.api.settling import kept, settled
 from mlcnn.api.training import TrainOptions, require_classifier
 from mlcnn.api.writing import results_folder
 from mlcnn.engines import Bench
-from mlcnn.passes import restore
+from mlcnn.passes import Chooser, restore
 from mlcnn.report import ORIGINAL, RESULT, Accuracy, Difference, points
 from mlcnn.table import Shown, Tabular
 from mlcnn.training import Data, History, Processes, Recipe
@@ -134,7 +136,8 @@ def finetune(
         options: how to train; ``FINETUNE_RECIPE`` by default.
         images: how the images go to the network.
         teaching: how much the original teaches.
-        measuring: on what to measure the speed; None for nothing.
+        measuring: on what to measure the speed, and to choose forms and, where a pass asks for it,
+            layers by; None for nothing, and an estimate.
         folder: where the checkpoint, the table of epochs and the networks go; None for nowhere.
         weights: see ``load``.
         processes: which share each batch.
@@ -154,7 +157,7 @@ def finetune(
     if epochs is not None:
         options = replace(options, recipe=replace(options.recipe, epochs=epochs))
     approximate = approximate_passes(passes)
-    steps = Step.of(approximate, options.recipe)
+    Step.of(approximate, options.recipe)  # too few epochs are refused before any work
     tell, say = progress or silent, notice or _quiet
     tell("read images", 0, 0)
     opened, normal, note = (images or ImageOptions()).open(data, source)
@@ -163,20 +166,41 @@ def finetune(
     model = load(source, weights=weights, dropout=True, image_shape=opened.image_shape)
     require_classifier(model, opened)
     trained, sizings = restore(model, lowered=True), tuple[Sizing, ...]()
-    if budget is not None:
-        budgeter = Budgeter(trained, approximate, opened, normal, options.hardware, tell)
-        approximate, sizings = budgeter.within(Budget.parse(budget))
-        steps = Step.of(approximate, options.recipe)
-        say(f"within {budget}: {approximate}")
-    recovery = Recovery(
-        trained, approximate, steps, opened, normal, options, teaching or Teaching(), processes,
-        tell, say,
-    )  # fmt: skip
-    run = _Run(model_name(source), model, recovery, max_drop, sizings, measuring, tell)
-    if folder is None:
-        return run.into(None)
-    with results_folder(Path(folder)) as path:
-        return run.into(path)
+    chooser = None if measuring is None else chooser_for(trained, measuring)
+    with nullcontext() if folder is None else results_folder(Path(folder)) as path:
+        if budget is None:
+            approximate = settled(
+                trained, approximate, chooser, folder=path, processes=processes, say=say
+            )
+        else:
+            budgeter = Budgeter(
+                trained, approximate, opened, normal, options.hardware, tell, chooser
+            )
+            approximate, sizings = _within(budgeter, budget, path, processes)
+            say(f"within {budget}: {approximate}")
+        recovery = Recovery(
+            trained, approximate, Step.of(approximate, options.recipe), opened, normal, options,
+            teaching or Teaching(), processes, tell, say,
+        )  # fmt: skip
+        name = model_name(source)
+        return _Run(name, model, recovery, max_drop, sizings, measuring, chooser, tell).into(path)
+
+
+def _within(
+    budgeter: Budgeter, budget: str, folder: Path | None, processes: Processes
+) -> tuple[str, tuple[Sizing, ...]]:
+    """The pipeline with sizes within a budget, and those tried, unless an earlier call did."""
+    tried: list[Sizing] = []
+
+    def decide() -> str:
+        text, rows = budgeter.within(Budget.parse(budget))
+        tried.extend(rows)
+        return text
+
+    if not budgeter.undecided:
+        return decide(), tuple(tried)
+    asked = f"{budgeter.passes} within {budget}"
+    return kept(asked, decide, folder, processes), tuple(tried)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,13 +213,16 @@ class _Run:
     max_drop: float | None
     sizings: tuple[Sizing, ...]
     measuring: MeasureOptions | None
+    chooser: Chooser | None
     tell: Progress
 
     def into(self, folder: Path | None) -> Finetuned:
         """Train, run the exact passes, compare, measure and write."""
         found, attempt = self.recovery.run(folder, self.max_drop)
         trained = attempt.last.result()
-        result = rewrite(graph.without_dropout(trained.model), EXACT, progress=self.tell)
+        result = rewrite(
+            graph.without_dropout(trained.model), EXACT, chooser=self.chooser, progress=self.tell
+        )
         accuracies, differences = self.recovery.compare(attempt)
         finetuned = Finetuned(
             self.name, trained, result, accuracies, differences, found, attempt.history,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 import mlcnn
-from mlcnn.cli.options import Imaging, Measuring, Printing, Training
+from mlcnn.cli.options import Imaging, MeasuringTrained, Printing, Training
 from mlcnn.cli.output import complain, console, print_json
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def finetune(
     measure: Annotated[bool, Parameter(negative="--no-measure")] = True,
     training: Training = Training(),
     imaging: Imaging = Imaging(),
-    measuring: Measuring = Measuring(),
+    measuring: MeasuringTrained = MeasuringTrained(),
     printing: Printing = Printing(),
 ) -> None:
     """Rewrite a trained network by approximate passes and recover its accuracy on your images.
@@ -50,7 +50,7 @@ def finetune(
         weights: .npz of weights by parameter name, for a zoo network.
         teacher_weight: share of the loss that is what the original network says, not the labels.
         temperature: by which the logits are divided for it.
-        measure: measure the speed before and after.
+        measure: choose forms by time on this machine, and measure the speed before and after.
         training: how to train.
         imaging: how the images go to the network.
         measuring: on what to measure.

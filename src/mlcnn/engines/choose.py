@@ -13,7 +13,7 @@ from mlcnn.engines.registry import get
 from mlcnn.engines.timing import Timing, interleave, ratio
 from mlcnn.errors import InputError, UnsupportedError
 from mlcnn.graph import clone
-from mlcnn.passes import KEEP, Choice, CostModel
+from mlcnn.passes import KEEP, STRUCTURE_KEY, Choice, CostModel
 from mlcnn.workload import ConvLayer
 
 __all__ = ["MeasuredChooser", "in_context"]
@@ -151,11 +151,18 @@ class MeasuredChooser:
         keep = candidates[KEEP]()
         operators = tuple(node.op_type for node in keep.graph)
         dtype = keep.graph.inputs[0].dtype
-        # Layers of one geometry may differ in how many numbers their weights have.
-        kept = tuple(str(value.shape) for value in keep.graph.initializers.values())
-        key = (replace(layer, name="", N=1), tuple(candidates), operators, kept, dtype)
+        structure = keep.metadata_props.get(STRUCTURE_KEY)
+        # What stays of a layer that may get a structure is dense, what stays of one that has it is
+        # not: one verdict holds for both. Other layers may differ in how many weights they have.
+        kept: tuple[Hashable, ...] = (
+            (operators, *(str(value.shape) for value in keep.graph.initializers.values()))
+            if structure is None
+            else (operators[1:], structure)
+        )
+        key = (replace(layer, name="", N=1), tuple(candidates), kept, dtype)
         if key not in self._known:
-            self._known[key] = self._measure(layer, candidates)
+            plain = "unfused site" if structure is None else "dense layer"
+            self._known[key] = self._measure(layer, candidates, plain)
         return self._known[key]
 
     def _runner(self, layer: ConvLayer, site: ir.Model) -> Callable[[], object]:
@@ -170,7 +177,7 @@ class MeasuredChooser:
         )
         return session.runner(random_inputs(model, self.batch))
 
-    def _measure(self, layer: ConvLayer, candidates: Candidates) -> Choice:
+    def _measure(self, layer: ConvLayer, candidates: Candidates, plain: str) -> Choice:
         runners: dict[str, Callable[[], object]] = {}
         for form, build in candidates.items():
             try:
@@ -189,8 +196,8 @@ class MeasuredChooser:
             if form == KEEP or first[form].median_ms <= _FINALIST * best
         }
         if len(finalists) < 2:
-            return self._verdict(first)
-        return self._verdict(self._interleave(finalists, 0.7, _ROUNDS))
+            return self._verdict(first, plain)
+        return self._verdict(self._interleave(finalists, 0.7, _ROUNDS), plain)
 
     def _interleave(
         self, runners: Mapping[str, Callable[[], object]], share: float, min_rounds: int
@@ -205,14 +212,14 @@ class MeasuredChooser:
             between=_reader(self.network_bytes),
         )
 
-    def _verdict(self, timings: Mapping[str, Timing]) -> Choice:
+    def _verdict(self, timings: Mapping[str, Timing], plain: str) -> Choice:
         fused = {form: timing.median_ms for form, timing in timings.items() if form != KEEP}
         best = min(fused.values())
         form = next(form for form, median_ms in fused.items() if median_ms <= _TIE * best)
         found = ratio(timings[KEEP], timings[form])
         figures = (
-            f"{found.value:.2f}x the speed of the unfused site ({found.low:.2f} to "
-            f"{found.high:.2f}) in {self.measured_on} at batch {self.batch}"
+            f"{found.value:.2f}x the speed of the {plain} ({found.low:.2f} to {found.high:.2f}) "
+            f"in {self.measured_on} at batch {self.batch}"
         )
         if found.low <= _MARGIN:
             return Choice(KEEP, f"the fastest form, {form}, runs at {figures}")

@@ -1,8 +1,8 @@
 """Rewrites of a network: one file each, a frozen dataclass whose fields are its options."""
 
-from mlcnn.passes.base import Change, Gradual, Pass, PassResult, Sized, Skipped
+from mlcnn.passes.base import Change, Foreseeing, Gradual, Pass, PassResult, Sized, Skipped
 from mlcnn.passes.block_circulant import BlockCirculant
-from mlcnn.passes.choice import KEEP, Choice, Chooser, CostModel
+from mlcnn.passes.choice import KEEP, STRUCTURE_KEY, Choice, Chooser, CostModel
 from mlcnn.passes.choose import Choose
 from mlcnn.passes.fold_batch_norm import FoldBatchNorm
 from mlcnn.passes.fold_constants import FoldConstants
@@ -15,10 +15,12 @@ from mlcnn.passes.remove_channels import RemoveChannels
 from mlcnn.passes.reorder_max import ReorderMax
 from mlcnn.passes.restoring import restore
 from mlcnn.passes.share_kernels import ShareKernels
+from mlcnn.passes.structuring import Layers, Structuring
 
 __all__ = [
     "AUTO",
     "KEEP",
+    "STRUCTURE_KEY",
     "BlockCirculant",
     "Change",
     "Choice",
@@ -28,9 +30,11 @@ __all__ = [
     "DistributePool",
     "FoldBatchNorm",
     "FoldConstants",
+    "Foreseeing",
     "Fuse",
     "Gradual",
     "Inline",
+    "Layers",
     "Lowering",
     "MaxToAverage",
     "Pass",
@@ -41,6 +45,7 @@ __all__ = [
     "ShareKernels",
     "Sized",
     "Skipped",
+    "Structuring",
     "WindowMode",
     "restore",
 ]

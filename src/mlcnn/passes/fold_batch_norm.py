@@ -44,16 +44,16 @@ def _layer_before(norm: ir.Node) -> ir.Node | str:
     if training is not None and training.as_int():
         return "the batch norm is in training mode"
     record = None if node is None else read_record(node)
-    structured = isinstance(record, Record) and record.weights != DENSE
-    if structured and _weight_input(node) is None:
+    index = _weight_input(node)
+    if index is None and isinstance(record, Record) and record.weights != DENSE:
         return (
             f"a factor per output channel would destroy its weights' structure ({record.weights})"
         )
-    if node is None or _weight_input(node) is None:
+    if node is None or index is None:
         return "no convolution or dense layer stands directly before it"
     if value is None or value.is_graph_output() or len(value.uses()) > 1:
         return f"the output of {layer_name(node)} is used elsewhere too"
-    bits = code_bits(node.inputs[_weight_input(node) or 1])
+    bits = code_bits(node.inputs[index])
     if bits is not None:
         return f"the weights are {bits}-bit codes, and a factor would make floats of them"
     if any(constant(v) is None for v in (*norm.inputs[1:], *node.inputs[1:]) if v is not None):

@@ -6,7 +6,7 @@ what every form answers, and know none by name.
 
 import abc
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar, Self
@@ -22,15 +22,16 @@ from mlcnn.graph import (
     extract,
     infer_shapes,
     is_quantiser,
+    is_standard,
     read_rounding,
 )
 from mlcnn.ops import Convolution, Emitter, Form, Pooling, find_form, forms
 from mlcnn.passes.base import Change, PassResult, Skipped
-from mlcnn.passes.choice import KEEP, Choice, Chooser, CostModel
+from mlcnn.passes.choice import KEEP, STRUCTURE_KEY, Choice, Chooser, CostModel
 from mlcnn.passes.pointwise import pointwise_block
 from mlcnn.passes.rewriting import emitter_for, install
 from mlcnn.passes.skeleton import Candidate, SitePass, names
-from mlcnn.workload import RECORD_KEY, Record, read_record
+from mlcnn.workload import DENSE, RECORD_KEY, Record, read_record
 
 __all__ = ["AUTO", "Found", "Lowering"]
 
@@ -148,6 +149,14 @@ def _told(reason: str, found: Found) -> str:
     return "; ".join(parts)
 
 
+def _kept(site: ir.Model, found: Found) -> ir.Model:
+    """A copy of a layer by itself, as it is."""
+    model = clone(site)
+    if found.pooling is None and found.convolution.weights != DENSE:
+        model.metadata_props[STRUCTURE_KEY] = str(found.convolution.weights)
+    return model
+
+
 def _parse_forms(name: str, text: str) -> dict[str, str]:
     items = [item.partition("=") for item in text.split("+") if item]
     pairs = [(unquote(layer), form) for layer, _, form in items]
@@ -206,7 +215,8 @@ class Lowering(SitePass):
         known = {form.name for form in found.candidates}
         asked = given or (self.form if self.form in known else None)
         if asked is None:
-            choice = self._choose(self._alone(model, found), found)
+            site = self._alone(model, found)
+            choice = self._choose(site, found, site)
         else:
             choice = Choice(asked, "chosen by the user")
         if choice.form == KEEP:
@@ -259,25 +269,27 @@ class Lowering(SitePass):
         found = next(layer for layer in layers if isinstance(layer, Found))
         return model, _emit(model, form, found)
 
-    def _candidate(self, site: ir.Model, form: Form | None) -> ir.Model:
-        """A copy of a layer by itself, in one form; as it is for None."""
-        if form is None:
-            return clone(site)
+    def _candidate(self, site: ir.Model, form: Form) -> ir.Model:
+        """A copy of a layer by itself, in one form."""
         model, _ = self._rewritten(site, form)
         infer_shapes(model)
         return model
 
-    def _choose(self, site: ir.Model, found: Found) -> Choice:
+    def _choose(self, site: ir.Model, found: Found, plain: ir.Model) -> Choice:
+        """The form for a layer by itself, or ``plain`` in its place."""
         taking = [
             form
             for form in found.candidates
             if form.refuses(found.convolution, found.pooling) is None
             and self._imprecise(site, form, found, alone=True) is None
         ]
-        candidates: Mapping[str, Callable[[], ir.Model]] = {
-            KEEP: partial(self._candidate, site, None),
-            **{form.name: partial(self._candidate, site, form) for form in taking},
+        candidates: dict[str, Callable[[], ir.Model]] = {
+            form.name: partial(self._candidate, site, form) for form in taking
         }
+        # The first of equal ones is taken: what is there, unless that runs an operator's body.
+        kept: dict[str, Callable[[], ir.Model]] = {KEEP: partial(_kept, plain, found)}
+        operator = plain is site and not is_standard(found.convolution.node)
+        candidates = candidates | kept if operator else kept | candidates
         pooling = found.pooling
         if pooling is not None and pooling.pool is None:
             return self.chooser.choose(None, candidates)

@@ -29,9 +29,9 @@ from mlcnn.ops.shared_kernels import (
 )
 from mlcnn.passes.base import Change, PassResult
 from mlcnn.passes.layer_sizes import LayerSizes
-from mlcnn.passes.restoring import restore
 from mlcnn.passes.rewriting import emitter_for, install
 from mlcnn.passes.skeleton import Candidate, SitePass, names
+from mlcnn.passes.structuring import Structuring
 from mlcnn.workload import DENSE, RECORD_KEY, Record, read_record
 
 __all__ = ["ShareKernels"]
@@ -40,22 +40,19 @@ _POINTWISE = "its kernels are 1x1: nothing to share"
 
 
 @dataclass(frozen=True, slots=True)
-class ShareKernels(SitePass):
+class ShareKernels(Structuring, SitePass):
     """Give convolutions kernels that are sums of a few shared ones.
 
     Attributes:
         basis: how many shared kernels, ``5``; of single layers besides, ``5+layer1.0.conv1=4``.
             As many as a kernel has taps are exact.
-        only: layer names; touch only these layers.
-        exclude: layer names; leave these layers alone.
+        layers: see ``Structuring``, as ``only``, ``exclude`` and ``chooser``.
     """
 
     name: ClassVar[str] = "share-kernels"
     exact: ClassVar[bool] = False
     repeats: ClassVar[bool] = False
     basis: str = "5"
-    only: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._sizes()
@@ -67,14 +64,13 @@ class ShareKernels(SitePass):
         """Convolutions of the main graph, in order."""
         return [node for node in model.graph if _read(node) is not None]
 
-    def apply(self, model: ir.Model) -> PassResult:
+    def structure(self, model: ir.Model) -> PassResult:
         """Return the network with the kernels decomposed.
 
         Raises:
             InputError: more basis kernels than a layer's kernels have taps, a layer that is not
                 there, or none whose kernels can be shared.
         """
-        model = restore(model, lowered=True)
         nodes = [*self.nodes(model)]
         self._sizes().require([layer_name(node) for node in nodes])
         result = SitePass.apply(self, model)

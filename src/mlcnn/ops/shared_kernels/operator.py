@@ -79,9 +79,8 @@ def energies(weight: Floats) -> Floats:
     Returns:
         Shape (min(K C / G, R S),), rising to 1.
     """
-    values = np.linalg.svd(_kernels(weight), compute_uv=False) ** 2
-    total = max(float(values.sum()), 1e-300)
-    return np.cumsum(values) / total
+    values: Floats = np.linalg.svd(_kernels(weight), compute_uv=False).astype(np.float64) ** 2
+    return values.cumsum() / max(float(values.sum()), 1e-300)
 
 
 def decomposed(weight: Floats, basis: int) -> tuple[Floats, Floats]:
