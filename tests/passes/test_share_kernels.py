@@ -1,5 +1,6 @@
 """Kernels as sums of a few shared ones: the pass, its operator, forms, files, folding, removal."""
 
+import functools
 import re
 from math import prod
 
@@ -13,11 +14,12 @@ from passes.builder import Net
 
 import mlcnn
 from mlcnn import engines, graph, nn, workload
-from mlcnn.counting import executed_operations
+from mlcnn.counting import executed_operations, nonzero_multiplications
 from mlcnn.errors import InputError
 from mlcnn.graph import constant
-from mlcnn.ops.shared_kernels import decomposed, dense_weight, energies
+from mlcnn.ops.shared_kernels import decomposed, dense_weight, energies, structure
 from mlcnn.passes import RemoveChannels, ShareKernels, pipeline, restore
+from mlcnn.workload import Layer
 
 FORMS = ("two-stage", "split", "rebuilt")
 
@@ -156,6 +158,53 @@ def test_counts_are_those_of_the_stages():
         lowered = model if form is None else _shared(model, f"choose{{form={form}}}")
         (layer,) = workload.read(lowered).layers
         assert executed_operations(layer).multiplications == count, form
+
+
+@pytest.mark.parametrize("form", [None, *FORMS])
+def test_zeros_are_counted_by_hand(form):
+    """Every product of a weight that is not zero, one by one, as the authors' profiler does."""
+    model = _shared(_layer(pads=[1] * 4), "share-kernels{basis=5},fold-batch-norm")
+    value = model.graph.initializers["a.weight"]
+    array = value.const_value.numpy().copy()
+    array[np.random.default_rng(0).random(array.shape) < 0.7] = 0
+    value.const_value = ir.Tensor(array, name=value.name)
+    model = model if form is None else _shared(model, f"choose{{form={form}}}")
+    (layer,) = workload.read(model).layers
+    left = sum(number != 0 for number in array.ravel())
+    assert layer.density == pytest.approx(left / array.size)
+    assert nonzero_multiplications(layer) == 2 * 12 * 11 * (4 * 5 * 9 + left)
+
+
+@functools.cache
+def _resnet56() -> list[workload.ConvLayer]:
+    return [nest for nest in workload.layers(mlcnn.load("resnet56")) if nest.kernel_area > 1]
+
+
+@pytest.mark.parametrize(
+    ("basis", "density", "parameters", "multiplications"),
+    # ResNet-56, by the accounting of the authors' profiler, in percent of the dense convolutions.
+    [(2, 0.3, 6.8, 14.0), (5, 1, 55.9, 74.0), (5, 0.3, 17.0, 35.1), (5, 0.1, 5.9, 24.0),
+     (5, 0.05, 3.1, 21.2)],
+)  # fmt: skip
+def test_resnet56_by_the_authors_accounting(basis, density, parameters, multiplications):
+    nests = _resnet56()
+    layers = [Layer(nest, weights=structure(basis), density=density) for nest in nests]
+    counted = sum(nonzero_multiplications(layer) for layer in layers)
+    assert 100 * counted / sum(n.macs for n in nests) == pytest.approx(multiplications, abs=0.06)
+    kept = sum(density * basis * nest.K * nest.C + basis * 9 for nest in nests)
+    assert 100 * kept / sum(n.weights for n in nests) == pytest.approx(parameters, abs=0.06)
+
+
+def test_zeros_of_a_plain_layer_are_counted():
+    net = Net(2, 4, 8, 8)
+    model = net.model(net.conv(net.x, 6, channels=4, name="a"))
+    value = model.graph.initializers["a.weight"]
+    array = value.const_value.numpy().copy()
+    array[:, ::2] = 0
+    value.const_value = ir.Tensor(array, name=value.name)
+    (layer,) = workload.read(model).layers
+    assert (layer.density, nonzero_multiplications(layer)) == (0.5, 2 * 64 * 6 * 2 * 9)
+    assert executed_operations(layer).multiplications == 2 * 64 * 6 * 4 * 9
 
 
 def test_basis_on_box_sums():

@@ -99,6 +99,8 @@ class Method:
         row_input: which input of its operators has a row for each output channel, which a factor of
             the output can be multiplied into; the bias is the next one. None where a factor would
             destroy the structure.
+        nonzero: multiplications of a layer by an engine that leaves out zero weights; None where
+            there is none.
         channels: where the channels of its operators stand; None where they cannot go.
         penalty: what is added to a loss to bring weights into the structure: takes that module,
             returns a scalar tensor.
@@ -112,6 +114,7 @@ class Method:
     layer: Callable[[Any], TrainedLayer] | None = None
     restore: Restore | None = None
     row_input: int | None = None
+    nonzero: Callable[[Layer], int] | None = None
     channels: ChannelAxes | None = None
     penalty: Callable[[Any], Any] | None = None
     summary: str = ""

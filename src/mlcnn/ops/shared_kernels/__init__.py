@@ -2,7 +2,7 @@
 
 from mlcnn.ops.method import Method
 from mlcnn.ops.shared_kernels.channels import CHANNELS
-from mlcnn.ops.shared_kernels.forms import Rebuilt, Split, TwoStage
+from mlcnn.ops.shared_kernels.forms import Rebuilt, Split, TwoStage, nonzero
 from mlcnn.ops.shared_kernels.module import make_layer
 from mlcnn.ops.shared_kernels.operator import (
     KIND,
@@ -36,6 +36,7 @@ SHARED_KERNELS = Method(
     layer=make_layer,
     restore=restore,
     row_input=2,
+    nonzero=nonzero,
     channels=CHANNELS,
     summary="all kernels of a layer are sums of a few: d numbers for the R x S of a kernel",
 )

@@ -15,7 +15,7 @@ from mlcnn.ops.geometry import Convolution, Pooling
 from mlcnn.ops.shared_kernels.operator import KIND, basis_of, shared_kernel_conv
 from mlcnn.workload import ConvLayer, Layer, Operations
 
-__all__ = ["Rebuilt", "Split", "TwoStage"]
+__all__ = ["Rebuilt", "Split", "TwoStage", "nonzero"]
 
 _USUAL = 5
 """Basis kernels in an estimate: a loop nest does not tell their number."""
@@ -42,6 +42,14 @@ def single_map(  # noqa: PLR0917 - inputs and attributes
     """``mlcnn::SharedKernelMap(X, BASIS (R, S))``: every channel with one basis kernel."""
     each = op.Expand(basis, op.Constant(value_ints=shape))
     return op.Conv(x, each, strides=strides, pads=pads, dilations=dilations, group=channels)
+
+
+def nonzero(layer: Layer) -> int:
+    """``P Q (C d R S + nnz)``, as the authors' profiler counts, for all images."""
+    nest, ((_, basis), *_) = layer.nest, layer.weights.options
+    count = int(basis)
+    kept = round(layer.density * nest.K * (nest.C // nest.G) * count)
+    return nest.N * nest.outputs * (nest.C * count * nest.kernel_area + kept)
 
 
 class _OfBasis:
