@@ -11,7 +11,9 @@ from onnx import numpy_helper
 from mlcnn.errors import InputError, UnsupportedError
 from mlcnn.graph.memory import require_memory
 
-__all__ = ["check_sparse", "with_dense_weights"]
+__all__ = ["check_sparse", "make_sparse", "with_dense_weights"]
+
+_INDEX_BYTES = 8
 
 
 def check_sparse(sparse: onnx.SparseTensorProto, where: str, what: str) -> None:
@@ -70,6 +72,33 @@ def with_dense_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
             tensor.raw_data = array.tobytes()
         del graph.sparse_initializer[:]
     return dense
+
+
+def make_sparse(proto: onnx.ModelProto) -> None:
+    """Keep of each weight what is not zero, in place, where that is smaller.
+
+    A number takes eight bytes more so: for its place.
+
+    Args:
+        proto: a message with all data inside.
+    """
+    graph = proto.graph
+    fixed = {value.name for value in (*graph.input, *graph.output)}
+    for tensor in [*graph.initializer]:
+        if tensor.name in fixed or tensor.data_type not in _FLOATS or not tensor.dims:
+            continue
+        array = numpy_helper.to_array(tensor)
+        (places,) = np.nonzero(array.reshape(-1))
+        if len(places) * (array.itemsize + _INDEX_BYTES) >= array.nbytes:
+            continue
+        values = numpy_helper.from_array(array.reshape(-1)[places], tensor.name)
+        indices = numpy_helper.from_array(places.astype(np.int64), f"{tensor.name}.places")
+        sparse = onnx.helper.make_sparse_tensor(values, indices, list(tensor.dims))
+        graph.sparse_initializer.append(sparse)
+        graph.initializer.remove(tensor)
+
+
+_FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16)
 
 
 def _places(sparse: onnx.SparseTensorProto) -> NDArray[np.int64]:
