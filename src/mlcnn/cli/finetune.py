@@ -8,6 +8,7 @@ from cyclopts import Parameter
 import mlcnn
 from mlcnn.cli.options import Imaging, MeasuringTrained, Printing, Training
 from mlcnn.cli.output import complain, console, print_json
+from mlcnn.errors import InputError
 
 if TYPE_CHECKING:
     from mlcnn.api import Finetuned
@@ -43,8 +44,10 @@ def finetune(
         passes: pipeline with approximate passes; all exact passes run after the training.
         max_drop: percentage points of accuracy that may be lost on the validation images; keeps
             only the swaps that it affords, and says what each costs and saves.
-        budget: how much smaller the network is to be, by passes with a size for each layer: 4x
-            (parameters) or multiplications=3x; chooses the sizes.
+        budget: how much smaller or faster the network is to be, by passes with a size for each
+            layer: 4x (parameters), multiplications=3x, or time=2x on the fastest of the engines;
+            or accuracy-drop=0.5, percentage points that may be lost before the training; chooses
+            the sizes.
         out: folder for the checkpoint, the table of epochs and the networks; runs/NAME-finetuned by
             default.
         weights: .npz of weights by parameter name, for a zoo network.
@@ -56,6 +59,8 @@ def finetune(
         measuring: on what to measure.
         printing: what is printed.
     """
+    if not measure and (budget or "").startswith("time="):
+        raise InputError(f"--budget {budget}: times are measured; leave --no-measure out")
     with training.session() as (processes, device, tell):
         done = mlcnn.api.finetune(
             model,

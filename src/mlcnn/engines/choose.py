@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import onnx_ir as ir
 
-from mlcnn.engines.arrays import fix_shapes, random_inputs
+from mlcnn.engines.arrays import fix_shapes, fixed_shapes, random_inputs
 from mlcnn.engines.engine import Device, device_of, positive_threads
 from mlcnn.engines.registry import get
 from mlcnn.engines.timing import Timing, interleave, ratio
@@ -85,6 +85,10 @@ def _reader(size: int) -> Callable[[], object] | None:
     if size < _INNER_CACHE_BYTES:
         return None
     return np.ones(min(size, _OUTER_CACHE_BYTES) // 4, np.float32).sum
+
+
+def _medians(timings: Mapping[str, Timing]) -> dict[str, float]:
+    return {name: timing.median_ms for name, timing in timings.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +169,31 @@ class MeasuredChooser:
             self._known[key] = self._measure(layer, candidates, plain)
         return self._known[key]
 
+    def site_ms(self, layer: ConvLayer, sites: Mapping[str, ir.Model]) -> dict[str, float]:
+        """Times of one layer in several forms, measured in turn as ``choose`` measures.
+
+        Args:
+            layer: its geometry.
+            sites: small networks with the same one input and one output.
+
+        Returns:
+            Medians in ms by name. The convolutions around a site (``in_context``) are part of each,
+            so that differences are those of the layer.
+
+        Raises:
+            UnsupportedError: the engine does not run one of them.
+        """
+        runners = {name: self._runner(layer, site) for name, site in sites.items()}
+        return _medians(self._interleave(runners, 1, _ROUNDS))
+
+    def network_ms(self, models: Mapping[str, ir.Model]) -> dict[str, float]:
+        """The same of whole networks, whose own weights pass through the caches."""
+        runners = {
+            name: self._session(fix_shapes(model, fixed_shapes(model, self.batch)))
+            for name, model in models.items()
+        }
+        return _medians(replace(self, network_bytes=0)._interleave(runners, 1, _ROUNDS))
+
     def _runner(self, layer: ConvLayer, site: ir.Model) -> Callable[[], object]:
         source = site.graph.inputs[0]
         images = source.shape is None or len(source.shape) != _FEATURES
@@ -172,6 +201,9 @@ class MeasuredChooser:
         model = fix_shapes(site, {source.name or "": (self.batch, *sizes)})
         if images:
             model = in_context(model, layer)
+        return self._session(model)
+
+    def _session(self, model: ir.Model) -> Callable[[], object]:
         session = get(self.measured_on, self.precision).prepare(
             model, threads=self.threads, device=self.device
         )

@@ -8,7 +8,7 @@ from mlcnn.passes.fold_batch_norm import FoldBatchNorm
 from mlcnn.passes.fold_constants import FoldConstants
 from mlcnn.passes.fuse import Fuse
 from mlcnn.passes.inline import Inline
-from mlcnn.passes.lowering import AUTO, Lowering
+from mlcnn.passes.lowering import AUTO, Lowering, with_activation
 from mlcnn.passes.max_to_average import MaxToAverage, WindowMode
 from mlcnn.passes.move_pool import DistributePool, Reorder
 from mlcnn.passes.remove_channels import RemoveChannels
@@ -48,4 +48,5 @@ __all__ = [
     "Structuring",
     "WindowMode",
     "restore",
+    "with_activation",
 ]

@@ -33,7 +33,7 @@ from mlcnn.passes.rewriting import emitter_for, install
 from mlcnn.passes.skeleton import Candidate, SitePass, names
 from mlcnn.workload import DENSE, RECORD_KEY, Record, read_record
 
-__all__ = ["AUTO", "Found", "Lowering"]
+__all__ = ["AUTO", "Found", "Lowering", "with_activation"]
 
 AUTO = "auto"
 _LEFT = "left as it is: "
@@ -113,7 +113,7 @@ def _rounded(output: ir.Value) -> ir.Value | None:
     return readers[0] if rounding is not None else None
 
 
-def _with_activation(output: ir.Value) -> ir.Value:
+def with_activation(output: ir.Value) -> ir.Value:
     """The value behind the activation that follows, since engines fuse it into a convolution."""
     consumers = {use.node for use in output.uses()}
     if output.is_graph_output() or len(consumers) != 1:
@@ -247,7 +247,7 @@ class Lowering(SitePass):
 
         With what rounds its input, too: engines compute on codes only between such pairs.
         """
-        output = _with_activation(found.output)
+        output = with_activation(found.output)
         rounding = read_rounding(found.source)
         source = found.source if rounding is None else rounding.source
         return extract(model, [source.name or ""], [output.name or ""])
