@@ -10,7 +10,6 @@ are zero gives its bias, which a batch norm and an activation turn into another 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -20,76 +19,13 @@ from numpy.typing import NDArray
 from mlcnn.graph import constant, is_standard, layer_name
 from mlcnn.ops import Convolution, method_of
 from mlcnn.passes.channel_edits import Edit, Follower, Groups, Padding, Settled, Target
+from mlcnn.passes.channel_lanes import Classes, Floats, Lanes, Mix, Shared
 from mlcnn.passes.channel_spaces import POOLS, REDUCTIONS, integer, integers
 from mlcnn.passes.fixed import pointwise_numbers
 from mlcnn.passes.pointwise import BINARY, TRANSPARENT, UNARY
 from mlcnn.workload import RECORD_KEY
 
-__all__ = ["Flow", "Lanes", "Mix", "Shared"]
-
-Classes = NDArray[np.int64]
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Lanes:
-    """The channels of a value, along its axis 1.
-
-    Attributes:
-        classes: of each entry.
-        fixed: the number that each entry is for all inputs; NaN where it varies.
-    """
-
-    classes: Classes
-    fixed: Floats
-
-    @property
-    def size(self) -> int:
-        """Entries."""
-        return len(self.classes)
-
-    def zeros_only(self) -> "Lanes":
-        """The same behind what keeps zeros, and changes other numbers at a border."""
-        return Lanes(self.classes, np.where(self.fixed == 0, 0.0, np.nan))
-
-
-@dataclass(frozen=True, slots=True)
-class Mix:
-    """A layer that makes its outputs from all its inputs.
-
-    Attributes:
-        node: of it.
-        source: what it reads.
-        result: what it makes.
-        depends: (outputs, inputs): whether an input's weights matter: not where they are zero, nor
-            where the input is fixed and the bias can stand for it.
-        folded: (outputs, inputs): what the bias takes over where an input goes.
-        padded: whether it reads zeros beside its input.
-        bias: which input of the node it is.
-    """
-
-    node: ir.Node
-    source: Lanes
-    result: Lanes
-    depends: NDArray[np.bool_]
-    folded: Floats
-    padded: bool
-    bias: int = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What all channels of a layer share, inside of it.
-
-    Attributes:
-        mix: the layer.
-        inside: the shared ones.
-        reads: (outputs, inputs, shared): whether an output has an input by a shared one.
-    """
-
-    mix: Mix
-    inside: Lanes
-    reads: NDArray[np.bool_]
+__all__ = ["Flow"]
 
 
 class Flow:

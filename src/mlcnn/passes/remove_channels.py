@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from mlcnn.graph import clone, constant, free_name, infer_shapes, layer_name, value_names
 from mlcnn.passes.base import Change, PassResult, Skipped
 from mlcnn.passes.channel_edits import Kept, put
-from mlcnn.passes.channel_flow import Flow, Mix
+from mlcnn.passes.channel_flow import Flow
+from mlcnn.passes.channel_lanes import Mix
 from mlcnn.passes.restoring import restore
 from mlcnn.passes.sites import Selection
 
