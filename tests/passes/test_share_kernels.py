@@ -158,6 +158,7 @@ def test_counts_are_those_of_the_stages():
         lowered = model if form is None else _shared(model, f"choose{{form={form}}}")
         (layer,) = workload.read(lowered).layers
         assert executed_operations(layer).multiplications == count, form
+        assert sum(part.macs for part in layer.parts) == count, form
 
 
 @pytest.mark.parametrize("form", [None, *FORMS])

@@ -158,10 +158,6 @@ class Rebuilt(_OfBasis):
             group=convolution.groups,
         )  # fmt: skip
 
-    def operations(self, layer: Layer) -> Operations | None:
-        """The dense convolution: the kernels are multiplied once, for all images."""
-        return layer.nest.operations
-
     def estimate(self, layer: ConvLayer) -> float:
         """As the dense layer."""
         return untouched(layer)
