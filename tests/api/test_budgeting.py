@@ -10,8 +10,9 @@ from torch import nn
 
 import mlcnn
 from mlcnn import training
-from mlcnn.api.budgeting import Budget, Sizing, cheapest
+from mlcnn.api.budgeting import Sizing, cheapest
 from mlcnn.errors import InputError
+from mlcnn.frontier import Target
 
 
 def sizings(generator: random.Random, layer: int) -> list[Sizing]:
@@ -43,17 +44,17 @@ def test_the_search_is_exact(seed: int) -> None:
 
 @pytest.mark.parametrize(
     ("text", "budget"),
-    [("4x", Budget(4)), ("parameters=2.5x", Budget(2.5)),
-     ("multiplications=3x", Budget(3, "multiplications"))],
+    [("4x", Target(4)), ("parameters=2.5x", Target(2.5)),
+     ("multiplications=3x", Target(3, "multiplications"))],
 )  # fmt: skip
-def test_a_budget_is_read(text: str, budget: Budget) -> None:
-    assert Budget.parse(text) == budget
+def test_a_budget_is_read(text: str, budget: Target) -> None:
+    assert Target.parse(text) == budget
 
 
 @pytest.mark.parametrize("text", ["4", "1x", "0.5x", "time=4x", "-2x", ""])
 def test_what_is_no_budget(text: str) -> None:
     with pytest.raises(InputError, match="a factor above 1 is required"):
-        Budget.parse(text)
+        Target.parse(text)
 
 
 @pytest.fixture(scope="module")

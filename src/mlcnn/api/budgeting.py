@@ -1,7 +1,6 @@
 """A size for each layer under a budget: measured sensitivities, and an exact search over them."""
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -12,44 +11,14 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from mlcnn import nn, training
 from mlcnn.api.optimizing import Progress, rewrite
 from mlcnn.errors import InputError
+from mlcnn.frontier import Target
 from mlcnn.passes import Pass, Sized, pipeline
 from mlcnn.training import Data, Hardware, Normal
 from mlcnn.workload import read
 
-__all__ = ["Budget", "Budgeter", "Sizing", "cheapest"]
+__all__ = ["Budgeter", "Sizing", "cheapest"]
 
 _IMAGES = 500
-_QUANTITIES = ("parameters", "multiplications")
-_FORM = re.compile(r"(?:(?P<what>[a-z]+)=)?(?P<times>\d+(?:\.\d+)?)x")
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """How much smaller a network is to be.
-
-    Attributes:
-        times: by this factor.
-        quantity: ``parameters`` or ``multiplications``.
-    """
-
-    times: float
-    quantity: str = "parameters"
-
-    @classmethod
-    def parse(cls, text: str) -> "Budget":
-        """From ``4x``, ``parameters=4x`` or ``multiplications=3x``.
-
-        Raises:
-            InputError: it is neither, or no factor above 1.
-        """
-        found = _FORM.fullmatch(text)
-        quantity = "parameters" if found is None else found["what"] or "parameters"
-        if found is None or quantity not in _QUANTITIES or float(found["times"]) <= 1:
-            raise InputError(
-                f"--budget {text}: a factor above 1 is required, as in 4x, parameters=4x or "
-                "multiplications=3x; for a budget of accuracy give --max-drop"
-            )
-        return cls(float(found["times"]), quantity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +65,7 @@ class Budgeter:
     hardware: Hardware
     tell: Progress
 
-    def within(self, budget: Budget) -> tuple[str, tuple[Sizing, ...]]:
+    def within(self, budget: Target) -> tuple[str, tuple[Sizing, ...]]:
         """The pipeline with the sizes that lose least within a budget, and every size tried.
 
         Raises:

@@ -12,7 +12,7 @@ from mlcnn import graph, training
 from mlcnn.api.accuracy import ImageOptions
 from mlcnn.api.affording import APPROXIMATE, EXACT, approximate_passes
 from mlcnn.api.benchmarking import MeasureOptions, measure, settings
-from mlcnn.api.budgeting import Budget, Budgeter, Sizing
+from mlcnn.api.budgeting import Budgeter, Sizing
 from mlcnn.api.loading import Source, load, model_name
 from mlcnn.api.optimized import Optimized
 from mlcnn.api.optimizing import Progress, rewrite, silent
@@ -22,10 +22,12 @@ from mlcnn.api.sensitivity import Swap
 from mlcnn.api.training import TrainOptions, require_classifier
 from mlcnn.api.writing import results_folder
 from mlcnn.engines import Bench
+from mlcnn.frontier import Target
 from mlcnn.passes import restore
-from mlcnn.report import ORIGINAL, RESULT, Accuracy, Difference, points
+from mlcnn.report import ORIGINAL, RESULT
 from mlcnn.table import Shown, Tabular
 from mlcnn.training import Data, History, Processes, Recipe
+from mlcnn.training.intervals import Accuracy, Difference, points
 
 __all__ = ["FINETUNE_RECIPE", "Finetuned", "finetune"]
 
@@ -165,7 +167,7 @@ def finetune(
     trained, sizings = restore(model, lowered=True), tuple[Sizing, ...]()
     if budget is not None:
         budgeter = Budgeter(trained, approximate, opened, normal, options.hardware, tell)
-        approximate, sizings = budgeter.within(Budget.parse(budget))
+        approximate, sizings = budgeter.within(Target.parse(budget))
         steps = Step.of(approximate, options.recipe)
         say(f"within {budget}: {approximate}")
     recovery = Recovery(
