@@ -11,6 +11,7 @@ from mlcnn.passes.inline import Inline
 from mlcnn.passes.lowering import AUTO, Lowering
 from mlcnn.passes.max_to_average import MaxToAverage, WindowMode
 from mlcnn.passes.move_pool import DistributePool, Reorder
+from mlcnn.passes.remove_channels import RemoveChannels
 from mlcnn.passes.reorder_max import ReorderMax
 from mlcnn.passes.restoring import restore
 
@@ -33,6 +34,7 @@ __all__ = [
     "MaxToAverage",
     "Pass",
     "PassResult",
+    "RemoveChannels",
     "Reorder",
     "ReorderMax",
     "Sized",

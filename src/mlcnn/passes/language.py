@@ -21,6 +21,7 @@ from mlcnn.passes.fuse import Fuse
 from mlcnn.passes.inline import Inline
 from mlcnn.passes.max_to_average import MaxToAverage
 from mlcnn.passes.move_pool import DistributePool, Reorder
+from mlcnn.passes.remove_channels import RemoveChannels
 from mlcnn.passes.reorder_max import ReorderMax
 
 __all__ = [
@@ -43,7 +44,7 @@ _BUILT_IN: dict[str, Callable[..., Pass]] = {
     kind.name: kind
     for kind in (
         BlockCirculant, Choose, DistributePool, FoldBatchNorm, FoldConstants, Fuse, Inline,
-        MaxToAverage, Reorder, ReorderMax,
+        MaxToAverage, RemoveChannels, Reorder, ReorderMax,
     )
 }  # fmt: skip
 # Set per call, not part of what a pipeline's text says.
