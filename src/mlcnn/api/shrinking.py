@@ -130,7 +130,7 @@ class Shrinking:
         )
         model = graph.without_dropout(nn.write_weights(module.cpu(), prepared))
         if method.after:
-            model = rewrite(model, method.after, check=False).model
+            model = rewrite(model, method.after, progress=self.tell).model
         return Shrunk(method.name, left, model, module, history, accuracy, change)
 
     def _judged(self, name: str, module: torch.nn.Module) -> tuple[Accuracy, Difference]:

@@ -12,6 +12,7 @@ from mlcnn.training.pruning import Cut, Quantity, WeightCut, kernels_of
 
 __all__ = ["ALL", "COMPRESSIONS", "Compression", "Settings", "compressions"]
 
+_REMOVE = "remove-channels"
 ALL = "all"
 """Every method, each by the same recipe."""
 
