@@ -1,5 +1,7 @@
 """A smaller network from Python: what is zero stays zero, and nothing is chosen on test images."""
 
+import json
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -30,7 +32,7 @@ class Small(nn.Module):
         return self.line(nn.functional.max_pool2d(x, 2).flatten(1))
 
 
-RECIPE = training.Recipe(epochs=2, batch_size=32, crop=0, flip=False, learning_rate=0.02)
+RECIPE = training.Recipe(epochs=1, batch_size=32, crop=0, flip=False, learning_rate=0.02)
 
 
 @pytest.fixture(scope="module")
@@ -105,21 +107,31 @@ def test_the_saved_network_says_what_the_point_says(trained, data, tmp_path):
 
 
 def test_a_run_that_was_stopped_ends_as_an_uninterrupted_one(trained, data, tmp_path):
+    """Between the points of a search, too: the first one is not trained again."""
+
     class StoppedError(Exception):
         pass
 
+    epochs: list[str] = []
+
     def stop(line: str) -> None:
-        if line.startswith("epoch 1 of"):
+        epochs.extend([line] if line.startswith("epoch") else [])
+        if len(epochs) == 2:
             raise StoppedError
 
-    options = {"budget": "3x", "method": "weights"}
+    options = {"max_drop": 100, "attempts": 2, "method": "weights"}
     whole = compress(trained, data, **options)
     with pytest.raises(StoppedError):
         compress(trained, data, folder=tmp_path, notice=stop, **options)
+    assert len(list(tmp_path.glob("*.npz"))) == 2
     resumed = compress(trained, data, folder=tmp_path, **options)
     for name, array in kernels(whole.model).items():
         np.testing.assert_array_equal(array, kernels(resumed.model)[name])
     assert whole.point == resumed.point
+    assert len(resumed.frontier.points) == 2
+    record = json.loads((tmp_path / "result.json").read_text())
+    assert record["compress"]["attempts"] == 2
+    assert "Accuracy against parameters" in (tmp_path / "report.html").read_text()
 
 
 def test_what_was_compressed_goes_on_from_there(trained, data):
@@ -152,7 +164,9 @@ def test_both_methods_stand_beside_each_other(trained, data):
 
 
 def test_a_budget_that_nothing_meets_names_the_nearest(trained, data):
-    message = r"--max-drop 0: nothing meets it; the nearest is channels share=0\.\d+, \d+\.\d+ points"
+    message = (
+        r"--max-drop 0: nothing meets it; the nearest is channels share=0\.\d+, \d+\.\d+ points"
+    )
     with pytest.raises(InputError, match=message):
         compress(trained, data, max_drop=0, budget="2.9x", method="channels")
 
@@ -169,7 +183,7 @@ def test_a_budget_that_nothing_meets_names_the_nearest(trained, data):
         ({"max_drop": 1, "attempts": 0}, "--attempts 0: at least 1"),
         ({"budget": "half"}, "--budget half: a factor above 1 is required"),
         ({"budget": "4000x", "method": "weights"}, "single weights of 2 layers leave at least"),
-        ({"budget": "4000x", "method": "channels"}, "channels of 1 groups by l2 leave at least"),
+        ({"budget": "4000x", "method": "channels"}, "channels of 2 groups by l2 leave at least"),
     ],
 )
 def test_what_cannot_be_is_said(trained, data, options, message):

@@ -7,7 +7,7 @@ import pytest
 
 from mlcnn.report import RunSummary
 from mlcnn.report.headline import Mood, facts
-from mlcnn.report.recorded import recorded_difference, record_sentences, recorded_json
+from mlcnn.report.recorded import record_sentences, recorded_difference, recorded_json
 from mlcnn.zoo import TestedPair, TrainingRun
 
 RUNS = (TrainingRun(0, 0.5, 0.6), TrainingRun(1, 0.4, 0.9))

@@ -167,6 +167,7 @@ class Compressed(Tabular):
             "machine": self.machine or None,
             "layers": self.records(),
             "frontier": self.frontier.to_json(),
+            "epochs": [[asdict(epoch) for epoch in history] for history in self.histories],
             "bench": None if self.bench is None else self.bench.to_json(),
             "notes": list(self.notes),
         }

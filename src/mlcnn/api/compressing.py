@@ -1,7 +1,7 @@
 """Make a trained network smaller while it trains, as far as a budget of accuracy allows."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 
@@ -11,7 +11,9 @@ from mlcnn.api.compressed import Compressed
 from mlcnn.api.evaluation import EvaluateOptions, Machines
 from mlcnn.api.judging import Judging, Objective
 from mlcnn.api.loading import Source, load, model_name
+from mlcnn.api.machine import machine
 from mlcnn.api.optimizing import Progress, silent
+from mlcnn.api.provenance import training_record, write_result
 from mlcnn.api.recovery import Teaching
 from mlcnn.api.shrinking import Shrinking, Shrunk
 from mlcnn.api.training import TrainOptions, require_classifier
@@ -19,7 +21,8 @@ from mlcnn.api.writing import results_folder
 from mlcnn.errors import InputError
 from mlcnn.frontier import ALL, Budget, Compression, Frontier, Point, Settings, Target, compressions
 from mlcnn.passes import restore
-from mlcnn.training import Data, Recipe
+from mlcnn.report import write_compression
+from mlcnn.training import Data, Processes, Recipe
 
 __all__ = ["COMPRESS_RECIPE", "CompressOptions", "compress"]
 
@@ -91,6 +94,7 @@ def compress(
     evaluating: EvaluateOptions | None = None,
     folder: "str | PathLike[str] | None" = None,
     weights: "str | PathLike[str] | None" = None,
+    command: str = "",
     progress: Progress | None = None,
     notice: Callable[[str], None] | None = None,
 ) -> Compressed:
@@ -111,8 +115,10 @@ def compress(
         teaching: how much the original teaches.
         measuring: on what to measure the speed; None for nothing.
         evaluating: on which accelerator to evaluate, the first one named; None for none.
-        folder: where checkpoints go, and what a repeated call goes on from; None for nowhere.
+        folder: where checkpoints, the record and the report go, and what a repeated call goes on
+            from; None for nowhere.
         weights: see ``load``.
+        command: what the report names as the command that repeats the run.
         progress: told how the work goes on.
         notice: told what the user should know, and each epoch's result.
 
@@ -143,7 +149,7 @@ def compress(
     shrinking = Shrinking(
         model, chosen.settings, opened, normal, how, teaching or Teaching(), tell, say
     )
-    run = _Run(model_name(source), chosen, shrinking, measuring, machines)
+    run = _Run(model_name(source), chosen, shrinking, measuring, machines, command)
     if folder is None:
         return run.into(None)
     with results_folder(Path(folder)) as path:
@@ -186,6 +192,7 @@ class _Run:
     shrinking: Shrinking
     measuring: MeasureOptions | None
     machines: Machines | None
+    command: str
 
     def into(self, folder: Path | None) -> Compressed:
         """Train, judge, choose."""
@@ -194,7 +201,7 @@ class _Run:
         frontier = judged.frontier(Objective(self.options.objective))
         best = self._best(frontier)
         index = frontier.points.index(best)
-        return Compressed(
+        done = Compressed(
             self.name,
             self.shrinking.model,
             found[index].model,
@@ -206,6 +213,27 @@ class _Run:
             judged.machine,
             (*notes, *judged.notes),
         )
+        if folder is not None:
+            self._write(done, folder)
+        return done
+
+    def _write(self, done: Compressed, folder: Path) -> None:
+        """The record of the run, and the page."""
+        it = self.shrinking
+        record = training_record(it.options, it.normal, Processes())
+        chosen = {"compress": asdict(self.options), "teaching": asdict(it.teaching)}
+        write_result(folder, {**done.to_json(), **chosen, **record})
+        recipe = it.options.recipe
+        facts = (
+            ("recipe", f"{recipe}, seed {it.options.seed}, the same for every method"),
+            ("images", f"{it.data.name}; chosen on {len(it.data.validation):,} validation images"),
+            ("machine", machine()),
+        )
+        latency = None if done.bench is None else done.bench.shown()
+        write_compression(
+            folder / "report.html", done.name, done.frontier, done.shown(), latency=latency,
+            facts=facts, command=self.command,
+        )  # fmt: skip
 
     def _all(self, folder: Path | None) -> tuple[tuple[Shrunk, ...], tuple[str, ...]]:
         """Every point of every method, and why methods have none."""

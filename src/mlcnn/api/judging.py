@@ -166,9 +166,9 @@ class Judging:
             values |= self._energy(model)
         except (UnsupportedError, InfeasibleError) as error:
             notes.append(f"not all costs are known: {error}")
-        rows = () if bench is None else bench.results
-        for row in rows:
-            if row.variant == name and row.batch == rows[0].batch:
+        for row in [] if bench is None else bench.results:
+            # Of several batch sizes the first one counts.
+            if row.variant == name and f"{_LATENCY} {row.engine}" not in values:
                 values[f"{_LATENCY} {row.engine}"] = row.median_ms
         return {key: Cost.fixed(value) for key, value in sorted(values.items())}
 

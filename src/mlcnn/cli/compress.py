@@ -1,5 +1,7 @@
 """``mlcnn compress``: a smaller network within a budget of accuracy."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -85,6 +87,7 @@ def compress(
             evaluating=mlcnn.EvaluateOptions((on,), technology=technology),
             folder=path.with_suffix(""),
             weights=weights,
+            command=shlex.join(["mlcnn", *sys.argv[1:]]),
             progress=tell,
             notice=complain,
         )

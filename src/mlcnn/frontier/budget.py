@@ -8,6 +8,8 @@ from mlcnn.training.intervals import Difference
 
 __all__ = ["Budget", "Target"]
 
+# Half a point of 200 images is one image: a quotient must not decide.
+_ROUNDING = 1e-9
 _QUANTITIES = ("parameters", "multiplications")
 _FORM = re.compile(r"(?:(?P<what>[a-z]+)=)?(?P<times>\d+(?:\.\d+)?)x")
 
@@ -35,7 +37,7 @@ class Budget:
         Args:
             change: its accuracy less that of the original.
         """
-        return 100 * change.top1 >= -self.max_drop
+        return 100 * change.top1 >= -self.max_drop - _ROUNDING
 
     def exceeded(self, change: Difference) -> bool:
         """Whether it is sure that a network does not: its whole interval lies below."""

@@ -1,5 +1,6 @@
 """The report of a run: one self-contained HTML page, and a summary for the terminal."""
 
+from mlcnn.report.compression import write_compression
 from mlcnn.report.evaluation import evaluation_tables
 from mlcnn.report.page import render, write
 from mlcnn.report.picture import find_browser, picture
@@ -40,4 +41,5 @@ __all__ = [
     "uncounted_sentence",
     "warning",
     "write",
+    "write_compression",
 ]
