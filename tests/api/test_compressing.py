@@ -1,6 +1,7 @@
 """A smaller network from Python: what is zero stays zero, and nothing is chosen on test images."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
@@ -119,7 +120,7 @@ def test_a_run_that_was_stopped_ends_as_an_uninterrupted_one(trained, data, tmp_
         if len(epochs) == 2:
             raise StoppedError
 
-    options = {"max_drop": 100, "attempts": 2, "method": "weights"}
+    options = {"max_drop": 100, "attempts": 2, "method": "channels"}
     whole = compress(trained, data, **options)
     with pytest.raises(StoppedError):
         compress(trained, data, folder=tmp_path, notice=stop, **options)
@@ -169,6 +170,15 @@ def test_a_budget_that_nothing_meets_names_the_nearest(trained, data):
     )
     with pytest.raises(InputError, match=message):
         compress(trained, data, max_drop=0, budget="2.9x", method="channels")
+
+
+def test_validation_images_that_the_network_knows_are_told(trained, data):
+    """Of those it was trained on it has nearly all right."""
+    known = replace(data, validation=data.training)
+    done = compress(trained, known, max_drop=100, budget="2.9x", method="weights")
+    assert any("it was trained on the former" in n for n in done.notes)
+    fair = compress(trained, data, max_drop=100, budget="2.9x", method="weights")
+    assert not any("trained on the former" in note for note in fair.notes)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from mlcnn.frontier import ALL, Budget, Compression, Frontier, Point, Settings, 
 from mlcnn.passes import restore
 from mlcnn.report import write_compression
 from mlcnn.training import Data, Processes, Recipe
+from mlcnn.training.intervals import points
 
 __all__ = ["COMPRESS_RECIPE", "CompressOptions", "compress"]
 
@@ -211,11 +212,29 @@ class _Run:
             tuple(shrunk.history for shrunk in found),
             judged.bench,
             judged.machine,
-            (*notes, *judged.notes),
+            (*notes, *judged.notes, *self._doubts(judged.original, best)),
         )
         if folder is not None:
             self._write(done, folder)
         return done
+
+    def _doubts(self, original: Point, best: Point) -> tuple[str, ...]:
+        """What test images, which chose nothing, say against the choice."""
+        test, change, notes = original.test, best.test_change, list[str]()
+        if test is None or change is None:
+            return ()
+        if original.accuracy.interval[0] > test.interval[1]:
+            notes.append(
+                f"the original has {100 * original.accuracy.top1:.2f} % of the validation images "
+                f"right and {100 * test.top1:.2f} % of the test images: it was trained on the "
+                "former, so the budget is met on paper; give images that it has not seen"
+            )
+        if self._budget.exceeded(change):
+            notes.append(
+                f"on the test images {best.told} is {points(change)} from the original: more than "
+                f"the budget of {self._budget.max_drop:g} points"
+            )
+        return tuple(notes)
 
     def _write(self, done: Compressed, folder: Path) -> None:
         """The record of the run, and the page."""
