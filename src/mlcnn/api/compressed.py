@@ -18,6 +18,8 @@ from mlcnn.training.intervals import points
 
 __all__ = ["Compressed", "LayerResult"]
 
+_MARGIN = 1.03
+
 
 @dataclass(frozen=True, slots=True)
 class LayerResult:
@@ -44,8 +46,8 @@ class LayerResult:
 
     @property
     def faster_in(self) -> tuple[str, ...]:
-        """The engines in which it is surely faster."""
-        return tuple(time.engine for time in self.times if time.speedup.low > 1)
+        """The engines in which it is surely faster, and by more than a chance of layout."""
+        return tuple(time.engine for time in self.times if time.speedup.low > _MARGIN)
 
     @property
     def told(self) -> str:
