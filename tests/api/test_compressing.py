@@ -72,19 +72,24 @@ def kernels(model: ir.Model) -> dict[str, np.ndarray]:
 
 def test_weights_go_down_to_the_size_asked_for(trained, data):
     told: list[str] = []
-    done = compress(trained, data, budget="3x", method="weights", notice=told.append)
+    done = compress(
+        trained, data, budget="3x", method="weights", sensitivity=True, notice=told.append
+    )
+    assert {item.layer for item in done.sensitivities} == {"inner", "back"}
+    losses = [item.change.top1 for item in done.sensitivities]
+    assert losses == sorted(losses, reverse=True)
+    assert any("weights: half of inner saves" in line for line in told)
     found = kernels(done.model)
     left = sum(int(np.count_nonzero(array)) for array in found.values())
-    whole = sum(array.size for array in found.values())
-    assert left / whole == pytest.approx(done.point.setting["share"])
-    assert 0.32 < left / whole <= 1 / 3
+    whole = 216 + 2304 + 2304 + 1280
+    # Where a filter is zero its readers' weights go with it.
+    assert 0.31 < left / whole <= done.point.setting["share"] <= 1 / 3
     # The first and the last layer are whole, the others have all that is gone.
     assert np.all(found["first.weight"] != 0)
     assert np.count_nonzero(found["inner.weight"]) < found["inner.weight"].size / 2
     costs, before = done.point.costs, done.frontier.original.costs
-    stored = sum(int(np.count_nonzero(array)) for array in found.values()) + 8 + 8 + 10
-    assert costs["parameters"].mean == stored
-    assert costs["multiplications run"].mean == before["multiplications run"].mean
+    assert costs["parameters"].mean == left + 8 + 8 + 10  # and biases
+    assert costs["multiplications"].mean < costs["multiplications run"].mean
     assert costs["multiplications"].mean < before["multiplications"].mean
     assert any("weights: down to 33.3%" in line for line in told)
 
@@ -102,9 +107,13 @@ def test_the_saved_network_says_what_the_point_says(trained, data, tmp_path):
     before = training.right_images(trained, data.test, training.Normal())
     assert done.point.test_change == training.intervals.paired(before, right)
     assert done.frontier.original.test.top1 == before.mean()
-    assert done.point.costs["multiplications"].mean <= 0.5 * (
-        done.frontier.original.costs["multiplications"].mean
-    )
+    # The channels are gone, not zero: nothing multiplies by them any more, and nothing stores them.
+    after, before = done.point.costs, done.frontier.original.costs
+    assert after["multiplications run"].mean == after["multiplications"].mean
+    assert after["multiplications"].mean <= before["multiplications"].mean / 2
+    assert after["bytes"].mean < before["bytes"].mean
+    assert after["peak_bytes"].mean < before["peak_bytes"].mean
+    assert kernels(done.model)["inner.weight"].shape[0] < 32
 
 
 def test_a_run_that_was_stopped_ends_as_an_uninterrupted_one(trained, data, tmp_path):
@@ -147,7 +156,8 @@ def test_what_was_compressed_goes_on_from_there(trained, data):
     )
     for name, array in kernels(second.model).items():
         was = kernels(first.model)[name]
-        assert np.all(array[was == 0] == 0)
+        if array.shape == was.shape:  # where channels went with their weights, places differ
+            assert np.all(array[was == 0] == 0)
     assert second.point.setting["share"] < first.point.setting["share"]
     assert any("33.3% are left in what was given" in line for line in told)
 

@@ -76,7 +76,8 @@ def test_the_table_and_the_record_have_every_point():
     curve = Frontier(ORIGINAL, (point(0.895, 50), point(0.8, 60)), "parameters")
     text = curve.shown().text()
     assert "weights share=0.5" in text
-    assert text.count("on the front") == 2
+    assert text.splitlines()[-1].split() == ["on", "the", "front", "yes", "yes"]
+    assert "-0.50 points (-1.50 to +0.50)" in text
     rows = curve.to_json()["points"]
     assert [row["on_front"] for row in rows] == [True, True, False]
     assert rows[1]["costs"] == {"parameters": 50}

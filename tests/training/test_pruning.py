@@ -111,6 +111,22 @@ def test_a_layer_is_never_emptied(model):
         assert all(bool(p.count_nonzero()) for n, p in module.named_parameters() if "weight" in n)
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_part_cuts_half_of_itself_and_nothing_else(model, which):
+    cut = cuts(model, "multiplications", ends=False)[which]
+    names = {0: ["inner", "back"], 1: ["first", "inner"]}[which]
+    assert [part.name for part in cut.parts()] == names
+    for part in cut.parts():
+        module, before = to_module(model), to_module(model).state_dict()
+        with torch.no_grad():
+            part.cut.cut(module, part.share)
+        assert cut.left(module) == pytest.approx(part.share, abs=0.002)
+        changed = {n for n, t in module.state_dict().items() if not torch.equal(t, before[n])}
+        assert f"{part.name}.weight" in changed
+        if not which:
+            assert changed == {f"{part.name}.weight"}
+
+
 @pytest.mark.parametrize("importance", list(IMPORTANCES))
 def test_channels_go_from_all_that_makes_or_reads_them(model, importance):
     cut = channel_cut(model, kernels_of(model, "parameters"), importance)

@@ -9,6 +9,7 @@ from typing import Any
 import onnx_ir as ir
 
 from mlcnn import graph
+from mlcnn.api.shrinking import Sensitivity
 from mlcnn.engines import Bench
 from mlcnn.frontier import Frontier, LayerSize, LayerTime, Point
 from mlcnn.report import ORIGINAL
@@ -88,6 +89,7 @@ class Compressed(Tabular):
         point: what was chosen.
         frontier: all that were trained, beside the original.
         layers: before and after.
+        sensitivities: what each layer matters alone; empty where that was not asked for.
         histories: the epochs of each point, in their order.
         bench: latency of the original and of the points; None if it was not measured.
         machine: of the energy; empty where it was not asked for.
@@ -100,6 +102,7 @@ class Compressed(Tabular):
     point: Point
     frontier: Frontier
     layers: tuple[LayerResult, ...]
+    sensitivities: tuple[Sensitivity, ...]
     histories: tuple[History, ...]
     bench: Bench | None
     machine: str
@@ -169,6 +172,7 @@ class Compressed(Tabular):
             "machine": self.machine or None,
             "layers": self.records(),
             "frontier": self.frontier.to_json(),
+            "sensitivity": [asdict(item) for item in self.sensitivities],
             "epochs": [[asdict(epoch) for epoch in history] for history in self.histories],
             "bench": None if self.bench is None else self.bench.to_json(),
             "notes": list(self.notes),

@@ -1,6 +1,7 @@
 """Make a trained network smaller while it trains, as far as a budget of accuracy allows."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -15,7 +16,7 @@ from mlcnn.api.machine import machine
 from mlcnn.api.optimizing import Progress, silent
 from mlcnn.api.provenance import training_record, write_result
 from mlcnn.api.recovery import Teaching
-from mlcnn.api.shrinking import Shrinking, Shrunk
+from mlcnn.api.shrinking import Sensitivity, Shrinking, Shrunk
 from mlcnn.api.training import TrainOptions, require_classifier
 from mlcnn.api.writing import results_folder
 from mlcnn.errors import InputError
@@ -45,6 +46,7 @@ class CompressOptions:
         attempts: networks that are trained at most, for each method, to find the smallest.
         ends: whether single weights of the first and of the last layer go too.
         importance: what channels are judged by: ``l2``, ``l1`` or ``taylor``.
+        sensitivity: judge each layer alone before anything is trained.
     """
 
     max_drop: float | None = None
@@ -54,6 +56,7 @@ class CompressOptions:
     attempts: int = 3
     ends: bool = False
     importance: str = "l2"
+    sensitivity: bool = False
 
     def __post_init__(self) -> None:
         if self.max_drop is None and self.budget is None:
@@ -197,6 +200,7 @@ class _Run:
 
     def into(self, folder: Path | None) -> Compressed:
         """Train, judge, choose."""
+        sensitivities = self._sensitivities()
         found, notes = self._all(folder)
         judged = Judging(self.shrinking, self.measuring, self.machines).of(found)
         frontier = judged.frontier(Objective(self.options.objective))
@@ -209,6 +213,7 @@ class _Run:
             best,
             frontier,
             judged.layers(index),
+            sensitivities,
             tuple(shrunk.history for shrunk in found),
             judged.bench,
             judged.machine,
@@ -253,6 +258,16 @@ class _Run:
             folder / "report.html", done.name, done.frontier, done.shown(), latency=latency,
             facts=facts, command=self.command,
         )  # fmt: skip
+
+    def _sensitivities(self) -> tuple[Sensitivity, ...]:
+        """Of every method that finds something to cut."""
+        found: list[Sensitivity] = []
+        for method in compressions(self.options.method) if self.options.sensitivity else ():
+            with suppress(InputError):  # it is told where the method is to train
+                found += self.shrinking.sensitivities(method)
+        for item in found:
+            self.shrinking.say(item.told)
+        return tuple(found)
 
     def _all(self, folder: Path | None) -> tuple[tuple[Shrunk, ...], tuple[str, ...]]:
         """Every point of every method, and why methods have none."""

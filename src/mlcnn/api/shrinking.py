@@ -13,10 +13,10 @@ from mlcnn.api.recovery import Teaching
 from mlcnn.api.training import EpochTeller, TrainOptions
 from mlcnn.frontier import Budget, Compression, Settings, bisect, smallest
 from mlcnn.training import Data, History, Normal, Teacher
-from mlcnn.training.intervals import Accuracy, Difference, Right, paired
+from mlcnn.training.intervals import Accuracy, Difference, Right, paired, points
 from mlcnn.training.pruning import Cut, Pruning, Schedule
 
-__all__ = ["Shrinking", "Shrunk"]
+__all__ = ["Sensitivity", "Shrinking", "Shrunk"]
 
 _IMAGES = 500
 _LAST_CUT = 0.6
@@ -48,6 +48,32 @@ class Shrunk:
     def setting(self) -> dict[str, float | str]:
         """What the point on the curve says of it."""
         return {"share": self.left}
+
+
+@dataclass(frozen=True, slots=True)
+class Sensitivity:
+    """What a layer or group of channels matters.
+
+    Attributes:
+        method: the name of what makes it smaller.
+        layer: its name.
+        saved: share of the network's parameters or multiplications that goes with half of it.
+        change: accuracy with half of it gone less the original's, untrained, statistics
+            re-estimated; on some validation images.
+    """
+
+    method: str
+    layer: str
+    saved: float
+    change: Difference
+
+    @property
+    def told(self) -> str:
+        """In words."""
+        return (
+            f"{self.method}: half of {self.layer} saves {self.saved:.1%}, "
+            f"{points(self.change)} alone, untrained"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +197,25 @@ class Shrinking:
         )  # fmt: skip
         return tuple(found)
 
+    def sensitivities(self, method: Compression) -> tuple[Sensitivity, ...]:
+        """What each layer or group matters, the one that matters least first."""
+        prepared = method.prepare(self.model, self.settings)
+        parts, found = method.cut(prepared, self.settings).parts(), list[Sensitivity]()
+        before = self.before[:_IMAGES]
+        for done, part in enumerate(parts):
+            self.tell(f"judge each layer, {method.name}", done, len(parts))
+            right = self._untrained(prepared, part.cut, part.share)
+            change = paired(before, right)
+            found.append(Sensitivity(method.name, part.name, 1 - part.share, change))
+        return tuple(sorted(found, key=lambda item: -item.change.top1))
+
     def _stands(self, prepared: ir.Model, cut: Cut, share: float) -> bool:
-        """Whether half of the accuracy is there without training, statistics re-estimated."""
+        """Whether half of the accuracy is there without training."""
+        right = self._untrained(prepared, cut, share)
+        return float(right.mean()) >= float(self.before[: len(right)].mean()) / 2
+
+    def _untrained(self, prepared: ir.Model, cut: Cut, share: float) -> Right:
+        """Which validation images, of some, are right without training, statistics re-estimated."""
         module, hardware = nn.to_module(prepared), self.options.hardware
         with torch.no_grad():
             cut.cut(module, share)
@@ -180,5 +223,4 @@ class Shrinking:
         calibration = self.data.calibration.first(_IMAGES)
         training.reestimate(module, calibration, self.normal, hardware)
         images = self.data.validation.first(_IMAGES)
-        right = training.right_images(module, images, self.normal, hardware)
-        return float(right.mean()) >= float(self.before[: len(right)].mean()) / 2
+        return training.right_images(module, images, self.normal, hardware)

@@ -30,6 +30,7 @@ def compress(
     attempts: int = 3,
     ends: bool = False,
     importance: Literal["l2", "l1", "taylor"] = "l2",
+    sensitivity: bool = False,
     weights: Path | None = None,
     teacher_weight: float = 0.9,
     temperature: float = 4.0,
@@ -62,6 +63,7 @@ def compress(
         ends: let single weights of the first and of the last layer go too.
         importance: what channels are judged by: the size of their weights, or what the loss
             loses without them.
+        sensitivity: judge each layer alone first: what half of it saves and costs, untrained.
         weights: .npz of weights by parameter name, for a zoo network.
         teacher_weight: share of the loss that is what the original network says, not the labels.
         temperature: by which the logits are divided for it.
@@ -79,7 +81,9 @@ def compress(
         done = mlcnn.compress(
             model,
             data,
-            mlcnn.CompressOptions(max_drop, budget, method, objective, attempts, ends, importance),
+            mlcnn.CompressOptions(
+                max_drop, budget, method, objective, attempts, ends, importance, sensitivity
+            ),
             options=training.options(mlcnn.api.COMPRESS_RECIPE, device),
             images=imaging.options(),
             teaching=mlcnn.api.Teaching(teacher_weight, temperature),

@@ -60,6 +60,10 @@ class Cost:
         return self.mean if self.is_fixed else asdict(self)
 
 
+def _share(cost: Cost | None, before: Cost) -> str:
+    return "" if cost is None else f"{100 * cost.mean / before.mean:.1f}"
+
+
 def named(method: str, setting: Mapping[str, float | str]) -> str:
     """A method and its setting in words, as ``weights share=0.17``."""
     parts = (
@@ -180,31 +184,41 @@ class Frontier(Tabular):
         return [{**point.to_json(), "on_front": point in front} for point in self]
 
     def shown(self) -> Shown:
-        """Each point's share of the original's costs, and its accuracy."""
-        quantities = [q for q in self.original.costs if all(q in p.costs for p in self)]
-        front = self.front()
-        rows = tuple(self._row(point, quantities, on_front=point in front) for point in self)
-        return Shown(
-            f"accuracy against {self.quantity}, on {self.original.accuracy.images} images of "
-            f"{self.original.accuracy.dataset}",
-            ("", *(f"{name}, %" for name in quantities), "accuracy, %", "95 % interval",
-             "to the original", ""),
-            rows,
-        )  # fmt: skip
+        """Each network's share of the original's costs, and its accuracy."""
+        front, before = self.front(), self.original.costs
+        rows = [
+            (f"{name}, %", *(_share(point.costs.get(name), before[name]) for point in self))
+            for name in before
+            if before[name].mean
+        ]
+        rows += self._judged("validation", [(p.accuracy, p.change) for p in self])
+        rows += self._judged("test", [(p.test, p.test_change) for p in self])
+        rows.append(("on the front", *("yes" if point in front else "" for point in self)))
+        judged = self.original.accuracy
+        title = f"accuracy against {self.quantity}; {judged.images:,} images of {judged.dataset}"
+        test = self.original.test
+        if test is not None:
+            title += f", {test.images:,} of {test.dataset}"
+        return Shown(title, ("", *(point.told for point in self)), tuple(rows))
 
-    def _row(self, point: Point, quantities: Sequence[str], *, on_front: bool) -> tuple[str, ...]:
-        shares = (
-            f"{100 * point.costs[name].mean / self.original.costs[name].mean:.1f}"
-            for name in quantities
+    def _judged(
+        self, name: str, each: Sequence[tuple[Accuracy | None, Difference | None]]
+    ) -> list[tuple[str, ...]]:
+        """Rows of what was judged on some images; none where nothing was."""
+        if all(accuracy is None for accuracy, _ in each):
+            return []
+        levels = ("" if a is None else f"{100 * a.top1:.2f}" for a, _ in each)
+        spans = (
+            "" if a is None else "{:.2f} to {:.2f}".format(*(100 * end for end in a.interval))
+            for a, _ in each
         )
-        return (
-            point.told,
-            *shares,
-            f"{100 * point.accuracy.top1:.2f}",
-            "{:.2f} to {:.2f}".format(*(100 * end for end in point.accuracy.interval)),
-            "" if point is self.original else points(point.change),
-            "on the front" if on_front else "",
-        )
+        # Of the original there is nothing to tell.
+        changes = ("" if c is None or not i else points(c) for i, (_, c) in enumerate(each))
+        return [
+            (f"{name}, %", *levels),
+            ("95 % interval", *spans),
+            ("to the original", *changes),
+        ]
 
     def to_json(self) -> dict[str, object]:
         """For ``--json``."""

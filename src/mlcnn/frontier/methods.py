@@ -74,8 +74,18 @@ def _channels(model: ir.Model, settings: Settings) -> Cut:
 COMPRESSIONS: Mapping[str, Compression] = {
     item.name: item
     for item in (
-        Compression("weights", "single weights become zero, the smallest first", _weights),
-        Compression("channels", "whole channels go, with all that makes or reads them", _channels),
+        Compression(
+            "weights",
+            "single weights become zero, the smallest first",
+            _weights,
+            after=_REMOVE,
+        ),
+        Compression(
+            "channels",
+            "whole channels go, with all that makes or reads them",
+            _channels,
+            after=_REMOVE,
+        ),
     )
 }
 """All of them, by name."""

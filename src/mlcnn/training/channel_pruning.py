@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mlcnn.errors import InputError
 from mlcnn.nn.assemble import assemble
 from mlcnn.passes.channel_spaces import Axis, channel_spaces
-from mlcnn.training.pruning import Kernel
+from mlcnn.training.pruning import Kernel, Part
 
 __all__ = ["IMPORTANCES", "ChannelCut", "ChannelGroup", "Slice", "channel_cut"]
 
@@ -118,6 +118,17 @@ class ChannelCut:
     def least(self) -> float:
         """What is left with one channel in each group."""
         return self._costs([1] * len(self.groups)).total / self._whole
+
+    def parts(self) -> tuple[Part, ...]:
+        """See ``Cut``."""
+        layers = {kernel.parameter: kernel.layer for kernel in self.kernels}
+        counts, found = [group.channels for group in self.groups], list[Part]()
+        for index, group in enumerate(self.groups):
+            halved = [*counts[:index], (group.channels + 1) // 2, *counts[index + 1 :]]
+            share = self._costs(halved).total / self._whole
+            name = layers[group.kernels[0].parameter]
+            found.append(Part(name, ChannelCut(self.kernels, (group,), self.importance), share))
+        return tuple(found)
 
     def left(self, module: nn.Module) -> float:
         """See ``Cut``."""

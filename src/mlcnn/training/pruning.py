@@ -6,7 +6,7 @@ resumed run masks what the interrupted one did, and a network that was compresse
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import onnx_ir as ir
@@ -19,7 +19,7 @@ from mlcnn.training.hardware import Hardware
 from mlcnn.training.hooks import Hook, Step
 from mlcnn.workload import read
 
-__all__ = ["Cut", "Kernel", "Pruning", "Quantity", "Schedule", "WeightCut", "kernels_of"]
+__all__ = ["Cut", "Kernel", "Part", "Pruning", "Quantity", "Schedule", "WeightCut", "kernels_of"]
 
 Quantity = str
 """What a share is of: ``parameters`` or ``multiplications``."""
@@ -67,6 +67,10 @@ class Cut(Protocol):
         """The smallest share that it can leave, 0 to 1."""
         ...
 
+    def parts(self) -> "tuple[Part, ...]":
+        """Every layer or group that it cuts, by itself."""
+        ...
+
     def left(self, module: nn.Module) -> float:
         """The share that is there, 0 to 1: less than 1 in a network that was cut before."""
         ...
@@ -81,6 +85,21 @@ class Cut(Protocol):
     def masks(self, module: nn.Module) -> Mapping[str, Tensor]:
         """By parameter name: true where the parameter may be other than zero."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A layer or group by itself.
+
+    Attributes:
+        name: of the layer; of a group, that of the first one in it.
+        cut: cuts nothing else.
+        share: what is left of the network with half of it gone.
+    """
+
+    name: str
+    cut: Cut
+    share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,10 +234,7 @@ def kernels_of(model: ir.Model, quantity: Quantity, *, ends: bool = False) -> tu
 
 
 def _with_ends(kernels: Sequence[Kernel]) -> tuple[Kernel, ...]:
-    return tuple(
-        Kernel(k.layer, k.parameter, k.shape, k.unit, k.transposed, k in {kernels[0], kernels[-1]})
-        for k in kernels
-    )
+    return tuple(replace(kernel, fixed=kernel in {kernels[0], kernels[-1]}) for kernel in kernels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +265,18 @@ class WeightCut:
         fixed = sum(kernel.cost for kernel in self.kernels if kernel.fixed)
         floors = sum(kernel.unit * _floor(kernel) for kernel in self._open)
         return (fixed + floors) / sum(kernel.cost for kernel in self.kernels)
+
+    def parts(self) -> tuple[Part, ...]:
+        """See ``Cut``."""
+        whole = sum(kernel.cost for kernel in self.kernels)
+        return tuple(
+            Part(
+                chosen.layer,
+                WeightCut(tuple(replace(k, fixed=k is not chosen) for k in self.kernels)),
+                1 - chosen.cost / whole / 2,
+            )
+            for chosen in self._open
+        )
 
     def left(self, module: nn.Module) -> float:
         """See ``Cut``."""
