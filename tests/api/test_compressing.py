@@ -82,14 +82,15 @@ def test_weights_go_down_to_the_size_asked_for(trained, data):
     found = kernels(done.model)
     left = sum(int(np.count_nonzero(array)) for array in found.values())
     whole = 216 + 2304 + 2304 + 1280
-    # Where a filter is zero its readers' weights go with it.
-    assert 0.31 < left / whole <= done.point.setting["share"] <= 1 / 3
+    assert left / whole == pytest.approx(done.point.setting["share"])
+    assert 0.33 < left / whole <= 1 / 3
     # The first and the last layer are whole, the others have all that is gone.
     assert np.all(found["first.weight"] != 0)
     assert np.count_nonzero(found["inner.weight"]) < found["inner.weight"].size / 2
     costs, before = done.point.costs, done.frontier.original.costs
     assert costs["parameters"].mean == left + 8 + 8 + 10  # and biases
-    assert costs["multiplications"].mean < costs["multiplications run"].mean
+    # As many run as before where zeros are not left out.
+    assert costs["multiplications run"].mean == before["multiplications run"].mean
     assert costs["multiplications"].mean < before["multiplications"].mean
     assert any("weights: down to 33.3%" in line for line in told)
 
@@ -113,7 +114,7 @@ def test_the_saved_network_says_what_the_point_says(trained, data, tmp_path):
     assert after["multiplications"].mean <= before["multiplications"].mean / 2
     assert after["bytes"].mean < before["bytes"].mean
     assert after["peak_bytes"].mean < before["peak_bytes"].mean
-    assert kernels(done.model)["inner.weight"].shape[0] < 32
+    assert kernels(done.model)["inner.weight"].shape[0] in {8, 16, 24}
 
 
 def test_a_run_that_was_stopped_ends_as_an_uninterrupted_one(trained, data, tmp_path):
@@ -129,7 +130,7 @@ def test_a_run_that_was_stopped_ends_as_an_uninterrupted_one(trained, data, tmp_
         if len(epochs) == 2:
             raise StoppedError
 
-    options = {"max_drop": 100, "attempts": 2, "method": "channels"}
+    options = {"max_drop": 100, "attempts": 2, "method": "channels", "multiple": 1}
     whole = compress(trained, data, **options)
     with pytest.raises(StoppedError):
         compress(trained, data, folder=tmp_path, notice=stop, **options)
@@ -156,8 +157,7 @@ def test_what_was_compressed_goes_on_from_there(trained, data):
     )
     for name, array in kernels(second.model).items():
         was = kernels(first.model)[name]
-        if array.shape == was.shape:  # where channels went with their weights, places differ
-            assert np.all(array[was == 0] == 0)
+        assert np.all(array[was == 0] == 0)
     assert second.point.setting["share"] < first.point.setting["share"]
     assert any("are left in what was given" in line for line in told)
 
@@ -179,7 +179,7 @@ def test_a_budget_that_nothing_meets_names_the_nearest(trained, data):
         r"--max-drop 0: nothing meets it; the nearest is channels share=0\.\d+, \d+\.\d+ points"
     )
     with pytest.raises(InputError, match=message):
-        compress(trained, data, max_drop=0, budget="2.9x", method="channels")
+        compress(trained, data, max_drop=0, budget="2x", method="channels")
 
 
 def test_validation_images_that_the_network_knows_are_told(trained, data):
@@ -203,7 +203,10 @@ def test_validation_images_that_the_network_knows_are_told(trained, data):
         ({"max_drop": 1, "attempts": 0}, "--attempts 0: at least 1"),
         ({"budget": "half"}, "--budget half: a factor above 1 is required"),
         ({"budget": "4000x", "method": "weights"}, "single weights of 2 layers leave at least"),
-        ({"budget": "4000x", "method": "channels"}, "channels of 2 groups by l2 leave at least"),
+        (
+            {"budget": "4000x", "method": "channels"},
+            "channels of 2 groups by l2, in blocks of 8 leave",
+        ),
     ],
 )
 def test_what_cannot_be_is_said(trained, data, options, message):

@@ -149,6 +149,20 @@ def test_channels_go_from_all_that_makes_or_reads_them(model, importance):
     assert torch.equal(module.middle.bias != 0, inner)
 
 
+@given(share=st.floats(0.2, 1), multiple=st.integers(1, 8))
+def test_what_stays_of_a_group_is_a_multiple(model, share, multiple):
+    cut = channel_cut(model, kernels_of(model, "parameters"), multiple=multiple)
+    module = to_module(model)
+    if share >= cut.least:
+        with torch.no_grad():
+            cut.cut(module, share)
+        for group in cut.groups:
+            count, step = int(group.live(module).sum()), min(multiple, group.channels // 2)
+            assert count == group.channels or count % step == 0
+            assert count >= step
+        assert cut.left(module) <= share + 1e-9
+
+
 def test_a_channel_that_is_cut_is_zero_through_the_norm(model):
     """Not the constant ``relu(beta)`` that a zero filter alone is."""
     cut, module = cuts(model)[1], to_module(model)

@@ -28,7 +28,7 @@ from mlcnn.training.intervals import points
 
 __all__ = ["COMPRESS_RECIPE", "CompressOptions", "compress"]
 
-COMPRESS_RECIPE = Recipe(epochs=3, batch_size=128, learning_rate=0.05, warmup_epochs=0.05)
+COMPRESS_RECIPE = Recipe(epochs=3, batch_size=128, learning_rate=0.02, warmup_epochs=0.05)
 """What holds where nothing else is asked for, the same for every method."""
 
 
@@ -46,6 +46,7 @@ class CompressOptions:
         attempts: networks that are trained at most, for each method, to find the smallest.
         ends: whether single weights of the first and of the last layer go too.
         importance: what channels are judged by: ``l2``, ``l1`` or ``taylor``.
+        multiple: of the channels that stay in each group.
         sensitivity: judge each layer alone before anything is trained.
     """
 
@@ -56,6 +57,7 @@ class CompressOptions:
     attempts: int = 3
     ends: bool = False
     importance: str = "l2"
+    multiple: int = 8
     sensitivity: bool = False
 
     def __post_init__(self) -> None:
@@ -81,7 +83,7 @@ class CompressOptions:
         """What methods need to know; time and energy go by multiplications while it trains."""
         plain = "parameters" if self.objective == Objective.PARAMETERS else "multiplications"
         quantity = plain if self.target is None else self.target.quantity
-        return Settings(quantity, self.ends, self.importance)
+        return Settings(quantity, self.ends, self.importance, self.multiple)
 
 
 def compress(

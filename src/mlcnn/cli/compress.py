@@ -30,6 +30,7 @@ def compress(
     attempts: int = 3,
     ends: bool = False,
     importance: Literal["l2", "l1", "taylor"] = "l2",
+    multiple: int = 8,
     sensitivity: bool = False,
     weights: Path | None = None,
     teacher_weight: float = 0.9,
@@ -63,6 +64,7 @@ def compress(
         ends: let single weights of the first and of the last layer go too.
         importance: what channels are judged by: the size of their weights, or what the loss
             loses without them.
+        multiple: of the channels that stay in each group; engines compute them in blocks.
         sensitivity: judge each layer alone first: what half of it saves and costs, untrained.
         weights: .npz of weights by parameter name, for a zoo network.
         teacher_weight: share of the loss that is what the original network says, not the labels.
@@ -77,13 +79,22 @@ def compress(
     """
     name = f"{mlcnn.api.model_name(model)}-compressed"
     path = mlcnn.api.check_output(out or Path(f"{name}.onnx"), model)
+    compressing = mlcnn.CompressOptions(
+        max_drop=max_drop,
+        budget=budget,
+        method=method,
+        objective=objective,
+        attempts=attempts,
+        ends=ends,
+        importance=importance,
+        multiple=multiple,
+        sensitivity=sensitivity,
+    )
     with training.session() as (_, device, tell):
         done = mlcnn.compress(
             model,
             data,
-            mlcnn.CompressOptions(
-                max_drop, budget, method, objective, attempts, ends, importance, sensitivity
-            ),
+            compressing,
             options=training.options(mlcnn.api.COMPRESS_RECIPE, device),
             images=imaging.options(),
             teaching=mlcnn.api.Teaching(teacher_weight, temperature),

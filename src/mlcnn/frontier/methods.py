@@ -25,11 +25,13 @@ class Settings:
         quantity: what a share is of.
         ends: whether single weights of the first and of the last layer go too.
         importance: what a channel is judged by.
+        multiple: of the channels that stay.
     """
 
     quantity: Quantity = "parameters"
     ends: bool = False
     importance: str = "l2"
+    multiple: int = 8
 
 
 def _same(model: ir.Model, settings: Settings) -> ir.Model:
@@ -68,7 +70,8 @@ def _weights(model: ir.Model, settings: Settings) -> Cut:
 
 
 def _channels(model: ir.Model, settings: Settings) -> Cut:
-    return channel_cut(model, kernels_of(model, settings.quantity), settings.importance)
+    kernels = kernels_of(model, settings.quantity)
+    return channel_cut(model, kernels, settings.importance, settings.multiple)
 
 
 COMPRESSIONS: Mapping[str, Compression] = {
@@ -78,7 +81,8 @@ COMPRESSIONS: Mapping[str, Compression] = {
             "weights",
             "single weights become zero, the smallest first",
             _weights,
-            after=_REMOVE,
+            # Not taken out: the few channels that are zero leave others in odd numbers, which
+            # engines are slower at (ResNet-20 at 17 %: 0.86 of the speed in ONNX Runtime).
         ),
         Compression(
             "channels",
