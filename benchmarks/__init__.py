@@ -12,6 +12,9 @@ python -m benchmarks.accuracy    accuracy of a trained network in every engine, 
 python -m benchmarks.rewriting   time and memory of the passes themselves
 python -m benchmarks.evaluating  time of the accelerator models themselves
 python -m benchmarks.fft_engine  FFT engines over dense machines, and fixed point's accuracy
+python -m benchmarks.fixed_point accuracy of trained networks in the FFT engine's integers
+python -m benchmarks.monarch     Monarch weights beside block-circulant ones of as many numbers
+python -m benchmarks.pulling     pulling weights towards circulant before they are projected
 python -m benchmarks.structured  layers and networks in structured weights over dense ones
 python -m benchmarks.sensitivity speed-up and energy ratio against what the paper does not give
 python -m benchmarks.outside     every network of a public zoo, rewritten and compared

@@ -126,7 +126,7 @@ NETWORKS = (
                 "block-circulant{block=8+classifier.1=16+classifier.4=16},choose", _ORT,
                 {1: 2.7, 16: 2.2}),
 )  # fmt: skip
-_SMALL = "block-circulant{block=8+classifier.1=64+classifier.4=64},choose"
+_SMALL = "block-circulant{block=8+classifier.1=64+classifier.4=64,layers=all},choose"
 _SMALL_LIMIT_MB = 35
 
 

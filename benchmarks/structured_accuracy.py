@@ -20,11 +20,11 @@ from torch import nn
 from benchmarks.results import FOLDER, KEPT, conditions, show
 from examples import small_vgg
 from mlcnn import training
-from mlcnn.api import ImageOptions, TrainOptions, train
+from mlcnn.api import ImageOptions, Trained, TrainOptions, train
 from mlcnn.reproduce.study.statistics import mean_over_seeds
 from mlcnn.training import Data, ImageSet, Recipe
 
-__all__ = ["CASES", "MNIST_RECIPE", "lenet5", "main"]
+__all__ = ["CASES", "MNIST_RECIPE", "Case", "lenet5", "main", "resized", "trained"]
 
 
 def _mlp(inputs: int, hidden: int) -> nn.Module:
@@ -77,33 +77,39 @@ CASES = (
 )
 
 
-def _resized(data: Data, side: int) -> Data:
-    """The images, bilinearly resized."""
+def resized(data: Data, side: int) -> Data:
+    """The images, bilinearly resized to a height and width of ``side``."""
 
-    def resized(images: ImageSet) -> ImageSet:
+    def scaled(images: ImageSet) -> ImageSet:
         if images.images.shape[2] == side:
             return images
-        pixels = torch.from_numpy(images.images).float()
+        pixels = torch.from_numpy(images.images.copy()).float()
         small = F.interpolate(pixels, (side, side), mode="bilinear", antialias=True)
         return ImageSet(images.name, small.round().byte().numpy(), images.labels, images.classes)
 
     parts = {
-        part: resized(getattr(data, part))
+        part: scaled(getattr(data, part))
         for part in ("training", "calibration", "validation", "test")
     }
     return Data(data.name, **parts, class_names=data.class_names)
 
 
-def _run(
-    case: Case, block: int, seed: int, data: Data, given: argparse.Namespace
-) -> dict[str, Any]:
-    """Train one, and what came of it."""
+def trained(case: Case, block: int, seed: int, data: Data, given: argparse.Namespace) -> Trained:
+    """A network of a case, trained or taken from its checkpoint.
+
+    Args:
+        case: the network.
+        block: one of its blocks.
+        seed: of the first weights and the order of images.
+        data: resized.
+        given: has ``precision`` and the folder ``checkpoints``.
+    """
     # Neither of the ends has channels for blocks in a convolutional network.
     ends = ",ends=true" if case.name.startswith("mlp") else ""
     passes = None if block == 1 else f"block-circulant{{block={block}{ends}}}"
     name = f"{case.name.replace(' ', '-')}-{block}-{seed}"
     torch.manual_seed(seed)
-    trained = train(
+    return train(
         case.network(),
         data,
         TrainOptions(
@@ -113,16 +119,23 @@ def _run(
         folder=given.checkpoints / name,
         passes=passes,
     )
+
+
+def _run(
+    case: Case, block: int, seed: int, data: Data, given: argparse.Namespace
+) -> dict[str, Any]:
+    """Train one, and what came of it."""
+    found = trained(case, block, seed, data, given)
     weights = sum(
         value.const_value.size
-        for value in trained.model.graph.initializers.values()
+        for value in found.model.graph.initializers.values()
         if value.const_value is not None
     )
     return {
         "network": case.name, "data": data.name, "block": block, "seed": seed,
-        "top1": trained.test.top1, "images": trained.test.images, "parameters": weights,
+        "top1": found.test.top1, "images": found.test.images, "parameters": weights,
         "recipe": {**asdict(case.recipe), "optimizer": str(case.recipe.optimizer)},
-        "seconds": trained.seconds, "precision": given.precision,
+        "seconds": found.seconds, "precision": given.precision,
     }  # fmt: skip
 
 
@@ -154,7 +167,7 @@ def main() -> None:
         path = getattr(given, case.data)
         if path is None or (given.networks and case.name not in given.networks):
             continue
-        data = _resized(training.open_data(path), case.side)
+        data = resized(training.open_data(path), case.side)
         for seed in range(given.seeds):
             for block in case.blocks:
                 key = {"network": case.name, "block": block, "seed": seed}

@@ -1,11 +1,13 @@
 """Writes the tables of measurements in README.md and docs/measuring.md from the figures kept.
 
 A region of a page begins with ``<!-- measured: NAME -->`` and ends with ``<!-- end -->``. Figures
-come from ``benchmarks/measured``, a folder per processor, and every table says which one it is of.
+of time come from ``benchmarks/measured``, a folder per processor, and every table says which one it
+is of; accuracy does not hang on the processor.
 With ``--check`` nothing is written, and a page that differs ends in 1.
 """
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -13,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from benchmarks import choice, engines, quantised, speed
+from benchmarks import choice, engines, fixed_point, monarch, pulling, quantised, speed
 from benchmarks.results import KEPT, Row, read_rows
 from benchmarks.targets import TARGETS, Figure, Found, found_in, targets_of
 
@@ -157,6 +159,11 @@ _MADE: dict[str, tuple[str, Callable[[Rows], str]]] = {
     "quantised": ("quantised", _quantised),
     "choice": ("choice", _choice),
 }
+_ACCURACY: dict[str, tuple[Path, Sequence[str], Callable[[Rows], Lines]]] = {
+    "fixed_point": (fixed_point.MEASURED, fixed_point.COLUMNS, fixed_point.summary),
+    "monarch": (KEPT / "monarch.json", monarch.COLUMNS, monarch.summary),
+    "pulling": (KEPT / "pulling.json", pulling.COLUMNS, pulling.summary),
+}
 _FOUND: dict[str, Callable[[Rows], list[Found]]] = {
     "engines": partial(found_in, figure=Figure.FP32),
     "speed": speed.found,
@@ -196,6 +203,10 @@ def _region(name: str, folders: Sequence[Path]) -> str:
     Raises:
         KeyError: there is no such table.
     """
+    if name in _ACCURACY:
+        path, columns, summary = _ACCURACY[name]
+        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        return f"`python -m benchmarks.{name}`:\n\n{_table(columns, summary(rows))}"
     texts: list[str] = []
     for folder in folders:
         if name == "targets":

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import openvino as ov
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import choice, structured
+from benchmarks import choice, structured, training_layers
 from benchmarks.choice import _nothing_known, time_layers
 from benchmarks.engines import useful_products
 from benchmarks.interleaved import prepare
@@ -245,3 +246,28 @@ def test_layers_in_blocks_are_timed_beside_the_dense_one() -> None:
     forms = ("spectral", "spectral-pairs", "spectral-batch")
     assert set(part) == {DENSE, *(f"onnxruntime {k} {form}" for k in (8, 64) for form in forms)}
     assert all(min(values) > 0 for values in part.values())
+
+
+@pytest.mark.parametrize("name", ["16@32", "128x128"])
+def test_a_training_step_takes_the_same_on_both_roads(name: str) -> None:
+    """Roads compute the dense layer; the row holds each against it."""
+    layer = next(layer for layer in training_layers.LAYERS if layer.name == name)
+    inputs = torch.randn(layer.shape(2), generator=torch.Generator().manual_seed(0))
+    dense, *others = (run(inputs, weight) for run, weight in layer.roads(4).values())
+    for other in others:
+        torch.testing.assert_close(other, dense, rtol=1e-4, atol=1e-5)
+    part = {
+        "key": {"layer": name, "blocks": 4, "batch": 2, "precision": "fp32"}, "takes": "bins",
+        "ms": {"dense": [2.0, 4.0, 2.0], "gathered": [2.0, 6.0, 4.0], "bins": [1.0, 1.0, 1.0]},
+    }  # fmt: skip
+    row = training_layers.row_of([part, part])
+    assert row["ratios"] == {"gathered": [1.5, 1.5], "bins": [0.5, 0.5]}
+    assert row["ms"] == {"dense": 2.0, "gathered": 4.0, "bins": 1.0}
+
+
+def test_training_steps_of_a_layer_are_timed() -> None:
+    found = training_layers.time_layer(
+        name="128x128", batch=2, precision="bf16", budget_s=0.01, processor_time=True
+    )
+    assert [part["key"]["blocks"] for part in found] == [8, 16]
+    assert all(min(values) > 0 for part in found for values in part["ms"].values())

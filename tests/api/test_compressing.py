@@ -201,6 +201,7 @@ def test_validation_images_that_the_network_knows_are_told(trained, data):
         ({"max_drop": 1, "objective": "latency"}, "--objective latency: nothing is measured"),
         ({"max_drop": 1, "objective": "energy"}, "--objective energy: name the accelerator"),
         ({"max_drop": 1, "attempts": 0}, "--attempts 0: at least 1"),
+        ({"budget": "time=2x"}, "--budget time=2x: parameters or multiplications are cut"),
         ({"budget": "half"}, "--budget half: a factor above 1 is required"),
         ({"budget": "4000x", "method": "weights"}, "single weights of 2 layers leave at least"),
         (

@@ -130,3 +130,34 @@ def test_a_record_that_contradicts_its_nodes(mlcnn: Call, network: Path, passes:
     assert found.code == 0, found.err
     assert "they read 4 channels, and the record says 7" in found.err
     assert all(row["weights"] != "block-circulant(block=4)" for row in found.json["layers"])
+
+
+UNTRAINED = (
+    "the accuracy is gone until the network is trained: block-circulant projected the weights of 1 "
+    "layer, and of their energy they keep: body "
+)
+
+
+def test_without_training_it_warns(mlcnn: Call, network: Path) -> None:
+    """By how much, and what to do; as long as nobody trained what was projected."""
+    passes = "block-circulant{block=body=2}"
+    found = mlcnn("optimize", network, "--passes", passes, "--no-measure", "-o", "out.onnx")
+    assert found.code == 0, found.err
+    told = " ".join(found.out.split())
+    assert f"warning: {UNTRAINED}" in told
+    options = f'{network} --data IMAGES --passes "{passes}"'
+    for command in ("finetune", "train"):
+        assert f"`mlcnn {command} {options}`" in told
+    document = mlcnn("optimize", network, "--passes", passes, "--dry-run", "--json").json
+    (warning,) = document["warnings"]
+    (change,) = document["changes"]
+    assert f"{UNTRAINED}{100 * change['kept']:.1f} %. " in warning
+    assert 0.4 < change["kept"] < 0.6  # random weights keep about one half of it
+
+
+def test_what_loses_nothing_does_not_warn(mlcnn: Call, network: Path) -> None:
+    """A network in blocks is in blocks: choosing a form, or the same projection, costs nothing."""
+    out = rewritten(mlcnn, network, "block-circulant{block=body=2}")
+    for passes in ("choose", "block-circulant{block=body=2}", "exact"):
+        found = mlcnn("optimize", out, "--passes", passes, "--dry-run", "--json", "--no-measure")
+        assert found.json["warnings"] == [], passes

@@ -180,6 +180,42 @@ def test_a_budget_that_nothing_meets(mlcnn, data):
     )
 
 
+BLOCKS = ("--passes", "block-circulant{block=2}", "--engine", "onnxruntime", "--seconds", "0.05")
+
+
+def test_a_budget_of_accuracy_chooses_sizes(mlcnn, data):
+    """The fewest parameters within the images that may be lost; the record says what they cost."""
+    command = ("finetune", "lenet5", "--data", data, "-o", "out", *QUICK, *ONE, *BLOCKS)
+    result = mlcnn(*command, "--budget", "accuracy-drop=20", "--no-measure")
+    assert result.code == 0, result.err
+    record = json.loads(Path("out/result.json").read_text())
+    assert record["budget"]["text"] == "accuracy-drop=20"
+    assert 0 <= record["budget"]["predicted"] <= 20
+    chosen = [row for row in record["sizes"] if row["chosen"]]
+    assert any(row["size"] > 1 for row in chosen)
+    images = int(record["budget"]["where"].split()[0])
+    lost = sum(max(row["wrong"], 0) for row in chosen)
+    assert record["budget"]["predicted"] == pytest.approx(100 * lost / images)
+    assert "within accuracy-drop=20: block-circulant{block=" in result.err
+    assert "by all together, untrained, on" in result.err
+
+
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        ("time=2x", "times are measured; leave --no-measure"),
+        ("speed=2x", "a factor above 1 is required, as in 4x"),
+        ("accuracy-drop=2x", "a factor above 1 is required"),
+    ],
+)
+def test_bad_budgets(mlcnn, data, tmp_path, budget, message):
+    command = ("finetune", "lenet5", "--data", data, "-o", "out", *QUICK, *BLOCKS)
+    result = mlcnn(*command, "--no-measure", "--budget", budget)
+    assert result.code == 2
+    assert f"--budget {budget}: {message}" in result.err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_budget_without_training(mlcnn, data):
     command = ("optimize", "lenet5", "--data", data, "--no-measure", "-o", "out.onnx")
     found = mlcnn(*command, "--max-drop", "15", "--json").json

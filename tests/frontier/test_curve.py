@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlcnn.errors import InputError
-from mlcnn.frontier import Budget, Cost, Frontier, Point, Target, bisect, smallest
+from mlcnn.frontier import Budget, Cost, Frontier, Point, bisect, smallest
 from mlcnn.training.intervals import Accuracy, Difference
 
 
@@ -110,7 +110,3 @@ def test_about_the_smallest_share_is_found_by_bisection(edge):
     found = smallest(lambda share: share >= edge, least=0.01, steps=10)
     assert edge <= found
     assert found <= max(edge * 1.01, 0.0101)
-
-
-def test_a_size_says_what_is_left():
-    assert Target.parse("multiplications=2x").share == 0.5

@@ -4,6 +4,7 @@ import tracemalloc
 
 import numpy as np
 import onnx
+import onnx.helper
 import onnx.numpy_helper
 import onnx.parser
 import pytest
@@ -227,6 +228,14 @@ def test_a_sparse_weight(tmp_path):
     model = network()
     model.graph.sparse_initializer.add().values.CopyFrom(weight(name="thin"))
     refused(tmp_path, model, "initializer 'thin' is sparse; store it", UnsupportedError)
+
+
+def test_a_constant_of_two_values(tmp_path):
+    model = network()
+    node = onnx.helper.make_node("Constant", [], ["spare"], value_float=1.0, value_int=1)
+    reader = onnx.helper.make_node("Conv", ["nowhere", "spare"], ["b"])
+    model.graph.node.extend([node, reader])
+    refused(tmp_path, model, "Constant 'spare': exactly one attribute is required, got 'value_fl")
 
 
 def test_a_type_that_is_no_tensor_is_unsupported(tmp_path):

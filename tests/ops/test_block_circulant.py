@@ -1,6 +1,6 @@
 """Circulant blocks: transforms, operation counts, dense weights, projection, and gradients."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import product
@@ -13,17 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlcnn.ops.block_circulant import Blocks, dense_weight, projected, structure
-from mlcnn.ops.block_circulant.module import (
-    BlockCirculantConv2d,
-    BlockCirculantLinear,
-    dense_tensor,
-)
+from mlcnn.ops.block_circulant.module import BlockCirculantConv2d, BlockCirculantLinear
 from mlcnn.ops.block_circulant.pairs import (
     SpectralPairs,
     compact_of_pairs,
     pair_backward,
     pair_forward,
     pair_weights,
+)
+from mlcnn.ops.block_circulant.roads import (
+    by_bins,
+    convolved_by_bins,
+    dense_tensor,
+    multiplied_by_bins,
 )
 from mlcnn.ops.block_circulant.spectral import Spectral, compact_weight
 from mlcnn.ops.block_circulant.transforms import (
@@ -409,3 +411,93 @@ def test_gradients_of_a_dense_layer_are_those_of_the_paper(size: int) -> None:
     np.testing.assert_allclose(
         output.detach().numpy(), forward.reshape(count, -1), rtol=0, atol=1e-12
     )
+
+
+def second(output: torch.Tensor, *of: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Gradients of the gradients' squares."""
+    towards = torch.randn(
+        output.shape, generator=torch.Generator().manual_seed(1), dtype=output.dtype
+    )
+    first = torch.autograd.grad((output**2 * towards).sum(), of, create_graph=True)
+    return torch.autograd.grad(sum((one**2).sum() for one in first), of)
+
+
+Road = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def assert_same(roads: Sequence[Road], *of: torch.Tensor) -> None:
+    """Values, gradients and second ones are those of the first, up to the rounding of float64."""
+    first, *others = roads
+    for other in others:
+        torch.testing.assert_close(other(*of), first(*of), rtol=0, atol=1e-12)
+        for derived in (gradients, second):
+            expected = derived(first(*of), *of)
+            for one, wanted in zip(derived(other(*of), *of), expected, strict=True):
+                torch.testing.assert_close(one, wanted, rtol=1e-12, atol=1e-10)
+
+
+def random(*shape: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(sum(shape))
+    return torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
+
+
+@pytest.mark.parametrize(("nest", "size"), divided(1, 2, 3, 4, 7))
+def test_both_roads_of_a_convolution_have_the_gradients_of_the_weight_written_out(
+    nest: ConvLayer, size: int
+) -> None:
+    blocks = Blocks(size, nest.K, nest.C, nest.G)
+    place = (nest.strides, (1, 2), nest.dilations)
+
+    def dense(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.conv2d(x, w, None, *place, nest.G)
+
+    assert_same(
+        [
+            lambda x, w: dense(x, written_out(w, blocks)),
+            lambda x, w: dense(x, dense_tensor(w, blocks)),
+            lambda x, w: convolved_by_bins(x, w, blocks, *place),
+        ],
+        random(2, nest.C, nest.H, nest.W),
+        random(nest.G * blocks.rows, blocks.columns, size, nest.R, nest.S),
+    )
+
+
+@pytest.mark.parametrize("blocks", [Blocks(1, 3, 2), Blocks(2, 5, 4), Blocks(7, 9, 20)])
+def test_both_roads_of_a_dense_layer_have_the_gradients_of_the_weight_written_out(
+    blocks: Blocks,
+) -> None:
+    assert_same(
+        [
+            lambda x, w: x @ written_out(w, blocks).T,
+            lambda x, w: x @ dense_tensor(w, blocks).T,
+            lambda x, w: multiplied_by_bins(x, w, blocks),
+        ],
+        random(3, blocks.channels),
+        random(blocks.rows, blocks.columns, blocks.size),
+    )
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_modules_take_the_road_that_their_shape_says(*, last: bool) -> None:
+    """Either road, also in bfloat16 and with channels last, is the convolution in float64."""
+    for channels, size in ((128, 4), (8, 4)):
+        nest = ConvLayer("c", 2, channels, channels, 6, 6, 3, 3, pads=(1, 1, 1, 1))
+        blocks = Blocks(size, channels, channels)
+        module = filled(BlockCirculantConv2d(layer_of(nest, size), bias=True))
+        images = torch.randn(
+            2, channels, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(2)
+        )
+        expected = module(images)
+        kind = torch.channels_last if last else torch.contiguous_format
+        module, images = module.float(), images.float().contiguous(memory_format=kind)
+        assert by_bins(blocks, 9, images) == (channels == 128)
+        assert not by_bins(blocks, 9, images.to("meta"))
+        scale = expected.abs().max()
+        assert (module(images) - expected).abs().max() <= 1e-6 * scale
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = module(images)
+        assert rounded.dtype is torch.bfloat16
+        assert (rounded - expected).abs().max() <= 0.03 * scale
+        (by_weight,) = torch.autograd.grad(rounded.float().square().sum(), (module.weight,))
+        (exact,) = torch.autograd.grad(module(images).square().sum(), (module.weight,))
+        assert (by_weight - exact).norm() <= 0.03 * exact.norm()

@@ -550,7 +550,7 @@ def test_each_layer_is_measured_and_each_size_by_itself() -> None:
     hidden = net.op("Gemm", hidden, second, name="b", transB=1)
     model = net.model(net.op("Gemm", hidden, third, name="c", transB=1))
     chooser = engines.MeasuredChooser(budget_s=0.05)
-    passes = pipeline.parse("block-circulant{block=8+b=48,ends=true},choose")
+    passes = pipeline.parse("block-circulant{block=8+b=48,ends=true,layers=all},choose")
     result = pipeline.run(model, pipeline.configure(passes, chooser=chooser), verify=True)
     told = [c.reason for c in result.changes if c.pass_name == "choose"]
     told += [item.reason for item in result.skipped if item.pass_name == "choose"]

@@ -19,7 +19,7 @@ from mlcnn.errors import InputError, UnsupportedError
 from mlcnn.graph import load_file, save
 from mlcnn.nn import to_module, write_weights
 from mlcnn.ops import methods
-from mlcnn.passes import Choice, pipeline
+from mlcnn.passes import KEEP, Choice, pipeline
 from mlcnn.workload import read
 
 HERE = Path(__file__).parent
@@ -165,32 +165,60 @@ def test_weights_that_would_not_train_are_named(original: onnx.ModelProto) -> No
 
 
 class _Timed:
-    """A chooser that runs every candidate, as one by measurement does."""
+    """A chooser that runs every candidate, as one by measurement does.
 
-    def __init__(self) -> None:
+    Attributes:
+        plain: names of the layers that are as fast as they are.
+    """
+
+    def __init__(self, *plain: str) -> None:
         self.seen: list[tuple[str, ...]] = []
+        self.plain = plain
 
     def choose(self, layer, candidates) -> Choice:
-        del layer
         self.seen.append(tuple(candidates))
         engine = mlcnn.engines.get("onnxruntime")
         for build in candidates.values():
             model = build()
             engine.prepare(model).run(mlcnn.engines.random_inputs(model))
-        return Choice("paired-dense", "the test wants it")
+        chosen = KEEP if layer.name in self.plain else "paired-dense"
+        return Choice(chosen, "the test wants it")
 
 
 def test_it_is_chosen_verified_and_replayed(original: onnx.ModelProto) -> None:
     chooser = _Timed()
     optimized = mlcnn.optimize(original, passes="pair,choose", chooser=chooser)
-    assert chooser.seen == [("keep", "paired-halves", "paired-dense")] * 2
+    # Each layer twice: whether it gains, and its form; a chooser that measures remembers.
+    assert chooser.seen == [("keep", "paired-halves", "paired-dense")] * 4
     assert [change.form for change in optimized.fused] == ["paired-dense"] * 2
     assert optimized.verification is not None
     assert {check.change.form for check in optimized.verification.sites} == {"paired-dense"}
     assert optimized.max_error <= 1e-12
-    assert optimized.pipeline == "pair,choose{forms=0=paired-dense+2=paired-dense}"
+    assert optimized.pipeline == "pair{layers=all},choose{forms=0=paired-dense+2=paired-dense}"
     again = mlcnn.optimize(original, passes=optimized.pipeline)
     assert mlcnn.graph.to_proto(again.model) == mlcnn.graph.to_proto(optimized.model)
+
+
+def test_a_layer_that_would_not_gain_stays_dense(original: onnx.ModelProto) -> None:
+    optimized = mlcnn.optimize(original, passes="pair,choose", chooser=_Timed("0"))
+    assert [str(layer.weights) for layer in read(optimized.model).layers] == [
+        "dense", "paired", "dense",
+    ]  # fmt: skip
+    told = {item.node: item.reason for item in optimized.skipped if item.pass_name == "pair"}
+    assert told["0"] == "stays as it is, since it would not gain: the test wants it"
+    assert optimized.pipeline == "pair{layers=all,exclude=0},choose{forms=2=paired-dense}"
+    again = mlcnn.optimize(original, passes=optimized.pipeline)
+    assert mlcnn.graph.to_proto(again.model) == mlcnn.graph.to_proto(optimized.model)
+
+
+def test_what_it_lost_is_told(original: onnx.ModelProto) -> None:
+    """Nothing where the filters were paired already."""
+    assert rewritten(original, "pair").untrained() is None
+    torch.manual_seed(0)
+    other = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)).eval()
+    told = mlcnn.optimize(other, EXAMPLE, passes="pair").untrained("other.onnx")
+    assert told is not None
+    assert "pair projected the weights of 2 layers" in told
 
 
 def test_a_machine_runs_what_stands_there(original: onnx.ModelProto, tmp_path: Path) -> None:

@@ -93,13 +93,13 @@ def test_the_device_is_too_small_for_one_network_and_not_for_the_other(
     assert (larger.ok, larger.accepted) == (False, True)
     assert smaller.ok
     assert smaller.difference == ""
-    title = result.beside[1].title
+    title = result.beside[3].title
     assert "remembered to have 684" in title
     assert "not verified" in title
 
 
 def test_the_claims_in_every_way_of_counting(result: Reproduction) -> None:
-    found = {(row[0], row[1]): row[2:] for row in result.beside[1].rows}
+    found = {(row[0], row[1]): row[2:] for row in result.beside[3].rows}
     ours = found["256-128-128-10", OURS.name]
     # Blocks of 128: four of them, with a padded one of 10 outputs, and seven transforms.
     assert ours[:2] == (4 * 191 + 7 * 356, 2645)

@@ -88,3 +88,20 @@ def test_two_processes_have_the_losses_of_one(tmp_path, uninterrupted):
     for name, expected in uninterrupted[1].items():
         values = np.frombuffer(expected, np.float32).reshape(found[name].shape)
         np.testing.assert_allclose(found[name], values, rtol=1e-3, atol=1e-5)
+
+
+def test_what_the_first_process_decides_holds_for_all(tmp_path):
+    script = tmp_path / "decide.py"
+    script.write_text(
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from mlcnn import training\n"
+        "with training.processes('cpu') as (processes, _):\n"
+        "    said = processes.first(f'by {processes.rank}')\n"
+        "    Path(sys.argv[1], f'{processes.rank}.txt').write_text(said)\n"
+    )
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    subprocess.run(
+        [sys.executable, *command, str(script), str(tmp_path)], check=True, capture_output=True
+    )
+    assert [(tmp_path / f"{rank}.txt").read_text() for rank in (0, 1)] == ["by 0", "by 0"]

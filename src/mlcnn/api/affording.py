@@ -11,9 +11,10 @@ from mlcnn.api.loading import Source
 from mlcnn.api.optimizing import Progress, silent
 from mlcnn.api.options import RewriteOptions
 from mlcnn.api.sensitivity import Judge, Swap, swapped
+from mlcnn.api.settling import settled
 from mlcnn.api.training import require_classifier
 from mlcnn.errors import InputError
-from mlcnn.passes import Gradual, pipeline
+from mlcnn.passes import Chooser, Gradual, pipeline
 from mlcnn.training import Data
 
 __all__ = ["APPROXIMATE", "EXACT", "approximate_passes", "training_steps", "within_budget"]
@@ -35,7 +36,7 @@ def approximate_passes(text: str) -> str:
     Raises:
         InputError: no pass is approximate.
     """
-    parsed = pipeline.parse(text)
+    parsed = pipeline.foreseen(pipeline.parse(text))
     last = max((i for i, item in enumerate(parsed) if not item.exact), default=None)
     if last is None:
         raise InputError(
@@ -68,6 +69,7 @@ def within_budget(
     data: "Data | str | PathLike[str] | None",
     max_drop: float | None,
     images: ImageOptions,
+    chooser: Chooser | None = None,
     progress: Progress | None = None,
 ) -> tuple[ir.Model, RewriteOptions, tuple[Swap, ...]]:
     """Options of a rewrite that keep only the swaps that the accuracy affords, without training.
@@ -79,6 +81,7 @@ def within_budget(
         data: labelled images; see ``training.open_data``.
         max_drop: percentage points of accuracy on the validation images that may be lost.
         images: how the images go to the network.
+        chooser: what says which layers gain; an estimate by default.
         progress: told how the work goes on.
 
     Returns:
@@ -91,7 +94,7 @@ def within_budget(
     """
     if data is None or max_drop is None:
         raise InputError("--data and --max-drop go together: images, and what may be lost on them")
-    passes = approximate_passes(options.passes or APPROXIMATE)
+    passes = settled(model, approximate_passes(options.passes or APPROXIMATE), chooser)
     opened, normal, _ = images.open(data, source)
     require_classifier(model, opened)
     judge = Judge(model, passes, opened, normal, training.Hardware(), progress or silent)

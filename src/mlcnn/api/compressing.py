@@ -8,6 +8,8 @@ from pathlib import Path
 
 from mlcnn.api.accuracy import ImageOptions
 from mlcnn.api.benchmarking import MeasureOptions
+from mlcnn.api.budgeting import Budget as Size
+from mlcnn.api.budgeting import Quantity
 from mlcnn.api.compressed import Compressed
 from mlcnn.api.evaluation import EvaluateOptions, Machines
 from mlcnn.api.judging import Judging, Objective
@@ -20,7 +22,7 @@ from mlcnn.api.shrinking import Sensitivity, Shrinking, Shrunk
 from mlcnn.api.training import TrainOptions, require_classifier
 from mlcnn.api.writing import results_folder
 from mlcnn.errors import InputError
-from mlcnn.frontier import ALL, Budget, Compression, Frontier, Point, Settings, Target, compressions
+from mlcnn.frontier import ALL, Budget, Compression, Frontier, Point, Settings, compressions
 from mlcnn.passes import restore
 from mlcnn.report import write_compression
 from mlcnn.training import Data, Processes, Recipe
@@ -30,6 +32,9 @@ __all__ = ["COMPRESS_RECIPE", "CompressOptions", "compress"]
 
 COMPRESS_RECIPE = Recipe(epochs=3, batch_size=128, learning_rate=0.02, warmup_epochs=0.05)
 """What holds where nothing else is asked for, the same for every method."""
+
+
+_SIZES = (Quantity.PARAMETERS, Quantity.MULTIPLICATIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +79,26 @@ class CompressOptions:
             raise InputError(f"--attempts {self.attempts}: at least 1 is required")
 
     @property
-    def target(self) -> Target | None:
-        """The size asked for."""
-        return None if self.budget is None else Target.parse(self.budget)
+    def size(self) -> Size | None:
+        """The size asked for.
+
+        Raises:
+            InputError: it is none of parameters or multiplications.
+        """
+        size = None if self.budget is None else Size.parse(self.budget)
+        if size is not None and size.quantity not in _SIZES:
+            raise InputError(
+                f"--budget {self.budget}: {' or '.join(_SIZES)} are cut, as in 4x or "
+                "multiplications=2x; what may be lost is --max-drop, and for time there is "
+                "--objective latency"
+            )
+        return size
 
     @property
     def settings(self) -> Settings:
         """What methods need to know; time and energy go by multiplications while it trains."""
         plain = "parameters" if self.objective == Objective.PARAMETERS else "multiplications"
-        quantity = plain if self.target is None else self.target.quantity
+        quantity = plain if self.size is None else str(self.size.quantity)
         return Settings(quantity, self.ends, self.importance, self.multiple)
 
 
@@ -288,9 +304,9 @@ class _Run:
         return tuple(found), tuple(notes)
 
     def _method(self, method: Compression, folder: Path | None) -> Sequence[Shrunk]:
-        target, budget = self.options.target, self._budget
-        if target is not None:
-            return [self.shrinking.to(method, target.share, folder)]
+        size, budget = self.options.size, self._budget
+        if size is not None:
+            return [self.shrinking.to(method, 1 / size.amount, folder)]
         return self.shrinking.within(method, budget, self.options.attempts, folder)
 
     @property

@@ -1,6 +1,7 @@
 """Approximate passes on a trained network, and its accuracy back by fine-tuning."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -11,19 +12,19 @@ import onnx_ir as ir
 from mlcnn import graph, training
 from mlcnn.api.accuracy import ImageOptions
 from mlcnn.api.affording import APPROXIMATE, EXACT, approximate_passes
-from mlcnn.api.benchmarking import MeasureOptions, measure, settings
-from mlcnn.api.budgeting import Budgeter, Sizing
+from mlcnn.api.benchmarking import MeasureOptions, chooser_for, measure, settings
+from mlcnn.api.budgeting import Budget, Budgeted, Budgeter, Quantity
 from mlcnn.api.loading import Source, load, model_name
 from mlcnn.api.optimized import Optimized
 from mlcnn.api.optimizing import Progress, rewrite, silent
 from mlcnn.api.provenance import training_record, write_result
 from mlcnn.api.recovery import Recovery, Step, Teaching
-from mlcnn.api.sensitivity import Swap
+from mlcnn.api.sensitivity import Judge, Swap
+from mlcnn.api.settling import kept, settled
 from mlcnn.api.training import TrainOptions, require_classifier
 from mlcnn.api.writing import results_folder
 from mlcnn.engines import Bench
-from mlcnn.frontier import Target
-from mlcnn.passes import restore
+from mlcnn.passes import Chooser, restore
 from mlcnn.report import ORIGINAL, RESULT
 from mlcnn.table import Shown, Tabular
 from mlcnn.training import Data, History, Processes, Recipe
@@ -131,12 +132,15 @@ def finetune(
         epochs: passes over the training images, in place of those of ``options``.
         max_drop: percentage points of accuracy on the validation images that may be lost; swaps are
             left out, the costliest first, until training meets it.
-        budget: how much smaller the network is to be, for passes with a size for each layer:
-            ``4x`` (parameters) or ``multiplications=3x``; chooses the sizes.
+        budget: how much smaller or faster the network is to be, for passes with a size for each
+            layer: ``4x`` (parameters), ``multiplications=3x``, or ``time=2x`` on the fastest of the
+            engines of ``measuring``; or what it may lose without training, ``accuracy-drop=0.5``
+            (percentage points on the validation images). Chooses the sizes.
         options: how to train; ``FINETUNE_RECIPE`` by default.
         images: how the images go to the network.
         teaching: how much the original teaches.
-        measuring: on what to measure the speed; None for nothing.
+        measuring: on what to measure the speed, and to choose forms and, where a pass asks for it,
+            layers by; None for nothing, and an estimate.
         folder: where the checkpoint, the table of epochs and the networks go; None for nowhere.
         weights: see ``load``.
         processes: which share each batch.
@@ -156,7 +160,8 @@ def finetune(
     if epochs is not None:
         options = replace(options, recipe=replace(options.recipe, epochs=epochs))
     approximate = approximate_passes(passes)
-    steps = Step.of(approximate, options.recipe)
+    Step.of(approximate, options.recipe)  # too few epochs are refused before any work
+    limit = None if budget is None else Budget.parse(budget)
     tell, say = progress or silent, notice or _quiet
     tell("read images", 0, 0)
     opened, normal, note = (images or ImageOptions()).open(data, source)
@@ -164,21 +169,42 @@ def finetune(
         say(note)
     model = load(source, weights=weights, dropout=True, image_shape=opened.image_shape)
     require_classifier(model, opened)
-    trained, sizings = restore(model, lowered=True), tuple[Sizing, ...]()
-    if budget is not None:
-        budgeter = Budgeter(trained, approximate, opened, normal, options.hardware, tell)
-        approximate, sizings = budgeter.within(Target.parse(budget))
-        steps = Step.of(approximate, options.recipe)
-        say(f"within {budget}: {approximate}")
-    recovery = Recovery(
-        trained, approximate, steps, opened, normal, options, teaching or Teaching(), processes,
-        tell, say,
-    )  # fmt: skip
-    run = _Run(model_name(source), model, recovery, max_drop, sizings, measuring, tell)
-    if folder is None:
-        return run.into(None)
-    with results_folder(Path(folder)) as path:
-        return run.into(path)
+    trained, budgeted = restore(model, lowered=True), None
+    chooser = None if measuring is None else chooser_for(trained, measuring)
+    with nullcontext() if folder is None else results_folder(Path(folder)) as path:
+        if limit is None:
+            approximate = settled(
+                trained, approximate, chooser, folder=path, processes=processes, say=say
+            )
+        else:
+            judge = Judge(trained, approximate, opened, normal, options.hardware, tell)
+            budgeter = Budgeter(judge, measuring or MeasureOptions(), chooser)
+            approximate, budgeted = _within(budgeter, limit, path, processes)
+            say(f"within {limit.text}: {approximate}")
+            if budgeted is not None:
+                say(budgeted.told)
+        recovery = Recovery(
+            trained, approximate, Step.of(approximate, options.recipe), opened, normal, options,
+            teaching or Teaching(), processes, tell, say,
+        )  # fmt: skip
+        name = model_name(source)
+        return _Run(name, model, recovery, max_drop, budgeted, measuring, chooser, tell).into(path)
+
+
+def _within(
+    budgeter: Budgeter, limit: Budget, folder: Path | None, processes: Processes
+) -> tuple[str, Budgeted | None]:
+    """The pipeline with sizes within a budget, and what was tried, unless an earlier call did."""
+    tried: list[Budgeted] = []
+
+    def decide() -> str:
+        tried.append(budgeter.within(limit))
+        return tried[0].passes
+
+    if limit.quantity is not Quantity.TIME and not budgeter.undecided:
+        return decide(), tried[0]
+    text = kept(f"{budgeter.judge.passes} within {limit.text}", decide, folder, processes)
+    return text, tried[0] if tried else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,15 +215,18 @@ class _Run:
     model: ir.Model
     recovery: Recovery
     max_drop: float | None
-    sizings: tuple[Sizing, ...]
+    budgeted: Budgeted | None
     measuring: MeasureOptions | None
+    chooser: Chooser | None
     tell: Progress
 
     def into(self, folder: Path | None) -> Finetuned:
         """Train, run the exact passes, compare, measure and write."""
         found, attempt = self.recovery.run(folder, self.max_drop)
         trained = attempt.last.result()
-        result = rewrite(graph.without_dropout(trained.model), EXACT, progress=self.tell)
+        result = rewrite(
+            graph.without_dropout(trained.model), EXACT, chooser=self.chooser, progress=self.tell
+        )
         accuracies, differences = self.recovery.compare(attempt)
         finetuned = Finetuned(
             self.name, trained, result, accuracies, differences, found, attempt.history,
@@ -215,7 +244,8 @@ class _Run:
             "passes": it.passes,
             "steps": [step.passes for step in it.steps],
             "max_drop": self.max_drop,
-            "sizes": [sizing.to_json() for sizing in self.sizings],
+            "budget": None if self.budgeted is None else self.budgeted.to_json(),
+            "sizes": [s.to_json() for s in (self.budgeted.sizings if self.budgeted else ())],
             "teaching": asdict(it.teaching),
             **training_record(it.options, it.normal, it.processes),
         }

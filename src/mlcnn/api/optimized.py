@@ -21,6 +21,9 @@ from mlcnn.table import Shown, Tabular
 
 __all__ = ["Optimized"]
 
+_ALL_OF_IT = 1 - 1e-9  # weights that had the structure already lose nothing but rounding
+_MOST_NAMED = 8
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Optimized(Rewritten, Tabular):
@@ -32,6 +35,8 @@ class Optimized(Rewritten, Tabular):
         stages: the network after the last approximate pass that changed it, by the names of those
             passes, if exact ones changed it further: what the gain of these is measured against.
         pipeline: the passes as text, with the chosen form of each site; it can be run again.
+        settled: the same with the forms open, for another engine or a machine: it changes the same
+            layers.
         changes: every rewritten site, pass by pass.
         skipped: every site that was left alone, with the reason.
         verification: the check of the exact rewrites; None if it was not asked for.
@@ -42,6 +47,7 @@ class Optimized(Rewritten, Tabular):
     model: ir.Model
     stages: Mapping[str, ir.Model]
     pipeline: str
+    settled: str
     changes: tuple[Change, ...]
     skipped: tuple[Skipped, ...]
     verification: Verification | None
@@ -104,6 +110,33 @@ class Optimized(Rewritten, Tabular):
         places = "no site" if not sites else "1 site" if sites == 1 else f"{sites} sites"
         return f"verified: {places} in float64; whole network {self.network.told}"
 
+    def untrained(self, source: str = "NETWORK") -> str | None:
+        """What the user must know where weights were projected onto a structure, and not trained.
+
+        Args:
+            source: what the commands that help call the network.
+
+        Returns:
+            None where no energy was lost so.
+        """
+        lost = sorted(
+            (change.kept, change.nodes[0], change.pass_name)
+            for change in self.changes
+            if change.kept is not None and change.kept < _ALL_OF_IT
+        )
+        if not lost:
+            return None
+        names = ", ".join(dict.fromkeys(name for *_, name in lost))
+        each = [f"{layer} {100 * kept:.1f} %" for kept, layer, _ in lost[:_MOST_NAMED]]
+        more = f" and {len(lost) - len(each)} more" if len(lost) > len(each) else ""
+        options = f'{source} --data IMAGES --passes "{self.settled}"'
+        return (
+            f"the accuracy is gone until the network is trained: {names} projected the weights of "
+            f"{len(lost)} layer{'s' if len(lost) > 1 else ''}, and of their energy they keep: "
+            f"{', '.join(each)}{more}. Train them from here, `mlcnn finetune {options}`, or from "
+            f"scratch, `mlcnn train {options}`"
+        )
+
     def save(self, path: "str | PathLike[str]", *, functions: bool = False) -> bool:
         """Write the rewritten network to an ``.onnx`` file, in standard operators only.
 
@@ -143,7 +176,10 @@ class Optimized(Rewritten, Tabular):
             InputError: the module is of another network, or a weight is not finite.
         """
         model = nn.write_weights(module, self.model)
-        return replace(self, model=model, stages={}, verification=None, network=None)
+        changes = tuple(replace(change, kept=None) for change in self.changes)
+        return replace(
+            self, model=model, stages={}, changes=changes, verification=None, network=None
+        )
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the rewritten network in ONNX Runtime.
@@ -199,7 +235,9 @@ class Optimized(Rewritten, Tabular):
         )
         name = self.original.graph.name or "network"
         title = f"{name}: {len(rows)} places rewritten, {len(self.skipped)} left alone"
-        return Shown(title, ("layer", "pass", "form", ""), rows, (self.verified,))
+        untrained = self.untrained()
+        notes = (self.verified,) if untrained is None else (self.verified, f"warning: {untrained}")
+        return Shown(title, ("layer", "pass", "form", ""), rows, notes)
 
     def to_json(self) -> dict[str, object]:
         """What ``mlcnn optimize --json`` prints, apart from the output's path."""
@@ -212,6 +250,7 @@ class Optimized(Rewritten, Tabular):
                     "form": change.form,
                     "exact": change.exact,
                     "deviation": change.deviation,
+                    "kept": change.kept,
                 }
                 for change in self.changes
             ],
@@ -221,5 +260,6 @@ class Optimized(Rewritten, Tabular):
             ],
             "max_error": self.max_error,
             "vacuous": self.vacuous,
+            "warnings": [told for told in (self.untrained(),) if told is not None],
             "network": None if self.network is None else self.network.to_json(),
         }

@@ -153,6 +153,7 @@ def rewrite(
         model=result.model,
         stages=_approximated(result),
         pipeline=result.text,
+        settled=result.settled,
         changes=result.changes,
         skipped=result.skipped,
         verification=result.verification,

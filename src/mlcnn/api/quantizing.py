@@ -1,6 +1,6 @@
 """Quantise a trained network, and say what it costs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -21,9 +21,11 @@ from mlcnn.api.quantized_training import TuneOptions, tune
 from mlcnn.api.training import ImageOptions
 from mlcnn.errors import InputError
 from mlcnn.ops import method_of
+from mlcnn.passes import KEEP, Choice, CostModel
 from mlcnn.table import Shown, Tabular
 from mlcnn.training import quantisation
 from mlcnn.training.quantisation import Candidate, Means, Setting
+from mlcnn.workload import ConvLayer
 
 __all__ = ["QuantizeOptions", "Quantized", "quantize"]
 
@@ -225,9 +227,10 @@ def quantize(
     _require_classifier(original, found)
     parts, notes = _parts(found, normal, chosen), ((note,) if note else ())
     before, text = original, "fold-constants,fold-batch-norm"
-    if chosen.tuning is None and any(method_of(node) is not None for node in original.graph):
+    if chosen.tuning is None and _operators(original):
         # Codes take the place of the weights of standard operators.
-        before, text = rewrite(original, "choose", check=False).model, f"choose,{text}"
+        lowered = rewrite(original, "choose", check=False, chooser=_Lowered())
+        before, text = graph.inline(lowered.model), f"{lowered.pipeline},{text}"
     if chosen.fuse:
         passes = default_passes(source) if rewriting.passes is None else rewriting.passes
         before, text = _fused(original, passes, rewriting, tell)
@@ -254,7 +257,7 @@ def quantize(
         progress=tell,
     )
     notes += tuple(f"{engine}: {reason}" for engine, reason in reasons.items())
-    notes += _told(result)
+    notes += _told(result) + _left(result.model, trained=tuned is not None)
     return Quantized(
         original=original,
         before=before,
@@ -354,6 +357,33 @@ def _step(options: QuantizeOptions, chosen: Candidate) -> str:
 def _told(result: quantisation.Calibrated) -> tuple[str, ...]:
     means = result.chosen.means
     return () if means is None else (_OF_MEANS[means],)
+
+
+class _Lowered:
+    """Gives every layer some form, as codes are for standard operators: the one estimated best."""
+
+    def choose(
+        self, layer: ConvLayer | None, candidates: Mapping[str, Callable[[], ir.Model]]
+    ) -> Choice:
+        """See ``Chooser``."""
+        choice = CostModel().choose(layer, candidates)
+        return Fused().choose(layer, candidates) if choice.form == KEEP else choice
+
+
+def _operators(model: ir.Model) -> list[str]:
+    """Layers whose weights have a structure that an operator of a method computes."""
+    return [graph.layer_name(node) for node in model.graph if method_of(node) is not None]
+
+
+def _left(model: ir.Model, *, trained: bool) -> tuple[str, ...]:
+    """Which structured layers have no codes, and why."""
+    layers = _operators(model)
+    why = (
+        "the training rounds standard operators only; without --finetune they become codes"
+        if trained
+        else "none of the forms of their structure takes them"
+    )
+    return (f"in floats stay {', '.join(layers)}: {why}",) if layers else ()
 
 
 def _latencies(

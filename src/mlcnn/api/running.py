@@ -117,11 +117,11 @@ class _Job:
         chooser = None if self.measuring is None else chooser_for(original, self.measuring)
         return rewrite(model, self.passes, self.rewriting, chooser=chooser, progress=self.tell)
 
-    def for_machines(self, original: ir.Model) -> ir.Model:
-        """The network as accelerators run it."""
+    def for_machines(self, original: ir.Model, optimized: Optimized) -> ir.Model:
+        """The network as accelerators run it: with the same layers changed."""
         if isinstance(self.source, Optimized):
             return self.source.model
-        return for_machines(original, self.passes, self.rewriting)
+        return for_machines(original, optimized.settled)
 
     def bench(
         self, optimized: Optimized, chosen: Sequence[Setting], options: MeasureOptions
@@ -150,7 +150,7 @@ class _Job:
         chooser = chooser_for(before, options, setting)
         if chooser is None:
             return optimized
-        return rewrite(before, self.passes, self.rewriting, check=False, chooser=chooser)
+        return rewrite(before, optimized.settled, check=False, chooser=chooser)
 
 
 def _forms(optimized: Optimized) -> str:
@@ -241,7 +241,7 @@ def run(
         evaluations, unable = (
             ((), ())
             if machines is None
-            else evaluate_all(job.for_machines(original), machines, tell)
+            else evaluate_all(job.for_machines(original, optimized), machines, tell)
         )
         output, page = folder / f"{name}.onnx", folder / "report.html"
         optimized.save(output, functions=functions)

@@ -61,6 +61,9 @@ def summarise(
 ) -> RunSummary:
     """The summary of a rewrite; a run adds its measurements to it."""
     counts, warnings = _counts(optimized)
+    untrained = optimized.untrained(origin.source)
+    if untrained is not None:
+        warnings = (untrained, *warnings)
     return RunSummary(
         model_name=origin.name,
         source=origin.source,

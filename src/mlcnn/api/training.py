@@ -12,9 +12,11 @@ import torch
 
 from mlcnn import graph, nn, training, zoo
 from mlcnn.api.accuracy import ImageOptions
+from mlcnn.api.benchmarking import MeasureOptions, chooser_for
 from mlcnn.api.loading import Source, load, model_name, zoo_entry
 from mlcnn.api.optimizing import Progress, rewrite, silent
 from mlcnn.api.provenance import training_record, write_result
+from mlcnn.api.settling import settled
 from mlcnn.api.writing import results_folder
 from mlcnn.errors import InputError
 from mlcnn.passes import pipeline, restore
@@ -105,7 +107,8 @@ def train(
         folder: where the checkpoint, the table of epochs, the result and the network go.
         pooling: pools of a zoo network: max, avg or all-conv.
         order: ``reordered``: activations behind the average pools ([MLCNN] section III).
-        passes: a pipeline that rewrites the network before it is trained.
+        passes: a pipeline that rewrites the network before it is trained. What depends on time in
+            it is measured on the first engine; forms of structured layers are left for afterwards.
         processes: which share each batch.
         progress: told how the work goes on.
         notice: told what the user should know, and each epoch's result.
@@ -120,7 +123,9 @@ def train(
         opened, normal, note = images.open(data, source)
         if note:
             say(note)
-        model = _network(source, opened, pooling, order, passes)
+        model = _network(source, opened, pooling, order)
+        if passes is not None:
+            model = _structured(model, passes, path, processes, say)
         name = _named(source, pooling, order, passes)
         require_classifier(model, opened)
         if options.limit is not None:
@@ -183,9 +188,7 @@ class EpochTeller:
         )
 
 
-def _network(
-    source: Source, data: Data, pooling: str | None, order: Order, passes: str | None
-) -> ir.Model:
+def _network(source: Source, data: Data, pooling: str | None, order: Order) -> ir.Model:
     entry = None if isinstance(source, torch.nn.Module) else zoo_entry(source)
     if entry is None:
         if pooling is not None:
@@ -202,9 +205,17 @@ def _network(
             model, _REORDER, "--order reordered: no activation stands before an average pool here; "
             "--pooling avg makes average pools of a zoo network's",
         )  # fmt: skip
-    if passes is None:
-        return model
-    return _rewritten(model, passes, f"--passes {passes}: there is nothing to rewrite here")
+    return model
+
+
+def _structured(
+    model: ir.Model, passes: str, folder: Path, processes: Processes, say: Told
+) -> ir.Model:
+    """The rewritten network, structured layers as the operators that are trained."""
+    chooser = chooser_for(model, MeasureOptions())
+    text = settled(model, passes, chooser, folder=folder, processes=processes, say=say)
+    nothing = f"--passes {passes}: there is nothing to rewrite here"
+    return restore(_rewritten(model, text, nothing), lowered=True)
 
 
 def _rewritten(model: ir.Model, passes: str, nothing: str) -> ir.Model:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 import mlcnn
-from mlcnn.cli.options import Imaging, Measuring, Printing, Training
+from mlcnn.cli.options import Imaging, MeasuringTrained, Printing, Training
 from mlcnn.cli.output import complain, console, print_json
+from mlcnn.errors import InputError
 
 if TYPE_CHECKING:
     from mlcnn.api import Finetuned
@@ -30,7 +31,7 @@ def finetune(
     measure: Annotated[bool, Parameter(negative="--no-measure")] = True,
     training: Training = Training(),
     imaging: Imaging = Imaging(),
-    measuring: Measuring = Measuring(),
+    measuring: MeasuringTrained = MeasuringTrained(),
     printing: Printing = Printing(),
 ) -> None:
     """Rewrite a trained network by approximate passes and recover its accuracy on your images.
@@ -43,19 +44,23 @@ def finetune(
         passes: pipeline with approximate passes; all exact passes run after the training.
         max_drop: percentage points of accuracy that may be lost on the validation images; keeps
             only the swaps that it affords, and says what each costs and saves.
-        budget: how much smaller the network is to be, by passes with a size for each layer: 4x
-            (parameters) or multiplications=3x; chooses the sizes.
+        budget: how much smaller or faster the network is to be, by passes with a size for each
+            layer: 4x (parameters), multiplications=3x, or time=2x on the fastest of the engines;
+            or accuracy-drop=0.5, percentage points that may be lost before the training; chooses
+            the sizes.
         out: folder for the checkpoint, the table of epochs and the networks; runs/NAME-finetuned by
             default.
         weights: .npz of weights by parameter name, for a zoo network.
         teacher_weight: share of the loss that is what the original network says, not the labels.
         temperature: by which the logits are divided for it.
-        measure: measure the speed before and after.
+        measure: choose forms by time on this machine, and measure the speed before and after.
         training: how to train.
         imaging: how the images go to the network.
         measuring: on what to measure.
         printing: what is printed.
     """
+    if not measure and (budget or "").startswith("time="):
+        raise InputError(f"--budget {budget}: times are measured; leave --no-measure out")
     with training.session() as (processes, device, tell):
         done = mlcnn.api.finetune(
             model,

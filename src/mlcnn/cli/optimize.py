@@ -72,6 +72,7 @@ def optimize(
                 data=data,
                 max_drop=max_drop,
                 images=imaging.options(),
+                chooser=mlcnn.api.chooser_for(network, measuring.options(chosen=measure)),
                 progress=tell,
             )
         arrays = None if input_ is None else mlcnn.api.read_inputs(input_, network)

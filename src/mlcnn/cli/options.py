@@ -28,6 +28,7 @@ __all__ = [
     "Imaging",
     "Loading",
     "Measuring",
+    "MeasuringTrained",
     "Printing",
     "Rewriting",
     "Training",
@@ -170,6 +171,28 @@ class Measuring:
             budget_s=self.seconds,
             chosen=chosen,
         )
+
+
+@Parameter(name="*", group="Measurement")
+@dataclass(frozen=True, slots=True)
+class MeasuringTrained(Measuring):
+    """The same beside a training, to which --precision, --threads, --device and --seed belong."""
+
+    precision: Annotated[
+        Literal["fp32", "int8"] | None,
+        Parameter(name="--measure-precision", help="fp32 or int8, of the engines."),
+    ] = None
+    threads: Annotated[
+        int | None,
+        Parameter(name="--measure-threads", help="threads of one run of an engine; 1 by default."),
+    ] = None
+    device: Annotated[
+        Literal["cpu", "cuda"],
+        Parameter(name="--measure-device", help="where the engines run."),
+    ] = "cpu"
+    seed: Annotated[
+        int, Parameter(name="--measure-seed", help="of the random inputs of the engines.")
+    ] = 0
 
 
 @Parameter(name="*", group="Accelerator")

@@ -25,8 +25,8 @@ class Tuning:
         flip: mirror half of the training images left to right.
         weight_range: what weights are divided by before they are rounded; sigma, a multiple of each
             filter's standard deviation, or tanh, DoReFa's over the layer.
-        precision: of convolutions and products while it trains; bf16 is quicker where the processor
-            has it.
+        training_precision: of convolutions and products while it trains; bf16 is quicker where the
+            processor has it.
         training_device: cpu, or cuda, where it trains; by default where the engines run.
     """
 
@@ -34,7 +34,7 @@ class Tuning:
     learning_rate: Annotated[float, Parameter(alias="--lr")] = 0.01
     flip: Annotated[bool, Parameter(negative="--no-flip")] = True
     weight_range: Literal["sigma", "tanh"] = "sigma"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    training_precision: Literal["fp32", "bf16"] = "fp32"
     training_device: str | None = None
 
     def options(self, device: str, seed: int, checkpoint: Path) -> "TuneOptions | None":
@@ -58,7 +58,7 @@ class Tuning:
             flip=self.flip,
             weight_range=mlcnn.api.WeightRange(self.weight_range),
             hardware=mlcnn.training.Hardware(
-                self.training_device or device, mlcnn.training.Precision(self.precision)
+                self.training_device or device, mlcnn.training.Precision(self.training_precision)
             ),
             seed=seed,
             checkpoint=checkpoint,

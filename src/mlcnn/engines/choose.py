@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import onnx_ir as ir
 
-from mlcnn.engines.arrays import fix_shapes, random_inputs
+from mlcnn.engines.arrays import fix_shapes, fixed_shapes, random_inputs
 from mlcnn.engines.engine import Device, device_of, positive_threads
 from mlcnn.engines.registry import get
 from mlcnn.engines.timing import Timing, interleave, ratio
 from mlcnn.errors import InputError, UnsupportedError
 from mlcnn.graph import clone
-from mlcnn.passes import KEEP, Choice, CostModel
+from mlcnn.passes import KEEP, STRUCTURE_KEY, Choice, CostModel
 from mlcnn.workload import ConvLayer
 
 __all__ = ["MeasuredChooser", "in_context"]
@@ -87,6 +87,10 @@ def _reader(size: int) -> Callable[[], object] | None:
     return np.ones(min(size, _OUTER_CACHE_BYTES) // 4, np.float32).sum
 
 
+def _medians(timings: Mapping[str, Timing]) -> dict[str, float]:
+    return {name: timing.median_ms for name, timing in timings.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class MeasuredChooser:
     """Chooses the form of a site that runs fastest, and the unfused site in case of doubt.
@@ -151,12 +155,44 @@ class MeasuredChooser:
         keep = candidates[KEEP]()
         operators = tuple(node.op_type for node in keep.graph)
         dtype = keep.graph.inputs[0].dtype
-        # Layers of one geometry may differ in how many numbers their weights have.
-        kept = tuple(str(value.shape) for value in keep.graph.initializers.values())
-        key = (replace(layer, name="", N=1), tuple(candidates), operators, kept, dtype)
+        structure = keep.metadata_props.get(STRUCTURE_KEY)
+        # What stays of a layer that may get a structure is dense, what stays of one that has it is
+        # not: one verdict holds for both. Other layers may differ in how many weights they have.
+        kept: tuple[Hashable, ...] = (
+            (operators, *(str(value.shape) for value in keep.graph.initializers.values()))
+            if structure is None
+            else (operators[1:], structure)
+        )
+        key = (replace(layer, name="", N=1), tuple(candidates), kept, dtype)
         if key not in self._known:
-            self._known[key] = self._measure(layer, candidates)
+            plain = "unfused site" if structure is None else "dense layer"
+            self._known[key] = self._measure(layer, candidates, plain)
         return self._known[key]
+
+    def site_ms(self, layer: ConvLayer, sites: Mapping[str, ir.Model]) -> dict[str, float]:
+        """Times of one layer in several forms, measured in turn as ``choose`` measures.
+
+        Args:
+            layer: its geometry.
+            sites: small networks with the same one input and one output.
+
+        Returns:
+            Medians in ms by name. The convolutions around a site (``in_context``) are part of each,
+            so that differences are those of the layer.
+
+        Raises:
+            UnsupportedError: the engine does not run one of them.
+        """
+        runners = {name: self._runner(layer, site) for name, site in sites.items()}
+        return _medians(self._interleave(runners, 1, _ROUNDS))
+
+    def network_ms(self, models: Mapping[str, ir.Model]) -> dict[str, float]:
+        """The same of whole networks, whose own weights pass through the caches."""
+        runners = {
+            name: self._session(fix_shapes(model, fixed_shapes(model, self.batch)))
+            for name, model in models.items()
+        }
+        return _medians(replace(self, network_bytes=0)._interleave(runners, 1, _ROUNDS))
 
     def _runner(self, layer: ConvLayer, site: ir.Model) -> Callable[[], object]:
         source = site.graph.inputs[0]
@@ -165,12 +201,15 @@ class MeasuredChooser:
         model = fix_shapes(site, {source.name or "": (self.batch, *sizes)})
         if images:
             model = in_context(model, layer)
+        return self._session(model)
+
+    def _session(self, model: ir.Model) -> Callable[[], object]:
         session = get(self.measured_on, self.precision).prepare(
             model, threads=self.threads, device=self.device
         )
         return session.runner(random_inputs(model, self.batch))
 
-    def _measure(self, layer: ConvLayer, candidates: Candidates) -> Choice:
+    def _measure(self, layer: ConvLayer, candidates: Candidates, plain: str) -> Choice:
         runners: dict[str, Callable[[], object]] = {}
         for form, build in candidates.items():
             try:
@@ -189,8 +228,8 @@ class MeasuredChooser:
             if form == KEEP or first[form].median_ms <= _FINALIST * best
         }
         if len(finalists) < 2:
-            return self._verdict(first)
-        return self._verdict(self._interleave(finalists, 0.7, _ROUNDS))
+            return self._verdict(first, plain)
+        return self._verdict(self._interleave(finalists, 0.7, _ROUNDS), plain)
 
     def _interleave(
         self, runners: Mapping[str, Callable[[], object]], share: float, min_rounds: int
@@ -205,14 +244,14 @@ class MeasuredChooser:
             between=_reader(self.network_bytes),
         )
 
-    def _verdict(self, timings: Mapping[str, Timing]) -> Choice:
+    def _verdict(self, timings: Mapping[str, Timing], plain: str) -> Choice:
         fused = {form: timing.median_ms for form, timing in timings.items() if form != KEEP}
         best = min(fused.values())
         form = next(form for form, median_ms in fused.items() if median_ms <= _TIE * best)
         found = ratio(timings[KEEP], timings[form])
         figures = (
-            f"{found.value:.2f}x the speed of the unfused site ({found.low:.2f} to "
-            f"{found.high:.2f}) in {self.measured_on} at batch {self.batch}"
+            f"{found.value:.2f}x the speed of the {plain} ({found.low:.2f} to {found.high:.2f}) "
+            f"in {self.measured_on} at batch {self.batch}"
         )
         if found.low <= _MARGIN:
             return Choice(KEEP, f"the fastest form, {form}, runs at {figures}")

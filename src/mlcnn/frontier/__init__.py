@@ -1,6 +1,6 @@
 """Accuracy budgets, curves of accuracy against cost, and the search along them."""
 
-from mlcnn.frontier.budget import Budget, Target
+from mlcnn.frontier.budget import Budget
 from mlcnn.frontier.curve import Cost, Frontier, Point, named
 from mlcnn.frontier.layer_times import LayerTime, layer_times
 from mlcnn.frontier.methods import ALL, COMPRESSIONS, Compression, Settings, compressions
@@ -18,7 +18,6 @@ __all__ = [
     "LayerTime",
     "Point",
     "Settings",
-    "Target",
     "bisect",
     "compressions",
     "file_bytes",

@@ -1,17 +1,14 @@
-"""What of a network's accuracy may be lost, and how much smaller it is to be."""
+"""What of a network's accuracy may be lost."""
 
-import re
 from dataclasses import dataclass
 
 from mlcnn.errors import InputError
 from mlcnn.training.intervals import Difference
 
-__all__ = ["Budget", "Target"]
+__all__ = ["Budget"]
 
 # Half a point of 200 images is one image: a quotient must not decide.
 _ROUNDING = 1e-9
-_QUANTITIES = ("parameters", "multiplications")
-_FORM = re.compile(r"(?:(?P<what>[a-z]+)=)?(?P<times>\d+(?:\.\d+)?)x")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,37 +39,3 @@ class Budget:
     def exceeded(self, change: Difference) -> bool:
         """Whether it is sure that a network does not: its whole interval lies below."""
         return 100 * change.interval[1] < -self.max_drop
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """How much smaller a network is to be.
-
-    Attributes:
-        times: by this factor.
-        quantity: ``parameters`` or ``multiplications``.
-    """
-
-    times: float
-    quantity: str = "parameters"
-
-    @classmethod
-    def parse(cls, text: str) -> "Target":
-        """From ``4x``, ``parameters=4x`` or ``multiplications=3x``.
-
-        Raises:
-            InputError: it is neither, or no factor above 1.
-        """
-        found = _FORM.fullmatch(text)
-        quantity = "parameters" if found is None else found["what"] or "parameters"
-        if found is None or quantity not in _QUANTITIES or float(found["times"]) <= 1:
-            raise InputError(
-                f"--budget {text}: a factor above 1 is required, as in 4x, parameters=4x or "
-                "multiplications=3x; for a budget of accuracy give --max-drop"
-            )
-        return cls(float(found["times"]), quantity)
-
-    @property
-    def share(self) -> float:
-        """What is left, 0 to 1."""
-        return 1 / self.times

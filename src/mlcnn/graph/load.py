@@ -11,7 +11,7 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass, TopologicalSo
 from mlcnn.errors import InputError, PassError, UnsupportedError
 from mlcnn.graph.external import external_values, load_external
 from mlcnn.graph.memory import require_memory_for_activations
-from mlcnn.graph.names import layer_name
+from mlcnn.graph.names import is_standard, layer_name
 from mlcnn.graph.normalise import normalise
 from mlcnn.graph.source import remember_source
 from mlcnn.graph.structure import problem
@@ -152,6 +152,7 @@ def _deserialise(proto: onnx.ModelProto, where: str) -> ir.Model:
     if model.ir_version and model.ir_version < _IR_VERSION:
         # Older versions differ in where initializers may stand only.
         model.ir_version = _IR_VERSION
+    _check_constants(model, where)
     _check_references(model, where)
     try:
         TopologicalSortPass()(model)
@@ -225,11 +226,29 @@ def _own(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
     )
 
 
-def _check_references(model: ir.Model, where: str) -> None:
-    """Every value that is read must come from somewhere."""
+def _all_graphs(model: ir.Model) -> list[ir.Graph]:
+    """Those of functions too."""
     graphs = [*model.graphs()]
     for function in model.functions.values():
         graphs.extend((function.graph, *function.subgraphs()))
+    return graphs
+
+
+def _check_constants(model: ir.Model, where: str) -> None:
+    """A constant has one value: of any other, no name and no shape can be told."""
+    for graph in _all_graphs(model):
+        for node in graph:
+            if node.op_type == "Constant" and is_standard(node) and len(node.attributes) != 1:
+                given = ", ".join(map(repr, node.attributes)) or "none"
+                raise InputError(
+                    f"{where}: Constant {node.outputs[0].name!r}: exactly one attribute is "
+                    f"required, got {given}"
+                )
+
+
+def _check_references(model: ir.Model, where: str) -> None:
+    """Every value that is read must come from somewhere."""
+    graphs = _all_graphs(model)
     known = {value for graph in graphs for value in graph.inputs}
     known.update(value for graph in graphs for value in graph.initializers.values())
     for graph in graphs:

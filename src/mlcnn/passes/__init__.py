@@ -1,23 +1,25 @@
 """Rewrites of a network: one file each, a frozen dataclass whose fields are its options."""
 
-from mlcnn.passes.base import Change, Gradual, Pass, PassResult, Sized, Skipped
+from mlcnn.passes.base import Change, Foreseeing, Gradual, Pass, PassResult, Sized, Skipped
 from mlcnn.passes.block_circulant import BlockCirculant
-from mlcnn.passes.choice import KEEP, Choice, Chooser, CostModel
+from mlcnn.passes.choice import KEEP, STRUCTURE_KEY, Choice, Chooser, CostModel
 from mlcnn.passes.choose import Choose
 from mlcnn.passes.fold_batch_norm import FoldBatchNorm
 from mlcnn.passes.fold_constants import FoldConstants
 from mlcnn.passes.fuse import Fuse
 from mlcnn.passes.inline import Inline
-from mlcnn.passes.lowering import AUTO, Lowering
+from mlcnn.passes.lowering import AUTO, Lowering, with_activation
 from mlcnn.passes.max_to_average import MaxToAverage, WindowMode
 from mlcnn.passes.move_pool import DistributePool, Reorder
 from mlcnn.passes.remove_channels import RemoveChannels
 from mlcnn.passes.reorder_max import ReorderMax
 from mlcnn.passes.restoring import restore
+from mlcnn.passes.structuring import Layers, Structuring
 
 __all__ = [
     "AUTO",
     "KEEP",
+    "STRUCTURE_KEY",
     "BlockCirculant",
     "Change",
     "Choice",
@@ -27,9 +29,11 @@ __all__ = [
     "DistributePool",
     "FoldBatchNorm",
     "FoldConstants",
+    "Foreseeing",
     "Fuse",
     "Gradual",
     "Inline",
+    "Layers",
     "Lowering",
     "MaxToAverage",
     "Pass",
@@ -39,6 +43,8 @@ __all__ = [
     "ReorderMax",
     "Sized",
     "Skipped",
+    "Structuring",
     "WindowMode",
     "restore",
+    "with_activation",
 ]

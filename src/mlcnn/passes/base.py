@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 __all__ = [
     "Change",
+    "Foreseeing",
     "Gradual",
     "Pass",
     "PassResult",
@@ -33,6 +34,8 @@ class Change:
         reason: why this form was chosen, if there was a choice.
         deviation: the most by which the outputs of an exact change may differ, because values of a
             quantised network are rounded elsewhere; as long as no quantiser cuts a value off.
+        kept: share of the energy (sum of squares) of the layer's weights that is left, where they
+            were replaced by the nearest ones of a structure and not trained since; else None.
     """
 
     pass_name: str
@@ -43,6 +46,7 @@ class Change:
     outputs: tuple[str, ...] = ()
     reason: str = ""
     deviation: float = 0.0
+    kept: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,20 @@ class Replayed(Protocol):
 
     def replay(self, result: PassResult) -> Pass:
         """The same pass with the choices of ``result`` among its options."""
+        ...
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """A pass whose work depends on what runs behind it."""
+
+    @property
+    def undecided(self) -> bool:
+        """Whether a chooser will say where it does its work, once it has foreseen."""
+        ...
+
+    def foresee(self, following: Sequence[Pass]) -> Pass:
+        """The same pass, knowing the rest of the pipeline."""
         ...
 
 

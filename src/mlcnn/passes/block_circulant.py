@@ -34,10 +34,10 @@ from mlcnn.ops.block_circulant import (
 from mlcnn.passes.base import Change, PassResult
 from mlcnn.passes.channel_order import ChannelOrder, search
 from mlcnn.passes.channel_spaces import channel_spaces, permute
-from mlcnn.passes.restoring import restore
 from mlcnn.passes.rewriting import emitter_for, install
 from mlcnn.passes.sites import Selection
 from mlcnn.passes.skeleton import Candidate, SitePass, names
+from mlcnn.passes.structuring import Structuring
 from mlcnn.workload import DENSE, RECORD_KEY, Record, read_record
 
 __all__ = ["BlockCirculant"]
@@ -94,7 +94,7 @@ class _Sizes:
 
 
 @dataclass(frozen=True, slots=True)
-class BlockCirculant(SitePass):
+class BlockCirculant(Structuring, SitePass):
     """Give convolutions and dense layers block-circulant weights.
 
     Attributes:
@@ -105,8 +105,7 @@ class BlockCirculant(SitePass):
         gradual: where the network is trained, it is trained with blocks of 2, 4, ... before.
         step: blocks on the way to ``block``: each as large as its greatest common divisor with
             this.
-        only: layer names; touch only these layers.
-        exclude: layer names; leave these layers alone.
+        layers: see ``Structuring``, as ``only``, ``exclude`` and ``chooser``.
     """
 
     name: ClassVar[str] = KIND
@@ -118,8 +117,6 @@ class BlockCirculant(SitePass):
     seed: int = 0
     gradual: bool = False
     step: int | None = None
-    only: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _Sizes.parse(self.block)
@@ -135,14 +132,13 @@ class BlockCirculant(SitePass):
         """Convolutions and dense layers of the main graph, in order."""
         return [node for node in model.graph if _read(node) is not None]
 
-    def apply(self, model: ir.Model) -> PassResult:
+    def structure(self, model: ir.Model) -> PassResult:
         """Return the network with the weights projected.
 
         Raises:
             InputError: a size that no layer can take, or is given to a layer that is not there or
                 cannot take it.
         """
-        model = restore(model, lowered=True)
         sizes = _Sizes.parse(self.block)
         layers = [layer_name(node) for node in self.nodes(model)]
         for name in sizes.single:
@@ -288,6 +284,7 @@ class BlockCirculant(SitePass):
         change = Change(
             self.name, (layer.name,), exact=False, inputs=names(source), outputs=names(output),
             reason=f"blocks of {size}: the projection keeps {100 * kept:.1f} % of its energy",
+            kept=kept,
         )  # fmt: skip
         install(model, emitter, output, result, anchor=node)
         return change

@@ -9,9 +9,11 @@ import onnx_ir as ir
 from mlcnn.ops import find_form, untouched
 from mlcnn.workload import ConvLayer
 
-__all__ = ["KEEP", "Choice", "Chooser", "CostModel"]
+__all__ = ["KEEP", "STRUCTURE_KEY", "Choice", "Chooser", "CostModel"]
 
 KEEP = "keep"
+STRUCTURE_KEY = "mlcnn.structure"
+"""Metadata of the network of ``keep``: the structure of the other candidates' weights, if any."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,9 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
+from mlcnn.graph import extract
 from mlcnn.ops import method_of
+from mlcnn.passes.choice import Choice
 from mlcnn.passes.lowering import Found, Lowering
 
 __all__ = ["Choose"]
@@ -24,6 +26,28 @@ class Choose(Lowering):
     def nodes(self, model: ir.Model) -> Iterable[ir.Node]:
         """All of the main graph."""
         return model.graph
+
+    def against(self, before: ir.Model, after: ir.Model, output: str) -> Choice | None:
+        """The form of a layer that got a structure, or ``keep`` for the layer as it was before.
+
+        Args:
+            before: the network without the structure.
+            after: the network with it.
+            output: name of the value that the layer gives, in both.
+
+        Returns:
+            None where there is no operator that has forms.
+        """
+        nodes = (n for n in after.graph if output in {value.name for value in n.outputs})
+        found = next(map(self.find, nodes), None)
+        if not isinstance(found, Found) or not found.candidates:
+            return None
+        site = self._alone(after, found)
+        inputs, outputs = (
+            [value.name or "" for value in values]
+            for values in (site.graph.inputs, site.graph.outputs)
+        )
+        return self._choose(site, found, extract(before, inputs, outputs))
 
     def find(self, node: ir.Node) -> Found | str | None:
         """A node of an operator that a method declares."""

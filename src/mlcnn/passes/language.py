@@ -251,6 +251,9 @@ def configure(
         given: dict[str, Any] = {k: v for k, v in wanted.items() if v is not None and k in names}
         shared = getattr(item, "shared", frozenset[str]())
         given |= {k: v for k, v in options.items() if v is not None and k in shared}
+        if "exclude" in given:  # a replayed pipeline has some of its own
+            own: tuple[str, ...] = getattr(item, "exclude")  # noqa: B009 - an option of most
+            given["exclude"] = tuple(dict.fromkeys((*own, *exclude)))
         result.append(replace(item, **given) if given else item)  # pyright: ignore[reportArgumentType]
     for setting in settings:
         result = _set(result, setting)

@@ -26,13 +26,13 @@ from mlcnn.graph import (
 )
 from mlcnn.ops import Convolution, Emitter, Form, Pooling, find_form, forms
 from mlcnn.passes.base import Change, PassResult, Skipped
-from mlcnn.passes.choice import KEEP, Choice, Chooser, CostModel
+from mlcnn.passes.choice import KEEP, STRUCTURE_KEY, Choice, Chooser, CostModel
 from mlcnn.passes.pointwise import pointwise_block
 from mlcnn.passes.rewriting import emitter_for, install
 from mlcnn.passes.skeleton import Candidate, SitePass, names
-from mlcnn.workload import RECORD_KEY, Record, read_record
+from mlcnn.workload import DENSE, RECORD_KEY, Record, read_record
 
-__all__ = ["AUTO", "Found", "Lowering"]
+__all__ = ["AUTO", "Found", "Lowering", "with_activation"]
 
 AUTO = "auto"
 _LEFT = "left as it is: "
@@ -112,7 +112,7 @@ def _rounded(output: ir.Value) -> ir.Value | None:
     return readers[0] if rounding is not None else None
 
 
-def _with_activation(output: ir.Value) -> ir.Value:
+def with_activation(output: ir.Value) -> ir.Value:
     """The value behind the activation that follows, since engines fuse it into a convolution."""
     consumers = {use.node for use in output.uses()}
     if output.is_graph_output() or len(consumers) != 1:
@@ -146,6 +146,14 @@ def _told(reason: str, found: Found) -> str:
             "float: means of codes are no codes"
         )
     return "; ".join(parts)
+
+
+def _kept(site: ir.Model, found: Found) -> ir.Model:
+    """A copy of a layer by itself, as it is."""
+    model = clone(site)
+    if found.pooling is None and found.convolution.weights != DENSE:
+        model.metadata_props[STRUCTURE_KEY] = str(found.convolution.weights)
+    return model
 
 
 def _parse_forms(name: str, text: str) -> dict[str, str]:
@@ -206,7 +214,8 @@ class Lowering(SitePass):
         known = {form.name for form in found.candidates}
         asked = given or (self.form if self.form in known else None)
         if asked is None:
-            choice = self._choose(self._alone(model, found), found)
+            site = self._alone(model, found)
+            choice = self._choose(site, found, site)
         else:
             choice = Choice(asked, "chosen by the user")
         if choice.form == KEEP:
@@ -237,7 +246,7 @@ class Lowering(SitePass):
 
         With what rounds its input, too: engines compute on codes only between such pairs.
         """
-        output = _with_activation(found.output)
+        output = with_activation(found.output)
         rounding = read_rounding(found.source)
         source = found.source if rounding is None else rounding.source
         return extract(model, [source.name or ""], [output.name or ""])
@@ -259,15 +268,14 @@ class Lowering(SitePass):
         found = next(layer for layer in layers if isinstance(layer, Found))
         return model, _emit(model, form, found)
 
-    def _candidate(self, site: ir.Model, form: Form | None) -> ir.Model:
-        """A copy of a layer by itself, in one form; as it is for None."""
-        if form is None:
-            return clone(site)
+    def _candidate(self, site: ir.Model, form: Form) -> ir.Model:
+        """A copy of a layer by itself, in one form."""
         model, _ = self._rewritten(site, form)
         infer_shapes(model)
         return model
 
-    def _choose(self, site: ir.Model, found: Found) -> Choice:
+    def _choose(self, site: ir.Model, found: Found, plain: ir.Model) -> Choice:
+        """The form for a layer by itself, or ``plain`` in its place."""
         taking = [
             form
             for form in found.candidates
@@ -275,7 +283,7 @@ class Lowering(SitePass):
             and self._imprecise(site, form, found, alone=True) is None
         ]
         candidates: Mapping[str, Callable[[], ir.Model]] = {
-            KEEP: partial(self._candidate, site, None),
+            KEEP: partial(_kept, plain, found),
             **{form.name: partial(self._candidate, site, form) for form in taking},
         }
         pooling = found.pooling

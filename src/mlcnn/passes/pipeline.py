@@ -8,12 +8,11 @@ import onnx_ir as ir
 
 from mlcnn.errors import PassError
 from mlcnn.graph import check, layer_name, value_names
-from mlcnn.passes.base import Change, Pass, PassResult, Replayed, Skipped
+from mlcnn.passes.base import Change, Foreseeing, Pass, PassResult, Replayed, Skipped
 from mlcnn.passes.context import Context, ContextPass, needs_of, require_context
 from mlcnn.passes.inline import Inline, hidden_layers
 from mlcnn.passes.language import ALIASES, configure, parse, pass_names, text
-from mlcnn.passes.sites import EXCLUDED
-from mlcnn.passes.skeleton import append_change
+from mlcnn.passes.skeleton import append_change, explained
 from mlcnn.passes.verification import SiteCheck, Verification, check_sites
 
 __all__ = [
@@ -22,10 +21,12 @@ __all__ = [
     "PipelineResult",
     "Stage",
     "configure",
+    "foreseen",
     "parse",
     "pass_names",
     "run",
     "text",
+    "undecided",
 ]
 
 ALL = "(all)"
@@ -58,11 +59,20 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class PipelineResult:
-    """The network after all passes, what every pass did, and the text that replays it."""
+    """The network after all passes, what every pass did, and texts that do it again.
+
+    Attributes:
+        model: the network.
+        stages: what every pass did.
+        text: the pipeline that replays it, with all choices.
+        settled: the pipeline as it was asked for; of the choices it has those of a pass that looks
+            at what runs behind it: which layers change, not in which form they run.
+    """
 
     model: ir.Model
     stages: tuple[Stage, ...]
     text: str
+    settled: str
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -129,7 +139,7 @@ class _Runner:
                 left = failed = {ALL: str(error)}
                 break
             if not failures:
-                return Stage(applied, before, _explained(result, left), checks, failed)
+                return Stage(applied, before, explained(result, left), checks, failed)
             left |= failures
             failed |= failures
             applied = _leaving(item, left)
@@ -190,19 +200,6 @@ def _leaving(item: Pass, left: Mapping[str, str]) -> Pass | None:
     return replace(item, exclude=tuple(excluded))  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
-def _explained(result: PassResult, left: Mapping[str, str]) -> PassResult:
-    """The same result, the sites that were left alone with the reason why."""
-    if not left:
-        return result
-    skipped = tuple(
-        replace(item, reason=left[item.reason.removeprefix(EXCLUDED)])
-        if item.reason.startswith(EXCLUDED) and item.reason.removeprefix(EXCLUDED) in left
-        else item
-        for item in result.skipped
-    )
-    return replace(result, skipped=skipped)
-
-
 def _gone(found: Sequence[Change], change: Change, model: ir.Model) -> str | None:
     """Where a change of the same pass and layer ended, if that is no value of the network now."""
     ends = [
@@ -223,6 +220,19 @@ def _replayed(stage: Stage) -> Pass:
 
 def _silent(name: str, done: int, total: int) -> None:
     del name, done, total
+
+
+def foreseen(passes: Sequence[Pass]) -> tuple[Pass, ...]:
+    """The same passes, each of which knows what runs behind it."""
+    return tuple(
+        item.foresee(passes[place + 1 :]) if isinstance(item, Foreseeing) else item
+        for place, item in enumerate(passes)
+    )
+
+
+def undecided(passes: Sequence[Pass]) -> bool:
+    """Whether a chooser says where one of the passes does its work."""
+    return any(isinstance(item, Foreseeing) and item.undecided for item in passes)
 
 
 def run(
@@ -256,6 +266,7 @@ def run(
         PassError: without ``verify``, a pass produced an invalid network.
     """
     require_context(passes, context or Context())
+    passes = foreseen(passes)
     runner = _Runner(verify, progress or _silent, left, context or Context())
     stages: list[Stage] = []
     current = model
@@ -269,13 +280,13 @@ def run(
     for item in passes:
         current = record(runner.stage(item, current))
     # What was left for its cost is not asked again.
-    settled = [
+    repeated = [
         _replayed(replace(stage, result=replace(stage.result, changes=())))
         for stage in stages
         if getattr(stage.applied, "repeats", False)
     ]
-    for _ in range(_MOST_ROUNDS if settled else 0):
-        more = runner.again(settled, current)
+    for _ in range(_MOST_ROUNDS if repeated else 0):
+        more = runner.again(repeated, current)
         for stage in more:
             current = record(stage)
         if not more:
@@ -284,4 +295,8 @@ def run(
     if current is model:
         current = model.clone()
     current.metadata_props[_METADATA_KEY] = written
-    return PipelineResult(current, tuple(stages), written)
+    settled = [
+        _replayed(stage) if isinstance(item, Foreseeing) else item
+        for item, stage in zip(passes, stages, strict=False)
+    ]
+    return PipelineResult(current, tuple(stages), written, text(settled))

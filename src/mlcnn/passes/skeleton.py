@@ -4,7 +4,7 @@ A pass says which nodes it looks at, which of them are sites or why not, and wha
 """
 
 import abc
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -13,10 +13,18 @@ import onnx_ir as ir
 from mlcnn.graph import clone, infer_shapes, is_operator, is_standard, layer_name
 from mlcnn.ops import POOL_OPERATORS, is_spatial_mean
 from mlcnn.passes.base import Change, PassResult, Skipped
-from mlcnn.passes.sites import Selection
+from mlcnn.passes.sites import EXCLUDED, Selection
 from mlcnn.workload import RECORD_KEY
 
-__all__ = ["AVERAGE_POOLS", "MAX_POOLS", "Candidate", "SitePass", "append_change", "names"]
+__all__ = [
+    "AVERAGE_POOLS",
+    "MAX_POOLS",
+    "Candidate",
+    "SitePass",
+    "append_change",
+    "explained",
+    "names",
+]
 
 MAX_POOLS = frozenset({"MaxPool"})
 AVERAGE_POOLS = POOL_OPERATORS - MAX_POOLS
@@ -86,6 +94,19 @@ class SitePass(abc.ABC):
 def names(*values: ir.Value | None) -> tuple[str, ...]:
     """Names of the values that a change starts from or ends in, as they are before it."""
     return tuple(value.name or "" for value in values if value is not None)
+
+
+def explained(result: PassResult, left: Mapping[str, str]) -> PassResult:
+    """The same result, sites that were excluded for a reason with it, by the layer."""
+    if not left:
+        return result
+    skipped = tuple(
+        replace(item, reason=left[item.reason.removeprefix(EXCLUDED)])
+        if item.reason.startswith(EXCLUDED) and item.reason.removeprefix(EXCLUDED) in left
+        else item
+        for item in result.skipped
+    )
+    return replace(result, skipped=skipped)
 
 
 def append_change(changes: list[Change], change: Change, through: str | None) -> None:

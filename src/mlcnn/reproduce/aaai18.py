@@ -2,7 +2,7 @@
 
 The rows are recalled, not re-read (the column ``source`` of each says so). The abstract's ratios
 follow from them, which confirms three pairs and no more: they are ratios of different devices'
-figures, and nothing of them is measured or fitted here.
+figures, and nothing of them is measured or fitted here. Ours stand beside them: ``aaai18_engine``.
 
 The bound is on multiplications alone. A figure above it needs multipliers made of logic, or
 another network than the one assumed; one below it may still be out of reach for other reasons.
@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from mlcnn.reproduce.aaai18_engine import beside_published
 from mlcnn.reproduce.circulant_counts import FEWEST, OURS, PRODUCTS, Transform
 from mlcnn.reproduce.reproduction import (
     Beside,
@@ -41,7 +42,8 @@ def reproduce_aaai18(what: str, _: Tell) -> Reproduction:
     published = published_rows(what)
     rows = tuple(compared(row, _QUANTITIES[row["quantity"]](row, designs)) for row in published)
     claims = [row for row in published if row["quantity"] == "allowed"]
-    return Reproduction(what, rows, _CONDITIONS, (_table(tuple(designs.values())), _claims(claims)))
+    beside = _table(tuple(designs.values())), *beside_published(), _claims(claims)
+    return Reproduction(what, rows, _CONDITIONS, beside)
 
 
 def fewest_multiplications(widths: Iterable[int], transform: Transform) -> int:

@@ -99,6 +99,13 @@ class Processes:
         distributed.all_reduce(total)
         return tuple(total.tolist())
 
+    def first(self, text: str) -> str:
+        """What the first process has; that of the others is of no account."""
+        box = [text]
+        if self.size > 1:
+            distributed.broadcast_object_list(box)
+        return box[0]
+
     def wrap(self, module: nn.Module) -> nn.Module:
         """The module whose gradients are averaged over the processes."""
         trained = any(parameter.requires_grad for parameter in module.parameters())

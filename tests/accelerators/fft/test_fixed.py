@@ -74,3 +74,45 @@ def test_first_columns():
     words = np.array([[[1.0, 0.0, -4.0, 2.0]]])
     found = FixedPoint(16).layer(words, column)
     np.testing.assert_allclose(found[0, 0], block @ words[0, 0], atol=2e-3)
+
+
+def _numbers(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def test_scales_of_some_inputs_hold_for_others():
+    """In float64: within some units of the last place, and what is too large is cut off."""
+    weights, bias = _numbers(3, 5, 8, seed=1), _numbers(3, 8, seed=2)
+    some, others = _numbers(50, 5, 8, seed=3), 0.5 * _numbers(40, 5, 8, seed=4)
+    layer = FixedPoint(12).calibrated(some, weights, bias)
+    exact = bias + np.fft.irfft(
+        np.einsum("nqf,pqf->npf", np.fft.rfft(others), np.fft.rfft(weights)), n=8
+    )
+    unit = layer.scale * 2.0**layer.last
+    found = layer(others)
+    assert np.abs(found - exact).max() < 8 * unit
+    np.testing.assert_allclose(found / unit, np.rint(found / unit), atol=1e-9)
+    assert np.abs(layer(1e6 * some)).max() <= 2047 * unit
+    assert FixedPoint(12).layer(some, weights) == pytest.approx(
+        FixedPoint(12).calibrated(some, weights)(some), abs=0
+    )
+
+
+def test_words_keep_their_bits():
+    """Whatever comes in: spectra of sums have a bit more for each level, outputs the bits."""
+    layer = FixedPoint(8).calibrated(_numbers(9, 4, 16), _numbers(2, 4, 16, seed=1))
+    words = layer(1e3 * _numbers(200, 4, 16, seed=2)) / (layer.scale * 2.0**layer.last)
+    assert np.abs(words).max() <= 127 + 1e-9
+    assert layer.width(16) == 12
+
+
+def test_a_dense_layer_has_exact_sums():
+    weights, bias = _numbers(6, 20, seed=1), _numbers(6, seed=2)
+    inputs = _numbers(30, 20, seed=3)
+    layer = FixedPoint(16).dense(inputs, weights, bias)
+    codes = np.rint(inputs / layer.input_scale).astype(np.int64)
+    sums = codes @ layer.weights.T + np.rint(bias / layer.scale).astype(np.int64)
+    half = (1 << layer.last) >> 1
+    expected = ((sums + half) >> layer.last) * (layer.scale * 2.0**layer.last)
+    assert np.array_equal(layer(inputs), expected)
+    np.testing.assert_allclose(expected, inputs @ weights.T + bias, atol=2e-3)

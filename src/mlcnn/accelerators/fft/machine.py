@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from mlcnn.accelerators.array import Array, Execution, best_of, cost_of, refused
+from mlcnn.accelerators.array import Array, Chosen, Execution, best_of, cost_of, refused
 from mlcnn.accelerators.array.work import Work
 from mlcnn.accelerators.cost import LayerCost, LayerTask
 from mlcnn.accelerators.fft.activity import activity
@@ -55,8 +55,11 @@ class FftEngine:
         block, dense = block_of(task.layer), self.array.ways(task)
         if not self.core.takes(block):
             return dense
-        found = [self._works(task, execution) for execution in self._executions(task.nest, block)]
-        return (*found, *dense)
+        return (*self._in_blocks(task, block), *dense)
+
+    def _in_blocks(self, task: LayerTask, block: int) -> tuple[Work, ...]:
+        executions = self._executions(task.nest, block)
+        return tuple(self._works(task, execution) for execution in executions)
 
     def _works(self, task: LayerTask, execution: Spectral) -> Work:
         nest = in_blocks(task.nest, execution.points)
@@ -79,7 +82,24 @@ class FftEngine:
         """See ``Machine``; blocks that the core does not take run as the dense layer."""
         if (why := self.array.unknown(_dense(task.layer))) is not None:
             raise InfeasibleError(str(why))
-        chosen = best_of(self.ways(task), self.array)
+        return self._cost_of(best_of(self.ways(task), self.array), technology)
+
+    def cost_in_blocks(self, task: LayerTask, technology: Technology) -> LayerCost:
+        """Cost of a layer whose blocks the core takes, in blocks even where dense is faster.
+
+        Args:
+            task: the layer.
+            technology: the tables.
+
+        Raises:
+            InfeasibleError: the core takes no blocks of this size.
+        """
+        block = block_of(task.layer)
+        if not self.core.takes(block):
+            raise InfeasibleError(f"{task.nest.name} on {self.name}: no blocks of {block}")
+        return self._cost_of(best_of(self._in_blocks(task, block), self.array), technology)
+
+    def _cost_of(self, chosen: Chosen, technology: Technology) -> LayerCost:
         found = cost_of(chosen, self.array, technology)
         execution: Execution = chosen.work.execution
         if not isinstance(execution, Spectral):

@@ -1,5 +1,6 @@
 """The operators as torch modules: what is trained is what is stored."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,25 +10,16 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
 from mlcnn.ops.block_circulant.operator import Blocks, blocks_of, is_dense, read
+from mlcnn.ops.block_circulant.roads import (
+    by_bins,
+    convolved_by_bins,
+    dense_tensor,
+    multiplied_by_bins,
+)
 from mlcnn.ops.geometry import Convolution
 from mlcnn.ops.trained import TrainedLayer, TrainedWeight
 
-__all__ = ["BlockCirculantConv2d", "BlockCirculantLinear", "dense_tensor", "make_layer"]
-
-
-def dense_tensor(weight: Tensor, blocks: Blocks) -> Tensor:
-    """The dense weight of compact ones, with gradients; see ``dense_weight``."""
-    size, taps = blocks.size, weight.shape[3:]
-    # Row t of a block, from column 0 on: w[t], w[t - 1], ...: a window of the reversed sequence,
-    # which is written twice. The gradient of a window is a sum, where that of a gather scatters.
-    mirrored = weight.flip(2)
-    twice = torch.cat([mirrored, mirrored[:, :, :-1]], 2)
-    rows = twice.unfold(2, size, 1).flip(2)  # (G p, q, t, ..., c)
-    split = rows.reshape(blocks.groups, blocks.rows, blocks.columns, size, *taps, size)
-    last = split.ndim - 1
-    moved = split.permute(0, 3, 1, last, 2, *range(4, last))
-    whole = moved.reshape(blocks.padded[0], blocks.columns * size, *taps)
-    return whole[: blocks.filters, : blocks.channels // blocks.groups]
+__all__ = ["BlockCirculantConv2d", "BlockCirculantLinear", "make_layer"]
 
 
 class _Compact(nn.Module):
@@ -49,9 +41,14 @@ class _Compact(nn.Module):
         self.bias = nn.Parameter(torch.empty(blocks.filters, device="meta")) if bias else None
 
     @property
+    def taps(self) -> int:
+        """Of a filter."""
+        return math.prod(self.weight.shape[3:])
+
+    @property
     def fan_in(self) -> int:
         """Products of an output, as of the dense layer."""
-        return self.blocks.channels // self.blocks.groups * self.weight[0, 0, 0].numel()
+        return self.blocks.channels // self.blocks.groups * self.taps
 
     @property
     def convolves(self) -> bool:
@@ -80,14 +77,16 @@ class BlockCirculantConv2d(_Compact):
 
     def forward(self, images: Tensor) -> Tensor:
         """Shape (N, C, H, W) to (N, K, P, Q)."""
-        weight = dense_tensor(self.weight, self.blocks)
         left, right, top, bottom = self.pads
         padding = (top, left)
         if (top, left) != (bottom, right):
             images, padding = F.pad(images, self.pads), (0, 0)
-        return F.conv2d(
-            images, weight, self.bias, self.strides, padding, self.dilations, self.blocks.groups
-        )
+        blocks, place = self.blocks, (self.strides, padding, self.dilations)
+        if not by_bins(blocks, self.taps, images):
+            weight = dense_tensor(self.weight, blocks)
+            return F.conv2d(images, weight, self.bias, *place, blocks.groups)
+        sums = convolved_by_bins(images, self.weight, blocks, *place)
+        return sums if self.bias is None else sums + self.bias.to(sums.dtype)[:, None, None]
 
 
 class BlockCirculantLinear(_Compact):
@@ -103,7 +102,10 @@ class BlockCirculantLinear(_Compact):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Shape (N, C) to (N, K)."""
-        return F.linear(inputs, dense_tensor(self.weight, self.blocks), self.bias)
+        if not by_bins(self.blocks, self.taps, inputs):
+            return F.linear(inputs, dense_tensor(self.weight, self.blocks), self.bias)
+        sums = multiplied_by_bins(inputs, self.weight, self.blocks)
+        return sums if self.bias is None else sums + self.bias.to(sums.dtype)
 
 
 def make_layer(site: Any) -> TrainedLayer:

@@ -32,6 +32,7 @@ __all__ = [
     "products",
     "spectral_weights",
     "transform",
+    "weight_matrix",
 ]
 
 Floats = NDArray[np.float64]
@@ -240,6 +241,12 @@ def spectral_weights(weights: Floats, axis: int) -> Floats:
     for value in moved[1 : (block + 1) // 2]:
         rows += [value.real, value.imag - value.real, value.real + value.imag]
     return np.moveaxis(np.stack(rows), 0, axis)
+
+
+@functools.cache
+def weight_matrix(block: int) -> Floats:
+    """From a first column to what ``spectral_weights`` makes of it, shape (r, k)."""
+    return spectral_weights(np.eye(block), 0)
 
 
 class Counted:

@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from mlcnn.graph import clone, constant, infer_shapes, layer_name
 from mlcnn.ops import Convolution, read_convolution
-from mlcnn.passes import Change, PassResult, Skipped
+from mlcnn.passes import Change, PassResult, Skipped, Structuring
 from mlcnn.passes.rewriting import emitter_for, install
 from mlcnn.passes.sites import Selection
 from mlcnn.workload import RECORD_KEY, Record
@@ -16,16 +16,14 @@ from paired_filters.method import OPERATOR, STRUCTURE, paired_conv
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(Structuring):
     """Pair the filters of every convolution that has an even number of them."""
 
     name: ClassVar[str] = "pair"
     exact: ClassVar[bool] = False
     least: int | None = None
-    only: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
 
-    def apply(self, model: ir.Model) -> PassResult:
+    def structure(self, model: ir.Model) -> PassResult:
         """Return the network with paired filters."""
         model = clone(model)
         changes, skipped = [], []
@@ -74,7 +72,11 @@ class Pair:
             pads=layer.pads,
             dilations=layer.dilations,
         )
-        names = (layer.node.inputs[0].name,), (output.name,)
-        change = Change(self.name, (layer.name,), exact=False, inputs=names[0], outputs=names[1])
+        paired = np.concatenate([first, scale.reshape(-1, 1, 1, 1) * first])
+        change = Change(
+            self.name, (layer.name,), exact=False,
+            inputs=(layer.node.inputs[0].name,), outputs=(output.name,),
+            kept=float((paired**2).sum() / (weight**2).sum()),
+        )  # fmt: skip
         install(model, emitter, output, result, anchor=layer.node)
         return change
