@@ -173,7 +173,8 @@ class ChannelCut:
             if self.importance in _RELATIVE:
                 values = values / values[there].mean()
             numbers = values.tolist()
-            order = sorted(there.nonzero().flatten().tolist(), key=lambda c: (numbers[c], c))
+            there_are = there.nonzero().flatten().tolist()
+            order = [channel for _, channel in sorted((numbers[c], c) for c in there_are)]
             found += [
                 (sum(numbers[c] for c in block) / len(block), index, block)
                 for block in _blocks(order, self._step(group))
