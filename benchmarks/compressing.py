@@ -68,7 +68,6 @@ def main() -> None:
             arguments.cifar10,
             mlcnn.CompressOptions(budget=size, method=method),
             options=options,
-            teaching=api.Teaching(temperature=4.0),
             folder=arguments.folder / f"{method}-{size}",
             weights=arguments.weights,
             notice=print,

@@ -37,6 +37,9 @@ COMPRESS_RECIPE = Recipe(epochs=3, batch_size=128, learning_rate=0.02, warmup_ep
 _SIZES = (Quantity.PARAMETERS, Quantity.MULTIPLICATIONS)
 
 
+_TEACHING = Teaching(temperature=4.0)
+
+
 @dataclass(frozen=True, slots=True)
 class CompressOptions:
     """How far, and by what.
@@ -134,7 +137,7 @@ def compress(
         epochs: passes over the training images for each attempt, in place of those of ``options``.
         options: how to train; ``COMPRESS_RECIPE`` by default.
         images: how the images go to the network.
-        teaching: how much the original teaches.
+        teaching: how much the original teaches; a temperature of 4 by default.
         measuring: on what to measure the speed; None for nothing.
         evaluating: on which accelerator to evaluate, the first one named; None for none.
         folder: where checkpoints, the record and the report go, and what a repeated call goes on
@@ -169,7 +172,7 @@ def compress(
     require_classifier(model, opened)
     model = restore(model, lowered=True)
     shrinking = Shrinking(
-        model, chosen.settings, opened, normal, how, teaching or Teaching(), tell, say
+        model, chosen.settings, opened, normal, how, teaching or _TEACHING, tell, say
     )
     run = _Run(model_name(source), chosen, shrinking, measuring, machines, command)
     if folder is None:
