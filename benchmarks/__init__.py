@@ -14,8 +14,10 @@ python -m benchmarks.evaluating  time of the accelerator models themselves
 python -m benchmarks.fft_engine  FFT engines over dense machines, and fixed point's accuracy
 python -m benchmarks.fixed_point accuracy of trained networks in the FFT engine's integers
 python -m benchmarks.monarch     Monarch weights beside block-circulant ones of as many numbers
+python -m benchmarks.compressing a trained network made smaller, by method: accuracy, time
 python -m benchmarks.pulling     pulling weights towards circulant before they are projected
 python -m benchmarks.structured  layers and networks in structured weights over dense ones
+python -m benchmarks.sparse      layers of mostly zero weights in native over dense ones
 python -m benchmarks.sensitivity speed-up and energy ratio against what the paper does not give
 python -m benchmarks.recovery    accuracy and speed after approximate passes and fine-tuning
 python -m benchmarks.outside     every network of a public zoo, rewritten and compared

@@ -22,7 +22,7 @@ from benchmarks.results import Row, Rows, repeated, show
 from benchmarks.targets import Figure, Found
 from mlcnn import engines, zoo
 from mlcnn.engines.native.algorithms import Chooser, Choosing
-from mlcnn.engines.native.convolution import Geometry
+from mlcnn.engines.native.geometry import Geometry
 from mlcnn.engines.native.library import load
 from mlcnn.engines.native.lowering import lower, suited
 from mlcnn.engines.native.machine import machine_of

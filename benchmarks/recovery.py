@@ -13,6 +13,7 @@ there in turn, one image, one thread:
 import argparse
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -45,9 +46,8 @@ def speed(original: ir.Model, fused: ir.Model, budget_s: float) -> dict[str, flo
         for variant, model in (("original", original), ("fused", fused)):
             (value,) = model.graph.inputs
             shape = [1, *(int(size) for size in list(value.shape or ())[1:])]  # pyright: ignore
-            images = np.random.default_rng(0).standard_normal(shape, np.float32)
-            session, given = prepare(name, model), {str(value.name): images}
-            runners[variant] = lambda session=session, given=given: session.run(given)
+            images = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+            runners[variant] = partial(prepare(name, model).run, {str(value.name): images})
         times = samples(runners, budget_s, processor_time=True)["samples"]
         pairs = zip(times["original"], times["fused"], strict=True)
         found[name] = median(slow / fast for slow, fast in pairs)
@@ -69,15 +69,15 @@ def _trained(folder: Path | None) -> dict[str, Any] | None:
 
 def _row(given: argparse.Namespace) -> Row:
     tuned = _result(given.finetuned)
-    networks = [
+    before, after = (
         load_file(folder / f"{_result(folder)['name']}.onnx")
         for folder in (given.original, given.finetuned)
-    ]
+    )
     return {
         "network": given.name, "accuracy": tuned["accuracy"], "passes": tuned["passes"],
         "original": _trained(given.original), "scratch": _trained(given.scratch),
         "finetuned": {key: tuned.get(key) for key in ("recipe", "limit", "hardware", "where")},
-        "speed": speed(*networks, given.seconds),
+        "speed": speed(before, after, given.seconds),
         "conditions": conditions(argparse.Namespace(processor_time=True)),
     }  # fmt: skip
 

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import choice, structured, structured_accuracy, training_layers
+from benchmarks import choice, recovery, structured, structured_accuracy, training_layers
 from benchmarks.choice import _nothing_known, time_layers
 from benchmarks.engines import useful_products
 from benchmarks.interleaved import prepare
@@ -85,6 +85,24 @@ def test_structured_weights_are_held_against_dense_and_narrower_ones() -> None:
     assert narrow[5] == ""
     assert unknown[3].startswith("90.00 (")
     assert unknown[4:6] == ["", ""]
+
+
+def test_recovery_tells_each_step_and_leaves_what_there_is_none_of() -> None:
+    """A network without norms has no statistics to re-estimate."""
+    steps = {"original": 0.9, "rewritten": 0.1, "fine-tuned": 0.88}
+    accuracy = [
+        {"variant": name, "top1": top1,
+         "difference": {"top1": top1 - 0.9, "interval": [top1 - 0.91, top1 - 0.89]}}
+        for name, top1 in steps.items()
+    ]  # fmt: skip
+    row = {"network": "n", "accuracy": accuracy, "scratch": None, "speed": {"native": 1.3}}
+    (line,) = recovery.summary([row])
+    told = dict(zip(recovery.COLUMNS, line, strict=True))
+    assert [told[name] for name in steps] == ["90.00", "10.00", "88.00"]
+    assert told["statistics re-estimated"] == ""
+    assert told["to the original, points (95 %)"] == "-2.00 (-3.00 to -1.00)"
+    assert told["from scratch in the new order"] == ""
+    assert (told["native"], told["openvino"]) == ("1.30", "")
 
 
 def test_an_unknown_table_is_refused() -> None:

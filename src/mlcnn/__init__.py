@@ -1,8 +1,8 @@
 """mlcnn finds the cheapest way to run a convolutional network.
 
 The verbs of the command line are functions here: `load`, `optimize`, `count`, `bench`, `evaluate`,
-`finetune`, `quantize`, `run`. They and the packages below them are imported when they are first
-used, so that ``import mlcnn`` takes no time.
+`finetune`, `quantize`, `compress`, `run`. They and the packages below them are imported when they
+are first used, so that ``import mlcnn`` takes no time.
 """
 
 import importlib
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         counting,
         engines,
         errors,
+        frontier,
         graph,
         nn,
         ops,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         zoo,
     )
     from mlcnn.api import (
+        CompressOptions,
         EvaluateOptions,
         ImageOptions,
         MeasureOptions,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
         QuantizeOptions,
         RewriteOptions,
         bench,
+        compress,
         count,
         evaluate,
         finetune,
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "CompressOptions",
     "EvaluateOptions",
     "ImageOptions",
     "MeasureOptions",
@@ -58,12 +62,14 @@ __all__ = [
     "accelerators",
     "api",
     "bench",
+    "compress",
     "count",
     "counting",
     "engines",
     "errors",
     "evaluate",
     "finetune",
+    "frontier",
     "graph",
     "load",
     "nn",
@@ -81,9 +87,16 @@ __all__ = [
 ]
 
 _FROM_API = frozenset(
-    {"EvaluateOptions", "ImageOptions", "MeasureOptions", "Optimized", "Quantized"}
+    {
+        "CompressOptions",
+        "EvaluateOptions",
+        "ImageOptions",
+        "MeasureOptions",
+        "Optimized",
+        "Quantized",
+    }
     | {"QuantizeOptions", "RewriteOptions"}
-    | {"bench", "count", "evaluate", "finetune", "load", "optimize", "quantize", "run"}
+    | {"bench", "compress", "count", "evaluate", "finetune", "load", "optimize", "quantize", "run"}
 )
 
 __version__ = "0.1.0"

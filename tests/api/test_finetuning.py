@@ -8,8 +8,9 @@ from torch import nn
 import mlcnn
 from mlcnn import training
 from mlcnn.api.affording import approximate_passes
-from mlcnn.api.sensitivity import Judge, paired, swapped
+from mlcnn.api.sensitivity import Judge, swapped
 from mlcnn.errors import InputError
+from mlcnn.training.intervals import paired
 
 PASSES = "max-to-average,reorder"
 
@@ -94,7 +95,7 @@ def test_a_paired_difference_is_that_of_its_counts():
     before = np.array([True] * 60 + [False] * 40)
     after = before.copy()
     after[:10], after[-5:] = False, True
-    found = paired("x", before, after)
+    found = paired(before, after)
     assert found.top1 == pytest.approx(-0.05)
     # Of 100 images 15 differ: variance (15 - 25/100) / 100^2.
     half = 1.959964 * (15 - 0.25) ** 0.5 / 100

@@ -20,8 +20,8 @@ from mlcnn.engines.native import Native
 from mlcnn.engines.native.algorithms import Choosing
 from mlcnn.engines.native.budget import MOST, within
 from mlcnn.engines.native.choice import Choice, Layer, fastest
-from mlcnn.engines.native.convolution import Geometry
 from mlcnn.engines.native.estimate import estimate
+from mlcnn.engines.native.geometry import Geometry
 from mlcnn.engines.native.library import load
 from mlcnn.engines.native.machine import Machine
 from mlcnn.engines.native.store import read_json, write_json

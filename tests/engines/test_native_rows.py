@@ -13,7 +13,7 @@ from onnx import helper
 from mlcnn import engines, zoo
 from mlcnn.engines.native import Native
 from mlcnn.engines.native.algorithms import Choosing
-from mlcnn.engines.native.convolution import rows_fit
+from mlcnn.engines.native.geometry import rows_fit
 from mlcnn.engines.native.library import Library, Op, load
 from mlcnn.engines.native.lowering import lower, suited
 from mlcnn.engines.native.machine import Machine

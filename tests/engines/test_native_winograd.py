@@ -20,7 +20,7 @@ from onnx import helper
 from mlcnn import engines, zoo
 from mlcnn.engines.engine import LayerAlgorithm
 from mlcnn.engines.native import Native
-from mlcnn.engines.native.convolution import Geometry
+from mlcnn.engines.native.geometry import Geometry
 from mlcnn.engines.native.library import load
 from mlcnn.engines.native.winograd import Winograd
 from mlcnn.errors import InputError

@@ -1,5 +1,6 @@
 """Bad ONNX files: one message that names file, node and remedy; nothing allocated beforehand."""
 
+import re
 import tracemalloc
 
 import numpy as np
@@ -7,7 +8,10 @@ import onnx
 import onnx.helper
 import onnx.numpy_helper
 import onnx.parser
+import onnxruntime
 import pytest
+import torch
+from onnx import numpy_helper
 
 from mlcnn import graph
 from mlcnn.errors import InputError, UnsupportedError
@@ -224,10 +228,55 @@ def test_a_weight_whose_data_and_shape_disagree_is_refused_unallocated(tmp_path,
     assert peak < 50e6
 
 
-def test_a_sparse_weight(tmp_path):
+def _sparse(places: object, *, dims: list[int], values: int = 2) -> onnx.SparseTensorProto:
+    numbers = numpy_helper.from_array(np.arange(1, values + 1, dtype=np.float32), "thin")
+    return onnx.helper.make_sparse_tensor(numbers, numpy_helper.from_array(np.array(places)), dims)
+
+
+@pytest.mark.parametrize(
+    ("sparse", "message"),
+    [
+        (_sparse([0, 6], dims=[2, 3]), "initializer 'thin' of shape [2, 3] has values outside"),
+        (_sparse([[0, 0], [1, 3]], dims=[2, 3]), "of shape [2, 3] has values outside of that"),
+        (_sparse([-1, 3], dims=[2, 3]), "of shape [2, 3] has values outside of that"),
+        (_sparse([4, 4], dims=[2, 3]), "initializer 'thin' has two values at one place"),
+        (_sparse([4, 5, 1], dims=[2, 3]), "is sparse and has [2] values at [3] places: [n]"),
+        (_sparse([4, 5], dims=[2, 0]), "is sparse and has the shape [2, 0]"),
+        (_sparse([0, 1], dims=[2**40, 2**20]), "of shape [1099511627776, 1048576] needs 4.0 EiB"),
+        (_sparse(np.array([0, 1], np.int32), dims=[6]), "are no 64-bit integers"),
+    ],
+)
+def test_a_sparse_weight_that_contradicts_itself(tmp_path, sparse, message):
     model = network()
-    model.graph.sparse_initializer.add().values.CopyFrom(weight(name="thin"))
-    refused(tmp_path, model, "initializer 'thin' is sparse; store it", UnsupportedError)
+    model.graph.sparse_initializer.append(sparse)
+    refused(tmp_path, model, re.escape(message))
+
+
+@pytest.mark.parametrize("in_rows", [True, False])
+def test_a_sparse_weight_is_read(tmp_path, in_rows):
+    """As ONNX Runtime reads it; places in rows, or with a number for each axis."""
+    weight = np.zeros((3, 2, 3, 3), np.float32)
+    places = np.array([1, 5, 20, 53], np.int64)
+    weight.reshape(-1)[places] = [1, -2, 3, 0.5]
+    kept = places if in_rows else np.stack(np.unravel_index(places, weight.shape), 1)
+    sparse = onnx.helper.make_sparse_tensor(
+        numpy_helper.from_array(weight.reshape(-1)[places], "w"),
+        numpy_helper.from_array(kept), list(weight.shape),
+    )  # fmt: skip
+    shapes = [(1, 2, 8, 8), (1, 3, 6, 6)]
+    ends = [onnx.helper.make_tensor_value_info(n, 1, s) for n, s in zip("xy", shapes, strict=True)]
+    node = onnx.helper.make_node("Conv", ["x", "w"], ["y"])
+    body = onnx.helper.make_graph([node], "g", ends[:1], ends[1:], sparse_initializer=[sparse])
+    imports = [onnx.helper.make_opsetid("", 20)]
+    model = onnx.helper.make_model(body, opset_imports=imports, ir_version=9)
+    onnx.save(model, tmp_path / "sparse.onnx")
+    loaded = graph.load_file(tmp_path / "sparse.onnx")
+    np.testing.assert_array_equal(graph.constant(loaded.graph.initializers["w"]), weight)
+    x = np.random.default_rng(0).standard_normal(shapes[0]).astype(np.float32)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    (expected,) = session.run(None, {"x": x})
+    found = graph.evaluate(loaded, {"x": torch.from_numpy(x)})["y"]
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)
 
 
 def test_a_constant_of_two_values(tmp_path):

@@ -101,7 +101,7 @@ def test_alias_within_a_pipeline() -> None:
 def test_registered_passes() -> None:
     assert pipeline.pass_names() == (
         "block-circulant", "choose", "distribute-pool", "fold-batch-norm", "fold-constants", "fuse",
-        "inline", "max-to-average", "reorder", "reorder-max",
+        "inline", "max-to-average", "remove-channels", "reorder", "reorder-max", "share-kernels",
     )  # fmt: skip
 
 
@@ -168,7 +168,8 @@ def test_replayed_forms_survive_any_layer_name(name: str, form: str, other: str)
 
 KNOWN = (
     "Known passes: block-circulant, choose, distribute-pool, fold-batch-norm, fold-constants, "
-    "fuse, inline, max-to-average, reorder, reorder-max; named pipelines: exact, mlcnn"
+    "fuse, inline, max-to-average, remove-channels, reorder, reorder-max, share-kernels; named "
+    "pipelines: exact, mlcnn"
 )
 
 

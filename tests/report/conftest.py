@@ -18,13 +18,13 @@ from mlcnn.passes import Change, Skipped
 from mlcnn.report import (
     ORIGINAL,
     RESULT,
-    Accuracy,
     Exactness,
     Latency,
     Potential,
     RunSummary,
     Unavailable,
 )
+from mlcnn.training.intervals import Accuracy
 from mlcnn.workload import ConvLayer, Layer, Pool
 
 PIPELINE = "fold-batch-norm,max-to-average{window=stride},reorder,fuse{form=auto}"

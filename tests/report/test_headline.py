@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from mlcnn.passes import Change
-from mlcnn.report import ORIGINAL, RESULT, Accuracy, Exactness, Latency, Potential, RunSummary
+from mlcnn.report import ORIGINAL, RESULT, Exactness, Latency, Potential, RunSummary
 from mlcnn.report.headline import Fact, Mood, facts, potential_sentence, sentence
+from mlcnn.training.intervals import Accuracy
 
 
 def fact(summary: RunSummary, title: str) -> Fact:

@@ -7,7 +7,7 @@ import pytest
 
 from mlcnn.report import RunSummary
 from mlcnn.report.headline import Mood, facts
-from mlcnn.report.recorded import difference, record_sentences, recorded_json
+from mlcnn.report.recorded import record_sentences, recorded_difference, recorded_json
 from mlcnn.zoo import TestedPair, TrainingRun
 
 RUNS = (TrainingRun(0, 0.5, 0.6), TrainingRun(1, 0.4, 0.9))
@@ -18,7 +18,7 @@ def test_the_interval_is_that_of_a_mean_of_paired_differences():
     differences = np.zeros(1000)
     differences[:50], differences[50:80] = -1, 1
     half = 1.959964 * differences.std() / 1000**0.5
-    found = difference(PAIR)
+    found = recorded_difference(PAIR)
     assert found.top1 == pytest.approx(-0.02)
     assert found.interval == pytest.approx((-0.02 - half, -0.02 + half))
 

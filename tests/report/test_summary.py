@@ -2,7 +2,8 @@
 
 import pytest
 
-from mlcnn.report import RESULT, Accuracy, Exactness, Latency, RunSummary
+from mlcnn.report import RESULT, Exactness, Latency, RunSummary
+from mlcnn.training.intervals import Accuracy
 
 
 def test_totals_are_those_of_vgg16(summary: RunSummary):

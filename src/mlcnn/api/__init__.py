@@ -3,6 +3,8 @@
 from mlcnn.api.accuracy import ImageOptions
 from mlcnn.api.affording import within_budget
 from mlcnn.api.benchmarking import MeasureOptions, bench, chooser_for
+from mlcnn.api.compressed import Compressed
+from mlcnn.api.compressing import COMPRESS_RECIPE, CompressOptions, compress
 from mlcnn.api.counting import count
 from mlcnn.api.evaluation import EvaluateOptions, evaluate
 from mlcnn.api.finetuning import FINETUNE_RECIPE, Finetuned, finetune
@@ -41,8 +43,11 @@ from mlcnn.reproduce import reproduce
 from mlcnn.training.quantisation import Means, Setting, WeightRange, check_bits
 
 __all__ = [
+    "COMPRESS_RECIPE",
     "FINETUNE_RECIPE",
     "Comparison",
+    "CompressOptions",
+    "Compressed",
     "Described",
     "EvaluateOptions",
     "ExampleInput",
@@ -72,6 +77,7 @@ __all__ = [
     "chooser_for",
     "columns_table",
     "compare",
+    "compress",
     "count",
     "default_passes",
     "describe",

@@ -14,8 +14,8 @@ from mlcnn.api.benchmarking import fixed_batch
 from mlcnn.api.loading import Source, by_x, zoo_entry
 from mlcnn.api.optimizing import Progress, silent
 from mlcnn.errors import InputError
-from mlcnn.report import Accuracy
 from mlcnn.training import Data, ImageSet, Normal
+from mlcnn.training.intervals import Accuracy
 from mlcnn.zoo import ZooEntry
 
 __all__ = ["ImageOptions", "Labelled", "accuracies", "labelled_images"]

@@ -1,6 +1,5 @@
 """Two networks on the same labelled images, in each engine: accuracy, and where they disagree."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,8 +11,7 @@ from mlcnn import engines
 from mlcnn.api.benchmarking import fixed_batch
 from mlcnn.api.optimizing import Progress, silent
 from mlcnn.errors import UnsupportedError
-from mlcnn.report import Accuracy
-from mlcnn.training.intervals import Z95
+from mlcnn.training.intervals import Accuracy, paired
 
 __all__ = ["EngineAccuracy", "decisions", "engine_accuracies"]
 
@@ -158,15 +156,14 @@ def _row(
         Accuracy(variant, name, count, float(each.mean()))
         for variant, each in zip(("before", "after"), right, strict=True)
     )
-    lost, won = (right[0] & ~right[1]).mean(), (~right[0] & right[1]).mean()
-    drop = float(lost - won)
-    spread = Z95 * math.sqrt(max(lost + won - drop**2, 0) / count)
+    change = paired(right[0], right[1])
+    low, high = change.interval
     return EngineAccuracy(
         engine,
         before,
         after,
-        100 * drop,
-        (100 * (drop - spread), 100 * (drop + spread)),
+        -100 * change.top1,
+        (-100 * high, -100 * low),
         float((found[0] == found[1]).mean()),
         float((found[1] == first).mean()),
         None if trained is None else float((found[1] == trained[:count]).mean()),

@@ -25,9 +25,10 @@ from mlcnn.api.training import TrainOptions, require_classifier
 from mlcnn.api.writing import results_folder
 from mlcnn.engines import Bench
 from mlcnn.passes import Chooser, restore
-from mlcnn.report import ORIGINAL, RESULT, Accuracy, Difference, points
+from mlcnn.report import ORIGINAL, RESULT
 from mlcnn.table import Shown, Tabular
 from mlcnn.training import Data, History, Processes, Recipe
+from mlcnn.training.intervals import Accuracy, Difference, points
 
 __all__ = ["FINETUNE_RECIPE", "Finetuned", "finetune"]
 

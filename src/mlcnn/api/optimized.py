@@ -137,7 +137,9 @@ class Optimized(Rewritten, Tabular):
             f"scratch, `mlcnn train {options}`"
         )
 
-    def save(self, path: "str | PathLike[str]", *, functions: bool = False) -> bool:
+    def save(
+        self, path: "str | PathLike[str]", *, functions: bool = False, sparse: bool = False
+    ) -> bool:
         """Write the rewritten network to an ``.onnx`` file, in standard operators only.
 
         Where nothing was rewritten and the network came from a file, this is that file as it was,
@@ -146,6 +148,7 @@ class Optimized(Rewritten, Tabular):
         Args:
             path: the file; it is replaced at once, when the new one is complete.
             functions: keep the fused operators as functions of the domain ``mlcnn``.
+            sparse: keep of weights what is not zero, where that is smaller, see ``graph.save``.
 
         Returns:
             Whether it is the file that the network came from.
@@ -153,9 +156,9 @@ class Optimized(Rewritten, Tabular):
         Raises:
             InputError: the file cannot be written.
         """
-        if not self.changes and graph.copy_source(self.original, Path(path)):
+        if not (self.changes or sparse) and graph.copy_source(self.original, Path(path)):
             return True
-        graph.save(self.model, Path(path), functions=functions)
+        graph.save(self.model, Path(path), functions=functions, sparse=sparse)
         return False
 
     def module(self) -> torch.fx.GraphModule:

@@ -12,11 +12,12 @@ from mlcnn import nn, training
 from mlcnn.api.affording import training_steps
 from mlcnn.api.optimized import Optimized
 from mlcnn.api.optimizing import Progress
-from mlcnn.api.sensitivity import Judge, Right, Swap, paired, swapped
+from mlcnn.api.sensitivity import Judge, Swap, swapped
 from mlcnn.api.training import EpochTeller, TrainOptions
 from mlcnn.errors import InputError
-from mlcnn.report import ORIGINAL, Accuracy, Difference
+from mlcnn.report import ORIGINAL
 from mlcnn.training import Data, Epoch, History, Normal, Processes, Recipe, Teacher
+from mlcnn.training.intervals import Accuracy, Difference, Right, paired
 from mlcnn.training.records import Records
 
 __all__ = ["Attempt", "Recovery", "Step", "Teaching", "Trained"]
@@ -246,7 +247,7 @@ class Recovery:
             if place is not None:
                 place.mkdir(exist_ok=True)
             attempt = self.attempt(place, kept)
-            change = paired("validation", before, judge.right(attempt.last.module))
+            change = paired(before, judge.right(attempt.last.module))
             self.say(f"{count} of {len(found)} swaps: {100 * change.top1:+.2f} points, trained")
             if change.top1 >= -budget:
                 return tuple(replace(s, kept=s.layer in kept) for s in found), attempt
@@ -274,7 +275,7 @@ class Recovery:
             rights[trained.step.labelled("fine-tuned")] = self.tested(trained.module)
         name = self.data.test.name
         rows = tuple(Accuracy(k, name, len(r), float(r.mean())) for k, r in rights.items())
-        return rows, tuple(paired(name, rights[ORIGINAL], r) for r in rights.values())
+        return rows, tuple(paired(rights[ORIGINAL], r) for r in rights.values())
 
 
 def _counted(epochs: Sequence[Epoch]) -> History:

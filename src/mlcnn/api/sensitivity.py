@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
-import numpy as np
 import onnx_ir as ir
 import torch
-from numpy.typing import NDArray
 from torch import fx
 
 from mlcnn import nn, training
@@ -14,15 +12,11 @@ from mlcnn.api.optimized import Optimized
 from mlcnn.api.optimizing import Progress, rewrite
 from mlcnn.api.options import RewriteOptions
 from mlcnn.errors import InputError, UnsupportedError
-from mlcnn.report import Difference, difference, points
 from mlcnn.training import Data, Hardware, Normal
 from mlcnn.training.fitting import fit, fitted_sites
-from mlcnn.zoo import TestedPair
+from mlcnn.training.intervals import Difference, Right, paired, points
 
-__all__ = ["Judge", "Right", "Swap", "paired", "swapped"]
-
-Right = NDArray[np.bool_]
-"""Which images a network classifies correctly, shape (images,)."""
+__all__ = ["Judge", "Swap", "swapped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +47,6 @@ class Swap:
         gain = "" if self.saved is None else f", saves {self.saved:,} multiplications"
         kept = "kept" if self.kept else "left as it was"
         return f"{self.layer}: {points(self.change)} alone, untrained{gain}; {kept}"
-
-
-def paired(name: str, before: Right, after: Right) -> Difference:
-    """Accuracy after less accuracy before, on the same images, with its 95 % interval."""
-    pair = TestedPair(
-        dataset=name,
-        images=len(before),
-        original=int(before.sum()),
-        reordered=int(after.sum()),
-        only_original=int((before & ~after).sum()),
-        only_reordered=int((after & ~before).sum()),
-    )
-    return difference(pair)
 
 
 def swapped(model: ir.Model, passes: str, layers: Sequence[str] | None = None) -> Optimized:
@@ -103,7 +84,7 @@ class Judge:
     def change(self, before: Right, layers: Sequence[str]) -> Difference:
         """What swapping at some layers costs without training; see ``renewed``."""
         module = self.renewed(swapped(self.model, self.passes, layers))
-        return paired(self.data.validation.name, before, self.right(module))
+        return paired(before, self.right(module))
 
     def renewed(self, optimized: Optimized) -> fx.GraphModule:
         """A rewritten network as good as it gets without training, as a module on the device.

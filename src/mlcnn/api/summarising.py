@@ -8,7 +8,8 @@ from mlcnn.api.optimized import Optimized
 from mlcnn.counting import CountReport
 from mlcnn.errors import UnsupportedError
 from mlcnn.passes.verification import TOLERANCE
-from mlcnn.report import Accuracy, Exactness, Potential, RunSummary, uncounted_sentence
+from mlcnn.report import Exactness, Potential, RunSummary, uncounted_sentence
+from mlcnn.training.intervals import Accuracy
 
 __all__ = ["Origin", "nothing_to_gain", "summarise"]
 

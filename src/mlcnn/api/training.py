@@ -22,9 +22,9 @@ from mlcnn.api.settling import settled
 from mlcnn.api.writing import results_folder
 from mlcnn.errors import InputError
 from mlcnn.passes import pipeline, restore
-from mlcnn.report import Accuracy
 from mlcnn.training import Data, Hardware, History, Processes, Recipe
 from mlcnn.training.initialise import initialise
+from mlcnn.training.intervals import Accuracy
 from mlcnn.training.records import Records
 
 __all__ = ["ImageOptions", "Order", "TrainOptions", "Trained", "train"]

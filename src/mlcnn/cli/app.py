@@ -61,6 +61,10 @@ _COMMANDS = {
         "Approximate passes on a trained network, its accuracy recovered on your images.",
     ),
     "quantize": ("quantize:quantize", "Weights and activations of few bits, calibrated on images."),
+    "compress": (
+        "compress:compress",
+        "A smaller network within a budget of accuracy, trained on your images.",
+    ),
     "study": ("study:study", "Train the paper's networks in all their forms."),
     "reproduce": ("reproduce:reproduce", "A published table or figure beside ours."),
     "list": ("listing:listing", "The networks, passes, engines and machines that there are."),

@@ -24,6 +24,7 @@ def optimize(
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     dry_run: bool = False,
     functions: bool = False,
+    sparse_file: bool = False,
     input_: Annotated[Path | None, Parameter(name="--input")] = None,
     verify: Annotated[bool, Parameter(negative="--no-verify")] = True,
     measure: Annotated[bool, Parameter(negative="--no-measure")] = True,
@@ -42,6 +43,8 @@ def optimize(
         output: the file to write; NAME-mlcnn.onnx in the current directory by default.
         dry_run: say what would be done, and why not elsewhere; write nothing.
         functions: keep fused operators as functions instead of standard operators.
+        sparse_file: keep of weights what is not zero, where that is smaller; ONNX Runtime reads
+            such a file, OpenVINO does not.
         input_: .npz of arrays by input name; the outputs before and after are compared on them.
         verify: check every exact rewrite at its site, and the whole network in ONNX Runtime; what
             fails is left alone.
@@ -87,7 +90,9 @@ def optimize(
         )
         gain = mlcnn.api.potential(optimized)
         compared = None if arrays is None else mlcnn.api.compare(optimized, arrays)
-        as_it_was = path is not None and optimized.save(path, functions=functions)
+        as_it_was = path is not None and optimized.save(
+            path, functions=functions, sparse=sparse_file
+        )
     if not optimized.changed:
         complain(mlcnn.api.nothing_to_gain(gain))
     if printing.json:

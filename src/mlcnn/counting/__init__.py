@@ -19,7 +19,7 @@ What is counted, the same for every column:
 The published per-layer figures and tables of [MLCNN] §V follow from these.
 """
 
-from mlcnn.counting.forms import executed_operations, form_operations
+from mlcnn.counting.forms import executed_operations, form_operations, nonzero_multiplications
 from mlcnn.counting.report import (
     Additions,
     CountReport,
@@ -45,5 +45,6 @@ __all__ = [
     "executed_operations",
     "form_operations",
     "fused",
+    "nonzero_multiplications",
     "original",
 ]

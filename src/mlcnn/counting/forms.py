@@ -1,9 +1,9 @@
 """What each form of a layer computes, operator by operator as it is emitted."""
 
-from mlcnn.ops import find_form, forms
-from mlcnn.workload import ConvLayer, Layer, Operations
+from mlcnn.ops import find_form, forms, methods
+from mlcnn.workload import DENSE, ConvLayer, Layer, Operations
 
-__all__ = ["executed_operations", "form_operations"]
+__all__ = ["executed_operations", "form_operations", "nonzero_multiplications"]
 
 
 def form_operations(layer: ConvLayer, form: str) -> Operations:
@@ -42,3 +42,18 @@ def executed_operations(layer: Layer) -> Operations:
     if counted is not None:
         return counted
     return sum((part.operations for part in layer.parts), Operations())
+
+
+def nonzero_multiplications(layer: Layer) -> int:
+    """Multiplications by weights that are not zero: what is left for an engine without the others.
+
+    What the network's own operators execute is ``executed_operations``: they multiply by zeros.
+
+    Args:
+        layer: as ``mlcnn.workload.read`` gives it.
+    """
+    method = methods().get(layer.weights.kind)
+    if method is not None and method.nonzero is not None:
+        return method.nonzero(layer)
+    executed = executed_operations(layer).multiplications
+    return round(layer.density * executed) if layer.weights == DENSE else executed

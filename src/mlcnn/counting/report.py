@@ -6,7 +6,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from mlcnn.counting.forms import executed_operations, form_operations
+from mlcnn.counting.forms import executed_operations, form_operations, nonzero_multiplications
 from mlcnn.counting.joining import joined
 from mlcnn.counting.reuse import Reuse, fused, original
 from mlcnn.table import Shown, Tabular, flat
@@ -91,6 +91,7 @@ class LayerCount:
         weights: the structure of its weights.
         stored: parameters and bytes, before and after.
         macs: multiply-accumulates of the layer as it was, and of what runs for it.
+        nonzero: multiplications by weights that are not zero, before and after.
         numbers: bits of its operands.
         old_form: how it was computed before; None where it was the plain operator.
     """
@@ -104,6 +105,7 @@ class LayerCount:
     weights: str = "dense"
     stored: tuple[Stored, Stored] = _NOTHING
     macs: tuple[int, int] = (0, 0)
+    nonzero: tuple[int, int] = (0, 0)
     numbers: Numbers = _SINGLE
     old_form: str | None = None
 
@@ -216,18 +218,20 @@ def _described(row: LayerCount) -> dict[str, object]:
 def _amounts(rows: Iterable[LayerCount]) -> dict[str, object]:
     multiplications, additions, chosen = Multiplications(), Additions(), Operations()
     before, after = Stored(), Stored()
-    macs = [0, 0]
+    macs, nonzero = [0, 0], [0, 0]
     for row in rows:
         multiplications += row.multiplications
         additions += row.additions
         chosen += row.chosen
         before, after = before + row.stored[0], after + row.stored[1]
         macs = [total + part for total, part in zip(macs, row.macs, strict=True)]
+        nonzero = [total + part for total, part in zip(nonzero, row.nonzero, strict=True)]
     return {
         "multiplications": asdict(multiplications),
         "additions": asdict(additions),
         "chosen": asdict(chosen),
         "macs": {"original": macs[0], "result": macs[1]},
+        "nonzero": {"original": nonzero[0], "result": nonzero[1]},
         "stored": {"original": asdict(before), "result": asdict(after)},
     }
 
@@ -262,7 +266,9 @@ def _counted(layer: ConvLayer, chosen: Operations, operator: str, form: str | No
         before.additions, before.additions, *(after[kind].additions for kind in kinds)
     )
     macs = layer.macs, chosen.multiplications
-    return LayerCount(layer, operator, form, multiplications, additions, chosen, macs=macs)
+    return LayerCount(
+        layer, operator, form, multiplications, additions, chosen, macs=macs, nonzero=macs
+    )
 
 
 def _changed(before: Operations, after: Operations, row: LayerCount) -> LayerCount:
@@ -305,6 +311,7 @@ def _row(before: Layer | None, after: Layer | None) -> LayerCount:
             Stored() if after is None else after.stored,
         ),
         macs=(_macs(before), _macs(after)),
+        nonzero=(_nonzero(before), _nonzero(after)),
         numbers=layer.numbers,
         old_form=None if before is None else before.form,
     )
@@ -317,12 +324,24 @@ def _macs(layer: Layer | None) -> int:
     return 0 if layer is None else sum(part.macs for part in layer.parts)
 
 
+def _nonzero(layer: Layer | None) -> int:
+    return 0 if layer is None else nonzero_multiplications(layer)
+
+
 def _as_it_was(layer: Layer) -> Layer:
     """The layer before a method made something else of it, as its record says."""
     if layer.form is None:
         return layer
     plain = replace(layer.nest, pool=None)
-    return replace(layer, nest=plain, form=None, parts=(plain,), weights=DENSE, stored=layer.before)
+    return replace(
+        layer,
+        nest=plain,
+        form=None,
+        parts=(plain,),
+        weights=DENSE,
+        density=1.0,
+        stored=layer.before,
+    )
 
 
 def _merged(layers: Sequence[Layer]) -> Layer | None:

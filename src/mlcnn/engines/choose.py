@@ -163,7 +163,7 @@ class MeasuredChooser:
             if structure is None
             else (operators[1:], structure)
         )
-        key = (replace(layer, name="", N=1), tuple(candidates), kept, dtype)
+        key = (replace(layer, name="", N=1), frozenset(candidates), kept, dtype)
         if key not in self._known:
             plain = "unfused site" if structure is None else "dense layer"
             self._known[key] = self._measure(layer, candidates, plain)

@@ -14,6 +14,7 @@ from mlcnn.graph.memory import require_memory_for_activations
 from mlcnn.graph.names import is_standard, layer_name
 from mlcnn.graph.normalise import normalise
 from mlcnn.graph.source import remember_source
+from mlcnn.graph.sparse import with_dense_weights
 from mlcnn.graph.structure import problem
 from mlcnn.graph.validate import validate
 from mlcnn.graph.weights import warn_of_weights
@@ -138,7 +139,7 @@ def _refuse_pickles(path: Path) -> None:
 
 def _deserialise(proto: onnx.ModelProto, where: str) -> ir.Model:
     try:
-        model = ir.from_proto(proto)
+        model = ir.from_proto(with_dense_weights(proto))
         LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
         _detach(model)
         _forget_negative_sizes(model)

@@ -11,7 +11,8 @@ import onnx_ir as ir
 
 from mlcnn.errors import InputError
 from mlcnn.graph.message import elements, write_message
-from mlcnn.graph.structure import clone, inline, weight_bytes
+from mlcnn.graph.sparse import make_sparse
+from mlcnn.graph.structure import clone, inline, to_proto, weight_bytes
 
 __all__ = ["check_output", "replacing", "save"]
 
@@ -46,7 +47,9 @@ def check_output(path: str | Path) -> Path:
     return path
 
 
-def save(model: ir.Model, path: str | Path, *, functions: bool = False) -> None:
+def save(
+    model: ir.Model, path: str | Path, *, functions: bool = False, sparse: bool = False
+) -> None:
     """Write a network to an ``.onnx`` file.
 
     The file appears, or replaces an older one, at once and complete. Weights that exceed what one
@@ -56,9 +59,11 @@ def save(model: ir.Model, path: str | Path, *, functions: bool = False) -> None:
         model: the network; it is not changed.
         path: the file.
         functions: keep ``mlcnn`` operators as functions instead of standard operators.
+        sparse: keep of weights what is not zero, where that is smaller. ONNX Runtime reads such a
+            file, as ``mlcnn`` does; OpenVINO does not, and ``onnx-ir`` drops such weights silently.
 
     Raises:
-        InputError: the file cannot be written.
+        InputError: the file cannot be written, or is ``sparse`` and larger than one message.
     """
     path = check_output(path)
     copied = clone(model) if functions else inline(model)
@@ -66,6 +71,11 @@ def save(model: ir.Model, path: str | Path, *, functions: bool = False) -> None:
         with contextlib.ExitStack() as stack:
             # Entered first, so replaced last: the model appears after the data it refers to.
             file = stack.enter_context(replacing(path))
+            if sparse:
+                proto = to_proto(copied)
+                make_sparse(proto)
+                file.write(proto.SerializeToString())
+                return
             if weight_bytes(copied) > _LARGEST_MESSAGE:
                 data_path = path.with_name(f"{path.name}.data")
                 data = stack.enter_context(replacing(check_output(data_path)))

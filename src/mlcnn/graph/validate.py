@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from mlcnn.errors import InputError, UnsupportedError
 from mlcnn.graph.names import STANDARD
+from mlcnn.graph.sparse import check_sparse
 
 __all__ = ["NEWEST_OPSET", "OLDEST_OPSET", "storage_bytes", "validate"]
 
@@ -75,17 +76,18 @@ def _check_graph(graph: onnx.GraphProto, where: str) -> None:
     _check_names(graph, where)
     for tensor in graph.initializer:
         _check_tensor(tensor, where, f"initializer {tensor.name!r}")
-    if graph.sparse_initializer:
-        name = graph.sparse_initializer[0].values.name
-        raise UnsupportedError(
-            f"{where}: initializer {name!r} is sparse; store it as a dense tensor"
-        )
+    for sparse in graph.sparse_initializer:
+        what = f"initializer {sparse.values.name!r}"
+        _check_tensor(sparse.values, where, what)
+        _check_tensor(sparse.indices, where, f"the places of {what}")
+        check_sparse(sparse, where, what)
     for node in graph.node:
         _check_node_content(node, where)
 
 
 def _check_names(graph: onnx.GraphProto, where: str) -> None:
-    for values, kind in ((graph.input, "input"), (graph.initializer, "initializer")):
+    stored = [*graph.initializer, *(sparse.values for sparse in graph.sparse_initializer)]
+    for values, kind in ((graph.input, "input"), (stored, "initializer")):
         names = [value.name for value in values]
         for name in names:
             if not name:
@@ -94,7 +96,7 @@ def _check_names(graph: onnx.GraphProto, where: str) -> None:
             name = next(name for name in names if names.count(name) > 1)
             raise InputError(f"{where}: there are two {kind}s of the name {name!r}; rename one")
     makers: dict[str, str] = {value.name: "an input" for value in graph.input}
-    makers |= {tensor.name: "an initializer" for tensor in graph.initializer}
+    makers |= {tensor.name: "an initializer" for tensor in stored}
     for node in graph.node:
         for output in node.output:
             if output and output in makers:

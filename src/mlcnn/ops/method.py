@@ -4,14 +4,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from mlcnn.ops.emitter import Emitter
 from mlcnn.ops.geometry import Convolution, Pooling
 from mlcnn.ops.trained import TrainedLayer
 from mlcnn.workload import ConvLayer, Layer, Operations, Record
 
-__all__ = ["Form", "Method"]
+__all__ = ["ChannelAxes", "Form", "Method"]
 
 OperatorId = tuple[str, str]
 """(domain, operator)."""
@@ -56,6 +58,29 @@ class Form(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelAxes:
+    """Where the channels of an operator without groups stand, so that some can go.
+
+    Attributes:
+        dense: the weight that it stands for, shape (outputs, inputs, taps), of a node.
+        inner: what mixes ``shared`` ones, shape (outputs, inputs, shared), of a node.
+        outputs: (input of the node, axis) of each constant that has the output channels.
+        inputs: of each that has the input channels.
+        shared: of each that has what all of them share; the last one belongs to nothing else.
+        bias: input of the node; it may be missing.
+        settle: writes attributes and record anew, once constants of a node have changed.
+    """
+
+    dense: Callable[[ir.Node], NDArray[np.float64]]
+    inner: Callable[[ir.Node], NDArray[np.float64]]
+    outputs: tuple[tuple[int, int], ...]
+    inputs: tuple[tuple[int, int], ...]
+    shared: tuple[tuple[int, int], ...]
+    bias: int
+    settle: Callable[[ir.Node], None]
+
+
+@dataclass(frozen=True, slots=True)
 class Method:
     """One way to make layers cheaper.
 
@@ -71,6 +96,12 @@ class Method:
         restore: writes a layer as its operator again, where other operators compute it: takes an
             ``Emitter``, the layer's record, what the layer reads, and its nodes; None where it
             cannot be told from them.
+        row_input: which input of its operators has a row for each output channel, which a factor of
+            the output can be multiplied into; the bias is the next one. None where a factor would
+            destroy the structure.
+        nonzero: multiplications of a layer by an engine that leaves out zero weights; None where
+            there is none.
+        channels: where the channels of its operators stand; None where they cannot go.
         penalty: what is added to a loss to bring weights into the structure: takes that module,
             returns a scalar tensor.
         summary: what it does, in a line.
@@ -82,6 +113,9 @@ class Method:
     read: Callable[[ir.Node], Convolution | str] | None = None
     layer: Callable[[Any], TrainedLayer] | None = None
     restore: Restore | None = None
+    row_input: int | None = None
+    nonzero: Callable[[Layer], int] | None = None
+    channels: ChannelAxes | None = None
     penalty: Callable[[Any], Any] | None = None
     summary: str = ""
 

@@ -11,8 +11,10 @@ from mlcnn.passes.inline import Inline
 from mlcnn.passes.lowering import AUTO, Lowering, with_activation
 from mlcnn.passes.max_to_average import MaxToAverage, WindowMode
 from mlcnn.passes.move_pool import DistributePool, Reorder
+from mlcnn.passes.remove_channels import RemoveChannels
 from mlcnn.passes.reorder_max import ReorderMax
 from mlcnn.passes.restoring import restore
+from mlcnn.passes.share_kernels import ShareKernels
 from mlcnn.passes.structuring import Layers, Structuring
 
 __all__ = [
@@ -37,8 +39,10 @@ __all__ = [
     "MaxToAverage",
     "Pass",
     "PassResult",
+    "RemoveChannels",
     "Reorder",
     "ReorderMax",
+    "ShareKernels",
     "Sized",
     "Skipped",
     "Structuring",

@@ -6,7 +6,6 @@ Two things help: an order of channels that keeps more (``order=searched``), and 
 first, trained before they are doubled (``gradual``).
 """
 
-import difflib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -34,6 +33,7 @@ from mlcnn.ops.block_circulant import (
 from mlcnn.passes.base import Change, PassResult
 from mlcnn.passes.channel_order import ChannelOrder, search
 from mlcnn.passes.channel_spaces import channel_spaces, permute
+from mlcnn.passes.layer_sizes import LayerSizes
 from mlcnn.passes.rewriting import emitter_for, install
 from mlcnn.passes.sites import Selection
 from mlcnn.passes.skeleton import Candidate, SitePass, names
@@ -48,49 +48,21 @@ _LARGER = "are larger than its"
 _ENDS = "the first and the last layer stay dense, unless `ends` is given or they are named"
 
 
-@dataclass(frozen=True, slots=True)
-class _Sizes:
-    """Block sizes as the user wrote them: one for all layers, and those of single ones."""
+def _sizes(text: str) -> LayerSizes:
+    return LayerSizes.parse(text, f"{KIND}: block", "8+classifier.1=64")
 
-    usual: int | None
-    single: Mapping[str, int]
 
-    @classmethod
-    def parse(cls, text: str) -> "_Sizes":
-        """From ``8``, ``8+classifier.1=64`` or ``classifier.1=64``.
-
-        Raises:
-            InputError: a size is no positive integer.
-        """
-        usual, single = None, dict[str, int]()
-        for item in text.split("+"):
-            layer, equals, size = item.rpartition("=")
-            if not size.isdecimal() or int(size) < 1:
-                raise InputError(
-                    f"{KIND}: block {item!r}: a positive integer is required, as in block=8 or "
-                    "block=8+classifier.1=64"
-                )
-            if equals:
-                single[layer] = int(size)
-            else:
-                usual = int(size)
-        return cls(usual, single)
-
-    def of(self, layer: str) -> int | None:
-        """Of a layer; None where it stays as it is."""
-        return self.single.get(layer, self.usual)
-
-    def steps(self) -> list[int]:
-        """Powers of two on the way to these sizes, each of which makes some blocks larger."""
-        final = [size for size in (self.usual, *self.single.values()) if size is not None]
-        found: list[int] = []
-        before, step = [1] * len(final), 2
-        while step < max(final):
-            now = [gcd(size, step) for size in final]
-            if now not in (before, final):
-                found.append(step)
-            before, step = now, 2 * step
-        return found
+def _steps(sizes: LayerSizes) -> list[int]:
+    """Powers of two on the way to these sizes, each of which makes some blocks larger."""
+    final = [size for size in (sizes.usual, *sizes.single.values()) if size is not None]
+    found: list[int] = []
+    before, step = [1] * len(final), 2
+    while step < max(final):
+        now = [gcd(size, step) for size in final]
+        if now not in (before, final):
+            found.append(step)
+        before, step = now, 2 * step
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +91,13 @@ class BlockCirculant(Structuring, SitePass):
     step: int | None = None
 
     def __post_init__(self) -> None:
-        _Sizes.parse(self.block)
+        _sizes(self.block)
         if self.step is not None and self.step < 1:
             raise InputError(f"{KIND}: step {self.step}: a positive integer is required")
 
     def training_steps(self) -> "Sequence[BlockCirculant]":
         """What is applied one after the other, with training in between; itself at last."""
-        between = _Sizes.parse(self.block).steps() if self.gradual else []
+        between = _steps(_sizes(self.block)) if self.gradual else []
         return [*(replace(self, gradual=False, step=step) for step in between), self]
 
     def nodes(self, model: ir.Model) -> Iterable[ir.Node]:
@@ -139,13 +111,9 @@ class BlockCirculant(Structuring, SitePass):
             InputError: a size that no layer can take, or is given to a layer that is not there or
                 cannot take it.
         """
-        sizes = _Sizes.parse(self.block)
+        sizes = _sizes(self.block)
         layers = [layer_name(node) for node in self.nodes(model)]
-        for name in sizes.single:
-            if name not in layers:
-                near = difflib.get_close_matches(name, layers, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise InputError(f"{KIND}: block={name}=...: there is no such layer{hint}")
+        sizes.require(layers)
         if self.order == ChannelOrder.SEARCHED:
             model = self._ordered(model)
         result = SitePass.apply(self, model)
@@ -188,7 +156,7 @@ class BlockCirculant(Structuring, SitePass):
         layer = _read(node)
         if layer is None or isinstance(layer, str):
             return layer
-        name, sizes = layer_name(node), _Sizes.parse(self.block)
+        name, sizes = layer_name(node), _sizes(self.block)
         size, named = sizes.of(name), name in sizes.single
         if size is None:
             return "no block size is given for it"
@@ -207,7 +175,7 @@ class BlockCirculant(Structuring, SitePass):
         """The network with its channels in an order that the projections keep more in."""
         model = clone(model)
         energies: dict[ir.Value, KeptEnergy] = {}
-        selection, sizes = Selection(self.only, self.exclude), _Sizes.parse(self.block)
+        selection, sizes = Selection(self.only, self.exclude), _sizes(self.block)
         for node in self.nodes(model):
             layer, name = _read(node), layer_name(node)
             size = sizes.of(name)

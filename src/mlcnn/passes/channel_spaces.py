@@ -18,10 +18,19 @@ from mlcnn.graph import constant, is_standard
 from mlcnn.passes.pointwise import BINARY, TRANSPARENT, UNARY
 from mlcnn.workload import RECORD_KEY
 
-__all__ = ["Axis", "Space", "channel_spaces", "permute"]
+__all__ = [
+    "POOLS",
+    "REDUCTIONS",
+    "Axis",
+    "Space",
+    "channel_spaces",
+    "integer",
+    "integers",
+    "permute",
+]
 
-_POOLS = ("AveragePool", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "LpPool", "MaxPool")
-_REDUCTIONS = ("ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum")
+POOLS = ("AveragePool", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "LpPool", "MaxPool")
+REDUCTIONS = ("ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +178,7 @@ class _Walk:
         bias = _axes(node.inputs[2] if len(node.inputs) > 2 else None, 0, shape[0])
         if bias is None:
             return False
-        place, groups = self._source(node), _integer(node, "group", 1)
+        place, groups = self._source(node), integer(node, "group", 1)
         if groups == 1:
             if place is not None:
                 if place.entries != shape[1]:
@@ -189,9 +198,9 @@ class _Walk:
         shape = _stored_shape(weight)
         if source is None or source.shape is None or source.shape.rank() != 2:
             return False
-        if shape is None or len(shape) != 2 or _integer(node, "transA", 0):
+        if shape is None or len(shape) != 2 or integer(node, "transA", 0):
             return False
-        outputs = 0 if _integer(node, "transB", 0) else 1
+        outputs = 0 if integer(node, "transB", 0) else 1
         rows = _axes(weight, outputs, shape[outputs])
         addend = node.inputs[2] if len(node.inputs) > 2 else None
         rank = len(_stored_shape(addend) or ())
@@ -208,7 +217,7 @@ class _Walk:
     def norm(self, node: ir.Node) -> bool:
         """A batch norm: its parameters follow."""
         place = self._source(node)
-        if place is None or _integer(node, "training_mode", 0):
+        if place is None or integer(node, "training_mode", 0):
             return False
         found = [_axes(value, 0, place.entries, place.width) for value in node.inputs[1:]]
         if any(not axes for axes in found):
@@ -252,7 +261,7 @@ class _Walk:
 
     def reduction(self, node: ir.Node) -> bool:
         """Over height and width only."""
-        source, axes = node.inputs[0], _integers(node, "axes", 1)
+        source, axes = node.inputs[0], integers(node, "axes", 1)
         if source is None or source.shape is None or not axes:
             return False
         rank = source.shape.rank()
@@ -260,7 +269,7 @@ class _Walk:
 
     def padding(self, node: ir.Node) -> bool:
         """At the borders of images only."""
-        pads = _integers(node, "pads", 1)
+        pads = integers(node, "pads", 1)
         if not pads or (len(node.inputs) > 3 and node.inputs[3] is not None):
             return False
         half = len(pads) // 2
@@ -284,8 +293,8 @@ class _Walk:
 
 _RULES: dict[str, Callable[[_Walk, ir.Node], bool]] = {
     **dict.fromkeys(UNARY | BINARY | TRANSPARENT, _Walk.pointwise),
-    **dict.fromkeys(_POOLS, _Walk.pool),
-    **dict.fromkeys(_REDUCTIONS, _Walk.reduction),
+    **dict.fromkeys(POOLS, _Walk.pool),
+    **dict.fromkeys(REDUCTIONS, _Walk.reduction),
     **dict.fromkeys(("Flatten", "Reshape", "Squeeze"), _Walk.flatten),
     "BatchNormalization": _Walk.norm,
     "Conv": _Walk.convolution,
@@ -328,11 +337,12 @@ def _broadcast(value: ir.Value, rank: int, place: _Place) -> tuple[Axis, ...] | 
     return _axes(value, axis, place.entries, place.width)
 
 
-def _integer(node: ir.Node, name: str, otherwise: int) -> int:
+def integer(node: ir.Node, name: str, otherwise: int) -> int:
+    """An attribute, or what it is where it is missing."""
     return node.attributes[name].as_int() if name in node.attributes else otherwise
 
 
-def _integers(node: ir.Node, name: str, index: int) -> tuple[int, ...]:
+def integers(node: ir.Node, name: str, index: int) -> tuple[int, ...]:
     """Numbers that are an attribute or an input, by opset; none where they are computed."""
     if name in node.attributes:
         return tuple(node.attributes[name].as_ints())

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from mlcnn.graph import code_bits, constant, is_standard, layer_name
-from mlcnn.ops import Emitter
+from mlcnn.ops import Emitter, method_of
 from mlcnn.passes.base import Change
 from mlcnn.passes.rewriting import copy_node, install, opset_of
 from mlcnn.passes.skeleton import Candidate, SitePass, names
@@ -24,6 +24,18 @@ __all__ = ["FoldBatchNorm"]
 _OPERATORS = frozenset({"Conv", "ConvTranspose", "Gemm"})
 
 
+def _weight_input(node: ir.Node | None) -> int | None:
+    """Which input has rows that a factor can be multiplied into; the bias is the next one."""
+    if node is None:
+        return None
+    record = read_record(node)
+    structured = isinstance(record, Record) and record.weights != DENSE
+    if is_standard(node):
+        return 1 if node.op_type in _OPERATORS and not structured else None
+    method = method_of(node)
+    return None if method is None else method.row_input
+
+
 def _layer_before(norm: ir.Node) -> ir.Node | str:
     """The layer that a batch norm becomes part of, or why it becomes part of none."""
     value = norm.inputs[0]
@@ -32,15 +44,16 @@ def _layer_before(norm: ir.Node) -> ir.Node | str:
     if training is not None and training.as_int():
         return "the batch norm is in training mode"
     record = None if node is None else read_record(node)
-    if isinstance(record, Record) and record.weights != DENSE:
+    index = _weight_input(node)
+    if index is None and isinstance(record, Record) and record.weights != DENSE:
         return (
             f"a factor per output channel would destroy its weights' structure ({record.weights})"
         )
-    if node is None or node.op_type not in _OPERATORS or not is_standard(node):
+    if node is None or index is None:
         return "no convolution or dense layer stands directly before it"
     if value is None or value.is_graph_output() or len(value.uses()) > 1:
         return f"the output of {layer_name(node)} is used elsewhere too"
-    bits = code_bits(node.inputs[1])
+    bits = code_bits(node.inputs[index])
     if bits is not None:
         return f"the weights are {bits}-bit codes, and a factor would make floats of them"
     if any(constant(v) is None for v in (*norm.inputs[1:], *node.inputs[1:]) if v is not None):
@@ -63,11 +76,11 @@ def _array(value: ir.Value | None) -> np.ndarray:
 
 def _scaled(node: ir.Node, weight: np.ndarray, factor: np.ndarray) -> np.ndarray:
     """The weight with every output channel multiplied by its factor."""
-    if node.op_type == "Conv":
-        return weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
     if node.op_type == "Gemm":
         transposed = "transB" in node.attributes and node.attributes["transB"].as_int()
         return weight * (factor[:, None] if transposed else factor)
+    if node.op_type != "ConvTranspose":
+        return weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
     groups = node.attributes["group"].as_int() if "group" in node.attributes else 1
     # ConvTranspose weights are (channels, filters / groups, ...): filters run within groups.
     per_group = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
@@ -80,15 +93,16 @@ def _filters_axis(node: ir.Node) -> int | None:
     if node.op_type == "Gemm":
         transposed = "transB" in node.attributes and node.attributes["transB"].as_int()
         return 0 if transposed else 1
-    return 0 if node.op_type == "Conv" else None
+    return None if node.op_type == "ConvTranspose" else 0
 
 
 def _folded(norm: ir.Node, node: ir.Node, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
     gamma, beta, mean, variance = (_array(value).astype(np.float64) for value in norm.inputs[1:5])
     factor = gamma / np.sqrt(variance + epsilon)
-    has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
-    bias = _array(node.inputs[2]).astype(np.float64) if has_bias else np.zeros_like(mean)
-    weight = _scaled(node, _array(node.inputs[1]).astype(np.float64), factor)
+    index = _weight_input(node) or 1
+    added = node.inputs[index + 1] if len(node.inputs) > index + 1 else None
+    bias = np.zeros_like(mean) if added is None else _array(added).astype(np.float64)
+    weight = _scaled(node, _array(node.inputs[index]).astype(np.float64), factor)
     return weight, factor * (bias - mean) + beta
 
 
@@ -123,9 +137,10 @@ class FoldBatchNorm(SitePass):
         self, model: ir.Model, norm: ir.Node, node: ir.Node, sites: tuple[str, str]
     ) -> Change | str:
         epsilon = norm.attributes["epsilon"].as_float() if "epsilon" in norm.attributes else 1e-5
+        index = _weight_input(node) or 1
         emitter = Emitter(
             opset_of(model),
-            _array(node.inputs[1]).dtype,
+            _array(node.inputs[index]).dtype,
             layer_name(node),
             dict(node.metadata_props),
         )
@@ -138,7 +153,7 @@ class FoldBatchNorm(SitePass):
             return f"folded, {emitter.imprecise}"
         source, output = node.inputs[0], norm.outputs[0]
         change = Change(self.name, sites, True, inputs=names(source), outputs=names(output))
-        folded = copy_node(node, [source, *values])
+        folded = copy_node(node, [*node.inputs[:index], *values])
         folded.name = node.name or layer_name(node)
         emitter.nodes.append(folded)
         install(model, emitter, output, folded.outputs[0])

@@ -21,7 +21,9 @@ from mlcnn.passes.fuse import Fuse
 from mlcnn.passes.inline import Inline
 from mlcnn.passes.max_to_average import MaxToAverage
 from mlcnn.passes.move_pool import DistributePool, Reorder
+from mlcnn.passes.remove_channels import RemoveChannels
 from mlcnn.passes.reorder_max import ReorderMax
+from mlcnn.passes.share_kernels import ShareKernels
 
 __all__ = [
     "ALIASES",
@@ -43,7 +45,7 @@ _BUILT_IN: dict[str, Callable[..., Pass]] = {
     kind.name: kind
     for kind in (
         BlockCirculant, Choose, DistributePool, FoldBatchNorm, FoldConstants, Fuse, Inline,
-        MaxToAverage, Reorder, ReorderMax,
+        MaxToAverage, RemoveChannels, Reorder, ReorderMax, ShareKernels,
     )
 }  # fmt: skip
 # Set per call, not part of what a pipeline's text says.

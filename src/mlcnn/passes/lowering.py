@@ -6,7 +6,7 @@ what every form answers, and know none by name.
 
 import abc
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar, Self
@@ -22,6 +22,7 @@ from mlcnn.graph import (
     extract,
     infer_shapes,
     is_quantiser,
+    is_standard,
     read_rounding,
 )
 from mlcnn.ops import Convolution, Emitter, Form, Pooling, find_form, forms
@@ -282,10 +283,13 @@ class Lowering(SitePass):
             if form.refuses(found.convolution, found.pooling) is None
             and self._imprecise(site, form, found, alone=True) is None
         ]
-        candidates: Mapping[str, Callable[[], ir.Model]] = {
-            KEEP: partial(_kept, plain, found),
-            **{form.name: partial(self._candidate, site, form) for form in taking},
+        candidates: dict[str, Callable[[], ir.Model]] = {
+            form.name: partial(self._candidate, site, form) for form in taking
         }
+        # The first of equal ones is taken: what is there, unless that runs an operator's body.
+        kept: dict[str, Callable[[], ir.Model]] = {KEEP: partial(_kept, plain, found)}
+        operator = plain is site and not is_standard(found.convolution.node)
+        candidates = candidates | kept if operator else kept | candidates
         pooling = found.pooling
         if pooling is not None and pooling.pool is None:
             return self.chooser.choose(None, candidates)

@@ -1,13 +1,13 @@
 """The report of a run: one self-contained HTML page, and a summary for the terminal."""
 
+from mlcnn.report.compression import write_compression
 from mlcnn.report.evaluation import evaluation_tables
 from mlcnn.report.page import render, write
 from mlcnn.report.picture import find_browser, picture
-from mlcnn.report.recorded import Difference, difference, points, recorded_json
+from mlcnn.report.recorded import recorded_json
 from mlcnn.report.summary import (
     ORIGINAL,
     RESULT,
-    Accuracy,
     Exactness,
     Latency,
     Potential,
@@ -23,21 +23,17 @@ from mlcnn.report.wording import printable, uncounted_sentence
 __all__ = [
     "ORIGINAL",
     "RESULT",
-    "Accuracy",
-    "Difference",
     "Exactness",
     "Latency",
     "Potential",
     "RunSummary",
     "Unavailable",
     "columns_table",
-    "difference",
     "evaluation_tables",
     "find_browser",
     "network_tables",
     "ordered",
     "picture",
-    "points",
     "printable",
     "recorded_json",
     "render",
@@ -45,4 +41,5 @@ __all__ = [
     "uncounted_sentence",
     "warning",
     "write",
+    "write_compression",
 ]

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mlcnn.report.recorded import difference, recorded_rows
+from mlcnn.report.recorded import recorded_difference, recorded_rows
 from mlcnn.report.sites import left_alone, places, preparations, rewrites
 from mlcnn.report.speed import Speedup, Verdict, result_variant, speedups
-from mlcnn.report.summary import Accuracy, RunSummary
+from mlcnn.report.summary import RunSummary
 from mlcnn.report.wording import amount, error, per, percent, plural, printable, ratio, removed
+from mlcnn.training.intervals import Accuracy
 from mlcnn.zoo import TestedPair
 
 __all__ = ["Fact", "Line", "Mood", "facts", "potential_sentence", "sentence"]
@@ -154,7 +155,7 @@ def _top1(measured: Accuracy) -> str:
 def _recorded(pair: TestedPair, measured: tuple[Accuracy, ...]) -> Fact:
     """The whole test set's figure stands first: the run's own images are few."""
     before, after = recorded_rows(pair)
-    found = difference(pair)
+    found = recorded_difference(pair)
     low, high = found.interval
     lines = [Line(row.variant, _top1(row)) for row in (before, after)]
     lines.append(Line("interval", f"{100 * low:+.2f} to {100 * high:+.2f}"))

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import uuid
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -22,10 +23,11 @@ from mlcnn.errors import InputError
 from mlcnn.graph import check_output
 from mlcnn.report.charts import Chart
 from mlcnn.report.sections import SECTIONS
+from mlcnn.report.sections.section import Section
 from mlcnn.report.summary import RunSummary
 from mlcnn.report.wording import printable
 
-__all__ = ["render", "write"]
+__all__ = ["page", "render", "write", "write_page"]
 
 _TYPOGRAPHY = (
     (re.compile(r"(?<=\d)x(?![\w])"), "\N{MULTIPLICATION SIGN}"),
@@ -95,6 +97,20 @@ def render(summary: RunSummary) -> str:
         The HTML text, complete in itself.
     """
     sections = [made for build in SECTIONS if (made := build(summary)) is not None]
+    return page(summary.model_name, summary.created, sections)
+
+
+def page(name: str, created: str, sections: Sequence[Section]) -> str:
+    """A page of sections.
+
+    Args:
+        name: of the network.
+        created: date and time; empty for a page that is the same every time.
+        sections: in order.
+
+    Returns:
+        The HTML text, complete in itself.
+    """
     drawing = any(section.charts for section in sections)
     scripts = [_library(), _asset("draw.js")] if drawing else []
     hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
@@ -102,8 +118,8 @@ def render(summary: RunSummary) -> str:
         _environment()
         .get_template("page.html")
         .render(
-            name=printable(summary.model_name),
-            created=printable(summary.created),
+            name=printable(name),
+            created=printable(created),
             sections=sections,
             style=Markup(_asset("style.css")),  # noqa: S704 - the package's own file
             scripts=[Markup(script) for script in scripts],  # noqa: S704 - checked above
@@ -122,13 +138,26 @@ def write(summary: RunSummary, path: str | Path) -> None:
     Raises:
         InputError: ``path`` cannot be written.
     """
+    write_page(render(summary), path)
+
+
+def write_page(content: str, path: str | Path) -> None:
+    """Write a page: whole or not at all.
+
+    Args:
+        content: the HTML text.
+        path: the HTML file; its folder must exist. An older file is replaced.
+
+    Raises:
+        InputError: ``path`` cannot be written.
+    """
     path = check_output(path)
     # A name that is not valid Unicode must not keep the page from being written.
-    content = render(summary).encode("utf-8", "xmlcharrefreplace")
+    encoded = content.encode("utf-8", "xmlcharrefreplace")
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         with temporary.open("xb") as file:
-            file.write(content)
+            file.write(encoded)
         temporary.replace(path)
     except OSError as error:
         msg = f"{path}: the report cannot be written: {error.strerror or error}"

@@ -1,48 +1,21 @@
 """What embedded weights reach on the whole test set, beside what a run measured."""
 
-import math
-from dataclasses import dataclass
-
-from mlcnn.report.summary import ORIGINAL, RESULT, Accuracy
+from mlcnn.report.summary import ORIGINAL, RESULT
 from mlcnn.report.wording import plural, printable
-from mlcnn.training.intervals import Z95
+from mlcnn.training.intervals import Accuracy, Difference, difference, points
 from mlcnn.zoo import TestedPair, TrainingRun
 
 __all__ = [
-    "Difference",
-    "difference",
-    "points",
     "record_sentences",
+    "recorded_difference",
     "recorded_json",
     "recorded_rows",
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Top-1 accuracy of the rewritten network less that of the original.
-
-    Attributes:
-        top1: the difference, -1 to 1.
-        interval: its 95 % interval.
-    """
-
-    top1: float
-    interval: tuple[float, float]
-
-
-def difference(pair: TestedPair) -> Difference:
-    """The difference with its interval, for two networks on the same images.
-
-    Only the images that one network alone classifies correctly count: with b of them for the one
-    and c for the other, of n, the variance of (b - c) / n is (b + c - (b - c)^2 / n) / n^2, as for
-    any two counts of a multinomial. Normal approximation: for b and c of 10 or more. It is what
-    the number of images allows; another training run differs too.
-    """
-    gained, lost, images = pair.only_reordered, pair.only_original, pair.images
-    value = (gained - lost) / images
-    half = Z95 * math.sqrt(gained + lost - (gained - lost) ** 2 / images) / images
-    return Difference(value, (value - half, value + half))
+def recorded_difference(pair: TestedPair) -> Difference:
+    """The difference of the two networks on the images of the record, with its interval."""
+    return difference(pair.only_reordered, pair.only_original, pair.images)
 
 
 def recorded_rows(pair: TestedPair) -> tuple[Accuracy, Accuracy]:
@@ -59,7 +32,7 @@ def recorded_rows(pair: TestedPair) -> tuple[Accuracy, Accuracy]:
 def recorded_json(pair: TestedPair) -> dict[str, object]:
     """The record as ``mlcnn run --json`` prints it."""
     runs = (pair.original_runs, pair.reordered_runs)
-    found = difference(pair)
+    found = recorded_difference(pair)
     return {
         "dataset": pair.dataset,
         "images": pair.images,
@@ -82,12 +55,6 @@ def _share(measured: Accuracy) -> str:
     return f"{100 * measured.top1:.2f} % ({100 * low:.2f} to {100 * high:.2f})"
 
 
-def points(found: Difference) -> str:
-    """A difference with its interval, as ``-3.37 points (-4.20 to -2.54)``."""
-    low, high = found.interval
-    return f"{100 * found.top1:+.2f} points ({100 * low:+.2f} to {100 * high:+.2f})"
-
-
 def _span(runs: tuple[TrainingRun, ...]) -> str:
     """From the worst to the best run on the test set, as ``76.70 to 77.23 %``."""
     tested = [100 * run.test for run in runs]
@@ -105,7 +72,7 @@ def record_sentences(pair: TestedPair, measured: tuple[Accuracy, ...] | None) ->
     reached = (
         f"accuracy on all {pair.images:,} images of {printable(pair.dataset)}, recorded when the "
         f"weights were trained: original {_share(original)}, result {_share(result)}, "
-        f"difference {points(difference(pair))}"
+        f"difference {points(recorded_difference(pair))}"
     )
     runs = len(pair.original_runs)
     spread = (

@@ -11,13 +11,12 @@ from mlcnn.accelerators import Evaluation
 from mlcnn.counting import CountReport, Operations
 from mlcnn.engines import LayerAlgorithm
 from mlcnn.passes import Change, Skipped
-from mlcnn.training.intervals import wilson
+from mlcnn.training.intervals import Accuracy
 from mlcnn.zoo import TestedPair
 
 __all__ = [
     "ORIGINAL",
     "RESULT",
-    "Accuracy",
     "Exactness",
     "Latency",
     "Potential",
@@ -112,33 +111,6 @@ class Unavailable:
 
     engine: str
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Accuracy:
-    """Top-1 accuracy of one variant of the network on one data set.
-
-    Attributes:
-        variant: which state of the network: ``original``, the stages that made it, ``result``.
-        dataset: the data set's name.
-        images: number of images.
-        top1: share of them that is classified correctly, 0 to 1.
-    """
-
-    variant: str
-    dataset: str
-    images: int
-    top1: float
-
-    def __post_init__(self) -> None:
-        if self.images < 1 or not 0 <= self.top1 <= 1:
-            msg = f"accuracy needs at least one image and 0 <= top1 <= 1, got {self}"
-            raise ValueError(msg)
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval of the top-1 accuracy: what the number of images allows."""
-        return wilson(self.top1, self.images)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ class Step:
         augmented: whether the same image looks otherwise in another epoch.
         share: what the sum over this process's images is multiplied by, so that the mean over the
             processes is the mean over the batch.
+        position: epochs done before this step, a fraction too.
+        length: epochs that it is: a fraction.
     """
 
     module: nn.Module
@@ -37,6 +39,8 @@ class Step:
     logits: Tensor
     augmented: bool
     share: float
+    position: float = 0.0
+    length: float = 0.0
 
     def mean(self, each: Tensor) -> Tensor:
         """The mean over the whole batch of a number for each image of this process."""
@@ -83,6 +87,14 @@ class Hook:
 
     def gradients(self, module: nn.Module) -> None:
         """Between the backward pass and the step."""
+
+    def stepped(self, module: nn.Module) -> None:
+        """Behind the step."""
+
+    def may_end(self, epochs: int) -> bool:
+        """Whether the weights after so many epochs may be the result."""
+        del epochs
+        return True
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

@@ -82,7 +82,8 @@ def train(
         recipe: how.
         normal: what the network takes for an image.
         validation: what the best epoch is chosen on: its weights are the result. Without them the
-            result is the last epoch's.
+            result is the last epoch's. Epochs whose weights a hook does not take for a result are
+            not chosen.
         seed: of the shuffling, the augmentation and dropout.
         hooks: what takes part, in order.
         hardware: where; on the processor in float32 by default.
@@ -217,8 +218,9 @@ class _Run:
             logits = model(batch.inputs).float()
             loss = self._loss(logits, batch) * share
             seen = Step(
-                self.module, batch.inputs, batch.indices, logits, self.recipe.augments, share
-            )
+                self.module, batch.inputs, batch.indices, logits, self.recipe.augments, share,
+                position, 1 / len(self.batches),
+            )  # fmt: skip
             for hook in self.hooks:
                 loss = hook.loss(seen, loss)
         correct = int((logits.argmax(1) == batch.labels).sum())
@@ -230,6 +232,8 @@ class _Run:
         for hook in self.hooks:
             hook.gradients(self.module)
         self.optimizer.step()
+        for hook in self.hooks:
+            hook.stepped(self.module)
         self._average()
         sums = (value * batch.size, right, batch.size)
         state.sums = tuple(a + b for a, b in zip(state.sums, sums, strict=True))
@@ -275,12 +279,16 @@ class _Run:
             self.module.load_state_dict(self.state.average)
         right = right_images(self.module, self.validation, self.normal, self.hardware)
         accuracy = float(right.mean())
-        known = [row["validation"] for row in self.state.history]
-        if not known or accuracy > max(known):
+        known = [row["validation"] for row in self.state.history if self._may_end(row["number"])]
+        may_end = self._may_end(len(self.state.history) + 1)
+        if may_end and (not known or accuracy > max(known)):
             self.state.best = _copied(self.module)
         if last:
             self.module.load_state_dict(last)
         return accuracy
+
+    def _may_end(self, epochs: int) -> bool:
+        return all(hook.may_end(epochs) for hook in self.hooks)
 
     def _save(self) -> None:
         self._saved = time.monotonic()

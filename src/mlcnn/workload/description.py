@@ -104,6 +104,7 @@ class Layer:
         numbers: bits of its operands.
         activity: which share of it is computed.
         arithmetic: how weight and input meet.
+        density: share of the numbers of its largest weight that are not zero.
         stored: parameters and bytes.
         before: the same as it was, where a record says so; the same as ``stored`` elsewhere.
     """
@@ -116,6 +117,7 @@ class Layer:
     numbers: Numbers = _SINGLE
     activity: Activity = _WHOLE
     arithmetic: Arithmetic = Arithmetic.MULTIPLY
+    density: float = 1.0
     stored: Stored = _NOTHING
     before: Stored = _NOTHING
 

@@ -5,6 +5,7 @@ import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
 import onnx_ir as ir
 
 from mlcnn.graph import DEQUANTIZE, MOVING, QUANTIZE, is_quantiser, is_standard, layer_name
@@ -111,7 +112,16 @@ def measured(layer: Layer, nodes: Sequence[ir.Node], constants: Container[ir.Val
     numbers = Numbers(
         _bits(largest), max((_bits(_stored_as(value)) for value in inputs), default=32)
     )
-    return replace(layer, numbers=numbers, stored=stored, before=stored)
+    density = _density(largest)
+    return replace(layer, numbers=numbers, density=density, stored=stored, before=stored)
+
+
+def _density(weight: ir.Value | None) -> float:
+    """The share of a weight that is not zero; 1 where it is computed, or kept as codes."""
+    tensor = None if weight is None else weight.const_value
+    if tensor is None or not tensor.size or not tensor.dtype.is_floating_point():
+        return 1.0
+    return int(np.count_nonzero(tensor.numpy())) / tensor.size
 
 
 def ends(nodes: Sequence[ir.Node]) -> tuple[list[ir.Value], list[ir.Value]]:

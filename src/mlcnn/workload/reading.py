@@ -127,7 +127,9 @@ class _Reader:
                 layer_name(nodes[0]), record.form, layer,
             )  # fmt: skip
             return
-        parts = [nest for node in nodes if (nest := self._nest(node)) is not None]
+        # What makes weights of weights runs once, when the network is loaded.
+        running = [node for node in nodes if self._constants.isdisjoint(node.outputs)]
+        parts = [nest for node in running if (nest := self._nest(node)) is not None]
         self._layers.append((replace(layer, parts=tuple(parts)), nodes))
 
     def _plain(self, node: ir.Node) -> None:

@@ -9,19 +9,21 @@ import psutil
 
 from mlcnn.engines.engine import LayerAlgorithm
 from mlcnn.engines.native.budget import MOST, within
-from mlcnn.engines.native.choice import Choice, Kind, Layer, Rule, fastest, shown
-from mlcnn.engines.native.convolution import Geometry
+from mlcnn.engines.native.choice import Choice, Layer, Rule, fastest
 from mlcnn.engines.native.estimate import estimate
+from mlcnn.engines.native.geometry import Geometry
+from mlcnn.engines.native.kinds import Kind, Sparse, shown
 from mlcnn.engines.native.library import Library
 from mlcnn.engines.native.machine import Machine
 from mlcnn.engines.native.measured import Stopwatch
 from mlcnn.engines.native.saved import MismatchError, saved
+from mlcnn.engines.native.winograd import Winograd
 from mlcnn.errors import InputError, UnsupportedError, did_you_mean
 
 __all__ = ["ALGORITHMS", "MEASURED", "Chooser", "Choosing"]
 
 MEASURED = "measured"
-ALGORITHMS = ("auto", MEASURED, "direct", "winograd")
+ALGORITHMS = ("auto", MEASURED, "direct", "winograd", "sparse")
 _HINT = "auto:"
 _LISTED = 4
 
@@ -74,6 +76,8 @@ class Choosing:
             return _direct
         if self.algorithm == "winograd":
             return self._bounded(_transformed, inf)
+        if self.algorithm == "sparse":
+            return self._bounded(_skipping, inf)
         if self.algorithm == MEASURED:
             stopwatch = Stopwatch(library, self.threads, self.network_bytes)
             return self._bounded(_measured(stopwatch), MOST)
@@ -119,8 +123,9 @@ class Chooser:
         return [choice.kind for choice in choices]
 
     def _layer(self, name: str, geometry: Geometry) -> Layer:
-        kinds: tuple[Kind, ...] = (None, *geometry.transforms())
-        ways = {kind: estimate(geometry, kind, self._block, self._machine) for kind in kinds}
+        ways = {
+            kind: estimate(geometry, kind, self._block, self._machine) for kind in geometry.kinds()
+        }
         return Layer(name, geometry, ways)
 
     def _told(self, layer: Layer, choice: Choice) -> LayerAlgorithm:
@@ -174,8 +179,33 @@ def _transformed(layers: Sequence[Layer]) -> list[Choice]:
         if misfit is not None:
             found.append(Choice(None, f"no transform computes it: it {misfit}", ms))
             continue
-        choice = fastest({k: spent for k, spent in ms.items() if k is not None}, measured=False)
+        choice = fastest(
+            {k: spent for k, spent in ms.items() if isinstance(k, Winograd)}, measured=False
+        )
         found.append(Choice(choice.kind, choice.reason, ms))
+    return found
+
+
+def _skipping(layers: Sequence[Layer]) -> list[Choice]:
+    """Zeros skipped wherever half of the weights or more are zero; elsewhere every product.
+
+    Raises:
+        UnsupportedError: they are nowhere.
+    """
+    if all(layer.geometry.nonzeros is None for layer in layers):
+        raise UnsupportedError(
+            "native: --algorithm sparse: it skips weights that are exactly zero, and in no "
+            "convolution of this network half of them are; use --algorithm measured"
+        )
+    found = list[Choice]()
+    for layer in layers:
+        kind = next((kind for kind in layer.ways if isinstance(kind, Sparse)), None)
+        reason = (
+            "fewer than half of its weights are zero, or few results"
+            if kind is None
+            else "asked for"
+        )
+        found.append(Choice(kind, reason, _figures(layer)))
     return found
 
 

@@ -57,7 +57,9 @@ def _is_by_image(operation: Operation, images: int) -> bool:
             convolution.op != Op.WINOGRAD or _has_whole_bunches(convolution)
         )
     values = [part.value for part in (operation.x, operation.y, operation.z) if part is not None]
-    if operation.op > Op.WINOGRAD:  # of codes, whose batches stay in the cache
+    if (
+        operation.op > Op.WINOGRAD and operation.op != Op.SPARSE
+    ):  # of codes, whose batches stay in the cache
         return False
     if any(value.root()[0].images != images for value in values):
         return False

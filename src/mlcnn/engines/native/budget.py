@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import inf
 
-from mlcnn.engines.native.choice import Choice, Kind, Layer, shown
+from mlcnn.engines.native.choice import Choice, Layer
+from mlcnn.engines.native.kinds import Kind, shown
 
 __all__ = ["MOST", "within"]
 

@@ -9,9 +9,11 @@ import onnx_ir as ir
 from mlcnn.engines.native.activations import FUNCTIONS, Activation, function_of, gate_of
 from mlcnn.engines.native.algorithms import Chooser
 from mlcnn.engines.native.codes import Coded
-from mlcnn.engines.native.convolution import Geometry, geometry_of, implement, rows_fit
+from mlcnn.engines.native.convolution import implement
+from mlcnn.engines.native.geometry import Geometry, geometry_of, rows_fit
 from mlcnn.engines.native.library import Library, Op
 from mlcnn.engines.native.packing import Group, Packing
+from mlcnn.engines.native.planes import keep_planes
 from mlcnn.engines.native.program import Floats, Operation, Part, Value, standard_lanes
 from mlcnn.engines.native.reading import (
     Shape,
@@ -75,18 +77,18 @@ class Builder:
     def finish(self) -> list[Operation]:
         """All operations, with those that write the network's outputs."""
         layers = [(name, geometry) for name, geometry, _, _ in self._convolutions]
-        for kind, (_, _, operation, part) in zip(
+        for kind, (_, geometry, operation, part) in zip(
             self.choose(layers), self._convolutions, strict=True
         ):
-            implement(operation, part.weight, part.lanes, kind, self.library)
+            implement(operation, geometry, part, kind, self.library)
         for index, value in enumerate(self._outputs, len(self._inputs)):
             self._move(Op.UNPACK, self.value_of(value, f"output {value.name!r}"), index)
+        keep_planes(self.operations, self.block)
         return self.operations
 
     def convolution(self, site: Site, operation: Operation, part: Group) -> None:
         """Say that an operation is a convolution, whose algorithm is chosen when all are known."""
-        groups = int(operation.fields.get("groups", 1))
-        geometry = geometry_of(operation, part.lanes, len(part.weight) // groups)
+        geometry = geometry_of(operation, part)
         self._convolutions.append((layer_name(site.node), geometry, operation, part))
 
     def site(self, node: ir.Node) -> Site:

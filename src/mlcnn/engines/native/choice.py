@@ -3,15 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mlcnn.engines.native.convolution import Geometry
 from mlcnn.engines.native.estimate import Estimate
-from mlcnn.engines.native.winograd import Winograd
+from mlcnn.engines.native.geometry import Geometry
+from mlcnn.engines.native.kinds import Kind, shown
 
-__all__ = ["Choice", "Kind", "Layer", "Rule", "fastest", "shown"]
+__all__ = ["Choice", "Layer", "Rule", "fastest"]
 
 _WORTH = 1.02  # times as fast as an algorithm with fewer weights
-
-Kind = Winograd | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +33,7 @@ class Choice:
     """An algorithm, and the figures behind it.
 
     Attributes:
-        kind: the transform; None computes every product.
+        kind: the algorithm.
         reason: in words.
         ms: time by each algorithm that was asked about.
         measured: whether the times are measured.
@@ -49,11 +47,6 @@ class Choice:
 
 Rule = Callable[[Sequence[Layer]], Sequence[Choice]]
 """Chooses for all convolutions of a network."""
-
-
-def shown(kind: Kind) -> str:
-    """An algorithm's name."""
-    return "direct" if kind is None else kind.shown
 
 
 def fastest(ms: Mapping[Kind, float], *, measured: bool) -> Choice:

@@ -2,13 +2,18 @@
 
 from dataclasses import dataclass
 
-from mlcnn.engines.native.convolution import Geometry, bunch_of
+from mlcnn.engines.native.convolution import bunch_of
+from mlcnn.engines.native.geometry import Geometry
+from mlcnn.engines.native.kinds import Kind, Sparse
 from mlcnn.engines.native.machine import Machine
-from mlcnn.engines.native.winograd import Winograd
+from mlcnn.engines.native.sparse import layout_of
 
 __all__ = ["Estimate", "estimate"]
 
 _REACHED = 0.95  # of the peak, by the tiles of the kernel
+_REACHED_SPARSE = 0.75  # the same where zeros are skipped
+_PER_TURNED = 6  # vector operations per vector that becomes part of planes or returns
+_ENTRY_BYTES = 6  # of a weight and its place
 _PER_VALUE = 8  # vector operations that move and transform a value of a tile
 
 
@@ -46,12 +51,12 @@ class Estimate:
         return max(parts, key=lambda name: parts[name])
 
 
-def estimate(geometry: Geometry, kind: Winograd | None, block: int, machine: Machine) -> Estimate:
+def estimate(geometry: Geometry, kind: Kind, block: int, machine: Machine) -> Estimate:
     """What one run of a layer should take.
 
     Args:
         geometry: the layer.
-        kind: the transform; None computes every product.
+        kind: the algorithm.
         block: channels of a block.
         machine: the core.
     """
@@ -63,6 +68,8 @@ def estimate(geometry: Geometry, kind: Winograd | None, block: int, machine: Mac
     rows, columns = geometry.taps(0), geometry.taps(1)
     useful = rows * columns * geometry.images * channels * geometry.filters
     rate = machine.macs_per_s * _REACHED
+    if isinstance(kind, Sparse):
+        return _sparse(geometry, block, machine)
     if kind is None:
         height, width = geometry.kernel
         weights = 4 * channels * filters * height * width
@@ -85,4 +92,21 @@ def estimate(geometry: Geometry, kind: Winograd | None, block: int, machine: Mac
         vectors * block / machine.macs_per_s,
         useful,
         weights,
+    )
+
+
+def _sparse(geometry: Geometry, block: int, machine: Machine) -> Estimate:
+    """Of a layer whose zeros are skipped; what is useful are products with the other weights."""
+    layout, images = layout_of(geometry, block), geometry.images
+    weights = geometry.nonzeros or 0
+    blocks = len(geometry.lanes) + -(-geometry.filters // block)
+    turned = blocks * geometry.rows * geometry.columns * _PER_TURNED
+    copied = geometry.channels * layout.copied
+    per_s = machine.macs_per_s / block
+    return Estimate(
+        images * weights * layout.vectors / (per_s * _REACHED_SPARSE),
+        _ENTRY_BYTES * weights / machine.bytes_per_s,
+        images * (turned + copied) / per_s,
+        images * weights * geometry.rows * geometry.columns,
+        _ENTRY_BYTES * weights,
     )

@@ -1,5 +1,6 @@
 """Convolutions, and dense layers as convolutions."""
 
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -7,15 +8,15 @@ import onnx_ir as ir
 
 from mlcnn.engines.native.builder import Builder, Rule
 from mlcnn.engines.native.library import Op
+from mlcnn.engines.native.packing import Shared
 from mlcnn.engines.native.program import Floats, Operation, Part, Value
 from mlcnn.engines.native.reading import constant_of, refusal, sizes_of, weights_of
+from mlcnn.engines.native.shared import ONE, shared_from
 from mlcnn.graph import is_standard
 from mlcnn.graph.operators import Windows, conv_windows
 from mlcnn.nn.site import Site
 
 __all__ = ["ONE", "RULES", "bias_of", "fields_of"]
-
-ONE = Windows((1, 1), (1, 1), (1, 1), (0, 0), (0, 0))
 
 
 def _conv(build: Builder, site: Site) -> None:
@@ -27,8 +28,15 @@ def _conv(build: Builder, site: Site) -> None:
     if inner * groups != source.channels or filters % groups:
         shape = list(weight.shape)
         raise refusal(site, f"{source.channels} channels with a weight {shape}, group {groups},")
-    bias = bias_of(site, filters)
     windows = conv_windows(site.spec, weight.shape[2:])
+    pair = shared_from(build, site)
+    if pair is not None:
+        second, shared = pair
+        build.done.add(second.node)
+        weight, bias = shared.dense(), bias_of(second, len(shared.coefficients))
+        _convolve(build, second, source, weight, bias, windows, 1, shared)
+        return
+    bias = bias_of(site, filters)
     _convolve(build, site, source, weight, bias, windows, groups)
 
 
@@ -127,7 +135,7 @@ def fields_of(site: Site, source: Value, windows: Windows) -> tuple[Part, dict[s
 
 def _convolve(  # noqa: PLR0917 - one call's worth of a layer
     build: Builder, site: Site, source: Value, weight: Floats, bias: Floats, windows: Windows,
-    groups: int,
+    groups: int, shared: Shared | None = None,
 ) -> None:  # fmt: skip
     x, fields = fields_of(site, source, windows)
     result, filters = site.node.outputs[0], len(weight)
@@ -144,7 +152,7 @@ def _convolve(  # noqa: PLR0917 - one call's worth of a layer
         return
     made = build.new(shape)
     residual, result = _residual(build, result, made)
-    *others, last = _parts(build, site, x, weight, bias, groups, fields, made, residual)
+    *others, last = _parts(build, site, x, weight, bias, groups, fields, made, residual, shared)
     activation = build.activation(result)
     for operation in others:
         operation.fields |= {} if activation is None else activation.fields
@@ -154,7 +162,7 @@ def _convolve(  # noqa: PLR0917 - one call's worth of a layer
 
 def _parts(  # noqa: PLR0917 - see above
     build: Builder, site: Site, x: Part, weight: Floats, bias: Floats, groups: int,
-    fields: dict[str, int | float], made: Value, residual: Value | None,
+    fields: dict[str, int | float], made: Value, residual: Value | None, shared: Shared | None,
 ) -> list[Operation]:  # fmt: skip
     """The convolutions without groups that a convolution consists of."""
     source, found = x.value, list[Operation]()
@@ -170,7 +178,7 @@ def _parts(  # noqa: PLR0917 - see above
                 "biases": build.packing.per_lane(bias[first : first + filters]),
             },
         )  # fmt: skip
-        build.convolution(site, operation, part)
+        build.convolution(site, operation, replace(part, shared=shared))
         found.append(operation)
     return found
 

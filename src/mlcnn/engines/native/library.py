@@ -8,6 +8,7 @@ import platform
 import shlex
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from enum import IntEnum
 from importlib.resources import files
 from pathlib import Path
@@ -50,6 +51,7 @@ class Op(IntEnum):
     SUMS = 14
     ROWS = 15
     MIX = 16
+    SPARSE = 17
 
 
 class Pool(IntEnum):
@@ -108,7 +110,8 @@ class Step(ctypes.Structure):
                 *("dilation_rows", "dilation_columns", "input_rows", "input_columns"),
                 *("top", "left", "bottom", "right", "rows", "columns"),
                 *("chunk", "bunch", "across", "buffer", "paired"),
-                *("groups", "group_weights", "together", "function"),
+                *("groups", "group_weights", "together"),
+                *("pitch", "bases", "outputs", "basis", "starts", "entries", "function"),
                 *("scales", "zero", "zero_y", "zero_z"),
             )
         ],
@@ -153,6 +156,10 @@ class Library:
         self._scratch.argtypes = (ctypes.c_int64,) * 4
         self._scratch.restype = ctypes.c_int64
         pointer = ctypes.c_void_p
+        self._sparse_scratch = library.mlcnn_sparse_scratch
+        self._sparse_length = library.mlcnn_sparse_length
+        for function in (self._sparse_scratch, self._sparse_length):
+            function.argtypes, function.restype = (pointer,), ctypes.c_int64
         self._sink = np.zeros(1, np.float32)
         self._multiply, self._read = library.mlcnn_multiply, library.mlcnn_read
         self._multiply.argtypes, self._multiply.restype = (ctypes.c_int64, pointer), ctypes.c_int64
@@ -178,6 +185,16 @@ class Library:
             bunch: tiles at a time.
         """
         return self._scratch(kind, blocks, filters, bunch)
+
+    def sparse(self, fields: Mapping[str, int | float]) -> tuple[int, int]:
+        """Floats of scratch memory of a convolution that skips zeros, and vectors of a copy.
+
+        Args:
+            fields: of its step, by their names.
+        """
+        step = Step(**fields)
+        address = ctypes.addressof(step)
+        return self._sparse_scratch(address), self._sparse_length(address)
 
 
 def _mix(library: ctypes.CDLL, kind: int) -> NDArray[np.float32]:

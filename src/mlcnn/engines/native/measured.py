@@ -8,12 +8,13 @@ from statistics import median
 
 import numpy as np
 
-from mlcnn.engines.native.convolution import Geometry, implement
+from mlcnn.engines.native.convolution import implement
+from mlcnn.engines.native.geometry import Geometry
+from mlcnn.engines.native.kinds import Kind, Sparse, shown
 from mlcnn.engines.native.library import Library, Op
-from mlcnn.engines.native.packing import Packing
+from mlcnn.engines.native.packing import Group, Packing, Shared
 from mlcnn.engines.native.program import Floats, Operation, Part, Program, Value
 from mlcnn.engines.native.store import read_json, write_json
-from mlcnn.engines.native.winograd import Winograd
 
 __all__ = ["Stopwatch"]
 
@@ -42,27 +43,23 @@ class Stopwatch:
         self._path = library.path.with_suffix(".choices.json")
         self._known = read_json(self._path)
 
-    def times(
-        self, geometry: Geometry, kinds: Sequence[Winograd | None]
-    ) -> dict[Winograd | None, float]:
+    def times(self, geometry: Geometry, kinds: Sequence[Kind]) -> dict[Kind, float]:
         """Milliseconds by algorithm, from the cache where they are there."""
         name = f"{geometry}, {self._threads} threads, {self._evicting.size} floats"
         key = hashlib.sha256(name.encode()).hexdigest()[:24]
         found = _parsed(self._known.get(key), kinds)
         if found is None:
             found = self.measure(geometry, kinds)
-            entry = {str(_code(kind)): ms for kind, ms in found.items()}
+            entry = {_code(kind): ms for kind, ms in found.items()}
             self._known = read_json(self._path) | {key: entry}
             write_json(self._path, self._known)
         return found
 
-    def measure(
-        self, geometry: Geometry, kinds: Sequence[Winograd | None]
-    ) -> dict[Winograd | None, float]:
+    def measure(self, geometry: Geometry, kinds: Sequence[Kind]) -> dict[Kind, float]:
         """Milliseconds by algorithm, measured now and not kept."""
         programs = {kind: self._program(geometry, kind) for kind in kinds}
         runs = {kind: program.call([], self._threads) for kind, program in programs.items()}
-        spent: dict[Winograd | None, list[float]] = {kind: [] for kind in kinds}
+        spent: dict[Kind, list[float]] = {kind: [] for kind in kinds}
         for kind in kinds:
             runs[kind]()
         for _ in range(self._rounds):
@@ -75,7 +72,7 @@ class Stopwatch:
                 spent[kind].append(time.perf_counter() - start)
         return {kind: 1e3 * max(median(s), _RESOLUTION) for kind, s in spent.items()}
 
-    def _program(self, geometry: Geometry, kind: Winograd | None) -> Program:
+    def _program(self, geometry: Geometry, kind: Kind) -> Program:
         library, block = self._library, self._library.block
         top, left, bottom, right = geometry.pads
         sizes = [
@@ -102,10 +99,7 @@ class Stopwatch:
             {**_fields(geometry, source), "filters": filters},
             {"biases": Packing(block, library.group).per_lane(bias)},
         )  # fmt: skip
-        generator = np.random.default_rng(0)
-        shape = (groups * geometry.filters, geometry.channels, *geometry.kernel)
-        weight = generator.standard_normal(shape, np.float32)
-        implement(operation, weight, geometry.lanes, kind, library)
+        implement(operation, geometry, _weights(geometry), kind, library)
         return Program([operation], library)
 
 
@@ -123,15 +117,37 @@ def _fields(geometry: Geometry, source: Value) -> dict[str, int | float]:
     }  # fmt: skip
 
 
-def _code(kind: Winograd | None) -> int:
-    return -1 if kind is None else int(kind)
+def _weights(geometry: Geometry) -> Group:
+    """Random ones, as many of them not zero."""
+    generator = np.random.default_rng(0)
+    shape = geometry.groups * geometry.filters, geometry.channels
+    weight = generator.standard_normal((*shape, *geometry.kernel), np.float32)
+    if geometry.nonzeros is None:
+        return Group(0, geometry.lanes, 0, weight)
+    if geometry.bases:
+        basis = generator.standard_normal((geometry.bases, *geometry.kernel), np.float32)
+        coefficients = generator.standard_normal((*shape, geometry.bases), np.float32)
+        shared = Shared(basis, _thinned(coefficients, geometry.nonzeros, generator))
+        return Group(0, geometry.lanes, 0, weight, shared)
+    return Group(0, geometry.lanes, 0, _thinned(weight, geometry.nonzeros, generator))
 
 
-def _parsed(entry: object, kinds: Sequence[Winograd | None]) -> dict[Winograd | None, float] | None:
+def _thinned(weight: Floats, nonzeros: int, generator: np.random.Generator) -> Floats:
+    """So many numbers of an array, at random places; the others are zero."""
+    kept = np.zeros(weight.size, bool)
+    kept[generator.permutation(weight.size)[:nonzeros]] = True
+    return np.where(kept.reshape(weight.shape), weight, np.float32(0))
+
+
+def _code(kind: Kind) -> str:
+    return shown(kind) if isinstance(kind, Sparse) else str(-1 if kind is None else int(kind))
+
+
+def _parsed(entry: object, kinds: Sequence[Kind]) -> dict[Kind, float] | None:
     """The times in a cache's entry; None where one is missing or no time."""
     if not isinstance(entry, Mapping):
         return None
-    found = {kind: entry.get(str(_code(kind))) for kind in kinds}
+    found = {kind: entry.get(_code(kind)) for kind in kinds}
     if not all(isinstance(ms, float) and 0 < ms < inf for ms in found.values()):
         return None
     return {kind: float(ms) for kind, ms in found.items() if ms is not None}

@@ -9,12 +9,31 @@ from numpy.typing import NDArray
 
 from mlcnn.engines.native.program import Codes, Constant, Floats, standard_lanes
 
-__all__ = ["Group", "Packing", "tiled_codes"]
+__all__ = ["Group", "Packing", "Shared", "tiled_codes"]
 
 _Number = TypeVar("_Number", np.int32, np.float32)
 _INNER_BYTES = 32768  # of weights and small sums, that the innermost cache holds beside the rest
 _ROW_FILTERS = 8  # as in rows.h
 _TOGETHER = 1024  # positions of small images that the kernel takes as one
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Kernels that all filters share.
+
+    Attributes:
+        basis: (kernels, rows, columns).
+        coefficients: (filters, channels, kernels).
+    """
+
+    basis: Floats
+    coefficients: Floats
+
+    def dense(self) -> Floats:
+        """The kernels of all filters and channels (filters, channels, rows, columns)."""
+        return np.einsum("kcd,drs->kcrs", self.coefficients, self.basis, dtype=np.float64).astype(
+            np.float32
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +45,14 @@ class Group:
         lanes: channels in each of its blocks.
         filter: first filter.
         weight: (filters, channels, rows, columns).
+        shared: what the weight is made of, where filters share kernels.
     """
 
     block: int
     lanes: tuple[int, ...]
     filter: int
     weight: Floats
+    shared: Shared | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlcnn.engines.native.choice import Choice, Kind, Layer, Rule, shown
-from mlcnn.engines.native.winograd import Winograd
+from mlcnn.engines.native.choice import Choice, Layer, Rule
+from mlcnn.engines.native.kinds import Kind, shown
 from mlcnn.engines.processor import named
 from mlcnn.errors import InputError
 
@@ -74,12 +74,12 @@ def _is_row(row: Row) -> bool:
 
 
 def _repeated(path: Path, rows: Sequence[Row], layer: Layer) -> Choice:
-    kinds: dict[str, Kind] = {shown(kind): kind for kind in (None, *Winograd)}
+    kinds: dict[str, Kind] = {shown(kind): kind for kind in layer.ways}
     told = {row["geometry"]: row["algorithm"] for row in rows}
     name = told.get(layer.geometry.shown)
     if name is None:
         raise MismatchError(path, _difference(rows, layer))
-    if name not in kinds or kinds[name] not in layer.ways:
+    if name not in kinds:
         raise MismatchError(
             path, f"it has {name!r} for layer {layer.name!r}, which does not compute "
             f"{layer.geometry.shown}",

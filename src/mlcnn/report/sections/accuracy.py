@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 
 from mlcnn.report.recorded import record_sentences, recorded_rows
 from mlcnn.report.sections.section import Section
-from mlcnn.report.summary import Accuracy, RunSummary
+from mlcnn.report.summary import RunSummary
 from mlcnn.report.wording import printable
+from mlcnn.training.intervals import Accuracy
 
 __all__ = ["accuracy"]
 

@@ -14,6 +14,7 @@
 #include "pools.h"
 #include "elementwise.h"
 #include "layout.h"
+#include "sparse.h"
 #include "mixes.h"
 #include "int8.h"
 #include "probe.h"
@@ -29,6 +30,9 @@ int64_t mlcnn_scratch(int64_t kind, int64_t blocks, int64_t filters, int64_t bun
   lay_out(transforms + kind, filters, bunch, &to);
   return from.size + to.size;
 }
+/* The same of a band of rows, and vectors from one copy of a channel to the next. */
+int64_t mlcnn_sparse_scratch(const Step *s) { return band_floats(s); }
+int64_t mlcnn_sparse_length(const Step *s) { return band_of(s).length / B; }
 int mlcnn_vnni(void) { return VNNI; }
 int mlcnn_assembly(void) {
 #ifdef NO_ASSEMBLY
@@ -84,6 +88,7 @@ void mlcnn_run(const Step *steps, int64_t count, float *m, const float *constant
       case CONV: in_groups(conv, s, m, constants, threads); break;
       case ROWS: conv_rows(s, m, constants, threads); break;
       case WINOGRAD: in_groups(winograd, s, m, constants, threads); break;
+      case SPARSE: sparse(s, m, constants, threads); break;
       case MIX: between(s, m, constants, threads), i += 2; break;
       case DEPTHWISE: depthwise(s, m, constants, threads); break;
       case POOL:

@@ -1,10 +1,21 @@
 /* Borders, and the way between blocks and dense arrays. */
+/* Of a plane: what is right of a row and left of the next one lies side by side. */
+static void border_of_plane(const Step *s, float *y) {
+  const int64_t row = s->y.row, beside = s->left + s->right;
+  memset(y - s->top * row - s->left, 0, sizeof(float) * (s->top * row + s->left));
+  EACH(q, beside) EACH(r, s->rows - 1) y[r * row + s->columns + q] = 0;
+  memset(y + (s->rows - 1) * row + s->columns, 0, sizeof(float) * (s->bottom * row + s->right));
+}
 /* Zeros around p x q positions that begin at y; of codes, the one that stands for zero. */
 static void border(const Step *s, float *m) {
   const int64_t row = s->y.row, column = s->y.column, size = sizeof(float);
   const int code = (int)s->zero_y;
   EACH(n, s->images) EACH(i, s->blocks) {
     float *y = m + s->y.at + n * s->y.image + i * s->y.plane;
+    if (column == 1) {
+      border_of_plane(s, y);
+      continue;
+    }
     memset(y - s->top * row - s->left * column, code, size * s->top * row);
     EACH(r, s->rows) {
       memset(y + r * row - s->left * column, code, size * s->left * column);
@@ -85,7 +96,7 @@ static void pack(const Step *s, float *m, const float *constants, const float *d
     const int64_t done = side && lanes[i] == B ? pack_block(s, x, y) : 0;
     EACH(l, lanes[i]) {
       if (s->y.column == 1 && s->z.column == 1)
-        EACH(r, s->rows) memcpy(y + r * s->y.row, x + r * s->z.row, sizeof(float) * s->columns);
+        EACH(r, s->rows) copy_floats(y + r * s->y.row, x + r * s->z.row, s->columns);
       else lane_moved(s, x + l * s->z.plane, &s->z, y + l, &s->y, done);
     }
   }
@@ -97,6 +108,8 @@ static void unpack(const Step *s, const float *m, const float *constants, float 
     const float *x = m + s->x.at + n * s->x.image + i * s->x.plane;
     float *y = dense + n * s->z.image + c * s->z.plane;
     const int64_t done = side && lanes[i] == B ? unpack_block(s, x, y) : 0;
-    EACH(l, lanes[i]) lane_moved(s, x + l, &s->x, y + l * s->z.plane, &s->z, done);
+    if (s->x.column == 1 && s->z.column == 1)
+      EACH(r, s->rows) copy_floats(y + r * s->z.row, x + r * s->x.row, s->columns);
+    else EACH(l, lanes[i]) lane_moved(s, x + l, &s->x, y + l * s->z.plane, &s->z, done);
   }
 }

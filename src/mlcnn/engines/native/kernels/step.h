@@ -1,6 +1,6 @@
 /* One call of a kernel, as ``library.py`` writes it. */
 enum { CONV, DEPTHWISE, POOL, MAP, BINARY, BORDER, PACK, UNPACK, WINOGRAD,
-       CODES_CONV, CODES_POOL, QUANTISE, DEQUANTISE, RECODE, SUMS, ROWS, MIX };
+       CODES_CONV, CODES_POOL, QUANTISE, DEQUANTISE, RECODE, SUMS, ROWS, MIX, SPARSE };
 enum { CLIP, LEAKY, SIGMOID, TANH, SILU, HARD_SWISH, GELU, ELU, EXP, ERF, SQRT, ABS };
 enum { ADD, SUB, MUL, DIV, MAX, MIN };
 enum { POOL_MAX, POOL_AVERAGE, POOL_AVERAGE_PADDED };
@@ -19,6 +19,9 @@ typedef struct {
   /* A convolution in groups: floats of the weights of one, and floats of the input that are spread
    * over a vector together: the groups (of a pair) take its lanes in turn. */
   int64_t groups, group_weights, together;
+  /* Of weights that are mostly zero: positions from row to row, kernels that filters share, channels
+   * of the result, and offsets of constants. */
+  int64_t pitch, bases, outputs, basis, starts, entries;
   int64_t function; /* of what is written; CLIP, the first of them, where there is none */
   /* Of codes: offset of the factors per filter, and zero points of x, y and z. */
   int64_t scales, zero, zero_y, zero_z;

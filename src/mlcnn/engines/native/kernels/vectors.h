@@ -54,6 +54,30 @@ typedef int32_t M __attribute__((vector_size(4 * B), may_alias));
 #define IN_REGISTER(v)
 #endif
 
+typedef float U __attribute__((vector_size(4 * B), may_alias, aligned(4))); /* anywhere in memory */
+
+/* The first lanes of a vector, fewer than all. */
+INLINE void store_first(float *y, V v, int64_t lanes) {
+#if B == 16
+  _mm512_mask_storeu_ps(y, (__mmask16)((1 << lanes) - 1), (__m512)v);
+#else
+  float a[B];
+  memcpy(a, &v, sizeof(V));
+  EACH(l, lanes) y[l] = a[l];
+#endif
+}
+/* So many floats side by side. */
+INLINE void copy_floats(float *y, const float *x, int64_t count) {
+  int64_t i = 0;
+  for (; i + B <= count; i += B) *(U *)(y + i) = *(U *)(x + i);
+#if B == 16
+  const __mmask16 rest = (__mmask16)((1 << (count - i)) - 1);
+  if (rest) _mm512_mask_storeu_ps(y + i, rest, _mm512_maskz_loadu_ps(rest, x + i));
+#else
+  for (; i < count; i++) y[i] = x[i];
+#endif
+}
+
 INLINE V spread(float s) { return s - (V){}; }
 /* Two floats, in turn. */
 INLINE V spread_pair(const float *p) {

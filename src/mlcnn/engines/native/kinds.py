@@ -1,0 +1,25 @@
+"""The algorithms of a convolution, by name."""
+
+from enum import StrEnum
+
+from mlcnn.engines.native.winograd import Winograd
+
+__all__ = ["Kind", "Sparse", "shown"]
+
+
+class Sparse(StrEnum):
+    """Only products with weights that are not zero; see ``sparse.h``."""
+
+    WEIGHTS = "sparse"
+    SHARED = "sparse, of shared kernels"
+
+
+Kind = Winograd | Sparse | None
+"""None computes every product."""
+
+
+def shown(kind: Kind) -> str:
+    """An algorithm's name."""
+    if kind is None:
+        return "direct"
+    return kind.shown if isinstance(kind, Winograd) else kind.value

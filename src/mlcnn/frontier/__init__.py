@@ -1,0 +1,29 @@
+"""Accuracy budgets, curves of accuracy against cost, and the search along them."""
+
+from mlcnn.frontier.budget import Budget
+from mlcnn.frontier.curve import Cost, Frontier, Point, named
+from mlcnn.frontier.layer_times import LayerTime, layer_times
+from mlcnn.frontier.methods import ALL, COMPRESSIONS, Compression, Settings, compressions
+from mlcnn.frontier.search import bisect, smallest
+from mlcnn.frontier.sizes import LayerSize, file_bytes, layer_sizes, peak_bytes
+
+__all__ = [
+    "ALL",
+    "COMPRESSIONS",
+    "Budget",
+    "Compression",
+    "Cost",
+    "Frontier",
+    "LayerSize",
+    "LayerTime",
+    "Point",
+    "Settings",
+    "bisect",
+    "compressions",
+    "file_bytes",
+    "layer_sizes",
+    "layer_times",
+    "named",
+    "peak_bytes",
+    "smallest",
+]

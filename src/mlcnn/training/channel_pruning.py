@@ -1,0 +1,276 @@
+"""Whole channels that go while a network trains, with everything that makes or reads them."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import onnx_ir as ir
+import torch
+from torch import Tensor, nn
+
+from mlcnn.errors import InputError
+from mlcnn.nn.assemble import assemble
+from mlcnn.passes.channel_spaces import Axis, channel_spaces
+from mlcnn.training.pruning import Kernel, Part
+
+__all__ = ["IMPORTANCES", "ChannelCut", "ChannelGroup", "Slice", "channel_cut"]
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Where a parameter has the channels of a group.
+
+    Attributes:
+        parameter: its name in the module.
+        axis: of it.
+        width: entries of a channel along it, side by side.
+    """
+
+    parameter: str
+    axis: int
+    width: int = 1
+
+    def norms(self, tensor: Tensor) -> Tensor:
+        """The sum of the tensor over all but the channels, float32, shape (channels,)."""
+        moved = tensor.float().movedim(self.axis, 0)
+        return moved.reshape(moved.shape[0] // self.width, -1).sum(1)
+
+    def spread(self, live: Tensor, like: Tensor) -> Tensor:
+        """A value for each channel, in a shape that multiplies the parameter."""
+        shape = [1] * like.ndim
+        shape[self.axis] = -1
+        return live.repeat_interleave(self.width).reshape(shape)
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelGroup:
+    """Channels that can only go together, in all weights at once.
+
+    Attributes:
+        channels: how many.
+        kernels: where convolutions and dense layers have them.
+        others: where norms, biases and the like have them.
+    """
+
+    channels: int
+    kernels: tuple[Slice, ...]
+    others: tuple[Slice, ...]
+
+    def live(self, module: nn.Module) -> Tensor:
+        """Which channels are there: some weight of a kernel is not zero; shape (channels,)."""
+        parts = [s.norms((module.get_parameter(s.parameter) != 0).detach()) for s in self.kernels]
+        return torch.stack(parts).sum(0) > 0
+
+
+def _size(group: ChannelGroup, module: nn.Module) -> Tensor:
+    squares = [s.norms(module.get_parameter(s.parameter).detach().square()) for s in group.kernels]
+    return torch.stack(squares).sum(0).sqrt()
+
+
+def _absolute(group: ChannelGroup, module: nn.Module) -> Tensor:
+    sums = [s.norms(module.get_parameter(s.parameter).detach().abs()) for s in group.kernels]
+    return torch.stack(sums).sum(0)
+
+
+def _taylor(group: ChannelGroup, module: nn.Module) -> Tensor:
+    """How much the loss changes without the channel, to first order [Molchanov 2019]."""
+    parts = [
+        s.norms(parameter.detach() * parameter.grad)
+        for s in (*group.kernels, *group.others)
+        if (parameter := module.get_parameter(s.parameter)).grad is not None
+    ]
+    return torch.stack(parts).abs().sum(0) if parts else _size(group, module)
+
+
+IMPORTANCES: Mapping[str, Callable[[ChannelGroup, nn.Module], Tensor]] = {
+    "l2": _size,
+    "l1": _absolute,
+    "taylor": _taylor,
+}
+"""How a channel is judged: takes the group and the module, returns shape (channels,)."""
+
+_RELATIVE = frozenset({"l1", "l2"})
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelCut:
+    """Channels, the least important of all groups first, in blocks; one of each group stays.
+
+    Engines compute channels in blocks of a register's width: 9 take the time of 16. Sums of weights
+    are compared with the mean of their group: their size differs from layer to layer and says
+    nothing there.
+
+    Attributes:
+        kernels: all of the network.
+        groups: the channels that may go.
+        importance: one of ``IMPORTANCES``.
+        multiple: of what is left in each group; of less in small ones.
+    """
+
+    kernels: tuple[Kernel, ...]
+    groups: tuple[ChannelGroup, ...]
+    importance: str = "l2"
+    multiple: int = 1
+
+    @property
+    def told(self) -> str:
+        """Of how many groups, judged by what."""
+        blocks = f", in blocks of {self.multiple}" if self.multiple > 1 else ""
+        return f"channels of {len(self.groups)} groups by {self.importance}{blocks}"
+
+    @property
+    def least(self) -> float:
+        """What is left with one block in each group."""
+        return self._costs([self._step(group) for group in self.groups]).total / self._whole
+
+    def parts(self) -> tuple[Part, ...]:
+        """See ``Cut``."""
+        layers = {kernel.parameter: kernel.layer for kernel in self.kernels}
+        counts, found = [group.channels for group in self.groups], list[Part]()
+        for index, group in enumerate(self.groups):
+            step = self._step(group)
+            half = max(1, group.channels // 2 // step) * step
+            halved = [*counts[:index], half, *counts[index + 1 :]]
+            share = self._costs(halved).total / self._whole
+            name = layers[group.kernels[0].parameter]
+            found.append(Part(name, replace(self, groups=(group,)), share))
+        return tuple(found)
+
+    def left(self, module: nn.Module) -> float:
+        """See ``Cut``."""
+        return self._costs([int(g.live(module).sum()) for g in self.groups]).total / self._whole
+
+    def _costs(self, counts: Sequence[int]) -> "_Costs":
+        return _Costs(self.kernels, self.groups, counts)
+
+    @property
+    def _whole(self) -> float:
+        return self._costs([group.channels for group in self.groups]).total
+
+    def cut(self, module: nn.Module, share: float) -> None:
+        """See ``Cut``."""
+        live = [group.live(module) for group in self.groups]
+        costs = self._costs([int(each.sum()) for each in live])
+        limit = share * self._whole * (1 + 1e-9)
+        for _, index, channels in sorted(self._ranked(module, live)):
+            if costs.total <= limit:
+                break
+            costs.counts[index] -= len(channels)
+            live[index][list(channels)] = False
+        for group, kept in zip(self.groups, live, strict=True):
+            for part in (*group.kernels, *group.others):
+                parameter = module.get_parameter(part.parameter)
+                parameter.mul_(part.spread(kept, parameter))
+
+    def _ranked(
+        self, module: nn.Module, live: Sequence[Tensor]
+    ) -> list[tuple[float, int, tuple[int, ...]]]:
+        """Mean importance, group and channels of all blocks that may go, in order in a group."""
+        found: list[tuple[float, int, tuple[int, ...]]] = []
+        for index, (group, there) in enumerate(zip(self.groups, live, strict=True)):
+            values = IMPORTANCES[self.importance](group, module)
+            if self.importance in _RELATIVE:
+                values = values / values[there].mean()
+            numbers = values.tolist()
+            there_are = there.nonzero().flatten().tolist()
+            order = [channel for _, channel in sorted((numbers[c], c) for c in there_are)]
+            found += [
+                (sum(numbers[c] for c in block) / len(block), index, block)
+                for block in _blocks(order, self._step(group))
+            ]
+        return found
+
+    def _step(self, group: ChannelGroup) -> int:
+        """Channels that go at a time: of a small group a half."""
+        return max(1, min(self.multiple, group.channels // 2))
+
+    def masks(self, module: nn.Module) -> dict[str, Tensor]:
+        """See ``Cut``; single weights that are zero stay so, too."""
+        found = {
+            part.parameter: module.get_parameter(part.parameter) != 0
+            for group in self.groups
+            for part in group.kernels
+        }
+        for group in self.groups:
+            live = group.live(module)
+            for part in group.others:
+                parameter = module.get_parameter(part.parameter)
+                found[part.parameter] = part.spread(live, parameter).expand_as(parameter)
+        return found
+
+
+def _blocks(order: Sequence[int], step: int) -> list[tuple[int, ...]]:
+    """Blocks of channels from the first on, so that a multiple of ``step`` is left; never all."""
+    ends = [0, *range(len(order) % step or step, len(order) + 1, step)]
+    return [tuple(order[start:end]) for start, end in pairwise(ends)][:-1]
+
+
+class _Costs:
+    """What the network costs with so many channels in each group."""
+
+    def __init__(
+        self, kernels: Sequence[Kernel], groups: Sequence[ChannelGroup], counts: Sequence[int]
+    ) -> None:
+        self.counts = list(counts)
+        readers: dict[str, list[int]] = {}
+        for index, group in enumerate(groups):
+            for part in group.kernels:
+                readers.setdefault(part.parameter, []).append(index)
+        self._terms = [
+            (kernel.cost / math.prod(groups[i].channels for i in readers.get(kernel.parameter, ())),
+             readers.get(kernel.parameter, ()))
+            for kernel in kernels
+        ]  # fmt: skip
+
+    @property
+    def total(self) -> float:
+        """Of all kernels."""
+        return sum(unit * math.prod(self.counts[i] for i in found) for unit, found in self._terms)
+
+
+def channel_cut(
+    model: ir.Model, kernels: tuple[Kernel, ...], importance: str = "l2", multiple: int = 1
+) -> ChannelCut:
+    """The channels of a network that may go; those of its outputs and of what is fixed stay.
+
+    Args:
+        model: the network.
+        kernels: see ``kernels_of``.
+        importance: one of ``IMPORTANCES``.
+        multiple: see ``ChannelCut``.
+
+    Raises:
+        InputError: there are none, a multiple below 1, or no importance of this name.
+    """
+    if importance not in IMPORTANCES:
+        raise InputError(f"importance {importance!r}: {', '.join(IMPORTANCES)} are the ways")
+    if multiple < 1:
+        raise InputError(f"--multiple {multiple}: at least 1 is required")
+    assembly = assemble(model)
+    parameters = dict(assembly.module.named_parameters())
+    names = {
+        binding.initializer: (f"{binding.path}.{binding.weight.name}", binding.weight.transposed)
+        for binding in assembly.bindings
+    }
+    known = {kernel.parameter for kernel in kernels}
+
+    def placed(axis: Axis) -> Slice | None:
+        name, transposed = names.get(axis.weight.name or "", ("", False))
+        if name not in parameters:
+            return None  # a running statistic, or a constant: it may stay as it is
+        return Slice(name, 1 - axis.axis if transposed else axis.axis, axis.width)
+
+    groups: list[ChannelGroup] = []
+    for space in channel_spaces(model):
+        parts = [part for axis in space.axes if (part := placed(axis)) is not None]
+        inner = tuple(part for part in parts if part.parameter in known)
+        others = tuple(part for part in parts if part.parameter not in known)
+        if len(inner) > 1:
+            groups.append(ChannelGroup(space.channels, inner, others))
+    if not groups:
+        raise InputError(
+            "no channel of this network can go: each reaches an output, or an operator that does "
+            "not keep channels apart"
+        )
+    return ChannelCut(kernels, tuple(groups), importance, multiple)

@@ -1,0 +1,319 @@
+"""Weights that go while a network trains: step by step, the least important first, for good.
+
+What has gone is zero, and nothing else remembers it: the masks are read from the weights, so that a
+resumed run masks what the interrupted one did, and a network that was compressed once stays so.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import onnx_ir as ir
+import torch
+from torch import Tensor, nn
+
+from mlcnn.errors import InputError
+from mlcnn.nn.assemble import assemble
+from mlcnn.training.hardware import Hardware
+from mlcnn.training.hooks import Hook, Step
+from mlcnn.workload import read
+
+__all__ = ["Cut", "Kernel", "Part", "Pruning", "Quantity", "Schedule", "WeightCut", "kernels_of"]
+
+Quantity = str
+"""What a share is of: ``parameters`` or ``multiplications``."""
+
+_FLOOR = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """The weights of a layer, and what one of them costs.
+
+    Attributes:
+        layer: the layer's name.
+        parameter: its name in the module.
+        shape: of it, as the module keeps it.
+        unit: what one weight costs: 1 of parameters, the positions that it meets of
+            multiplications.
+        transposed: whether the network has it the other way round.
+        fixed: whether it stays whole.
+    """
+
+    layer: str
+    parameter: str
+    shape: tuple[int, ...]
+    unit: float
+    transposed: bool = False
+    fixed: bool = False
+
+    @property
+    def cost(self) -> float:
+        """Of all its weights."""
+        return self.unit * math.prod(self.shape)
+
+
+class Cut(Protocol):
+    """What goes, and in which order."""
+
+    @property
+    def told(self) -> str:
+        """What a checkpoint remembers of it."""
+        ...
+
+    @property
+    def least(self) -> float:
+        """The smallest share that it can leave, 0 to 1."""
+        ...
+
+    def parts(self) -> "tuple[Part, ...]":
+        """Every layer or group that it cuts, by itself."""
+        ...
+
+    def left(self, module: nn.Module) -> float:
+        """The share that is there, 0 to 1: less than 1 in a network that was cut before."""
+        ...
+
+    def cut(self, module: nn.Module, share: float) -> None:
+        """Set to zero what is least important, until at most ``share`` of the cost is left.
+
+        Called with gradients of the last batch in place.
+        """
+        ...
+
+    def masks(self, module: nn.Module) -> Mapping[str, Tensor]:
+        """By parameter name: true where the parameter may be other than zero."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A layer or group by itself.
+
+    Attributes:
+        name: of the layer; of a group, that of the first one in it.
+        cut: cuts nothing else.
+        share: what is left of the network with half of it gone.
+    """
+
+    name: str
+    cut: Cut
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How much is left, from all to a share: ``s + (1 - s) (1 - t)^3`` [Zhu 2018, Eq. 1].
+
+    Attributes:
+        share: s, what is left in the end, above 0, at most 1.
+        first: epochs before the first cut.
+        last: epochs before the last one.
+    """
+
+    share: float
+    first: float
+    last: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1 or not 0 <= self.first < self.last:
+            raise InputError(
+                "a schedule needs a share above 0 and at most 1, and an end behind its beginning, "
+                f"got {self.share:g} from epoch {self.first:g} to {self.last:g}"
+            )
+
+    def progress(self, position: float) -> float:
+        """t, 0 to 1, after so many epochs."""
+        return min(max((position - self.first) / (self.last - self.first), 0.0), 1.0)
+
+    def at(self, position: float) -> float:
+        """The share that is left after so many epochs."""
+        return self.share + (1 - self.share) * (1 - self.progress(position)) ** 3
+
+
+@dataclass(slots=True)
+class Pruning(Hook):
+    """Cuts by a schedule; what was cut stays zero through momentum and weight decay.
+
+    Attributes:
+        cut: what goes.
+        schedule: when.
+        cuts: how often.
+    """
+
+    cut: Cut
+    schedule: Schedule
+    cuts: int = 50
+    _share: float | None = field(default=None, init=False, repr=False)
+    _masks: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor], init=False, repr=False)
+
+    @property
+    def told(self) -> str:
+        """What goes, and when."""
+        return f"Pruning({self.cut.told}, {self.schedule}, {self.cuts} cuts)"
+
+    def start(self, module: nn.Module, images: int, hardware: Hardware) -> None:
+        """Refuses a share that the cut cannot leave."""
+        del module, images, hardware
+        if self.schedule.share < self.cut.least:
+            raise InputError(
+                f"{self.schedule.share:.2%} cannot be left: {self.cut.told} leave at least "
+                f"{self.cut.least:.2%}"
+            )
+
+    def loss(self, step: Step, loss: Tensor) -> Tensor:
+        """The loss as it is; notes whether a cut is due behind the backward pass."""
+        after = step.position + step.length
+        done, now = (self._made(position) for position in (step.position, after))
+        self._share = self.schedule.at(after) if now > done else None
+        return loss
+
+    def _made(self, position: float) -> int:
+        """Cuts until then; what is short of one by rounding alone is one."""
+        return math.floor(self.cuts * self.schedule.progress(position) + 1e-6)
+
+    def gradients(self, module: nn.Module) -> None:
+        """Cuts where it is due, and clears the gradients of what is gone."""
+        if self._share is not None:
+            with torch.no_grad():
+                self.cut.cut(module, self._share)
+        self._masks = self.cut.masks(module)
+        for name, parameter in module.named_parameters():
+            if name in self._masks and parameter.grad is not None:
+                parameter.grad.mul_(self._masks[name])
+
+    def stepped(self, module: nn.Module) -> None:
+        """Undoes what the momentum of earlier steps did to weights that are gone."""
+        with torch.no_grad():
+            for name, parameter in module.named_parameters():
+                if name in self._masks:
+                    parameter.mul_(self._masks[name])
+
+    def may_end(self, epochs: int) -> bool:
+        """Whether the last cut is made."""
+        return epochs >= self.schedule.last
+
+
+def kernels_of(model: ir.Model, quantity: Quantity, *, ends: bool = False) -> tuple[Kernel, ...]:
+    """The weights of the convolutions and dense layers of a network, in order.
+
+    Weights that several layers share stand once, under the first one's name, and cost for all.
+
+    Args:
+        model: the network; ``nn.to_module`` makes the module of it.
+        quantity: what is counted.
+        ends: whether the first and the last layer may be cut too.
+
+    Raises:
+        InputError: there are none.
+        UnsupportedError: sizes are dynamic, and multiplications are to be counted.
+    """
+    assembly = assemble(model)
+    bound = {binding.initializer: binding for binding in assembly.bindings}
+    parameters = dict(assembly.module.named_parameters())
+    workload = read(model)
+    found: dict[str, Kernel] = {}
+    for layer, nodes in zip(workload.layers, workload.nodes, strict=True):
+        for value in (value for node in nodes for value in node.inputs[1:2]):
+            binding = None if value is None else bound.get(value.name or "")
+            if binding is None:
+                continue
+            name = f"{binding.path}.{binding.weight.name}"
+            shape = tuple(parameters[name].shape)
+            macs = layer.nest.macs / workload.images
+            unit = 1.0 if quantity == "parameters" else macs / math.prod(shape)
+            before = found[name].unit if name in found and quantity != "parameters" else 0.0
+            flipped = binding.weight.transposed
+            first = found[name].layer if name in found else layer.name
+            found[name] = Kernel(first, name, shape, before + unit, flipped)
+    kernels = tuple(found.values())
+    if not kernels:
+        raise InputError("the network has no convolution and no dense layer whose weights train")
+    return kernels if ends or len(kernels) < 3 else _with_ends(kernels)
+
+
+def _with_ends(kernels: Sequence[Kernel]) -> tuple[Kernel, ...]:
+    return tuple(replace(kernel, fixed=kernel in {kernels[0], kernels[-1]}) for kernel in kernels)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightCut:
+    """Single weights, the smallest of all layers first.
+
+    Where one costs more than another, those whose square is small for what they cost: that loses
+    the least of the sum of squares for a cost. A hundredth of each layer stays, its largest.
+
+    Attributes:
+        kernels: all of the network.
+    """
+
+    kernels: tuple[Kernel, ...]
+
+    @property
+    def told(self) -> str:
+        """Weights of how many layers."""
+        return f"single weights of {len(self._open)} layers"
+
+    @property
+    def _open(self) -> tuple[Kernel, ...]:
+        return tuple(kernel for kernel in self.kernels if not kernel.fixed)
+
+    @property
+    def least(self) -> float:
+        """What the layers that stay, and the floor of the others, cost."""
+        fixed = sum(kernel.cost for kernel in self.kernels if kernel.fixed)
+        floors = sum(kernel.unit * _floor(kernel) for kernel in self._open)
+        return (fixed + floors) / sum(kernel.cost for kernel in self.kernels)
+
+    def parts(self) -> tuple[Part, ...]:
+        """See ``Cut``."""
+        whole = sum(kernel.cost for kernel in self.kernels)
+        return tuple(
+            Part(
+                chosen.layer,
+                WeightCut(tuple(replace(k, fixed=k is not chosen) for k in self.kernels)),
+                1 - chosen.cost / whole / 2,
+            )
+            for chosen in self._open
+        )
+
+    def left(self, module: nn.Module) -> float:
+        """See ``Cut``."""
+        there = sum(
+            k.unit * int(module.get_parameter(k.parameter).count_nonzero()) for k in self.kernels
+        )
+        return there / sum(kernel.cost for kernel in self.kernels)
+
+    def cut(self, module: nn.Module, share: float) -> None:
+        """See ``Cut``."""
+        weights = [module.get_parameter(kernel.parameter) for kernel in self._open]
+        scores = torch.cat([_scores(k, w) for k, w in zip(self._open, weights, strict=True)])
+        units = torch.cat(
+            [
+                torch.full((w.numel(),), k.unit, dtype=torch.float64, device=w.device)
+                for k, w in zip(self._open, weights, strict=True)
+            ]
+        )
+        fixed = sum(kernel.cost for kernel in self.kernels if kernel.fixed)
+        limit = share * sum(kernel.cost for kernel in self.kernels) - fixed
+        order = scores.argsort(descending=True, stable=True)
+        kept = torch.empty_like(order, dtype=torch.bool)
+        kept[order] = units[order].cumsum(0) <= limit * (1 + 1e-9)
+        for weight, mask in zip(weights, kept.split([w.numel() for w in weights]), strict=True):
+            weight.mul_(mask.reshape(weight.shape))
+
+    def masks(self, module: nn.Module) -> dict[str, Tensor]:
+        """See ``Cut``; zeros of layers that are not cut are left alone."""
+        return {k.parameter: module.get_parameter(k.parameter) != 0 for k in self._open}
+
+
+def _floor(kernel: Kernel) -> int:
+    return max(1, math.floor(_FLOOR * math.prod(kernel.shape)))
+
+
+def _scores(kernel: Kernel, weight: Tensor) -> Tensor:
+    """How much each weight matters, shape (weights,): infinitely for those of the floor."""
+    scores = weight.detach().float().abs().reshape(-1) / math.sqrt(kernel.unit)
+    scores[scores.topk(_floor(kernel)).indices] = math.inf
+    return scores
