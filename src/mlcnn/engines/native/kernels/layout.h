@@ -1,5 +1,5 @@
 /* Borders, and the way between blocks and dense arrays. */
-/* Of a plane: what is right of a row and left of the next one lies side by side. */
+/* Of a plane whose rows lie side by side: what is right of one and left of the next is one run. */
 static void border_of_plane(const Step *s, float *y) {
   const int64_t row = s->y.row, beside = s->left + s->right;
   memset(y - s->top * row - s->left, 0, sizeof(float) * (s->top * row + s->left));
@@ -12,7 +12,8 @@ static void border(const Step *s, float *m) {
   const int code = (int)s->zero_y;
   EACH(n, s->images) EACH(i, s->blocks) {
     float *y = m + s->y.at + n * s->y.image + i * s->y.plane;
-    if (column == 1) {
+    /* Codes of a narrow vector are one float a position, too, and their rows may lie apart. */
+    if (column == 1 && !code && row == s->left + s->columns + s->right) {
       border_of_plane(s, y);
       continue;
     }
