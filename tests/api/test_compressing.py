@@ -13,6 +13,8 @@ import mlcnn
 from mlcnn import training
 from mlcnn.errors import InputError
 from mlcnn.graph import constant
+from mlcnn.passes import restore
+from mlcnn.workload import read
 
 
 class Small(nn.Module):
@@ -159,13 +161,38 @@ def test_what_was_compressed_goes_on_from_there(trained, data):
         was = kernels(first.model)[name]
         assert np.all(array[was == 0] == 0)
     assert second.point.setting["share"] < first.point.setting["share"]
-    assert any("are left in what was given" in line for line in told)
+    assert any("are there before the first cut" in line for line in told)
 
 
-def test_both_methods_stand_beside_each_other(trained, data):
+def test_kernels_that_a_layer_shares_are_stored_as_such(trained, data, tmp_path):
+    done = compress(trained, data, budget="3x", method="shared-kernels", basis="4")
+    path = tmp_path / "small.onnx"
+    done.save(path)
+    again = restore(mlcnn.load(path))
+    kinds = {layer.name: layer.weights.kind for layer in read(again).layers}
+    assert kinds == {
+        "first": "shared-kernels", "inner": "shared-kernels", "back": "shared-kernels",
+        "line": "dense",
+    }  # fmt: skip
+    assert 0.32 < done.point.setting["share"] <= 1 / 3
+    images = training.Normal().apply(data.test.images)
+    (logits,) = (
+        mlcnn.engines.get("onnxruntime").prepare(mlcnn.load(path)).run(
+            {mlcnn.load(path).graph.inputs[0].name: images}
+        )
+    ).values()  # fmt: skip
+    assert (logits.argmax(1) == data.test.labels).mean() == pytest.approx(done.point.test.top1)
+    # The zeros are those of the file: what the sizes leave out is what the cut left.
+    dense = 216 + 2304 + 2304 + 1280
+    biases = 8 + 8 + 10
+    stored = done.point.costs["parameters"].mean
+    assert (stored - biases) / dense == pytest.approx(done.point.setting["share"], abs=1e-3)
+
+
+def test_all_methods_stand_beside_each_other(trained, data):
     done = compress(trained, data, max_drop=100, attempts=2)
     methods = [point.method for point in done.frontier.points]
-    assert sorted(set(methods)) == ["channels", "weights"]
+    assert sorted(set(methods)) == ["channels", "shared-kernels", "weights"]
     assert 1 <= methods.count("weights") <= 2
     best = min(p.costs["parameters"].mean for p in done.frontier.points)
     assert done.point.costs["parameters"].mean == best
@@ -202,6 +229,10 @@ def test_validation_images_that_the_network_knows_are_told(trained, data):
         ({"max_drop": 1, "objective": "energy"}, "--objective energy: name the accelerator"),
         ({"max_drop": 1, "attempts": 0}, "--attempts 0: at least 1"),
         ({"budget": "time=2x"}, "--budget time=2x: parameters or multiplications are cut"),
+        (
+            {"budget": "3x", "method": "shared-kernels", "basis": "10"},
+            "basis=10: the kernels of first have 3x3 taps: 1 to 9 can be shared",
+        ),
         ({"budget": "half"}, "--budget half: a factor above 1 is required"),
         ({"budget": "4000x", "method": "weights"}, "single weights of 2 layers leave at least"),
         (

@@ -13,6 +13,7 @@ from training.toy import RECIPE, toy_images, train
 from mlcnn.errors import InputError
 from mlcnn.graph import from_module
 from mlcnn.nn import to_module
+from mlcnn.passes import pipeline
 from mlcnn.training import Optimizer
 from mlcnn.training.channel_pruning import IMPORTANCES, channel_cut
 from mlcnn.training.pruning import Pruning, Schedule, WeightCut, kernels_of
@@ -59,6 +60,47 @@ def test_kernels_cost_what_they_store_and_multiply(model, quantity):
     expected = [n if quantity == "parameters" else n * p for n, p in SIZES.values()]
     assert [kernel.cost for kernel in kernels] == expected
     assert not any(kernel.fixed for kernel in kernels_of(model, quantity, ends=True))
+
+
+# Basis of 4 kernels: 36 numbers, which every input channel meets, and the coefficients. The first
+# layer reads one channel: it stays as it is.
+SHARED = {"inner": (6, 8), "back": (8, 6)}
+
+
+@pytest.mark.parametrize("quantity", ["parameters", "multiplications"])
+def test_of_shared_kernels_coefficients_go_and_a_share_is_of_dense_weights(model, quantity):
+    passes = pipeline.parse("share-kernels{basis=4,layers=all}")
+    shared = pipeline.run(model, passes).model
+    module, cut = to_module(shared), WeightCut(kernels_of(shared, quantity, ends=True))
+    counted = quantity == "parameters"
+    expected = dense = 288 + (54 if counted else 16 * 54)
+    for inputs, outputs in SHARED.values():
+        expected += 36 + 4 * inputs * outputs if counted else 16 * inputs * (36 + 4 * outputs)
+        dense += inputs * outputs * 9 * (1 if counted else 16)
+    assert cut.left(module) == pytest.approx(expected / dense)
+    share = 0.45 if counted else 0.75  # the bases alone take 0.54 of the multiplications
+    with torch.no_grad():
+        cut.cut(module, share)
+    assert share - 0.02 < cut.left(module) <= share
+    whole = [k for k in cut.kernels if k.fixed]
+    assert len(whole) == len(SHARED)
+    assert all(bool((module.get_parameter(k.parameter) != 0).all()) for k in whole)
+
+
+def test_a_coefficient_matters_as_its_kernel_is_long(model):
+    shared = pipeline.run(model, pipeline.parse("share-kernels{basis=4,layers=all}")).model
+    cut = WeightCut(kernels_of(shared, "parameters", ends=True))
+    plain, scaled = to_module(shared), to_module(shared)
+    factors = torch.tensor([1000.0, 1.0, 0.01, 10.0])
+    with torch.no_grad():
+        for name in SHARED:
+            layer = scaled.get_submodule(name)
+            layer.basis.mul_(factors[:, None, None])
+            layer.weight.div_(factors)
+        cut.cut(plain, 0.45)
+        cut.cut(scaled, 0.45)
+    for name, mask in cut.masks(plain).items():
+        assert (cut.masks(scaled)[name] == mask).float().mean() > 0.99  # but for rounding
 
 
 def cuts(model, quantity="parameters", ends=True):

@@ -48,13 +48,14 @@ class CompressOptions:
         max_drop: percentage points of accuracy on the validation images that may be lost.
         budget: how much smaller the network is to be, ``4x`` (parameters) or
             ``multiplications=2x``, in place of a search.
-        method: ``weights``, ``channels``, or ``all``.
+        method: ``weights``, ``channels``, ``shared-kernels``, or ``all``.
         objective: what is to be small: ``parameters``, ``multiplications``, ``latency`` or
             ``energy``.
         attempts: networks that are trained at most, for each method, to find the smallest.
         ends: whether single weights of the first and of the last layer go too.
         importance: what channels are judged by: ``l2``, ``l1`` or ``taylor``.
         multiple: of the channels that stay in each group.
+        basis: how many kernels each layer shares: ``5``; others for single layers, ``5+conv1=4``.
         sensitivity: judge each layer alone before anything is trained.
     """
 
@@ -66,6 +67,7 @@ class CompressOptions:
     ends: bool = False
     importance: str = "l2"
     multiple: int = 8
+    basis: str = "5"
     sensitivity: bool = False
 
     def __post_init__(self) -> None:
@@ -102,7 +104,7 @@ class CompressOptions:
         """What methods need to know; time and energy go by multiplications while it trains."""
         plain = "parameters" if self.objective == Objective.PARAMETERS else "multiplications"
         quantity = plain if self.size is None else str(self.size.quantity)
-        return Settings(quantity, self.ends, self.importance, self.multiple)
+        return Settings(quantity, self.ends, self.importance, self.multiple, self.basis)
 
 
 def compress(
@@ -230,7 +232,7 @@ class _Run:
         done = Compressed(
             self.name,
             self.shrinking.model,
-            found[index].model,
+            judged.models[index],
             best,
             frontier,
             judged.layers(index),

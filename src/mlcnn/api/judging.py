@@ -8,9 +8,10 @@ from enum import StrEnum
 import onnx_ir as ir
 
 from mlcnn import nn
-from mlcnn.api.benchmarking import MeasureOptions, measure, settings
+from mlcnn.api.benchmarking import MeasureOptions, chooser_for, measure, settings
 from mlcnn.api.compressed import LayerResult
 from mlcnn.api.evaluation import Machines
+from mlcnn.api.optimizing import rewrite
 from mlcnn.api.shrinking import Shrinking, Shrunk
 from mlcnn.counting.joining import joined
 from mlcnn.engines import Bench
@@ -26,6 +27,7 @@ from mlcnn.frontier import (
     named,
     peak_bytes,
 )
+from mlcnn.ops import method_of
 from mlcnn.report import ORIGINAL
 from mlcnn.training.intervals import Accuracy, Difference, paired
 
@@ -113,7 +115,8 @@ class Judging:
         """The costs and the accuracy of networks, beside the original's."""
         it = self.shrinking
         names = [named(shrunk.method, shrunk.setting) for shrunk in found]
-        models = {ORIGINAL: it.model, **{n: s.model for n, s in zip(names, found, strict=True)}}
+        formed = [self._formed(shrunk.model) for shrunk in found]
+        models = {ORIGINAL: it.model, **dict(zip(names, formed, strict=True))}
         bench = self._bench(models)
         notes: list[str] = []
         costs = {name: self._costs(name, model, bench, notes) for name, model in models.items()}
@@ -129,9 +132,16 @@ class Judging:
         )
         machine = "" if self.machines is None else self.machines.on[0].name
         return Judged(
-            original, points, tuple(s.model for s in found), bench, machine,
+            original, points, tuple(formed), bench, machine,
             tuple(dict.fromkeys(notes)), self,
         )  # fmt: skip
+
+    def _formed(self, model: ir.Model) -> ir.Model:
+        """The network with operators of methods in the form that the first engine runs fastest."""
+        if self.measuring is None or not any(method_of(node) for node in model.graph):
+            return model
+        self.shrinking.tell("choose forms", 0, 0)
+        return rewrite(model, "choose", chooser=chooser_for(model, self.measuring)).model
 
     def _tested(self, found: Sequence[Shrunk]) -> list[tuple[Accuracy, Difference]]:
         """Accuracy on the test images and the change, of the original and of each."""

@@ -178,7 +178,7 @@ class Shrinking:
         prepared = method.prepare(self.model, self.settings)
         cut = method.cut(prepared, self.settings)
         most = cut.left(nn.to_module(prepared))
-        compressed = "" if most > 1 - 1e-9 else f"; {most:.1%} are left in what was given"
+        compressed = "" if most > 1 - 1e-9 else f"; {most:.1%} are there before the first cut"
         self.say(
             f"{method.name}: {cut.told}; at least {cut.least:.1%} of the "
             f"{self.settings.quantity} stay{compressed}"

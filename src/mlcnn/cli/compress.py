@@ -31,6 +31,7 @@ def compress(
     ends: bool = False,
     importance: Literal["l2", "l1", "taylor"] = "l2",
     multiple: int = 8,
+    basis: str = "5",
     sensitivity: bool = False,
     weights: Path | None = None,
     teacher_weight: float = 0.9,
@@ -57,7 +58,8 @@ def compress(
             multiplications=2x.
         out: the file to write; NAME-compressed.onnx by default. Checkpoints, the curve and the
             report go to a folder of the same name.
-        method: weights (single ones), channels (whole ones), or all, by the same recipe.
+        method: weights (single ones), channels (whole ones), shared-kernels (sums of a few, of
+            which single coefficients go), or all, by the same recipe.
         objective: what is to be small. While it trains, latency and energy go by multiplications;
             they are measured in the end.
         attempts: networks that are trained at most, for each method.
@@ -65,6 +67,7 @@ def compress(
         importance: what channels are judged by: the size of their weights, or what the loss
             loses without them.
         multiple: of the channels that stay in each group; engines compute them in blocks.
+        basis: how many kernels each layer shares, as 5 or 5+conv1=4.
         sensitivity: judge each layer alone first: what half of it saves and costs, untrained.
         weights: .npz of weights by parameter name, for a zoo network.
         teacher_weight: share of the loss that is what the original network says, not the labels.
@@ -88,6 +91,7 @@ def compress(
         ends=ends,
         importance=importance,
         multiple=multiple,
+        basis=basis,
         sensitivity=sensitivity,
     )
     with training.session() as (_, device, tell):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from mlcnn.errors import InputError, did_you_mean
+from mlcnn.passes import pipeline
 from mlcnn.training.channel_pruning import channel_cut
 from mlcnn.training.hooks import Hook
 from mlcnn.training.pruning import Cut, Quantity, WeightCut, kernels_of
@@ -26,12 +27,14 @@ class Settings:
         ends: whether single weights of the first and of the last layer go too.
         importance: what a channel is judged by.
         multiple: of the channels that stay.
+        basis: how many kernels a layer shares, as ``share-kernels`` takes it.
     """
 
     quantity: Quantity = "parameters"
     ends: bool = False
     importance: str = "l2"
     multiple: int = 8
+    basis: str = "5"
 
 
 def _same(model: ir.Model, settings: Settings) -> ir.Model:
@@ -69,6 +72,12 @@ def _weights(model: ir.Model, settings: Settings) -> Cut:
     return WeightCut(kernels_of(model, settings.quantity, ends=settings.ends))
 
 
+def _shared(model: ir.Model, settings: Settings) -> ir.Model:
+    # Of all layers: whether a form of it is faster is known once there are zeros.
+    passes = pipeline.parse(f"share-kernels{{basis={settings.basis},layers=all}}")
+    return pipeline.run(model, passes).model
+
+
 def _channels(model: ir.Model, settings: Settings) -> Cut:
     kernels = kernels_of(model, settings.quantity)
     return channel_cut(model, kernels, settings.importance, settings.multiple)
@@ -89,6 +98,12 @@ COMPRESSIONS: Mapping[str, Compression] = {
             "whole channels go, with all that makes or reads them",
             _channels,
             after=_REMOVE,
+        ),
+        Compression(
+            "shared-kernels",
+            "kernels become sums of a few that a layer shares, and coefficients zero",
+            _weights,
+            prepare=_shared,
         ),
     )
 }

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from mlcnn.counting import nonzero_multiplications
 from mlcnn.graph import constant, infer_shapes, inline, to_proto
-from mlcnn.workload import read
+from mlcnn.workload import DENSE, read
 from mlcnn.workload.sizes import with_sizes
 
 __all__ = ["LayerSize", "file_bytes", "layer_sizes", "peak_bytes"]
@@ -42,21 +43,31 @@ def layer_sizes(model: ir.Model) -> tuple[LayerSize, ...]:
     workload = read(model)
     found: list[LayerSize] = []
     for layer, nodes in zip(workload.layers, workload.nodes, strict=True):
+        plain = layer.weights == DENSE
         kernels = [array for node in nodes if (array := _kernel(node)) is not None]
-        zeros = sum(int((array == 0).sum()) for array in kernels)
+        zeros = sum(int((array == 0).sum()) for array in (kernels if plain else _largest(nodes)))
         parts = layer.parts or (layer.nest,)
         dense = sum(part.macs for part in parts) / workload.images
         # Parts and kernels go together where each part has a constant kernel.
         shares = [float(np.mean(array != 0)) for array in kernels]
-        together = len(shares) == len(parts)
-        skipped = (
-            sum(p.macs * s for p, s in zip(parts, shares, strict=True)) / workload.images
-            if together
-            else dense
-        )
+        if not plain:
+            skipped = nonzero_multiplications(layer) / workload.images
+        elif len(shares) == len(parts):
+            products = sum(p.macs * s for p, s in zip(parts, shares, strict=True))
+            skipped = products / workload.images
+        else:
+            skipped = dense
         stored = layer.stored.parameters
         found.append(LayerSize(layer.name, stored - zeros, stored, skipped, dense))
     return tuple(found)
+
+
+def _largest(nodes: Iterable[ir.Node]) -> list[np.ndarray]:
+    """The largest weight of a layer whose weights have a structure, as its density is of it."""
+    values = dict.fromkeys(value for node in nodes for value in node.inputs)
+    arrays = [array for value in values if (array := constant(value)) is not None]
+    numbers = [array for array in arrays if array.dtype.kind == "f"]
+    return sorted(numbers, key=lambda array: array.size)[-1:]
 
 
 def _kernel(node: ir.Node) -> "np.ndarray | None":

@@ -5,7 +5,7 @@ resumed run masks what the interrupted one did, and a network that was compresse
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -14,17 +14,50 @@ import torch
 from torch import Tensor, nn
 
 from mlcnn.errors import InputError
+from mlcnn.graph import layer_name
 from mlcnn.nn.assemble import assemble
+from mlcnn.ops import Method, method_of
 from mlcnn.training.hardware import Hardware
 from mlcnn.training.hooks import Hook, Step
-from mlcnn.workload import read
+from mlcnn.workload import Layer, read
 
-__all__ = ["Cut", "Kernel", "Part", "Pruning", "Quantity", "Schedule", "WeightCut", "kernels_of"]
+__all__ = [
+    "Cut",
+    "Factor",
+    "Kernel",
+    "Part",
+    "Pruning",
+    "Quantity",
+    "Schedule",
+    "WeightCut",
+    "kernels_of",
+]
 
 Quantity = str
 """What a share is of: ``parameters`` or ``multiplications``."""
 
 _FLOOR = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """Another parameter of a layer that its weights are multiplied with.
+
+    Attributes:
+        parameter: its name in the module.
+        axis: of it that goes along with ``along``.
+        along: axis of the weights.
+    """
+
+    parameter: str
+    axis: int
+    along: int
+
+    def norms(self, module: nn.Module, dimensions: int) -> Tensor:
+        """The length of what each weight is multiplied with, to be multiplied into weights."""
+        other = module.get_parameter(self.parameter).detach().float()
+        lengths = other.movedim(self.axis, 0).flatten(1).norm(dim=1)
+        return lengths.reshape([-1 if d == self.along else 1 for d in range(dimensions)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +70,20 @@ class Kernel:
         shape: of it, as the module keeps it.
         unit: what one weight costs: 1 of parameters, the positions that it meets of
             multiplications.
+        whole: what the layer costs with dense weights; 0 where another kernel of it says so.
         transposed: whether the network has it the other way round.
         fixed: whether it stays whole.
+        factor: what each weight is multiplied with before it counts; None for nothing.
     """
 
     layer: str
     parameter: str
     shape: tuple[int, ...]
     unit: float
+    whole: float
     transposed: bool = False
     fixed: bool = False
+    factor: Factor | None = None
 
     @property
     def cost(self) -> float:
@@ -209,24 +246,18 @@ def kernels_of(model: ir.Model, quantity: Quantity, *, ends: bool = False) -> tu
         InputError: there are none.
         UnsupportedError: sizes are dynamic, and multiplications are to be counted.
     """
-    assembly = assemble(model)
-    bound = {binding.initializer: binding for binding in assembly.bindings}
-    parameters = dict(assembly.module.named_parameters())
-    workload = read(model)
+    reader, workload = _Reader(model, quantity), read(model)
+    # A workload has an operator's body in its place.
+    operators = {layer_name(node): (node,) for node in model.graph if method_of(node)}
     found: dict[str, Kernel] = {}
-    for layer, nodes in zip(workload.layers, workload.nodes, strict=True):
-        for value in (value for node in nodes for value in node.inputs[1:2]):
-            binding = None if value is None else bound.get(value.name or "")
-            if binding is None:
-                continue
-            name = f"{binding.path}.{binding.weight.name}"
-            shape = tuple(parameters[name].shape)
-            macs = layer.nest.macs / workload.images
-            unit = 1.0 if quantity == "parameters" else macs / math.prod(shape)
-            before = found[name].unit if name in found and quantity != "parameters" else 0.0
-            flipped = binding.weight.transposed
-            first = found[name].layer if name in found else layer.name
-            found[name] = Kernel(first, name, shape, before + unit, flipped)
+    for layer, body in zip(workload.layers, workload.nodes, strict=True):
+        nodes = operators.get(layer.name, body)
+        for kernel in (k for node in nodes for k in reader.kernels(layer, node, workload.images)):
+            before = found.get(kernel.parameter)
+            if before is not None and quantity != "parameters":
+                unit, whole = before.unit + kernel.unit, before.whole + kernel.whole
+                kernel = replace(kernel, layer=before.layer, unit=unit, whole=whole)  # noqa: PLW2901
+            found[kernel.parameter] = before if before and quantity == "parameters" else kernel
     kernels = tuple(found.values())
     if not kernels:
         raise InputError("the network has no convolution and no dense layer whose weights train")
@@ -234,7 +265,65 @@ def kernels_of(model: ir.Model, quantity: Quantity, *, ends: bool = False) -> tu
 
 
 def _with_ends(kernels: Sequence[Kernel]) -> tuple[Kernel, ...]:
-    return tuple(replace(kernel, fixed=kernel in {kernels[0], kernels[-1]}) for kernel in kernels)
+    layers = {kernels[0].layer, kernels[-1].layer}
+    return tuple(replace(k, fixed=k.fixed or k.layer in layers) for k in kernels)
+
+
+class _Reader:
+    """Finds the kernels of layers among the parameters of a network's module."""
+
+    def __init__(self, model: ir.Model, quantity: Quantity) -> None:
+        assembly = assemble(model)
+        self._bound = {binding.initializer: binding for binding in assembly.bindings}
+        self._parameters = dict(assembly.module.named_parameters())
+        self._counts_numbers = quantity == "parameters"
+
+    def kernels(self, layer: Layer, node: ir.Node, images: int) -> Iterator[Kernel]:
+        """Of a node of a layer: what can be cut, and before that what it is multiplied with.
+
+        Args:
+            layer: what the node is a part of.
+            node: of the network.
+            images: in a batch.
+        """
+        method = method_of(node)
+        main = 1 if method is None or method.row_input is None else method.row_input
+        weights = self._weights(node, main)
+        if main not in weights:
+            return
+        dense = math.prod((layer.nest.K, layer.nest.C // layer.nest.G, layer.nest.kernel_area))
+        whole = float(dense) if self._counts_numbers else layer.nest.macs / images
+        of_all, of_others = whole, 0.0
+        if method is not None and method.nonzero is not None and not self._counts_numbers:
+            of_others, of_all = (
+                method.nonzero(replace(layer, density=share)) / images for share in (0.0, 1.0)
+            )
+        factor = None
+        for index in sorted(weights.keys() - {main}):
+            name, shape, _ = weights[index]
+            unit = 1.0 if self._counts_numbers else of_others / math.prod(shape)
+            factor = self._factor(method, index, main, name)
+            yield Kernel(layer.name, name, shape, unit, 0.0, fixed=True)
+        name, shape, flipped = weights[main]
+        unit = 1.0 if self._counts_numbers else (of_all - of_others) / math.prod(shape)
+        yield Kernel(layer.name, name, shape, unit, whole, flipped, factor=factor)
+
+    def _weights(self, node: ir.Node, last: int) -> dict[int, tuple[str, tuple[int, ...], bool]]:
+        """By input of a node, up to one of them: name, shape and whether it is transposed."""
+        found: dict[int, tuple[str, tuple[int, ...], bool]] = {}
+        for index, value in enumerate(node.inputs[1 : last + 1], 1):
+            binding = None if value is None else self._bound.get(value.name or "")
+            if binding is not None:
+                name = f"{binding.path}.{binding.weight.name}"
+                shape = tuple(self._parameters[name].shape)
+                found[index] = name, shape, binding.weight.transposed
+        return found
+
+    @staticmethod
+    def _factor(method: Method | None, index: int, main: int, name: str) -> Factor | None:
+        """What an input is to the weights, if the operator says along which axes they go."""
+        axes = dict(() if method is None or method.channels is None else method.channels.shared)
+        return Factor(name, axes[index], axes[main]) if {index, main} <= axes.keys() else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,16 +353,21 @@ class WeightCut:
         """What the layers that stay, and the floor of the others, cost."""
         fixed = sum(kernel.cost for kernel in self.kernels if kernel.fixed)
         floors = sum(kernel.unit * _floor(kernel) for kernel in self._open)
-        return (fixed + floors) / sum(kernel.cost for kernel in self.kernels)
+        return (fixed + floors) / self._whole
+
+    @property
+    def _whole(self) -> float:
+        """What the network costs with dense weights: what a share is a share of."""
+        return sum(kernel.whole for kernel in self.kernels)
 
     def parts(self) -> tuple[Part, ...]:
         """See ``Cut``."""
-        whole = sum(kernel.cost for kernel in self.kernels)
+        all_of_it = sum(kernel.cost for kernel in self.kernels)
         return tuple(
             Part(
                 chosen.layer,
                 WeightCut(tuple(replace(k, fixed=k is not chosen) for k in self.kernels)),
-                1 - chosen.cost / whole / 2,
+                (all_of_it - chosen.cost / 2) / self._whole,
             )
             for chosen in self._open
         )
@@ -283,12 +377,12 @@ class WeightCut:
         there = sum(
             k.unit * int(module.get_parameter(k.parameter).count_nonzero()) for k in self.kernels
         )
-        return there / sum(kernel.cost for kernel in self.kernels)
+        return there / self._whole
 
     def cut(self, module: nn.Module, share: float) -> None:
         """See ``Cut``."""
         weights = [module.get_parameter(kernel.parameter) for kernel in self._open]
-        scores = torch.cat([_scores(k, w) for k, w in zip(self._open, weights, strict=True)])
+        scores = torch.cat([_scores(kernel, module) for kernel in self._open])
         units = torch.cat(
             [
                 torch.full((w.numel(),), k.unit, dtype=torch.float64, device=w.device)
@@ -296,7 +390,7 @@ class WeightCut:
             ]
         )
         fixed = sum(kernel.cost for kernel in self.kernels if kernel.fixed)
-        limit = share * sum(kernel.cost for kernel in self.kernels) - fixed
+        limit = share * self._whole - fixed
         order = scores.argsort(descending=True, stable=True)
         kept = torch.empty_like(order, dtype=torch.bool)
         kept[order] = units[order].cumsum(0) <= limit * (1 + 1e-9)
@@ -312,8 +406,11 @@ def _floor(kernel: Kernel) -> int:
     return max(1, math.floor(_FLOOR * math.prod(kernel.shape)))
 
 
-def _scores(kernel: Kernel, weight: Tensor) -> Tensor:
+def _scores(kernel: Kernel, module: nn.Module) -> Tensor:
     """How much each weight matters, shape (weights,): infinitely for those of the floor."""
-    scores = weight.detach().float().abs().reshape(-1) / math.sqrt(kernel.unit)
+    sizes = module.get_parameter(kernel.parameter).detach().float().abs()
+    if kernel.factor is not None:
+        sizes = sizes * kernel.factor.norms(module, sizes.ndim)
+    scores = sizes.reshape(-1) / math.sqrt(kernel.unit)
     scores[scores.topk(_floor(kernel)).indices] = math.inf
     return scores
