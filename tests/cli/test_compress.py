@@ -68,7 +68,10 @@ def test_compress_and_go_on(mlcnn, data):
     ("options", "message"),
     [
         ((), "what may be lost is not said: give --max-drop 0.5 (percentage points), or "),
-        (("--max-drop", "1", "--method", "prune"), "--method prune: weights, channels, shared-kernels, all are"),
+        (
+            ("--max-drop", "1", "--method", "prune"),
+            "--method prune: weights, channels, shared-kernels, all are",
+        ),
         (("--budget", "4x", "--on", "none"), "none"),
         (("--max-drop", "1", "--epochs", "0"), "--epochs 0: at least 1 is required"),
     ],

@@ -50,7 +50,9 @@ def _zero_at_random(model: ir.Model, generator: np.random.Generator, share: floa
 def _removed(model: ir.Model) -> ir.Model:
     """The network without them, each site checked."""
     result = pipeline.run(model, [RemoveChannels()], verify=True)
-    assert not result.stages[0].failed
+    # What torch cannot compute, as a window larger than its image, is not checked and so stays.
+    reasons = result.stages[0].failed.values()
+    assert all("cannot run on inputs" in reason for reason in reasons), reasons
     return result.model
 
 

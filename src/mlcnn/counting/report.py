@@ -339,7 +339,7 @@ def _as_it_was(layer: Layer) -> Layer:
         form=None,
         parts=(plain,),
         weights=DENSE,
-        density=1.0,
+        density=layer.density_before,
         stored=layer.before,
     )
 

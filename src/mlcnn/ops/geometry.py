@@ -19,7 +19,7 @@ from mlcnn.graph import (
     windows_of,
 )
 from mlcnn.ops.emitter import Emitter
-from mlcnn.workload import DENSE, ConvLayer, Pool, Weights
+from mlcnn.workload import DENSE, ConvLayer, Pool, Weights, density_of
 
 __all__ = [
     "POOL_OPERATORS",
@@ -126,6 +126,12 @@ class Convolution:
     def weight_bytes(self) -> int:
         """Bytes of them."""
         return sum(tensor_bytes(v.const_value) for v in self._kept if v.const_value is not None)
+
+    @property
+    def density(self) -> float:
+        """Share of the numbers of the largest of them that are not zero."""
+        sizes = {v: math.prod(v.shape.numpy()) for v in self._kept if v.shape is not None}
+        return density_of(max(sizes, key=lambda value: sizes[value], default=None))
 
     @property
     def _kept(self) -> list[ir.Value]:

@@ -238,6 +238,7 @@ class BlockCirculant(Structuring, SitePass):
             weights=structure(size),
             parameters=known.parameters if known else layer.parameters,
             weight_bytes=known.weight_bytes if known else layer.weight_bytes,
+            density=known.density if known else layer.density,
         ).text()
         compact = emitter.weight(projected(weight, blocks), "weight")
         source = node.inputs[0]

@@ -87,6 +87,7 @@ def _emit(model: ir.Model, form: Form, found: Found) -> Emitter:
         operator="Conv" if known is None else known.operator,
         parameters=convolution.parameters if known is None else known.parameters,
         weight_bytes=convolution.weight_bytes if known is None else known.weight_bytes,
+        density=convolution.density if known is None else known.density,
     ).text()
     result = form.emit(emitter, convolution, pooling)
     if pooling is not None and not pooling.keepdims:

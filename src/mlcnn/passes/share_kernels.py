@@ -111,6 +111,7 @@ class ShareKernels(Structuring, SitePass):
             weights=structure(count),
             parameters=known.parameters if known else layer.parameters,
             weight_bytes=known.weight_bytes if known else layer.weight_bytes,
+            density=known.density if known else layer.density,
         ).text()
         basis, coefficients = decomposed(weight, count)
         result = convolve(

@@ -9,7 +9,7 @@ from mlcnn.workload.description import (
     Stored,
     Weights,
 )
-from mlcnn.workload.grouping import ends, recorded
+from mlcnn.workload.grouping import density_of, ends, recorded
 from mlcnn.workload.layer import ConvAxis, ConvLayer, Pool, Window
 from mlcnn.workload.operations import Operations, Sum
 from mlcnn.workload.reading import Uncounted, Workload, layers, read
@@ -35,6 +35,7 @@ __all__ = [
     "Weights",
     "Window",
     "Workload",
+    "density_of",
     "ends",
     "layers",
     "read",

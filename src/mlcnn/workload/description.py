@@ -105,6 +105,7 @@ class Layer:
         activity: which share of it is computed.
         arithmetic: how weight and input meet.
         density: share of the numbers of its largest weight that are not zero.
+        density_before: the same as it was, where a record says so.
         stored: parameters and bytes.
         before: the same as it was, where a record says so; the same as ``stored`` elsewhere.
     """
@@ -118,6 +119,7 @@ class Layer:
     activity: Activity = _WHOLE
     arithmetic: Arithmetic = Arithmetic.MULTIPLY
     density: float = 1.0
+    density_before: float = 1.0
     stored: Stored = _NOTHING
     before: Stored = _NOTHING
 

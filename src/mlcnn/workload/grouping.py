@@ -13,7 +13,7 @@ from mlcnn.workload.description import Layer, Numbers, Stored
 from mlcnn.workload.record import Record, read_record
 from mlcnn.workload.sizes import known_sizes, sizes_of
 
-__all__ = ["described", "ends", "measured", "recorded"]
+__all__ = ["density_of", "described", "ends", "measured", "recorded"]
 
 _LOGGER = logging.getLogger(__name__)
 _KNOWN_VERSION = 1
@@ -91,7 +91,7 @@ def described(
         weight_bytes=record.weight_bytes or layer.stored.weight_bytes,
         output_bytes=given,
     )
-    return replace(layer, before=before)
+    return replace(layer, before=before, density_before=record.density)
 
 
 def measured(layer: Layer, nodes: Sequence[ir.Node], constants: Container[ir.Value]) -> Layer:
@@ -112,11 +112,14 @@ def measured(layer: Layer, nodes: Sequence[ir.Node], constants: Container[ir.Val
     numbers = Numbers(
         _bits(largest), max((_bits(_stored_as(value)) for value in inputs), default=32)
     )
-    density = _density(largest)
-    return replace(layer, numbers=numbers, density=density, stored=stored, before=stored)
+    density = density_of(largest)
+    return replace(
+        layer, numbers=numbers, density=density, density_before=density, stored=stored,
+        before=stored,
+    )  # fmt: skip
 
 
-def _density(weight: ir.Value | None) -> float:
+def density_of(weight: ir.Value | None) -> float:
     """The share of a weight that is not zero; 1 where it is computed, or kept as codes."""
     tensor = None if weight is None else weight.const_value
     if tensor is None or not tensor.size or not tensor.dtype.is_floating_point():

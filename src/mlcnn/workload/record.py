@@ -40,6 +40,7 @@ class Record:
         arithmetic: how weight and input meet.
         parameters: numbers that the network kept for the layer before, biases included.
         weight_bytes: bytes of them.
+        density: share of those of its largest weight that were not zero.
         version: of the format that it was written in.
     """
 
@@ -53,6 +54,7 @@ class Record:
     arithmetic: Arithmetic = Arithmetic.MULTIPLY
     parameters: int = 0
     weight_bytes: int = 0
+    density: float = 1.0
     version: int = _VERSION
 
     def text(self) -> str:
@@ -108,6 +110,7 @@ def _parsed(document: dict[str, Any]) -> Record:
         arithmetic=Arithmetic(document.get("arithmetic", Arithmetic.MULTIPLY)),
         parameters=int(document.get("parameters", 0)),
         weight_bytes=int(document.get("weight_bytes", 0)),
+        density=float(document.get("density", 1.0)),
         version=int(document.get("version", _VERSION)),
     )
 

@@ -58,7 +58,7 @@ class Pair(Structuring):
         emitter = emitter_for(model, layer)
         emitter.metadata[RECORD_KEY] = Record(
             output.name, layer.nest, OPERATOR, weights=STRUCTURE,
-            parameters=layer.parameters, weight_bytes=layer.weight_bytes,
+            parameters=layer.parameters, weight_bytes=layer.weight_bytes, density=layer.density,
         ).text()  # fmt: skip
         result = emitter.call(
             paired_conv,
