@@ -46,7 +46,7 @@ torch.set_num_threads(1)
 
 _SLOW_DATA = (HealthCheck.too_slow, HealthCheck.data_too_large)
 settings.register_profile(
-    "ci", max_examples=120, deadline=None, print_blob=True, suppress_health_check=_SLOW_DATA
+    "ci", max_examples=100, deadline=None, print_blob=True, suppress_health_check=_SLOW_DATA
 )
 settings.register_profile(
     "long", max_examples=5000, deadline=None, print_blob=True, suppress_health_check=_SLOW_DATA

@@ -68,6 +68,7 @@ def test_without_a_compiler_it_says_so_and_blames_no_operator(mlcnn: Call, monke
     assert "operator" not in result.error
 
 
+@pytest.mark.long
 def test_a_compiler_that_refuses_assembly(
     mlcnn: Call, monkeypatch, tmp_path: Path, hopeless: Path
 ) -> None:
