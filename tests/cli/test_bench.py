@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import pytest
 
 from mlcnn.engines.native import library
 
