@@ -18,7 +18,7 @@ from mlcnn import nn
 from mlcnn.graph import layer_name
 from mlcnn.ops.shared_kernels import decomposed
 from mlcnn.passes import pipeline
-from mlcnn.training.pruning import Kernel, Quantity, kernels_of, kept_at_least
+from mlcnn.training.pruning import Kernel, Quantity, kept_at_least, kernels_of
 
 __all__ = ["AUTO", "Sharing", "priced", "sharing"]
 
@@ -29,8 +29,9 @@ _OTHER: dict[Quantity, Quantity] = {
     "parameters": "multiplications",
     "multiplications": "parameters",
 }
-_STEPS = 60
-_WIDE = 1e9
+_STEPS = 40
+_SCALES = (1e-9, 1e9)
+_PRICES = (1e-3, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,7 @@ def sharing(model: ir.Model, quantity: Quantity, share: float, *, ends: bool = F
 
     What is lost of the sum of squares of the weights is least, while no more is left of the other
     quantity (multiplications, of parameters) than if single weights were cut to the same share.
+    Where that cannot be, a share of the one is worth as much as one of the other.
 
     Args:
         model: the network.
@@ -121,7 +123,7 @@ def sharing(model: ir.Model, quantity: Quantity, share: float, *, ends: bool = F
     def needs(price: float) -> bool:
         return _left(_within(layers, share, price))[1] > most
 
-    price = _least(lambda value: not needs(value)) if needs(0.0) else 0.0
+    price = _least(lambda value: not needs(value), *_PRICES) if needs(0.0) else 0.0
     found = _within(layers, share, price)
     pairs = zip(layers, found, strict=True)
     basis = "+".join(f"{layer.name}={taken.basis}" for layer, taken in pairs if taken.basis)
@@ -141,12 +143,11 @@ def _within(layers: Sequence[_Layer], share: float, price: float) -> list[_Taken
     def at(scale: float) -> list[_Taken]:
         return [layer.best(scale * np.array([1.0, price])) for layer in layers]
 
-    return at(_least(lambda scale: bool(_left(at(scale))[0] <= share)))
+    return at(_least(lambda scale: bool(_left(at(scale))[0] <= share), *_SCALES))
 
 
-def _least(holds: Callable[[float], bool]) -> float:
-    """The least number for which something holds that holds for all larger ones."""
-    low, high = 1 / _WIDE, _WIDE
+def _least(holds: Callable[[float], bool], low: float, high: float) -> float:
+    """The least number for which something holds that holds for all larger ones, if any."""
     for _ in range(_STEPS):
         middle = math.sqrt(low * high)
         low, high = (low, middle) if holds(middle) else (middle, high)
@@ -165,18 +166,21 @@ def _layers(model: ir.Model, quantity: Quantity, *, ends: bool) -> Iterator[_Lay
         floor = weight.size if kernel.fixed else kept_at_least(kernel)
         options = [_option(0, weight * length, unit, np.zeros(2), floor)]
         if kernel.layer in groups and not kernel.fixed:
-            options += _shared(weight, unit, groups[kernel.layer])
+            # A kernel is stored once, and meets every channel.
+            meets = weight.shape[1] * groups[kernel.layer]
+            times = [1 if each == "parameters" else meets for each in (quantity, _OTHER[quantity])]
+            options += _shared(weight, unit, unit * times)
         yield _Layer(kernel.layer, tuple(options))
 
 
-def _shared(weight: NDArray[np.float64], unit: NDArray[np.float64], groups: int) -> list[_Option]:
-    """With 1, 2, ... shared kernels, which every input channel meets."""
+def _shared(
+    weight: NDArray[np.float64], unit: NDArray[np.float64], tap: NDArray[np.float64]
+) -> list[_Option]:
+    """With 1, 2, ... shared kernels, of which each number costs so much."""
     taps = math.prod(weight.shape[2:])
     _, coefficients = decomposed(weight, taps)
-    # A kernel is stored once; each of its numbers meets every channel where a weight meets one.
-    each = taps * unit * np.array([1, weight.shape[1] * groups])
     return [
-        _option(count, coefficients[:, :, :count], unit, count * each, 1)
+        _option(count, coefficients[:, :, :count], unit, count * taps * tap, 1)
         for count in range(1, taps + 1)
     ]
 
