@@ -108,7 +108,8 @@ class Layer:
         density_before: the same as it was, where a record says so.
         stored: parameters and bytes.
         before: the same as it was, where a record says so; the same as ``stored`` elsewhere.
-        condition: the ``If`` in a branch of which it stands; empty where it always runs.
+        condition: the branch of an ``If`` that it stands in, see ``branches``; empty where it
+            always runs.
     """
 
     nest: ConvLayer

@@ -14,7 +14,7 @@ from mlcnn.workload.layer import ConvAxis, ConvLayer
 from mlcnn.workload.record import Record
 from mlcnn.workload.sizes import InputShape, images, known_sizes, with_sizes
 
-__all__ = ["Uncounted", "Workload", "layers", "read"]
+__all__ = ["Uncounted", "Workload", "branches", "layers", "read"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ class Workload:
         images: how many.
         uncounted: what multiplies beside them.
         least: the layers that run where each ``If`` takes the other branch.
+        every: the layers of all branches.
         nodes: the nodes that compute each layer, in a network of standard operators.
     """
 
@@ -61,12 +62,13 @@ class Workload:
     images: int
     uncounted: tuple[Uncounted, ...]
     least: tuple[Layer, ...] = ()
+    every: tuple[Layer, ...] = ()
     nodes: tuple[tuple[ir.Node, ...], ...] = field(default=(), repr=False, compare=False)
 
     @property
     def is_conditional(self) -> bool:
         """Whether what runs depends on the image."""
-        return any(layer.condition for layer in self.layers)
+        return any(layer.condition for layer in self.every)
 
 
 def layers(
@@ -111,6 +113,7 @@ class _Reader:
         self._constants = _weights(graph, outside)
         self._layers: list[tuple[Layer, tuple[ir.Node, ...]]] = []
         self._least: list[Layer] = []
+        self._every: list[Layer] = []
         self._uncounted: list[Uncounted] = []
 
     def read(self, images_: int) -> Workload:
@@ -126,22 +129,25 @@ class _Reader:
                 self._group(record, members)
         found = tuple(layer for layer, _ in self._layers)
         nodes = tuple(nodes for _, nodes in self._layers)
-        return Workload(found, images_, tuple(self._uncounted), tuple(self._least), nodes)
+        uncounted, least, every = map(tuple, (self._uncounted, self._least, self._every))
+        return Workload(found, images_, uncounted, least, every, nodes)
 
     def _add(self, layer: Layer, nodes: tuple[ir.Node, ...]) -> None:
         layer = replace(layer, condition=self._condition)
         self._layers.append((layer, nodes))
         self._least.append(layer)
+        self._every.append(layer)
 
     def _branches(self, node: ir.Node, images_: int) -> None:
         """The layers of the branch that multiplies most; of the least layers, of the other one."""
-        graphs = (node.attributes[name].as_graph() for name in ("then_branch", "else_branch"))
-        name = node.name or layer_name(node)
-        found = [_Reader(graph, self._constants, name).read(images_) for graph in graphs]
+        found = [
+            _Reader(graph, self._constants, name).read(images_) for name, graph in branches(node)
+        ]
         most = max(found, key=lambda branch: _macs(branch.layers))
         least = min(found, key=lambda branch: _macs(branch.least))
         self._layers += zip(most.layers, most.nodes, strict=True)
         self._least += least.least
+        self._every += (layer for branch in found for layer in branch.every)
         self._uncounted += (item for branch in found for item in branch.uncounted)
 
     def _group(self, record: Record, nodes: tuple[ir.Node, ...]) -> None:
@@ -192,6 +198,13 @@ def _read(node: ir.Node, weights: Container[ir.Value | None]) -> ConvLayer | Non
             return _matmul(node, from_left=True)
         case _:
             return None
+
+
+def branches(node: ir.Node) -> list[tuple[str, ir.Graph]]:
+    """The two branches of an ``If``, each with the name that ``Layer.condition`` has of it."""
+    sides = ("then_branch", "else_branch")
+    where = node.name or layer_name(node)
+    return [(f"{where}.{side}", node.attributes[side].as_graph()) for side in sides]
 
 
 def _macs(layers_: Sequence[Layer]) -> int:
