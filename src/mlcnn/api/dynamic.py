@@ -75,8 +75,8 @@ class Dynamic(Tabular):
             return ""
         low, high = test.interval
         return (
-            f"accuracy on {test.images:,} images that nothing was chosen on: {100 * test.top1:.2f} % "
-            f"({100 * low:.2f} to {100 * high:.2f}), {points(change)}"
+            f"accuracy on {test.images:,} images that nothing was chosen on: "
+            f"{100 * test.top1:.2f} % ({100 * low:.2f} to {100 * high:.2f}), {points(change)}"
         )
 
     def to_json(self) -> dict[str, object]:

@@ -21,6 +21,7 @@ from mlcnn.api.optimizing import Progress, rewrite, silent
 from mlcnn.api.provenance import write_result
 from mlcnn.api.training import require_classifier
 from mlcnn.api.writing import results_folder
+from mlcnn.engines import Array
 from mlcnn.engines.timing import one_by_one
 from mlcnn.errors import InputError
 from mlcnn.frontier import Budget, Cost, Frontier, Point
@@ -246,9 +247,9 @@ class _Work:
             on = "test" if seen > float(test.mean()) + 0.01 else "validation"
             if on == "test":
                 told.append(
-                    f"the network has {100 * known.mean():.2f} % of the validation images right and "
-                    f"{100 * test.mean():.2f} % of the test images: it knows the former, and its "
-                    "probabilities say nothing there; half of the test images choose the "
+                    f"the network has {100 * known.mean():.2f} % of the validation images right "
+                    f"and {100 * test.mean():.2f} % of the test images: it knows the former, and "
+                    "its probabilities say nothing there; half of the test images choose the "
                     "thresholds, the other half is reported"
                 )
         test = data.test
@@ -288,7 +289,7 @@ class _Work:
                 "thresholds; every class is required"
             )
 
-    def _outputs(self, model: ir.Model, images: ImageSet, what: str) -> Iterator[list[NDArray]]:
+    def _outputs(self, model: ir.Model, images: ImageSet, what: str) -> Iterator[Sequence[Array]]:
         """The outputs of a network, batch by batch, in the order of the outputs."""
         (name,) = (value.name or "" for value in model.graph.inputs)
         session = engines.get("onnxruntime").prepare(model, threads=1)
@@ -297,7 +298,7 @@ class _Work:
             pixels = self.normal.apply(images.images[start : start + _BATCH])
             yield list(session.run({name: pixels}).values())
 
-    def _scores(self, model: ir.Model, images: ImageSet, what: str) -> list[NDArray]:
+    def _scores(self, model: ir.Model, images: ImageSet, what: str) -> list[Array]:
         batches = zip(*self._outputs(model, images, what), strict=True)
         return [np.concatenate(each) for each in batches]
 
@@ -398,9 +399,7 @@ class _Work:
         energy = {row.name: row.costs.energy_pj / compared.batch for row in compared.layers}
         return lambda layer: energy[layer.name]
 
-    def _cumulative(
-        self, places: Sequence[_Place], cost: Callable[[Layer], float]
-    ) -> list[float]:
+    def _cumulative(self, places: Sequence[_Place], cost: Callable[[Layer], float]) -> list[float]:
         """What an image costs that leaves at each place, and at the end."""
         model = with_heads(self.model, [place.head for place in places])
         model = EarlyExit("+".join(f"exit{i}=0.5" for i in range(1, len(places) + 1))).apply(model)
@@ -423,8 +422,8 @@ class _Work:
                 for p, r in right.items()
             }
             self.say(
-                f"exit {item.setting}: {100 * changes['check'].top1:+.2f} points on the images that "
-                "check it"
+                f"exit {item.setting}: {100 * changes['check'].top1:+.2f} points on the images "
+                "that check it"
             )
             models.append(model)
             points.append(
@@ -448,8 +447,8 @@ class _Work:
         within = [point for point in frontier.points if not budget.exceeded(point.change)]
         if not within:
             raise InputError(
-                f"--max-drop {self.options.max_drop:g}: what was chosen within it loses more on the "
-                "images that check it; give more images, or allow more"
+                f"--max-drop {self.options.max_drop:g}: what was chosen within it loses more on "
+                "the images that check it; give more images, or allow more"
             )
         return min(within, key=lambda point: point.costs[frontier.quantity].mean)
 

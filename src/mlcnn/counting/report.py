@@ -196,11 +196,8 @@ class CountReport(Tabular):
         """What is to be known of a network whose cost depends on the image; else nothing."""
         if self.least is None:
             return ()
-        return (
-            f"what runs depends on the image: the total is the most, {self.least.multiplications:,}"
-            f" multiplications and {self.least.additions:,} additions the least; for what images "
-            "cost give labelled ones (--data)",
-        )
+        least = f"{self.least.multiplications:,} multiplications"
+        return (f"what runs depends on the image: the total is the most, {least} the least",)
 
     @property
     def before(self) -> Operations:

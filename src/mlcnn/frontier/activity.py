@@ -72,7 +72,9 @@ def recorded(model: ir.Model, images: NDArray[np.float32], *, threads: int = 1) 
         return Activity({}, len(images))
     name, *others = [value.name or "" for value in told.graph.inputs]
     if others:
-        raise InputError(f"the network has the inputs {', '.join([name, *others])}; one is required")
+        raise InputError(
+            f"the network has the inputs {', '.join([name, *others])}; one is required"
+        )
     session = get("onnxruntime").prepare(told, threads=threads)
     ran = {branch: np.zeros(len(images), bool) for branch in flags}
     for index in range(len(images)):
@@ -99,10 +101,10 @@ class _Flags:
         found: dict[str, ir.Value] = {}
         for node in [*graph]:
             if node.op_type == "If":
-                found |= self._split(graph, node)
+                found |= self._split(node)
         return found
 
-    def _split(self, graph: ir.Graph, node: ir.Node) -> dict[str, ir.Value]:
+    def _split(self, node: ir.Node) -> dict[str, ir.Value]:
         sides = branches(node)
         inner = {name: self._of(side) for name, side in sides}
         names = [name for name, _ in sides] + [n for found in inner.values() for n in found]
@@ -118,7 +120,7 @@ class _Flags:
             value.type, value.shape = ir.TensorType(ir.DataType.BOOL), ir.Shape([])
         return dict(zip(names, made, strict=True))
 
-    def _constant(self, graph: ir.Graph, value: bool) -> ir.Value:  # noqa: FBT001 - the value itself
+    def _constant(self, graph: ir.Graph, value: bool) -> ir.Value:
         node = ir.node("Constant", [], {"value": ir.tensor(np.asarray(value))})
         node.name = node.outputs[0].name = free_name("ran", self._taken)
         node.outputs[0].type = ir.TensorType(ir.DataType.BOOL)

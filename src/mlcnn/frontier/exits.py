@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ class Thresholds:
     right: int
 
 
-def judged(scores: NDArray[np.floating], labels: NDArray[np.int64]) -> Judged:
+def judged(scores: NDArray[Any], labels: NDArray[np.int64]) -> Judged:
     """The most likely class of softmax, and whether it is the right one.
 
     Args:
@@ -74,9 +75,7 @@ def thresholds(
     return _best(exits, end, costs, least)
 
 
-def _best(
-    exits: Sequence[Judged], end: Judged, costs: Sequence[float], least: int
-) -> Thresholds:
+def _best(exits: Sequence[Judged], end: Judged, costs: Sequence[float], least: int) -> Thresholds:
     if not exits:
         return Thresholds((), costs[0] * len(end.right), int(end.right.sum()))
     here, *later = exits
@@ -87,7 +86,8 @@ def _best(
     for level in (*levels, np.inf):
         leave = here.sure >= level
         already = int(here.right[leave].sum())
-        rest = _best([e.chosen(~leave) for e in later], end.chosen(~leave), costs[1:], least - already)
+        others = [each.chosen(~leave) for each in later]
+        rest = _best(others, end.chosen(~leave), costs[1:], least - already)
         if already + rest.right >= least:
             cost = float(leave.sum()) * costs[0] + rest.cost
             found.append(Thresholds((_above(level), *rest.values), cost, already + rest.right))
@@ -107,7 +107,8 @@ def _single(here: Judged, end: Judged, costs: Sequence[float], least: int) -> Th
     count = int(fine[-1]) if len(fine) else 0
     if costs[0] >= costs[1]:
         count = 0
-    limit = np.inf if not count else (sure[count - 1] + (sure[count] if count < len(sure) else 0)) / 2
+    following = sure[count] if count < len(sure) else 0.0
+    limit = (sure[count - 1] + following) / 2 if count else np.inf
     cost = count * costs[0] + (len(sure) - count) * costs[1]
     return Thresholds((_above(limit),), float(cost), int(right[count]))
 

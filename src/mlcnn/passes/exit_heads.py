@@ -1,6 +1,6 @@
 """Heads on the way through a network: where they can stand, and the nodes that they are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mlcnn.errors import InputError
 from mlcnn.graph import clone, free_name, infer_shapes, layer_name, value_names
+from mlcnn.ops import Emitter
 from mlcnn.workload.sizes import sizes_of, with_sizes
 
 __all__ = ["Head", "exit_points", "with_heads"]
@@ -56,14 +57,11 @@ def exit_points(model: ir.Model) -> tuple[tuple[str, str], ...]:
         if varying:
             live |= {value for value in node.outputs if value in last}
         live = {value for value in live if last.get(value, -1) > index}
-        sizes = sizes_of(only) if (only := _only(live)) is not None else None
-        if layer and sizes is not None and len(sizes) == 4 and only in node.outputs:
-            found[layer] = only.name or ""
+        only = next(iter(live)) if len(live) == 1 else None
+        sizes = None if only is None else sizes_of(only)
+        if layer and only in node.outputs and sizes is not None and len(sizes) == 4:
+            found[layer] = "" if only is None else only.name or ""
     return tuple(found.items())
-
-
-def _only(values: set[ir.Value]) -> ir.Value | None:
-    return next(iter(values)) if len(values) == 1 else None
 
 
 def with_heads(model: ir.Model, heads: Sequence[Head]) -> ir.Model:
@@ -89,61 +87,30 @@ def with_heads(model: ir.Model, heads: Sequence[Head]) -> ir.Model:
                 f"a head at {head.at}: a value with at least {head.grid}x{head.grid} positions is "
                 f"required, it is {sizes}"
             )
-        _append(copied.graph, head, source, sizes, f"exit{index}", taken)
+        name = free_name(f"exit{index}", taken)
+        dtype = np.dtype(np.float32) if source.dtype is None else source.dtype.numpy()
+        emitter = Emitter(copied.opset_imports[""], dtype, name)
+        scores = _emitted(emitter, head, source, sizes)
+        for weight in emitter.weights:
+            copied.graph.register_initializer(weight)
+        for node in emitter.nodes:
+            node.outputs[0].name = node.name
+        copied.graph.extend(emitter.nodes)
+        scores.name = name
+        copied.graph.outputs.append(scores)
     infer_shapes(copied)
     return copied
 
 
-def _append(
-    graph: ir.Graph,
-    head: Head,
-    source: ir.Value,
-    sizes: Sequence[int],
-    name: str,
-    taken: set[str],
-) -> None:
+def _emitted(emitter: Emitter, head: Head, source: ir.Value, sizes: Sequence[int]) -> ir.Value:
+    """The scores of a head on a value of such sizes."""
     # Regions of one size; what is left over at the end belongs to none.
-    window = [size // head.grid for size in sizes[2:]]
-    pads = [0, 0, *(-(size % head.grid) for size in sizes[2:])]
-    if any(pads):
-        ends = [head.grid * size for size in window]
-        source = _node(graph, "Slice", [
-            source, *(_weight(graph, f"{name}.{role}", np.asarray(array, np.int64), taken)
-                      for role, array in (("starts", [0, 0]), ("ends", ends), ("axes", [2, 3])))
-        ], {}, name, taken)  # fmt: skip
-    pooled = _node(
-        graph, "AveragePool", [source], {"kernel_shape": window, "strides": window}, name, taken
-    )
-    flat = _node(graph, "Flatten", [pooled], {}, name, taken)
-    kind = np.float32 if source.dtype is None else source.dtype.numpy()
-    weight = _weight(graph, f"{name}.weight", head.weight.astype(kind), taken)
-    bias = _weight(graph, f"{name}.bias", head.bias.astype(kind), taken)
-    scores = _node(graph, "Gemm", [flat, weight, bias], {"transB": 1}, name, taken)
-    scores.name = free_name(name, taken)
-    graph.outputs.append(scores)
-
-
-def _node(
-    graph: ir.Graph,
-    kind: str,
-    inputs: Sequence[ir.Value],
-    attributes: Mapping[str, int | list[int]],
-    name: str,
-    taken: set[str],
-) -> ir.Value:
-    node = ir.node(kind, inputs, attributes)
-    node.name = node.outputs[0].name = free_name(f"{name}/{kind}", taken)
-    graph.append(node)
-    return node.outputs[0]
-
-
-def _weight(graph: ir.Graph, wanted: str, array: NDArray, taken: set[str]) -> ir.Value:
-    name = free_name(wanted, taken)
-    value = ir.Value(
-        name=name,
-        const_value=ir.Tensor(np.ascontiguousarray(array), name=name),
-        shape=ir.Shape(array.shape),
-        type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
-    )
-    graph.register_initializer(value)
-    return value
+    window = tuple(size // head.grid for size in sizes[2:])
+    ends = tuple(head.grid * size for size in window)
+    if ends != tuple(sizes[2:]):
+        bounds = (("starts", (0, 0)), ("ends", ends), ("axes", (2, 3)))
+        inside = [emitter.integers(values, role) for role, values in bounds]
+        source = emitter.op("Slice", [source, *inside])
+    pooled = emitter.op("AveragePool", [source], kernel_shape=window, strides=window)
+    weight, bias = emitter.weight(head.weight, "weight"), emitter.weight(head.bias, "bias")
+    return emitter.op("Gemm", [emitter.op("Flatten", [pooled]), weight, bias], transB=1)

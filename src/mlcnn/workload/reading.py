@@ -129,8 +129,8 @@ class _Reader:
                 self._group(record, members)
         found = tuple(layer for layer, _ in self._layers)
         nodes = tuple(nodes for _, nodes in self._layers)
-        uncounted, least, every = map(tuple, (self._uncounted, self._least, self._every))
-        return Workload(found, images_, uncounted, least, every, nodes)
+        least, every = tuple(self._least), tuple(self._every)
+        return Workload(found, images_, tuple(self._uncounted), least, every, nodes)
 
     def _add(self, layer: Layer, nodes: tuple[ir.Node, ...]) -> None:
         layer = replace(layer, condition=self._condition)

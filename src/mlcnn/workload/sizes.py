@@ -58,7 +58,8 @@ def _bound(model: ir.Model) -> bool:
     """Give what depends on the data the most entries that it can have; return whether any does."""
     found = False
     for node in model.graph.all_nodes():
-        sizes = None if node.op_type != "NonZero" else sizes_of(node.inputs[0])
+        source = node.inputs[0] if node.op_type == "NonZero" else None
+        sizes = None if source is None else sizes_of(source)
         if sizes is not None:
             node.outputs[0].shape = ir.Shape([len(sizes), math.prod(sizes)])
             found = True
