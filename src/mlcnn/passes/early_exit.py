@@ -177,8 +177,8 @@ class _Branches:
         needed = _ancestors(nodes, [result, *(item.head for item in later)])
         behind = [node for node in needed if node not in set(before)]
         inner, scores = self._level(behind, later, result)
-        goes_on, gate = self._gate(here)
-        branch = self._branch(inner, scores, here.head, goes_on)
+        gate = self._gate(here)
+        branch = self._branch(inner, scores, here, gate[1].outputs[0])
         self._own(branch)
         stays = ir.node("Identity", [here.head])
         self._name(here, [stays])
@@ -190,36 +190,38 @@ class _Branches:
         self._name(here, [split])
         return [*before, *gate, split], split.outputs[0]
 
-    def _gate(self, here: _Exit) -> tuple[ir.Value, list[ir.Node]]:
-        """Which images go on, and the nodes that find out, the last one whether any does."""
-        sure = ir.node("Softmax", [here.head], {"axis": 1})
-        top = ir.node("ReduceMax", [sure.outputs[0], self._integers(here, [1])], {"keepdims": 0})
-        limit = self._value(here, np.asarray(here.threshold, here.dtype))
-        goes_on = ir.node("Less", [top.outputs[0], limit])
-        numbers = ir.node("Cast", [goes_on.outputs[0]], {"to": ir.DataType.INT32.value})
-        most = ir.node("ReduceMax", [numbers.outputs[0]], {"keepdims": 0})
-        some = ir.node("Cast", [most.outputs[0]], {"to": ir.DataType.BOOL.value})
-        gate = [sure, top, goes_on, numbers, most, some]
+    def _gate(self, here: _Exit) -> list[ir.Node]:
+        """How sure each image is, and last, whether the least sure one goes on."""
+        shares = ir.node("Softmax", [here.head], {"axis": 1})
+        axis = self._integers(here, [1])
+        sure = ir.node("ReduceMax", [shares.outputs[0], axis], {"keepdims": 0})
+        least = ir.node("ReduceMin", [sure.outputs[0]], {"keepdims": 0})
+        some = ir.node("Less", [least.outputs[0], self._limit(here)])
+        gate = [shares, sure, least, some]
         self._name(here, gate)
-        return goes_on.outputs[0], gate
+        return gate
+
+    def _limit(self, here: _Exit) -> ir.Value:
+        return self._value(here, np.asarray(here.threshold, here.dtype))
 
     def _branch(
-        self, inner: Sequence[ir.Node], scores: ir.Value, head: ir.Value, goes_on: ir.Value
+        self, inner: Sequence[ir.Node], scores: ir.Value, here: _Exit, sure: ir.Value
     ) -> ir.Graph:
         """What runs for the images that go on: gathered before, put back behind."""
-        name = f"{head.name}/goes-on"
+        name = f"{here.head.name}/goes-on"
         if not self._batched:
             return ir.Graph([], [scores], nodes=inner, name=name)
-        found = ir.node("NonZero", [goes_on])
+        goes_on = ir.node("Less", [sure, self._limit(here)])
+        found = ir.node("NonZero", [goes_on.outputs[0]])
         column = ir.node("Transpose", [found.outputs[0]], {"perm": [1, 0]})
-        flat = ir.node("Squeeze", [found.outputs[0], self._integers(_Exit(head, 0.0), [0])])
-        first: list[ir.Node] = [found, column, flat]
+        flat = ir.node("Squeeze", [found.outputs[0], self._integers(here, [0])])
+        first: list[ir.Node] = [goes_on, found, column, flat]
         for value in self._captured(inner):
             taken = ir.node("Gather", [value, flat.outputs[0]], {"axis": 0})
             _replace(inner, value, taken.outputs[0])
             first.append(taken)
-        back = ir.node("ScatterND", [head, column.outputs[0], scores])
-        self._name(_Exit(head, 0.0), [*first, back])
+        back = ir.node("ScatterND", [here.head, column.outputs[0], scores])
+        self._name(here, [*first, back])
         return ir.Graph([], [back.outputs[0]], nodes=[*first, *inner, back], name=name)
 
     def _own(self, branch: ir.Graph) -> None:
