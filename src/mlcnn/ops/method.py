@@ -102,6 +102,8 @@ class Method:
         nonzero: multiplications of a layer by an engine that leaves out zero weights; None where
             there is none.
         channels: where the channels of its operators stand; None where they cannot go.
+        computed: which share of a layer a form computes, image by image: takes the form's name and
+            masks, shape (images, 1, P, Q); None where no layer of it has a mask.
         penalty: what is added to a loss to bring weights into the structure: takes that module,
             returns a scalar tensor.
         summary: what it does, in a line.
@@ -116,6 +118,7 @@ class Method:
     row_input: int | None = None
     nonzero: Callable[[Layer], int] | None = None
     channels: ChannelAxes | None = None
+    computed: Callable[[str, NDArray[np.bool_]], NDArray[np.float64]] | None = None
     penalty: Callable[[Any], Any] | None = None
     summary: str = ""
 

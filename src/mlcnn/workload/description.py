@@ -110,6 +110,8 @@ class Layer:
         before: the same as it was, where a record says so; the same as ``stored`` elsewhere.
         condition: the branch of an ``If`` that it stands in, see ``branches``; empty where it
             always runs.
+        mask: name of the value that says which positions are computed, boolean, shape (N, 1, P, Q);
+            empty where all are.
     """
 
     nest: ConvLayer
@@ -125,6 +127,7 @@ class Layer:
     stored: Stored = _NOTHING
     before: Stored = _NOTHING
     condition: str = ""
+    mask: str = ""
 
     @property
     def name(self) -> str:

@@ -53,7 +53,7 @@ def described(
         UnsupportedError: a size of its input is not known.
     """
     outside, results = ends(nodes)
-    sources = [value for value in outside if value not in constants]
+    sources = [v for v in outside if v not in constants and v.name != (record.mask or None)]
     if len(sources) != 1 or len(results) != 1:
         return (
             f"they read {len(sources)} values and give {len(results)}, and a layer reads one and "
@@ -81,6 +81,7 @@ def described(
         weights=record.weights,
         activity=record.activity,
         arithmetic=record.arithmetic,
+        mask=record.mask,
     )
     layer = measured(layer, nodes, constants)
     # Before, the pool was a layer of its own: this one gave the output of the convolution.
@@ -101,7 +102,7 @@ def measured(layer: Layer, nodes: Sequence[ir.Node], constants: Container[ir.Val
         root for value in outside if value in constants for root in _roots(value, constants)
     )
     weights = [value for value in kept if value.dtype not in _SHAPES]
-    inputs = [value for value in outside if value not in constants]
+    inputs = [v for v in outside if v not in constants and v.name != (layer.mask or None)]
     stored = Stored(
         parameters=sum(_count(value) for value in weights),
         weight_bytes=sum(_bytes(value) for value in weights),

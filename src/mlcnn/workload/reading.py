@@ -161,6 +161,9 @@ class _Reader:
                 layer_name(nodes[0]), record.form, layer,
             )  # fmt: skip
             return
+        if record.mask:  # how much of it is computed the data say; at most, all of it
+            self._add(replace(layer, parts=(layer.nest,)), nodes)
+            return
         # What makes weights of weights runs once, when the network is loaded.
         running = [node for node in nodes if self._constants.isdisjoint(node.outputs)]
         parts = [nest for node in running if (nest := self._nest(node)) is not None]

@@ -41,6 +41,8 @@ class Record:
         parameters: numbers that the network kept for the layer before, biases included.
         weight_bytes: bytes of them.
         density: share of those of its largest weight that were not zero.
+        mask: name of the value that says which positions are computed, boolean, shape (N, 1, P, Q);
+            empty where all are.
         version: of the format that it was written in.
     """
 
@@ -55,6 +57,7 @@ class Record:
     parameters: int = 0
     weight_bytes: int = 0
     density: float = 1.0
+    mask: str = ""
     version: int = _VERSION
 
     def text(self) -> str:
@@ -111,6 +114,7 @@ def _parsed(document: dict[str, Any]) -> Record:
         parameters=int(document.get("parameters", 0)),
         weight_bytes=int(document.get("weight_bytes", 0)),
         density=float(document.get("density", 1.0)),
+        mask=str(document.get("mask", "")),
         version=int(document.get("version", _VERSION)),
     )
 

@@ -270,6 +270,22 @@ def _range(start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
     return torch.arange(first, last, step, dtype=start.dtype, device=start.device)
 
 
+def _non_zero(x: Tensor) -> Tensor:
+    return x.nonzero().T
+
+
+def _scatter(x: Tensor, indices: Tensor, updates: Tensor) -> Tensor:
+    result = x.clone()
+    result[tuple(indices.unbind(-1))] = updates
+    return result
+
+
+def _scatter_kernel(spec: NodeSpec) -> Kernel:
+    if (reduction := spec.text("reduction", "none")) != "none":
+        raise spec.unsupported(f"reduction {reduction!r}")
+    return _scatter
+
+
 OPERATORS: dict[str, Operator] = {
     "Concat": Operator(_concat_kernel),
     "Split": Operator(_split_kernel, frozenset({1}), returns_tuple=True),
@@ -285,6 +301,8 @@ OPERATORS: dict[str, Operator] = {
     "Shape": Operator(_shape_kernel),
     "Size": Operator(lambda _: _size),
     "Gather": Operator(_gather_kernel),
+    "NonZero": Operator(lambda _: _non_zero),
+    "ScatterND": Operator(_scatter_kernel),
     "GatherElements": Operator(_gather_elements_kernel),
     "DepthToSpace": Operator(_depth_to_space_kernel),
     "SpaceToDepth": Operator(_space_to_depth_kernel),
