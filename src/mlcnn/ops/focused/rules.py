@@ -157,11 +157,15 @@ class Masks:
             for count, stride, k, d in zip(layer.outputs, strides, kernel, dilations, strict=True)
         ]
         after = [r - size - b for r, size, b in zip(reach, layer.size, before, strict=True)]
-        if any((*before, *after)):
+        padded, alone = any((*before, *after)), kernel == strides == (1, 1)
+        if padded:
             pads = self.emitter.integers((0, 0, *before, 0, 0, *after), "pads")
             mask = self.emitter.op("Pad", [mask, pads])
-        if kernel == strides == (1, 1):
+        if alone:
             return mask
+        if padded:
+            # ONNX Runtime would make the zeros pads of the pool: which that leaves out, or refuses.
+            mask = self.emitter.op("Relu", [mask])
         shape = {"dilations": dilations} if kind == "MaxPool" else {}
         return self.emitter.op(kind, [mask], kernel_shape=kernel, strides=strides, **shape)
 
