@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+import torch.nn.functional as F
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -54,9 +54,7 @@ def _focused(layer, dtype):
     images = rng.normal(size=(layer["batch"], layer["channels"], *layer["size"])).astype(dtype)
     masks = rng.uniform(size=(layer["batch"], 1, *layer["grid"])) < layer["kept"]
     kind = ir.DataType.from_numpy(np.dtype(dtype))
-    x = ir.Value(
-        name="x", shape=ir.Shape(["n", *images.shape[1:]]), type=ir.TensorType(kind)
-    )
+    x = ir.Value(name="x", shape=ir.Shape(["n", *images.shape[1:]]), type=ir.TensorType(kind))
     mask = ir.Value(
         name="mask", shape=ir.Shape(["n", 1, *layer["grid"]]), type=ir.TensorType(ir.DataType.BOOL)
     )

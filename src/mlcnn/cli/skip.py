@@ -24,6 +24,7 @@ def skip(
     data: str,
     max_drop: float = 1.0,
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    method: Literal["exit", "focus"] = "exit",
     objective: Literal["multiplications", "energy"] = "multiplications",
     exits: int = 1,
     choose_on: Literal["auto", "validation", "test"] = "auto",
@@ -34,7 +35,7 @@ def skip(
     imaging: Imaging = Imaging(),
     printing: Printing = Printing(),
 ) -> None:
-    """Let images leave a trained network early where a first head is sure of them; no training.
+    """Leave out what single images do not need of a trained network; no training.
 
     Saved is a network of standard operators that leaves the rest out, at any batch. Accuracy and
     cost are those of images that nothing was chosen on, the cost as a distribution over them.
@@ -45,6 +46,8 @@ def skip(
         max_drop: percentage points of accuracy that may be lost.
         out: the file to write; NAME-dynamic.onnx by default. The record and the report go to a
             folder of the same name.
+        method: what is left out: all that lies behind an exit that is sure of an image, or the
+            positions that a mask of the image does not keep.
         objective: what is to be small on average.
         exits: at most so many, 1 or 2.
         choose_on: images for the thresholds. They must be new to the network: where it knows the
@@ -62,7 +65,7 @@ def skip(
         done = mlcnn.skip(
             model,
             data,
-            mlcnn.SkipOptions(max_drop, objective, exits, choose_on),
+            mlcnn.SkipOptions(max_drop, objective, exits, choose_on, method),
             images=imaging.options(),
             evaluating=mlcnn.EvaluateOptions((on,), technology=technology, batch=1),
             measure=measure,

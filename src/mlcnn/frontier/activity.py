@@ -1,7 +1,7 @@
 """What of a network runs for each image, found out by running it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
@@ -11,35 +11,46 @@ from mlcnn.engines import get
 from mlcnn.errors import InputError
 from mlcnn.frontier.curve import Cost
 from mlcnn.graph import clone, free_name, value_names
+from mlcnn.ops import methods
 from mlcnn.workload import Layer, branches, read
 
 __all__ = ["Activity", "recorded"]
 
 Flags = NDArray[np.bool_]
+Shares = NDArray[np.float64]
+Masked = tuple[str, str]
+"""(form, mask): what says how much of a layer is computed."""
+
+_BATCH = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """Which branches of a network ran, image by image.
+    """What of a network was computed, image by image.
 
     Attributes:
         ran: by name of the branch, see ``workload.branches``: shape (images,).
         images: how many.
+        kept: of layers that have a mask, by form and mask: the share of their positions that was
+            computed, shape (images,).
     """
 
     ran: Mapping[str, Flags]
     images: int
+    kept: Mapping[Masked, Shares] = field(default_factory=dict)
 
     def each(self, layers: Sequence[Layer], cost: Callable[[Layer], float]) -> NDArray[np.float64]:
         """What each image costs, shape (images,).
 
         Args:
             layers: of all branches, as ``Workload.every`` has them.
-            cost: of a layer that runs.
+            cost: of a layer that runs whole; a part of its positions costs as large a part.
         """
         found = np.zeros(self.images)
         for layer in layers:
-            found += cost(layer) * (self.ran[layer.condition] if layer.condition else 1.0)
+            ran = self.ran[layer.condition] if layer.condition else 1.0
+            kept = self.kept[layer.form or "", layer.mask] if layer.mask else 1.0
+            found += cost(layer) * ran * kept
         return found
 
     def cost(self, model: ir.Model, cost: Callable[[Layer], float]) -> Cost:
@@ -54,7 +65,7 @@ class Activity:
 
 
 def recorded(model: ir.Model, images: NDArray[np.float32], *, threads: int = 1) -> Activity:
-    """Run a network image by image in ONNX Runtime, and note which branches it takes.
+    """Run a network in ONNX Runtime, and note which branches it takes and what its masks keep.
 
     Args:
         model: a network of one input.
@@ -62,13 +73,14 @@ def recorded(model: ir.Model, images: NDArray[np.float32], *, threads: int = 1) 
         threads: of ONNX Runtime.
 
     Raises:
-        InputError: no images, or a network of several inputs.
+        InputError: no images, a network of several inputs, or a mask inside of a branch.
     """
     if not len(images):
         raise InputError("what runs is found out on images: at least one is required")
     told = clone(model)
     flags = _Flags(told).outputs()
-    if not flags:
+    masks = _masks(told)
+    if not (flags or masks):
         return Activity({}, len(images))
     name, *others = [value.name or "" for value in told.graph.inputs]
     if others:
@@ -77,11 +89,42 @@ def recorded(model: ir.Model, images: NDArray[np.float32], *, threads: int = 1) 
         )
     session = get("onnxruntime").prepare(told, threads=threads)
     ran = {branch: np.zeros(len(images), bool) for branch in flags}
-    for index in range(len(images)):
-        found = session.run({name: images[index : index + 1]})
+    kept = {key: np.zeros(len(images)) for key, _ in masks}
+    # A batch takes a branch together; positions are kept image by image.
+    shape = told.graph.inputs[0].shape
+    step = 1 if flags or shape is None or isinstance(shape.dims[0], int) else _BATCH
+    for start in range(0, len(images), step):
+        found = session.run({name: images[start : start + step]})
         for branch, output in flags.items():
-            ran[branch][index] = bool(found[output])
-    return Activity(ran, len(images))
+            ran[branch][start] = bool(found[output])
+        for (form, mask), computed in masks:
+            kept[form, mask][start : start + step] = computed(form, found[mask])
+    return Activity(ran, len(images), kept)
+
+
+_Computed = Callable[[str, Flags], Shares]
+
+
+def _masks(model: ir.Model) -> list[tuple[Masked, _Computed]]:
+    """Every mask, made an output, with the form of its layers and what says how much that takes."""
+    values = {value.name: value for node in model.graph for value in node.outputs}
+    keys = dict.fromkeys(
+        (layer.form or "", layer.mask) for layer in read(model, batch=1).every if layer.mask
+    )
+    for mask in dict.fromkeys(mask for _, mask in keys):
+        if mask not in values:
+            raise InputError(f"the mask {mask!r} stands in a branch: masks and exits do not stack")
+        if not values[mask].is_graph_output():
+            model.graph.outputs.append(values[mask])
+    return [(key, _computed(key[0])) for key in keys]
+
+
+def _computed(form: str) -> _Computed:
+    """What the method of a form says that it computes."""
+    for method in methods().values():
+        if method.computed is not None and (form == method.name or method.form(form) is not None):
+            return method.computed
+    raise InputError(f"no method says what the form {form!r} computes of a mask")
 
 
 class _Flags:

@@ -72,9 +72,7 @@ class Focus:
                 that can be focused behind it.
         """
         copied = clone(model)
-        found = _values(copied).get(self.at)
-        if found is None:
-            raise InputError(f"focus: at {self.at!r}: the network has no such value")
+        found = self._value(copied)
         region = Region.behind(copied, found)
         builder = _Builder(self, copied, found)
         masks = builder.masks(region)
@@ -93,6 +91,24 @@ class Focus:
         infer_shapes(copied)
         check(copied)
         return PassResult(copied, tuple(changes), tuple(skipped))
+
+    def scores(self, model: ir.Model) -> ir.Model:
+        """The network that gives the scores of all positions, shape (N, 1, height, width).
+
+        Raises:
+            InputError: there is no such value, or the mask is the user's.
+        """
+        copied = clone(model)
+        builder = _Builder(self, copied, self._value(copied))
+        copied.graph.outputs[:] = [builder.scores()]
+        infer_shapes(copied)
+        return copied
+
+    def _value(self, model: ir.Model) -> ir.Value:
+        found = _values(model).get(self.at)
+        if found is None:
+            raise InputError(f"focus: at {self.at!r}: the network has no such value")
+        return found
 
     def _leaves(self, step: Step) -> str | None:
         """Why a convolution stays as it is."""
@@ -177,10 +193,23 @@ class _Builder:
     def _start(self) -> ir.Value:
         if self.options.source == GIVEN:
             return self._given()
-        scored = Scored(self.value, self._channels, self._size, self.options.prior)
-        score = SOURCES[self.options.source].score(self._scoring, scored)
+        score = self._score()
         threshold = self._scoring.weight(np.asarray(self.options.threshold), "threshold")
         return self._scoring.op("GreaterOrEqual", [score, threshold])
+
+    def _score(self) -> ir.Value:
+        if self.options.source == GIVEN:
+            raise InputError("focus: a mask that the user gives has no scores")
+        scored = Scored(self.value, self._channels, self._size, self.options.prior)
+        return SOURCES[self.options.source].score(self._scoring, scored)
+
+    def scores(self) -> ir.Value:
+        """The scores of all positions."""
+        score = self._score()
+        self._install()
+        dims = () if self.value.shape is None else self.value.shape.dims
+        score.shape, score.type = ir.Shape([dims[0], 1, *self._size]), self.value.type
+        return score
 
     def _given(self) -> ir.Value:
         images = None if self.value.shape is None else self.value.shape.dims[0]

@@ -18,7 +18,9 @@ __all__ = ["AUTO", "with_forms"]
 AUTO = "auto"
 
 
-def with_forms(model: ir.Model, form: str = AUTO, single: Mapping[str, str] | None = None) -> ir.Model:
+def with_forms(
+    model: ir.Model, form: str = AUTO, single: Mapping[str, str] | None = None
+) -> ir.Model:
     """A copy of a network whose focused layers are computed by a form.
 
     Args:

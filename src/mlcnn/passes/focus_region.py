@@ -85,9 +85,7 @@ class Region:
             found[step.output] = mask
         return found
 
-    def backward(
-        self, masks: Masks, numbers: dict[ir.Value, ir.Value]
-    ) -> dict[ir.Value, ir.Value]:
+    def backward(self, masks: Masks, numbers: dict[ir.Value, ir.Value]) -> dict[ir.Value, ir.Value]:
         """What must be computed for the masks of the values that leave the region to be right."""
         members = {step.node for step in self.steps}
         needed: dict[ir.Value, list[ir.Value]] = {}
@@ -123,9 +121,7 @@ def _convolution(node: ir.Node, inputs: Sequence[ir.Value], layer: Convolution) 
     size, outputs = _numbers(layer.size), _numbers((layer.output_size(0), layer.output_size(1)))
     if size is None or outputs is None:
         return "its height or width is dynamic"
-    windows = Windowed(
-        size, outputs, layer.kernel, layer.strides, layer.dilations, layer.pads[:2]
-    )
+    windows = Windowed(size, outputs, layer.kernel, layer.strides, layer.dilations, layer.pads[:2])
     return Step(node, tuple(inputs), windows, layer)
 
 

@@ -70,6 +70,11 @@ class Workload:
         """Whether what runs depends on the image."""
         return any(layer.condition for layer in self.every)
 
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether what is computed depends on the image: branches, or masks."""
+        return any(layer.condition or layer.mask for layer in self.every)
+
 
 def layers(
     model: ir.Model, *, batch: int = 1, input_shape: InputShape | None = None

@@ -1,0 +1,111 @@
+"""Leave out what single images do not need, as far as a budget of accuracy allows."""
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from os import PathLike
+from pathlib import Path
+
+from mlcnn.api.accuracy import ImageOptions
+from mlcnn.api.dynamic import Dynamic
+from mlcnn.api.evaluation import EvaluateOptions
+from mlcnn.api.loading import Source, load, model_name
+from mlcnn.api.machine import machine
+from mlcnn.api.optimizing import Progress, rewrite, silent
+from mlcnn.api.provenance import write_result
+from mlcnn.api.skipping.exits import exits
+from mlcnn.api.skipping.focusing import focusing
+from mlcnn.api.skipping.options import SkipOptions
+from mlcnn.api.skipping.work import Work
+from mlcnn.api.training import require_classifier
+from mlcnn.api.writing import results_folder
+from mlcnn.errors import InputError
+from mlcnn.report import write_compression
+from mlcnn.training import Data
+from mlcnn.workload import read
+
+__all__ = ["SkipOptions", "skip"]
+
+_METHODS = {"exit": exits, "focus": focusing}
+
+
+def skip(
+    source: Source,
+    data: "Data | str | PathLike[str]",
+    skipping: SkipOptions | None = None,
+    *,
+    max_drop: float | None = None,
+    images: ImageOptions | None = None,
+    evaluating: EvaluateOptions | None = None,
+    measure: bool = True,
+    folder: "str | PathLike[str] | None" = None,
+    weights: "str | PathLike[str] | None" = None,
+    command: str = "",
+    progress: Progress | None = None,
+    notice: Callable[[str], None] | None = None,
+) -> Dynamic:
+    """Leave out what single images do not need of a trained network.
+
+    The network stays as it is. Images leave it early where a first head is sure of them (heads are
+    linear, on averages over regions, fitted to training images), or convolutions compute the
+    positions alone that a mask of the image keeps. Thresholds are chosen on images that nothing was
+    trained on, checked on others, and reported on others still.
+
+    Args:
+        source: see ``load``: a trained network.
+        data: labelled images; see ``training.open_data``.
+        skipping: how far, and by what.
+        max_drop: in place of that of ``skipping``.
+        images: how the images go to the network.
+        evaluating: on which accelerator energy is evaluated, the first one named; None for none.
+        measure: measure the latency of real images, one by one.
+        folder: where the record and the report go; None for nowhere.
+        weights: see ``load``.
+        command: what the report names as the command that repeats the run.
+        progress: told how the work goes on.
+        notice: told what the user should know.
+
+    Returns:
+        The network of standard operators that leaves work out, and what it costs.
+
+    Raises:
+        InputError: the source, the data or an option cannot be used, or nothing meets the budget.
+
+    Example:
+        ``mlcnn.skip("shop.onnx", "photos/", max_drop=1).save("dynamic.onnx")``
+    """
+    chosen = skipping or SkipOptions()
+    chosen = chosen if max_drop is None else replace(chosen, max_drop=max_drop)
+    tell, say = progress or silent, notice or _quiet
+    machines = None if evaluating is None else evaluating.load()
+    if chosen.objective == "energy" and machines is None:
+        raise InputError("--objective energy: name the accelerator, as --on mlcnn-int8")
+    tell("read images", 0, 0)
+    opened, normal, note = (images or ImageOptions()).open(data, source)
+    if note:
+        say(note)
+    model = load(source, weights=weights, image_shape=opened.image_shape)
+    require_classifier(model, opened)
+    if read(model, batch=1).is_dynamic:
+        raise InputError(
+            f"{model_name(source)}: what runs depends on the image already; give the network that "
+            "it was made from"
+        )
+    model = rewrite(model, "fold-batch-norm", progress=tell).model
+    work = Work(model, opened, normal, chosen, machines, measure, tell, say)
+    done = _METHODS[chosen.method](work, model_name(source))
+    if folder is not None:
+        with results_folder(Path(folder)) as path:
+            _write(done, work, path, command)
+    return done
+
+
+def _write(done: Dynamic, work: Work, folder: Path, command: str) -> None:
+    write_result(folder, {**done.to_json(), "skip": asdict(work.options)})
+    facts = (("images", work.data.name), ("machine", machine()), *(("note", n) for n in done.notes))
+    write_compression(
+        folder / "report.html", done.name, done.frontier, done.shown(), facts=facts, command=command
+    )
+
+
+def _quiet(message: str) -> None:
+    del message

@@ -1,0 +1,213 @@
+"""Exits: images leave a network where a first head is sure of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import onnx_ir as ir
+import torch
+
+from mlcnn import graph
+from mlcnn.api.dynamic import Dynamic
+from mlcnn.api.skipping.work import Candidate, Parts, Work
+from mlcnn.errors import InputError
+from mlcnn.frontier.exits import Judged, Thresholds, judged, thresholds
+from mlcnn.passes.early_exit import EarlyExit
+from mlcnn.passes.exit_heads import GRID, Head, exit_points, with_heads
+from mlcnn.training import ImageSet
+from mlcnn.training.heads import fit_linear, region_means
+from mlcnn.workload import Layer, read
+
+__all__ = ["exits"]
+
+_LEAST, _MOST = 0.05, 0.95
+_PLACES = 8
+_TIGHTER = 5
+
+
+def exits(work: Work, name: str) -> Dynamic:
+    """Fit heads, choose where images leave, build, judge.
+
+    Raises:
+        InputError: there is no place for an exit, or nothing meets the budget.
+    """
+    parts = work.parts()
+    for line in parts.told:
+        work.say(line)
+    search = _Search(work, parts)
+    found = search.found()
+    candidates = [_candidate(work.model, item) for item in found]
+    return work.judge(name, candidates, parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A head, fitted, and what it says of the images that thresholds are chosen and checked on."""
+
+    layer: str
+    head: Head
+    choose: Judged
+    check: Judged
+
+
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """What the whole network says of the images that thresholds are chosen and checked on."""
+
+    choose: Judged
+    check: Judged
+
+    def drop(self, exits: Sequence[Judged], values: Sequence[float]) -> float:
+        """What is lost on the images that check, 0 to 1."""
+        right = self.check.right.copy()
+        for says, value in zip(reversed(exits), reversed(values), strict=True):
+            right = np.where(says.sure >= value, says.right, right)
+        return float(self.check.right.mean() - right.mean())
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Exits with thresholds, within the budget on the images that they were chosen on."""
+
+    places: tuple[_Place, ...]
+    thresholds: Thresholds
+
+    @property
+    def setting(self) -> dict[str, float | str]:
+        """What the point on the curve says of it."""
+        values = self.thresholds.values
+        return {p.layer: value for p, value in zip(self.places, values, strict=True)}
+
+    @property
+    def text(self) -> str:
+        """As ``early-exit`` takes it."""
+        return "+".join(f"exit{i}={value!r}" for i, value in enumerate(self.thresholds.values, 1))
+
+
+def _candidate(model: ir.Model, item: _Found) -> Candidate:
+    heads = with_heads(model, [place.head for place in item.places])
+    return Candidate("exit", item.setting, EarlyExit(item.text).apply(heads).model, heads)
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """Looks for exits within the budget."""
+
+    work: Work
+    parts: Parts
+
+    def found(self) -> tuple[_Found, ...]:
+        """The best pair and the three best places."""
+        work, parts = self.work, self.parts
+        places = self._places(parts)
+        end = _Ends(*(work.says(work.model, part) for part in (parts.choose, parts.check)))
+        return self._search(places, end)
+
+    def _places(self, parts: Parts) -> tuple[_Place, ...]:
+        """Heads where a network can be left after a twentieth of its work, or more."""
+        points = self._points()
+        copied = graph.clone(self.work.model)
+        values = {v.name: v for node in copied.graph for v in node.outputs}
+        copied.graph.outputs.extend(values[name] for name in points.values())
+
+        def features(images: ImageSet) -> list[torch.Tensor]:
+            batches: list[list[torch.Tensor]] = [[] for _ in points]
+            for _, *found in self.work.outputs(copied, images, "look at the values on the way"):
+                for batch, value in zip(batches, found, strict=True):
+                    batch.append(region_means(torch.from_numpy(value), GRID))
+            return [torch.cat(batch) for batch in batches]
+
+        seen = [(images, features(images)) for images in (parts.heads, parts.choose, parts.check)]
+        (heads, fitted), *others = seen
+        found: list[_Place] = []
+        for index, (layer, name) in enumerate(points.items()):
+            self.work.tell("fit heads", index, len(points))
+            weight, bias = fit_linear(fitted[index], heads.labels, self.work.data.test.classes)
+            says = [
+                judged(inputs[index].numpy() @ weight.T + bias, images.labels)
+                for images, inputs in others
+            ]
+            found.append(_Place(layer, Head(name, weight, bias), *says))
+            self.work.say(f"a head behind {layer}: {100 * says[0].right.mean():.1f} % alone")
+        return tuple(found)
+
+    def _points(self) -> dict[str, str]:
+        """Values by the layer in front of them, at most eight, evenly over the network's work."""
+        layers = read(self.work.model, batch=1).layers
+        work = np.cumsum([layer.nest.macs for layer in layers])
+        share = {layer.name: done / work[-1] for layer, done in zip(layers, work, strict=True)}
+        sizes = {v.name: v.shape for node in self.work.model.graph for v in node.outputs}
+        found = {
+            layer: name
+            for layer, name in exit_points(self.work.model)
+            if _LEAST <= share.get(layer, 1.0) <= _MOST and _is_wide(sizes.get(name))
+        }
+        if not found:
+            raise InputError(
+                "no place for an exit: between a twentieth and 95 % of the network's work there is "
+                f"no single value of at least {GRID}x{GRID} positions"
+            )
+        kept = np.unique(np.linspace(0, len(found) - 1, _PLACES).round().astype(int))
+        return {layer: name for i, (layer, name) in enumerate(found.items()) if i in kept}
+
+    def _search(self, places: Sequence[_Place], end: _Ends) -> tuple[_Found, ...]:
+        """The cheapest thresholds of the best pair and of the three best places."""
+        cost = self._costs(with_heads(self.work.model, [place.head for place in places]))
+        found: list[_Found] = []
+        sets = [*combinations(places, 1)]
+        sets += combinations(places, 2) if self.work.options.exits == 2 else []
+        for done, each in enumerate(sets):
+            self.work.tell("choose thresholds", done, len(sets))
+            result = self._within(each, end, self._cumulative(each, cost))
+            if result is not None:
+                found.append(_Found(each, result))
+        if not found:
+            raise InputError(
+                f"--max-drop {self.work.options.max_drop:g}: no exit saves anything within it; allow "
+                "more, or train heads with the network"
+            )
+        order = sorted(found, key=lambda item: item.thresholds.cost)
+        pairs = [item for item in order if len(item.places) == 2]
+        singles = [item for item in order if len(item.places) == 1]
+        return (*pairs[:1], *singles[:3])
+
+    def _within(
+        self, places: Sequence[_Place], end: _Ends, costs: Sequence[float]
+    ) -> Thresholds | None:
+        """Chosen on some images, with less to lose as long as others lose more than the budget."""
+        budget = self.work.options.max_drop / 100
+        allowed = budget
+        for _ in range(_TIGHTER):
+            count = allowed * len(end.choose.right)
+            result = thresholds([place.choose for place in places], end.choose, costs, count)
+            if min(result.values) > 1:
+                return None
+            drop = end.drop([place.check for place in places], result.values)
+            if drop <= budget:
+                return result
+            allowed *= min(budget / drop, 0.9)
+        return None
+
+    def _costs(self, model: ir.Model) -> Callable[[Layer], float]:
+        """What a layer costs one image."""
+        if self.work.options.objective == "multiplications" or self.work.machines is None:
+            return lambda layer: float(layer.nest.macs)
+        pair = (model, self.work.model)
+        compared = self.work.machines.compare_networks(pair, ("heads", "network"))
+        energy = {row.name: row.costs.energy_pj / compared.batch for row in compared.layers}
+        return lambda layer: energy[layer.name]
+
+    def _cumulative(self, places: Sequence[_Place], cost: Callable[[Layer], float]) -> list[float]:
+        """What an image costs that leaves at each place, and at the end."""
+        model = with_heads(self.work.model, [place.head for place in places])
+        model = EarlyExit("+".join(f"exit{i}=0.5" for i in range(1, len(places) + 1))).apply(model)
+        layers = read(model.model, batch=1).every
+        conditions = list(dict.fromkeys(layer.condition for layer in layers))
+        parts = [sum(cost(la) for la in layers if la.condition == c) for c in conditions]
+        return np.cumsum(parts).tolist()
+
+
+def _is_wide(shape: ir.Shape | None) -> bool:
+    dims = () if shape is None else shape.dims[2:]
+    return len(dims) == 2 and all(isinstance(d, int) and d >= GRID for d in dims)

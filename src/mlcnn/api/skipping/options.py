@@ -1,0 +1,47 @@
+"""How far images may be left alone, and by what."""
+
+from dataclasses import dataclass
+
+from mlcnn.errors import InputError
+from mlcnn.frontier import Budget
+
+__all__ = ["SkipOptions"]
+
+_CHOOSE_ON = ("auto", "validation", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class SkipOptions:
+    """How far, and by what.
+
+    Attributes:
+        max_drop: percentage points of accuracy that may be lost.
+        objective: what is to be small on average: ``multiplications`` or ``energy``.
+        exits: at most so many, 1 or 2.
+        choose_on: images for the thresholds: ``validation``, ``test`` (half of them, the other half
+            is reported), or ``auto``: ``test`` where the network knows the validation images.
+        method: what is left out: what lies behind an ``exit`` that is sure of an image, or the
+            positions that a mask of the image says do not matter, ``focus``.
+    """
+
+    max_drop: float = 1.0
+    objective: str = "multiplications"
+    exits: int = 1
+    choose_on: str = "auto"
+    method: str = "exit"
+
+    def __post_init__(self) -> None:
+        Budget(self.max_drop)
+        if self.objective not in {"multiplications", "energy"}:
+            raise InputError(f"--objective {self.objective}: multiplications or energy is required")
+        if self.method not in {"exit", "focus"}:
+            raise InputError(f"--method {self.method}: exit or focus is required")
+        if self.method == "focus" and self.objective == "energy":
+            raise InputError(
+                "--objective energy: no accelerator here leaves out positions; --method focus takes "
+                "multiplications"
+            )
+        if self.exits not in {1, 2}:
+            raise InputError(f"--exits {self.exits}: 1 or 2 are searched for")
+        if self.choose_on not in _CHOOSE_ON:
+            raise InputError(f"--choose-on {self.choose_on}: {', '.join(_CHOOSE_ON)} are known")

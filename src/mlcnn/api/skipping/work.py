@@ -1,0 +1,244 @@
+"""What every method of ``skip`` needs: parts of the images, runs, and judging what was found."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from mlcnn import engines
+from mlcnn.api.dynamic import Dynamic
+from mlcnn.api.evaluation import Machines
+from mlcnn.api.optimizing import Progress
+from mlcnn.api.skipping.options import SkipOptions
+from mlcnn.engines import Array
+from mlcnn.engines.timing import one_by_one
+from mlcnn.errors import InputError
+from mlcnn.frontier import Budget, Cost, Frontier, Point
+from mlcnn.frontier.activity import recorded
+from mlcnn.frontier.exits import Judged, judged
+from mlcnn.report import ORIGINAL
+from mlcnn.training import Data, ImageSet, Normal
+from mlcnn.training.intervals import Accuracy, Difference, paired
+
+__all__ = ["Candidate", "Parts", "Work"]
+
+_HEAD_IMAGES = 10_000
+_TIMED_IMAGES = 1_000
+_BATCH = 250
+_CHECKED = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Images, none in two parts.
+
+    Attributes:
+        heads: what heads are fitted to.
+        choose: what thresholds are chosen on.
+        check: what they are checked on.
+        test: what is reported.
+        told: what the reader must know of them.
+    """
+
+    heads: ImageSet
+    choose: ImageSet
+    check: ImageSet
+    test: ImageSet
+    told: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A dynamic network to be judged.
+
+    Attributes:
+        method: what made it.
+        setting: of the method, by name.
+        model: the network.
+        whole: all that an image can run, without branches, for what a machine says of it; None
+            where no machine can say.
+        yardstick: whether it is only there to be compared with.
+    """
+
+    method: str
+    setting: Mapping[str, float | str]
+    model: ir.Model
+    whole: ir.Model | None = None
+    yardstick: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is left to do once everything is read."""
+
+    model: ir.Model
+    data: Data
+    normal: Normal
+    options: SkipOptions
+    machines: Machines | None
+    measure: bool
+    tell: Progress
+    say: Callable[[str], None]
+
+    def parts(self) -> Parts:
+        """Images to fit heads, to choose, to check and to report on.
+
+        Raises:
+            InputError: too few, or a class is missing.
+        """
+        data, told = self.data, list[str]()
+        on, unseen = self.options.choose_on, data.validation
+        if on == "auto":
+            known, test = (self.says(self.model, p).right for p in (unseen, data.test.first(5000)))
+            seen = Accuracy("", unseen.name, len(known), float(known.mean())).interval[0]
+            on = "test" if seen > float(test.mean()) + 0.01 else "validation"
+            if on == "test":
+                told.append(
+                    f"the network has {100 * known.mean():.2f} % of the validation images right "
+                    f"and {100 * test.mean():.2f} % of the test images: it knows the former, and "
+                    "its probabilities say nothing there; half of the test images choose the "
+                    "thresholds, the other half is reported"
+                )
+        test = data.test
+        if on == "test":
+            half = np.arange(len(test)) < len(test) // 2
+            order = np.random.default_rng(0).permutation(len(test))
+            unseen = test.chosen(np.isin(np.arange(len(test)), order[half]), f"{test.name}, a half")
+            test = test.chosen(
+                np.isin(np.arange(len(test)), order[~half]), f"{test.name}, the other half"
+            )
+        count = int(len(unseen) * (1 - _CHECKED))
+        first = np.arange(len(unseen)) < count
+        choose, check = (unseen.chosen(w, unseen.name) for w in (first, ~first))
+        self._require(choose, check, told)
+        return Parts(data.training.first(_HEAD_IMAGES), choose, check, test, tuple(told))
+
+    def _require(self, choose: ImageSet, check: ImageSet, told: list[str]) -> None:
+        """Enough images for the budget, and all classes among them."""
+        budget = max(self.options.max_drop, 0.1) / 100
+        # A drop of b needs at least b of the images to differ; three times that is usual.
+        needed = int(np.ceil(1.96**2 * 3 * budget / budget**2))
+        if min(len(choose), len(check)) < 50:
+            raise InputError(
+                f"{choose.name}: {len(choose)} images choose the thresholds and {len(check)} check "
+                f"them: at least 50 are required for each, about {needed:,} for a budget of "
+                f"{self.options.max_drop:g} points at 95 %"
+            )
+        if len(choose) < needed:
+            told.append(
+                f"{len(choose):,} images choose the thresholds: a budget of "
+                f"{self.options.max_drop:g} points takes about {needed:,} at 95 %"
+            )
+        missing = sorted({*range(self.data.test.classes)} - {*choose.labels.tolist()})
+        if missing:
+            raise InputError(
+                f"{choose.name}: no image of class {missing[0]} among those that choose the "
+                "thresholds; every class is required"
+            )
+
+    def outputs(self, model: ir.Model, images: ImageSet, what: str) -> Iterator[Sequence[Array]]:
+        """The outputs of a network, batch by batch, in the order of the outputs."""
+        (name,) = (value.name or "" for value in model.graph.inputs)
+        session = engines.get("onnxruntime").prepare(model, threads=1)
+        for start in range(0, len(images), _BATCH):
+            self.tell(what, start, len(images))
+            pixels = self.normal.apply(images.images[start : start + _BATCH])
+            yield list(session.run({name: pixels}).values())
+
+    def scores(self, model: ir.Model, images: ImageSet, what: str) -> list[Array]:
+        """The outputs of a network for all images."""
+        batches = zip(*self.outputs(model, images, what), strict=True)
+        return [np.concatenate(each) for each in batches]
+
+    def says(self, model: ir.Model, images: ImageSet) -> Judged:
+        """What a network says of images, and whether it is right."""
+        return judged(self.scores(model, images, "classify")[0], images.labels)
+
+    def judge(self, name: str, found: Sequence[Candidate], parts: Parts) -> Dynamic:
+        """Accuracy and costs of candidates, and the cheapest of them that is no yardstick.
+
+        Raises:
+            InputError: all lose more than the budget on the images that check them.
+        """
+        before = {p: self.says(self.model, getattr(parts, p)).right for p in ("check", "test")}
+        points = [self._point(item, before, parts) for item in found]
+        times = self._latencies([self.model, *(item.model for item in found)], parts.test)
+        original, *points = (
+            replace(point, costs={**point.costs, **more})
+            for point, more in zip([self._original(before, parts), *points], times, strict=True)
+        )
+        key = self.options.objective if self.options.objective != "energy" else "energy_pj"
+        frontier = Frontier(original, tuple(points), key)
+        best = self._best(
+            [p for p, item in zip(points, found, strict=True) if not item.yardstick], key
+        )
+        model = found[points.index(best)].model
+        return Dynamic(name, self.model, model, best, frontier, parts.told)
+
+    def _point(
+        self, item: Candidate, before: Mapping[str, NDArray[np.bool_]], parts: Parts
+    ) -> Point:
+        right = {p: self.says(item.model, getattr(parts, p)).right for p in before}
+        changes = {p: paired(before[p], right[p]) for p in before}
+        accuracies = {
+            p: Accuracy(item.method, getattr(parts, p).name, len(r), float(r.mean()))
+            for p, r in right.items()
+        }
+        self.say(
+            f"{item.method} {dict(item.setting)}: {100 * changes['check'].top1:+.2f} points on the "
+            "images that check it"
+        )
+        return Point(
+            item.method, item.setting, self._all_costs(item.model, item.whole, parts),
+            accuracies["check"], changes["check"], accuracies["test"], changes["test"],
+        )  # fmt: skip
+
+    def _best(self, points: Sequence[Point], quantity: str) -> Point:
+        """The cheapest that is not surely outside of the budget on the images that check it."""
+        budget = Budget(self.options.max_drop)
+        within = [point for point in points if not budget.exceeded(point.change)]
+        if not within:
+            raise InputError(
+                f"--max-drop {self.options.max_drop:g}: what was chosen within it loses more on "
+                "the images that check it; give more images, or allow more"
+            )
+        return min(within, key=lambda point: point.costs[quantity].mean)
+
+    def _original(self, before: Mapping[str, NDArray[np.bool_]], parts: Parts) -> Point:
+        none = Difference(0.0, (0.0, 0.0))
+        accuracies = [
+            Accuracy(ORIGINAL, getattr(parts, p).name, len(r), float(r.mean()))
+            for p, r in before.items()
+        ]
+        costs = self._all_costs(self.model, self.model, parts)
+        return Point(ORIGINAL, {}, costs, accuracies[0], none, accuracies[1], none)
+
+    def _all_costs(self, model: ir.Model, whole: ir.Model | None, parts: Parts) -> dict[str, Cost]:
+        """Distributions over the test images."""
+        self.tell("find out what runs", 0, 0)
+        pixels = self.normal.apply(parts.test.images)
+        activity = recorded(model, pixels)
+        costs = {"multiplications": activity.cost(model, lambda layer: float(layer.nest.macs))}
+        if self.machines is not None and whole is not None:
+            compared = self.machines.compare_networks((whole, self.model), ("heads", "network"))
+            energy = {row.name: row.costs.energy_pj / compared.batch for row in compared.layers}
+            costs["energy_pj"] = activity.cost(model, lambda layer: energy[layer.name])
+        return costs
+
+    def _latencies(self, models: Sequence[ir.Model], images: ImageSet) -> list[dict[str, Cost]]:
+        """Of real images, one by one, the networks in turn; nothing where none is wanted."""
+        if not self.measure:
+            return [{} for _ in models]
+        self.tell("time real images", 0, 0)
+        pixels = self.normal.apply(images.images[:_TIMED_IMAGES])
+        engine = engines.get("onnxruntime")
+
+        def caller(model: ir.Model) -> Callable[[int], object]:
+            (name,) = (value.name or "" for value in model.graph.inputs)
+            session = engine.prepare(model, threads=1)
+            return lambda number: session.run({name: pixels[number : number + 1]})
+
+        times = one_by_one([caller(model) for model in models], len(pixels))
+        return [{f"latency_ms {engine.name}": Cost.over(np.asarray(each))} for each in times]
