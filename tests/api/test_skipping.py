@@ -148,6 +148,8 @@ def test_latency_and_energy_are_distributions_and_the_record_is_written(trained,
         ({"objective": "bytes"}, "--objective bytes"),
         ({"exits": 3}, "--exits 3"),
         ({"choose_on": "training"}, "--choose-on training"),
+        ({"method": "both"}, "--method both"),
+        ({"method": "focus", "objective": "energy"}, "no accelerator here leaves out positions"),
     ],
 )
 def test_wrong_options_are_refused(options, message):
@@ -176,3 +178,39 @@ def test_a_budget_that_no_exit_meets_is_told(data):
         net.first.weight.zero_()
     with pytest.raises(InputError, match="no exit saves anything"):
         mlcnn.skip(net.eval(), data, max_drop=0, measure=False)
+
+
+@pytest.fixture(scope="module")
+def focused(trained, data):
+    options = mlcnn.SkipOptions(max_drop=10, method="focus")
+    return mlcnn.skip(trained, data, options, measure=False)
+
+
+def test_focus_is_chosen_within_the_budget_and_stands_beside_what_sees_no_image(focused):
+    methods = [point.method for point in focused.frontier.points]
+    assert methods[-2:] == ["focus centre", "focus random"]
+    assert focused.point.method in {"focus contrast", "focus brightness"}
+    assert focused.point.change.top1 >= -0.1
+    costs = {p.method: p.costs["multiplications"] for p in focused.frontier.points}
+    original = focused.frontier.original.costs["multiplications"]
+    best = focused.point.costs["multiplications"]
+    assert best.mean < original.mean <= best.worst <= 1.1 * original.mean
+    for yardstick in ("focus centre", "focus random"):  # a position is a step of their cost
+        assert costs[yardstick].mean == pytest.approx(best.mean, rel=0.05)
+    told = [note for note in focused.notes if "at the same cost" in note]
+    assert ["focus centre" in told[0], "focus random" in told[1]] == [True, True]
+    for note, method in zip(told, methods[-2:], strict=True):
+        point = next(p for p in focused.frontier.points if p.method == method)
+        ahead = focused.point.test_change.top1 - point.test_change.top1
+        words = "ahead of" if ahead > 0 else "behind" if ahead < 0 else "level with"
+        assert f"{abs(100 * ahead):.2f} points {words} {method}" in note
+
+
+def test_the_saved_focused_network_is_as_right_as_told(focused, data, tmp_path):
+    focused.save(tmp_path / "focused.onnx")
+    saved = mlcnn.load(tmp_path / "focused.onnx")
+    assert not saved.functions
+    right = _run(saved, training.Normal().apply(data.test.images)).argmax(1) == data.test.labels
+    assert right.mean() == pytest.approx(focused.point.test.top1)
+    with pytest.raises(InputError, match="depends on the image already"):
+        mlcnn.skip(saved, data, measure=False)

@@ -98,7 +98,7 @@ def recorded(model: ir.Model, images: NDArray[np.float32], *, threads: int = 1) 
         for branch, output in flags.items():
             ran[branch][start] = bool(found[output])
         for (form, mask), computed in masks:
-            kept[form, mask][start : start + step] = computed(form, found[mask])
+            kept[form, mask][start : start + step] = computed(form, found[mask].astype(bool))
     return Activity(ran, len(images), kept)
 
 

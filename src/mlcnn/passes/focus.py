@@ -1,6 +1,7 @@
-"""``focus``: convolutions behind a value compute what a mask of each image keeps, and zeros outside.
+"""``focus``: convolutions behind a value compute what a mask of each image keeps.
 
-A mask is made of the value once, and goes through the layers by rule [Focused 2022].
+Elsewhere they are zero. A mask is made of the value once, and goes through the layers by rule
+[Focused 2022].
 """
 
 from collections.abc import Mapping
@@ -207,15 +208,18 @@ class _Builder:
         """The scores of all positions."""
         score = self._score()
         self._install()
-        dims = () if self.value.shape is None else self.value.shape.dims
-        score.shape, score.type = ir.Shape([dims[0], 1, *self._size]), self.value.type
+        score.shape, score.type = self._shape(), self.value.type
         return score
 
-    def _given(self) -> ir.Value:
+    def _shape(self) -> ir.Shape:
+        """Of a mask."""
         images = None if self.value.shape is None else self.value.shape.dims[0]
+        return ir.Shape([images, 1, *self._size])
+
+    def _given(self) -> ir.Value:
         mask = ir.Value(
             name=free_name("mask", value_names(self.model)),
-            shape=ir.Shape([images, 1, *self._size]),
+            shape=self._shape(),
             type=ir.TensorType(ir.DataType.BOOL),
         )
         self.model.graph.inputs.append(mask)

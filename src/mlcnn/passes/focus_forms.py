@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedFunctionsPass
 
 from mlcnn.errors import InputError
 from mlcnn.graph import check, clone, infer_shapes
@@ -38,6 +39,7 @@ def with_forms(
             if isinstance(layer, Convolution):
                 wanted = (single or {}).get(layer.name, form)
                 _emit(copied, layer, _best(layer) if wanted == AUTO else _known(layer, wanted))
+    RemoveUnusedFunctionsPass()(copied)
     infer_shapes(copied)
     check(copied)
     return copied

@@ -164,8 +164,8 @@ class _Search:
                 found.append(_Found(each, result))
         if not found:
             raise InputError(
-                f"--max-drop {self.work.options.max_drop:g}: no exit saves anything within it; allow "
-                "more, or train heads with the network"
+                f"--max-drop {self.work.options.max_drop:g}: no exit saves anything within it; "
+                "allow more, or train heads with the network"
             )
         order = sorted(found, key=lambda item: item.thresholds.cost)
         pairs = [item for item in order if len(item.places) == 2]

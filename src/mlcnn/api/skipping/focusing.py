@@ -45,8 +45,7 @@ def focusing(work: Work, name: str) -> Dynamic:
     found = search.found()
     candidates = [search.candidate(item) for item in found]
     best = min(found, key=lambda item: item.tried.cost)
-    for source in _YARDSTICKS:
-        candidates.append(search.yardstick(best, source))
+    candidates += (search.yardstick(best, source) for source in _YARDSTICKS)
     done = work.judge(name, candidates, parts)
     return replace(done, notes=(*done.notes, *_compared(done)))
 
@@ -87,7 +86,7 @@ class _Search:
     parts: Parts
 
     def found(self) -> tuple[_Found, ...]:
-        """The cheapest of each source; of a mask for several places, the majority of them decides."""
+        """The cheapest of each source; where one place stands for several, most of them decide."""
         layer, at = self._place()
         both = (self.parts.choose, self.parts.check)
         before = [self.work.says(self.work.model, part).right for part in both]
@@ -95,7 +94,7 @@ class _Search:
         found: list[_Found] = []
         for source in _SOURCES:
             focus = Focus(at, source, stride=Striding.MAJORITY.value)
-            best = cheapest([*self._tried(focus, before, budget)], *before, budget)
+            best = cheapest([*self._tried(focus, before[0], budget)], before[0], before[1], budget)
             if best is not None:
                 found.append(_Found(replace(focus, threshold=best.threshold), layer, best))
         if not found:
@@ -131,24 +130,24 @@ class _Search:
             return layer, at
         raise InputError("no place for a mask: the network has no layers with height and width")
 
-    def _tried(
-        self, focus: Focus, before: list[NDArray[np.bool_]], budget: float
-    ) -> Iterator[Tried]:
+    def _tried(self, focus: Focus, before: NDArray[np.bool_], budget: float) -> Iterator[Tried]:
         """Settings of a source, of more and more positions left out."""
         for threshold in self._thresholds(focus):
             self.work.tell(f"try masks by {focus.source}", 0, 0)
             model = replace(focus, threshold=threshold).apply(self.work.model).model
-            right = [self.work.says(model, p).right for p in (self.parts.choose, self.parts.check)]
+            choose, check = (
+                self.work.says(model, part).right for part in (self.parts.choose, self.parts.check)
+            )
             cost = float(self._each(model, self.parts.choose).mean())
-            yield Tried(threshold, cost, *right)
-            if before[0].mean() - right[0].mean() > _HOPELESS * max(budget, 0.01):
+            yield Tried(threshold, cost, choose, check)
+            if before.mean() - choose.mean() > _HOPELESS * max(budget, 0.01):
                 return
 
     def _thresholds(self, focus: Focus) -> list[float]:
         """Scores of positions of the images that choose, that so many lie below."""
         probe = focus.scores(self.work.model)
         (scores,) = self.work.scores(probe, self.parts.choose, "score positions")
-        return [float(value) for value in np.quantile(scores, _SHARES)]
+        return [float(value) for value in np.quantile(scores.astype(np.float64), _SHARES)]
 
     def _each(self, model: ir.Model, images: ImageSet) -> NDArray[np.float64]:
         """The multiplications of each image."""

@@ -38,8 +38,8 @@ class SkipOptions:
             raise InputError(f"--method {self.method}: exit or focus is required")
         if self.method == "focus" and self.objective == "energy":
             raise InputError(
-                "--objective energy: no accelerator here leaves out positions; --method focus takes "
-                "multiplications"
+                "--objective energy: no accelerator here leaves out positions; --method focus "
+                "takes multiplications"
             )
         if self.exits not in {1, 2}:
             raise InputError(f"--exits {self.exits}: 1 or 2 are searched for")

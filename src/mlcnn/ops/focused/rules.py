@@ -4,7 +4,7 @@ Inside of a rule masks are numbers in single precision, 0 or 1, shape (N, 1, hei
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
@@ -31,7 +31,7 @@ class Growth(StrEnum):
 
 
 class Striding(StrEnum):
-    """Which outputs are kept where one stands for several places: with any kept, or half of them."""
+    """Which outputs are kept that stand for several places: with any of them kept, or a half."""
 
     ANY = "any"
     MAJORITY = "majority"
@@ -77,27 +77,27 @@ class Masks:
 
     def same(self, mask: ir.Value, layer: Windowed) -> ir.Value:
         """Outputs whose own place is kept: the middle of the window, and what a stride leaps."""
-        middle = [p - (e - 1) // 2 for p, e in zip(layer.pads, layer.extents, strict=True)]
-        if layer.strides == (1, 1) and not any(middle) and layer.size == layer.outputs:
+        top, left = (p - (e - 1) // 2 for p, e in zip(layer.pads, layer.extents, strict=True))
+        if layer.strides == (1, 1) and top == left == 0 and layer.size == layer.outputs:
             return mask
-        whole = self.striding is Striding.ANY or layer.strides == (1, 1)
-        kind = "MaxPool" if whole else "AveragePool"
-        found = self._windows(mask, kind, layer, layer.strides, (1, 1), (middle[0], middle[1]))
-        return found if whole else self._nonempty(self._above(found, 0.5))
+        place = replace(layer, kernel=layer.strides, dilations=(1, 1), pads=(top, left))
+        if self.striding is Striding.ANY or layer.strides == (1, 1):
+            return self._windows(mask, "MaxPool", place)
+        return self._nonempty(self._above(self._windows(mask, "AveragePool", place), 0.5))
 
     def patch(self, mask: ir.Value, layer: Windowed) -> ir.Value:
         """Outputs whose window touches a kept input."""
-        return self._windows(mask, "MaxPool", layer, layer.kernel, layer.dilations, layer.pads)
+        return self._windows(mask, "MaxPool", layer)
 
     def read_by(self, mask: ir.Value, layer: Windowed) -> ir.Value:
         """Inputs that a kept output reads."""
         spread = self._spread(mask, layer.strides)
         rows, columns = (n * s for n, s in zip(layer.outputs, layer.strides, strict=True))
-        before = [e - 1 - p for p, e in zip(layer.pads, layer.extents, strict=True)]
-        backward = Windowed((rows, columns), layer.size, layer.kernel)
-        return self._windows(
-            spread, "MaxPool", backward, layer.kernel, layer.dilations, (before[0], before[1])
+        top, left = (e - 1 - p for p, e in zip(layer.pads, layer.extents, strict=True))
+        backward = replace(
+            layer, size=(rows, columns), outputs=layer.size, strides=(1, 1), pads=(top, left)
         )
+        return self._windows(spread, "MaxPool", backward)
 
     def either(self, masks: Sequence[ir.Value]) -> ir.Value:
         """Kept by any."""
@@ -134,40 +134,38 @@ class Masks:
     def _made(self, kind: str, inputs: Sequence[ir.Value], **attributes: int) -> ir.Value:
         key = (kind, *inputs, *attributes.items())
         if key not in self.made:
-            self.made[key] = self.emitter.op(kind, inputs, **attributes)
+            self.made[key] = self.emitter.op(kind, inputs, "", **attributes)
         return self.made[key]
 
-    def _windows(
-        self, mask: ir.Value, kind: str, layer: Windowed, kernel: Pair, dilations: Pair,
-        before: Pair,
-    ) -> ir.Value:  # fmt: skip
-        """A pool over windows that begin so many places before the grid; negative cuts."""
-        key = ("windows", mask, kind, layer.outputs, layer.strides, kernel, dilations, before)
+    def _windows(self, mask: ir.Value, kind: str, windows: Windowed) -> ir.Value:
+        """A pool over windows; they may begin inside of the grid: negative pads cut."""
+        key = ("windows", mask, kind, windows)
         if key not in self.made:
-            self.made[key] = self._pooled(mask, kind, layer, kernel, dilations, before)
+            self.made[key] = self._pooled(mask, kind, windows)
         return self.made[key]
 
-    def _pooled(
-        self, mask: ir.Value, kind: str, layer: Windowed, kernel: Pair, dilations: Pair,
-        before: Pair,
-    ) -> ir.Value:  # fmt: skip
-        strides = layer.strides
+    def _pooled(self, mask: ir.Value, kind: str, windows: Windowed) -> ir.Value:
         reach = [
-            (count - 1) * stride + (k - 1) * d + 1
-            for count, stride, k, d in zip(layer.outputs, strides, kernel, dilations, strict=True)
+            (count - 1) * stride + extent
+            for count, stride, extent in zip(
+                windows.outputs, windows.strides, windows.extents, strict=True
+            )
         ]
-        after = [r - size - b for r, size, b in zip(reach, layer.size, before, strict=True)]
-        padded, alone = any((*before, *after)), kernel == strides == (1, 1)
+        before = windows.pads
+        after = [r - n - b for r, n, b in zip(reach, windows.size, before, strict=True)]
+        padded = any((*before, *after))
         if padded:
             pads = self.emitter.integers((0, 0, *before, 0, 0, *after), "pads")
             mask = self.emitter.op("Pad", [mask, pads])
-        if alone:
+        if windows.kernel == windows.strides == (1, 1):
             return mask
         if padded:
             # ONNX Runtime would make the zeros pads of the pool: which that leaves out, or refuses.
             mask = self.emitter.op("Relu", [mask])
-        shape = {"dilations": dilations} if kind == "MaxPool" else {}
-        return self.emitter.op(kind, [mask], kernel_shape=kernel, strides=strides, **shape)
+        shape = {"kernel_shape": windows.kernel, "strides": windows.strides}
+        if kind == "MaxPool":
+            shape["dilations"] = windows.dilations
+        return self.emitter.op(kind, [mask], "", **shape)
 
     def _spread(self, mask: ir.Value, strides: Pair) -> ir.Value:
         """Zeros between the places, as many as a stride leaps."""

@@ -19,13 +19,13 @@ def computed(form: str, masks: NDArray[np.bool_]) -> NDArray[np.float64]:
     if form in {KIND, Gathered.name}:
         return masks.mean((1, 2, 3))
     if form == Rectangle.name:
-        sides = _span(masks.any((1, 3))) * _span(masks.any((1, 2)))
+        sides = _span(masks[:, 0]) * _span(masks[:, 0].transpose(0, 2, 1))
         return sides / (masks.shape[2] * masks.shape[3])
     return np.ones(len(masks))
 
 
-def _span(lines: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """From the first kept line to the last one; all where none is kept, as ``rect`` has it."""
-    length = lines.shape[1]
-    span = (length - lines.argmax(1) - lines[:, ::-1].argmax(1)).astype(np.float64)
-    return span
+def _span(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Rows from the first kept one to the last; all where none is kept, as ``rect`` has it."""
+    lines = np.asarray(masks.any(2))
+    rows = lines.shape[1]
+    return (rows - lines.argmax(1) - lines[:, ::-1].argmax(1)).astype(np.float64)

@@ -1,0 +1,91 @@
+"""Focused layers: each form against the dense layer, over the share of positions that is kept.
+
+Single 3x3 layers, batch 1, one thread; boxes for ``rect``, scattered places for ``gather``. Printed
+is the speed over the faster of ONNX Runtime and OpenVINO on the dense layer (processor time,
+interleaved), and in brackets what the share of positions allows:
+
+    python -m benchmarks.focused
+"""
+
+import argparse
+import time
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from mlcnn import engines, graph
+from mlcnn.engines.timing import interleave
+from mlcnn.passes.focus import Focus
+from mlcnn.passes.focus_forms import with_forms
+
+__all__ = ["main"]
+
+_LAYERS = ((16, 32), (32, 16), (64, 8), (64, 32), (64, 56), (128, 28), (256, 14), (512, 7))
+_KEPT = (1.0, 0.75, 0.5, 0.25)
+_FORMS = ("gather", "rect")
+_DENSE = ("onnxruntime", "openvino")
+
+
+def _box(size: int, kept: float) -> NDArray[np.bool_]:
+    """A box in the middle, of so large a share as whole lines allow."""
+    rows = max(1, round(size * kept**0.5))
+    columns = max(1, round(size * size * kept / rows))
+    top, left = (size - rows) // 2, (size - columns) // 2
+    mask = np.zeros((1, 1, size, size), bool)
+    mask[:, :, top : top + rows, left : left + columns] = True
+    return mask
+
+
+def _scattered(size: int, kept: float, generator: np.random.Generator) -> NDArray[np.bool_]:
+    """Exactly so many positions, anywhere."""
+    mask = np.zeros(size * size, bool)
+    mask[generator.permutation(size * size)[: round(kept * size * size)]] = True
+    return mask.reshape(1, 1, size, size)
+
+
+def _network(channels: int, size: int) -> tuple[ir.Model, ir.Model]:
+    """The dense layer, and the focused one with the user's mask."""
+    layer = nn.Conv2d(channels, channels, 3, padding=1)
+    dense = graph.from_module(layer.eval(), (torch.zeros(1, channels, size, size),))
+    return dense, Focus(dense.graph.inputs[0].name or "", "input").apply(dense).model
+
+
+def main() -> None:
+    """Print the speed of each form over that of the faster dense layer."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=1.5)
+    arguments = parser.parse_args()
+    generator = np.random.default_rng(0)
+    known = {name: engines.get(name) for name in _DENSE}
+    for channels, size in _LAYERS:
+        dense, focused = _network(channels, size)
+        name = dense.graph.inputs[0].name or ""
+        image = generator.normal(size=(1, channels, size, size)).astype(np.float32)
+        runners = {
+            key: engine.prepare(dense, threads=1).runner({name: image})
+            for key, engine in known.items()
+        }
+        kept: dict[str, float] = {}
+        for form in _FORMS:
+            session = known["onnxruntime"].prepare(with_forms(focused, form), threads=1)
+            for share in _KEPT:
+                scattered = form == "gather"
+                mask = _scattered(size, share, generator) if scattered else _box(size, share)
+                key = f"{form} {share:.0%}"
+                kept[key] = float(mask.mean())
+                runners[key] = session.runner({name: image, "mask": mask})
+        times = interleave(runners, budget_s=arguments.seconds, clock=time.process_time_ns)
+        best = min(_DENSE, key=lambda engine: times[engine].median_ms)
+        reference = times[best].median_ms
+        told = ", ".join(
+            f"{key} {reference / times[key].median_ms:.2f} ({1 / kept[key]:.2f})" for key in kept
+        )
+        own = times["onnxruntime"].median_ms
+        print(f"{channels}@{size}: {best} {reference:.3f} ms (onnxruntime {own:.3f}); {told}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+"""Focus: masks of each image, through a network; what its layers compute, and what it costs."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mlcnn import load
+from mlcnn.engines import get
+from mlcnn.errors import InputError
+from mlcnn.frontier.activity import recorded
+from mlcnn.graph import clone, from_module, save
+from mlcnn.ops.focused import SOURCES
+from mlcnn.passes import pipeline
+from mlcnn.passes.exit_heads import exit_points
+from mlcnn.passes.focus import Focus
+from mlcnn.passes.focus_forms import with_forms
+from mlcnn.workload import read
+
+
+class Net(nn.Module):
+    """A stem, a residual block, one of stride 2 with a shortcut, and a pool."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 3, padding=1)
+        self.inner = nn.Conv2d(6, 6, 3, padding=1)
+        self.wide = nn.Conv2d(6, 8, 3, stride=2, padding=1)
+        self.short = nn.Conv2d(6, 8, 1, stride=2)
+        self.last = nn.Conv2d(8, 8, 3, padding=1, groups=4)
+        self.line = nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = torch.relu(self.stem(x))
+        x = torch.relu(x + self.inner(x))
+        x = torch.relu(self.wide(x) + self.short(x))
+        x = torch.relu(self.last(x))
+        return self.line(x.mean((2, 3)))
+
+
+SIZE = (13, 12)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(2)
+    return from_module(Net().eval(), (torch.zeros(2, 3, *SIZE),))
+
+
+@pytest.fixture(scope="module")
+def at(model):
+    return dict(exit_points(model))["stem"]
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(1).normal(size=(5, 3, *SIZE)).astype(np.float32)
+
+
+def _run(model, images, *names, **more):
+    """The outputs of a network, or other values of it."""
+    probe = clone(model)
+    if names:
+        values = {v.name: v for node in probe.graph for v in node.outputs}
+        probe.graph.outputs[:] = [values[name] for name in names]
+    name = probe.graph.inputs[0].name
+    return [*get("onnxruntime").prepare(probe).run({name: images, **more}).values()]
+
+
+def _masks(model, images):
+    """By layer."""
+    layers = [layer for layer in read(model).layers if layer.mask]
+    found = _run(model, images, *dict.fromkeys(layer.mask for layer in layers))
+    by_name = dict(zip(dict.fromkeys(layer.mask for layer in layers), found, strict=True))
+    return {layer.name: by_name[layer.mask] for layer in layers}
+
+
+_RULES = [(grow, stride) for grow in ("same", "patch", "grow") for stride in ("any", "majority")]
+
+
+@pytest.mark.parametrize("rules", _RULES)
+@pytest.mark.parametrize("source", [*SOURCES])
+def test_forms_agree_and_layers_are_zero_outside(model, at, images, rules, source):
+    threshold = {"contrast": 1.4, "brightness": 1.6}.get(source, 0.4)
+    focused = Focus(at, source, threshold, grow=rules[0], stride=rules[1]).apply(model)
+    assert [change.nodes[0] for change in focused.changes] == ["inner", "wide", "short", "last"]
+    (expected,) = _run(focused.model, images)
+    for form in ("mask", "gather", "rect", "auto"):
+        (found,) = _run(with_forms(focused.model, form), images)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    masks = _masks(focused.model, images)
+    outputs = {change.nodes[0]: change.outputs[0] for change in focused.changes}
+    values = _run(focused.model, images, *outputs.values())
+    for name, value in zip(outputs, values, strict=True):
+        np.testing.assert_array_equal(value.any(1, keepdims=True), masks[name])
+    assert masks["inner"].any((1, 2, 3)).all()
+    # Every image has its own mask: alone it gives what it gives among others.
+    for index in range(len(images)):
+        (alone,) = _run(focused.model, images[index : index + 1])
+        np.testing.assert_allclose(alone[0], expected[index], rtol=1e-5, atol=1e-6)
+
+
+def test_grown_masks_leave_what_they_keep_at_the_end_as_in_the_dense_network(model, at, images):
+    """All values inside of the last mask, which does not grow; not so where no mask does."""
+    focused = Focus(at, "contrast", 1.4, grow="grow").apply(model).model
+    plain = Focus(at, "contrast", 1.4).apply(model).model
+    convolutions = [node for node in model.graph if node.op_type == "Conv"]
+    name = convolutions[-1].outputs[0].name
+    (dense,), (grown,), (same,) = (_run(m, images, name) for m in (model, focused, plain))
+    kept = np.broadcast_to(_masks(plain, images)["last"], dense.shape)
+    assert 0 < kept.mean() < 1
+    np.testing.assert_allclose(grown[kept], dense[kept], rtol=1e-5, atol=1e-5)
+    assert np.abs(same[kept] - dense[kept]).max() > 1e-3
+    masks, fewer = _masks(focused, images), _masks(plain, images)
+    assert all((masks[name] >= fewer[name]).all() for name in masks)
+    assert masks["inner"].mean() > fewer["inner"].mean()
+
+
+def test_an_image_of_which_nothing_is_kept_is_computed_whole(model, at, images):
+    (dense,) = _run(model, images)
+    focused = Focus(at, "contrast", 1e6).apply(model).model
+    np.testing.assert_allclose(_run(focused, images)[0], dense, rtol=1e-5, atol=1e-6)
+    assert recorded(focused, images).kept["focused", _mask(focused)].tolist() == [1.0] * 5
+
+
+def _mask(model):
+    return next(layer.mask for layer in read(model).layers if layer.name == "inner")
+
+
+def test_a_mask_of_the_user_is_an_input(model, at, images):
+    focused = Focus(at, "input").apply(model).model
+    mask = np.random.default_rng(2).uniform(size=(5, 1, *SIZE)) < 0.3
+    assert focused.graph.inputs[1].name == "mask"
+    (expected,) = _run(focused, images, mask=mask)
+    for form in ("gather", "rect"):
+        (found,) = _run(with_forms(focused, form), images, mask=mask)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    (whole,) = _run(focused, images, mask=np.ones_like(mask))
+    np.testing.assert_allclose(whole, _run(model, images)[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["focused", "gather", "rect", "mask"])
+def test_what_an_image_costs_is_what_its_masks_keep(model, at, images, form, tmp_path):
+    focused = Focus(at, "contrast", 1.4, stride="majority").apply(model).model
+    masks = _masks(focused, images)
+    made = focused if form == "focused" else with_forms(focused, form)
+    save(made, tmp_path / "focused.onnx")
+    saved = load(tmp_path / "focused.onnx")
+    assert not saved.functions
+    workload = read(saved)
+    plain = {layer.name: layer.nest.macs for layer in read(model).layers}
+    macs = {layer.name: layer.nest.macs for layer in workload.layers}
+    assert {name: macs[name] for name in plain} == plain
+    assert workload.is_dynamic
+    expected = np.full(len(images), float(sum(macs.values())))
+    for name, mask in masks.items():
+        share = mask.mean((1, 2, 3))
+        if form == "rect":
+            boxes = [np.argwhere(one[0]) for one in mask]
+            share = np.array([np.prod(np.ptp(box, 0) + 1) for box in boxes]) / mask[0].size
+        if form != "mask":
+            expected -= plain[name] * (1 - share)
+    activity = recorded(saved, images)
+    cost = activity.cost(saved, lambda layer: float(layer.nest.macs))
+    np.testing.assert_allclose(
+        activity.each(workload.every, lambda layer: float(layer.nest.macs)), expected
+    )
+    assert cost.mean == pytest.approx(expected.mean())
+    assert cost.worst == sum(macs.values()) <= 1.03 * sum(plain.values())
+
+
+def test_a_batch_norm_is_folded_first(images):
+    class Normed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.conv = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+            self.norm = nn.BatchNorm2d(4)
+
+        def forward(self, x):
+            return self.norm(self.conv(torch.relu(self.stem(x)))).mean((2, 3))
+
+    net = Normed().eval()
+    nn.init.normal_(net.norm.bias)
+    model = from_module(net, (torch.zeros(2, 3, *SIZE),))
+    at = dict(exit_points(model))["stem"]
+    with pytest.raises(InputError, match="no convolution can be focused"):
+        Focus(at).apply(model)
+    folded = pipeline.run(model, pipeline.parse("fold-batch-norm")).model
+    focused = Focus(at, threshold=1.4).apply(folded)
+    (value,) = _run(focused.model, images, focused.changes[0].outputs[0])
+    mask = _masks(focused.model, images)["conv"]
+    np.testing.assert_array_equal(value.any(1, keepdims=True), mask)
+
+
+def test_layers_can_be_left_alone(model, at, images):
+    focused = Focus(at, threshold=1.4, exclude=("wide",)).apply(model)
+    assert {change.nodes[0] for change in focused.changes} == {"inner", "short", "last"}
+    assert {"wide": "excluded"}.items() <= {s.node: s.reason for s in focused.skipped}.items()
+    found = _run(with_forms(focused.model, "auto", {"last": "rect", "inner": "gather"}), images)
+    np.testing.assert_allclose(found[0], _run(focused.model, images)[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"source": "colour"}, "source 'colour': contrast, brightness, centre, random, input"),
+        ({"grow": "more"}, "grow 'more': same, patch, grow"),
+        ({"stride": "none"}, "stride 'none': any, majority"),
+        ({"threshold": float("nan")}, "threshold nan: a number is required"),
+    ],
+)
+def test_wrong_options_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        Focus("x", **options)
+
+
+def test_a_place_without_height_and_width_is_refused(model):
+    with pytest.raises(InputError, match="no such value"):
+        Focus("nowhere").apply(model)
+    with pytest.raises(InputError, match="height, width"):
+        Focus(model.graph.outputs[0].name).apply(model)
+    with pytest.raises(InputError, match="form 'box'"):
+        with_forms(Focus(dict(exit_points(model))["stem"]).apply(model).model, "box")
