@@ -4,7 +4,7 @@ Single 3x3 layers, batch 1, one thread; boxes for ``rect``, scattered places for
 is the speed over the faster of ONNX Runtime and OpenVINO on the dense layer (processor time,
 interleaved), and in brackets what the share of positions allows:
 
-    python -m benchmarks.focused
+    python -m benchmarks.focused [--layers 64@32 128@28]
 """
 
 import argparse
@@ -23,7 +23,7 @@ from mlcnn.passes.focus_forms import with_forms
 
 __all__ = ["main"]
 
-_LAYERS = ((16, 32), (32, 16), (64, 8), (64, 32), (64, 56), (128, 28), (256, 14), (512, 7))
+_LAYERS = ("16@32", "32@16", "64@8", "64@32", "64@56", "128@28", "256@14", "512@7")
 _KEPT = (1.0, 0.75, 0.5, 0.25)
 _FORMS = ("gather", "rect")
 _DENSE = ("onnxruntime", "openvino")
@@ -57,10 +57,12 @@ def main() -> None:
     """Print the speed of each form over that of the faster dense layer."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=1.5)
+    parser.add_argument("--layers", nargs="*", default=_LAYERS, help="channels@size")
     arguments = parser.parse_args()
     generator = np.random.default_rng(0)
     known = {name: engines.get(name) for name in _DENSE}
-    for channels, size in _LAYERS:
+    for layer in arguments.layers:
+        channels, size = map(int, layer.split("@"))
         dense, focused = _network(channels, size)
         name = dense.graph.inputs[0].name or ""
         image = generator.normal(size=(1, channels, size, size)).astype(np.float32)
