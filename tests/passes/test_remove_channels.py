@@ -166,7 +166,7 @@ def test_a_filter_that_is_no_zero_behind_its_norm_stays_where_a_border_is_padded
 
 
 def test_a_rewrite_that_ignores_the_border_is_caught(monkeypatch):
-    monkeypatch.setattr(channel_flow, "_is_padded", lambda _: False)
+    monkeypatch.setattr(channel_flow, "is_padded", lambda _: False)
     model = _chain(padding=1)
     _zero(model, "a", filters=(0, 1, 2, 3))
     result = RemoveChannels().apply(model)

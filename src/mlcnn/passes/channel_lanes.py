@@ -33,6 +33,10 @@ class Lanes:
         """The same behind what keeps zeros, and changes other numbers at a border."""
         return Lanes(self.classes, np.where(self.fixed == 0, 0.0, np.nan))
 
+    def varying(self) -> "Lanes":
+        """The same behind what leaves no channel one number."""
+        return Lanes(self.classes, np.full(self.size, np.nan))
+
 
 @dataclass(frozen=True, slots=True)
 class Mix:
