@@ -10,73 +10,25 @@ import torch
 from torch import Tensor, nn
 
 from mlcnn.errors import InputError
-from mlcnn.nn.assemble import assemble
-from mlcnn.passes.channel_spaces import Axis, channel_spaces
+from mlcnn.training.channel_groups import ChannelGroup, channel_groups
 from mlcnn.training.pruning import Kernel, Part
 
-__all__ = ["IMPORTANCES", "ChannelCut", "ChannelGroup", "Slice", "channel_cut"]
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """Where a parameter has the channels of a group.
-
-    Attributes:
-        parameter: its name in the module.
-        axis: of it.
-        width: entries of a channel along it, side by side.
-    """
-
-    parameter: str
-    axis: int
-    width: int = 1
-
-    def norms(self, tensor: Tensor) -> Tensor:
-        """The sum of the tensor over all but the channels, float32, shape (channels,)."""
-        moved = tensor.float().movedim(self.axis, 0)
-        return moved.reshape(moved.shape[0] // self.width, -1).sum(1)
-
-    def spread(self, live: Tensor, like: Tensor) -> Tensor:
-        """A value for each channel, in a shape that multiplies the parameter."""
-        shape = [1] * like.ndim
-        shape[self.axis] = -1
-        return live.repeat_interleave(self.width).reshape(shape)
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelGroup:
-    """Channels that can only go together, in all weights at once.
-
-    Attributes:
-        channels: how many.
-        kernels: where convolutions and dense layers have them.
-        others: where norms, biases and the like have them.
-    """
-
-    channels: int
-    kernels: tuple[Slice, ...]
-    others: tuple[Slice, ...]
-
-    def live(self, module: nn.Module) -> Tensor:
-        """Which channels are there: some weight of a kernel is not zero; shape (channels,)."""
-        parts = [s.norms((module.get_parameter(s.parameter) != 0).detach()) for s in self.kernels]
-        return torch.stack(parts).sum(0) > 0
+__all__ = ["IMPORTANCES", "ChannelCut", "channel_cut"]
 
 
 def _size(group: ChannelGroup, module: nn.Module) -> Tensor:
-    squares = [s.norms(module.get_parameter(s.parameter).detach().square()) for s in group.kernels]
-    return torch.stack(squares).sum(0).sqrt()
+    return group.squares(module).detach().sqrt()
 
 
 def _absolute(group: ChannelGroup, module: nn.Module) -> Tensor:
-    sums = [s.norms(module.get_parameter(s.parameter).detach().abs()) for s in group.kernels]
+    sums = [s.sums(module.get_parameter(s.parameter).detach().abs()) for s in group.kernels]
     return torch.stack(sums).sum(0)
 
 
 def _taylor(group: ChannelGroup, module: nn.Module) -> Tensor:
     """How much the loss changes without the channel, to first order [Molchanov 2019]."""
     parts = [
-        s.norms(parameter.detach() * parameter.grad)
+        s.sums(parameter.detach() * parameter.grad)
         for s in (*group.kernels, *group.others)
         if (parameter := module.get_parameter(s.parameter)).grad is not None
     ]
@@ -196,7 +148,8 @@ class ChannelCut:
             live = group.live(module)
             for part in group.others:
                 parameter = module.get_parameter(part.parameter)
-                found[part.parameter] = part.spread(live, parameter).expand_as(parameter)
+                mask = part.spread(live, parameter).expand_as(parameter)
+                found[part.parameter] = found.get(part.parameter, mask) & mask
         return found
 
 
@@ -213,20 +166,36 @@ class _Costs:
         self, kernels: Sequence[Kernel], groups: Sequence[ChannelGroup], counts: Sequence[int]
     ) -> None:
         self.counts = list(counts)
-        readers: dict[str, list[int]] = {}
-        for index, group in enumerate(groups):
-            for part in group.kernels:
-                readers.setdefault(part.parameter, []).append(index)
-        self._terms = [
-            (kernel.cost / math.prod(groups[i].channels for i in readers.get(kernel.parameter, ())),
-             readers.get(kernel.parameter, ()))
-            for kernel in kernels
-        ]  # fmt: skip
+        self._terms = [_Term(kernel, groups) for kernel in kernels]
 
     @property
     def total(self) -> float:
         """Of all kernels."""
-        return sum(unit * math.prod(self.counts[i] for i in found) for unit, found in self._terms)
+        return sum(term.of(self.counts) for term in self._terms)
+
+
+class _Term:
+    """What a kernel costs: so much for each pair of entries along the axes that have groups."""
+
+    def __init__(self, kernel: Kernel, groups: Sequence[ChannelGroup]) -> None:
+        axes: dict[int, list[tuple[int, int]]] = {}
+        for index, group in enumerate(groups):
+            for part in group.kernels:
+                if part.parameter == kernel.parameter:
+                    axes.setdefault(part.axis, []).append((index, part.entries))
+        others = {
+            axis: kernel.shape[axis] - sum(groups[i].channels * entries for i, entries in found)
+            for axis, found in axes.items()
+        }
+        self._axes = tuple((others[axis], tuple(found)) for axis, found in axes.items())
+        self._unit = kernel.cost / math.prod(kernel.shape[axis] for axis in axes)
+
+    def of(self, counts: Sequence[int]) -> float:
+        """With so many channels in each group."""
+        return self._unit * math.prod(
+            others + sum(counts[index] * entries for index, entries in found)
+            for others, found in self._axes
+        )
 
 
 def channel_cut(
@@ -247,30 +216,11 @@ def channel_cut(
         raise InputError(f"importance {importance!r}: {', '.join(IMPORTANCES)} are the ways")
     if multiple < 1:
         raise InputError(f"--multiple {multiple}: at least 1 is required")
-    assembly = assemble(model)
-    parameters = dict(assembly.module.named_parameters())
-    names = {
-        binding.initializer: (f"{binding.path}.{binding.weight.name}", binding.weight.transposed)
-        for binding in assembly.bindings
-    }
-    known = {kernel.parameter for kernel in kernels}
-
-    def placed(axis: Axis) -> Slice | None:
-        name, transposed = names.get(axis.weight.name or "", ("", False))
-        if name not in parameters:
-            return None  # a running statistic, or a constant: it may stay as it is
-        return Slice(name, 1 - axis.axis if transposed else axis.axis, axis.width)
-
-    groups: list[ChannelGroup] = []
-    for space in channel_spaces(model):
-        parts = [part for axis in space.axes if (part := placed(axis)) is not None]
-        inner = tuple(part for part in parts if part.parameter in known)
-        others = tuple(part for part in parts if part.parameter not in known)
-        if len(inner) > 1:
-            groups.append(ChannelGroup(space.channels, inner, others))
-    if not groups:
-        raise InputError(
-            "no channel of this network can go: each reaches an output, or an operator that does "
-            "not keep channels apart"
-        )
-    return ChannelCut(kernels, tuple(groups), importance, multiple)
+    groups = channel_groups(model, kernels)
+    shared = {kernel.parameter for kernel in kernels if kernel.factor is not None}
+    free = tuple(
+        group for group in groups if not any(part.parameter in shared for part in group.kernels)
+    )
+    if not free:
+        raise InputError("no channel of this network can go: kernels of each are shared ones")
+    return ChannelCut(kernels, free, importance, multiple)
