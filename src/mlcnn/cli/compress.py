@@ -32,6 +32,7 @@ def compress(
     importance: Literal["l2", "l1", "taylor"] = "l2",
     multiple: int = 8,
     basis: str = "5",
+    group_penalty: float = 0.0,
     sensitivity: bool = False,
     weights: Path | None = None,
     teacher_weight: float = 0.9,
@@ -68,6 +69,8 @@ def compress(
             loses without them.
         multiple: of the channels that stay in each group; engines compute them in blocks.
         basis: how many kernels each layer shares, as 5 or 5+conv1=4.
+        group_penalty: shrink whole channels while it trains, by this times the sum of the lengths
+            of their weights, as 1e-4; what falls away goes out, in the blocks of --multiple.
         sensitivity: judge each layer alone first: what half of it saves and costs, untrained.
         weights: .npz of weights by parameter name, for a zoo network.
         teacher_weight: share of the loss that is what the original network says, not the labels.
@@ -92,6 +95,7 @@ def compress(
         importance=importance,
         multiple=multiple,
         basis=basis,
+        group_penalty=group_penalty,
         sensitivity=sensitivity,
     )
     with training.session() as (_, device, tell):

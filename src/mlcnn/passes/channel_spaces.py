@@ -7,8 +7,7 @@ a padding are two spaces: the channels that came in, and those that were added. 
 the same ones is read from ``Flow``; those that it says are needed are in no space.
 """
 
-from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from mlcnn.passes.channel_edits import Follower
 from mlcnn.passes.channel_flow import Flow
-from mlcnn.passes.channel_lanes import Classes
+from mlcnn.passes.channel_lanes import Classes, alike
 
 __all__ = ["Axis", "Space", "channel_spaces", "permute"]
 
@@ -83,11 +82,13 @@ def channel_spaces(model: ir.Model) -> tuple[Space, ...]:
         *(weight.classes for weight in weights if not weight.is_alone),
     ):
         bound.update(classes.tolist())
-    alike = _alike((*values, *(weight.classes for weight in weights)), bound)
+    found = alike((*values, *(weight.classes for weight in weights)))
     return tuple(
-        Space(len(items), tuple(weights[index - len(values)].axis_of(items) for index in where))
-        for items, places in alike
-        if len(items) > 1 and (where := [index for index in places if index >= len(values)])
+        Space(len(items), tuple(weights[at - len(values)].axis_of(items) for at in followed))
+        for items, places in found
+        if len(items) > 1
+        and bound.isdisjoint(items)
+        and (followed := [at for at in places if at >= len(values)])
     )
 
 
@@ -115,19 +116,3 @@ class _Weight:
         """Where some classes are."""
         places = np.array([np.flatnonzero(self.classes == item) for item in items])
         return Axis(self.value, self.axis, places)
-
-
-def _alike(
-    listed: Sequence[Classes], bound: Collection[int]
-) -> Iterator[tuple[list[int], tuple[int, ...]]]:
-    """Classes that are equally often in each of some lists, and in which; without some."""
-    seen: dict[int, list[tuple[int, int]]] = {}
-    for index, classes in enumerate(listed):
-        for item, count in Counter(classes.tolist()).items():
-            seen.setdefault(item, []).append((index, count))
-    alike: dict[tuple[tuple[int, int], ...], list[int]] = {}
-    for item, where in seen.items():
-        if item not in bound:
-            alike.setdefault(tuple(where), []).append(item)
-    for where, items in alike.items():
-        yield items, tuple(index for index, _ in where)
