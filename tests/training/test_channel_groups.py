@@ -11,6 +11,7 @@ from torch import nn
 
 import mlcnn
 from mlcnn import engines, graph
+from mlcnn.errors import InputError
 from mlcnn.graph import from_module
 from mlcnn.nn import to_module, write_weights
 from mlcnn.passes import pipeline
@@ -126,6 +127,35 @@ def test_streams_of_a_resnet_lose_channels(share):
     groups = channel_groups(model, kernels_of(model, "multiplications"))
     assert [group.channels for group in groups if len(group.kernels) > 2] == [16, 16, 32]
     assert_taken_out(model, share, 8, "l2")
+
+
+def test_an_even_cut_leaves_the_same_share_inside_of_every_block():
+    model = mlcnn.load("resnet20")
+    cut = channel_cut(model, kernels_of(model, "multiplications"), evenly=True)
+    assert [group.channels for group in cut.groups] == [16] * 3 + [32] * 3 + [64] * 3
+    module = to_module(model)
+    for target in (0.8, 0.6, 0.3):  # in steps, as in training
+        with torch.no_grad():
+            cut.cut(module, target)
+        shares = [int(g.live(module).sum()) / g.channels for g in cut.groups]
+        assert max(shares) - min(shares) <= 1 / 16
+        assert target - 0.02 < cut.left(module) <= target
+    assert "channels of 9 groups evenly by l2" in cut.told
+
+
+def test_where_all_channels_are_those_of_a_stream_none_goes_evenly():
+    class Sum(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.other = nn.Conv2d(1, 4, 3), nn.Conv2d(1, 4, 3)
+            self.line = nn.Linear(4 * 16, 2)
+
+        def forward(self, x):
+            return self.line((self.one(x) + self.other(x)).flatten(1))
+
+    model = from_module(Sum().eval(), (torch.zeros(1, 1, 6, 6),))
+    with pytest.raises(InputError, match="--evenly: all channels are those of residual streams"):
+        channel_cut(model, kernels_of(model, "parameters"), evenly=True)
 
 
 def test_norms_that_several_groups_share_are_masked_by_all(stream):

@@ -56,6 +56,8 @@ class CompressOptions:
         ends: whether single weights of the first and of the last layer go too.
         importance: what channels are judged by: ``l2``, ``l1`` or ``taylor``.
         multiple: of the channels that stay in each group.
+        evenly: whether the same share of every block's inner channels goes, in place of the least
+            important ones; residual streams stay whole.
         basis: how many kernels each layer shares: ``5``; others for single layers, ``5+conv1=4``.
         group_penalty: weight of a penalty that shrinks whole channels while it trains; 0 for none.
         sensitivity: judge each layer alone before anything is trained.
@@ -69,6 +71,7 @@ class CompressOptions:
     ends: bool = False
     importance: str = "l2"
     multiple: int = 8
+    evenly: bool = False
     basis: str = "5"
     group_penalty: float = 0.0
     sensitivity: bool = False
@@ -111,8 +114,9 @@ class CompressOptions:
         plain = "parameters" if self.objective == Objective.PARAMETERS else "multiplications"
         quantity = plain if self.size is None else str(self.size.quantity)
         return Settings(
-            quantity, self.ends, self.importance, self.multiple, self.basis, self.group_penalty
-        )
+            quantity, self.ends, self.importance, self.multiple, self.evenly, self.basis,
+            self.group_penalty,
+        )  # fmt: skip
 
 
 def compress(

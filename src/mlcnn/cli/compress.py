@@ -31,6 +31,7 @@ def compress(
     ends: bool = False,
     importance: Literal["l2", "l1", "taylor"] = "l2",
     multiple: int = 8,
+    evenly: bool = False,
     basis: str = "5",
     group_penalty: float = 0.0,
     sensitivity: bool = False,
@@ -68,6 +69,8 @@ def compress(
         importance: what channels are judged by: the size of their weights, or what the loss
             loses without them.
         multiple: of the channels that stay in each group; engines compute them in blocks.
+        evenly: let the same share of every block's inner channels go, in place of the least
+            important of all, and leave residual streams as wide as they are.
         basis: how many kernels each layer shares, as 5 or 5+conv1=4.
         group_penalty: shrink whole channels while it trains, by this times the sum of the lengths
             of their weights, as 1e-4; what falls away goes out, in the blocks of --multiple.
@@ -94,6 +97,7 @@ def compress(
         ends=ends,
         importance=importance,
         multiple=multiple,
+        evenly=evenly,
         basis=basis,
         group_penalty=group_penalty,
         sensitivity=sensitivity,

@@ -28,6 +28,7 @@ class Settings:
         ends: whether single weights of the first and of the last layer go too.
         importance: what a channel is judged by.
         multiple: of the channels that stay.
+        evenly: whether the same share of every block's inner channels goes.
         basis: how many kernels a layer shares, as ``share-kernels`` takes it.
         group_penalty: weight of the penalty that shrinks whole channels; 0 for none.
     """
@@ -36,6 +37,7 @@ class Settings:
     ends: bool = False
     importance: str = "l2"
     multiple: int = 8
+    evenly: bool = False
     basis: str = "5"
     group_penalty: float = 0.0
 
@@ -109,7 +111,9 @@ def _shared(model: ir.Model, settings: Settings) -> ir.Model:
 
 def _channels(model: ir.Model, settings: Settings) -> Cut:
     kernels = kernels_of(model, settings.quantity)
-    return channel_cut(model, kernels, settings.importance, settings.multiple)
+    return channel_cut(
+        model, kernels, settings.importance, settings.multiple, evenly=settings.evenly
+    )
 
 
 COMPRESSIONS: Mapping[str, Compression] = {

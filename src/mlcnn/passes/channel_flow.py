@@ -47,6 +47,7 @@ class Flow:
         shared: what is shared inside of some.
         edits: what else has to follow where channels go, in order.
         needs: what needs a class whatever its weights are, by class.
+        added: classes of sums of several values: residual streams.
     """
 
     def __init__(self, model: ir.Model) -> None:
@@ -55,6 +56,7 @@ class Flow:
         self.shared: list[Shared] = []
         self.edits: list[Edit] = []
         self.needs: dict[int, str] = {}
+        self.added: set[int] = set()
         self._parents: list[int] = []
         self._model = model
         for node in model.graph:
@@ -64,6 +66,7 @@ class Flow:
             if value.is_graph_output() or outside:
                 self._need(self.lanes[value], "they are the network's output")
         self.needs = {self.root(item): why for item, why in self.needs.items()}
+        self.added = {self.root(item) for item in self.added}
 
     def root(self, item: int) -> int:
         """The one number of a class that was joined with others."""
@@ -269,6 +272,8 @@ class Flow:
                 self._need(lanes, f"{node.op_type} {layer_name(node)} reads them for all channels")
         for lanes in wide[1:]:
             self._join(wide[0].classes, lanes.classes)
+        if len(wide) > 1 and node.op_type in {"Add", "Sub"}:
+            self.added.update(wide[0].classes.tolist())
         for index, value in enumerate(node.inputs):
             axis = None if value is None or value in read else channel_axis(value, rank, size)
             if isinstance(axis, int) and not isinstance(axis, bool):

@@ -44,10 +44,12 @@ class Space:
     Attributes:
         channels: how many.
         axes: of all weights that follow.
+        added: whether they are those of a sum of several values, a residual stream.
     """
 
     channels: int
     axes: tuple[Axis, ...]
+    added: bool = False
 
 
 def permute(space: Space, order: NDArray[np.integer]) -> None:
@@ -83,13 +85,12 @@ def channel_spaces(model: ir.Model) -> tuple[Space, ...]:
     ):
         bound.update(classes.tolist())
     found = alike((*values, *(weight.classes for weight in weights)))
-    return tuple(
-        Space(len(items), tuple(weights[at - len(values)].axis_of(items) for at in followed))
-        for items, places in found
-        if len(items) > 1
-        and bound.isdisjoint(items)
-        and (followed := [at for at in places if at >= len(values)])
-    )
+    spaces: list[Space] = []
+    for items, places in found:
+        axes = [weights[at - len(values)].axis_of(items) for at in places if at >= len(values)]
+        if axes and len(items) > 1 and bound.isdisjoint(items):
+            spaces.append(Space(len(items), tuple(axes), not flow.added.isdisjoint(items)))
+    return tuple(spaces)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -55,11 +55,13 @@ class ChannelGroup:
         channels: how many.
         kernels: where convolutions and dense layers have them.
         others: where norms, biases and the like have them.
+        added: whether they are those of a residual stream.
     """
 
     channels: int
     kernels: tuple[Slice, ...]
     others: tuple[Slice, ...]
+    added: bool = False
 
     def live(self, module: nn.Module) -> Tensor:
         """Which channels are there: some weight of a kernel is not zero; shape (channels,)."""
@@ -111,7 +113,7 @@ def channel_groups(model: ir.Model, kernels: tuple[Kernel, ...]) -> tuple[Channe
         inner = tuple(part for part in parts if part.parameter in known)
         others = tuple(part for part in parts if part.parameter not in known)
         if len(inner) > 1:
-            groups.append(ChannelGroup(space.channels, inner, others))
+            groups.append(ChannelGroup(space.channels, inner, others, space.added))
     if not groups:
         raise InputError(
             "no channel of this network can go: each reaches an output, or an operator that does "

@@ -58,18 +58,21 @@ class ChannelCut:
         groups: the channels that may go.
         importance: one of ``IMPORTANCES``.
         multiple: of what is left in each group; of less in small ones.
+        evenly: whether of each group the same share goes, in place of the least important ones.
     """
 
     kernels: tuple[Kernel, ...]
     groups: tuple[ChannelGroup, ...]
     importance: str = "l2"
     multiple: int = 1
+    evenly: bool = False
 
     @property
     def told(self) -> str:
         """Of how many groups, judged by what."""
         blocks = f", in blocks of {self.multiple}" if self.multiple > 1 else ""
-        return f"channels of {len(self.groups)} groups by {self.importance}{blocks}"
+        even = " evenly" if self.evenly else ""
+        return f"channels of {len(self.groups)} groups{even} by {self.importance}{blocks}"
 
     @property
     def least(self) -> float:
@@ -118,7 +121,10 @@ class ChannelCut:
     def _ranked(
         self, module: nn.Module, live: Sequence[Tensor]
     ) -> list[tuple[float, int, tuple[int, ...]]]:
-        """Mean importance, group and channels of all blocks that may go, in order in a group."""
+        """Rank, group and channels of all blocks that may go, in order in a group.
+
+        The rank is the mean importance, or what share of the group is gone with the block.
+        """
         found: list[tuple[float, int, tuple[int, ...]]] = []
         for index, (group, there) in enumerate(zip(self.groups, live, strict=True)):
             values = IMPORTANCES[self.importance](group, module)
@@ -127,10 +133,11 @@ class ChannelCut:
             numbers = values.tolist()
             there_are = there.nonzero().flatten().tolist()
             order = [channel for _, channel in sorted((numbers[c], c) for c in there_are)]
-            found += [
-                (sum(numbers[c] for c in block) / len(block), index, block)
-                for block in _blocks(order, self._step(group))
-            ]
+            gone = group.channels - len(order)
+            for block in _blocks(order, self._step(group)):
+                gone += len(block)
+                mean = sum(numbers[c] for c in block) / len(block)
+                found.append((gone / group.channels if self.evenly else mean, index, block))
         return found
 
     def _step(self, group: ChannelGroup) -> int:
@@ -199,7 +206,12 @@ class _Term:
 
 
 def channel_cut(
-    model: ir.Model, kernels: tuple[Kernel, ...], importance: str = "l2", multiple: int = 1
+    model: ir.Model,
+    kernels: tuple[Kernel, ...],
+    importance: str = "l2",
+    multiple: int = 1,
+    *,
+    evenly: bool = False,
 ) -> ChannelCut:
     """The channels of a network that may go; those of its outputs and of what is fixed stay.
 
@@ -208,6 +220,7 @@ def channel_cut(
         kernels: see ``kernels_of``.
         importance: one of ``IMPORTANCES``.
         multiple: see ``ChannelCut``.
+        evenly: take the same share of each group inside of a block; leave residual streams whole.
 
     Raises:
         InputError: there are none, a multiple below 1, or no importance of this name.
@@ -218,9 +231,10 @@ def channel_cut(
         raise InputError(f"--multiple {multiple}: at least 1 is required")
     groups = channel_groups(model, kernels)
     shared = {kernel.parameter for kernel in kernels if kernel.factor is not None}
-    free = tuple(
-        group for group in groups if not any(part.parameter in shared for part in group.kernels)
-    )
+    free = tuple(g for g in groups if shared.isdisjoint(part.parameter for part in g.kernels))
     if not free:
         raise InputError("no channel of this network can go: kernels of each are shared ones")
-    return ChannelCut(kernels, free, importance, multiple)
+    if evenly and all(group.added for group in free):
+        raise InputError("--evenly: all channels are those of residual streams; leave it away")
+    taken = tuple(group for group in free if not (evenly and group.added))
+    return ChannelCut(kernels, taken, importance, multiple, evenly)
