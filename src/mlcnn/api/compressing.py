@@ -58,7 +58,8 @@ class CompressOptions:
         multiple: of the channels that stay in each group.
         evenly: whether the same share of every block's inner channels goes, in place of the least
             important ones; residual streams stay whole.
-        basis: how many kernels each layer shares: ``5``; others for single layers, ``5+conv1=4``.
+        basis: how many kernels each layer shares: ``5``; others for single layers, ``5+conv1=4``;
+            ``auto``: for each layer as many, or none, as lose least for what they cost.
         group_penalty: weight of a penalty that shrinks whole channels while it trains; 0 for none.
         sensitivity: judge each layer alone before anything is trained.
     """

@@ -71,7 +71,8 @@ def compress(
         multiple: of the channels that stay in each group; engines compute them in blocks.
         evenly: let the same share of every block's inner channels go, in place of the least
             important of all, and leave residual streams as wide as they are.
-        basis: how many kernels each layer shares, as 5 or 5+conv1=4.
+        basis: how many kernels each layer shares, as 5 or 5+conv1=4; auto finds for each
+            layer how many, or none, lose least for what they cost.
         group_penalty: shrink whole channels while it trains, by this times the sum of the lengths
             of their weights, as 1e-4; what falls away goes out, in the blocks of --multiple.
         sensitivity: judge each layer alone first: what half of it saves and costs, untrained.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from mlcnn.errors import InputError, did_you_mean
+from mlcnn.frontier.sharing import AUTO, priced, sharing
 from mlcnn.passes import pipeline
 from mlcnn.training.channel_groups import channel_groups
 from mlcnn.training.channel_pruning import channel_cut
@@ -13,7 +14,7 @@ from mlcnn.training.group_penalty import group_penalty
 from mlcnn.training.hooks import Hook
 from mlcnn.training.pruning import Cut, Quantity, WeightCut, kernels_of
 
-__all__ = ["ALL", "COMPRESSIONS", "Compression", "Settings", "compressions"]
+__all__ = ["ALL", "COMPRESSIONS", "Compression", "Settings", "Start", "compressions"]
 
 ALL = "all"
 """Every method, each by the same recipe."""
@@ -29,7 +30,7 @@ class Settings:
         importance: what a channel is judged by.
         multiple: of the channels that stay.
         evenly: whether the same share of every block's inner channels goes.
-        basis: how many kernels a layer shares, as ``share-kernels`` takes it.
+        basis: how many kernels a layer shares, as ``share-kernels`` takes it, or ``auto``.
         group_penalty: weight of the penalty that shrinks whole channels; 0 for none.
     """
 
@@ -41,15 +42,31 @@ class Settings:
     basis: str = "5"
     group_penalty: float = 0.0
 
+    def hooks(self, model: ir.Model) -> tuple[Hook, ...]:
+        """What takes part in the training of a network besides the cut, whatever the method.
 
-def _same(model: ir.Model, settings: Settings) -> ir.Model:
-    del settings
-    return model
+        Raises:
+            InputError: channels are to be shrunk, and none can go.
+        """
+        if not self.group_penalty:
+            return ()
+        groups = channel_groups(model, kernels_of(model, self.quantity))
+        return (group_penalty(groups, self.group_penalty),)
 
 
-def _no_hooks(model: ir.Model) -> tuple[Hook, ...]:
-    del model
-    return ()
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a network is trained from.
+
+    Attributes:
+        model: the network, of which nothing is gone yet.
+        cut: what goes while it trains.
+        told: what was decided for the share, in words; empty for nothing.
+    """
+
+    model: ir.Model
+    cut: Cut
+    told: str = ""
 
 
 def _removed(settings: Settings) -> str:
@@ -73,47 +90,44 @@ class Compression:
     Attributes:
         name: how the user names it.
         summary: what it does, in a line.
-        cut: what goes while the network trains; refuses a network with nothing to cut.
-        prepare: what the network becomes before it trains.
+        start: what is trained down to a share; refuses a network with nothing to cut.
         after: exact passes that take out of the trained network what is zero.
-        own_hooks: what else takes part in the training.
     """
 
     name: str
     summary: str
-    cut: Callable[[ir.Model, Settings], Cut]
-    prepare: Callable[[ir.Model, Settings], ir.Model] = _same
+    start: Callable[[ir.Model, Settings, float], Start]
     after: Callable[[Settings], str] = _removed_in_blocks
-    own_hooks: Callable[[ir.Model], tuple[Hook, ...]] = _no_hooks
-
-    def hooks(self, model: ir.Model, settings: Settings) -> tuple[Hook, ...]:
-        """What takes part in the training besides the cut.
-
-        Raises:
-            InputError: channels are to be shrunk, and none can go.
-        """
-        found = self.own_hooks(model)
-        if not settings.group_penalty:
-            return found
-        groups = channel_groups(model, kernels_of(model, settings.quantity))
-        return (*found, group_penalty(groups, settings.group_penalty))
 
 
-def _weights(model: ir.Model, settings: Settings) -> Cut:
-    return WeightCut(kernels_of(model, settings.quantity, ends=settings.ends))
+def _weights(model: ir.Model, settings: Settings, share: float) -> Start:
+    del share
+    return Start(model, WeightCut(kernels_of(model, settings.quantity, ends=settings.ends)))
 
 
-def _shared(model: ir.Model, settings: Settings) -> ir.Model:
+def _shared(model: ir.Model, settings: Settings, share: float) -> Start:
+    if settings.basis != AUTO:
+        return _weights(_with_basis(model, settings.basis), settings, share)
+    found = sharing(model, settings.quantity, share, ends=settings.ends)
+    shared = _with_basis(model, found.basis) if found.basis else model
+    kernels = kernels_of(shared, settings.quantity, ends=settings.ends)
+    cut = WeightCut(priced(kernels, shared, settings.quantity, found.price))
+    return Start(shared, cut, f"--basis {found.basis}" if found.basis else "no layer gains")
+
+
+def _with_basis(model: ir.Model, basis: str) -> ir.Model:
     # Of all layers: whether a form of it is faster is known once there are zeros.
-    passes = pipeline.parse(f"share-kernels{{basis={settings.basis},layers=all}}")
+    passes = pipeline.parse(f"share-kernels{{basis={basis},layers=all}}")
     return pipeline.run(model, passes).model
 
 
-def _channels(model: ir.Model, settings: Settings) -> Cut:
+def _channels(model: ir.Model, settings: Settings, share: float) -> Start:
+    del share
     kernels = kernels_of(model, settings.quantity)
-    return channel_cut(
+    cut = channel_cut(
         model, kernels, settings.importance, settings.multiple, evenly=settings.evenly
     )
+    return Start(model, cut)
 
 
 COMPRESSIONS: Mapping[str, Compression] = {
@@ -133,8 +147,7 @@ COMPRESSIONS: Mapping[str, Compression] = {
         Compression(
             "shared-kernels",
             "kernels become sums of a few that a layer shares, and coefficients zero",
-            _weights,
-            prepare=_shared,
+            _shared,
         ),
     )
 }
