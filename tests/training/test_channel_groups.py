@@ -143,6 +143,24 @@ def test_an_even_cut_leaves_the_same_share_inside_of_every_block():
     assert "channels of 9 groups evenly by l2" in cut.told
 
 
+@pytest.mark.parametrize("target", [0.8, 0.65, 0.5, 0.4])
+def test_a_cut_ends_near_what_was_asked_for_though_blocks_of_streams_are_large(target):
+    """The least important channels are those of the stream: one block of it is 31 %."""
+    model = mlcnn.load("resnet20")
+    cut = channel_cut(model, kernels_of(model, "multiplications"), multiple=8, target=target)
+    module, stream = to_module(model), cut.groups[0]
+    factors = torch.tensor([1e-3] * 8 + [1.0] * 8)
+    with torch.no_grad():
+        for part in stream.kernels:
+            parameter = module.get_parameter(part.parameter)
+            parameter.mul_(part.spread(factors, parameter))
+    assert stream.added
+    for share in (0.9, (0.9 + target) / 2, target):
+        with torch.no_grad():
+            cut.cut(module, share)
+        assert target - 0.03 < cut.left(module) <= share
+
+
 def test_where_all_channels_are_those_of_a_stream_none_goes_evenly():
     class Sum(nn.Module):
         def __init__(self) -> None:

@@ -122,11 +122,10 @@ def _with_basis(model: ir.Model, basis: str) -> ir.Model:
 
 
 def _channels(model: ir.Model, settings: Settings, share: float) -> Start:
-    del share
-    kernels = kernels_of(model, settings.quantity)
     cut = channel_cut(
-        model, kernels, settings.importance, settings.multiple, evenly=settings.evenly
-    )
+        model, kernels_of(model, settings.quantity), settings.importance, settings.multiple,
+        evenly=settings.evenly, target=share,
+    )  # fmt: skip
     return Start(model, cut)
 
 
