@@ -192,10 +192,10 @@ def test_kernels_that_a_layer_shares_are_stored_as_such(trained, data, tmp_path)
 @pytest.mark.parametrize("method", ["weights", "shared-kernels"])
 def test_with_a_penalty_whole_channels_fall_away_in_blocks(trained, data, tmp_path, method):
     done = compress(
-        trained, data, budget="8x", method=method, group_penalty=0.01, multiple=8, folder=tmp_path
+        trained, data, budget="3.5x", method=method, group_penalty=0.1, multiple=4, folder=tmp_path
     )
     widths = {layer.name: layer.nest.K for layer in read(done.model).layers}
-    assert widths["inner"] in {8, 16, 24}
+    assert widths["inner"] in range(4, 32, 4)
     assert widths["line"] == 10
     images = training.Normal().apply(data.test.images)
     (logits,) = (
@@ -204,7 +204,7 @@ def test_with_a_penalty_whole_channels_fall_away_in_blocks(trained, data, tmp_pa
     )  # fmt: skip
     assert (logits.argmax(1) == data.test.labels).mean() == pytest.approx(done.point.test.top1)
     with pytest.raises(InputError, match="another run"):
-        compress(trained, data, budget="8x", method=method, group_penalty=0.02, folder=tmp_path)
+        compress(trained, data, budget="3.5x", method=method, group_penalty=0.2, folder=tmp_path)
 
 
 def test_all_methods_stand_beside_each_other(trained, data):
