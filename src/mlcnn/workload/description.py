@@ -4,10 +4,11 @@ Methods stack by filling different fields: one puts a pool behind the nest, anot
 weights, a third shortens the numbers. Each field has a default that says "as it was".
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from mlcnn.workload.layer import ConvLayer, Pool
+from mlcnn.workload.mask import Mask
 from mlcnn.workload.operations import Sum
 
 __all__ = ["DENSE", "Activity", "Arithmetic", "Layer", "Numbers", "Stored", "Weights"]
@@ -106,6 +107,8 @@ class Layer:
         arithmetic: how weight and input meet.
         density: share of the numbers of its largest weight that are not zero.
         density_before: the same as it was, where a record says so.
+        mask: which of these are zero; None where they are computed, laid out anew, or kept as
+            codes. It takes no part in comparisons.
         stored: parameters and bytes.
         before: the same as it was, where a record says so; the same as ``stored`` elsewhere.
     """
@@ -122,6 +125,7 @@ class Layer:
     density_before: float = 1.0
     stored: Stored = _NOTHING
     before: Stored = _NOTHING
+    mask: Mask | None = field(default=None, repr=False, compare=False)
 
     @property
     def name(self) -> str:

@@ -171,5 +171,5 @@ def operations(work: Work, tiling: Tiling, machine: ArrayDescription, ways: int)
         accumulations=accumulations,
         input_additions=before,
         output_additions=leaving * block + behind,
-        scalings=inputs * work.execution.input_block if work.scaled else 0,
+        scalings=round(inputs * work.execution.input_block) if work.scaled else 0,
     )

@@ -12,7 +12,7 @@ from mlcnn.accelerators.precision import Precision
 from mlcnn.counting import Operations, original
 from mlcnn.workload import ConvLayer
 
-__all__ = ["PLAIN", "Execution", "Work", "window_words"]
+__all__ = ["PLAIN", "Execution", "Work", "renewed_words", "window_words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Execution:
         del axis
         return 0
 
-    def loaded_bits(self, precision: Precision) -> int:
+    def loaded_bits(self, precision: Precision) -> float:
         """Bits of an input in DRAM."""
         return precision.bits
 
@@ -59,7 +59,7 @@ class Execution:
         return 1
 
     @property
-    def input_block(self) -> int:
+    def input_block(self) -> float:
         """The same of an input channel alone."""
         return self.block
 
@@ -74,7 +74,7 @@ class Execution:
         return self.frequencies
 
     @property
-    def words(self) -> int:
+    def words(self) -> float:
         """Words of the input buffer behind each position that is stored."""
         return 1
 
@@ -118,7 +118,7 @@ class Execution:
         """Products of one position over all filters."""
         return layer.K * (layer.C // layer.G) * self.taps(layer) * self.frequencies
 
-    def window_words(self, layer: ConvLayer, columns: AxisTiles, multipliers: int) -> int:
+    def window_words(self, layer: ConvLayer, columns: AxisTiles, multipliers: int) -> float:
         """Words that the windows of one row take in for one input channel, column tiles together.
 
         A pass covers up to ``multipliers`` taps of the kernel.
@@ -180,6 +180,16 @@ def window_words(
     return words
 
 
+def renewed_words(layer: ConvLayer, step: int) -> int:
+    """Words of a kernel's window in one channel that are new at the next position.
+
+    Args:
+        layer: the loop nest.
+        step: columns from one position to the next.
+    """
+    return layer.R * _new_columns(layer.S, step, layer.dilations[1])
+
+
 def _new_columns(taps: int, step: int, dilation: int) -> int:
     """Taps in a row of a window that lie on other columns than one position before."""
     return taps if step % dilation else min(taps, step // dilation)
@@ -222,7 +232,7 @@ class Work:
         return self.execution.stored_bits(self.layer, self.precision)
 
     @property
-    def loaded_bits(self) -> int:
+    def loaded_bits(self) -> float:
         """Bits of an input in DRAM."""
         return self.execution.loaded_bits(self.precision)
 
@@ -247,7 +257,7 @@ class Work:
         return self.precision.bits * self.execution.block
 
     @property
-    def input_bits(self) -> int:
+    def input_bits(self) -> float:
         """Bits in the input buffer behind each position that is stored."""
         return self.stored_bits * self.execution.words
 
