@@ -66,7 +66,9 @@ def test_what_is_wrong_is_said(edited, capsys, old, new, told):
 
 def test_a_table_without_multiplexers(library, tmp_path, capsys):
     table = library.parent / "technology" / "horowitz-45nm.yaml"
-    rows = "\n".join(f"  {line}" for line in table.read_text().split("# Multiplexers")[0].splitlines())
+    rows = "\n".join(
+        f"  {line}" for line in table.read_text().split("# Multiplexers")[0].splitlines()
+    )
     path = tmp_path / "mine.yaml"
     path.write_text(f"operations:\n{rows}\n".replace("horowitz-45nm\n", "mine\n", 1))
     assert load_technology(path).selector is None

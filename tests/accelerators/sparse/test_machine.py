@@ -34,7 +34,11 @@ def _energies(cost):
 
 def test_it_is_a_machine(machine, technology):
     assert isinstance(machine, Machine)
-    assert (machine.name, machine.clock_mhz, machine.precision) == ("sparse-basis-fp32", 1000, "fp32")
+    assert (machine.name, machine.clock_mhz, machine.precision) == (
+        "sparse-basis-fp32",
+        1000,
+        "fp32",
+    )
     added = sparse_area(machine.sparsity, machine.array, technology).total
     assert machine.area(technology) == machine.array.area(technology) + added
 
@@ -120,7 +124,9 @@ def test_full_density_costs_the_dense_layer_and_indices(nest, machine, with_zero
     for work in (sparse, dense):
         t, p = tilings(work), Parameters.of((array,))
         at = [i for i in range(len(t.choices)) if t.choices[i] in (tiling, windows)]
-        compute = schedule(work, t.take(np.array(at[:1])), p.take(np.array([0]))).times.whole.compute
+        compute = schedule(
+            work, t.take(np.array(at[:1])), p.take(np.array([0]))
+        ).times.whole.compute
         assert float(compute.reshape(-1)[0]) == 2 * 72 * whole * nest.kernel_area / 9
 
 

@@ -79,7 +79,9 @@ def test_the_tile_that_has_most(drawn, channels, cut):
         for row in range(0, each, filters)
         for at in range(0, kept.shape[1], span)
     ]
-    sizes = [13 * part.sum() + 5 * len(part) * math.ceil(part.shape[1] / channels) for part in tiles]
+    sizes = [
+        13 * part.sum() + 5 * len(part) * math.ceil(part.shape[1] / channels) for part in tiles
+    ]
     assert Occupancy.of(kept, channels, groups).largest(filters, windows, 13, 5) == max(sizes)
 
 

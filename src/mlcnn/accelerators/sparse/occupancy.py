@@ -105,9 +105,7 @@ def _starts(occupancy: Occupancy, filters: int, side: int) -> list[int]:
 
 
 @lru_cache(maxsize=65536)
-def _lockstep(
-    occupancy: Occupancy, multipliers: int, least: int, filters: int, side: int
-) -> float:
+def _lockstep(occupancy: Occupancy, multipliers: int, least: int, filters: int, side: int) -> float:
     sets = occupancy.sets(multipliers)
     slowest = np.maximum.reduceat(sets, _starts(occupancy, filters, side), axis=0)
     tiles = -(-(occupancy.filters // occupancy.groups) // filters)
@@ -116,9 +114,7 @@ def _lockstep(
 
 
 @lru_cache(maxsize=65536)
-def _largest(
-    occupancy: Occupancy, filters: int, windows: int, bits: int, count_bits: int
-) -> int:
+def _largest(occupancy: Occupancy, filters: int, windows: int, bits: int, count_bits: int) -> int:
     stored = occupancy.counts * bits + count_bits
     rows = np.add.reduceat(stored, _starts(occupancy, filters, filters), axis=0)
     return int(np.add.reduceat(rows, range(0, occupancy.windows, windows), axis=1).max())
