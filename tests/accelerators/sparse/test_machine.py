@@ -1,4 +1,4 @@
-"""What a sparse machine takes, and that it costs the dense layer, less zeros, plus what that takes."""
+"""What a sparse machine takes; its costs are the dense layer's, less zeros, plus what that takes."""
 
 import math
 from dataclasses import fields, replace

@@ -7,6 +7,7 @@ from mlcnn.accelerators.array.area import memories
 from mlcnn.accelerators.array.energy import per_byte
 from mlcnn.accelerators.array.traffic import loops, operations
 from mlcnn.accelerators.cost import Energy
+from mlcnn.accelerators.sparse.area import sparse_area
 from mlcnn.accelerators.sparse.execution import Skipping, SkippingMaps
 from mlcnn.accelerators.sparse.unit import Sparsity
 from mlcnn.accelerators.technology import Technology
@@ -61,7 +62,6 @@ def sparse_energy(
     unit: Sparsity,
     array: ArrayDescription,
     technology: Technology,
-    size: float,
     cycles: float,
 ) -> Energy:
     """What is added to the energy of the array.
@@ -71,8 +71,7 @@ def sparse_energy(
         unit: windows, indices and basis unit.
         array: the array.
         technology: the tables.
-        size: area of it in square micrometres, which leaks as much as memory of that area.
-        cycles: time.
+        cycles: time, in which its area leaks as much as memory of that area.
     """
     costs, bits = technology.costs(array.precision), array.precision.bits
     register, selector = technology.register, technology.selecting()
@@ -81,6 +80,7 @@ def sparse_energy(
     each += unit.levels * bits * selector.energy_pj_per_bit
     mac = done.basis_products * costs.multiply.energy_pj
     mac += done.basis_additions * costs.add.energy_pj
+    size = sparse_area(unit, array, technology).total
     leaking = technology.memory.leakage_mw_per_um2 * size
     return Energy(
         buffer=done.selected * each + _rows(done, array, technology),

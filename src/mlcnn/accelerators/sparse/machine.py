@@ -157,13 +157,12 @@ class SparseArray:
     def _cost_of(self, chosen: Chosen, layer: Layer, technology: Technology) -> LayerCost:
         found = cost_of(chosen, self.array, technology)
         execution = chosen.work.execution
-        size = sparse_area(self.sparsity, self.array, technology).total
         if isinstance(execution, Skipping):
             done = activity(chosen, execution, self.array)
             shown = _shown(chosen, execution, layer, self.array, done)
         else:
             done, shown = Activity(), dict[str, object]()
-        added = sparse_energy(done, self.sparsity, self.array, technology, size, found.cycles)
+        added = sparse_energy(done, self.sparsity, self.array, technology, found.cycles)
         return replace(
             found,
             multiplications=found.multiplications + done.basis_products,

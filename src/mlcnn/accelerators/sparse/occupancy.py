@@ -10,8 +10,6 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from mlcnn.accelerators.array.tiling import Floats
-
 __all__ = ["Occupancy"]
 
 Counts = NDArray[np.int64]
