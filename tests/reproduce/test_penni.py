@@ -38,22 +38,18 @@ def test_resnet18_by_hand(result: Reproduction) -> None:
 
 
 @pytest.mark.parametrize(
-    ("network", "basis", "density", "parameters", "products"),
+    ("setting", "parameters", "products"),
     # The project's own accounting of the authors' profiler, worked out without this code.
     [
-        ("vgg16", "5", "0.3", 16.7, 19.3), ("vgg16", "5", "0.05", 2.8, 5.4),
-        ("vgg16", "2", "0.3", 6.7, 7.7), ("resnet56", "5", "0.3", 17.0, 35.1),
-        ("resnet56", "5", "1", 55.9, 74.0), ("resnet56", "2", "0.3", 6.8, 14.0),
+        (("vgg16", 5, "0.3"), 16.7, 19.3), (("vgg16", 5, "0.05"), 2.8, 5.4),
+        (("vgg16", 2, "0.3"), 6.7, 7.7), (("resnet56", 5, "0.3"), 17.0, 35.1),
+        (("resnet56", 5, "1"), 55.9, 74.0), (("resnet56", 2, "0.3"), 6.8, 14.0),
     ],
 )  # fmt: skip
 def test_counts(
-    result: Reproduction, network: str, basis: str, density: str, parameters: float, products: float
+    result: Reproduction, setting: tuple[str, int, str], parameters: float, products: float
 ) -> None:
-    (row,) = [
-        row
-        for row in result.beside[0].rows
-        if (row[0], str(row[1]), row[2]) == (network, basis, density)
-    ]
+    (row,) = [row for row in result.beside[0].rows if row[:3] == setting]
     # Random masks of a small network are within a percent of their density.
     assert row[3] == pytest.approx(parameters, abs=0.2)
     assert row[4] == pytest.approx(products, abs=0.2)
@@ -114,7 +110,8 @@ def test_runs_are_read(tmp_path, capsys) -> None:
     (folder / "result.json").write_text(json.dumps(RUN))
     found = reproduce("penni", runs=tmp_path).beside[-1]
     assert found.rows == (
-        ("resnet18", "shared-kernels", 97.0, 92.0, None, None, None, "native 50.0", 95.0, 94.0, 10_000),
+        ("resnet18", "shared-kernels", 97.0, 92.0, None, None, None, "native 50.0", 95.0, 94.0,
+         10_000),
     )  # fmt: skip
     (folder / "result.json").write_text("{}")
     assert main(["reproduce", "penni", "--runs", str(tmp_path)]) == 2

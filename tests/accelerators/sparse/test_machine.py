@@ -1,4 +1,4 @@
-"""What a sparse machine takes; its costs are the dense layer's, less zeros, plus what that takes."""
+"""What a sparse machine takes, and what a layer costs without its zeros."""
 
 import math
 from dataclasses import fields, replace

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mlcnn.accelerators.array import Array, Chosen, best_of, cost_of, refused
+from mlcnn.accelerators.array import SLACK, Array, Chosen, best_of, cost_of, refused
 from mlcnn.accelerators.array.work import Work, renewed_words
 from mlcnn.accelerators.cost import LayerCost, LayerTask
 from mlcnn.accelerators.machine import Infeasible
@@ -80,8 +80,8 @@ class SparseArray:
         return self.array.precision
 
     def ways(self, task: LayerTask) -> tuple[Work, ...]:
-        """Every way in which it can run a layer: without its zeros, and as the dense one."""
-        sparse = self.skipping(task)
+        """Every way in which it can run a layer: without its zeros if it has any, and as dense."""
+        sparse = self.skipping(task) if task.layer.density < 1 else None
         dense = self.array.ways(task)
         return dense if sparse is None else (sparse, *dense)
 
@@ -131,10 +131,18 @@ class SparseArray:
         return refused(self.ways(LayerTask(layer)), self.array) if why is None else why
 
     def cost(self, task: LayerTask, technology: Technology) -> LayerCost:
-        """See ``Machine``; as the dense layer where that is as fast."""
+        """See ``Machine``; of ways that are about as fast, the one with least DRAM traffic."""
         if (why := self.array.unknown(_dense(task.layer))) is not None:
             raise InfeasibleError(str(why))
-        return self._cost_of(best_of(self.ways(task), self.array), task.layer, technology)
+        ways = self.ways(task)
+        least = best_of(ways, self.array).cycles * (1 + SLACK)
+        found = [best_of((work,), self.array) for work in ways if self._fits(work)]
+        quick = [chosen for chosen in found if chosen.cycles <= least]
+        fewest = min(quick, key=lambda chosen: (chosen.dram_bytes, chosen.cycles))
+        return self._cost_of(fewest, task.layer, technology)
+
+    def _fits(self, work: Work) -> bool:
+        return refused((work,), self.array) is None
 
     def cost_without_zeros(self, task: LayerTask, technology: Technology) -> LayerCost:
         """Cost of a layer without its zeros, even where dense is faster.
