@@ -111,6 +111,8 @@ class Layer:
             codes. It takes no part in comparisons.
         stored: parameters and bytes.
         before: the same as it was, where a record says so; the same as ``stored`` elsewhere.
+        condition: the branch of an ``If`` that it stands in, see ``branches``; empty where it
+            always runs.
     """
 
     nest: ConvLayer
@@ -125,6 +127,7 @@ class Layer:
     density_before: float = 1.0
     stored: Stored = _NOTHING
     before: Stored = _NOTHING
+    condition: str = ""
     mask: Mask | None = field(default=None, repr=False, compare=False)
 
     @property
