@@ -75,7 +75,7 @@ def pruned(model: ir.Model, density: float, basis: int) -> ir.Model:
     return copy
 
 
-def measure(case: Case, weights: Mapping[str, str]) -> list[dict[str, object]]:
+def measure(case: Case, weights: Mapping[str, str]) -> list[Mapping[str, object]]:
     """Cycles and energy on each machine, by those of the dense network on the dense one.
 
     Args:
@@ -87,7 +87,7 @@ def measure(case: Case, weights: Mapping[str, str]) -> list[dict[str, object]]:
     small = model if case.density == 1 else pruned(model, case.density, case.basis)
     tasks = network_tasks(small, batch=_BATCH)
     whole = Costs(evaluate_layer(task, load_accelerator(_AGAINST), table) for task in dense)
-    found: list[dict[str, object]] = []
+    found: list[Mapping[str, object]] = []
     for name in _MACHINES:
         costs = Costs(evaluate_layer(task, load_accelerator(name), table) for task in tasks)
         balances = [float(str(c.mapping["balance"])) for c in costs if c.skips_zeros]
