@@ -22,7 +22,16 @@ from mlcnn.api.shrinking import Sensitivity, Shrinking, Shrunk
 from mlcnn.api.training import TrainOptions, require_classifier
 from mlcnn.api.writing import results_folder
 from mlcnn.errors import InputError
-from mlcnn.frontier import ALL, Budget, Compression, Frontier, Point, Settings, compressions
+from mlcnn.frontier import (
+    ALL,
+    BasisTraining,
+    Budget,
+    Compression,
+    Frontier,
+    Point,
+    Settings,
+    compressions,
+)
 from mlcnn.passes import restore
 from mlcnn.report import write_compression
 from mlcnn.training import Data, Processes, Recipe
@@ -56,6 +65,8 @@ class CompressOptions:
         importance: what channels are judged by: ``l2``, ``l1`` or ``taylor``.
         multiple: of the channels that stay in each group.
         basis: how many kernels each layer shares: ``5``; others for single layers, ``5+conv1=4``.
+        basis_training: how these train: ``joint``, with their coefficients, which go one by one;
+            ``alternate``, in turn with them, as in PENNI, and all that goes does at once.
         sensitivity: judge each layer alone before anything is trained.
     """
 
@@ -68,6 +79,7 @@ class CompressOptions:
     importance: str = "l2"
     multiple: int = 8
     basis: str = "5"
+    basis_training: str = "joint"
     sensitivity: bool = False
 
     def __post_init__(self) -> None:
@@ -79,6 +91,10 @@ class CompressOptions:
         if self.objective not in {*Objective}:
             raise InputError(
                 f"--objective {self.objective}: {', '.join(Objective)} are what can be small"
+            )
+        if self.basis_training not in {*BasisTraining}:
+            raise InputError(
+                f"--basis-training {self.basis_training}: {' or '.join(BasisTraining)} is required"
             )
         if self.attempts < 1:
             raise InputError(f"--attempts {self.attempts}: at least 1 is required")
@@ -104,7 +120,10 @@ class CompressOptions:
         """What methods need to know; time and energy go by multiplications while it trains."""
         plain = "parameters" if self.objective == Objective.PARAMETERS else "multiplications"
         quantity = plain if self.size is None else str(self.size.quantity)
-        return Settings(quantity, self.ends, self.importance, self.multiple, self.basis)
+        return Settings(
+            quantity, self.ends, self.importance, self.multiple, self.basis,
+            BasisTraining(self.basis_training),
+        )  # fmt: skip
 
 
 def compress(

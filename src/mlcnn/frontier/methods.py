@@ -2,20 +2,29 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 import onnx_ir as ir
 
 from mlcnn.errors import InputError, did_you_mean
 from mlcnn.passes import pipeline
+from mlcnn.training.alternating import alternating
 from mlcnn.training.channel_pruning import channel_cut
 from mlcnn.training.hooks import Hook
-from mlcnn.training.pruning import Cut, Quantity, WeightCut, kernels_of
+from mlcnn.training.pruning import Cut, Pruning, Quantity, Schedule, WeightCut, kernels_of
 
-__all__ = ["ALL", "COMPRESSIONS", "Compression", "Settings", "compressions"]
+__all__ = ["ALL", "COMPRESSIONS", "BasisTraining", "Compression", "Settings", "compressions"]
 
 _REMOVE = "remove-channels"
 ALL = "all"
 """Every method, each by the same recipe."""
+
+
+class BasisTraining(StrEnum):
+    """How the kernels that a layer shares train, and the coefficients that go with them."""
+
+    JOINT = "joint"
+    ALTERNATE = "alternate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +37,7 @@ class Settings:
         importance: what a channel is judged by.
         multiple: of the channels that stay.
         basis: how many kernels a layer shares, as ``share-kernels`` takes it.
+        basis_training: how these train.
     """
 
     quantity: Quantity = "parameters"
@@ -35,6 +45,7 @@ class Settings:
     importance: str = "l2"
     multiple: int = 8
     basis: str = "5"
+    basis_training: BasisTraining = BasisTraining.JOINT
 
 
 def _same(model: ir.Model, settings: Settings) -> ir.Model:
@@ -42,9 +53,12 @@ def _same(model: ir.Model, settings: Settings) -> ir.Model:
     return model
 
 
-def _no_hooks(model: ir.Model) -> tuple[Hook, ...]:
-    del model
-    return ()
+Hooks = tuple[Pruning, *tuple[Hook, ...]]
+
+
+def _gradually(cut: Cut, schedule: Schedule, settings: Settings) -> Hooks:
+    del settings
+    return (Pruning(cut, schedule),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +70,7 @@ class Compression:
         summary: what it does, in a line.
         cut: what goes while the network trains; refuses a network with nothing to cut.
         prepare: what the network becomes before it trains.
-        hooks: what else takes part in the training.
+        hooks: what makes the cut while it trains, and what else takes part.
         after: exact passes that take out of the trained network what is zero.
     """
 
@@ -64,7 +78,7 @@ class Compression:
     summary: str
     cut: Callable[[ir.Model, Settings], Cut]
     prepare: Callable[[ir.Model, Settings], ir.Model] = _same
-    hooks: Callable[[ir.Model], tuple[Hook, ...]] = _no_hooks
+    hooks: Callable[[Cut, Schedule, Settings], Hooks] = _gradually
     after: str = ""
 
 
@@ -76,6 +90,17 @@ def _shared(model: ir.Model, settings: Settings) -> ir.Model:
     # Of all layers: whether a form of it is faster is known once there are zeros.
     passes = pipeline.parse(f"share-kernels{{basis={settings.basis},layers=all}}")
     return pipeline.run(model, passes).model
+
+
+def _coefficients(model: ir.Model, settings: Settings) -> Cut:
+    kernels = kernels_of(model, settings.quantity, ends=settings.ends)
+    return WeightCut(kernels, settings.basis_training is BasisTraining.ALTERNATE)
+
+
+def _basis_hooks(cut: Cut, schedule: Schedule, settings: Settings) -> Hooks:
+    if settings.basis_training is BasisTraining.ALTERNATE:
+        return alternating(cut, schedule)
+    return _gradually(cut, schedule, settings)
 
 
 def _channels(model: ir.Model, settings: Settings) -> Cut:
@@ -102,8 +127,9 @@ COMPRESSIONS: Mapping[str, Compression] = {
         Compression(
             "shared-kernels",
             "kernels become sums of a few that a layer shares, and coefficients zero",
-            _weights,
+            _coefficients,
             prepare=_shared,
+            hooks=_basis_hooks,
         ),
     )
 }
