@@ -64,7 +64,8 @@ class CompressOptions:
         ends: whether single weights of the first and of the last layer go too.
         importance: what channels are judged by: ``l2``, ``l1`` or ``taylor``.
         multiple: of the channels that stay in each group.
-        basis: how many kernels each layer shares: ``5``; others for single layers, ``5+conv1=4``.
+        basis: how many kernels each layer shares: ``5``; others for single layers, ``5+conv1=4``;
+            ``auto``: for each layer as many, or none, as lose least for what they cost.
         basis_training: how these train: ``joint``, with their coefficients, which go one by one;
             ``alternate``, in turn with them, as in PENNI, and all that goes does at once.
         sensitivity: judge each layer alone before anything is trained.

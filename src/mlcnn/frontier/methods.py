@@ -7,13 +7,22 @@ from enum import StrEnum
 import onnx_ir as ir
 
 from mlcnn.errors import InputError, did_you_mean
+from mlcnn.frontier.sharing import AUTO, priced, sharing
 from mlcnn.passes import pipeline
 from mlcnn.training.alternating import alternating
 from mlcnn.training.channel_pruning import channel_cut
 from mlcnn.training.hooks import Hook
 from mlcnn.training.pruning import Cut, Pruning, Quantity, Schedule, WeightCut, kernels_of
 
-__all__ = ["ALL", "COMPRESSIONS", "BasisTraining", "Compression", "Settings", "compressions"]
+__all__ = [
+    "ALL",
+    "COMPRESSIONS",
+    "BasisTraining",
+    "Compression",
+    "Settings",
+    "Start",
+    "compressions",
+]
 
 _REMOVE = "remove-channels"
 ALL = "all"
@@ -36,7 +45,7 @@ class Settings:
         ends: whether single weights of the first and of the last layer go too.
         importance: what a channel is judged by.
         multiple: of the channels that stay.
-        basis: how many kernels a layer shares, as ``share-kernels`` takes it.
+        basis: how many kernels a layer shares, as ``share-kernels`` takes it, or ``auto``.
         basis_training: how these train.
     """
 
@@ -48,9 +57,19 @@ class Settings:
     basis_training: BasisTraining = BasisTraining.JOINT
 
 
-def _same(model: ir.Model, settings: Settings) -> ir.Model:
-    del settings
-    return model
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a network is trained from.
+
+    Attributes:
+        model: the network, of which nothing is gone yet.
+        cut: what goes while it trains.
+        told: what was decided for the share, in words; empty for nothing.
+    """
+
+    model: ir.Model
+    cut: Cut
+    told: str = ""
 
 
 Hooks = tuple[Pruning, *tuple[Hook, ...]]
@@ -68,33 +87,42 @@ class Compression:
     Attributes:
         name: how the user names it.
         summary: what it does, in a line.
-        cut: what goes while the network trains; refuses a network with nothing to cut.
-        prepare: what the network becomes before it trains.
+        start: what is trained down to a share; refuses a network with nothing to cut.
         hooks: what makes the cut while it trains, and what else takes part.
         after: exact passes that take out of the trained network what is zero.
     """
 
     name: str
     summary: str
-    cut: Callable[[ir.Model, Settings], Cut]
-    prepare: Callable[[ir.Model, Settings], ir.Model] = _same
+    start: Callable[[ir.Model, Settings, float], Start]
     hooks: Callable[[Cut, Schedule, Settings], Hooks] = _gradually
     after: str = ""
 
 
-def _weights(model: ir.Model, settings: Settings) -> Cut:
-    return WeightCut(kernels_of(model, settings.quantity, ends=settings.ends))
+def _weights(model: ir.Model, settings: Settings, share: float) -> Start:
+    del share
+    return Start(model, WeightCut(kernels_of(model, settings.quantity, ends=settings.ends)))
 
 
-def _shared(model: ir.Model, settings: Settings) -> ir.Model:
+def _shared(model: ir.Model, settings: Settings, share: float) -> Start:
+    found = None
+    if settings.basis == AUTO:
+        found = sharing(model, settings.quantity, share, ends=settings.ends)
+    basis = settings.basis if found is None else found.basis
+    shared = _with_basis(model, basis) if basis else model
+    kernels = kernels_of(shared, settings.quantity, ends=settings.ends)
+    told = ""
+    if found is not None:
+        kernels = priced(kernels, shared, settings.quantity, found.price)
+        told = f"--basis {basis}" if basis else "no layer gains"
+    in_turn = settings.basis_training is BasisTraining.ALTERNATE
+    return Start(shared, WeightCut(kernels, by_deviation=in_turn), told)
+
+
+def _with_basis(model: ir.Model, basis: str) -> ir.Model:
     # Of all layers: whether a form of it is faster is known once there are zeros.
-    passes = pipeline.parse(f"share-kernels{{basis={settings.basis},layers=all}}")
+    passes = pipeline.parse(f"share-kernels{{basis={basis},layers=all}}")
     return pipeline.run(model, passes).model
-
-
-def _coefficients(model: ir.Model, settings: Settings) -> Cut:
-    kernels = kernels_of(model, settings.quantity, ends=settings.ends)
-    return WeightCut(kernels, settings.basis_training is BasisTraining.ALTERNATE)
 
 
 def _basis_hooks(cut: Cut, schedule: Schedule, settings: Settings) -> Hooks:
@@ -103,9 +131,10 @@ def _basis_hooks(cut: Cut, schedule: Schedule, settings: Settings) -> Hooks:
     return _gradually(cut, schedule, settings)
 
 
-def _channels(model: ir.Model, settings: Settings) -> Cut:
+def _channels(model: ir.Model, settings: Settings, share: float) -> Start:
+    del share
     kernels = kernels_of(model, settings.quantity)
-    return channel_cut(model, kernels, settings.importance, settings.multiple)
+    return Start(model, channel_cut(model, kernels, settings.importance, settings.multiple))
 
 
 COMPRESSIONS: Mapping[str, Compression] = {
@@ -127,8 +156,7 @@ COMPRESSIONS: Mapping[str, Compression] = {
         Compression(
             "shared-kernels",
             "kernels become sums of a few that a layer shares, and coefficients zero",
-            _coefficients,
-            prepare=_shared,
+            _shared,
             hooks=_basis_hooks,
         ),
     )
