@@ -145,7 +145,7 @@ class Shrinking:
             validation=self.data.validation,
             seed=self.options.seed,
             # A penalty is on the whole loss, behind what the teacher makes of it.
-            hooks=(pruning, teacher, *others),
+            hooks=(pruning, teacher, *others, *self.settings.hooks(prepared)),
             hardware=hardware,
             checkpoint=None if folder is None else folder / f"{method.name}-{share:.4f}.npz",
             every_s=self.options.every_s,
@@ -159,8 +159,8 @@ class Shrinking:
             f"{100 * accuracy.top1:.2f} % of the validation images, {100 * change.top1:+.2f} points"
         )
         model = graph.without_dropout(nn.write_weights(module.cpu(), prepared))
-        if method.after:
-            model = rewrite(model, method.after, progress=self.tell).model
+        if after := method.after(self.settings):
+            model = rewrite(model, after, progress=self.tell).model
         return Shrunk(method.name, left, model, module, history, accuracy, change)
 
     def _judged(self, name: str, module: torch.nn.Module) -> tuple[Accuracy, Difference]:

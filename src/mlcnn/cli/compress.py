@@ -31,7 +31,9 @@ def compress(
     ends: bool = False,
     importance: Literal["l2", "l1", "taylor"] = "l2",
     multiple: int = 8,
+    evenly: bool = False,
     basis: str = "5",
+    group_penalty: float = 0.0,
     basis_training: Literal["joint", "alternate"] = "joint",
     sensitivity: bool = False,
     weights: Path | None = None,
@@ -68,8 +70,12 @@ def compress(
         importance: what channels are judged by: the size of their weights, or what the loss
             loses without them.
         multiple: of the channels that stay in each group; engines compute them in blocks.
+        evenly: let the same share of every block's inner channels go, in place of the least
+            important of all, and leave residual streams as wide as they are.
         basis: how many kernels each layer shares, as 5 or 5+conv1=4; auto finds for each
             layer how many, or none, lose least for what they cost.
+        group_penalty: shrink whole channels while it trains, by this times the sum of the lengths
+            of their weights, as 1e-4; what falls away goes out, in the blocks of --multiple.
         basis_training: joint, with the coefficients, which go one by one; alternate, in turn with
             them, as in PENNI, and the coefficients that go do so at once.
         sensitivity: judge each layer alone first: what half of it saves and costs, untrained.
@@ -95,7 +101,9 @@ def compress(
         ends=ends,
         importance=importance,
         multiple=multiple,
+        evenly=evenly,
         basis=basis,
+        group_penalty=group_penalty,
         basis_training=basis_training,
         sensitivity=sensitivity,
     )
