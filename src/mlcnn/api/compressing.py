@@ -22,7 +22,16 @@ from mlcnn.api.shrinking import Sensitivity, Shrinking, Shrunk
 from mlcnn.api.training import TrainOptions, require_classifier
 from mlcnn.api.writing import results_folder
 from mlcnn.errors import InputError
-from mlcnn.frontier import ALL, Budget, Compression, Frontier, Point, Settings, compressions
+from mlcnn.frontier import (
+    ALL,
+    BasisTraining,
+    Budget,
+    Compression,
+    Frontier,
+    Point,
+    Settings,
+    compressions,
+)
 from mlcnn.passes import restore
 from mlcnn.report import write_compression
 from mlcnn.training import Data, Processes, Recipe
@@ -61,6 +70,8 @@ class CompressOptions:
         basis: how many kernels each layer shares: ``5``; others for single layers, ``5+conv1=4``;
             ``auto``: for each layer as many, or none, as lose least for what they cost.
         group_penalty: weight of a penalty that shrinks whole channels while it trains; 0 for none.
+        basis_training: how these train: ``joint``, with their coefficients, which go one by one;
+            ``alternate``, in turn with them, as in PENNI, and all that goes does at once.
         sensitivity: judge each layer alone before anything is trained.
     """
 
@@ -75,6 +86,7 @@ class CompressOptions:
     evenly: bool = False
     basis: str = "5"
     group_penalty: float = 0.0
+    basis_training: str = "joint"
     sensitivity: bool = False
 
     def __post_init__(self) -> None:
@@ -86,6 +98,10 @@ class CompressOptions:
         if self.objective not in {*Objective}:
             raise InputError(
                 f"--objective {self.objective}: {', '.join(Objective)} are what can be small"
+            )
+        if self.basis_training not in {*BasisTraining}:
+            raise InputError(
+                f"--basis-training {self.basis_training}: {' or '.join(BasisTraining)} is required"
             )
         if self.attempts < 1:
             raise InputError(f"--attempts {self.attempts}: at least 1 is required")
@@ -116,7 +132,7 @@ class CompressOptions:
         quantity = plain if self.size is None else str(self.size.quantity)
         return Settings(
             quantity, self.ends, self.importance, self.multiple, self.evenly, self.basis,
-            self.group_penalty,
+            self.group_penalty, BasisTraining(self.basis_training),
         )  # fmt: skip
 
 

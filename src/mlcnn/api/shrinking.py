@@ -14,7 +14,7 @@ from mlcnn.api.training import EpochTeller, TrainOptions
 from mlcnn.frontier import Budget, Compression, Settings, bisect, smallest
 from mlcnn.training import Data, History, Normal, Teacher
 from mlcnn.training.intervals import Accuracy, Difference, Right, paired, points
-from mlcnn.training.pruning import Cut, Pruning, Schedule
+from mlcnn.training.pruning import Cut, Schedule
 
 __all__ = ["Sensitivity", "Shrinking", "Shrunk"]
 
@@ -135,6 +135,7 @@ class Shrinking:
         hardware.place(module)
         schedule = Schedule(share, 0.0, _LAST_CUT * recipe.epochs)
         teacher = Teacher(nn.to_module(self.model), self.teaching.weight, self.teaching.temperature)
+        pruning, *others = method.hooks(cut, schedule, self.settings)
         limit = self.options.limit
         history = training.train(
             module,
@@ -143,7 +144,8 @@ class Shrinking:
             normal=self.normal,
             validation=self.data.validation,
             seed=self.options.seed,
-            hooks=(Pruning(cut, schedule), teacher, *self.settings.hooks(prepared)),
+            # A penalty is on the whole loss, behind what the teacher makes of it.
+            hooks=(pruning, teacher, *others, *self.settings.hooks(prepared)),
             hardware=hardware,
             checkpoint=None if folder is None else folder / f"{method.name}-{share:.4f}.npz",
             every_s=self.options.every_s,

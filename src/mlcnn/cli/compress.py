@@ -34,6 +34,7 @@ def compress(
     evenly: bool = False,
     basis: str = "5",
     group_penalty: float = 0.0,
+    basis_training: Literal["joint", "alternate"] = "joint",
     sensitivity: bool = False,
     weights: Path | None = None,
     teacher_weight: float = 0.9,
@@ -75,6 +76,8 @@ def compress(
             layer how many, or none, lose least for what they cost.
         group_penalty: shrink whole channels while it trains, by this times the sum of the lengths
             of their weights, as 1e-4; what falls away goes out, in the blocks of --multiple.
+        basis_training: joint, with the coefficients, which go one by one; alternate, in turn with
+            them, as in PENNI, and the coefficients that go do so at once.
         sensitivity: judge each layer alone first: what half of it saves and costs, untrained.
         weights: .npz of weights by parameter name, for a zoo network.
         teacher_weight: share of the loss that is what the original network says, not the labels.
@@ -101,6 +104,7 @@ def compress(
         evenly=evenly,
         basis=basis,
         group_penalty=group_penalty,
+        basis_training=basis_training,
         sensitivity=sensitivity,
     )
     with training.session() as (_, device, tell):

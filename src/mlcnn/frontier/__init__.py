@@ -3,13 +3,21 @@
 from mlcnn.frontier.budget import Budget
 from mlcnn.frontier.curve import Cost, Frontier, Point, named
 from mlcnn.frontier.layer_times import LayerTime, layer_times
-from mlcnn.frontier.methods import ALL, COMPRESSIONS, Compression, Settings, compressions
+from mlcnn.frontier.methods import (
+    ALL,
+    COMPRESSIONS,
+    BasisTraining,
+    Compression,
+    Settings,
+    compressions,
+)
 from mlcnn.frontier.search import bisect, smallest
 from mlcnn.frontier.sizes import LayerSize, file_bytes, layer_sizes, peak_bytes
 
 __all__ = [
     "ALL",
     "COMPRESSIONS",
+    "BasisTraining",
     "Budget",
     "Compression",
     "Cost",

@@ -2,22 +2,39 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 import onnx_ir as ir
 
 from mlcnn.errors import InputError, did_you_mean
 from mlcnn.frontier.sharing import AUTO, priced, sharing
 from mlcnn.passes import pipeline
+from mlcnn.training.alternating import alternating
 from mlcnn.training.channel_groups import channel_groups
 from mlcnn.training.channel_pruning import channel_cut
 from mlcnn.training.group_penalty import group_penalty
 from mlcnn.training.hooks import Hook
-from mlcnn.training.pruning import Cut, Quantity, WeightCut, kernels_of
+from mlcnn.training.pruning import Cut, Pruning, Quantity, Schedule, WeightCut, kernels_of
 
-__all__ = ["ALL", "COMPRESSIONS", "Compression", "Settings", "Start", "compressions"]
+__all__ = [
+    "ALL",
+    "COMPRESSIONS",
+    "BasisTraining",
+    "Compression",
+    "Settings",
+    "Start",
+    "compressions",
+]
 
 ALL = "all"
 """Every method, each by the same recipe."""
+
+
+class BasisTraining(StrEnum):
+    """How the kernels that a layer shares train, and the coefficients that go with them."""
+
+    JOINT = "joint"
+    ALTERNATE = "alternate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +49,7 @@ class Settings:
         evenly: whether the same share of every block's inner channels goes.
         basis: how many kernels a layer shares, as ``share-kernels`` takes it, or ``auto``.
         group_penalty: weight of the penalty that shrinks whole channels; 0 for none.
+        basis_training: how these train.
     """
 
     quantity: Quantity = "parameters"
@@ -41,6 +59,7 @@ class Settings:
     evenly: bool = False
     basis: str = "5"
     group_penalty: float = 0.0
+    basis_training: BasisTraining = BasisTraining.JOINT
 
     def hooks(self, model: ir.Model) -> tuple[Hook, ...]:
         """What takes part in the training of a network besides the cut, whatever the method.
@@ -69,6 +88,14 @@ class Start:
     told: str = ""
 
 
+Hooks = tuple[Pruning, *tuple[Hook, ...]]
+
+
+def _gradually(cut: Cut, schedule: Schedule, settings: Settings) -> Hooks:
+    del settings
+    return (Pruning(cut, schedule),)
+
+
 def _removed(settings: Settings) -> str:
     del settings
     return "remove-channels"
@@ -91,12 +118,14 @@ class Compression:
         name: how the user names it.
         summary: what it does, in a line.
         start: what is trained down to a share; refuses a network with nothing to cut.
+        hooks: what makes the cut while it trains, and what else takes part.
         after: exact passes that take out of the trained network what is zero.
     """
 
     name: str
     summary: str
     start: Callable[[ir.Model, Settings, float], Start]
+    hooks: Callable[[Cut, Schedule, Settings], Hooks] = _gradually
     after: Callable[[Settings], str] = _removed_in_blocks
 
 
@@ -106,19 +135,30 @@ def _weights(model: ir.Model, settings: Settings, share: float) -> Start:
 
 
 def _shared(model: ir.Model, settings: Settings, share: float) -> Start:
-    if settings.basis != AUTO:
-        return _weights(_with_basis(model, settings.basis), settings, share)
-    found = sharing(model, settings.quantity, share, ends=settings.ends)
-    shared = _with_basis(model, found.basis) if found.basis else model
+    found = None
+    if settings.basis == AUTO:
+        found = sharing(model, settings.quantity, share, ends=settings.ends)
+    basis = settings.basis if found is None else found.basis
+    shared = _with_basis(model, basis) if basis else model
     kernels = kernels_of(shared, settings.quantity, ends=settings.ends)
-    cut = WeightCut(priced(kernels, shared, settings.quantity, found.price))
-    return Start(shared, cut, f"--basis {found.basis}" if found.basis else "no layer gains")
+    told = ""
+    if found is not None:
+        kernels = priced(kernels, shared, settings.quantity, found.price)
+        told = f"--basis {basis}" if basis else "no layer gains"
+    in_turn = settings.basis_training is BasisTraining.ALTERNATE
+    return Start(shared, WeightCut(kernels, by_deviation=in_turn), told)
 
 
 def _with_basis(model: ir.Model, basis: str) -> ir.Model:
     # Of all layers: whether a form of it is faster is known once there are zeros.
     passes = pipeline.parse(f"share-kernels{{basis={basis},layers=all}}")
     return pipeline.run(model, passes).model
+
+
+def _basis_hooks(cut: Cut, schedule: Schedule, settings: Settings) -> Hooks:
+    if settings.basis_training is BasisTraining.ALTERNATE:
+        return alternating(cut, schedule)
+    return _gradually(cut, schedule, settings)
 
 
 def _channels(model: ir.Model, settings: Settings, share: float) -> Start:
@@ -147,6 +187,7 @@ COMPRESSIONS: Mapping[str, Compression] = {
             "shared-kernels",
             "kernels become sums of a few that a layer shares, and coefficients zero",
             _shared,
+            hooks=_basis_hooks,
         ),
     )
 }
