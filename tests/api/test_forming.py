@@ -99,8 +99,10 @@ def test_a_network_that_is_slower_in_one_engine_is_computed_as_before(judged):
     forms, bench, notes, times = judged(ShareKernels("4").apply(layer()).model, 0.5, 2.0)
     assert (forms, times) == (["rebuilt"], 2)
     assert notes == [
-        "small is slower than the original in torch (0.50x, 0.50 to 0.50): no layer of it is "
-        "computed by its structure"
+        (
+            "small is slower than the original in torch (0.50x, 0.50 to 0.50): no layer of it is "
+            "computed by its structure"
+        )
     ]
     assert not forming.slower_in(bench, "small")
 
@@ -109,6 +111,8 @@ def test_a_network_that_stays_slower_is_said_to_be(judged):
     _, _, notes, times = judged(layer(), 1.0, 1.0, plain_ms=1.25)
     assert times == 1
     assert notes == [
-        "small is slower than the original in onnxruntime (0.80x, 0.80 to 0.80), torch (0.80x, "
-        "0.80 to 0.80)"
+        (
+            "small is slower than the original in onnxruntime (0.80x, 0.80 to 0.80), torch "
+            "(0.80x, 0.80 to 0.80)"
+        )
     ]

@@ -67,8 +67,8 @@ SPLIT = {"two-stage": 3.0, "split": 1.0, "rebuilt": 4.0}
         ([{"two-stage": 4, "split": 8, "rebuilt": 4}], "two-stage",
          "1.33x; not split, since without the structure it is 2.00x"),
         ([{"two-stage": 5, "split": 4, "rebuilt": 4}, {"two-stage": 4, "split": 8, "rebuilt": 4}],
-         "rebuilt", "not split, since without the structure it is 2.00x; not two-stage, since "
-         "without the structure it is 1.25x"),
+         "rebuilt", ("not split, since without the structure it is 2.00x; not two-stage, since "
+                     "without the structure it is 1.25x")),
     ],
 )  # fmt: skip
 def test_no_engine_gets_slower(others, form, told):

@@ -9,9 +9,9 @@ import onnx_ir as ir
 
 from mlcnn import nn
 from mlcnn.api.benchmarking import MeasureOptions, measure, settings
-from mlcnn.api.compressed import LayerResult
 from mlcnn.api.evaluation import Machines
 from mlcnn.api.forming import Forming, slower_in
+from mlcnn.api.layer_results import LayerResult
 from mlcnn.api.shrinking import Shrinking, Shrunk
 from mlcnn.counting.joining import joined
 from mlcnn.engines import Bench
@@ -115,7 +115,9 @@ class Judging:
         it = self.shrinking
         names = [named(shrunk.method, shrunk.setting) for shrunk in found]
         notes: list[str] = []
-        models, bench = self._measured(dict(zip(names, (s.model for s in found), strict=True)), notes)
+        models, bench = self._measured(
+            dict(zip(names, (s.model for s in found), strict=True)), notes
+        )
         costs = {name: self._costs(name, model, bench, notes) for name, model in models.items()}
         tested = self._tested(found)
         original = Point(
@@ -200,7 +202,7 @@ class Judging:
             # Of several batch sizes the first one counts.
             if row.variant == name and f"{_LATENCY} {row.engine}" not in values:
                 values[f"{_LATENCY} {row.engine}"] = row.median_ms
-        return {key: Cost.fixed(value) for key, value in sorted(values.items())}
+        return {key: Cost.fixed(value) for key, value in values.items()}
 
     def _energy(self, model: ir.Model) -> dict[str, float]:
         if self.machines is None:

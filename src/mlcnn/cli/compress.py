@@ -119,6 +119,9 @@ def compress(
 
 def _print(done: "Compressed", path: Path) -> None:
     parts = [done.frontier.shown().text(), "", done.shown().text()]
+    recommended = done.recommended_shown()
+    if recommended is not None:
+        parts += ["", recommended.text()]
     if done.bench is not None:
         parts += ["", done.bench.shown().text()]
     parts.append(f"written: {path}")

@@ -78,14 +78,14 @@ def _emit(model: ir.Model, form: Form, found: Found) -> Emitter:
     convolution, pooling, output = found.convolution, found.pooling, found.output
     emitter, before = emitter_for(model, convolution), read_record(convolution.node)
     known = before if isinstance(before, Record) else None
-    stacked = known is not None and known.is_pooled and pooling is None
-    record = replace(known, inner=form.name) if stacked else _record(found, form, known)
+    outer = known if known is not None and known.is_pooled and pooling is None else None
+    record = _record(found, form, known) if outer is None else replace(outer, inner=form.name)
     emitter.metadata[RECORD_KEY] = record.text()
     result = form.emit(emitter, convolution, pooling)
     if pooling is not None and not pooling.keepdims:
         axes = emitter.integers((2, 3), "axes")
         result = emitter.op("Squeeze", [result, axes])
-    if stacked:
+    if outer is not None:
         _retell(model, convolution.node, record)
     else:
         _forget(model, convolution.node)

@@ -96,7 +96,9 @@ def _is_mean(node: ir.Node) -> bool:
     if node.op_type == "AveragePool":
         return True
     kernel = constant(node.inputs[1]) if node.op_type == "Conv" else None
-    return kernel is not None and bool(np.all(kernel == kernel.dtype.type(1 / prod(kernel.shape[2:]))))
+    return kernel is not None and bool(
+        np.all(kernel == kernel.dtype.type(1 / prod(kernel.shape[2:])))
+    )
 
 
 def _pooled(
@@ -104,9 +106,7 @@ def _pooled(
 ) -> ir.Value:
     """The pool behind a layer that was fused with it."""
     keepdims = not any(node.op_type == "Squeeze" for node in nodes)
-    pooling = Pooling(
-        nodes[-1], record.geometry.pool, record.global_pool, keepdims, (None, None)
-    )
+    pooling = Pooling(nodes[-1], record.geometry.pool, record.global_pool, keepdims, (None, None))
     pooled = emitter.add(average_pool_node(pooling, value))
     if not keepdims:
         pooled = emitter.op("Squeeze", [pooled, emitter.integers((2, 3), "axes")])

@@ -1,8 +1,9 @@
 """Two convolutions that are one whose kernels are sums of a few shared ones.
 
 A depthwise convolution with d results a channel, the same d kernels for every channel, and a 1x1
-convolution of its results: coefficients (K, C, d) of d kernels [PENNI]. Or a convolution whose kernels a network
-multiplies from both: engines that know no zeros are faster so, and zeros would be lost here.
+convolution of its results: coefficients (K, C, d) of d kernels [PENNI]. Or a convolution
+whose kernels a network multiplies from both: what knows no zeros is faster so, and here they would
+be lost.
 """
 
 import numpy as np
