@@ -321,6 +321,13 @@ class _Run:
         listed = compressions(self.options.method)
         found: list[Shrunk] = []
         notes: list[str] = []
+        # An option that does not fit is the user's to mend, whatever other methods can do.
+        for line in [
+            line
+            for method in listed
+            for line in method.check(self.shrinking.model, self.options.settings)
+        ]:
+            self.shrinking.say(line)
         for method in listed:
             try:
                 found += self._method(method, folder)

@@ -116,7 +116,7 @@ def _told(row: LayerResult, sensitivity: Sensitivity | None) -> str:
 
 def _why(gains: Mapping[str, float]) -> str:
     if not gains:
-        return "no method takes it"
+        return "what it would cost is not known"
     best = max(gains, key=lambda method: gains[method])
     kind = "a loss" if gains[best] < 1 else "no sure gain"
     return f"the best, {best}, is {kind}: {gains[best]:.2f}x"

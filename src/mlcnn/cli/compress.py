@@ -10,6 +10,7 @@ from cyclopts import Parameter
 import mlcnn
 from mlcnn.cli.options import Imaging, Measuring, Printing, Training
 from mlcnn.cli.output import complain, console, print_json
+from mlcnn.errors import InputError
 
 if TYPE_CHECKING:
     from mlcnn.api import Compressed
@@ -94,7 +95,12 @@ def compress(
         basis=basis,
         sensitivity=sensitivity,
     )
-    with training.session() as (_, device, tell):
+    with training.session() as (processes, device, tell):
+        if processes.size > 1:
+            raise InputError(
+                f"torchrun: compress trains in one process, {processes.size} were started; call it "
+                "without torchrun"
+            )
         done = mlcnn.compress(
             model,
             data,

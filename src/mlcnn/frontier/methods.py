@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from mlcnn.errors import InputError, did_you_mean
-from mlcnn.passes import pipeline
+from mlcnn.passes import ShareKernels, pipeline
 from mlcnn.training.channel_pruning import channel_cut
 from mlcnn.training.hooks import Hook
 from mlcnn.training.pruning import Cut, Quantity, WeightCut, kernels_of
@@ -42,6 +42,11 @@ def _same(model: ir.Model, settings: Settings) -> ir.Model:
     return model
 
 
+def _nothing_to_tell(model: ir.Model, settings: Settings) -> tuple[str, ...]:
+    del model, settings
+    return ()
+
+
 def _no_hooks(model: ir.Model) -> tuple[Hook, ...]:
     del model
     return ()
@@ -56,6 +61,7 @@ class Compression:
         summary: what it does, in a line.
         cut: what goes while the network trains; refuses a network with nothing to cut.
         prepare: what the network becomes before it trains.
+        check: refuses settings that do not fit the network; what the user should know of it.
         hooks: what else takes part in the training.
         after: exact passes that take out of the trained network what is zero.
     """
@@ -64,6 +70,7 @@ class Compression:
     summary: str
     cut: Callable[[ir.Model, Settings], Cut]
     prepare: Callable[[ir.Model, Settings], ir.Model] = _same
+    check: Callable[[ir.Model, Settings], tuple[str, ...]] = _nothing_to_tell
     hooks: Callable[[ir.Model], tuple[Hook, ...]] = _no_hooks
     after: str = ""
 
@@ -76,6 +83,11 @@ def _shared(model: ir.Model, settings: Settings) -> ir.Model:
     # Of all layers: whether a form of it is faster is known once there are zeros.
     passes = pipeline.parse(f"share-kernels{{basis={settings.basis},layers=all}}")
     return pipeline.run(model, passes).model
+
+
+def _left_dense(model: ir.Model, settings: Settings) -> tuple[str, ...]:
+    left = ShareKernels(settings.basis).left(model)
+    return tuple(f"shared-kernels: {name} stays as it is: {why}" for name, why in left.items())
 
 
 def _channels(model: ir.Model, settings: Settings) -> Cut:
@@ -104,6 +116,7 @@ COMPRESSIONS: Mapping[str, Compression] = {
             "kernels become sums of a few that a layer shares, and coefficients zero",
             _weights,
             prepare=_shared,
+            check=_left_dense,
         ),
     )
 }
