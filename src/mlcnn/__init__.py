@@ -1,8 +1,8 @@
 """mlcnn finds the cheapest way to run a convolutional network.
 
 The verbs of the command line are functions here: `load`, `optimize`, `count`, `bench`, `evaluate`,
-`finetune`, `quantize`, `compress`, `run`. They and the packages below them are imported when they
-are first used, so that ``import mlcnn`` takes no time.
+`finetune`, `quantize`, `compress`, `skip`, `run`. They and the packages below them are imported
+when they are first used, so that ``import mlcnn`` takes no time.
 """
 
 import importlib
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Quantized,
         QuantizeOptions,
         RewriteOptions,
+        SkipOptions,
         bench,
         compress,
         count,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
         optimize,
         quantize,
         run,
+        skip,
     )
 
 __all__ = [
@@ -58,6 +60,7 @@ __all__ = [
     "QuantizeOptions",
     "Quantized",
     "RewriteOptions",
+    "SkipOptions",
     "__version__",
     "accelerators",
     "api",
@@ -80,6 +83,7 @@ __all__ = [
     "report",
     "reproduce",
     "run",
+    "skip",
     "table",
     "training",
     "workload",
@@ -95,8 +99,9 @@ _FROM_API = frozenset(
         "Optimized",
         "Quantized",
     }
-    | {"QuantizeOptions", "RewriteOptions"}
+    | {"QuantizeOptions", "RewriteOptions", "SkipOptions"}
     | {"bench", "compress", "count", "evaluate", "finetune", "load", "optimize", "quantize", "run"}
+    | {"skip"}
 )
 
 __version__ = "0.1.0"

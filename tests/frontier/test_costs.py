@@ -14,8 +14,8 @@ from mlcnn.frontier import amount, label
         ("latency_ms onnxruntime", 0.39694, "latency in onnxruntime: 0.3969 ms"),
         ("latency_ms native:auto", 12.0, "latency in native:auto: 12 ms"),
         ("parameters", 268_346, "parameters: 268,346"),
-        ("multiplications", 15_479_296.0, "multiplications, zeros left out: 15,479,296"),
-        ("multiplications run", 12.5, "multiplications that run: 12.5"),
+        ("multiplications", 15_479_296.0, "multiplications: 15,479,296"),
+        ("multiplications run", 12.5, "multiplications, zeros too: 12.5"),
         ("of a user's own", 3.0, "of a user's own: 3"),
     ],
 )

@@ -6,6 +6,7 @@ from mlcnn.api.benchmarking import MeasureOptions, bench, chooser_for
 from mlcnn.api.compressed import Compressed
 from mlcnn.api.compressing import COMPRESS_RECIPE, CompressOptions, compress
 from mlcnn.api.counting import count
+from mlcnn.api.dynamic import Dynamic
 from mlcnn.api.evaluation import EvaluateOptions, evaluate
 from mlcnn.api.finetuning import FINETUNE_RECIPE, Finetuned, finetune
 from mlcnn.api.listing import Described, describe, listed
@@ -26,6 +27,7 @@ from mlcnn.api.quantizing import Quantized, QuantizeOptions, quantize
 from mlcnn.api.recovery import Teaching
 from mlcnn.api.running import RunResult, run
 from mlcnn.api.sensitivity import Swap
+from mlcnn.api.skipping import SkipOptions, skip
 from mlcnn.api.studying import StudyOptions, draw_reproduced, study
 from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
 from mlcnn.api.training import Trained, TrainOptions, train
@@ -49,6 +51,7 @@ __all__ = [
     "CompressOptions",
     "Compressed",
     "Described",
+    "Dynamic",
     "EvaluateOptions",
     "ExampleInput",
     "Finetuned",
@@ -63,6 +66,7 @@ __all__ = [
     "RewriteOptions",
     "RunResult",
     "Setting",
+    "SkipOptions",
     "Source",
     "StudyOptions",
     "Swap",
@@ -99,6 +103,7 @@ __all__ = [
     "reproduce",
     "rewrite",
     "run",
+    "skip",
     "study",
     "summarise",
     "terminal",

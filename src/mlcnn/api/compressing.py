@@ -57,7 +57,8 @@ class CompressOptions:
         ends: whether single weights of the first and of the last layer go too.
         importance: what channels are judged by: ``l2``, ``l1`` or ``taylor``.
         multiple: of the channels that stay in each group.
-        basis: how many kernels each layer shares: ``5``; others for single layers, ``5+conv1=4``.
+        basis: how many kernels each layer shares: ``5``; others for single layers, ``5+conv1=4``;
+            ``auto``: for each layer as many, or none, as lose least for what they cost.
         sensitivity: judge each layer alone before anything is trained.
     """
 

@@ -126,9 +126,11 @@ class Shrinking:
         Raises:
             InputError: the method cannot go so far, or training diverges.
         """
-        prepared = method.prepare(self.model, self.settings)
-        cut, module = method.cut(prepared, self.settings), nn.to_module(prepared)
-        self.say(f"{method.name}: down to {share:.1%} of the {self.settings.quantity}")
+        started = method.start(self.model, self.settings, share)
+        prepared, cut = started.model, started.cut
+        module = nn.to_module(prepared)
+        decided = f": {started.told}" if started.told else ""
+        self.say(f"{method.name}: down to {share:.1%} of the {self.settings.quantity}{decided}")
         recipe, hardware = self.options.recipe, self.options.hardware
         hardware.place(module)
         schedule = Schedule(share, 0.0, _LAST_CUT * recipe.epochs)
@@ -175,16 +177,15 @@ class Shrinking:
         Raises:
             InputError: the method finds nothing to cut here.
         """
-        prepared = method.prepare(self.model, self.settings)
-        cut = method.cut(prepared, self.settings)
-        most = cut.left(nn.to_module(prepared))
+        whole = method.start(self.model, self.settings, 1.0)
+        cut, most = whole.cut, whole.cut.left(nn.to_module(whole.model))
         compressed = "" if most > 1 - 1e-9 else f"; {most:.1%} are there before the first cut"
         self.say(
             f"{method.name}: {cut.told}; at least {cut.least:.1%} of the "
             f"{self.settings.quantity} stay{compressed}"
         )
         self.tell(f"find where {method.name} begins", 0, 0)
-        start = smallest(lambda share: self._stands(prepared, cut, share), least=cut.least)
+        start = smallest(lambda share: self._stands(method, share), least=cut.least)
         found: list[Shrunk] = []
 
         def attempt(share: float) -> Difference:
@@ -199,19 +200,20 @@ class Shrinking:
 
     def sensitivities(self, method: Compression) -> tuple[Sensitivity, ...]:
         """What each layer or group matters, the one that matters least first."""
-        prepared = method.prepare(self.model, self.settings)
-        parts, found = method.cut(prepared, self.settings).parts(), list[Sensitivity]()
+        started = method.start(self.model, self.settings, 0.5)
+        parts, found = started.cut.parts(), list[Sensitivity]()
         before = self.before[:_IMAGES]
         for done, part in enumerate(parts):
             self.tell(f"judge each layer, {method.name}", done, len(parts))
-            right = self._untrained(prepared, part.cut, part.share)
+            right = self._untrained(started.model, part.cut, part.share)
             change = paired(before, right)
             found.append(Sensitivity(method.name, part.name, 1 - part.share, change))
         return tuple(sorted(found, key=lambda item: -item.change.top1))
 
-    def _stands(self, prepared: ir.Model, cut: Cut, share: float) -> bool:
+    def _stands(self, method: Compression, share: float) -> bool:
         """Whether half of the accuracy is there without training."""
-        right = self._untrained(prepared, cut, share)
+        started = method.start(self.model, self.settings, share)
+        right = self._untrained(started.model, started.cut, share)
         return float(right.mean()) >= float(self.before[: len(right)].mean()) / 2
 
     def _untrained(self, prepared: ir.Model, cut: Cut, share: float) -> Right:

@@ -65,6 +65,10 @@ _COMMANDS = {
         "compress:compress",
         "A smaller network within a budget of accuracy, trained on your images.",
     ),
+    "skip": (
+        "skip:skip",
+        "Leave out what single images do not need, within a budget of accuracy.",
+    ),
     "study": ("study:study", "Train the paper's networks in all their forms."),
     "reproduce": ("reproduce:reproduce", "A published table or figure beside ours."),
     "list": ("listing:listing", "The networks, passes, engines and machines that there are."),

@@ -68,7 +68,8 @@ def compress(
         importance: what channels are judged by: the size of their weights, or what the loss
             loses without them.
         multiple: of the channels that stay in each group; engines compute them in blocks.
-        basis: how many kernels each layer shares, as 5 or 5+conv1=4.
+        basis: how many kernels each layer shares, as 5 or 5+conv1=4; auto finds for each
+            layer how many, or none, lose least for what they cost.
         sensitivity: judge each layer alone first: what half of it saves and costs, untrained.
         weights: .npz of weights by parameter name, for a zoo network.
         teacher_weight: share of the loss that is what the original network says, not the labels.

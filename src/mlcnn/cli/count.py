@@ -80,6 +80,7 @@ def _tables(report: "CountReport", *, detail: bool) -> Iterator[RenderableType]:
         yield Text("No layer is fused with a pool: there is no detail of MLCNN's.")
     if report.uncounted:
         yield mlcnn.api.warning(mlcnn.api.uncounted_sentence(report.uncounted))
+    yield from (mlcnn.api.warning(line) for line in report.told)
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,11 +138,14 @@ class CountReport(Tabular):
         layers: every convolution and dense layer.
         images: what the counts are for.
         uncounted: what multiplies in the network and is not among the layers.
+        least: what an image costs at least, where that depends on the image; the layers are then
+            what it can cost at most. None elsewhere.
     """
 
     layers: tuple[LayerCount, ...]
     images: int = 1
     uncounted: tuple[Uncounted, ...] = ()
+    least: Operations | None = None
 
     @property
     def changed(self) -> bool:
@@ -164,6 +167,7 @@ class CountReport(Tabular):
             "convolutions": _amounts(row for row in self.layers if row.operator == "Conv"),
             "images": self.images,
             "uncounted": [asdict(other) for other in self.uncounted],
+            "least": None if self.least is None else asdict(self.least),
         }
 
     def records(self) -> list[dict[str, Any]]:
@@ -183,8 +187,17 @@ class CountReport(Tabular):
         images = "1 image" if self.images == 1 else f"{self.images} images"
         columns = ("layer", "form", "multiplications", "after", "additions", "after")
         notes = tuple(f"not counted: {item.operator} ({item.name})" for item in self.uncounted)
+        notes += self.told
         title = f"{len(self.layers)} layers, {images}"
         return Shown(title, columns, tuple(rows), notes)
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What is to be known of a network whose cost depends on the image; else nothing."""
+        if self.least is None:
+            return ()
+        least = f"{self.least.multiplications:,} multiplications"
+        return (f"what runs depends on the image: the total is the most, {least} the least",)
 
     @property
     def before(self) -> Operations:
@@ -385,11 +398,19 @@ def compare(
     after: Workload, before: Workload | None = None, *, executed: bool = False
 ) -> CountReport:
     """The same of two workloads; see ``count``."""
+    least = _least(after)
     if before is None:
         rows = [_row(_as_it_was(layer), layer) for layer in after.layers]
-        return CountReport(tuple(rows), after.images, after.uncounted)
+        return CountReport(tuple(rows), after.images, after.uncounted, least)
     old = before.layers if executed else tuple(map(_as_it_was, before.layers))
     pairs = joined(old, after.layers)
     uncounted = tuple(dict.fromkeys((*before.uncounted, *after.uncounted)))
     rows = [_row(layer, _merged(new)) for layer, new in pairs]
-    return CountReport(tuple(rows), after.images, uncounted)
+    return CountReport(tuple(rows), after.images, uncounted, least)
+
+
+def _least(workload: Workload) -> Operations | None:
+    """What runs at least, where that depends on the image."""
+    if not workload.is_conditional:
+        return None
+    return sum((executed_operations(layer) for layer in workload.least), Operations())

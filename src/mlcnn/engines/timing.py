@@ -10,14 +10,14 @@ import gc
 import math
 import random
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median, quantiles
 
 from mlcnn.errors import InputError
 
-__all__ = ["Clock", "Ratio", "Timing", "interleave", "noise", "ratio"]
+__all__ = ["Clock", "Ratio", "Timing", "interleave", "noise", "one_by_one", "ratio"]
 
 _NS_PER_MS = 1e6
 _CONFIDENCE = 0.95
@@ -245,3 +245,29 @@ def interleave(
                 took = _elapsed_ms(callables[name], repeats[name], clock)
                 samples[name].append(took / repeats[name])
     return {name: Timing(tuple(values)) for name, values in samples.items()}
+
+
+def one_by_one(
+    calls: Sequence[Callable[[int], object]], count: int, *, clock: Clock = time.perf_counter_ns
+) -> list[tuple[float, ...]]:
+    """Milliseconds of calls whose time depends on what they are given, in turn for each of it.
+
+    Args:
+        calls: take the number of what they are given.
+        count: how many there are; each is given to every call twice, and the shorter time counts.
+        clock: monotonic nanoseconds.
+
+    Returns:
+        For each call, a time for each number.
+    """
+    found: list[list[float]] = [[] for _ in calls]
+    with _without_gc():
+        for number in range(count):
+            for times, call in zip(found, calls, strict=True):
+                least = math.inf
+                for _ in range(2):
+                    start = clock()
+                    call(number)
+                    least = min(least, (clock() - start) / _NS_PER_MS)
+                times.append(least)
+    return [tuple(times) for times in found]

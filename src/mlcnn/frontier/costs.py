@@ -23,8 +23,8 @@ class _Words:
 _LATENCY = "latency_ms "
 _KNOWN = {
     "parameters": _Words("parameters"),
-    "multiplications": _Words("multiplications, zeros left out"),
-    "multiplications run": _Words("multiplications that run"),
+    "multiplications": _Words("multiplications"),
+    "multiplications run": _Words("multiplications, zeros too"),
     "bytes": _Words("file size", "kB", 1e3),
     "peak_bytes": _Words("peak memory", "kB", 1e3),
     "energy_pj": _Words("energy of an image", "µJ", 1e6),

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from mlcnn.errors import InputError, did_you_mean
+from mlcnn.frontier.sharing import AUTO, priced, sharing
 from mlcnn.passes import ShareKernels, pipeline
 from mlcnn.training.channel_pruning import channel_cut
 from mlcnn.training.hooks import Hook
 from mlcnn.training.pruning import Cut, Quantity, WeightCut, kernels_of
 
-__all__ = ["ALL", "COMPRESSIONS", "Compression", "Settings", "compressions"]
+__all__ = ["ALL", "COMPRESSIONS", "Compression", "Settings", "Start", "compressions"]
 
 _REMOVE = "remove-channels"
 ALL = "all"
@@ -27,7 +28,7 @@ class Settings:
         ends: whether single weights of the first and of the last layer go too.
         importance: what a channel is judged by.
         multiple: of the channels that stay.
-        basis: how many kernels a layer shares, as ``share-kernels`` takes it.
+        basis: how many kernels a layer shares, as ``share-kernels`` takes it, or ``auto``.
     """
 
     quantity: Quantity = "parameters"
@@ -37,9 +38,19 @@ class Settings:
     basis: str = "5"
 
 
-def _same(model: ir.Model, settings: Settings) -> ir.Model:
-    del settings
-    return model
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a network is trained from.
+
+    Attributes:
+        model: the network, of which nothing is gone yet.
+        cut: what goes while it trains.
+        told: what was decided for the share, in words; empty for nothing.
+    """
+
+    model: ir.Model
+    cut: Cut
+    told: str = ""
 
 
 def _nothing_to_tell(model: ir.Model, settings: Settings) -> tuple[str, ...]:
@@ -59,8 +70,7 @@ class Compression:
     Attributes:
         name: how the user names it.
         summary: what it does, in a line.
-        cut: what goes while the network trains; refuses a network with nothing to cut.
-        prepare: what the network becomes before it trains.
+        start: what is trained down to a share; refuses a network with nothing to cut.
         check: refuses settings that do not fit the network; what the user should know of it.
         hooks: what else takes part in the training.
         after: exact passes that take out of the trained network what is zero.
@@ -68,31 +78,43 @@ class Compression:
 
     name: str
     summary: str
-    cut: Callable[[ir.Model, Settings], Cut]
-    prepare: Callable[[ir.Model, Settings], ir.Model] = _same
+    start: Callable[[ir.Model, Settings, float], Start]
     check: Callable[[ir.Model, Settings], tuple[str, ...]] = _nothing_to_tell
     hooks: Callable[[ir.Model], tuple[Hook, ...]] = _no_hooks
     after: str = ""
 
 
-def _weights(model: ir.Model, settings: Settings) -> Cut:
-    return WeightCut(kernels_of(model, settings.quantity, ends=settings.ends))
+def _weights(model: ir.Model, settings: Settings, share: float) -> Start:
+    del share
+    return Start(model, WeightCut(kernels_of(model, settings.quantity, ends=settings.ends)))
 
 
-def _shared(model: ir.Model, settings: Settings) -> ir.Model:
+def _shared(model: ir.Model, settings: Settings, share: float) -> Start:
+    if settings.basis != AUTO:
+        return _weights(_with_basis(model, settings.basis), settings, share)
+    found = sharing(model, settings.quantity, share, ends=settings.ends)
+    shared = _with_basis(model, found.basis) if found.basis else model
+    kernels = kernels_of(shared, settings.quantity, ends=settings.ends)
+    cut = WeightCut(priced(kernels, shared, settings.quantity, found.price))
+    return Start(shared, cut, f"--basis {found.basis}" if found.basis else "no layer gains")
+
+
+def _with_basis(model: ir.Model, basis: str) -> ir.Model:
     # Of all layers: whether a form of it is faster is known once there are zeros.
-    passes = pipeline.parse(f"share-kernels{{basis={settings.basis},layers=all}}")
+    passes = pipeline.parse(f"share-kernels{{basis={basis},layers=all}}")
     return pipeline.run(model, passes).model
 
 
 def _left_dense(model: ir.Model, settings: Settings) -> tuple[str, ...]:
-    left = ShareKernels(settings.basis).left(model)
+    basis = "1" if settings.basis == AUTO else settings.basis
+    left = ShareKernels(basis).left(model)
     return tuple(f"shared-kernels: {name} stays as it is: {why}" for name, why in left.items())
 
 
-def _channels(model: ir.Model, settings: Settings) -> Cut:
+def _channels(model: ir.Model, settings: Settings, share: float) -> Start:
+    del share
     kernels = kernels_of(model, settings.quantity)
-    return channel_cut(model, kernels, settings.importance, settings.multiple)
+    return Start(model, channel_cut(model, kernels, settings.importance, settings.multiple))
 
 
 COMPRESSIONS: Mapping[str, Compression] = {
@@ -114,8 +136,7 @@ COMPRESSIONS: Mapping[str, Compression] = {
         Compression(
             "shared-kernels",
             "kernels become sums of a few that a layer shares, and coefficients zero",
-            _weights,
-            prepare=_shared,
+            _shared,
             check=_left_dense,
         ),
     )

@@ -30,6 +30,7 @@ __all__ = [
     "Quantity",
     "Schedule",
     "WeightCut",
+    "kept_at_least",
     "kernels_of",
 ]
 
@@ -74,6 +75,7 @@ class Kernel:
         transposed: whether the network has it the other way round.
         fixed: whether it stays whole.
         factor: what each weight is multiplied with before it counts; None for nothing.
+        price: what one weight costs when it is decided which go; None for its ``unit``.
     """
 
     layer: str
@@ -84,6 +86,7 @@ class Kernel:
     transposed: bool = False
     fixed: bool = False
     factor: Factor | None = None
+    price: float | None = None
 
     @property
     def cost(self) -> float:
@@ -352,7 +355,7 @@ class WeightCut:
     def least(self) -> float:
         """What the layers that stay, and the floor of the others, cost."""
         fixed = sum(kernel.cost for kernel in self.kernels if kernel.fixed)
-        floors = sum(kernel.unit * _floor(kernel) for kernel in self._open)
+        floors = sum(kernel.unit * kept_at_least(kernel) for kernel in self._open)
         return (fixed + floors) / self._whole
 
     @property
@@ -402,7 +405,8 @@ class WeightCut:
         return {k.parameter: module.get_parameter(k.parameter) != 0 for k in self._open}
 
 
-def _floor(kernel: Kernel) -> int:
+def kept_at_least(kernel: Kernel) -> int:
+    """How many weights of a layer stay, whatever they cost: a hundredth."""
     return max(1, math.floor(_FLOOR * math.prod(kernel.shape)))
 
 
@@ -411,6 +415,6 @@ def _scores(kernel: Kernel, module: nn.Module) -> Tensor:
     sizes = module.get_parameter(kernel.parameter).detach().float().abs()
     if kernel.factor is not None:
         sizes = sizes * kernel.factor.norms(module, sizes.ndim)
-    scores = sizes.reshape(-1) / math.sqrt(kernel.unit)
-    scores[scores.topk(_floor(kernel)).indices] = math.inf
+    scores = sizes.reshape(-1) / math.sqrt(kernel.unit if kernel.price is None else kernel.price)
+    scores[scores.topk(kept_at_least(kernel)).indices] = math.inf
     return scores

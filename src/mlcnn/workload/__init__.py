@@ -12,7 +12,7 @@ from mlcnn.workload.description import (
 from mlcnn.workload.grouping import density_of, ends, recorded
 from mlcnn.workload.layer import ConvAxis, ConvLayer, Pool, Window
 from mlcnn.workload.operations import Operations, Sum
-from mlcnn.workload.reading import Uncounted, Workload, layers, read
+from mlcnn.workload.reading import Uncounted, Workload, branches, layers, read
 from mlcnn.workload.record import RECORD_KEY, Record, read_record
 from mlcnn.workload.sizes import InputShape, with_sizes
 
@@ -35,6 +35,7 @@ __all__ = [
     "Weights",
     "Window",
     "Workload",
+    "branches",
     "density_of",
     "ends",
     "layers",

@@ -108,6 +108,8 @@ class Layer:
         density_before: the same as it was, where a record says so.
         stored: parameters and bytes.
         before: the same as it was, where a record says so; the same as ``stored`` elsewhere.
+        condition: the branch of an ``If`` that it stands in, see ``branches``; empty where it
+            always runs.
     """
 
     nest: ConvLayer
@@ -122,6 +124,7 @@ class Layer:
     density_before: float = 1.0
     stored: Stored = _NOTHING
     before: Stored = _NOTHING
+    condition: str = ""
 
     @property
     def name(self) -> str:

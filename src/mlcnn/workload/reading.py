@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
@@ -14,7 +14,7 @@ from mlcnn.workload.layer import ConvAxis, ConvLayer
 from mlcnn.workload.record import Record
 from mlcnn.workload.sizes import InputShape, images, known_sizes, with_sizes
 
-__all__ = ["Uncounted", "Workload", "layers", "read"]
+__all__ = ["Uncounted", "Workload", "branches", "layers", "read"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _VARYING = frozenset(
 _LAYERS = frozenset({"Conv", "Gemm", "MatMul"})
 # Operators that multiply, or may, and are no loop nest here; products of two inputs beside them.
 _OTHERS = frozenset(
-    {"Attention", "ConvInteger", "ConvTranspose", "DeformConv", "Einsum", "GRU", "If", "LSTM"}
+    {"Attention", "ConvInteger", "ConvTranspose", "DeformConv", "Einsum", "GRU", "LSTM"}
     | {"Loop", "MatMulInteger", "QLinearConv", "QLinearMatMul", "RNN", "Scan"}
 )
 
@@ -49,16 +49,26 @@ class Workload:
     """What a network computes for a number of images.
 
     Attributes:
-        layers: every convolution and dense layer of the main graph, in order.
+        layers: every convolution and dense layer, in order; of the branches of an ``If`` those of
+            the one that multiplies most: what an image can cost at most.
         images: how many.
         uncounted: what multiplies beside them.
+        least: the layers that run where each ``If`` takes the other branch.
+        every: the layers of all branches.
         nodes: the nodes that compute each layer, in a network of standard operators.
     """
 
     layers: tuple[Layer, ...]
     images: int
     uncounted: tuple[Uncounted, ...]
+    least: tuple[Layer, ...] = ()
+    every: tuple[Layer, ...] = ()
     nodes: tuple[tuple[ir.Node, ...], ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether what runs depends on the image."""
+        return any(layer.condition for layer in self.every)
 
 
 def layers(
@@ -70,12 +80,13 @@ def layers(
 
 
 def read(model: ir.Model, *, batch: int = 1, input_shape: InputShape | None = None) -> Workload:
-    """Every convolution and dense layer of a network's main graph, in order.
+    """Every convolution and dense layer of a network, in order.
 
     A ``Gemm`` or ``MatMul`` with a constant weight is a 1x1 convolution over as many positions
     as it multiplies rows; a 1-D convolution has height 1, a 3-D one a depth. What an operator of
-    a method emitted is the layer that its record says. Functions are looked into; bodies of
-    ``If`` and ``Loop`` are not: how often they run is not known.
+    a method emitted is the layer that its record says. Functions are looked into, and the branches
+    of an ``If``; bodies of ``Loop`` are not: how often they run is not known. What depends on the
+    data has the most entries that it can have.
 
     Args:
         model: the network, shapes inferred.
@@ -91,30 +102,53 @@ def read(model: ir.Model, *, batch: int = 1, input_shape: InputShape | None = No
         model = inline(model, foreign=True)
         infer_shapes(model)
     sized = with_sizes(model, batch=batch, input_shape=input_shape)
-    return _Reader(sized.graph).read(images(model, sized))
+    return _Reader(sized.graph, frozenset()).read(images(model, sized))
 
 
 class _Reader:
     """Reads a graph in which every size that can be known is a number."""
 
-    def __init__(self, graph: ir.Graph) -> None:
-        self._graph = graph
-        self._constants = _weights(graph)
+    def __init__(self, graph: ir.Graph, outside: frozenset[ir.Value], condition: str = "") -> None:
+        self._graph, self._condition = graph, condition
+        self._constants = _weights(graph, outside)
         self._layers: list[tuple[Layer, tuple[ir.Node, ...]]] = []
+        self._least: list[Layer] = []
+        self._every: list[Layer] = []
         self._uncounted: list[Uncounted] = []
 
     def read(self, images_: int) -> Workload:
         groups, done = recorded(self._graph), set[str]()
         for node in self._graph:
             record, members = groups.get(node, (None, ()))
-            if record is None:
+            if record is None and node.op_type == "If" and is_standard(node):
+                self._branches(node, images_)
+            elif record is None:
                 self._plain(node)
             elif record.site not in done:
                 done.add(record.site)
                 self._group(record, members)
         found = tuple(layer for layer, _ in self._layers)
         nodes = tuple(nodes for _, nodes in self._layers)
-        return Workload(found, images_, tuple(self._uncounted), nodes)
+        least, every = tuple(self._least), tuple(self._every)
+        return Workload(found, images_, tuple(self._uncounted), least, every, nodes)
+
+    def _add(self, layer: Layer, nodes: tuple[ir.Node, ...]) -> None:
+        layer = replace(layer, condition=self._condition)
+        self._layers.append((layer, nodes))
+        self._least.append(layer)
+        self._every.append(layer)
+
+    def _branches(self, node: ir.Node, images_: int) -> None:
+        """The layers of the branch that multiplies most; of the least layers, of the other one."""
+        found = [
+            _Reader(graph, self._constants, name).read(images_) for name, graph in branches(node)
+        ]
+        most = max(found, key=lambda branch: _macs(branch.layers))
+        least = min(found, key=lambda branch: _macs(branch.least))
+        self._layers += zip(most.layers, most.nodes, strict=True)
+        self._least += least.least
+        self._every += (layer for branch in found for layer in branch.every)
+        self._uncounted += (item for branch in found for item in branch.uncounted)
 
     def _group(self, record: Record, nodes: tuple[ir.Node, ...]) -> None:
         """The layer of a record; its nodes as they are, where the record contradicts them."""
@@ -130,13 +164,13 @@ class _Reader:
         # What makes weights of weights runs once, when the network is loaded.
         running = [node for node in nodes if self._constants.isdisjoint(node.outputs)]
         parts = [nest for node in running if (nest := self._nest(node)) is not None]
-        self._layers.append((replace(layer, parts=tuple(parts)), nodes))
+        self._add(replace(layer, parts=tuple(parts)), nodes)
 
     def _plain(self, node: ir.Node) -> None:
         nest = self._nest(node)
         if nest is not None:
             layer = Layer(nest, node.op_type, parts=(nest,))
-            self._layers.append((measured(layer, (node,), self._constants), (node,)))
+            self._add(measured(layer, (node,), self._constants), (node,))
         elif (operator := _other(node)) is not None:
             self._uncounted.append(Uncounted(layer_name(node), operator))
 
@@ -166,12 +200,23 @@ def _read(node: ir.Node, weights: Container[ir.Value | None]) -> ConvLayer | Non
             return None
 
 
-def _weights(graph: ir.Graph) -> frozenset[ir.Value]:
+def branches(node: ir.Node) -> list[tuple[str, ir.Graph]]:
+    """The two branches of an ``If``, each with the name that ``Layer.condition`` has of it."""
+    sides = ("then_branch", "else_branch")
+    where = node.name or layer_name(node)
+    return [(f"{where}.{side}", node.attributes[side].as_graph()) for side in sides]
+
+
+def _macs(layers_: Sequence[Layer]) -> int:
+    return sum(part.macs for layer in layers_ for part in layer.parts or (layer.nest,))
+
+
+def _weights(graph: ir.Graph, outside: frozenset[ir.Value]) -> frozenset[ir.Value]:
     """All constant values: what is computed from constants alone is one, whatever its size.
 
     Large ones stay computed: quantised, expanded, generated or laid out in another order.
     """
-    found = set(graph.initializers.values())
+    found = {*outside, *graph.initializers.values()}
     for node in graph:
         sources = [value for value in node.inputs if value is not None]
         varies = node.op_type in _VARYING or (not is_standard(node) and not sources)

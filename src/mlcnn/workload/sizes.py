@@ -1,5 +1,6 @@
 """Numbers for the dynamic dimensions of a network."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
@@ -48,7 +49,21 @@ def with_sizes(
         _settle_input(value, wanted.get(value.name or ""), batch)
     if not _is_static(copy):
         infer_shapes(copy)
+    if _bound(copy):
+        infer_shapes(copy)
     return copy
+
+
+def _bound(model: ir.Model) -> bool:
+    """Give what depends on the data the most entries that it can have; return whether any does."""
+    found = False
+    for node in model.graph.all_nodes():
+        source = node.inputs[0] if node.op_type == "NonZero" else None
+        sizes = None if source is None else sizes_of(source)
+        if sizes is not None:
+            node.outputs[0].shape = ir.Shape([len(sizes), math.prod(sizes)])
+            found = True
+    return found
 
 
 def images(model: ir.Model, sized: ir.Model) -> int:

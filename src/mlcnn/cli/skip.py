@@ -1,0 +1,84 @@
+"""``mlcnn skip``: leave out what single images do not need."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+import mlcnn
+from mlcnn.cli.options import Imaging, Printing
+from mlcnn.cli.output import complain, console, print_json, progress
+
+if TYPE_CHECKING:
+    from mlcnn.api import Dynamic
+
+__all__ = ["skip"]
+
+
+def skip(
+    model: str,
+    /,
+    *,
+    data: str,
+    max_drop: float = 1.0,
+    out: Annotated[Path | None, Parameter(alias="-o")] = None,
+    objective: Literal["multiplications", "energy"] = "multiplications",
+    exits: int = 1,
+    choose_on: Literal["auto", "validation", "test"] = "auto",
+    weights: Path | None = None,
+    measure: Annotated[bool, Parameter(negative="--no-measure")] = True,
+    on: str = "mlcnn-fp32",
+    technology: str | None = None,
+    imaging: Imaging = Imaging(),
+    printing: Printing = Printing(),
+) -> None:
+    """Let images leave a trained network early where a first head is sure of them; no training.
+
+    Saved is a network of standard operators that leaves the rest out, at any batch. Accuracy and
+    cost are those of images that nothing was chosen on, the cost as a distribution over them.
+
+    Args:
+        model: zoo name, .onnx or .pt2 file, or package.module:callable, with trained weights.
+        data: as for `mlcnn train`.
+        max_drop: percentage points of accuracy that may be lost.
+        out: the file to write; NAME-dynamic.onnx by default. The record and the report go to a
+            folder of the same name.
+        objective: what is to be small on average.
+        exits: at most so many, 1 or 2.
+        choose_on: images for the thresholds. They must be new to the network: where it knows the
+            validation images, `auto` takes half of the test images and reports the other half.
+        weights: .npz of weights by parameter name, for a zoo network.
+        measure: measure the latency of real images, one by one, in ONNX Runtime.
+        on: accelerator of the energy.
+        technology: energy and area tables; see `mlcnn evaluate`.
+        imaging: how the images go to the network.
+        printing: what is printed.
+    """
+    name = f"{mlcnn.api.model_name(model)}-dynamic"
+    path = mlcnn.api.check_output(out or Path(f"{name}.onnx"), model)
+    with progress() as tell:
+        done = mlcnn.skip(
+            model,
+            data,
+            mlcnn.SkipOptions(max_drop, objective, exits, choose_on),
+            images=imaging.options(),
+            evaluating=mlcnn.EvaluateOptions((on,), technology=technology, batch=1),
+            measure=measure,
+            folder=path.with_suffix(""),
+            weights=weights,
+            command=shlex.join(["mlcnn", *sys.argv[1:]]),
+            progress=tell,
+            notice=complain,
+        )
+        done.save(path)
+    if printing.json:
+        print_json({"output": str(path), **done.to_json()})
+        return
+    _print(done, path)
+
+
+def _print(done: "Dynamic", path: Path) -> None:
+    parts = [done.frontier.shown().text(), "", done.shown().text(), f"written: {path}"]
+    console().print(*parts, sep="\n", markup=False, soft_wrap=True)

@@ -1,0 +1,178 @@
+"""A network that leaves work out, from Python: what it says it costs is what it runs."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import mlcnn
+from mlcnn import training
+from mlcnn.errors import InputError
+from mlcnn.passes.early_exit import EXIT_KEY
+from mlcnn.workload import read
+
+CLASSES = 3
+SIZE = 12
+
+
+class Net(nn.Module):
+    """Three convolutions, and scores."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 8, 3, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.second = nn.Conv2d(8, 16, 3, padding=1, stride=2)
+        self.third = nn.Conv2d(16, 32, 3, padding=1)
+        self.line = nn.Linear(32, CLASSES)
+
+    def forward(self, x):
+        x = torch.relu(self.norm(self.first(x)))
+        x = torch.relu(self.third(torch.relu(self.second(x))))
+        return self.line(x.mean((2, 3)))
+
+
+def _images(count):
+    """Stripes of period 2, 3 or 4 from anywhere on; some are hardly to be seen."""
+    rng = np.random.default_rng(4)
+    labels, columns = rng.integers(0, CLASSES, count), np.arange(SIZE)
+    images = rng.integers(0, 160, (count, 1, SIZE, SIZE))
+    for index, label in enumerate(labels):
+        period = label + 2
+        lines = (columns + rng.integers(0, period)) % period == 0
+        images[index] += lines * rng.integers(10, 90)
+    return images.astype(np.uint8), labels
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    images, labels = _images(4000)
+    path = tmp_path_factory.mktemp("data") / "bars.npz"
+    np.savez(path, images=images, labels=labels)
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(path):
+    return training.open_data(path)
+
+
+@pytest.fixture(scope="module")
+def trained(data):
+    torch.manual_seed(0)
+    module = Net()
+    recipe = training.Recipe(epochs=8, batch_size=64, crop=0, flip=False, learning_rate=0.05)
+    training.train(module, data.training, recipe, normal=training.Normal())
+    return module.eval()
+
+
+@pytest.fixture(scope="module")
+def done(trained, data):
+    return mlcnn.skip(trained, data, max_drop=0.5, measure=False)
+
+
+def _run(model, images):
+    (name,) = (value.name for value in model.graph.inputs)
+    session = mlcnn.engines.get("onnxruntime").prepare(model)
+    found = [session.run({name: images[start : start + 7]}) for start in range(0, len(images), 7)]
+    return np.concatenate([next(iter(each.values())) for each in found])
+
+
+def test_the_saved_network_leaves_work_out_and_is_as_right_as_told(done, data, tmp_path):
+    path = tmp_path / "dynamic.onnx"
+    done.save(path)
+    saved = mlcnn.load(path)
+    assert not saved.functions
+    images = training.Normal().apply(data.test.images)
+    right = _run(saved, images).argmax(1) == data.test.labels
+    assert right.mean() == pytest.approx(done.point.test.top1)
+    before = _run(done.original, images).argmax(1) == data.test.labels
+    assert done.point.test_change == training.intervals.paired(before, right)
+    assert done.point.change.top1 >= -0.03  # of the images that check it
+    assert read(saved).is_conditional
+
+
+def test_what_an_image_costs_is_what_it_runs(done, data):
+    """By hand: an image that goes on does everything, one that leaves what stands before."""
+    splits = [node for node in done.model.graph if node.op_type == "If"]
+    assert len(splits) == 1
+    threshold = float(splits[0].metadata_props[EXIT_KEY].partition("=")[2])
+    layers = read(done.model).layers
+    most = sum(layer.nest.macs for layer in layers)
+    least = sum(layer.nest.macs for layer in layers if not layer.condition)
+    probe = mlcnn.graph.clone(done.model)
+    (sure,) = (node for node in probe.graph if node.op_type == "ReduceMax")
+    probe.graph.outputs[:] = [sure.outputs[0]]
+    sure = _run(probe, training.Normal().apply(data.test.images))
+    goes_on = sure < np.float32(threshold)
+    cost = done.point.costs["multiplications"]
+    assert cost.mean == pytest.approx(np.where(goes_on, most, least).mean(), rel=1e-3)
+    assert cost.worst == most
+    assert 0 < goes_on.mean() < 1
+    original = done.frontier.original.costs["multiplications"]
+    assert original.is_fixed
+    assert cost.mean < original.mean < cost.worst <= 1.03 * original.mean
+
+
+def test_no_image_serves_twice(trained, data):
+    told: list[str] = []
+    options = mlcnn.SkipOptions(max_drop=5, choose_on="test")
+    done = mlcnn.skip(trained, data, options, measure=False, notice=told.append)
+    assert done.point.test.images == len(data.test) - len(data.test) // 2
+    assert done.point.accuracy.images < len(data.test) // 2
+
+
+def test_two_exits_cost_no_more_than_the_best_one_on_the_images_that_choose(trained, data):
+    done = mlcnn.skip(trained, data, mlcnn.SkipOptions(max_drop=3, exits=2), measure=False)
+    assert {len(point.setting) for point in done.frontier.points} >= {1}
+
+
+def test_latency_and_energy_are_distributions_and_the_record_is_written(trained, data, tmp_path):
+    done = mlcnn.skip(
+        trained, data, max_drop=3, evaluating=mlcnn.EvaluateOptions(("mlcnn-int8",), batch=1),
+        folder=tmp_path,
+    )  # fmt: skip
+    assert {"multiplications", "energy_pj", "latency_ms onnxruntime"} <= done.point.costs.keys()
+    assert done.point.costs["energy_pj"].worst > done.point.costs["energy_pj"].mean
+    record = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
+    assert record["cost"]["multiplications"]["after"].keys() == {"mean", "sd", "p95", "worst"}
+    assert "multiplications" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_drop": -1}, "--max-drop -1"),
+        ({"objective": "bytes"}, "--objective bytes"),
+        ({"exits": 3}, "--exits 3"),
+        ({"choose_on": "training"}, "--choose-on training"),
+    ],
+)
+def test_wrong_options_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        mlcnn.SkipOptions(**options)
+
+
+def test_a_dynamic_network_is_not_made_dynamic_again(done, data):
+    with pytest.raises(InputError, match="depends on the image already"):
+        mlcnn.skip(done.model, data, measure=False)
+
+
+def test_too_few_images_are_refused_with_how_many_it_takes(trained, path):
+    images, labels = _images(600)
+    small = path.with_name("few.npz")
+    np.savez(small, images=images, labels=labels)
+    with pytest.raises(InputError, match=r"at least 50 are required for each, about 1,1\d\d"):
+        mlcnn.skip(trained, small, max_drop=1, measure=False)
+
+
+def test_a_budget_that_no_exit_meets_is_told(data):
+    torch.manual_seed(0)
+    net = Net()
+    with torch.no_grad():
+        net.second.weight.zero_()  # nothing is known behind it, and little before
+        net.first.weight.zero_()
+    with pytest.raises(InputError, match="no exit saves anything"):
+        mlcnn.skip(net.eval(), data, max_drop=0, measure=False)
