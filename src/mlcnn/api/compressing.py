@@ -28,6 +28,7 @@ from mlcnn.frontier import ALL, Budget, Compression, Frontier, Point, Settings, 
 from mlcnn.passes import restore
 from mlcnn.report import write_compression
 from mlcnn.training import Data, Processes, Recipe
+from mlcnn.training.group_penalty import require_penalty
 from mlcnn.training.intervals import points
 
 __all__ = ["COMPRESS_RECIPE", "CompressOptions", "compress"]
@@ -57,8 +58,11 @@ class CompressOptions:
         ends: whether single weights of the first and of the last layer go too.
         importance: what channels are judged by: ``l2``, ``l1`` or ``taylor``.
         multiple: of the channels that stay in each group.
+        evenly: whether the same share of every block's inner channels goes, in place of the least
+            important ones; residual streams stay whole.
         basis: how many kernels each layer shares: ``5``; others for single layers, ``5+conv1=4``;
             ``auto``: for each layer as many, or none, as lose least for what they cost.
+        group_penalty: weight of a penalty that shrinks whole channels while it trains; 0 for none.
         sensitivity: judge each layer alone before anything is trained.
     """
 
@@ -70,7 +74,9 @@ class CompressOptions:
     ends: bool = False
     importance: str = "l2"
     multiple: int = 8
+    evenly: bool = False
     basis: str = "5"
+    group_penalty: float = 0.0
     sensitivity: bool = False
 
     def __post_init__(self) -> None:
@@ -85,6 +91,9 @@ class CompressOptions:
             )
         if self.attempts < 1:
             raise InputError(f"--attempts {self.attempts}: at least 1 is required")
+        if self.multiple < 1:
+            raise InputError(f"--multiple {self.multiple}: at least 1 is required")
+        require_penalty(self.group_penalty)
 
     @property
     def size(self) -> Size | None:
@@ -107,7 +116,10 @@ class CompressOptions:
         """What methods need to know; time and energy go by multiplications while it trains."""
         plain = "parameters" if self.objective == Objective.PARAMETERS else "multiplications"
         quantity = plain if self.size is None else str(self.size.quantity)
-        return Settings(quantity, self.ends, self.importance, self.multiple, self.basis)
+        return Settings(
+            quantity, self.ends, self.importance, self.multiple, self.evenly, self.basis,
+            self.group_penalty,
+        )  # fmt: skip
 
 
 def compress(

@@ -143,7 +143,7 @@ class Shrinking:
             normal=self.normal,
             validation=self.data.validation,
             seed=self.options.seed,
-            hooks=(Pruning(cut, schedule), teacher, *method.hooks(prepared)),
+            hooks=(Pruning(cut, schedule), teacher, *self.settings.hooks(prepared)),
             hardware=hardware,
             checkpoint=None if folder is None else folder / f"{method.name}-{share:.4f}.npz",
             every_s=self.options.every_s,
@@ -157,8 +157,8 @@ class Shrinking:
             f"{100 * accuracy.top1:.2f} % of the validation images, {100 * change.top1:+.2f} points"
         )
         model = graph.without_dropout(nn.write_weights(module.cpu(), prepared))
-        if method.after:
-            model = rewrite(model, method.after, progress=self.tell).model
+        if after := method.after(self.settings):
+            model = rewrite(model, after, progress=self.tell).model
         return Shrunk(method.name, left, model, module, history, accuracy, change)
 
     def _judged(self, name: str, module: torch.nn.Module) -> tuple[Accuracy, Difference]:

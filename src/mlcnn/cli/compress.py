@@ -32,7 +32,9 @@ def compress(
     ends: bool = False,
     importance: Literal["l2", "l1", "taylor"] = "l2",
     multiple: int = 8,
+    evenly: bool = False,
     basis: str = "5",
+    group_penalty: float = 0.0,
     sensitivity: bool = False,
     weights: Path | None = None,
     teacher_weight: float = 0.9,
@@ -68,8 +70,12 @@ def compress(
         importance: what channels are judged by: the size of their weights, or what the loss
             loses without them.
         multiple: of the channels that stay in each group; engines compute them in blocks.
+        evenly: let the same share of every block's inner channels go, in place of the least
+            important of all, and leave residual streams as wide as they are.
         basis: how many kernels each layer shares, as 5 or 5+conv1=4; auto finds for each
             layer how many, or none, lose least for what they cost.
+        group_penalty: shrink whole channels while it trains, by this times the sum of the lengths
+            of their weights, as 1e-4; what falls away goes out, in the blocks of --multiple.
         sensitivity: judge each layer alone first: what half of it saves and costs, untrained.
         weights: .npz of weights by parameter name, for a zoo network.
         teacher_weight: share of the loss that is what the original network says, not the labels.
@@ -93,7 +99,9 @@ def compress(
         ends=ends,
         importance=importance,
         multiple=multiple,
+        evenly=evenly,
         basis=basis,
+        group_penalty=group_penalty,
         sensitivity=sensitivity,
     )
     with training.session() as (processes, device, tell):

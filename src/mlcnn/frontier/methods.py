@@ -8,13 +8,14 @@ import onnx_ir as ir
 from mlcnn.errors import InputError, did_you_mean
 from mlcnn.frontier.sharing import AUTO, priced, sharing
 from mlcnn.passes import ShareKernels, pipeline
+from mlcnn.training.channel_groups import channel_groups
 from mlcnn.training.channel_pruning import channel_cut
+from mlcnn.training.group_penalty import group_penalty
 from mlcnn.training.hooks import Hook
 from mlcnn.training.pruning import Cut, Quantity, WeightCut, kernels_of
 
 __all__ = ["ALL", "COMPRESSIONS", "Compression", "Settings", "Start", "compressions"]
 
-_REMOVE = "remove-channels"
 ALL = "all"
 """Every method, each by the same recipe."""
 
@@ -28,14 +29,29 @@ class Settings:
         ends: whether single weights of the first and of the last layer go too.
         importance: what a channel is judged by.
         multiple: of the channels that stay.
+        evenly: whether the same share of every block's inner channels goes.
         basis: how many kernels a layer shares, as ``share-kernels`` takes it, or ``auto``.
+        group_penalty: weight of the penalty that shrinks whole channels; 0 for none.
     """
 
     quantity: Quantity = "parameters"
     ends: bool = False
     importance: str = "l2"
     multiple: int = 8
+    evenly: bool = False
     basis: str = "5"
+    group_penalty: float = 0.0
+
+    def hooks(self, model: ir.Model) -> tuple[Hook, ...]:
+        """What takes part in the training of a network besides the cut, whatever the method.
+
+        Raises:
+            InputError: channels are to be shrunk, and none can go.
+        """
+        if not self.group_penalty:
+            return ()
+        groups = channel_groups(model, kernels_of(model, self.quantity))
+        return (group_penalty(groups, self.group_penalty),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +74,18 @@ def _nothing_to_tell(model: ir.Model, settings: Settings) -> tuple[str, ...]:
     return ()
 
 
-def _no_hooks(model: ir.Model) -> tuple[Hook, ...]:
-    del model
-    return ()
+def _removed(settings: Settings) -> str:
+    del settings
+    return "remove-channels"
+
+
+def _removed_in_blocks(settings: Settings) -> str:
+    """For what goes weight by weight.
+
+    The few channels that are zero without a penalty leave others in odd numbers, which engines are
+    slower at (ResNet-20 at 17 %: 0.86 of the speed in ONNX Runtime).
+    """
+    return f"remove-channels{{multiple={settings.multiple}}}" if settings.group_penalty else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +97,6 @@ class Compression:
         summary: what it does, in a line.
         start: what is trained down to a share; refuses a network with nothing to cut.
         check: refuses settings that do not fit the network; what the user should know of it.
-        hooks: what else takes part in the training.
         after: exact passes that take out of the trained network what is zero.
     """
 
@@ -80,8 +104,7 @@ class Compression:
     summary: str
     start: Callable[[ir.Model, Settings, float], Start]
     check: Callable[[ir.Model, Settings], tuple[str, ...]] = _nothing_to_tell
-    hooks: Callable[[ir.Model], tuple[Hook, ...]] = _no_hooks
-    after: str = ""
+    after: Callable[[Settings], str] = _removed_in_blocks
 
 
 def _weights(model: ir.Model, settings: Settings, share: float) -> Start:
@@ -112,9 +135,11 @@ def _left_dense(model: ir.Model, settings: Settings) -> tuple[str, ...]:
 
 
 def _channels(model: ir.Model, settings: Settings, share: float) -> Start:
-    del share
-    kernels = kernels_of(model, settings.quantity)
-    return Start(model, channel_cut(model, kernels, settings.importance, settings.multiple))
+    cut = channel_cut(
+        model, kernels_of(model, settings.quantity), settings.importance, settings.multiple,
+        evenly=settings.evenly, target=share,
+    )  # fmt: skip
+    return Start(model, cut)
 
 
 COMPRESSIONS: Mapping[str, Compression] = {
@@ -124,14 +149,12 @@ COMPRESSIONS: Mapping[str, Compression] = {
             "weights",
             "single weights become zero, the smallest first",
             _weights,
-            # Not taken out: the few channels that are zero leave others in odd numbers, which
-            # engines are slower at (ResNet-20 at 17 %: 0.86 of the speed in ONNX Runtime).
         ),
         Compression(
             "channels",
             "whole channels go, with all that makes or reads them",
             _channels,
-            after=_REMOVE,
+            after=_removed,
         ),
         Compression(
             "shared-kernels",
