@@ -1,5 +1,7 @@
 """Channels that go together: what is cut from all of their weights can be taken out, exactly."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -147,7 +149,8 @@ def test_an_even_cut_leaves_the_same_share_inside_of_every_block():
 def test_a_cut_ends_near_what_was_asked_for_though_blocks_of_streams_are_large(target):
     """The least important channels are those of the stream: one block of it is 31 %."""
     model = mlcnn.load("resnet20")
-    cut = channel_cut(model, kernels_of(model, "multiplications"), multiple=8, target=target)
+    cut = channel_cut(model, kernels_of(model, "multiplications"), multiple=8)
+    cut = replace(cut, target=target)
     module, stream = to_module(model), cut.groups[0]
     factors = torch.tensor([1e-3] * 8 + [1.0] * 8)
     with torch.no_grad():
@@ -159,6 +162,18 @@ def test_a_cut_ends_near_what_was_asked_for_though_blocks_of_streams_are_large(t
         with torch.no_grad():
             cut.cut(module, share)
         assert target - 0.03 < cut.left(module) <= share
+
+
+def test_streams_stay_as_wide_as_they_are_where_that_suffices():
+    model = mlcnn.load("resnet20")
+    kernels = kernels_of(model, "multiplications")
+    whole = channel_cut(model, kernels, multiple=8)
+    inner = channel_cut(model, kernels, multiple=8, target=0.5)
+    assert {group.added for group in whole.groups} == {True, False}
+    assert not any(group.added for group in inner.groups)
+    assert whole.least < inner.least < 0.5
+    lower = (whole.least + inner.least) / 2
+    assert len(channel_cut(model, kernels, multiple=8, target=lower).groups) == len(whole.groups)
 
 
 def test_where_all_channels_are_those_of_a_stream_none_goes_evenly():

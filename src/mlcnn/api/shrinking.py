@@ -177,15 +177,16 @@ class Shrinking:
         Raises:
             InputError: the method finds nothing to cut here.
         """
+        least = method.start(self.model, self.settings, 0.0).cut.least
         whole = method.start(self.model, self.settings, 1.0)
         cut, most = whole.cut, whole.cut.left(nn.to_module(whole.model))
         compressed = "" if most > 1 - 1e-9 else f"; {most:.1%} are there before the first cut"
         self.say(
-            f"{method.name}: {cut.told}; at least {cut.least:.1%} of the "
+            f"{method.name}: {cut.told}; at least {least:.1%} of the "
             f"{self.settings.quantity} stay{compressed}"
         )
         self.tell(f"find where {method.name} begins", 0, 0)
-        start = smallest(lambda share: self._stands(method, share), least=cut.least)
+        start = smallest(lambda share: self._stands(method, share), least=least)
         found: list[Shrunk] = []
 
         def attempt(share: float) -> Difference:
@@ -193,7 +194,7 @@ class Shrinking:
             return found[-1].change
 
         bisect(
-            attempt, budget, start=start, least=cut.least, most=max(most, cut.least),
+            attempt, budget, start=start, least=least, most=max(most, least),
             attempts=attempts,
         )  # fmt: skip
         return tuple(found)

@@ -243,12 +243,15 @@ def channel_cut(
 ) -> ChannelCut:
     """The channels of a network that may go; those of its outputs and of what is fixed stay.
 
+    Residual streams stay as wide as they are where the channels inside of blocks suffice for the
+    target: of a ResNet-20 at half the multiplications that is faster, and loses less.
+
     Args:
         model: the network.
         kernels: see ``kernels_of``.
         importance: one of ``IMPORTANCES``.
         multiple: see ``ChannelCut``.
-        evenly: take the same share of each group inside of a block; leave residual streams whole.
+        evenly: take the same share of each group inside of a block; streams stay always.
         target: see ``ChannelCut``.
 
     Raises:
@@ -265,5 +268,6 @@ def channel_cut(
         raise InputError("no channel of this network can go: kernels of each are shared ones")
     if evenly and all(group.added for group in free):
         raise InputError("--evenly: all channels are those of residual streams; leave it away")
-    taken = tuple(group for group in free if not (evenly and group.added))
-    return ChannelCut(kernels, taken, importance, multiple, evenly, target)
+    inner = tuple(group for group in free if not group.added)
+    cut = ChannelCut(kernels, inner or free, importance, multiple, evenly, target)
+    return cut if evenly or cut.least <= target else replace(cut, groups=free)
