@@ -1,6 +1,6 @@
 """Make a trained network smaller while it trains, as far as a budget of accuracy allows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
@@ -12,11 +12,13 @@ from mlcnn.api.budgeting import Budget as Size
 from mlcnn.api.budgeting import Quantity
 from mlcnn.api.compressed import Compressed
 from mlcnn.api.evaluation import EvaluateOptions, Machines
-from mlcnn.api.judging import Judging, Objective
+from mlcnn.api.judging import Judged, Judging, Objective
+from mlcnn.api.layer_results import LayerResult
 from mlcnn.api.loading import Source, load, model_name
 from mlcnn.api.machine import machine
 from mlcnn.api.optimizing import Progress, silent
 from mlcnn.api.provenance import training_record, write_result
+from mlcnn.api.recommending import Recommendation, recommend
 from mlcnn.api.recovery import Teaching
 from mlcnn.api.shrinking import Sensitivity, Shrinking, Shrunk
 from mlcnn.api.training import TrainOptions, require_classifier
@@ -258,22 +260,44 @@ class _Run:
         frontier = judged.frontier(Objective(self.options.objective))
         best = self._best(frontier)
         index = frontier.points.index(best)
+        layers = judged.layers(index)
         done = Compressed(
             self.name,
             self.shrinking.model,
             judged.models[index],
             best,
             frontier,
-            judged.layers(index),
+            layers,
             sensitivities,
             tuple(shrunk.history for shrunk in found),
             judged.bench,
             judged.machine,
             (*notes, *judged.notes, *self._doubts(judged.original, best)),
+            self._recommended(judged, frontier, {index: layers}, sensitivities),
         )
         if folder is not None:
             self._write(done, folder)
         return done
+
+    def _recommended(
+        self,
+        judged: Judged,
+        frontier: Frontier,
+        known: Mapping[int, Sequence[LayerResult]],
+        sensitivities: Sequence[Sensitivity],
+    ) -> tuple[Recommendation, ...]:
+        """What each layer is best served by, of several methods, each at its best point."""
+        methods = dict.fromkeys(point.method for point in frontier.points)
+        if len(methods) < 2:
+            return ()
+        results: dict[str, Sequence[LayerResult]] = {}
+        for method in methods:
+            mine = tuple(point for point in frontier.points if point.method == method)
+            curve = replace(frontier, points=mine)
+            best = curve.best(self._budget) or curve.nearest()
+            index = frontier.points.index(best)
+            results[method] = known.get(index) or judged.layers(index)
+        return recommend(frontier.quantity, results, sensitivities)
 
     def _doubts(self, original: Point, best: Point) -> tuple[str, ...]:
         """What test images, which chose nothing, say against the choice."""
@@ -308,7 +332,7 @@ class _Run:
         latency = None if done.bench is None else done.bench.shown()
         write_compression(
             folder / "report.html", done.name, done.frontier, done.shown(), latency=latency,
-            facts=facts, command=self.command,
+            recommended=done.recommended_shown(), facts=facts, command=self.command,
         )  # fmt: skip
 
     def _sensitivities(self) -> tuple[Sensitivity, ...]:
@@ -326,6 +350,13 @@ class _Run:
         listed = compressions(self.options.method)
         found: list[Shrunk] = []
         notes: list[str] = []
+        # An option that does not fit is the user's to mend, whatever other methods can do.
+        for line in [
+            line
+            for method in listed
+            for line in method.check(self.shrinking.model, self.options.settings)
+        ]:
+            self.shrinking.say(line)
         for method in listed:
             try:
                 found += self._method(method, folder)

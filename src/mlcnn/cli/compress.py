@@ -10,6 +10,7 @@ from cyclopts import Parameter
 import mlcnn
 from mlcnn.cli.options import Imaging, Measuring, Printing, Training
 from mlcnn.cli.output import complain, console, print_json
+from mlcnn.errors import InputError
 
 if TYPE_CHECKING:
     from mlcnn.api import Compressed
@@ -107,7 +108,12 @@ def compress(
         basis_training=basis_training,
         sensitivity=sensitivity,
     )
-    with training.session() as (_, device, tell):
+    with training.session() as (processes, device, tell):
+        if processes.size > 1:
+            raise InputError(
+                f"torchrun: compress trains in one process, {processes.size} were started; call it "
+                "without torchrun"
+            )
         done = mlcnn.compress(
             model,
             data,
@@ -132,6 +138,9 @@ def compress(
 
 def _print(done: "Compressed", path: Path) -> None:
     parts = [done.frontier.shown().text(), "", done.shown().text()]
+    recommended = done.recommended_shown()
+    if recommended is not None:
+        parts += ["", recommended.text()]
     if done.bench is not None:
         parts += ["", done.bench.shown().text()]
     parts.append(f"written: {path}")

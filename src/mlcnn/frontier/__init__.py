@@ -1,6 +1,7 @@
 """Accuracy budgets, curves of accuracy against cost, and the search along them."""
 
 from mlcnn.frontier.budget import Budget
+from mlcnn.frontier.costs import amount, label
 from mlcnn.frontier.curve import Cost, Frontier, Point, named
 from mlcnn.frontier.layer_times import LayerTime, layer_times
 from mlcnn.frontier.methods import (
@@ -26,9 +27,11 @@ __all__ = [
     "LayerTime",
     "Point",
     "Settings",
+    "amount",
     "bisect",
     "compressions",
     "file_bytes",
+    "label",
     "layer_sizes",
     "layer_times",
     "named",

@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from mlcnn.errors import InputError, did_you_mean
 from mlcnn.frontier.sharing import AUTO, priced, sharing
-from mlcnn.passes import pipeline
+from mlcnn.passes import ShareKernels, pipeline
 from mlcnn.training.alternating import alternating
 from mlcnn.training.channel_groups import channel_groups
 from mlcnn.training.channel_pruning import channel_cut
@@ -96,6 +96,11 @@ def _gradually(cut: Cut, schedule: Schedule, settings: Settings) -> Hooks:
     return (Pruning(cut, schedule),)
 
 
+def _nothing_to_tell(model: ir.Model, settings: Settings) -> tuple[str, ...]:
+    del model, settings
+    return ()
+
+
 def _removed(settings: Settings) -> str:
     del settings
     return "remove-channels"
@@ -119,6 +124,7 @@ class Compression:
         summary: what it does, in a line.
         start: what is trained down to a share; refuses a network with nothing to cut.
         hooks: what makes the cut while it trains, and what else takes part.
+        check: refuses settings that do not fit the network; what the user should know of it.
         after: exact passes that take out of the trained network what is zero.
     """
 
@@ -126,6 +132,7 @@ class Compression:
     summary: str
     start: Callable[[ir.Model, Settings, float], Start]
     hooks: Callable[[Cut, Schedule, Settings], Hooks] = _gradually
+    check: Callable[[ir.Model, Settings], tuple[str, ...]] = _nothing_to_tell
     after: Callable[[Settings], str] = _removed_in_blocks
 
 
@@ -161,6 +168,12 @@ def _basis_hooks(cut: Cut, schedule: Schedule, settings: Settings) -> Hooks:
     return _gradually(cut, schedule, settings)
 
 
+def _left_dense(model: ir.Model, settings: Settings) -> tuple[str, ...]:
+    basis = "1" if settings.basis == AUTO else settings.basis
+    left = ShareKernels(basis).left(model)
+    return tuple(f"shared-kernels: {name} stays as it is: {why}" for name, why in left.items())
+
+
 def _channels(model: ir.Model, settings: Settings, share: float) -> Start:
     cut = channel_cut(
         model, kernels_of(model, settings.quantity), settings.importance, settings.multiple,
@@ -188,6 +201,7 @@ COMPRESSIONS: Mapping[str, Compression] = {
             "kernels become sums of a few that a layer shares, and coefficients zero",
             _shared,
             hooks=_basis_hooks,
+            check=_left_dense,
         ),
     )
 }

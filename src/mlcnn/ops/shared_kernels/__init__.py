@@ -39,5 +39,6 @@ SHARED_KERNELS = Method(
     row_input=2,
     nonzero=nonzero,
     channels=CHANNELS,
+    plain=Rebuilt.name,
     summary="all kernels of a layer are sums of a few: d numbers for the R x S of a kernel",
 )

@@ -3,6 +3,7 @@
 All keep the weights as they are stored: engines lay them out when they load the network.
 """
 
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from mlcnn.graph import constant
 from mlcnn.ops.amounts import MACS_PER_ELEMENT, NODE, traffic, untouched
+from mlcnn.ops.box import means
 from mlcnn.ops.emitter import Emitter
 from mlcnn.ops.functions import Ints, Tensor, function, op
 from mlcnn.ops.geometry import Convolution, Pooling
@@ -47,11 +49,16 @@ def single_map(  # noqa: PLR0917 - inputs and attributes
 
 
 def nonzero(layer: Layer) -> int:
-    """``P Q (C d R S + nnz)``, as the authors' profiler counts, for all images."""
+    """``P Q (C d R S + nnz)``, as the authors' profiler counts, for all images.
+
+    P and Q are those behind the pool, if the layer is fused with one; means that are convolutions
+    multiply, too.
+    """
     nest, ((_, basis), *_) = layer.nest, layer.weights.options
     count = int(basis)
     kept = round(layer.density * nest.K * (nest.C // nest.G) * count)
-    return nest.N * nest.outputs * (nest.C * count * nest.kernel_area + kept)
+    each = nest.C * count * nest.kernel_area + kept
+    return nest.N * math.prod(nest.pooled) * each + means(layer).multiplications
 
 
 def kept(layer: Layer) -> NDArray[np.bool_] | None:
