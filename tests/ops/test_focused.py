@@ -54,9 +54,12 @@ def _focused(layer, dtype):
     images = rng.normal(size=(layer["batch"], layer["channels"], *layer["size"])).astype(dtype)
     masks = rng.uniform(size=(layer["batch"], 1, *layer["grid"])) < layer["kept"]
     kind = ir.DataType.from_numpy(np.dtype(dtype))
-    x = ir.Value(name="x", shape=ir.Shape(["n", *images.shape[1:]]), type=ir.TensorType(kind))
+    batch = 1 if layer["batch"] == 1 else "n"
+    x = ir.Value(name="x", shape=ir.Shape([batch, *images.shape[1:]]), type=ir.TensorType(kind))
     mask = ir.Value(
-        name="mask", shape=ir.Shape(["n", 1, *layer["grid"]]), type=ir.TensorType(ir.DataType.BOOL)
+        name="mask",
+        shape=ir.Shape([batch, 1, *layer["grid"]]),
+        type=ir.TensorType(ir.DataType.BOOL),
     )
     stored = [ir.Value(name=name, const_value=ir.Tensor(array, name=name),
                        shape=ir.Shape(array.shape), type=ir.TensorType(kind))
@@ -67,7 +70,7 @@ def _focused(layer, dtype):
     }, name="conv")  # fmt: skip
     node.outputs[0].name = "y"
     node.outputs[0].type = ir.TensorType(kind)
-    node.outputs[0].shape = ir.Shape(["n", layer["filters"], *layer["grid"]])
+    node.outputs[0].shape = ir.Shape([batch, layer["filters"], *layer["grid"]])
     graph = ir.Graph([x, mask], [node.outputs[0]], nodes=[node], initializers=stored,
                      opset_imports={"": 20}, name="g")  # fmt: skip
     model = ir.Model(graph, ir_version=9)

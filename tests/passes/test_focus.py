@@ -69,10 +69,10 @@ def _run(model, images, *names, **more):
 
 def _masks(model, images):
     """By layer."""
-    layers = [layer for layer in read(model).layers if layer.mask]
-    found = _run(model, images, *dict.fromkeys(layer.mask for layer in layers))
-    by_name = dict(zip(dict.fromkeys(layer.mask for layer in layers), found, strict=True))
-    return {layer.name: by_name[layer.mask] for layer in layers}
+    layers = [layer for layer in read(model).layers if layer.positions]
+    found = _run(model, images, *dict.fromkeys(layer.positions for layer in layers))
+    by_name = dict(zip(dict.fromkeys(layer.positions for layer in layers), found, strict=True))
+    return {layer.name: by_name[layer.positions] for layer in layers}
 
 
 _RULES = [(grow, stride) for grow in ("same", "patch", "grow") for stride in ("any", "majority")]
@@ -124,7 +124,7 @@ def test_an_image_of_which_nothing_is_kept_is_computed_whole(model, at, images):
 
 
 def _mask(model):
-    return next(layer.mask for layer in read(model).layers if layer.name == "inner")
+    return next(layer.positions for layer in read(model).layers if layer.name == "inner")
 
 
 def test_a_mask_of_the_user_is_an_input(model, at, images):

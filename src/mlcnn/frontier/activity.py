@@ -49,7 +49,7 @@ class Activity:
         found = np.zeros(self.images)
         for layer in layers:
             ran = self.ran[layer.condition] if layer.condition else 1.0
-            kept = self.kept[layer.form or "", layer.mask] if layer.mask else 1.0
+            kept = self.kept[layer.form or "", layer.positions] if layer.positions else 1.0
             found += cost(layer) * ran * kept
         return found
 
@@ -109,7 +109,9 @@ def _masks(model: ir.Model) -> list[tuple[Masked, _Computed]]:
     """Every mask, made an output, with the form of its layers and what says how much that takes."""
     values = {value.name: value for node in model.graph for value in node.outputs}
     keys = dict.fromkeys(
-        (layer.form or "", layer.mask) for layer in read(model, batch=1).every if layer.mask
+        (layer.form or "", layer.positions)
+        for layer in read(model, batch=1).every
+        if layer.positions
     )
     for mask in dict.fromkeys(mask for _, mask in keys):
         if mask not in values:

@@ -104,6 +104,8 @@ class Method:
         channels: where the channels of its operators stand; None where they cannot go.
         computed: which share of a layer a form computes, image by image: takes the form's name and
             masks, shape (images, 1, P, Q); None where no layer of it has a mask.
+        plain: the form that computes a layer as a dense one, as fast as it was without the
+            structure; empty where that is the operator's body, or there is none.
         penalty: what is added to a loss to bring weights into the structure: takes that module,
             returns a scalar tensor.
         summary: what it does, in a line.
@@ -119,6 +121,7 @@ class Method:
     nonzero: Callable[[Layer], int] | None = None
     channels: ChannelAxes | None = None
     computed: Callable[[str, NDArray[np.bool_]], NDArray[np.float64]] | None = None
+    plain: str = ""
     penalty: Callable[[Any], Any] | None = None
     summary: str = ""
 

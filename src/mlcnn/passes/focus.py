@@ -126,7 +126,7 @@ class Focus:
         emitter = emitter_for(model, layer)
         emitter.metadata[RECORD_KEY] = Record(
             output.name or "", layer.nest, KIND, parameters=layer.parameters,
-            weight_bytes=layer.weight_bytes, density=layer.density, mask=mask.name or "",
+            weight_bytes=layer.weight_bytes, density=layer.density, positions=mask.name or "",
         ).text()  # fmt: skip
         result = focus(emitter, layer, mask)
         sources = (node.inputs[0], mask)

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from mlcnn.graph import DEQUANTIZE, MOVING, QUANTIZE, is_quantiser, is_standard, layer_name
 from mlcnn.workload.description import Layer, Numbers, Stored
+from mlcnn.workload.mask import Mask
 from mlcnn.workload.record import Record, read_record
 from mlcnn.workload.sizes import known_sizes, sizes_of
 
@@ -17,6 +18,7 @@ __all__ = ["density_of", "described", "ends", "measured", "recorded"]
 
 _LOGGER = logging.getLogger(__name__)
 _KNOWN_VERSION = 1
+_DENSE = frozenset({"Gemm", "MatMul"})
 # Types that weights are stored in; the others are shapes and axes.
 # Height and width that a value of so many dimensions lacks: features, a sequence, images.
 _SPATIAL: dict[int, tuple[int, ...]] = {2: (1, 1), 3: (1,), 4: ()}
@@ -53,7 +55,7 @@ def described(
         UnsupportedError: a size of its input is not known.
     """
     outside, results = ends(nodes)
-    sources = [v for v in outside if v not in constants and v.name != (record.mask or None)]
+    sources = [v for v in outside if v not in constants and v.name != (record.positions or None)]
     if len(sources) != 1 or len(results) != 1:
         return (
             f"they read {len(sources)} values and give {len(results)}, and a layer reads one and "
@@ -81,7 +83,7 @@ def described(
         weights=record.weights,
         activity=record.activity,
         arithmetic=record.arithmetic,
-        mask=record.mask,
+        positions=record.positions,
     )
     layer = measured(layer, nodes, constants)
     # Before, the pool was a layer of its own: this one gave the output of the convolution.
@@ -102,7 +104,7 @@ def measured(layer: Layer, nodes: Sequence[ir.Node], constants: Container[ir.Val
         root for value in outside if value in constants for root in _roots(value, constants)
     )
     weights = [value for value in kept if value.dtype not in _SHAPES]
-    inputs = [v for v in outside if v not in constants and v.name != (layer.mask or None)]
+    inputs = [v for v in outside if v not in constants and v.name != (layer.positions or None)]
     stored = Stored(
         parameters=sum(_count(value) for value in weights),
         weight_bytes=sum(_bytes(value) for value in weights),
@@ -116,8 +118,27 @@ def measured(layer: Layer, nodes: Sequence[ir.Node], constants: Container[ir.Val
     density = density_of(largest)
     return replace(
         layer, numbers=numbers, density=density, density_before=density, stored=stored,
-        before=stored,
+        before=stored, mask=_mask(largest, nodes),
     )  # fmt: skip
+
+
+def _mask(weight: ir.Value | None, nodes: Sequence[ir.Node]) -> Mask | None:
+    """Where the zeros of a weight stand."""
+    tensor = None if weight is None else weight.const_value
+    if weight is None or tensor is None or not tensor.dtype.is_floating_point():
+        return None
+    if any(use.node.op_type == "Transpose" for use in weight.uses()):
+        return None
+    return Mask(tensor, any(_by_columns(node, weight) for node in nodes))
+
+
+def _by_columns(node: ir.Node, weight: ir.Value | None) -> bool:
+    """Whether a dense layer multiplies rows of its input by columns of this weight."""
+    if node.op_type not in _DENSE or not is_standard(node) or weight not in node.inputs:
+        return False
+    is_right = node.inputs[1] is weight
+    transposed = node.attributes.get("transB" if is_right else "transA")
+    return is_right != (transposed is not None and bool(transposed.as_int()))
 
 
 def density_of(weight: ir.Value | None) -> float:

@@ -33,6 +33,8 @@ class Record:
         site: name of the value that the layer gives: the nodes of one layer share it.
         geometry: the loop nest, with the pool; batch, height and width are not told.
         form: how the layer is computed.
+        inner: how what a pool is in front of is computed; empty where that is no operator of its
+            own, or its body.
         global_pool: the pool covers the convolution's output, whatever its size.
         operator: what the layer was: ``Conv``, ``Gemm`` or ``MatMul``.
         weights: the structure of its weights.
@@ -41,14 +43,15 @@ class Record:
         parameters: numbers that the network kept for the layer before, biases included.
         weight_bytes: bytes of them.
         density: share of those of its largest weight that were not zero.
-        mask: name of the value that says which positions are computed, boolean, shape (N, 1, P, Q);
-            empty where all are.
+        positions: name of the value that says which positions are computed, boolean, shape
+            (N, 1, P, Q); empty where all are.
         version: of the format that it was written in.
     """
 
     site: str
     geometry: ConvLayer
     form: str
+    inner: str = ""
     global_pool: bool = False
     operator: str = "Conv"
     weights: Weights = DENSE
@@ -57,8 +60,13 @@ class Record:
     parameters: int = 0
     weight_bytes: int = 0
     density: float = 1.0
-    mask: str = ""
+    positions: str = ""
     version: int = _VERSION
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether an average pool is part of the layer."""
+        return self.global_pool or self.geometry.pool is not None
 
     def text(self) -> str:
         """What stands in the metadata."""
@@ -102,6 +110,7 @@ def _parsed(document: dict[str, Any]) -> Record:
         site=str(document["site"]),
         geometry=nest,
         form=str(document["form"]),
+        inner=str(document.get("inner", "")),
         global_pool=bool(document.get("global_pool", False)),
         operator=str(document.get("operator", "Conv")),
         weights=Weights(weights.get("kind", "dense"), _tuples(weights.get("options", ()))),
@@ -114,7 +123,7 @@ def _parsed(document: dict[str, Any]) -> Record:
         parameters=int(document.get("parameters", 0)),
         weight_bytes=int(document.get("weight_bytes", 0)),
         density=float(document.get("density", 1.0)),
-        mask=str(document.get("mask", "")),
+        positions=str(document.get("positions", "")),
         version=int(document.get("version", _VERSION)),
     )
 

@@ -163,8 +163,8 @@ def _patches(emitter: Emitter, layer: Convolution, found: ir.Value) -> ir.Value:
     """
     ints, (height, width) = emitter.integers, layer.size
     top, left, bottom, right = layer.pads
-    pixels = emitter.op("Transpose", [layer.node.inputs[0]], perm=(0, 2, 3, 1))
-    pixels = _padded(emitter, pixels, (0, top, left, 0), (0, bottom, right, 0))
+    pixels = _padded(emitter, layer.node.inputs[0], (0, 0, top, left), (0, 0, bottom, right))
+    pixels = emitter.op("Transpose", [pixels], perm=(0, 2, 3, 1))
     flat = emitter.op("Reshape", [pixels, ints([-1, layer.channels], "row")])
     wide = (width or 0) + left + right
     rows, columns = _grid(layer)
@@ -176,17 +176,25 @@ def _patches(emitter: Emitter, layer: Convolution, found: ir.Value) -> ir.Value:
         np.arange(layer.kernel[1]) * layer.dilations[1],
     )
     place = emitter.op("Reshape", [found, ints([-1], "flat")])
-    count = ints([rows * columns], "places")
-    image = emitter.op("Div", [place, count])
-    within = emitter.op("Sub", [place, emitter.op("Mul", [image, count])])
-    area = ints([wide * ((height or 0) + top + bottom)], "area")
-    first = emitter.op("Add", [
-        emitter.op("Gather", [ints(starts.reshape(-1).tolist(), "starts"), within]),
-        emitter.op("Mul", [image, area]),
-    ])  # fmt: skip
+    first = ints(starts.reshape(-1).tolist(), "starts")
+    if _is_single(layer):
+        first = emitter.op("Gather", [first, place])
+    else:
+        count = ints([rows * columns], "places")
+        image = emitter.op("Div", [place, count])
+        within = emitter.op("Sub", [place, emitter.op("Mul", [image, count])])
+        area = ints([wide * ((height or 0) + top + bottom)], "area")
+        before = emitter.op("Mul", [image, area])
+        first = emitter.op("Add", [emitter.op("Gather", [first, within]), before])
     column = emitter.op("Unsqueeze", [first, ints([1], "axis")])
     index = emitter.op("Add", [column, ints(taps.reshape(-1).tolist(), "taps")])
     return emitter.op("Gather", [flat, index])
+
+
+def _is_single(layer: Convolution) -> bool:
+    """Whether the network is for one image."""
+    source = layer.node.inputs[0]
+    return source is not None and source.shape is not None and source.shape.dims[0] == 1
 
 
 def _products(emitter: Emitter, layer: Convolution, patches: ir.Value) -> ir.Value:
