@@ -50,7 +50,8 @@ def cheapest(
         if best is None:
             return None
         drop = float(check.mean() - best.check.mean())
-        if drop <= budget:
+        if drop <= budget + 1e-12:
             return best
-        allowed *= min(budget / drop, 0.9)
+        lost = float(choose.mean() - best.choose.mean())
+        allowed = min(allowed * min(budget / drop, 0.9), lost - 1e-9)
     return None

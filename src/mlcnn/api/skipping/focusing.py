@@ -29,7 +29,7 @@ _SOURCES = ("contrast", "brightness")
 _YARDSTICKS = ("centre", "random")
 _HOPELESS = 4.0
 """Budgets lost, from which on larger shares are not looked at."""
-_HALVINGS = 24
+_LEVELS = 65
 
 
 def focusing(work: Work, name: str) -> Dynamic:
@@ -115,13 +115,14 @@ class _Search:
         """A mask that is the same of every image, at the cost of another one."""
         focus = replace(best.focus, source=source)
         images = self.parts.choose.first(1)
-        low, high = 0.0, 1.0  # its scores are
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            model = replace(focus, threshold=middle).apply(self.work.model).model
-            cost = self._each(model, images).mean()
-            low, high = (middle, high) if cost > best.tried.cost else (low, middle)
-        equal = replace(best, focus=replace(focus, threshold=low))
+        levels = [float(level) for level in np.linspace(0, 1, _LEVELS)]  # its scores are
+        # Not halved: where nothing is kept any more everything is computed again.
+        apart = [
+            abs(float(self._each(made.apply(self.work.model).model, images)[0]) - best.tried.cost)
+            for made in (replace(focus, threshold=level) for level in levels)
+        ]
+        level = levels[int(np.argmin(apart))]
+        equal = replace(best, focus=replace(focus, threshold=level))
         return self.candidate(equal, yardstick=True)
 
     def _place(self) -> tuple[str, str]:
