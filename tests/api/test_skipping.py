@@ -124,6 +124,56 @@ def test_no_image_serves_twice(trained, data):
     assert done.point.accuracy.images < len(data.test) // 2
 
 
+def test_heads_and_network_train_together_and_go_on_where_they_were_stopped(
+    trained, data, tmp_path
+):
+    recipe = training.Recipe(epochs=2, batch_size=64, crop=0, flip=False, learning_rate=0.02)
+
+    def run(epochs, folder):
+        how = mlcnn.api.TrainOptions(recipe=recipe)
+        told: list[str] = []
+
+        class StoppedError(Exception):
+            pass
+
+        def notice(line):
+            told.append(line)
+            if sum(text.startswith("epoch") for text in told) == epochs:
+                raise StoppedError
+
+        try:
+            return mlcnn.skip(
+                trained, data, max_drop=1, finetune=how, folder=folder, measure=False, notice=notice
+            )
+        except StoppedError:
+            return None
+
+    whole = run(9, tmp_path / "whole")
+    assert run(1, tmp_path / "parts") is None
+    resumed = run(9, tmp_path / "parts")
+    images = training.Normal().apply(data.test.images)
+    assert np.array_equal(_run(whole.model, images), _run(resumed.model, images))
+    right = _run(whole.model, images).argmax(1) == data.test.labels
+    assert right.mean() == pytest.approx(whole.point.test.top1)
+    before = training.right_images(trained, data.test, training.Normal())
+    assert whole.point.test_change == training.intervals.paired(before, right)
+    # The weights are others than those of the original.
+    weights = [
+        mlcnn.graph.constant(graph.initializers["second.weight"])
+        for model in (whole.original, whole.model)
+        for graph in model.graphs()
+        if "second.weight" in graph.initializers
+    ]
+    assert not np.array_equal(*weights)
+
+
+def test_only_heads_train(trained, data):
+    how = mlcnn.api.TrainOptions(recipe=training.Recipe(epochs=1))
+    options = mlcnn.SkipOptions(max_drop=1, method="focus")
+    with pytest.raises(InputError, match="--finetune: heads train, and --method focus has none"):
+        mlcnn.skip(trained, data, options, finetune=how, measure=False)
+
+
 def test_two_exits_cost_no_more_than_the_best_one_on_the_images_that_choose(trained, data):
     done = mlcnn.skip(trained, data, mlcnn.SkipOptions(max_drop=3, exits=2), measure=False)
     assert {len(point.setting) for point in done.frontier.points} >= {1}

@@ -27,7 +27,7 @@ from mlcnn.api.quantizing import Quantized, QuantizeOptions, quantize
 from mlcnn.api.recovery import Teaching
 from mlcnn.api.running import RunResult, run
 from mlcnn.api.sensitivity import Swap
-from mlcnn.api.skipping import SkipOptions, skip
+from mlcnn.api.skipping import SKIP_RECIPE, SkipOptions, skip
 from mlcnn.api.studying import StudyOptions, draw_reproduced, study
 from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
 from mlcnn.api.training import Trained, TrainOptions, train
@@ -47,6 +47,7 @@ from mlcnn.training.quantisation import Means, Setting, WeightRange, check_bits
 __all__ = [
     "COMPRESS_RECIPE",
     "FINETUNE_RECIPE",
+    "SKIP_RECIPE",
     "Comparison",
     "CompressOptions",
     "Compressed",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 import mlcnn
-from mlcnn.cli.options import Imaging, Printing
-from mlcnn.cli.output import complain, console, print_json, progress
+from mlcnn.cli.options import Imaging, Printing, Training
+from mlcnn.cli.output import complain, console, print_json
 
 if TYPE_CHECKING:
     from mlcnn.api import Dynamic
@@ -30,12 +30,14 @@ def skip(
     choose_on: Literal["auto", "validation", "test"] = "auto",
     weights: Path | None = None,
     measure: Annotated[bool, Parameter(negative="--no-measure")] = True,
+    finetune: bool = False,
     on: str = "mlcnn-fp32",
     technology: str | None = None,
+    training: Training = Training(),
     imaging: Imaging = Imaging(),
     printing: Printing = Printing(),
 ) -> None:
-    """Leave out what single images do not need of a trained network; no training.
+    """Leave out what single images do not need of a trained network, without training unless asked.
 
     Saved is a network of standard operators that leaves the rest out, at any batch. Accuracy and
     cost are those of images that nothing was chosen on, the cost as a distribution over them.
@@ -54,14 +56,16 @@ def skip(
             validation images, `auto` takes half of the test images and reports the other half.
         weights: .npz of weights by parameter name, for a zoo network.
         measure: measure the latency of real images, one by one, in ONNX Runtime.
+        finetune: train heads and network together first, with the original as teacher.
         on: accelerator of the energy.
         technology: energy and area tables; see `mlcnn evaluate`.
+        training: how to train, with --finetune.
         imaging: how the images go to the network.
         printing: what is printed.
     """
     name = f"{mlcnn.api.model_name(model)}-dynamic"
     path = mlcnn.api.check_output(out or Path(f"{name}.onnx"), model)
-    with progress() as tell:
+    with training.session() as (_, device, tell):
         done = mlcnn.skip(
             model,
             data,
@@ -69,6 +73,7 @@ def skip(
             images=imaging.options(),
             evaluating=mlcnn.EvaluateOptions((on,), technology=technology, batch=1),
             measure=measure,
+            finetune=training.options(mlcnn.api.SKIP_RECIPE, device) if finetune else None,
             folder=path.with_suffix(""),
             weights=weights,
             command=shlex.join(["mlcnn", *sys.argv[1:]]),

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from os import PathLike
 from pathlib import Path
 
+from mlcnn import graph
 from mlcnn.api.accuracy import ImageOptions
 from mlcnn.api.dynamic import Dynamic
 from mlcnn.api.evaluation import EvaluateOptions
@@ -15,15 +16,17 @@ from mlcnn.api.provenance import write_result
 from mlcnn.api.skipping.exits import exits
 from mlcnn.api.skipping.focusing import focusing
 from mlcnn.api.skipping.options import SkipOptions
+from mlcnn.api.skipping.together import SKIP_RECIPE, Together
 from mlcnn.api.skipping.work import Work
-from mlcnn.api.training import require_classifier
+from mlcnn.api.training import TrainOptions, require_classifier
 from mlcnn.api.writing import results_folder
 from mlcnn.errors import InputError
+from mlcnn.passes import restore
 from mlcnn.report import write_compression
 from mlcnn.training import Data
 from mlcnn.workload import read
 
-__all__ = ["SkipOptions", "skip"]
+__all__ = ["SKIP_RECIPE", "SkipOptions", "skip"]
 
 _METHODS = {"exit": exits, "focus": focusing}
 
@@ -37,6 +40,7 @@ def skip(
     images: ImageOptions | None = None,
     evaluating: EvaluateOptions | None = None,
     measure: bool = True,
+    finetune: TrainOptions | None = None,
     folder: "str | PathLike[str] | None" = None,
     weights: "str | PathLike[str] | None" = None,
     command: str = "",
@@ -58,7 +62,9 @@ def skip(
         images: how the images go to the network.
         evaluating: on which accelerator energy is evaluated, the first one named; None for none.
         measure: measure the latency of real images, one by one.
-        folder: where the record and the report go; None for nowhere.
+        finetune: how heads and network train together first, with the original as teacher, for
+            method ``exit``; None: the network stays as it is.
+        folder: where checkpoints, the record and the report go; None for nowhere.
         weights: see ``load``.
         command: what the report names as the command that repeats the run.
         progress: told how the work goes on.
@@ -83,20 +89,30 @@ def skip(
     opened, normal, note = (images or ImageOptions()).open(data, source)
     if note:
         say(note)
-    model = load(source, weights=weights, image_shape=opened.image_shape)
+    model = load(source, weights=weights, dropout=True, image_shape=opened.image_shape)
     require_classifier(model, opened)
     if read(model, batch=1).is_dynamic:
         raise InputError(
             f"{model_name(source)}: what runs depends on the image already; give the network that "
             "it was made from"
         )
-    model = rewrite(model, "fold-batch-norm", progress=tell).model
-    work = Work(model, opened, normal, chosen, machines, measure, tell, say)
-    done = _METHODS[chosen.method](work, model_name(source))
-    if folder is not None:
-        with results_folder(Path(folder)) as path:
+    if finetune is not None and chosen.method != "exit":
+        raise InputError(f"--finetune: heads train, and --method {chosen.method} has none")
+    folded = rewrite(graph.without_dropout(model), "fold-batch-norm", progress=tell).model
+    work = Work(folded, opened, normal, chosen, machines, measure, tell, say)
+
+    def run(path: Path | None) -> Dynamic:
+        whole = restore(model, lowered=True)
+        together = None if finetune is None else Together(whole, finetune, path)
+        done = _METHODS[chosen.method](replace(work, together=together), model_name(source))
+        if path is not None:
             _write(done, work, path, command)
-    return done
+        return done
+
+    if folder is None:
+        return run(None)
+    with results_folder(Path(folder)) as path:
+        return run(path)
 
 
 def _write(done: Dynamic, work: Work, folder: Path, command: str) -> None:

@@ -1,7 +1,7 @@
 """Exits: images leave a network where a first head is sure of them."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -35,9 +35,13 @@ def exits(work: Work, name: str) -> Dynamic:
     parts = work.parts()
     for line in parts.told:
         work.say(line)
-    search = _Search(work, parts)
-    found = search.found()
-    candidates = [_candidate(work.model, item) for item in found]
+    search = _Search(work, parts, work.model)
+    heads = search.fitted()
+    if work.together is not None:
+        model, heads = work.together.trained(heads, work.data, work.normal, work.tell, work.say)
+        search = replace(search, model=model)
+    found = search.found(heads)
+    candidates = [_candidate(search.model, item) for item in found]
     return work.judge(name, candidates, parts)
 
 
@@ -53,17 +57,28 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class _Ends:
-    """What the whole network says of the images that thresholds are chosen and checked on."""
+    """What the whole network says of the images that thresholds are chosen and checked on.
+
+    Attributes:
+        choose: of those that choose.
+        check: of those that check.
+        before: how many of both the original has right, which a trained one may differ from.
+    """
 
     choose: Judged
     check: Judged
+    before: tuple[int, int]
+
+    def allowed(self, share: float) -> float:
+        """Images that may be lost to what the network has right now, for a share of all."""
+        return share * len(self.choose.right) - self.before[0] + int(self.choose.right.sum())
 
     def drop(self, exits: Sequence[Judged], values: Sequence[float]) -> float:
-        """What is lost on the images that check, 0 to 1."""
+        """What is lost to the original on the images that check, 0 to 1."""
         right = self.check.right.copy()
         for says, value in zip(reversed(exits), reversed(values), strict=True):
             right = np.where(says.sure >= value, says.right, right)
-        return float(self.check.right.mean() - right.mean())
+        return self.before[1] / len(right) - float(right.mean())
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,55 +107,70 @@ def _candidate(model: ir.Model, item: _Found) -> Candidate:
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """Looks for exits within the budget."""
+    """Looks for exits within the budget.
+
+    Attributes:
+        work: what is left to do.
+        parts: the images.
+        model: the network that heads stand in: the original, or what was trained with them.
+    """
 
     work: Work
     parts: Parts
+    model: ir.Model
 
-    def found(self) -> tuple[_Found, ...]:
+    def found(self, heads: Mapping[str, Head]) -> tuple[_Found, ...]:
         """The best pair and the three best places."""
-        work, parts = self.work, self.parts
-        places = self._places(parts)
-        end = _Ends(*(work.says(work.model, part) for part in (parts.choose, parts.check)))
-        return self._search(places, end)
+        work, images = self.work, (self.parts.choose, self.parts.check)
+        choose, check = (work.says(self.model, part) for part in images)
+        first, second = (int(work.says(work.model, part).right.sum()) for part in images)
+        return self._search(self._places(heads), _Ends(choose, check, (first, second)))
 
-    def _places(self, parts: Parts) -> tuple[_Place, ...]:
+    def fitted(self) -> dict[str, Head]:
         """Heads where a network can be left after a twentieth of its work, or more."""
-        points = self._points()
-        copied = graph.clone(self.work.model)
+        points, images = self._points(), self.parts.heads
+        found: dict[str, Head] = {}
+        features = self._features([*points.values()], images)
+        for (layer, name), inputs in zip(points.items(), features, strict=True):
+            self.work.tell("fit heads", len(found), len(points))
+            found[layer] = Head(name, *fit_linear(inputs, images.labels, images.classes))
+        return found
+
+    def _features(self, names: Sequence[str], images: ImageSet) -> list[torch.Tensor]:
+        """What heads read at some values."""
+        copied = graph.clone(self.model)
         values = {v.name: v for node in copied.graph for v in node.outputs}
-        copied.graph.outputs.extend(values[name] for name in points.values())
+        copied.graph.outputs.extend(values[name] for name in names)
+        batches: list[list[torch.Tensor]] = [[] for _ in names]
+        for _, *found in self.work.outputs(copied, images, "look at the values on the way"):
+            for batch, value in zip(batches, found, strict=True):
+                batch.append(region_means(torch.from_numpy(value), GRID))
+        return [torch.cat(batch) for batch in batches]
 
-        def features(images: ImageSet) -> list[torch.Tensor]:
-            batches: list[list[torch.Tensor]] = [[] for _ in points]
-            for _, *found in self.work.outputs(copied, images, "look at the values on the way"):
-                for batch, value in zip(batches, found, strict=True):
-                    batch.append(region_means(torch.from_numpy(value), GRID))
-            return [torch.cat(batch) for batch in batches]
-
-        seen = [(images, features(images)) for images in (parts.heads, parts.choose, parts.check)]
-        (heads, fitted), *others = seen
+    def _places(self, heads: Mapping[str, Head]) -> tuple[_Place, ...]:
+        """What heads say of the images."""
+        names = [head.at for head in heads.values()]
+        both = (self.parts.choose, self.parts.check)
+        inputs = [self._features(names, images) for images in both]
         found: list[_Place] = []
-        for index, (layer, name) in enumerate(points.items()):
-            self.work.tell("fit heads", index, len(points))
-            weight, bias = fit_linear(fitted[index], heads.labels, self.work.data.test.classes)
+        for index, (layer, head) in enumerate(heads.items()):
             says = [
-                judged(inputs[index].numpy() @ weight.T + bias, images.labels)
-                for images, inputs in others
+                judged(each[index].numpy() @ head.weight.T + head.bias, images.labels)
+                for each, images in zip(inputs, both, strict=True)
             ]
-            found.append(_Place(layer, Head(name, weight, bias), *says))
+            found.append(_Place(layer, head, *says))
             self.work.say(f"a head behind {layer}: {100 * says[0].right.mean():.1f} % alone")
         return tuple(found)
 
     def _points(self) -> dict[str, str]:
         """Values by the layer in front of them, at most eight, evenly over the network's work."""
-        layers = read(self.work.model, batch=1).layers
+        layers = read(self.model, batch=1).layers
         work = np.cumsum([layer.nest.macs for layer in layers])
         share = {layer.name: done / work[-1] for layer, done in zip(layers, work, strict=True)}
-        sizes = {v.name: v.shape for node in self.work.model.graph for v in node.outputs}
+        sizes = {v.name: v.shape for node in self.model.graph for v in node.outputs}
         found = {
             layer: name
-            for layer, name in exit_points(self.work.model)
+            for layer, name in exit_points(self.model)
             if _LEAST <= share.get(layer, 1.0) <= _MOST and _is_wide(sizes.get(name))
         }
         if not found:
@@ -153,7 +183,7 @@ class _Search:
 
     def _search(self, places: Sequence[_Place], end: _Ends) -> tuple[_Found, ...]:
         """The cheapest thresholds of the best pair and of the three best places."""
-        cost = self._costs(with_heads(self.work.model, [place.head for place in places]))
+        cost = self._costs(with_heads(self.model, [place.head for place in places]))
         found: list[_Found] = []
         sets = [*combinations(places, 1)]
         sets += combinations(places, 2) if self.work.options.exits == 2 else []
@@ -179,7 +209,7 @@ class _Search:
         budget = self.work.options.max_drop / 100
         allowed = budget
         for _ in range(_TIGHTER):
-            count = allowed * len(end.choose.right)
+            count = end.allowed(allowed)
             result = thresholds([place.choose for place in places], end.choose, costs, count)
             if min(result.values) > 1:
                 return None
@@ -193,14 +223,14 @@ class _Search:
         """What a layer costs one image."""
         if self.work.options.objective == "multiplications" or self.work.machines is None:
             return lambda layer: float(layer.nest.macs)
-        pair = (model, self.work.model)
+        pair = (model, self.model)
         compared = self.work.machines.compare_networks(pair, ("heads", "network"))
         energy = {row.name: row.costs.energy_pj / compared.batch for row in compared.layers}
         return lambda layer: energy[layer.name]
 
     def _cumulative(self, places: Sequence[_Place], cost: Callable[[Layer], float]) -> list[float]:
         """What an image costs that leaves at each place, and at the end."""
-        model = with_heads(self.work.model, [place.head for place in places])
+        model = with_heads(self.model, [place.head for place in places])
         model = EarlyExit("+".join(f"exit{i}=0.5" for i in range(1, len(places) + 1))).apply(model)
         layers = read(model.model, batch=1).every
         conditions = list(dict.fromkeys(layer.condition for layer in layers))

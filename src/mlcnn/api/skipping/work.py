@@ -12,6 +12,7 @@ from mlcnn.api.dynamic import Dynamic
 from mlcnn.api.evaluation import Machines
 from mlcnn.api.optimizing import Progress
 from mlcnn.api.skipping.options import SkipOptions
+from mlcnn.api.skipping.together import Together
 from mlcnn.engines import Array
 from mlcnn.engines.timing import one_by_one
 from mlcnn.errors import InputError
@@ -81,6 +82,7 @@ class Work:
     measure: bool
     tell: Progress
     say: Callable[[str], None]
+    together: Together | None = None
 
     def parts(self) -> Parts:
         """Images to fit heads, to choose, to check and to report on.
