@@ -219,9 +219,14 @@ def _pads(windows: Windows, size: Size) -> Pads | str:
     return top, left, bottom, right
 
 
-def read_convolution(node: ir.Node) -> Convolution | str:
-    """The geometry of a Conv node, or the reason why it is not a 2-D one that can be fused."""
-    weight = node.inputs[1]
+def read_convolution(node: ir.Node, *, at: int = 1) -> Convolution | str:
+    """The geometry of a Conv node, or the reason why it is not a 2-D one that can be fused.
+
+    Args:
+        node: the node, or one of an operator with the same attributes.
+        at: which input is the weight; the bias is the next one.
+    """
+    weight = node.inputs[at]
     if node.inputs[0] is None or weight is None or weight.shape is None:
         return "the convolution's shapes are unknown"
     size = spatial_size(node.inputs[0])
@@ -229,7 +234,7 @@ def read_convolution(node: ir.Node) -> Convolution | str:
         return f"a convolution over {len(weight.shape) - 2} dimensions: only 2-D ones are fused"
     if not is_constant(weight):
         return "the weight is not a constant"
-    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    bias = node.inputs[at + 1] if len(node.inputs) > at + 1 else None
     if bias is not None and not is_constant(bias):
         return "the bias is not a constant"
     filters, per_group, r, s = (int(dim) for dim in weight.shape)  # pyright: ignore[reportArgumentType]
