@@ -335,7 +335,7 @@ def _front(module: nn.Module, pixels: NDArray[np.float32]) -> Tensor:
         for start in range(0, len(pixels), _BATCH):
             x = module.relu(
                 module.bn1(module.conv1(torch.from_numpy(pixels[start : start + _BATCH])))
-            )  # noqa: E501
+            )
             found.append(module.layer2(module.layer1(x)))
     return torch.cat(found)
 

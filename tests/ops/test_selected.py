@@ -44,9 +44,11 @@ def layers(draw):
     }  # fmt: skip
 
 
-def _right(layer, images, outs, ins, weight, bias):
+def _right(layer, images, masks, arrays):
     """By torch, channels of zeros in place of those that are left out."""
     top, left, bottom, right = layer["pads"]
+    outs, ins = masks
+    weight, bias = arrays["w"], arrays.get("b")
     kept = torch.from_numpy(images * ins[:, :, None, None])
     sums = F.conv2d(
         F.pad(kept, (left, right, top, bottom)), torch.from_numpy(weight),
@@ -71,13 +73,13 @@ def _selected(layer, dtype):
     images = rng.normal(size=(batch, channels, *layer["size"])).astype(dtype)
     outs = rng.uniform(size=(batch, filters)) < layer["outs"]
     ins = rng.uniform(size=(batch, channels)) < layer["ins"]
-    expected = _right(layer, images, outs, ins, arrays["w"], arrays.get("b"))
+    expected = _right(layer, images, (outs, ins), arrays)
     kind = ir.DataType.from_numpy(np.dtype(dtype))
     x = _value("x", images.shape, kind)
     masks = [
         _value("outs", outs.shape, ir.DataType.BOOL),
         _value("ins", ins.shape, ir.DataType.BOOL),
-    ]  # noqa: E501
+    ]
     stored = [_value(name, array.shape, kind) for name, array in arrays.items()]
     for value, array in zip(stored, arrays.values(), strict=True):
         value.const_value = ir.Tensor(array, name=value.name)
