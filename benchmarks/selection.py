@@ -142,7 +142,7 @@ class _Costs:
         """Multiplications and energy of layers as they are."""
         nests = {name: self.layers[name].nest for name in names}
         pairs = [(nest.macs, self.energy(name, nest.K, nest.C)) for name, nest in nests.items()]
-        return np.sum(pairs, 0, dtype=np.float64)
+        return np.array(pairs, np.float64).sum(0)
 
     def each(self, name: str, outs: NDArray[np.bool_], ins: NDArray[np.bool_]) -> Each:
         """Multiplications and energy for each image, shape (images, 2)."""
@@ -300,8 +300,7 @@ def _static_of(work: _Work, part: _Part, energy: float) -> float:
 
 
 def _some(part: _Part, count: int) -> _Part:
-    values = (part.values, part.labels, part.head, part.dense)
-    return _Part(*(value[:count] for value in values))
+    return _Part(part.values[:count], part.labels[:count], part.head[:count], part.dense[:count])
 
 
 def _compare(work: _Work, choose: _Part, test: _Part, budgets: Sequence[float]) -> None:
