@@ -17,6 +17,8 @@ python -m benchmarks.fixed_point accuracy of trained networks in the FFT engine'
 python -m benchmarks.monarch     Monarch weights beside block-circulant ones of as many numbers
 python -m benchmarks.compressing a trained network made smaller, by method: accuracy, time
 python -m benchmarks.pulling     pulling weights towards circulant before they are projected
+python -m benchmarks.selection  selective activation beside an exit and static channel masks
+python -m benchmarks.selected_layers channels chosen by image in ONNX Runtime, over dense layers
 python -m benchmarks.structured  layers and networks in structured weights over dense ones
 python -m benchmarks.sparse      layers of mostly zero weights in native over dense ones
 python -m benchmarks.sensitivity speed-up and energy ratio against what the paper does not give

@@ -14,13 +14,14 @@ from mlcnn.ops.block_circulant import BLOCK_CIRCULANT
 from mlcnn.ops.focused import FOCUSED
 from mlcnn.ops.geometry import Convolution, read_convolution
 from mlcnn.ops.method import Form, Method
+from mlcnn.ops.selected import SELECTED
 from mlcnn.ops.shared_kernels import SHARED_KERNELS
 
 __all__ = ["find_form", "forms", "method_of", "methods", "read_layer"]
 
 _LOGGER = logging.getLogger(__name__)
 _GROUP = "mlcnn.methods"
-_BUILT_IN = (AVERAGE_POOL, BLOCK_CIRCULANT, SHARED_KERNELS, FOCUSED)
+_BUILT_IN = (AVERAGE_POOL, BLOCK_CIRCULANT, SHARED_KERNELS, FOCUSED, SELECTED)
 
 
 @functools.cache

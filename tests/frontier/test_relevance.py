@@ -1,0 +1,111 @@
+"""Relevance and what follows from it, against every choice that there is."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlcnn.errors import InputError
+from mlcnn.frontier.relevance import (
+    active,
+    candidates,
+    class_means,
+    covering,
+    margins,
+    products,
+    relevances,
+)
+
+seeds = st.integers(0, 2**16)
+
+
+def _fewest(row, share):
+    """The size of the smallest set with that share, and the largest sum of one of that size."""
+    for count in range(len(row) + 1):
+        sums = [sum(row[list(which)]) for which in combinations(range(len(row)), count)]
+        if max(sums) >= share * row.sum() * (1 - 1e-12):
+            return count, max(sums)
+    raise AssertionError
+
+
+@given(seed=seeds, width=st.integers(1, 7), share=st.sampled_from([0.1, 0.5, 0.8, 0.95, 1.0]))
+@pytest.mark.parametrize("choose", [covering, candidates])
+def test_no_smaller_set_holds_the_share_and_none_of_its_size_more(choose, seed, width, share):
+    rng = np.random.default_rng(seed)
+    weights = rng.integers(0, 6, (5, width)).astype(float)  # many are equal, some are zero
+    for row, found in zip(weights, choose(weights, share), strict=True):
+        count, most = _fewest(row, share)
+        assert (found.sum(), row[found].sum()) == (count, pytest.approx(most))
+
+
+@given(seed=seeds, images=st.integers(1, 6), classes=st.integers(1, 5), channels=st.integers(1, 6))
+def test_a_channel_is_active_where_a_candidate_needs_it(seed, images, classes, channels):
+    rng = np.random.default_rng(seed)
+    chosen = rng.random((images, classes)) < 0.5
+    needed = rng.random((classes, channels)) < 0.4
+    for image, found in zip(chosen, active(chosen, needed), strict=True):
+        sets = [{*np.flatnonzero(needed[c])} for c in np.flatnonzero(image)]
+        assert {*np.flatnonzero(found)} == set().union(*sets)
+
+
+@given(seed=seeds, images=st.integers(1, 6), classes=st.integers(2, 5))
+def test_the_margin_is_to_the_strongest_other_class(seed, images, classes):
+    rng = np.random.default_rng(seed)
+    scores, labels = rng.normal(size=(images, classes)), rng.integers(0, classes, images)
+    expected = [
+        row[label] - max(score for c, score in enumerate(row) if c != label)
+        for row, label in zip(scores, labels, strict=True)
+    ]
+    assert margins(scores, labels).tolist() == expected
+
+
+@given(seed=seeds)
+def test_where_the_margin_is_linear_relevance_is_what_is_lost_without_the_channel(seed):
+    """Two classes behind a linear layer: nothing of higher order is left out."""
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(4, 3, 2, 2, generator=generator, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(2, 12, generator=generator, dtype=torch.float64)
+    labels = np.array([0, 1, 1, 0])
+
+    def margin(inputs):
+        return margins(F.linear(inputs.flatten(1), weight).detach().numpy(), labels)
+
+    scores = F.linear(values.flatten(1), weight)
+    signs = torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64)
+    ((scores[:, 0] - scores[:, 1]) * signs).sum().backward()
+    found = relevances(values.detach().numpy(), values.grad.numpy())
+    for channel in range(3):
+        without = values.detach().clone()
+        without[:, channel] = 0
+        lost = np.abs(margin(values.detach()) - margin(without))
+        assert found[:, channel] == pytest.approx(lost, abs=1e-12)
+
+
+def test_of_a_class_the_mean_counts():
+    found = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 0.0]])
+    assert class_means(found, np.array([1, 0, 1]), 2).tolist() == [[3.0, 4.0], [3.0, 1.0]]
+
+
+def test_a_class_without_images_and_what_is_not_finite_are_refused():
+    with pytest.raises(InputError, match="class 1 has no image"):
+        class_means(np.ones((2, 2)), np.array([0, 2]), 3)
+    with pytest.raises(InputError, match="not finite"):
+        class_means(np.array([[np.nan]]), np.array([0]), 1)
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 1.5, float("nan")])
+def test_a_share_is_above_0_and_at_most_1(share):
+    with pytest.raises(InputError, match=r"tau .* is required"):
+        covering(np.ones((2, 3)), share)
+    with pytest.raises(InputError, match=r"beta .* is required"):
+        candidates(np.ones((2, 3)), share)
+
+
+def test_products_are_those_of_pairs_of_channels():
+    outs = np.array([[True, False, True], [False, False, False]])
+    ins = np.array([[True, True], [True, True]])
+    assert products(outs, ins, 9 * 64).tolist() == [2 * 2 * 576, 0]
