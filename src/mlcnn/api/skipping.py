@@ -57,12 +57,14 @@ class SkipOptions:
         exits: at most so many, 1 or 2.
         choose_on: images for the thresholds: ``validation``, ``test`` (half of them, the other half
             is reported), or ``auto``: ``test`` where the network knows the validation images.
+        method: ``exit``; ``bits``, of its own for every layer; or ``bits+exit``.
     """
 
     max_drop: float = 1.0
     objective: str = "multiplications"
     exits: int = 1
     choose_on: str = "auto"
+    method: str = "exit"
 
     def __post_init__(self) -> None:
         Budget(self.max_drop)
@@ -70,12 +72,14 @@ class SkipOptions:
             raise InputError(f"--objective {self.objective}: multiplications or energy is required")
         if self.exits not in {1, 2}:
             raise InputError(f"--exits {self.exits}: 1 or 2 are searched for")
+        if self.method not in _METHODS:
+            raise InputError(f"--method {self.method}: {', '.join(_METHODS)} are known")
         if self.choose_on not in _CHOOSE_ON:
             raise InputError(f"--choose-on {self.choose_on}: {', '.join(_CHOOSE_ON)} are known")
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
+class Parts:
     """Images, none in two parts.
 
     Attributes:
@@ -155,15 +159,15 @@ def skip(
             "it was made from"
         )
     model = rewrite(model, "fold-batch-norm", progress=tell).model
-    work = _Work(model, opened, normal, chosen, machines, measure, tell, say)
-    done = work.done(model_name(source))
+    work = Work(model, opened, normal, chosen, machines, measure, tell, say)
+    done = _METHODS[chosen.method]()(model_name(source), work)
     if folder is not None:
         with results_folder(Path(folder)) as path:
             _write(done, work, path, command)
     return done
 
 
-def _write(done: Dynamic, work: "_Work", folder: Path, command: str) -> None:
+def _write(done: Dynamic, work: "Work", folder: Path, command: str) -> None:
     write_result(folder, {**done.to_json(), "skip": asdict(work.options)})
     facts = (("images", work.data.name), ("machine", machine()), *(("note", n) for n in done.notes))
     write_compression(
@@ -172,7 +176,7 @@ def _write(done: Dynamic, work: "_Work", folder: Path, command: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
     """A head, fitted, and what it says of the images that thresholds are chosen and checked on."""
 
     layer: str
@@ -182,7 +186,7 @@ class _Place:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ends:
+class Ends:
     """What the whole network says of the images that thresholds are chosen and checked on."""
 
     choose: Judged
@@ -197,10 +201,10 @@ class _Ends:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class Found:
     """Exits with thresholds, within the budget on the images that they were chosen on."""
 
-    places: tuple[_Place, ...]
+    places: tuple[Place, ...]
     thresholds: Thresholds
 
     @property
@@ -216,7 +220,7 @@ class _Found:
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class Work:
     """What is left to do once everything is read."""
 
     model: ir.Model
@@ -230,19 +234,19 @@ class _Work:
 
     def done(self, name: str) -> Dynamic:
         """Fit, choose, build, judge."""
-        parts = self._parts()
+        parts = self.parts()
         for line in parts.told:
             self.say(line)
-        places = self._places(parts)
-        end = _Ends(*(self._says(self.model, part) for part in (parts.choose, parts.check)))
-        found = self._search(places, end)
+        places = self.places(parts)
+        end = Ends(*(self.says(self.model, part) for part in (parts.choose, parts.check)))
+        found = self.search(places, end)
         return self._judge(name, found, parts)
 
-    def _parts(self) -> _Parts:
+    def parts(self) -> Parts:
         data, told = self.data, list[str]()
         on, unseen = self.options.choose_on, data.validation
         if on == "auto":
-            known, test = (self._says(self.model, p).right for p in (unseen, data.test.first(5000)))
+            known, test = (self.says(self.model, p).right for p in (unseen, data.test.first(5000)))
             seen = Accuracy("", unseen.name, len(known), float(known.mean())).interval[0]
             on = "test" if seen > float(test.mean()) + 0.01 else "validation"
             if on == "test":
@@ -264,7 +268,7 @@ class _Work:
         first = np.arange(len(unseen)) < count
         choose, check = (unseen.chosen(w, unseen.name) for w in (first, ~first))
         self._require(choose, check, told)
-        return _Parts(data.training.first(_HEAD_IMAGES), choose, check, test, tuple(told))
+        return Parts(data.training.first(_HEAD_IMAGES), choose, check, test, tuple(told))
 
     def _require(self, choose: ImageSet, check: ImageSet, told: list[str]) -> None:
         """Enough images for the budget, and all classes among them."""
@@ -302,10 +306,15 @@ class _Work:
         batches = zip(*self._outputs(model, images, what), strict=True)
         return [np.concatenate(each) for each in batches]
 
-    def _says(self, model: ir.Model, images: ImageSet) -> Judged:
-        return judged(self._scores(model, images, "classify")[0], images.labels)
+    def scores(self, model: ir.Model, images: ImageSet) -> Array:
+        """The first output of a network, shape (images, classes)."""
+        return self._scores(model, images, "classify")[0]
 
-    def _places(self, parts: _Parts) -> tuple[_Place, ...]:
+    def says(self, model: ir.Model, images: ImageSet) -> Judged:
+        """What a network says of images."""
+        return judged(self.scores(model, images), images.labels)
+
+    def places(self, parts: Parts) -> tuple[Place, ...]:
         """Heads where a network can be left after a twentieth of its work, or more."""
         points = self._points()
         copied = graph.clone(self.model)
@@ -321,7 +330,7 @@ class _Work:
 
         seen = [(images, features(images)) for images in (parts.heads, parts.choose, parts.check)]
         (heads, fitted), *others = seen
-        found: list[_Place] = []
+        found: list[Place] = []
         for index, (layer, name) in enumerate(points.items()):
             self.tell("fit heads", index, len(points))
             weight, bias = fit_linear(fitted[index], heads.labels, self.data.test.classes)
@@ -329,7 +338,7 @@ class _Work:
                 judged(inputs[index].numpy() @ weight.T + bias, images.labels)
                 for images, inputs in others
             ]
-            found.append(_Place(layer, Head(name, weight, bias), *says))
+            found.append(Place(layer, Head(name, weight, bias), *says))
             self.say(f"a head behind {layer}: {100 * says[0].right.mean():.1f} % alone")
         return tuple(found)
 
@@ -352,17 +361,17 @@ class _Work:
         kept = np.unique(np.linspace(0, len(found) - 1, _PLACES).round().astype(int))
         return {layer: name for i, (layer, name) in enumerate(found.items()) if i in kept}
 
-    def _search(self, places: Sequence[_Place], end: "_Ends") -> tuple[_Found, ...]:
+    def search(self, places: Sequence[Place], end: "Ends") -> tuple[Found, ...]:
         """The cheapest thresholds of the best pair and of the three best places."""
         cost = self._costs(with_heads(self.model, [place.head for place in places]))
-        found: list[_Found] = []
+        found: list[Found] = []
         sets = [*combinations(places, 1)]
         sets += combinations(places, 2) if self.options.exits == 2 else []
         for done, each in enumerate(sets):
             self.tell("choose thresholds", done, len(sets))
             result = self._within(each, end, self._cumulative(each, cost))
             if result is not None:
-                found.append(_Found(each, result))
+                found.append(Found(each, result))
         if not found:
             raise InputError(
                 f"--max-drop {self.options.max_drop:g}: no exit saves anything within it; allow "
@@ -374,7 +383,7 @@ class _Work:
         return (*pairs[:1], *singles[:3])
 
     def _within(
-        self, places: Sequence[_Place], end: "_Ends", costs: Sequence[float]
+        self, places: Sequence[Place], end: "Ends", costs: Sequence[float]
     ) -> Thresholds | None:
         """Chosen on some images, with less to lose as long as others lose more than the budget."""
         budget = self.options.max_drop / 100
@@ -399,7 +408,7 @@ class _Work:
         energy = {row.name: row.costs.energy_pj / compared.batch for row in compared.layers}
         return lambda layer: energy[layer.name]
 
-    def _cumulative(self, places: Sequence[_Place], cost: Callable[[Layer], float]) -> list[float]:
+    def _cumulative(self, places: Sequence[Place], cost: Callable[[Layer], float]) -> list[float]:
         """What an image costs that leaves at each place, and at the end."""
         model = with_heads(self.model, [place.head for place in places])
         model = EarlyExit("+".join(f"exit{i}=0.5" for i in range(1, len(places) + 1))).apply(model)
@@ -408,40 +417,54 @@ class _Work:
         parts = [sum(cost(la) for la in layers if la.condition == c) for c in conditions]
         return np.cumsum(parts).tolist()
 
-    def _judge(self, name: str, found: Sequence[_Found], parts: _Parts) -> Dynamic:
-        before = {p: self._says(self.model, getattr(parts, p)).right for p in ("check", "test")}
+    def _judge(self, name: str, found: Sequence[Found], parts: Parts) -> Dynamic:
+        before = {p: self.says(self.model, getattr(parts, p)).right for p in ("check", "test")}
         models: list[ir.Model] = []
         points: list[Point] = []
         for item in found:
-            heads = with_heads(self.model, [place.head for place in item.places])
-            model = EarlyExit(item.text).apply(heads).model
-            right = {p: self._says(model, getattr(parts, p)).right for p in before}
-            changes = {p: paired(before[p], right[p]) for p in before}
-            accuracies = {
-                p: Accuracy("exit", getattr(parts, p).name, len(r), float(r.mean()))
-                for p, r in right.items()
-            }
-            self.say(
-                f"exit {item.setting}: {100 * changes['check'].top1:+.2f} points on the images "
-                "that check it"
-            )
+            model, point = self.point(item, before, parts)
             models.append(model)
-            points.append(
-                Point("exit", item.setting, self._all_costs(model, heads, parts),
-                      accuracies["check"], changes["check"], accuracies["test"], changes["test"])
-            )  # fmt: skip
-        times = self._latencies([self.model, *models], parts.test)
+            points.append(point)
+        times = self.latencies([self.model, *models], parts.test)
         original, *points = (
             replace(point, costs={**point.costs, **more})
-            for point, more in zip([self._original(before, parts), *points], times, strict=True)
+            for point, more in zip([self.original(before, parts), *points], times, strict=True)
         )
         key = self.options.objective if self.options.objective != "energy" else "energy_pj"
         frontier = Frontier(original, tuple(points), key)
-        best = self._best(frontier)
+        best = self.best(frontier)
         index = points.index(best)
         return Dynamic(name, self.model, models[index], best, frontier, parts.told)
 
-    def _best(self, frontier: Frontier) -> Point:
+    def point(
+        self, found: Found, before: Mapping[str, NDArray[np.bool_]], parts: Parts
+    ) -> tuple[ir.Model, Point]:
+        """The network with exits, and what it costs.
+
+        Args:
+            found: the exits.
+            before: what the original has right, by name of the part: ``check`` and ``test``.
+            parts: the images.
+        """
+        heads = with_heads(self.model, [place.head for place in found.places])
+        model = EarlyExit(found.text).apply(heads).model
+        right = {p: self.says(model, getattr(parts, p)).right for p in before}
+        changes = {p: paired(before[p], right[p]) for p in before}
+        accuracies = {
+            p: Accuracy("exit", getattr(parts, p).name, len(r), float(r.mean()))
+            for p, r in right.items()
+        }
+        self.say(
+            f"exit {found.setting}: {100 * changes['check'].top1:+.2f} points on the images that "
+            "check it"
+        )
+        point = Point(
+            "exit", found.setting, self.all_costs(model, heads, parts),
+            accuracies["check"], changes["check"], accuracies["test"], changes["test"],
+        )  # fmt: skip
+        return model, point
+
+    def best(self, frontier: Frontier) -> Point:
         """The cheapest that is not surely outside of the budget on the images that check it."""
         budget = Budget(self.options.max_drop)
         within = [point for point in frontier.points if not budget.exceeded(point.change)]
@@ -452,16 +475,16 @@ class _Work:
             )
         return min(within, key=lambda point: point.costs[frontier.quantity].mean)
 
-    def _original(self, before: Mapping[str, NDArray[np.bool_]], parts: _Parts) -> Point:
+    def original(self, before: Mapping[str, NDArray[np.bool_]], parts: Parts) -> Point:
         none = Difference(0.0, (0.0, 0.0))
         accuracies = [
             Accuracy(ORIGINAL, getattr(parts, p).name, len(r), float(r.mean()))
             for p, r in before.items()
         ]
-        costs = self._all_costs(self.model, self.model, parts)
+        costs = self.all_costs(self.model, self.model, parts)
         return Point(ORIGINAL, {}, costs, accuracies[0], none, accuracies[1], none)
 
-    def _all_costs(self, model: ir.Model, heads: ir.Model, parts: _Parts) -> dict[str, Cost]:
+    def all_costs(self, model: ir.Model, heads: ir.Model, parts: Parts) -> dict[str, Cost]:
         """Distributions over the test images."""
         self.tell("find out what runs", 0, 0)
         pixels = self.normal.apply(parts.test.images)
@@ -473,7 +496,7 @@ class _Work:
             costs["energy_pj"] = activity.cost(model, lambda layer: energy[layer.name])
         return costs
 
-    def _latencies(self, models: Sequence[ir.Model], images: ImageSet) -> list[dict[str, Cost]]:
+    def latencies(self, models: Sequence[ir.Model], images: ImageSet) -> list[dict[str, Cost]]:
         """Of real images, one by one, the networks in turn; nothing where none is wanted."""
         if not self.measure:
             return [{} for _ in models]
@@ -497,3 +520,29 @@ def _is_wide(shape: ir.Shape | None) -> bool:
 
 def _quiet(message: str) -> None:
     del message
+
+
+_Method = Callable[[str, Work], Dynamic]
+
+
+def _exit() -> _Method:
+    return lambda name, work: work.done(name)
+
+
+def _bits() -> _Method:
+    from mlcnn.api.narrowing import narrow  # noqa: PLC0415 - it stands on this module
+
+    return narrow
+
+
+def _bits_and_exit() -> _Method:
+    from mlcnn.api.narrow_exits import narrow_with_exits  # noqa: PLC0415 - likewise
+
+    return narrow_with_exits
+
+
+_METHODS: dict[str, Callable[[], _Method]] = {
+    "exit": _exit,
+    "bits": _bits,
+    "bits+exit": _bits_and_exit,
+}

@@ -22,6 +22,7 @@ def skip(
     /,
     *,
     data: str,
+    method: Literal["exit", "bits", "bits+exit"] = "exit",
     max_drop: float = 1.0,
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
     objective: Literal["multiplications", "energy"] = "multiplications",
@@ -34,7 +35,7 @@ def skip(
     imaging: Imaging = Imaging(),
     printing: Printing = Printing(),
 ) -> None:
-    """Let images leave a trained network early where a first head is sure of them; no training.
+    """Leave out of a trained network what an image does not need, without training it.
 
     Saved is a network of standard operators that leaves the rest out, at any batch. Accuracy and
     cost are those of images that nothing was chosen on, the cost as a distribution over them.
@@ -42,6 +43,8 @@ def skip(
     Args:
         model: zoo name, .onnx or .pt2 file, or package.module:callable, with trained weights.
         data: as for `mlcnn train`.
+        method: exit, at heads that are sure of an image; bits, as few for each layer as the budget
+            allows, 2 to 8; or both. What bits save is energy: --on dcnn-int8-scaled, for one.
         max_drop: percentage points of accuracy that may be lost.
         out: the file to write; NAME-dynamic.onnx by default. The record and the report go to a
             folder of the same name.
@@ -62,7 +65,7 @@ def skip(
         done = mlcnn.skip(
             model,
             data,
-            mlcnn.SkipOptions(max_drop, objective, exits, choose_on),
+            mlcnn.SkipOptions(max_drop, objective, exits, choose_on, method),
             images=imaging.options(),
             evaluating=mlcnn.EvaluateOptions((on,), technology=technology, batch=1),
             measure=measure,

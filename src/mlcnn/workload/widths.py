@@ -20,10 +20,10 @@ def stored_width(value: ir.Value) -> int:
     Returns:
         The bits of the type for floats and unsigned codes, whose zero point is not known here.
     """
-    dtype = value.dtype
+    tensor = value.const_value
+    dtype = value.dtype if tensor is None else tensor.dtype
     if dtype is None or not dtype.is_integer() or not dtype.is_signed():
         return 32 if dtype is None else dtype.bitwidth
-    tensor = value.const_value
     if tensor is None or not tensor.size:
         return dtype.bitwidth
     codes = tensor.numpy()

@@ -1,0 +1,74 @@
+"""Few bits and early exits together: SeFAct without its selection of filters [Snigdha 2019]."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import onnx_ir as ir
+
+from mlcnn.api.dynamic import Dynamic
+from mlcnn.api.narrowing import (
+    NO_CPU_GAIN,
+    Bits,
+    Narrowed,
+    machines_of,
+    point_of,
+    right_before,
+    setting_of,
+    widths_told,
+)
+from mlcnn.api.skipping import Ends, Work
+from mlcnn.errors import InputError
+from mlcnn.frontier import Frontier, Point
+from mlcnn.training.intervals import Right
+
+__all__ = ["narrow_with_exits"]
+
+_SHARES = (0.0, 1 / 3, 2 / 3, 1.0)
+"""Of the budget that bits may spend; exits spend what is left."""
+
+
+def narrow_with_exits(name: str, work: Work) -> Dynamic:
+    """The network with few bits that images leave early, at the energy that is least.
+
+    Args:
+        name: of the network.
+        work: what is left to do.
+
+    Raises:
+        InputError: as for bits and exits by themselves.
+    """
+    work = replace(work, options=replace(work.options, objective="energy"))
+    parts = work.parts()
+    for line in parts.told:
+        work.say(line)
+    bits = Bits.of(work, parts, machines_of(work))
+    before = right_before(work, parts, bits.end)
+    made: list[tuple[Narrowed, ir.Model, Point]] = []
+    for share in _SHARES:
+        found = bits.within(share * work.options.max_drop / 100)
+        if any(found is other for other, *_ in made):
+            continue
+        made.append((found, found.model, point_of(work, parts, before, found)))
+        made += ((found, *each) for each in _exits(work, bits, found, before))
+    frontier = Frontier(work.original(before, parts), tuple(p for *_, p in made), "energy_pj")
+    best = work.best(frontier)
+    chosen, model = next((found, model) for found, model, point in made if point is best)
+    notes = (*parts.told, widths_told(bits.narrowing, chosen.widths), NO_CPU_GAIN)
+    return Dynamic(name, work.model, model, best, frontier, notes)
+
+
+def _exits(
+    work: Work, bits: Bits, found: Narrowed, before: Mapping[str, Right]
+) -> Iterator[tuple[ir.Model, Point]]:
+    """The network of few bits with exits that spend what it leaves of the budget."""
+    left = work.options.max_drop - 100 * max(0.0, *bits.drops(found))
+    inner = replace(work, model=found.model, options=replace(work.options, max_drop=left))
+    try:
+        exits = inner.search(inner.places(bits.parts), Ends(found.choose, found.check))
+    except InputError as error:
+        work.say(f"{setting_of(found.widths)}: {error}")
+        return
+    for item in exits[:2]:
+        model, point = inner.point(item, before, bits.parts)
+        setting = {**setting_of(found.widths), **point.setting}
+        yield model, replace(point, method="bits+exit", setting=setting)
