@@ -12,6 +12,7 @@ python -m benchmarks.accuracy    accuracy of a trained network in every engine, 
 python -m benchmarks.rewriting   time and memory of the passes themselves
 python -m benchmarks.evaluating  time of the accelerator models themselves
 python -m benchmarks.fft_engine  FFT engines over dense machines, and fixed point's accuracy
+python -m benchmarks.sparse_array pruned networks on arrays that leave out zeros, over dense ones
 python -m benchmarks.fixed_point accuracy of trained networks in the FFT engine's integers
 python -m benchmarks.monarch     Monarch weights beside block-circulant ones of as many numbers
 python -m benchmarks.compressing a trained network made smaller, by method: accuracy, time

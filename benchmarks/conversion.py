@@ -99,7 +99,8 @@ def _energies(weights: Path) -> Iterator[Row]:
         ]
         alone = _energy(array)
         # 12 for each of 128 inputs and outputs: 1,536 swaps.
-        sides = tuple(Space(64, (Axis(value, axis),)) for axis in (0, 1))
+        places = np.arange(64)[:, None]
+        sides = tuple(Space(64, (Axis(value, axis, places),)) for axis in (0, 1))
         search(sides, {value: alone}, swaps_per_channel=12)
         yield {
             "layer": (value.name or "").removesuffix(".weight"), "block": BLOCK,

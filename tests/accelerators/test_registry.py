@@ -7,6 +7,7 @@ import pytest
 from mlcnn.accelerators import load_accelerator, machine_types
 from mlcnn.accelerators.array import ArrayFile, MlcnnArray
 from mlcnn.accelerators.fft import FftFile
+from mlcnn.accelerators.sparse import SparseFile
 from mlcnn.errors import InputError
 
 LIBRARY_FILE = "mlcnn-fp32.yaml"
@@ -26,7 +27,7 @@ def _file(tmp_path, text):
 
 def test_built_in_types_need_no_metadata(monkeypatch):
     monkeypatch.setattr("mlcnn.accelerators.registry.entry_points", lambda **_: ())
-    assert machine_types() == {"array": ArrayFile, "fft": FftFile}
+    assert machine_types() == {"array": ArrayFile, "fft": FftFile, "sparse": SparseFile}
     assert isinstance(load_accelerator("mlcnn-fp32"), MlcnnArray)
 
 
@@ -58,7 +59,9 @@ def test_a_type_of_another_package_is_found(crossbars):
     machine = load_accelerator(crossbars)
     assert type(machine).__name__ == "Crossbars"
     assert (machine.name, machine.clock_mhz, machine.crossbars) == ("bars", 250, 40)
-    assert list(machine_types()) == ["array", "comparators", "crossbars", "fft", "transforms"]
+    assert list(machine_types()) == [
+        "array", "comparators", "crossbars", "fft", "sparse", "transforms",
+    ]  # fmt: skip
 
 
 def test_mistakes_in_its_file_have_a_line_too(crossbars):
@@ -72,8 +75,8 @@ def test_an_unknown_type_names_the_nearest_and_what_installs_it(crossbars):
     crossbars.write_text(crossbars.read_text().replace("type: crossbars", "type: crosbar"))
     assert _message(crossbars) == (
         f"accelerator {crossbars}:1: unknown machine type 'crosbar', did you mean 'crossbars'? "
-        "Known: array, comparators, crossbars, fft, transforms; any other comes with a package "
-        "that has an entry point 'crosbar' of the group mlcnn.machines: install that"
+        "Known: array, comparators, crossbars, fft, sparse, transforms; any other comes with a "
+        "package that has an entry point 'crosbar' of the group mlcnn.machines: install that"
     )
 
 

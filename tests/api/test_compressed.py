@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlcnn.api.compressed import LayerResult
+from mlcnn.api.layer_results import LayerResult
 from mlcnn.engines import Ratio
 from mlcnn.frontier import LayerSize, LayerTime
 

@@ -164,8 +164,10 @@ def test_what_was_compressed_goes_on_from_there(trained, data):
     assert any("are there before the first cut" in line for line in told)
 
 
-def test_kernels_that_a_layer_shares_are_stored_as_such(trained, data, tmp_path):
-    done = compress(trained, data, budget="3x", method="shared-kernels", basis="4")
+@pytest.mark.parametrize("training_of", ["joint", "alternate"])
+def test_kernels_that_a_layer_shares_are_stored_as_such(trained, data, tmp_path, training_of):
+    how = {"budget": "3x", "method": "shared-kernels", "basis": "4"}
+    done = compress(trained, data, **how, basis_training=training_of)
     path = tmp_path / "small.onnx"
     done.save(path)
     again = restore(mlcnn.load(path))
@@ -187,6 +189,31 @@ def test_kernels_that_a_layer_shares_are_stored_as_such(trained, data, tmp_path)
     biases = 8 + 8 + 10
     stored = done.point.costs["parameters"].mean
     assert (stored - biases) / dense == pytest.approx(done.point.setting["share"], abs=1e-3)
+
+
+def test_a_checkpoint_of_kernels_that_train_otherwise_is_refused(trained, data, tmp_path):
+    how = {"budget": "3x", "method": "shared-kernels", "folder": tmp_path}
+    compress(trained, data, **how)
+    with pytest.raises(InputError, match=r"hooks.*in standard deviations.*, 1 cuts"):
+        compress(trained, data, **how, basis_training="alternate")
+
+
+@pytest.mark.parametrize("method", ["weights", "shared-kernels"])
+def test_with_a_penalty_whole_channels_fall_away_in_blocks(trained, data, tmp_path, method):
+    done = compress(
+        trained, data, budget="3.5x", method=method, group_penalty=0.1, multiple=4, folder=tmp_path
+    )
+    widths = {layer.name: layer.nest.K for layer in read(done.model).layers}
+    assert widths["inner"] in range(4, 32, 4)
+    assert widths["line"] == 10
+    images = training.Normal().apply(data.test.images)
+    (logits,) = (
+        mlcnn.engines.get("onnxruntime").prepare(done.model)
+        .run({done.model.graph.inputs[0].name: images}).values()
+    )  # fmt: skip
+    assert (logits.argmax(1) == data.test.labels).mean() == pytest.approx(done.point.test.top1)
+    with pytest.raises(InputError, match="another run"):
+        compress(trained, data, budget="3.5x", method=method, group_penalty=0.2, folder=tmp_path)
 
 
 def test_all_methods_stand_beside_each_other(trained, data):
@@ -227,7 +254,10 @@ def test_validation_images_that_the_network_knows_are_told(trained, data):
         ({"max_drop": 1, "objective": "size"}, "--objective size: parameters, mult"),
         ({"max_drop": 1, "objective": "latency"}, "--objective latency: nothing is measured"),
         ({"max_drop": 1, "objective": "energy"}, "--objective energy: name the accelerator"),
+        ({"max_drop": 1, "basis_training": "turns"}, "--basis-training turns: joint or alternate"),
         ({"max_drop": 1, "attempts": 0}, "--attempts 0: at least 1"),
+        ({"max_drop": 1, "multiple": 0}, "--multiple 0: at least 1 is required"),
+        ({"max_drop": 1, "group_penalty": -1.0}, "--group-penalty -1: a number of at least 0"),
         ({"budget": "time=2x"}, "--budget time=2x: parameters or multiplications are cut"),
         (
             {"budget": "3x", "method": "shared-kernels", "basis": "10"},

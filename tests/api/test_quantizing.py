@@ -62,7 +62,9 @@ def test_every_structured_layer_becomes_codes(network: Path, data: training.Data
     # As compact as the form: 5 numbers for the 16 of a block.
     assert codes["4"].size == 5 * 4 * 4 * 9
     assert not any("in floats stay" in note for note in result.notes)
-    assert result.pipeline.startswith("choose{forms=2=spectral+4=spectral+7=spectral},")
+    assert result.pipeline.startswith(
+        "fold-batch-norm,choose{forms=2=spectral+4=spectral+7=spectral},"
+    )
     images = data.test.images[:20].astype(np.float32) / 255
     name = loaded.graph.inputs[0].name
     (expected,) = engines.get("onnxruntime").prepare(loaded).run({name: images}).values()
@@ -80,3 +82,39 @@ def test_what_training_does_not_round_is_told(network: Path, data: training.Data
     assert told in repr(result)
     assert told in result.to_json()["notes"]
     assert any(is_quantiser(node, QUANTIZE) for node in result.model.graph)
+
+
+@pytest.mark.parametrize("form", ["", "two-stage", "split", "rebuilt"])
+def test_shared_kernels_become_codes_in_every_form(
+    data: training.Data, tmp_path: Path, form: str
+) -> None:
+    """Of both stages with a scale for each filter, or of the dense kernels that are multiplied."""
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.Conv2d(8, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10),
+    ).eval()  # fmt: skip
+    with torch.no_grad():
+        module[3].weight[2] = 0  # any step will do for its codes, not for its bias
+    behind = f",fold-batch-norm,choose{{form={form}}}" if form else ""
+    text = f"share-kernels{{basis=4,layers=all}}{behind}"
+    path = tmp_path / "net.onnx"
+    mlcnn.optimize(module, torch.zeros(1, 3, 32, 32), passes=text).save(path)
+    result = quantize(path, data)
+    stored = [v.const_value.numpy() for v in result.model.graph.initializers.values()]
+    codes = [array for array in stored if array.ndim > 1 and array.dtype == np.int8]
+    sizes = sorted(array.size for array in codes)
+    dense, stages = [160, 8 * 3 * 9, 16 * 8 * 9], [160, 12 * 9, 8 * 12, 32 * 9, 16 * 32]
+    split = [160, *[3 * 9] * 4, 8 * 12, *[8 * 9] * 4, 16 * 32]
+    known = {"two-stage": [stages], "split": [split], "rebuilt": [dense]}
+    assert sizes in [sorted(each) for each in known.get(form, [dense, stages, split])]
+    assert not any(array.ndim > 1 for array in stored if array.dtype == np.float32)
+    images = data.test.images[:20].astype(np.float32) / 255
+    loaded = mlcnn.load(path)
+    inputs = {loaded.graph.inputs[0].name: images}
+    (expected,) = engines.get("onnxruntime").prepare(loaded).run(inputs).values()
+    (found,) = result.run(inputs).values()
+    assert np.abs(found - expected).max() <= 0.1 * np.ptp(expected)
+    (ours,) = engines.get("native").prepare(result.model).run(inputs).values()
+    assert np.abs(ours - found).max() <= 0.1 * np.ptp(expected)

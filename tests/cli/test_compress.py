@@ -99,3 +99,43 @@ def test_images_of_another_shape_are_refused(mlcnn, tmp_path):
     result = mlcnn("compress", "lenet5", "--data", tmp_path / "other.npz", "--max-drop", "1")
     assert result.code == 2
     assert "the images of other.npz are 3x28x28, the network takes 3x32x32" in result.error
+
+
+@pytest.mark.parametrize("method", ["shared-kernels", "all"])
+@pytest.mark.parametrize(
+    ("basis", "message"),
+    [
+        ("0", "basis '0': a positive integer is required"),
+        ("some", "basis 'some': a positive integer is required"),
+        ("26", "basis=26: the kernels of conv1 have 5x5 taps: 1 to 25 can be shared"),
+        ("5+conv2=26", "basis=conv2=26: the kernels of conv2 have 5x5 taps: 1 to 25 can be"),
+        ("5+conv9=2", "basis=conv9=...: there is no such layer; did you mean 'conv2'?"),
+    ],
+)
+def test_numbers_of_kernels_that_do_not_fit_are_refused(mlcnn, data, method, basis, message):
+    """Before anything is trained, whatever other methods could do."""
+    result = mlcnn(
+        "compress", "lenet5", "--data", data, "--max-drop", "1", "--method", method, "--basis",
+        basis, "-o", "small.onnx", "--no-measure", *QUICK,
+    )  # fmt: skip
+    assert result.code == 2
+    assert message in result.error
+    assert not list(Path("small").glob("*"))
+    assert not Path("small.onnx").exists()
+
+
+def test_several_processes_are_refused(mlcnn, data, monkeypatch):
+    class Session:
+        def __enter__(self):
+            return training.Processes(1, 2), "cpu", None
+
+        def __exit__(self, *_):
+            return None
+
+    monkeypatch.setattr("mlcnn.cli.options.Training.session", lambda _: Session())
+    result = mlcnn("compress", "lenet5", "--data", data, "--max-drop", "1", "-o", "small.onnx")
+    assert (result.code, result.error) == (
+        2,
+        "torchrun: compress trains in one process, 2 were started; call it without torchrun",
+    )
+    assert not Path("small").exists()

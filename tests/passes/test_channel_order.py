@@ -46,9 +46,10 @@ def _assert_same(model: ir.Model, other: ir.Model, seed: int = 0) -> None:
 
 @pytest.mark.parametrize(
     ("name", "spaces"),
-    # ResNet-20: behind the first convolution of each block only, as shortcuts pad channels.
-    # ResNet-18: besides, what additions join, one space for each of four sizes.
-    [("resnet20", 9), ("vgg16", 13), ("lenet5", 4), ("resnet18", 12)],
+    # ResNet-18: behind the first convolution of each block, and what additions join, one space for
+    # each of four sizes. ResNet-20: the same, of the stream's channels those that each of three
+    # sizes adds.
+    [("resnet20", 12), ("vgg16", 13), ("lenet5", 4), ("resnet18", 12)],
 )
 def test_zoo_networks_compute_the_same_in_any_order(name, spaces):
     model = mlcnn.load(name)
@@ -102,7 +103,7 @@ def test_spaces_follow_what_keeps_channels_apart():
         {("d.weight", 1), ("d.bias", 0), ("e.weight", 1), *features},
     ]  # fmt: skip
     (flattened,) = (a for a in found[0].axes if a.weight.name == "d.weight")
-    assert flattened.width == 24
+    assert flattened.places.shape == (6, 24)
     _assert_same(model, shuffled)
     before, after = (
         m.graph.initializers["a.weight"].const_value.numpy() for m in (model, shuffled)
@@ -114,10 +115,10 @@ def test_spaces_follow_what_keeps_channels_apart():
 @pytest.mark.parametrize(
     "foreign",
     [
-        lambda net, value: net.op("Concat", value, value, axis=1),
         lambda net, value: net.op("Softmax", value, axis=1),
         lambda net, value: net.op("Transpose", value, perm=[0, 2, 1, 3]),
-        lambda net, value: net.op("Pad", value, np.array([0, 1, 0, 0, 0, 1, 0, 0])),
+        lambda net, value: net.op("Pad", value, np.array([0, 1, 0, 0, 0, 1, 0, 0]), mode="edge"),
+        lambda net, value: net.op("Pad", value, np.array([0, -1, 0, 0, 0, 0, 0, 0])),
         lambda net, value: net.op("ReduceMean", value, np.array([1]), keepdims=1),
         lambda net, value: net.conv(value, 4, channels=4, group=2, name="grouped"),
         lambda net, value: net.op("Add", value, net.input("other", 2, 4, 8, 8)),
@@ -127,7 +128,42 @@ def test_spaces_follow_what_keeps_channels_apart():
 def test_what_mixes_channels_leaves_their_order(foreign):
     net = Net(2, 2, 8, 8)
     value = foreign(net, net.op("Relu", net.conv(net.x, 4)))
-    assert channel_spaces(net.model(value)) == ()
+    model = net.model(net.op("Relu", value))
+    assert channel_spaces(model) == ()
+
+
+def _stream() -> ir.Model:
+    """A residual stream that a padding widens, another part of it beside it, and its features."""
+    net = Net(2, 3, 8, 8)
+    first = net.op("Relu", net.norm(net.conv(net.x, 4, channels=3, name="a"), 4, name="n"))
+    wide = net.conv(first, 9, channels=4, name="b", pads=[1] * 4)
+    bordered = net.op("Pad", first, np.array([0, 2, 0, 0, 0, 3, 0, 0]))
+    second = net.op("Relu", net.op("Add", net.norm(wide, 9, name="m"), bordered))
+    inner = net.op("Pad", net.conv(second, 5, channels=9, name="c", pads=[1] * 4),
+                   np.array([0, 0, 1, 1, 0, 0, 1, 1]), np.array(2, np.float32))  # fmt: skip
+    window = net.op("MaxPool", inner, kernel_shape=[3, 3])
+    joined = net.op("Concat", window, second, axis=1)
+    flat = net.op("Flatten", joined)
+    return net.model(net.op("MatMul", flat, net.weight("d.weight", 14 * 64, 3)))
+
+
+def test_a_widened_stream_is_two_spaces_and_a_concatenation_leaves_its_parts_free():
+    model = _stream()
+    shuffled, found = _shuffled(model)
+    n, m = ({(f"{name}.{part}", 0) for part in ("weight", "bias", "mean", "var")} for name in "nm")
+    after = {("b.weight", 0), ("b.bias", 0), ("c.weight", 1), ("d.weight", 0), *m}
+    assert _weights(found) == [
+        {("a.weight", 0), ("a.bias", 0), ("b.weight", 1), *n, *after},
+        after,
+        {("c.weight", 0), ("c.bias", 0), ("d.weight", 0)},
+    ]
+    old, added, inner = ({(a.weight.name, a.axis): a.places for a in space.axes} for space in found)
+    assert old["b.weight", 0].tolist() == [[2], [3], [4], [5]]
+    assert added["b.weight", 0].tolist() == [[0], [1], [6], [7], [8]]
+    pixels = np.arange(14 * 64).reshape(14, 64)
+    np.testing.assert_array_equal(inner["d.weight", 0], pixels[:5])
+    np.testing.assert_array_equal(old["d.weight", 0], pixels[5 + 2 : 5 + 6])
+    _assert_same(model, shuffled)
 
 
 def test_outputs_and_shared_weights_keep_their_order():
@@ -161,7 +197,7 @@ class _Counted:
 def test_a_search_finds_the_order_that_is_worth_most():
     value, objective = ir.Value(name="w"), _Counted(12)
     before = objective.order.copy()
-    space = Space(12, (Axis(value, 0),))
+    space = Space(12, (Axis(value, 0, np.arange(12)[:, None]),))
     (order,) = search((space,), {value: objective}, swaps_per_channel=200)
     np.testing.assert_array_equal(before[order], np.arange(12))
     np.testing.assert_array_equal(objective.order, np.arange(12))

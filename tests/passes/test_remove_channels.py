@@ -12,8 +12,10 @@ from passes.builder import Net
 
 import mlcnn
 from mlcnn import engines, graph
+from mlcnn.errors import InputError
 from mlcnn.graph import constant, layer_name
 from mlcnn.passes import PassResult, RemoveChannels, channel_flow, pipeline
+from mlcnn.passes.channel_spaces import channel_spaces
 from mlcnn.passes.verification import check_site
 
 LAYERS = ("Conv", "Gemm", "MatMul")
@@ -47,9 +49,9 @@ def _zero_at_random(model: ir.Model, generator: np.random.Generator, share: floa
         value.const_value = ir.Tensor(array, name=value.name)
 
 
-def _removed(model: ir.Model) -> ir.Model:
+def _removed(model: ir.Model, multiple: int = 1) -> ir.Model:
     """The network without them, each site checked."""
-    result = pipeline.run(model, [RemoveChannels()], verify=True)
+    result = pipeline.run(model, [RemoveChannels(multiple=multiple)], verify=True)
     # What torch cannot compute, as a window larger than its image, is not checked and so stays.
     reasons = result.stages[0].failed.values()
     assert all("cannot run on inputs" in reason for reason in reasons), reasons
@@ -111,12 +113,58 @@ def _everything() -> ir.Model:
     return net.model(output)
 
 
-@given(seed=st.integers(0, 10**6), share=st.sampled_from([0.1, 0.3, 0.6, 0.9]))
+@given(
+    seed=st.integers(0, 10**6),
+    share=st.sampled_from([0.1, 0.3, 0.6, 0.9]),
+    multiple=st.sampled_from([1, 2, 4]),
+)
 @settings(max_examples=40, deadline=None)
-def test_random_masks_change_no_output(seed, share):
+def test_random_masks_change_no_output(seed, share, multiple):
     model = _everything()
     _zero_at_random(model, np.random.default_rng(seed), share)
-    _assert_same(model, _removed(model), seed)
+    _assert_same(model, _removed(model, multiple), seed)
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    share=st.sampled_from([0.1, 0.3, 0.6, 0.9]),
+    multiple=st.sampled_from([1, 2, 4]),
+    normed=st.booleans(),
+)
+@settings(max_examples=40, deadline=None)
+def test_channels_that_are_zero_in_all_their_weights_go(seed, share, multiple, normed):
+    """And where norms make a number of the zero, what is left computes the same."""
+    model, generator = _everything(), np.random.default_rng(seed)
+    spaces, left = channel_spaces(model), []
+    for space in spaces:
+        lost = generator.random(space.channels) < share
+        left.append(int((~lost).sum()))
+        for axis in space.axes:
+            value = axis.weight
+            array = value.const_value.numpy().copy()
+            if array.ndim > 1 or normed:
+                np.moveaxis(array, axis.axis, 0)[axis.places[lost].flatten()] = 0
+                value.const_value = ir.Tensor(array, name=value.name)
+    after = _removed(model, multiple)
+    _assert_same(model, after, seed)
+    assert [space.channels for space in spaces] == [6, 5, 4, 4, 8]
+    if normed and all(left):
+        inner = constant(after.graph.initializers["b.weight"]).shape[0]
+        assert inner == min(5, -(-left[1] // multiple) * multiple)
+
+
+def test_channels_go_in_blocks():
+    model = _chain(padding=1)
+    _zero(model, "a", filters=(1, 2, 3, 4, 5))
+    _zero(model, "b", inputs=(1, 2, 3, 4, 5))
+    assert [_shapes(_removed(model, n))["a"][0] for n in (1, 2, 3, 4, 5, 8)] == [1, 2, 3, 4, 5, 6]
+    (passes,) = pipeline.parse("remove-channels{multiple=4}")
+    result = passes.apply(model)
+    assert [left.reason for left in result.skipped] == [
+        "filters of zeros, of 6: 3 stay: a multiple of 4 is left"
+    ]
+    with pytest.raises(InputError, match="remove-channels: multiple=0: at least 1 is required"):
+        pipeline.parse("remove-channels{multiple=0}")
 
 
 @given(seed=st.integers(0, 10**6))
@@ -166,7 +214,7 @@ def test_a_filter_that_is_no_zero_behind_its_norm_stays_where_a_border_is_padded
 
 
 def test_a_rewrite_that_ignores_the_border_is_caught(monkeypatch):
-    monkeypatch.setattr(channel_flow, "_is_padded", lambda _: False)
+    monkeypatch.setattr(channel_flow, "is_padded", lambda _: False)
     model = _chain(padding=1)
     _zero(model, "a", filters=(0, 1, 2, 3))
     result = RemoveChannels().apply(model)

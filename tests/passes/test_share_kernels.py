@@ -176,6 +176,51 @@ def test_zeros_are_counted_by_hand(form):
     assert nonzero_multiplications(layer) == 2 * 12 * 11 * (4 * 5 * 9 + left)
 
 
+def _walked(nest, image, kernels):
+    """A convolution product by product; with all products, and with those of non-zero weights."""
+    top, left, bottom, right = nest.pads
+    padded = np.pad(image, ((0, 0), (top, bottom), (left, right)))
+    output, done, without = np.zeros((nest.K, nest.P, nest.Q)), 0, 0
+    for k, p, q in np.ndindex(output.shape):
+        first = k // (nest.K // nest.G) * (nest.C // nest.G)
+        for c, r, s in np.ndindex(kernels.shape[1:]):
+            output[k, p, q] += kernels[k, c, r, s] * padded[first + c, p + r, q + s]
+            done += 1
+            without += kernels[k, c, r, s] != 0
+    return output, done, without
+
+
+@pytest.mark.parametrize("form", ["two-stage", "rebuilt"])
+def test_counts_are_those_of_an_instrumented_run(form):
+    """The stages product by product give what the network gives, and take what is counted."""
+    net = Net(1, 4, 6, 5)
+    inner = net.conv(net.x, 3, channels=4, name="a", pads=[1] * 4)
+    model = _shared(net.model(inner), "share-kernels{basis=2}")
+    coefficients = model.graph.initializers["a.weight"]
+    weight = coefficients.const_value.numpy().copy()
+    weight[:, :1, 1] = 0
+    coefficients.const_value = ir.Tensor(weight, name=coefficients.name)
+    node = next(node for node in model.graph if node.domain)
+    basis, bias = constant(node.inputs[1]), constant(node.inputs[3])
+    lowered = _shared(model, f"choose{{form={form}}}")
+    (layer,) = workload.read(lowered).layers
+    if form == "two-stage":
+        stages = [np.tile(basis[:, None], (4, 1, 1, 1)), weight.reshape(3, -1, 1, 1)]
+    else:
+        stages = [dense_weight(basis, weight)]
+    # The same values as _run takes.
+    image = np.random.default_rng(0).standard_normal((1, 4, 6, 5)).astype(np.float32)[0]
+    done = without = 0
+    for nest, kernels in zip(layer.parts, stages, strict=True):
+        image, executed, kept = _walked(nest, image, kernels)
+        done, without = done + executed, without + kept
+    image = image if bias is None else image + bias[:, None, None]
+    np.testing.assert_allclose(_run(lowered)[0], image, rtol=0, atol=1e-5)
+    assert executed_operations(layer).multiplications == done
+    if form == "two-stage":
+        assert nonzero_multiplications(layer) == without == done - 3 * 6 * 5
+
+
 @functools.cache
 def _resnet56() -> list[workload.ConvLayer]:
     return [nest for nest in workload.layers(mlcnn.load("resnet56")) if nest.kernel_area > 1]

@@ -29,7 +29,7 @@ def curve(name: str = "channels") -> Frontier:
 def test_there_is_a_chart_for_each_cost_that_differs():
     charts = frontier_charts(curve())
     assert [c.title for c in charts] == [
-        "Accuracy against parameters", "Accuracy against latency_ms any",
+        "Accuracy against parameters", "Accuracy against latency in any",
     ]  # fmt: skip
     rows = str(charts[1].specification)
     # Of the original's time; on the test images, since there are some; weights gain no time.
@@ -41,11 +41,28 @@ def test_there_is_a_chart_for_each_cost_that_differs():
 def test_the_page_holds_every_figure_and_escapes_names(tmp_path):
     path = tmp_path / "report.html"
     layers = Shown("net", ("layer", "parameters", "of"), (("conv1", "12", "34"),), ("a note",))
+    best = Shown("Recommended", ("layer", "method"), (("conv7", "leave dense"),))
     write_compression(
-        path, "net", curve(HOSTILE), layers, facts=(("recipe", "SGD"),), command="mlcnn compress"
+        path,
+        "net",
+        curve(HOSTILE),
+        layers,
+        recommended=best,
+        facts=(("recipe", "SGD"),),
+        command="mlcnn compress",
     )
     text = path.read_text(encoding="utf-8")
     assert "alert(1)</script>" not in text.split("vegaEmbed")[0]
-    for figure in ("conv1", "a note", "SGD", "mlcnn compress", "89.00", "on the front"):
+    for figure in (
+        "conv7",
+        "leave dense",
+        "file size",
+        "conv1",
+        "a note",
+        "SGD",
+        "mlcnn compress",
+        "89.00",
+        "on the front",
+    ):
         assert figure in text
     assert "49" not in text.split("Accuracy against cost")[0]

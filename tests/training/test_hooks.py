@@ -107,6 +107,17 @@ def test_a_penalty_makes_weights_smaller():
     assert sizes[1] < sizes[0] / 2
 
 
+def test_a_penalty_may_end():
+    module, seen = toy_module(), []
+
+    def size(module):
+        seen.append(1)
+        return module[0].weight.abs().sum()
+
+    train(module, toy_images(), PLAIN, hooks=[Penalty(size, 0.5, until=0.5)])
+    assert len(seen) == 2  # of the 4 steps of the first epoch
+
+
 def test_phases_alternate_as_declared():
     phases = Phases((Phase(1, ("0.*",)), Phase(2, ("5.*", "1.*"))))
     assert [phases.at(epoch).trained[0] for epoch in range(7)] == [
@@ -132,6 +143,26 @@ def test_phases_alternate_as_declared():
         assert torch.equal(states[0][name], states[2][name])
     for name in second:
         assert not torch.equal(states[0][name], states[2][name])
+
+
+def test_phases_of_a_few_steps_end_where_they_should():
+    phases = Phases((Phase(0.5, resting=("0.*",)), Phase(0.75, resting=("5.*",))), until=2.0)
+    seen = []
+
+    class Watch(Hook):
+        def gradients(self, module):
+            seen.append("".join(n[0] for n, p in module.named_parameters() if p.grad is None))
+
+    train(toy_module(), toy_images(), replace(RECIPE, epochs=3), hooks=[phases, Watch()])
+    assert seen == ["00", "00", "55", "55", "55", "00", "00", "55", *["" for _ in range(4)]]
+
+
+def test_a_phase_lasts_at_least_a_step():
+    """Of those between two steps it would be chance which is met: here, always the first."""
+    phases = Phases((Phase(0.125, ("0.*",)), Phase(0.125, ("5.*",))))
+    steps = [position / 4 for position in range(8)]
+    assert len({phases.at(position).trained for position in steps}) == 1
+    assert [phases.at(position, 0.25).trained[0][0] for position in steps] == ["0", "5"] * 4
 
 
 @pytest.mark.parametrize("optimizer", list(Optimizer))

@@ -15,6 +15,7 @@ from mlcnn.graph import from_module
 from mlcnn.nn import to_module
 from mlcnn.passes import pipeline
 from mlcnn.training import Optimizer
+from mlcnn.training.alternating import alternating
 from mlcnn.training.channel_pruning import IMPORTANCES, channel_cut
 from mlcnn.training.pruning import Pruning, Schedule, WeightCut, kernels_of
 
@@ -108,6 +109,19 @@ def cuts(model, quantity="parameters", ends=True):
         WeightCut(kernels_of(model, quantity, ends=ends)),
         channel_cut(model, kernels_of(model, quantity)),
     )
+
+
+WAYS = ["weights", "channels", "in turn"]
+
+
+def way(model, name, schedule, number):
+    """The network, what cuts it, and what takes part in its training."""
+    if name == "in turn":
+        model = pipeline.run(model, pipeline.parse("share-kernels{basis=4,layers=all}")).model
+        cut = WeightCut(kernels_of(model, "parameters"), by_deviation=True)
+        return model, cut, alternating(cut, schedule)
+    cut = cuts(model, ends=False)[WAYS.index(name)]
+    return model, cut, (Pruning(cut, schedule, number),)
 
 
 @given(share=st.floats(0.05, 1), quantity=st.sampled_from(["parameters", "multiplications"]))
@@ -228,12 +242,12 @@ def test_the_schedule_is_cubic():
 
 
 @pytest.mark.parametrize("optimizer", list(Optimizer))
-@pytest.mark.parametrize("which", [0, 1])
-def test_what_is_cut_stays_zero_through_momentum_and_decay(model, optimizer, which):
-    cut, module = cuts(model, ends=False)[which], to_module(model)
+@pytest.mark.parametrize("by", WAYS)
+def test_what_is_cut_stays_zero_through_momentum_and_decay(model, optimizer, by):
+    model, cut, hooks = way(model, by, Schedule(0.6, 0.0, 2.0), 4)
+    module = to_module(model)
     recipe = replace(RECIPE, optimizer=optimizer, weight_decay=0.1, momentum=0.9)
     left = []
-    hook = Pruning(cut, Schedule(0.6, 0.0, 2.0), cuts=4)
     zeros: dict[str, torch.Tensor] = {}
 
     def watch(done: int, total: int) -> None:
@@ -244,17 +258,17 @@ def test_what_is_cut_stays_zero_through_momentum_and_decay(model, optimizer, whi
             if name in cut.masks(module):
                 zeros[name] = parameter.detach() == 0
 
-    train(module, toy_images(), recipe, hooks=[hook], tell=watch)
+    train(module, toy_images(), recipe, hooks=hooks, tell=watch)
     assert left == sorted(left, reverse=True)
-    assert len(set(left)) >= 3
+    assert len(set(left)) == 2 if by == "in turn" else len(set(left)) >= 3
     assert left[-1] <= 0.6
     assert left[7] == left[-1]  # half of the epochs are without a cut
-    assert which or left[6] > 0.6  # channels are coarse
+    assert by == "channels" or left[6] > 0.6  # channels are coarse
 
 
-@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("by", WAYS)
 @pytest.mark.parametrize("step", [3, 6, 10])
-def test_a_resumed_run_cuts_what_an_uninterrupted_one_does(model, tmp_path, which, step):
+def test_a_resumed_run_cuts_what_an_uninterrupted_one_does(model, tmp_path, by, step):
     class KilledError(Exception):
         pass
 
@@ -262,8 +276,8 @@ def test_a_resumed_run_cuts_what_an_uninterrupted_one_does(model, tmp_path, whic
         if done == step:
             raise KilledError
 
-    cut = cuts(model)[which]
-    options = {"hooks": [Pruning(cut, Schedule(0.5, 0.0, 2.5), cuts=9)], "seed": 5}
+    model, _, hooks = way(model, by, Schedule(0.5, 0.0, 2.5), 9)
+    options = {"hooks": hooks, "seed": 5}
     whole, killed, resumed = (to_module(model) for _ in range(3))
     train(whole, toy_images(), RECIPE, validation=toy_images(20), **options)
     place = tmp_path / "run.npz"

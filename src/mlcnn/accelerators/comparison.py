@@ -74,9 +74,19 @@ class LayerComparison:
             "dram_bytes": cost.traffic.dram,
             "against_dram_bytes": self.against.traffic.dram,
             "traffic_bytes": cost.traffic.to_json(),
+            "density": self.task.layer.density,
+            "zeros": _zeros(self.task, cost),
+            "against_zeros": _zeros(self.task, self.against),
         }
         shown = {name: part for name, part in cost.mapping.items() if name not in document}
         return document | shown
+
+
+def _zeros(task: LayerTask, cost: LayerCost) -> str:
+    """What becomes of a layer's weights that are zero."""
+    if task.layer.density == 1:
+        return "none"
+    return "left out" if cost.skips_zeros else "charged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +223,21 @@ class Evaluation(Tabular):
         """Latency of the batch on the other machine, at its clock."""
         return self.against_cycles / (self.against.clock_mhz * 1e6)
 
+    @property
+    def zeros(self) -> tuple[str, ...]:
+        """What either machine makes of weights that are zero, where there are such."""
+        rows = [row for row in self.layers if row.task.layer.density < 1]
+        sides = (
+            (self.accelerator, [row.cost.skips_zeros for row in rows]),
+            (self.against, [row.against.skips_zeros for row in rows]),
+        )
+        return tuple(
+            f"{machine.name} leaves out the zeros of {sum(skipped)} of the {len(rows)} layers "
+            "that have weights which are zero, and is charged for all others"
+            for machine, skipped in sides
+            if rows
+        )
+
     def records(self) -> list[dict[str, Any]]:
         """A row for each layer: all that ``to_json`` has of it, names joined by underscores."""
         return [flat(row.to_json()) for row in self.layers]
@@ -234,7 +259,7 @@ class Evaluation(Tabular):
         rows.append(("all layers", "", *_gained(self.cycles, self.against_cycles, *gains)))
         columns = ("layer", "execution", f"cycles {on}", against, "speed-up", "energy ratio")
         title = f"{on} against {against}, {images}, {self.technology.name}"
-        return Shown(title, columns, tuple(rows))
+        return Shown(title, columns, tuple(rows), self.zeros)
 
     def to_json(self) -> dict[str, object]:
         """The document that ``mlcnn evaluate --json`` prints."""
@@ -247,6 +272,7 @@ class Evaluation(Tabular):
             "batch": self.batch,
             "layers": [row.to_json() for row in self.layers],
             "uncounted": [asdict(other) for other in self.uncounted],
+            "zeros": list(self.zeros),
             **_means(self),
             "network": {
                 "cycles": self.cycles,

@@ -135,6 +135,7 @@ class LayerCost:
         traffic: bytes by operand and level.
         energy: by part.
         fused: whether the layer and the pool behind it run as one.
+        skips_zeros: whether weights that are zero cost nothing but what their absence takes.
         mapping: how the layer lies on the machine, as it is shown in results: by name whatever
             JSON can hold.
     """
@@ -149,6 +150,7 @@ class LayerCost:
     traffic: Traffic
     energy: Energy
     fused: bool = False
+    skips_zeros: bool = False
     mapping: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
@@ -203,5 +205,6 @@ def together(name: str, costs: Sequence[LayerCost]) -> LayerCost:
         additions=whole.additions,
         traffic=Traffic(*map(math.fsum, moved)),
         energy=sum((cost.energy for cost in costs), Energy()),
+        skips_zeros=all(cost.skips_zeros for cost in costs),
         mapping={"parts": {cost.name: dict(cost.mapping) for cost in costs}},
     )

@@ -2,7 +2,7 @@
 
 Comparisons, reports and reproductions know nothing else of a machine. A class of one's own is found
 by an entry point of the group ``mlcnn.machines`` under the name that stands behind ``type`` in its
-files; ``array`` and ``fft`` come with the package.
+files; ``array``, ``fft`` and ``sparse`` come with the package.
 """
 
 from dataclasses import dataclass, replace

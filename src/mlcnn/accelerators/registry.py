@@ -23,6 +23,7 @@ _BUILT_IN = {
     for name, value in (
         (ARRAY, "mlcnn.accelerators.array:ArrayFile"),
         ("fft", "mlcnn.accelerators.fft:FftFile"),
+        ("sparse", "mlcnn.accelerators.sparse:SparseFile"),
     )
 }
 _PARTS = ("name", "clock_mhz", "takes", "cost", "area")

@@ -9,73 +9,17 @@ from typing import Any
 import onnx_ir as ir
 
 from mlcnn import graph
+from mlcnn.api.layer_results import LayerResult
+from mlcnn.api.recommending import Recommendation, recommendations_shown
 from mlcnn.api.shrinking import Sensitivity
 from mlcnn.engines import Bench
-from mlcnn.frontier import Frontier, LayerSize, LayerTime, Point
+from mlcnn.frontier import Frontier, Point, amount, label
 from mlcnn.report import ORIGINAL
 from mlcnn.table import Shown, Tabular
 from mlcnn.training import History
 from mlcnn.training.intervals import points
 
-__all__ = ["Compressed", "LayerResult"]
-
-_MARGIN = 1.03
-
-
-@dataclass(frozen=True, slots=True)
-class LayerResult:
-    """One layer before and after.
-
-    Attributes:
-        name: the layer's name.
-        before: what it stored and computed; None for one that was not there.
-        after: what it stores and computes; None for one that is gone.
-        times: measured alone, engine by engine; empty where nothing was measured.
-    """
-
-    name: str
-    before: LayerSize | None
-    after: LayerSize | None
-    times: tuple[LayerTime, ...] = ()
-
-    @property
-    def is_smaller(self) -> bool:
-        """Whether it multiplies less where zeros count for nothing."""
-        if self.before is None or self.after is None:
-            return self.after is None
-        return self.after.multiplications < self.before.multiplications
-
-    @property
-    def faster_in(self) -> tuple[str, ...]:
-        """The engines in which it is surely faster, and by more than a chance of layout."""
-        return tuple(time.engine for time in self.times if time.speedup.low > _MARGIN)
-
-    @property
-    def told(self) -> str:
-        """Whether it is faster, in words; empty where that was not measured."""
-        if not self.times:
-            return ""
-        if not self.faster_in:
-            return "smaller, not faster in any engine" if self.is_smaller else ""
-        return f"faster in {', '.join(self.faster_in)}"
-
-    def to_json(self) -> dict[str, object]:
-        """One entry of ``layers``."""
-        return {
-            "name": self.name,
-            "before": None if self.before is None else asdict(self.before),
-            "after": None if self.after is None else asdict(self.after),
-            "latency_ms": {
-                time.engine: {
-                    "before": time.before_ms,
-                    "after": time.after_ms,
-                    "speedup": [time.speedup.value, time.speedup.low, time.speedup.high],
-                }
-                for time in self.times
-            },
-            "smaller": self.is_smaller,
-            "faster_in": list(self.faster_in),
-        }
+__all__ = ["Compressed"]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -94,6 +38,7 @@ class Compressed(Tabular):
         bench: latency of the original and of the points; None if it was not measured.
         machine: of the energy; empty where it was not asked for.
         notes: what the reader must know.
+        recommended: the method that serves each layer best; empty where there is one alone.
     """
 
     name: str
@@ -107,6 +52,7 @@ class Compressed(Tabular):
     bench: Bench | None
     machine: str
     notes: tuple[str, ...]
+    recommended: tuple[Recommendation, ...] = ()
 
     def save(self, path: "str | PathLike[str]") -> None:
         """Write the smaller network to an ``.onnx`` file of standard operators.
@@ -132,11 +78,17 @@ class Compressed(Tabular):
             (*self._whole(), *self.notes),
         )  # fmt: skip
 
+    def recommended_shown(self) -> Shown | None:
+        """The method that serves each layer best; None where there is one alone."""
+        if not self.recommended:
+            return None
+        return recommendations_shown(self.frontier.quantity, self.recommended)
+
     def _whole(self) -> tuple[str, ...]:
         """The network's costs and accuracy in words."""
         before, after = self.frontier.original, self.point
         lines = [
-            f"{name}: {cost.mean:,.4g} of {before.costs[name].mean:,.4g} "
+            f"{label(name)}: {amount(name, cost.mean)} of {amount(name, before.costs[name].mean)} "
             f"({100 * cost.mean / before.costs[name].mean:.1f} %)"
             for name, cost in after.costs.items()
             if before.costs[name].mean
@@ -171,6 +123,7 @@ class Compressed(Tabular):
             "latency_ms": self._latencies(),
             "machine": self.machine or None,
             "layers": self.records(),
+            "recommended": [item.to_json() for item in self.recommended],
             "frontier": self.frontier.to_json(),
             "sensitivity": [asdict(item) for item in self.sensitivities],
             "epochs": [[asdict(epoch) for epoch in history] for history in self.histories],

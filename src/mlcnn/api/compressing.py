@@ -1,6 +1,6 @@
 """Make a trained network smaller while it trains, as far as a budget of accuracy allows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
@@ -12,20 +12,32 @@ from mlcnn.api.budgeting import Budget as Size
 from mlcnn.api.budgeting import Quantity
 from mlcnn.api.compressed import Compressed
 from mlcnn.api.evaluation import EvaluateOptions, Machines
-from mlcnn.api.judging import Judging, Objective
+from mlcnn.api.judging import Judged, Judging, Objective
+from mlcnn.api.layer_results import LayerResult
 from mlcnn.api.loading import Source, load, model_name
 from mlcnn.api.machine import machine
 from mlcnn.api.optimizing import Progress, silent
 from mlcnn.api.provenance import training_record, write_result
+from mlcnn.api.recommending import Recommendation, recommend
 from mlcnn.api.recovery import Teaching
 from mlcnn.api.shrinking import Sensitivity, Shrinking, Shrunk
 from mlcnn.api.training import TrainOptions, require_classifier
 from mlcnn.api.writing import results_folder
 from mlcnn.errors import InputError
-from mlcnn.frontier import ALL, Budget, Compression, Frontier, Point, Settings, compressions
+from mlcnn.frontier import (
+    ALL,
+    BasisTraining,
+    Budget,
+    Compression,
+    Frontier,
+    Point,
+    Settings,
+    compressions,
+)
 from mlcnn.passes import restore
 from mlcnn.report import write_compression
 from mlcnn.training import Data, Processes, Recipe
+from mlcnn.training.group_penalty import require_penalty
 from mlcnn.training.intervals import points
 
 __all__ = ["COMPRESS_RECIPE", "CompressOptions", "compress"]
@@ -55,8 +67,13 @@ class CompressOptions:
         ends: whether single weights of the first and of the last layer go too.
         importance: what channels are judged by: ``l2``, ``l1`` or ``taylor``.
         multiple: of the channels that stay in each group.
+        evenly: whether the same share of every block's inner channels goes, in place of the least
+            important ones; residual streams stay whole.
         basis: how many kernels each layer shares: ``5``; others for single layers, ``5+conv1=4``;
             ``auto``: for each layer as many, or none, as lose least for what they cost.
+        group_penalty: weight of a penalty that shrinks whole channels while it trains; 0 for none.
+        basis_training: how these train: ``joint``, with their coefficients, which go one by one;
+            ``alternate``, in turn with them, as in PENNI, and all that goes does at once.
         sensitivity: judge each layer alone before anything is trained.
     """
 
@@ -68,7 +85,10 @@ class CompressOptions:
     ends: bool = False
     importance: str = "l2"
     multiple: int = 8
+    evenly: bool = False
     basis: str = "5"
+    group_penalty: float = 0.0
+    basis_training: str = "joint"
     sensitivity: bool = False
 
     def __post_init__(self) -> None:
@@ -81,8 +101,15 @@ class CompressOptions:
             raise InputError(
                 f"--objective {self.objective}: {', '.join(Objective)} are what can be small"
             )
+        if self.basis_training not in {*BasisTraining}:
+            raise InputError(
+                f"--basis-training {self.basis_training}: {' or '.join(BasisTraining)} is required"
+            )
         if self.attempts < 1:
             raise InputError(f"--attempts {self.attempts}: at least 1 is required")
+        if self.multiple < 1:
+            raise InputError(f"--multiple {self.multiple}: at least 1 is required")
+        require_penalty(self.group_penalty)
 
     @property
     def size(self) -> Size | None:
@@ -105,7 +132,10 @@ class CompressOptions:
         """What methods need to know; time and energy go by multiplications while it trains."""
         plain = "parameters" if self.objective == Objective.PARAMETERS else "multiplications"
         quantity = plain if self.size is None else str(self.size.quantity)
-        return Settings(quantity, self.ends, self.importance, self.multiple, self.basis)
+        return Settings(
+            quantity, self.ends, self.importance, self.multiple, self.evenly, self.basis,
+            self.group_penalty, BasisTraining(self.basis_training),
+        )  # fmt: skip
 
 
 def compress(
@@ -230,22 +260,44 @@ class _Run:
         frontier = judged.frontier(Objective(self.options.objective))
         best = self._best(frontier)
         index = frontier.points.index(best)
+        layers = judged.layers(index)
         done = Compressed(
             self.name,
             self.shrinking.model,
             judged.models[index],
             best,
             frontier,
-            judged.layers(index),
+            layers,
             sensitivities,
             tuple(shrunk.history for shrunk in found),
             judged.bench,
             judged.machine,
             (*notes, *judged.notes, *self._doubts(judged.original, best)),
+            self._recommended(judged, frontier, {index: layers}, sensitivities),
         )
         if folder is not None:
             self._write(done, folder)
         return done
+
+    def _recommended(
+        self,
+        judged: Judged,
+        frontier: Frontier,
+        known: Mapping[int, Sequence[LayerResult]],
+        sensitivities: Sequence[Sensitivity],
+    ) -> tuple[Recommendation, ...]:
+        """What each layer is best served by, of several methods, each at its best point."""
+        methods = dict.fromkeys(point.method for point in frontier.points)
+        if len(methods) < 2:
+            return ()
+        results: dict[str, Sequence[LayerResult]] = {}
+        for method in methods:
+            mine = tuple(point for point in frontier.points if point.method == method)
+            curve = replace(frontier, points=mine)
+            best = curve.best(self._budget) or curve.nearest()
+            index = frontier.points.index(best)
+            results[method] = known.get(index) or judged.layers(index)
+        return recommend(frontier.quantity, results, sensitivities)
 
     def _doubts(self, original: Point, best: Point) -> tuple[str, ...]:
         """What test images, which chose nothing, say against the choice."""
@@ -280,7 +332,7 @@ class _Run:
         latency = None if done.bench is None else done.bench.shown()
         write_compression(
             folder / "report.html", done.name, done.frontier, done.shown(), latency=latency,
-            facts=facts, command=self.command,
+            recommended=done.recommended_shown(), facts=facts, command=self.command,
         )  # fmt: skip
 
     def _sensitivities(self) -> tuple[Sensitivity, ...]:
@@ -298,6 +350,13 @@ class _Run:
         listed = compressions(self.options.method)
         found: list[Shrunk] = []
         notes: list[str] = []
+        # An option that does not fit is the user's to mend, whatever other methods can do.
+        for line in [
+            line
+            for method in listed
+            for line in method.check(self.shrinking.model, self.options.settings)
+        ]:
+            self.shrinking.say(line)
         for method in listed:
             try:
                 found += self._method(method, folder)

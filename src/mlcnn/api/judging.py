@@ -8,10 +8,10 @@ from enum import StrEnum
 import onnx_ir as ir
 
 from mlcnn import nn
-from mlcnn.api.benchmarking import MeasureOptions, chooser_for, measure, settings
-from mlcnn.api.compressed import LayerResult
+from mlcnn.api.benchmarking import MeasureOptions, measure, settings
 from mlcnn.api.evaluation import Machines
-from mlcnn.api.optimizing import rewrite
+from mlcnn.api.forming import Forming, slower_in
+from mlcnn.api.layer_results import LayerResult
 from mlcnn.api.shrinking import Shrinking, Shrunk
 from mlcnn.counting.joining import joined
 from mlcnn.engines import Bench
@@ -27,7 +27,6 @@ from mlcnn.frontier import (
     named,
     peak_bytes,
 )
-from mlcnn.ops import method_of
 from mlcnn.report import ORIGINAL
 from mlcnn.training.intervals import Accuracy, Difference, paired
 
@@ -115,10 +114,10 @@ class Judging:
         """The costs and the accuracy of networks, beside the original's."""
         it = self.shrinking
         names = [named(shrunk.method, shrunk.setting) for shrunk in found]
-        formed = [self._formed(shrunk.model) for shrunk in found]
-        models = {ORIGINAL: it.model, **dict(zip(names, formed, strict=True))}
-        bench = self._bench(models)
         notes: list[str] = []
+        models, bench = self._measured(
+            dict(zip(names, (s.model for s in found), strict=True)), notes
+        )
         costs = {name: self._costs(name, model, bench, notes) for name, model in models.items()}
         tested = self._tested(found)
         original = Point(
@@ -132,16 +131,41 @@ class Judging:
         )
         machine = "" if self.machines is None else self.machines.on[0].name
         return Judged(
-            original, points, tuple(formed), bench, machine,
+            original, points, tuple(models[name] for name in names), bench, machine,
             tuple(dict.fromkeys(notes)), self,
         )  # fmt: skip
 
-    def _formed(self, model: ir.Model) -> ir.Model:
-        """The network with operators of methods in the form that the first engine runs fastest."""
-        if self.measuring is None or not any(method_of(node) for node in model.graph):
-            return model
-        self.shrinking.tell("choose forms", 0, 0)
-        return rewrite(model, "choose", chooser=chooser_for(model, self.measuring)).model
+    def _measured(
+        self, made: dict[str, ir.Model], notes: list[str]
+    ) -> tuple[dict[str, ir.Model], Bench | None]:
+        """All networks by name, the original first, in the forms that they are saved in."""
+        original = {ORIGINAL: self.shrinking.model}
+        if self.measuring is None:
+            return original | made, None
+        forming, models = Forming(self.measuring), dict[str, ir.Model]()
+        for done, (name, model) in enumerate(made.items()):
+            self.shrinking.tell("choose forms", done, len(made))
+            models[name] = forming.chosen(model)
+        bench = self._bench(self.measuring, original | models)
+        plain = {
+            name: forming.plain(made[name])
+            for name, model in models.items()
+            if model is not made[name] and slower_in(bench, name)
+        }
+        notes += [
+            f"{name} is slower than the original in {slower_in(bench, name)}: no layer of it is "
+            "computed by its structure"
+            for name in plain
+        ]
+        if plain:
+            models |= plain
+            bench = self._bench(self.measuring, original | models)
+        notes += [
+            f"{name} is slower than the original in {told}"
+            for name in models
+            if (told := slower_in(bench, name))
+        ]
+        return original | models, bench
 
     def _tested(self, found: Sequence[Shrunk]) -> list[tuple[Accuracy, Difference]]:
         """Accuracy on the test images and the change, of the original and of each."""
@@ -155,11 +179,9 @@ class Judging:
             for variant, right in rights
         ]
 
-    def _bench(self, models: dict[str, ir.Model]) -> Bench | None:
-        if self.measuring is None:
-            return None
-        chosen = settings(self.shrinking.model, self.measuring)
-        return measure(chosen, lambda _: models, self.measuring, self.shrinking.tell)
+    def _bench(self, measuring: MeasureOptions, models: dict[str, ir.Model]) -> Bench:
+        chosen = settings(self.shrinking.model, measuring)
+        return measure(chosen, lambda _: models, measuring, self.shrinking.tell)
 
     def _costs(
         self, name: str, model: ir.Model, bench: Bench | None, notes: list[str]
@@ -180,7 +202,7 @@ class Judging:
             # Of several batch sizes the first one counts.
             if row.variant == name and f"{_LATENCY} {row.engine}" not in values:
                 values[f"{_LATENCY} {row.engine}"] = row.median_ms
-        return {key: Cost.fixed(value) for key, value in sorted(values.items())}
+        return {key: Cost.fixed(value) for key, value in values.items()}
 
     def _energy(self, model: ir.Model) -> dict[str, float]:
         if self.machines is None:

@@ -228,12 +228,16 @@ def quantize(
     parts, notes = _parts(found, normal, chosen), ((note,) if note else ())
     before, text = original, "fold-constants,fold-batch-norm"
     if chosen.tuning is None and _operators(original):
-        # Codes take the place of the weights of standard operators.
-        lowered = rewrite(original, "choose", check=False, chooser=_Lowered())
+        # Codes take the place of the weights of standard operators. Batch norms go first: in some
+        # forms there is no place for them.
+        lowered = rewrite(original, "fold-batch-norm,choose", check=False, chooser=_Lowered())
         before, text = graph.inline(lowered.model), f"{lowered.pipeline},{text}"
     if chosen.fuse:
         passes = default_passes(source) if rewriting.passes is None else rewriting.passes
         before, text = _fused(original, passes, rewriting, tell)
+    if any(map(graph.spreads, before.graph)):
+        # Weights that a form lays out or multiplies when it is loaded: there have to be some.
+        before = graph.fold_constants(before, spread=True)
     tests, tuned = _tests(found, chosen), None
     if chosen.tuning is None:
         calibration, validation, _ = parts

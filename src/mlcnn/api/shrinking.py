@@ -14,7 +14,7 @@ from mlcnn.api.training import EpochTeller, TrainOptions
 from mlcnn.frontier import Budget, Compression, Settings, bisect, smallest
 from mlcnn.training import Data, History, Normal, Teacher
 from mlcnn.training.intervals import Accuracy, Difference, Right, paired, points
-from mlcnn.training.pruning import Cut, Pruning, Schedule
+from mlcnn.training.pruning import Cut, Schedule
 
 __all__ = ["Sensitivity", "Shrinking", "Shrunk"]
 
@@ -135,6 +135,7 @@ class Shrinking:
         hardware.place(module)
         schedule = Schedule(share, 0.0, _LAST_CUT * recipe.epochs)
         teacher = Teacher(nn.to_module(self.model), self.teaching.weight, self.teaching.temperature)
+        pruning, *others = method.hooks(cut, schedule, self.settings)
         limit = self.options.limit
         history = training.train(
             module,
@@ -143,7 +144,8 @@ class Shrinking:
             normal=self.normal,
             validation=self.data.validation,
             seed=self.options.seed,
-            hooks=(Pruning(cut, schedule), teacher, *method.hooks(prepared)),
+            # A penalty is on the whole loss, behind what the teacher makes of it.
+            hooks=(pruning, teacher, *others, *self.settings.hooks(prepared)),
             hardware=hardware,
             checkpoint=None if folder is None else folder / f"{method.name}-{share:.4f}.npz",
             every_s=self.options.every_s,
@@ -157,8 +159,8 @@ class Shrinking:
             f"{100 * accuracy.top1:.2f} % of the validation images, {100 * change.top1:+.2f} points"
         )
         model = graph.without_dropout(nn.write_weights(module.cpu(), prepared))
-        if method.after:
-            model = rewrite(model, method.after, progress=self.tell).model
+        if after := method.after(self.settings):
+            model = rewrite(model, after, progress=self.tell).model
         return Shrunk(method.name, left, model, module, history, accuracy, change)
 
     def _judged(self, name: str, module: torch.nn.Module) -> tuple[Accuracy, Difference]:
@@ -177,15 +179,16 @@ class Shrinking:
         Raises:
             InputError: the method finds nothing to cut here.
         """
+        least = method.start(self.model, self.settings, 0.0).cut.least
         whole = method.start(self.model, self.settings, 1.0)
         cut, most = whole.cut, whole.cut.left(nn.to_module(whole.model))
         compressed = "" if most > 1 - 1e-9 else f"; {most:.1%} are there before the first cut"
         self.say(
-            f"{method.name}: {cut.told}; at least {cut.least:.1%} of the "
+            f"{method.name}: {cut.told}; at least {least:.1%} of the "
             f"{self.settings.quantity} stay{compressed}"
         )
         self.tell(f"find where {method.name} begins", 0, 0)
-        start = smallest(lambda share: self._stands(method, share), least=cut.least)
+        start = smallest(lambda share: self._stands(method, share), least=least)
         found: list[Shrunk] = []
 
         def attempt(share: float) -> Difference:
@@ -193,7 +196,7 @@ class Shrinking:
             return found[-1].change
 
         bisect(
-            attempt, budget, start=start, least=cut.least, most=max(most, cut.least),
+            attempt, budget, start=start, least=least, most=max(most, least),
             attempts=attempts,
         )  # fmt: skip
         return tuple(found)

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 import mlcnn
 from mlcnn.cli.options import Imaging, Measuring, Printing, Training
 from mlcnn.cli.output import complain, console, print_json
+from mlcnn.errors import InputError
 
 if TYPE_CHECKING:
     from mlcnn.api import Compressed
@@ -31,7 +32,10 @@ def compress(
     ends: bool = False,
     importance: Literal["l2", "l1", "taylor"] = "l2",
     multiple: int = 8,
+    evenly: bool = False,
     basis: str = "5",
+    group_penalty: float = 0.0,
+    basis_training: Literal["joint", "alternate"] = "joint",
     sensitivity: bool = False,
     weights: Path | None = None,
     teacher_weight: float = 0.9,
@@ -67,8 +71,14 @@ def compress(
         importance: what channels are judged by: the size of their weights, or what the loss
             loses without them.
         multiple: of the channels that stay in each group; engines compute them in blocks.
+        evenly: let the same share of every block's inner channels go, in place of the least
+            important of all, and leave residual streams as wide as they are.
         basis: how many kernels each layer shares, as 5 or 5+conv1=4; auto finds for each
             layer how many, or none, lose least for what they cost.
+        group_penalty: shrink whole channels while it trains, by this times the sum of the lengths
+            of their weights, as 1e-4; what falls away goes out, in the blocks of --multiple.
+        basis_training: joint, with the coefficients, which go one by one; alternate, in turn with
+            them, as in PENNI, and the coefficients that go do so at once.
         sensitivity: judge each layer alone first: what half of it saves and costs, untrained.
         weights: .npz of weights by parameter name, for a zoo network.
         teacher_weight: share of the loss that is what the original network says, not the labels.
@@ -92,10 +102,18 @@ def compress(
         ends=ends,
         importance=importance,
         multiple=multiple,
+        evenly=evenly,
         basis=basis,
+        group_penalty=group_penalty,
+        basis_training=basis_training,
         sensitivity=sensitivity,
     )
-    with training.session() as (_, device, tell):
+    with training.session() as (processes, device, tell):
+        if processes.size > 1:
+            raise InputError(
+                f"torchrun: compress trains in one process, {processes.size} were started; call it "
+                "without torchrun"
+            )
         done = mlcnn.compress(
             model,
             data,
@@ -120,6 +138,9 @@ def compress(
 
 def _print(done: "Compressed", path: Path) -> None:
     parts = [done.frontier.shown().text(), "", done.shown().text()]
+    recommended = done.recommended_shown()
+    if recommended is not None:
+        parts += ["", recommended.text()]
     if done.bench is not None:
         parts += ["", done.bench.shown().text()]
     parts.append(f"written: {path}")

@@ -123,7 +123,13 @@ def _operations(report: "CountReport") -> list[_Column]:
         _Column("after", lambda row: row.chosen.multiplications),
         _Column("after", lambda row: row.chosen.additions),
     )
-    return [*_words(report), *_beside(before, after, report)]
+    return [*_words(report), *_beside(before, after, report), *_nonzero(report)]
+
+
+def _nonzero(report: "CountReport") -> list[_Column]:
+    """What an engine without zeros multiplies, where that is not what the network executes."""
+    column = _Column("without zeros", lambda row: row.nonzero[1])
+    return [column] if report.has_zeros else []
 
 
 def _stored(report: "CountReport") -> list[_Column]:

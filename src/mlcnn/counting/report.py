@@ -152,6 +152,11 @@ class CountReport(Tabular):
         """Whether any layer is computed in another way, or by other operations, than before."""
         return any(row.changed for row in self.layers)
 
+    @property
+    def has_zeros(self) -> bool:
+        """Whether an engine that leaves out zeros has fewer multiplications than are executed."""
+        return any(row.nonzero[1] != row.chosen.multiplications for row in self.layers)
+
     def to_json(self) -> dict[str, object]:
         """The document that ``mlcnn count --json`` prints.
 
@@ -180,12 +185,16 @@ class CountReport(Tabular):
 
     def shown(self) -> Shown:
         """What each layer executes, before and after."""
+        left = sum(row.nonzero[1] for row in self.layers)
         rows = [
-            (row.name, row.form or "", *_numbers(row.before, row.chosen)) for row in self.layers
+            (row.name, row.form or "", *_numbers(row.before, row.chosen), f"{row.nonzero[1]:,}")
+            for row in self.layers
         ]
-        rows.append(("total", "", *_numbers(self.before, self.after)))
+        rows.append(("total", "", *_numbers(self.before, self.after), f"{left:,}"))
         images = "1 image" if self.images == 1 else f"{self.images} images"
-        columns = ("layer", "form", "multiplications", "after", "additions", "after")
+        columns = ("layer", "form", "multiplications", "after", "additions", "after", "no zeros")
+        if not self.has_zeros:
+            rows, columns = [row[:-1] for row in rows], columns[:-1]
         notes = tuple(f"not counted: {item.operator} ({item.name})" for item in self.uncounted)
         notes += self.told
         title = f"{len(self.layers)} layers, {images}"

@@ -4,6 +4,7 @@ from mlcnn.engines.arrays import Signature, fix_shapes, fixed_shapes, random_inp
 from mlcnn.engines.choose import MeasuredChooser
 from mlcnn.engines.engine import Array, Arrays, Device, Engine, LayerAlgorithm, Session
 from mlcnn.engines.latency import Bench, BenchResult, BenchSkipped, bench
+from mlcnn.engines.never_slower import NeverSlower, Plain
 from mlcnn.engines.package import weight_bytes
 from mlcnn.engines.precision import with_precision
 from mlcnn.engines.registry import available, get, names
@@ -19,6 +20,8 @@ __all__ = [
     "Engine",
     "LayerAlgorithm",
     "MeasuredChooser",
+    "NeverSlower",
+    "Plain",
     "Ratio",
     "Session",
     "Signature",

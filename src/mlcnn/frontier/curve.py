@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mlcnn.errors import InputError
 from mlcnn.frontier.budget import Budget
+from mlcnn.frontier.costs import label
 from mlcnn.table import Shown, Tabular
 from mlcnn.training.intervals import Accuracy, Difference, points
 
@@ -187,7 +188,7 @@ class Frontier(Tabular):
         """Each network's share of the original's costs, and its accuracy."""
         front, before = self.front(), self.original.costs
         rows = [
-            (f"{name}, %", *(_share(point.costs.get(name), before[name]) for point in self))
+            (f"{label(name)}, %", *(_share(point.costs.get(name), before[name]) for point in self))
             for name in before
             if before[name].mean
         ]
@@ -195,7 +196,9 @@ class Frontier(Tabular):
         rows += self._judged("test", [(p.test, p.test_change) for p in self])
         rows.append(("on the front", *("yes" if point in front else "" for point in self)))
         judged = self.original.accuracy
-        title = f"accuracy against {self.quantity}; {judged.images:,} images of {judged.dataset}"
+        title = (
+            f"accuracy against {label(self.quantity)}; {judged.images:,} images of {judged.dataset}"
+        )
         test = self.original.test
         if test is not None:
             title += f", {test.images:,} of {test.dataset}"

@@ -11,8 +11,8 @@ from mlcnn.counting.joining import joined
 from mlcnn.engines.choose import in_context
 from mlcnn.engines.timing import Ratio, interleave, ratio
 from mlcnn.errors import MlcnnError
-from mlcnn.graph import extract, infer_shapes, inline
-from mlcnn.workload import ConvLayer, read
+from mlcnn.graph import constant, extract, infer_shapes, inline
+from mlcnn.workload import ConvLayer, ends, read
 
 __all__ = ["LayerTime", "layer_times"]
 
@@ -93,14 +93,16 @@ def _alone(model: ir.Model) -> list[_Alone]:
         _Alone(
             layer.name,
             layer.nest,
-            extract(flat, [str(_source(nodes[0]))], [str(nodes[-1].outputs[0].name)]),
+            extract(flat, [str(_source(nodes))], [str(nodes[-1].outputs[0].name)]),
         )
         for layer, nodes in zip(workload.layers, workload.nodes, strict=True)
     ]
 
 
-def _source(node: ir.Node) -> str | None:
-    return None if node.inputs[0] is None else node.inputs[0].name
+def _source(nodes: Sequence[ir.Node]) -> str | None:
+    """What a layer reads; nodes in front of it may lay out its weights."""
+    outside, _ = ends(nodes)
+    return next((value.name for value in outside if constant(value) is None), None)
 
 
 def _timed(old: _Alone, new: _Alone, engine: str, threads: int, budget_s: float) -> LayerTime:

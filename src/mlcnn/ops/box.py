@@ -27,9 +27,9 @@ from mlcnn.ops.form import by_regions, padding, pads_of
 from mlcnn.ops.functions import Ints, Tensor, function, op
 from mlcnn.ops.geometry import Convolution, Pooling
 from mlcnn.ops.regions import Axis, Region, fused_axis, fused_regions
-from mlcnn.workload import DENSE, ConvLayer, Layer, Operations
+from mlcnn.workload import DENSE, ConvLayer, Layer, Operations, Pool
 
-__all__ = ["Box", "BoxDepthwise", "conv_pool_box", "conv_pool_box_depthwise"]
+__all__ = ["Box", "BoxDepthwise", "conv_pool_box", "conv_pool_box_depthwise", "means"]
 
 
 @function("ConvPoolBox")
@@ -170,15 +170,16 @@ class Box:
 
         Where the mean is a depth-wise convolution, it takes a product for every input of a window.
         """
-        nest, pool = layer.nest, layer.pool
-        if pool is None or layer.weights != DENSE:
+        pool = layer.pool
+        if pool is None:
             return None
-        axes, inputs = [fused_axis(nest, pool, axis) for axis in (0, 1)], math.prod(pool.kernel)
-        boxes = nest.C * math.prod(axis.boxes for axis in axes)  # all that fit, needed or not
-        means = nest.N * Operations(additions=boxes * (inputs - 1))
-        if self.depthwise or not _touching(axes):
-            means = products(nest, boxes, inputs)
-        return means + dense_convolution(nest)
+        found = _means(layer.nest, pool, depthwise=self.depthwise)
+        if layer.weights == DENSE:
+            return found + dense_convolution(layer.nest)
+        # An inner layer of another structure counts as its operators stand there, among them a
+        # mean that is a convolution.
+        inner = sum((part.operations for part in layer.parts), Operations())
+        return inner if found.multiplications else found + inner
 
     def estimate(self, layer: ConvLayer) -> float:
         """A strided convolution at the pooled outputs, and a mean at every input."""
@@ -194,3 +195,19 @@ class BoxDepthwise(Box):
     name: ClassVar[str] = "box-depthwise"
     rank: ClassVar[int | None] = None
     depthwise: ClassVar[bool] = True
+
+
+def means(layer: Layer) -> Operations:
+    """What the means in front of a layer in these forms take; nothing in front of others."""
+    pool = layer.pool
+    if pool is None or layer.form not in {Box.name, BoxDepthwise.name}:
+        return Operations()
+    return _means(layer.nest, pool, depthwise=layer.form == BoxDepthwise.name)
+
+
+def _means(nest: ConvLayer, pool: Pool, *, depthwise: bool) -> Operations:
+    axes, inputs = [fused_axis(nest, pool, axis) for axis in (0, 1)], math.prod(pool.kernel)
+    boxes = nest.C * math.prod(axis.boxes for axis in axes)  # all that fit, needed or not
+    if depthwise or not _touching(axes):
+        return products(nest, boxes, inputs)
+    return nest.N * Operations(additions=boxes * (inputs - 1))

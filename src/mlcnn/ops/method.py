@@ -102,6 +102,8 @@ class Method:
         nonzero: multiplications of a layer by an engine that leaves out zero weights; None where
             there is none.
         channels: where the channels of its operators stand; None where they cannot go.
+        plain: the form that computes a layer as a dense one, as fast as it was without the
+            structure; empty where that is the operator's body, or there is none.
         penalty: what is added to a loss to bring weights into the structure: takes that module,
             returns a scalar tensor.
         summary: what it does, in a line.
@@ -116,6 +118,7 @@ class Method:
     row_input: int | None = None
     nonzero: Callable[[Layer], int] | None = None
     channels: ChannelAxes | None = None
+    plain: str = ""
     penalty: Callable[[Any], Any] | None = None
     summary: str = ""
 

@@ -46,13 +46,17 @@ class Follower:
     axis: int
     classes: Classes
 
+    @property
+    def value(self) -> ir.Value | None:
+        """The constant; None where it is missing."""
+        value = self.node.inputs[self.index] if self.index < len(self.node.inputs) else None
+        return None if constant(value) is None else value
+
     def apply(self, model: ir.Model, kept: Kept) -> None:
         """Leave out the rest of it."""
-        stays = kept(self.classes)
-        if self.index < len(self.node.inputs) and not stays.all():
-            stored = constant(self.node.inputs[self.index])
-            if stored is not None:
-                put(model, self.node, self.index, np.compress(stays, stored, self.axis))
+        stays, stored = kept(self.classes), constant(self.value)
+        if stored is not None and not stays.all():
+            put(model, self.node, self.index, np.compress(stays, stored, self.axis))
 
 
 @dataclass(frozen=True, slots=True)

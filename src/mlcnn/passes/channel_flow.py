@@ -9,7 +9,7 @@ A channel is *fixed* where it is one number for all inputs and all pixels: a fil
 are zero gives its bias, which a batch norm and an activation turn into another number.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import prod
 
 import numpy as np
@@ -20,7 +20,17 @@ from mlcnn.graph import constant, is_standard, layer_name
 from mlcnn.ops import Convolution, method_of
 from mlcnn.passes.channel_edits import Edit, Follower, Groups, Padding, Settled, Target
 from mlcnn.passes.channel_lanes import Classes, Floats, Lanes, Mix, Shared
-from mlcnn.passes.channel_spaces import POOLS, REDUCTIONS, integer, integers
+from mlcnn.passes.channel_operands import (
+    POOLS,
+    REDUCTIONS,
+    channel_axis,
+    dense_bias,
+    has,
+    integer,
+    integers,
+    is_padded,
+    pads_zeros,
+)
 from mlcnn.passes.fixed import pointwise_numbers
 from mlcnn.passes.pointwise import BINARY, TRANSPARENT, UNARY
 from mlcnn.workload import RECORD_KEY
@@ -37,6 +47,7 @@ class Flow:
         shared: what is shared inside of some.
         edits: what else has to follow where channels go, in order.
         needs: what needs a class whatever its weights are, by class.
+        added: classes of sums of several values: residual streams.
     """
 
     def __init__(self, model: ir.Model) -> None:
@@ -45,6 +56,7 @@ class Flow:
         self.shared: list[Shared] = []
         self.edits: list[Edit] = []
         self.needs: dict[int, str] = {}
+        self.added: set[int] = set()
         self._parents: list[int] = []
         self._model = model
         for node in model.graph:
@@ -54,6 +66,7 @@ class Flow:
             if value.is_graph_output() or outside:
                 self._need(self.lanes[value], "they are the network's output")
         self.needs = {self.root(item): why for item, why in self.needs.items()}
+        self.added = {self.root(item) for item in self.added}
 
     def root(self, item: int) -> int:
         """The one number of a class that was joined with others."""
@@ -142,15 +155,15 @@ class Flow:
     def convolution(self, node: ir.Node) -> bool:
         """New classes behind an ordinary one; a depthwise one keeps its input's."""
         weight, groups = constant(node.inputs[1]), integer(node, "group", 1)
-        bias = constant(node.inputs[2]) if _has(node, 2) else None
-        if weight is None or (_has(node, 2) and bias is None):
+        bias = constant(node.inputs[2]) if has(node, 2) else None
+        if weight is None or (has(node, 2) and bias is None):
             return False
         filters = len(weight)
         taps = weight.astype(np.float64).reshape(filters, weight.shape[1], -1)
         shift = np.zeros(filters) if bias is None else bias.astype(np.float64)
         if groups > 1:
             return self._depthwise(node, taps, shift, groups)
-        mix = self._mix(node, taps, shift, padded=_is_padded(node))
+        mix = self._mix(node, taps, shift, padded=is_padded(node))
         if mix is None:
             return False
         self.edits.append(Follower(node, 1, 1, mix.source.classes))
@@ -162,7 +175,7 @@ class Flow:
         if source is None or not groups == source.size == len(taps):
             return False
         sums, zero = taps.sum((1, 2)), ~taps.any((1, 2))
-        read = source.zeros_only() if _is_padded(node) else source
+        read = source.zeros_only() if is_padded(node) else source
         fixed = np.where(zero, shift, sums * read.fixed + shift)
         self.edits += [Follower(node, index, 0, source.classes) for index in (1, 2)]
         self.edits.append(Groups(node, source.classes))
@@ -206,7 +219,7 @@ class Flow:
         outputs = 0 if integer(node, "transB", 0) else 1
         wide = np.moveaxis(weight, outputs, 0).astype(np.float64)
         scales = [node.attributes[n].as_float() for n in ("alpha", "beta") if n in node.attributes]
-        shift = _dense_bias(node, len(wide))
+        shift = dense_bias(node, len(wide))
         if shift is None or any(scale != 1 for scale in scales):
             return False
         folds = node.op_type == "Gemm"
@@ -215,7 +228,9 @@ class Flow:
             return False
         self.edits.append(Follower(node, 1, 1 - outputs, mix.source.classes))
         self.edits += [Follower(node, 1, outputs, mix.result.classes)]
-        self.edits += [Follower(node, 2, -1, mix.result.classes)] if folds else []
+        addend = constant(node.inputs[2]) if has(node, 2) else None
+        if addend is not None:
+            self.edits.append(Follower(node, 2, addend.ndim - 1, mix.result.classes))
         return True
 
     def norm(self, node: ir.Node) -> bool:
@@ -248,7 +263,7 @@ class Flow:
         # An operand of one channel is the same for all channels of the other.
         if any(lanes.size not in {1, size} for lanes in known):
             return False
-        axes = [_channel_axis(value, rank, size) for value in values if value not in read]
+        axes = [channel_axis(value, rank, size) for value in values if value not in read]
         if any(axis is False for axis in axes):
             return False
         wide = [lanes for lanes in known if lanes.size == size]
@@ -257,8 +272,10 @@ class Flow:
                 self._need(lanes, f"{node.op_type} {layer_name(node)} reads them for all channels")
         for lanes in wide[1:]:
             self._join(wide[0].classes, lanes.classes)
+        if len(wide) > 1 and node.op_type in {"Add", "Sub"}:
+            self.added.update(wide[0].classes.tolist())
         for index, value in enumerate(node.inputs):
-            axis = None if value is None or value in read else _channel_axis(value, rank, size)
+            axis = None if value is None or value in read else channel_axis(value, rank, size)
             if isinstance(axis, int) and not isinstance(axis, bool):
                 self.edits.append(Follower(node, index, axis, wide[0].classes))
         fixed = pointwise_numbers(self._model, node, [
@@ -324,19 +341,18 @@ class Flow:
     def padding(self, node: ir.Node) -> bool:
         """Zeros at the borders of images, and channels of zeros."""
         source, pads = self._read(node.inputs[0]), integers(node, "pads", 1)
-        mode = node.attributes["mode"].as_string() if "mode" in node.attributes else "constant"
         half = len(pads) // 2
-        if source is None or half < 2 or _has(node, 3) or pads[0] or pads[half]:
+        if source is None or half < 2 or has(node, 3) or pads[0] or pads[half]:
             return False
         before, after = pads[1], pads[half + 1]
-        value = constant(node.inputs[2]) if _has(node, 2) else np.zeros(1)
-        number = node.attributes["value"].as_float() if "value" in node.attributes else 0.0
-        plain = mode == "constant" and value is not None and not value.any() and not number
-        widens = bool(before or after)
-        if ((widens or mode == "constant") and not plain) or min(before, after) < 0:
+        widens, zeros = bool(before or after), pads_zeros(node)
+        if min(before, after) < 0 or (widens and not zeros):
             return False
-        if any(pads[axis] for axis in range(len(pads)) if axis % half > 1) and mode == "constant":
-            source = source.zeros_only()
+        constants = (
+            "mode" not in node.attributes or node.attributes["mode"].as_string() == "constant"
+        )
+        if any(pads[axis] for axis in range(len(pads)) if axis % half > 1) and constants:
+            source = source.zeros_only() if zeros else source.varying()
         if not widens:
             return self._keep(node, source)
         first, last = self._new(before), self._new(after)
@@ -379,35 +395,3 @@ _RULES: dict[str, Callable[[Flow, ir.Node], bool]] = {
     "Pad": Flow.padding,
     "Slice": Flow.slice,
 }
-
-
-def _has(node: ir.Node, index: int) -> bool:
-    return len(node.inputs) > index and node.inputs[index] is not None
-
-
-def _is_padded(node: ir.Node) -> bool:
-    pads = node.attributes["pads"].as_ints() if "pads" in node.attributes else ()
-    auto = node.attributes["auto_pad"].as_string() if "auto_pad" in node.attributes else "NOTSET"
-    return any(pads) or auto not in {"NOTSET", "VALID"}
-
-
-def _dense_bias(node: ir.Node, outputs: int) -> Floats | None:
-    """One number for each output; None where the addend is something else."""
-    if node.op_type != "Gemm" or not _has(node, 2):
-        return np.zeros(outputs)
-    addend = constant(node.inputs[2])
-    if addend is None or addend.size != outputs or addend.shape[-1:] != (outputs,):
-        return None
-    return addend.astype(np.float64).reshape(-1)
-
-
-def _channel_axis(value: ir.Value, rank: int, channels: int) -> int | bool | None:
-    """The axis of a constant that has the channels; None: the same for all; False: neither."""
-    stored = constant(value)
-    shape: Sequence[int] = () if stored is None else stored.shape
-    axis = len(shape) - rank + 1
-    if len(shape) > rank:
-        return False
-    if axis < 0 or shape[axis] == 1:
-        return None
-    return axis if shape[axis] == channels else False

@@ -1,12 +1,14 @@
 """What is known of channels: of a value, of a layer that mixes them, and inside of one."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-__all__ = ["Classes", "Floats", "Lanes", "Mix", "Shared"]
+__all__ = ["Classes", "Floats", "Lanes", "Mix", "Shared", "alike"]
 
 Classes = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -32,6 +34,10 @@ class Lanes:
     def zeros_only(self) -> "Lanes":
         """The same behind what keeps zeros, and changes other numbers at a border."""
         return Lanes(self.classes, np.where(self.fixed == 0, 0.0, np.nan))
+
+    def varying(self) -> "Lanes":
+        """The same behind what leaves no channel one number."""
+        return Lanes(self.classes, np.full(self.size, np.nan))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +77,18 @@ class Shared:
     mix: Mix
     inside: Lanes
     reads: NDArray[np.bool_]
+
+
+def alike(listed: Sequence[Classes]) -> tuple[tuple[list[int], tuple[int, ...]], ...]:
+    """Sets of classes that are equally often in each of some lists, and the lists' indices.
+
+    Both, the sets and what is in them, stand in the order in which they come first.
+    """
+    seen: dict[int, list[tuple[int, int]]] = {}
+    for index, classes in enumerate(listed):
+        for item, count in Counter(classes.tolist()).items():
+            seen.setdefault(item, []).append((index, count))
+    found: dict[tuple[tuple[int, int], ...], list[int]] = {}
+    for item, where in seen.items():
+        found.setdefault(tuple(where), []).append(item)
+    return tuple((items, tuple(index for index, _ in where)) for where, items in found.items())

@@ -86,7 +86,7 @@ def _swap(
 ) -> float:
     """Let two channels change places in all weights; what they gain together."""
     return sum(
-        objectives[a.weight].swap(a.axis, first * a.width + entry, second * a.width + entry)
+        objectives[a.weight].swap(a.axis, int(one), int(other))
         for a in axes
-        for entry in range(a.width)
+        for one, other in zip(a.places[first], a.places[second], strict=True)
     )

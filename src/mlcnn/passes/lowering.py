@@ -78,8 +78,26 @@ def _emit(model: ir.Model, form: Form, found: Found) -> Emitter:
     convolution, pooling, output = found.convolution, found.pooling, found.output
     emitter, before = emitter_for(model, convolution), read_record(convolution.node)
     known = before if isinstance(before, Record) else None
-    emitter.metadata[RECORD_KEY] = Record(
-        site=output.name or "",
+    outer = known if known is not None and known.is_pooled and pooling is None else None
+    record = _record(found, form, known) if outer is None else replace(outer, inner=form.name)
+    emitter.metadata[RECORD_KEY] = record.text()
+    result = form.emit(emitter, convolution, pooling)
+    if pooling is not None and not pooling.keepdims:
+        axes = emitter.integers((2, 3), "axes")
+        result = emitter.op("Squeeze", [result, axes])
+    if outer is not None:
+        _retell(model, convolution.node, record)
+    else:
+        _forget(model, convolution.node)
+    install(model, emitter, output, result, anchor=convolution.node)
+    return emitter
+
+
+def _record(found: Found, form: Form, known: Record | None) -> Record:
+    """What a layer is from now on; of what it was before, what is known."""
+    convolution, pooling = found.convolution, found.pooling
+    return Record(
+        site=found.output.name or "",
         geometry=replace(convolution.nest, pool=None if pooling is None else pooling.pool),
         form=form.name,
         global_pool=pooling is not None and pooling.pool is None,
@@ -88,14 +106,15 @@ def _emit(model: ir.Model, form: Form, found: Found) -> Emitter:
         parameters=convolution.parameters if known is None else known.parameters,
         weight_bytes=convolution.weight_bytes if known is None else known.weight_bytes,
         density=convolution.density if known is None else known.density,
-    ).text()
-    result = form.emit(emitter, convolution, pooling)
-    if pooling is not None and not pooling.keepdims:
-        axes = emitter.integers((2, 3), "axes")
-        result = emitter.op("Squeeze", [result, axes])
-    _forget(model, convolution.node)
-    install(model, emitter, output, result, anchor=convolution.node)
-    return emitter
+    )
+
+
+def _retell(model: ir.Model, node: ir.Node, record: Record) -> None:
+    """Give all of the layer that ``node`` is a part of another record."""
+    text = node.metadata_props.get(RECORD_KEY)
+    for other in model.graph:
+        if other.metadata_props.get(RECORD_KEY) == text:
+            other.metadata_props[RECORD_KEY] = record.text()
 
 
 def _forget(model: ir.Model, node: ir.Node) -> None:

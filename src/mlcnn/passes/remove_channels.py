@@ -6,7 +6,7 @@ zero: ``relu(beta - gamma mean / sqrt(var + eps))`` behind its batch norm. Where
 with padding it ends at the border, which no bias gives: that channel stays.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,11 +14,12 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from mlcnn.errors import InputError
 from mlcnn.graph import clone, constant, free_name, infer_shapes, layer_name, value_names
 from mlcnn.passes.base import Change, PassResult, Skipped
 from mlcnn.passes.channel_edits import Kept, put
 from mlcnn.passes.channel_flow import Flow
-from mlcnn.passes.channel_lanes import Mix
+from mlcnn.passes.channel_lanes import Mix, alike
 from mlcnn.passes.restoring import restore
 from mlcnn.passes.sites import Selection
 
@@ -32,6 +33,9 @@ class RemoveChannels:
     Attributes:
         only: layer names; touch only sites with one of them.
         exclude: layer names; leave sites with one of them alone.
+        multiple: of the channels that are left, of those that stand side by side everywhere:
+            engines compute them in blocks, so a few that go alone may cost time. What is without
+            effect stays up to the next multiple.
     """
 
     name: ClassVar[str] = "remove-channels"
@@ -40,12 +44,17 @@ class RemoveChannels:
     """What goes follows from which weights are zero: other weights would be another site."""
     only: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    multiple: int = 1
+
+    def __post_init__(self) -> None:
+        if self.multiple < 1:
+            raise InputError(f"{self.name}: multiple={self.multiple}: at least 1 is required")
 
     def apply(self, model: ir.Model) -> PassResult:
         """Return the network without them."""
         model = clone(restore(model))
         flow = Flow(model)
-        gone, selection = _gone(flow), Selection(self.only, self.exclude)
+        gone, selection = _gone(flow, self.multiple), Selection(self.only, self.exclude)
         changes: list[Change] = []
         skipped = [Skipped(self.name, *left) for left in _left(flow, gone)]
         for site in _sites(model, flow, gone):
@@ -64,7 +73,7 @@ class RemoveChannels:
 Flags = NDArray[np.bool_]
 
 
-def _gone(flow: Flow) -> Flags:
+def _gone(flow: Flow, multiple: int) -> Flags:
     """Which classes go."""
     lanes = [flow.roots(item.classes) for item in flow.lanes.values()]
     needed = np.zeros(1 + max((int(classes.max()) for classes in lanes), default=0), bool)
@@ -74,9 +83,21 @@ def _gone(flow: Flow) -> Flags:
         if not needed[classes].any():
             needed[classes[0]] = True  # no value is left without channels
     _spread(flow, needed)
+    sets = [items for items, _ in alike(lanes)] if multiple > 1 else []
+    while filled := [item for items in sets for item in _filling(items, needed, multiple)]:
+        needed[filled] = True
+        flow.needs.update(dict.fromkeys(filled, f"a multiple of {multiple} is left"))
+        _spread(flow, needed)
     known = np.zeros_like(needed)
     known[np.concatenate([*lanes, np.empty(0, np.int64)])] = True
     return known & ~needed
+
+
+def _filling(items: Sequence[int], needed: Flags, multiple: int) -> list[int]:
+    """Classes of a set that could go, and stay for a multiple."""
+    spare = [item for item in items if not needed[item]]
+    left = len(items) - len(spare)
+    return spare[: -left % multiple]
 
 
 def _spread(flow: Flow, needed: Flags) -> None:

@@ -99,6 +99,21 @@ class ShareKernels(Structuring, SitePass):
             )
         return reason or Candidate((name,), name, partial(self._rewrite, model, layer, count))
 
+    def left(self, model: ir.Model) -> dict[str, str]:
+        """Why layers stay as they are whose kernels have more than one tap, by name.
+
+        Raises:
+            InputError: as for ``structure``, but where nothing can be shared.
+        """
+        nodes = [*self.nodes(model)]
+        self._sizes().require([layer_name(node) for node in nodes])
+        looked = {layer_name(node): self.look(model, node) for node in nodes}
+        return {
+            name: found
+            for name, found in looked.items()
+            if isinstance(found, str) and found != _POINTWISE
+        }
+
     def _rewrite(self, model: ir.Model, layer: Convolution, count: int) -> Change:
         node, output = layer.node, layer.node.outputs[0]
         weight, before = _dense(layer), read_record(node)

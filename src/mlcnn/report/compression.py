@@ -29,6 +29,7 @@ def write_compression(
     layers: Shown,
     *,
     latency: Shown | None = None,
+    recommended: Shown | None = None,
     facts: Sequence[tuple[str, str]] = (),
     command: str = "",
     created: str = "",
@@ -41,6 +42,7 @@ def write_compression(
         frontier: the networks that were tried.
         layers: of the chosen one.
         latency: measured; None where nothing was.
+        recommended: for each layer, of several methods; None where there is one.
         facts: how it was made, as (name, value).
         command: that repeats it.
         created: date and time.
@@ -53,6 +55,10 @@ def write_compression(
         Section("summary", "Accuracy against cost", "table.html", _shown(frontier.shown()), charts),
         Section("layers", "The smaller network, layer by layer", "table.html", _shown(layers)),
     ]
+    if recommended is not None:
+        sections.append(
+            Section("recommended", recommended.title, "table.html", _shown(recommended))
+        )
     if latency is not None:
         sections.append(Section("latency", "Latency", "table.html", _shown(latency)))
     known = tuple((key, printable(value)) for key, value in facts)

@@ -17,6 +17,7 @@ from mlcnn.reproduce.circconv import reproduce_circconv
 from mlcnn.reproduce.configurations import reproduce_configurations
 from mlcnn.reproduce.fused_layers import reproduce_fused_layers
 from mlcnn.reproduce.networks import reproduce_networks
+from mlcnn.reproduce.penni import penni_with_runs, reproduce_penni
 from mlcnn.reproduce.reproduction import Beside, Relation, Reproduction, Row, Tell
 from mlcnn.reproduce.savings import reproduce_savings
 from mlcnn.reproduce.study import FIGURES, read_runs, recorded_runs, reproduce_study
@@ -56,8 +57,20 @@ REPRODUCTIONS: Mapping[str, Callable[[str, Tell], Reproduction]] = {
     "figure-15": reproduce_fused_layers,
     "aaai18": reproduce_aaai18,
     "circconv": reproduce_circconv,
+    "penni": reproduce_penni,
 }
 """What can be reproduced: the tables and figures of [MLCNN] in its order, then other papers."""
+
+
+def _studied(what: str, runs: Path) -> Reproduction:
+    return reproduce_study(what, read_runs(runs))
+
+
+_TRAINED: Mapping[str, Callable[[str, Path], Reproduction]] = {
+    **dict.fromkeys(FIGURES, _studied),
+    "penni": penni_with_runs,
+}
+"""What can be reproduced from a folder of runs."""
 
 
 def names() -> tuple[str, ...]:
@@ -75,7 +88,8 @@ def reproduce(what: str, tell: Tell = _silent, runs: Path | None = None) -> Repr
     Args:
         what: one of ``names()``, or ``all``.
         tell: hears what is being worked on, the steps done and their number.
-        runs: folder of records to draw a figure of the study from; the package's own by default.
+        runs: folder of records to draw a figure of the study from, the package's own by default;
+            for ``penni`` one of results of ``mlcnn compress``, none by default.
 
     Raises:
         InputError: ``what`` is not known, or the records cannot be used.
@@ -85,9 +99,10 @@ def reproduce(what: str, tell: Tell = _silent, runs: Path | None = None) -> Repr
         True
     """
     if runs is not None:
-        if what not in FIGURES:
-            raise InputError(f"--runs: of {what} nothing is trained, only of {', '.join(FIGURES)}")
-        return reproduce_study(what, read_runs(runs))
+        if what not in _TRAINED:
+            known = ", ".join(_TRAINED)
+            raise InputError(f"--runs: of {what} nothing is trained, only of {known}")
+        return _TRAINED[what](what, runs)
     if what == ALL:
         parts = [reproduce(name, tell).named() for name in REPRODUCTIONS]
         return Reproduction(

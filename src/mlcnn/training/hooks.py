@@ -3,6 +3,7 @@
 A hook overrides what it needs of ``Hook``; the loop knows none of them.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -15,6 +16,9 @@ from mlcnn.errors import InputError
 from mlcnn.training.hardware import Hardware
 
 __all__ = ["Group", "Groups", "Hook", "Masks", "Penalty", "Phase", "Phases", "Step", "Teacher"]
+
+# Of a position in epochs, which is a sum of fractions.
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +81,6 @@ class Hook:
     def start(self, module: nn.Module, images: int, hardware: Hardware) -> None:
         """Before the first step of this call: ``images`` there are, to train on."""
 
-    def begin_epoch(self, module: nn.Module, epoch: int) -> None:
-        """Before an epoch, counted from 0."""
-
     def loss(self, step: Step, loss: Tensor) -> Tensor:
         """The loss to train on, from the loss so far."""
         del step
@@ -95,6 +96,16 @@ class Hook:
         """Whether the weights after so many epochs may be the result."""
         del epochs
         return True
+
+
+def _reached(until: float, position: float) -> bool:
+    """Whether so many epochs are over; what is short of them by rounding alone is."""
+    return position + _ROUNDING >= until
+
+
+def _end(until: float) -> str:
+    """How a checkpoint remembers the end of something that need not have one."""
+    return "" if math.isinf(until) else f" until epoch {until:g}"
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
@@ -196,19 +207,23 @@ class Penalty(Hook):
         function: from the module to a number with a gradient.
         weight: of it.
         name: what a checkpoint remembers.
+        until: epochs after which nothing is added any more.
     """
 
     function: Callable[[nn.Module], Tensor]
     weight: float = 1.0
     name: str = "penalty"
+    until: float = math.inf
 
     @property
     def told(self) -> str:
         """Its name and weight."""
-        return f"{self.name} * {self.weight}"
+        return f"{self.name} * {self.weight}{_end(self.until)}"
 
     def loss(self, step: Step, loss: Tensor) -> Tensor:
         """The loss with the penalty."""
+        if _reached(self.until, step.position):
+            return loss
         return loss + self.weight * self.function(step.module)
 
 
@@ -217,53 +232,83 @@ class Phase:
     """Epochs in which some parameters train and the others rest.
 
     Attributes:
-        epochs: how many.
+        epochs: how many; a fraction, too.
         trained: patterns of the names of those that train.
+        resting: patterns of the names of those that rest all the same.
     """
 
-    epochs: int
-    trained: tuple[str, ...]
+    epochs: float
+    trained: tuple[str, ...] = ("*",)
+    resting: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise InputError(f"a phase lasts at least 1 epoch, got {self.epochs}")
+        if not self.epochs > 0:
+            raise InputError(f"a phase lasts more than 0 epochs, got {self.epochs:g}")
+
+    def trains(self, name: str) -> bool:
+        """Whether the parameter of a name does."""
+        return _matches(name, self.trained) and not _matches(name, self.resting)
 
 
 @dataclass(slots=True)
 class Phases(Hook):
-    """Phases that follow each other, over and over.
+    """Phases that follow each other, over and over; each lasts at least a step.
+
+    What rests has no gradient: neither momentum nor decay moves it. It is taken away behind the
+    backward pass, since processes that share a batch all need the same ones until then.
 
     Attributes:
         cycle: the phases, in order.
+        until: epochs after which all parameters train.
     """
 
     cycle: tuple[Phase, ...]
+    until: float = math.inf
+    _now: Phase | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.cycle:
+            raise InputError("a cycle of phases needs at least one")
 
     @property
     def told(self) -> str:
         """The phases."""
-        return str(self.cycle)
+        return f"{self.cycle}{_end(self.until)}"
 
-    def at(self, epoch: int) -> Phase:
-        """The phase of an epoch, counted from 0."""
-        rest = epoch % sum(phase.epochs for phase in self.cycle)
-        for phase in self.cycle:
-            if rest < phase.epochs:
+    def at(self, position: float, length: float = 0.0) -> Phase | None:
+        """The phase after so many epochs, None behind the last one.
+
+        Args:
+            position: epochs, a fraction too.
+            length: epochs that a step is. Phases that are shorter are stretched: of those between
+                two steps, it would be chance which is met.
+        """
+        if _reached(self.until, position):
+            return None
+        stretch = max(1.0, length / min(phase.epochs for phase in self.cycle))
+        rest = (position + _ROUNDING) % (stretch * sum(phase.epochs for phase in self.cycle))
+        for phase in self.cycle[:-1]:
+            if rest < stretch * phase.epochs:
                 return phase
-            rest -= phase.epochs
-        raise InputError("a cycle of phases needs at least one")
+            rest -= stretch * phase.epochs
+        return self.cycle[-1]
 
     def start(self, module: nn.Module, images: int, hardware: Hardware) -> None:
         """Refuses a pattern that names nothing."""
         del images, hardware
         for phase in self.cycle:
-            _require_match(module, phase.trained, "phase")
+            _require_match(module, (*phase.trained, *phase.resting), "phase")
 
-    def begin_epoch(self, module: nn.Module, epoch: int) -> None:
-        """Lets the phase's parameters train, and no other."""
-        phase = self.at(epoch)
+    def loss(self, step: Step, loss: Tensor) -> Tensor:
+        """The loss as it is; notes the phase."""
+        self._now = self.at(step.position, step.length)
+        return loss
+
+    def gradients(self, module: nn.Module) -> None:
+        """Takes away those of what rests."""
         for name, parameter in module.named_parameters():
-            parameter.requires_grad_(_matches(name, phase.trained))
+            if self._now is not None and not self._now.trains(name):
+                parameter.grad = None
 
 
 @dataclass(slots=True)

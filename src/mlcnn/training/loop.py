@@ -186,8 +186,6 @@ class _Run:
     def epoch(self) -> None:
         """The rest of the epoch that is under way, its validation, and a checkpoint."""
         started, number, state = time.monotonic(), self.state.epoch, self.state
-        for hook in self.hooks:
-            hook.begin_epoch(self.module, number)
         seed = self.seed * _STRIDE + number
         model = self.processes.wrap(self.module.train())
         for batch in self.batches.epoch(seed, first=state.step):

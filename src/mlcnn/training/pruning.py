@@ -98,6 +98,11 @@ class Cut(Protocol):
     """What goes, and in which order."""
 
     @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """All of the network."""
+        ...
+
+    @property
     def told(self) -> str:
         """What a checkpoint remembers of it."""
         ...
@@ -338,14 +343,18 @@ class WeightCut:
 
     Attributes:
         kernels: all of the network.
+        by_deviation: go by the size over the standard deviation of the layer's weights instead,
+            whatever one costs: what goes in each layer is below a threshold of as many deviations.
     """
 
     kernels: tuple[Kernel, ...]
+    by_deviation: bool = False
 
     @property
     def told(self) -> str:
         """Weights of how many layers."""
-        return f"single weights of {len(self._open)} layers"
+        ranked = " in standard deviations" if self.by_deviation else ""
+        return f"single weights of {len(self._open)} layers{ranked}"
 
     @property
     def _open(self) -> tuple[Kernel, ...]:
@@ -369,7 +378,9 @@ class WeightCut:
         return tuple(
             Part(
                 chosen.layer,
-                WeightCut(tuple(replace(k, fixed=k is not chosen) for k in self.kernels)),
+                replace(
+                    self, kernels=tuple(replace(k, fixed=k is not chosen) for k in self.kernels)
+                ),
                 (all_of_it - chosen.cost / 2) / self._whole,
             )
             for chosen in self._open
@@ -385,7 +396,7 @@ class WeightCut:
     def cut(self, module: nn.Module, share: float) -> None:
         """See ``Cut``."""
         weights = [module.get_parameter(kernel.parameter) for kernel in self._open]
-        scores = torch.cat([_scores(kernel, module) for kernel in self._open])
+        scores = torch.cat([self._scores(kernel, module) for kernel in self._open])
         units = torch.cat(
             [
                 torch.full((w.numel(),), k.unit, dtype=torch.float64, device=w.device)
@@ -404,17 +415,29 @@ class WeightCut:
         """See ``Cut``; zeros of layers that are not cut are left alone."""
         return {k.parameter: module.get_parameter(k.parameter) != 0 for k in self._open}
 
+    def _scores(self, kernel: Kernel, module: nn.Module) -> Tensor:
+        """How much each weight matters, shape (weights,): infinitely for those of the floor."""
+        weights = module.get_parameter(kernel.parameter).detach().float()
+        scores = (_deviations if self.by_deviation else _losses)(kernel, module, weights)
+        scores[scores.topk(kept_at_least(kernel)).indices] = math.inf
+        return scores
+
 
 def kept_at_least(kernel: Kernel) -> int:
     """How many weights of a layer stay, whatever they cost: a hundredth."""
     return max(1, math.floor(_FLOOR * math.prod(kernel.shape)))
 
 
-def _scores(kernel: Kernel, module: nn.Module) -> Tensor:
-    """How much each weight matters, shape (weights,): infinitely for those of the floor."""
-    sizes = module.get_parameter(kernel.parameter).detach().float().abs()
+def _losses(kernel: Kernel, module: nn.Module, weights: Tensor) -> Tensor:
+    """What the layer loses without each weight, for what it costs, shape (weights,)."""
+    sizes = weights.abs()
     if kernel.factor is not None:
         sizes = sizes * kernel.factor.norms(module, sizes.ndim)
-    scores = sizes.reshape(-1) / math.sqrt(kernel.unit if kernel.price is None else kernel.price)
-    scores[scores.topk(kept_at_least(kernel)).indices] = math.inf
-    return scores
+    price = kernel.unit if kernel.price is None else kernel.price
+    return sizes.reshape(-1) / math.sqrt(price)
+
+
+def _deviations(kernel: Kernel, module: nn.Module, weights: Tensor) -> Tensor:
+    """The size of each weight in standard deviations of all of them, shape (weights,)."""
+    del kernel, module
+    return weights.abs().reshape(-1) / weights.std(correction=0)

@@ -11,6 +11,7 @@ from mlcnn.workload.description import (
 )
 from mlcnn.workload.grouping import density_of, ends, recorded
 from mlcnn.workload.layer import ConvAxis, ConvLayer, Pool, Window
+from mlcnn.workload.mask import Mask
 from mlcnn.workload.operations import Operations, Sum
 from mlcnn.workload.reading import Uncounted, Workload, branches, layers, read
 from mlcnn.workload.record import RECORD_KEY, Record, read_record
@@ -26,6 +27,7 @@ __all__ = [
     "ConvLayer",
     "InputShape",
     "Layer",
+    "Mask",
     "Numbers",
     "Operations",
     "Pool",

@@ -4,10 +4,11 @@ Methods stack by filling different fields: one puts a pool behind the nest, anot
 weights, a third shortens the numbers. Each field has a default that says "as it was".
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from mlcnn.workload.layer import ConvLayer, Pool
+from mlcnn.workload.mask import Mask
 from mlcnn.workload.operations import Sum
 
 __all__ = ["DENSE", "Activity", "Arithmetic", "Layer", "Numbers", "Stored", "Weights"]
@@ -106,6 +107,8 @@ class Layer:
         arithmetic: how weight and input meet.
         density: share of the numbers of its largest weight that are not zero.
         density_before: the same as it was, where a record says so.
+        mask: which of these are zero; None where they are computed, laid out anew, or kept as
+            codes. It takes no part in comparisons.
         stored: parameters and bytes.
         before: the same as it was, where a record says so; the same as ``stored`` elsewhere.
         condition: the branch of an ``If`` that it stands in, see ``branches``; empty where it
@@ -125,6 +128,7 @@ class Layer:
     stored: Stored = _NOTHING
     before: Stored = _NOTHING
     condition: str = ""
+    mask: Mask | None = field(default=None, repr=False, compare=False)
 
     @property
     def name(self) -> str:

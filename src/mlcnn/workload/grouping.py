@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from mlcnn.graph import DEQUANTIZE, MOVING, QUANTIZE, is_quantiser, is_standard, layer_name
 from mlcnn.workload.description import Layer, Numbers, Stored
+from mlcnn.workload.mask import Mask
 from mlcnn.workload.record import Record, read_record
 from mlcnn.workload.sizes import known_sizes, sizes_of
 from mlcnn.workload.widths import rounded_width, stored_width
@@ -18,6 +19,7 @@ __all__ = ["density_of", "described", "ends", "measured", "recorded"]
 
 _LOGGER = logging.getLogger(__name__)
 _KNOWN_VERSION = 1
+_DENSE = frozenset({"Gemm", "MatMul"})
 # Types that weights are stored in; the others are shapes and axes.
 # Height and width that a value of so many dimensions lacks: features, a sequence, images.
 _SPATIAL: dict[int, tuple[int, ...]] = {2: (1, 1), 3: (1,), 4: ()}
@@ -117,8 +119,27 @@ def measured(layer: Layer, nodes: Sequence[ir.Node], constants: Container[ir.Val
     density = density_of(largest)
     return replace(
         layer, numbers=numbers, density=density, density_before=density, stored=stored,
-        before=stored,
+        before=stored, mask=_mask(largest, nodes),
     )  # fmt: skip
+
+
+def _mask(weight: ir.Value | None, nodes: Sequence[ir.Node]) -> Mask | None:
+    """Where the zeros of a weight stand."""
+    tensor = None if weight is None else weight.const_value
+    if weight is None or tensor is None or not tensor.dtype.is_floating_point():
+        return None
+    if any(use.node.op_type == "Transpose" for use in weight.uses()):
+        return None
+    return Mask(tensor, any(_by_columns(node, weight) for node in nodes))
+
+
+def _by_columns(node: ir.Node, weight: ir.Value | None) -> bool:
+    """Whether a dense layer multiplies rows of its input by columns of this weight."""
+    if node.op_type not in _DENSE or not is_standard(node) or weight not in node.inputs:
+        return False
+    is_right = node.inputs[1] is weight
+    transposed = node.attributes.get("transB" if is_right else "transA")
+    return is_right != (transposed is not None and bool(transposed.as_int()))
 
 
 def density_of(weight: ir.Value | None) -> float:

@@ -33,6 +33,8 @@ class Record:
         site: name of the value that the layer gives: the nodes of one layer share it.
         geometry: the loop nest, with the pool; batch, height and width are not told.
         form: how the layer is computed.
+        inner: how what a pool is in front of is computed; empty where that is no operator of its
+            own, or its body.
         global_pool: the pool covers the convolution's output, whatever its size.
         operator: what the layer was: ``Conv``, ``Gemm`` or ``MatMul``.
         weights: the structure of its weights.
@@ -47,6 +49,7 @@ class Record:
     site: str
     geometry: ConvLayer
     form: str
+    inner: str = ""
     global_pool: bool = False
     operator: str = "Conv"
     weights: Weights = DENSE
@@ -56,6 +59,11 @@ class Record:
     weight_bytes: int = 0
     density: float = 1.0
     version: int = _VERSION
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether an average pool is part of the layer."""
+        return self.global_pool or self.geometry.pool is not None
 
     def text(self) -> str:
         """What stands in the metadata."""
@@ -99,6 +107,7 @@ def _parsed(document: dict[str, Any]) -> Record:
         site=str(document["site"]),
         geometry=nest,
         form=str(document["form"]),
+        inner=str(document.get("inner", "")),
         global_pool=bool(document.get("global_pool", False)),
         operator=str(document.get("operator", "Conv")),
         weights=Weights(weights.get("kind", "dense"), _tuples(weights.get("options", ()))),

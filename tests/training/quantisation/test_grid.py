@@ -74,3 +74,10 @@ def test_few_bits_cut_off_what_costs_most() -> None:
 def test_bits_that_no_code_holds(bits: int) -> None:
     with pytest.raises(InputError, match=f"--bits {bits}: codes of 2 to 8 bits are supported"):
         check_bits(bits, "--bits")
+
+
+def test_a_filter_of_zeros_has_a_step_that_its_bias_fits_in():
+    weights = np.array([[0.0, 0.0], [0.5, -1.27], [0.1, 0.0]], np.float32)
+    steps = symmetric_steps(weights)
+    np.testing.assert_allclose(steps, [0.01, 0.01, 0.1 / 127], rtol=1e-6)
+    assert symmetric_steps(np.zeros((2, 3), np.float32)).tolist() == [1.0, 1.0]

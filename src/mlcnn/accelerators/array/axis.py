@@ -70,7 +70,8 @@ class Loops:
         output_tiles: tiles of output channels in a group.
         input_reloads: how often each input comes in.
         weight_reloads: how often each weight comes in.
-        rounds: sets of weights of all input channels of a group, one after the other.
+        rounds: sets of weights of all input channels of a group, one after the other; on average
+            over the filters.
         turns: groups of output channels that take turns on the slices.
     """
 
@@ -80,7 +81,7 @@ class Loops:
     output_tiles: int
     input_reloads: int
     weight_reloads: int
-    rounds: int
+    rounds: float
     turns: int
 
 

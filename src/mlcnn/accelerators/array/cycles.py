@@ -216,7 +216,7 @@ def split_slices(work: Work, t: Tiles | Tilings, p: Parameters) -> Split:
     best = np.full(np.broadcast_shapes(p.slices.shape, t.line.shape), NEVER)
     refill, groups, ways = np.zeros_like(best), np.ones_like(best), np.ones_like(best)
     lines, before = float(t.lines.max()), 0
-    load = np.ceil(p.multipliers / p.weight_words)
+    load = np.ceil(work.execution.set_words(p.multipliers) / p.weight_words)
     for way in _WAYS:
         allowed = (way <= p.input_windows) & (way <= p.slices)
         if not allowed.any() or before >= lines:
@@ -225,8 +225,9 @@ def split_slices(work: Work, t: Tiles | Tilings, p: Parameters) -> Split:
         turns = np.ceil(t.output_channels / side)
         positions = np.ceil(t.lines / way) * t.line
         held = 2 * turns * positions * work.sums <= p.accumulator_entries
-        busy = np.maximum(turns * positions, p.accumulator_latency)
-        took = np.maximum(turns * np.maximum(positions, load), p.accumulator_latency)
+        passes = work.execution.passes(t.output_channels, side)
+        busy = passes * np.maximum(turns * positions, p.accumulator_latency)
+        took = passes * np.maximum(turns * np.maximum(positions, load), p.accumulator_latency)
         better = allowed & held & (took < best)
         best = np.where(better, took, best)
         refill = np.where(better, took - busy, refill)
@@ -248,7 +249,7 @@ def _unit(work: Work, t: Tilings, p: Parameters, m: Floats) -> tuple[Floats, Flo
     inputs, weights = work.execution.input_cycles(t, p, m)
     if not work.scaled:
         return inputs, weights
-    words = t.loaded * m * work.execution.block
+    words = t.loaded * m * work.execution.input_block
     return np.maximum(inputs, np.ceil(words / np.maximum(p.input_scalers, 1))), weights
 
 
@@ -311,7 +312,7 @@ def held_bytes(work: Work, t: Tilings) -> Floats:
         np.minimum(2, t.outer * t.inner * chunks),
     )
     of_inputs = np.where(outer, 2, outer_places)
-    weights = t.output_channels * t.input_channels * work.weight_words * work.precision.bits
+    weights = work.execution.tile_weight_bits(work.layer, work.precision, t)
     inputs = t.stored * t.input_channels * work.input_bits
     return (weights * of_weights + inputs * of_inputs) / 8
 

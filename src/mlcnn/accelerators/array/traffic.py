@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from mlcnn.accelerators.array.axis import AxisTiles, Loops
+from mlcnn.accelerators.array.axis import Loops
 from mlcnn.accelerators.array.description import ArrayDescription
 from mlcnn.accelerators.array.tiling import Tiling
 from mlcnn.accelerators.array.work import Work
@@ -85,12 +85,6 @@ class ArrayOperations:
         return array + self.input_additions + self.output_additions
 
 
-def _rounds(work: Work, channels: int, multipliers: int) -> int:
-    together = max(multipliers // work.taps, 1)
-    parts = -(-work.taps // multipliers)
-    return -(-channels // together) * parts
-
-
 def loops(work: Work, tiling: Tiling, machine: ArrayDescription, ways: int) -> Loops:
     """What the axes and the loops of a tiling come to; see ``transfers`` for the arguments."""
     layer = work.layer
@@ -101,8 +95,8 @@ def loops(work: Work, tiling: Tiling, machine: ArrayDescription, ways: int) -> L
     kept = tiling.keep or tiling.input_channels >= channels
     full, rest = divmod(channels, tiling.input_channels)
     multipliers = machine.multipliers
-    rounds = full * _rounds(work, tiling.input_channels, multipliers)
-    rounds += _rounds(work, rest, multipliers) if rest else 0
+    rounds = full * work.execution.rounds(layer, tiling.input_channels, multipliers)
+    rounds += work.execution.rounds(layer, rest, multipliers) if rest else 0
     side = max(machine.slices // ways, 1)
     whole, last = divmod(filters, tiling.output_channels)
     turns = whole * -(-tiling.output_channels // side) + -(-last // side)
@@ -116,31 +110,6 @@ def loops(work: Work, tiling: Tiling, machine: ArrayDescription, ways: int) -> L
         rounds=rounds,
         turns=turns,
     )
-
-
-def _window_words(work: Work, columns: AxisTiles, multipliers: int) -> int:
-    """Words that the windows of one row take in for one input channel, over all column tiles.
-
-    A pass covers up to ``multipliers`` taps of the kernel, row by row. At the first position of a
-    row its window fills; at each further one it keeps what it has and takes the new columns. Zeros
-    of the padding count as words.
-    """
-    layer, taps = work.layer, work.taps
-    if taps == 1:
-        return columns.all_positions
-    step = work.execution.column_step(layer)
-    dilation = layer.dilations[1]
-    words = 0
-    for start in range(0, taps, multipliers):
-        rows = [tap // layer.S for tap in range(start, min(start + multipliers, taps))]
-        fresh = sum(_new_columns(rows.count(row), step, dilation) for row in set(rows))
-        words += len(rows) * columns.tiles + fresh * (columns.all_positions - columns.tiles)
-    return words
-
-
-def _new_columns(taps: int, step: int, dilation: int) -> int:
-    """Taps in a row of a window that lie on other columns than one position before."""
-    return taps if step % dilation else min(taps, step // dilation)
 
 
 def _wide(work: Work, machine: ArrayDescription) -> int:
@@ -165,8 +134,8 @@ def transfers(work: Work, tiling: Tiling, machine: ArrayDescription, ways: int) 
     outputs = layer.N * layer.K * math.prod(layer.pooled)
     sums = layer.N * layer.K * c.rows.all_positions * c.columns.all_positions * work.frequencies
     wide = _wide(work, machine)
-    windows = _window_words(work, c.columns, machine.multipliers) * c.rows.all_positions
-    windows *= work.frequencies
+    windows = work.execution.window_words(layer, c.columns, machine.multipliers)
+    windows *= c.rows.all_positions * work.frequencies
     partial_sums = 4 * sums * c.rounds * wide
     vertical = c.rows.all_additions * c.columns.all_inputs * layer.N * layer.C
     buffer_weights = layer.weights // layer.kernel_area * work.weight_words
@@ -188,10 +157,9 @@ def operations(work: Work, tiling: Tiling, machine: ArrayDescription, ways: int)
     """Operations that the machine executes; see ``transfers`` for the arguments."""
     layer, c = work.layer, loops(work, tiling, machine, ways)
     positions = layer.N * c.rows.all_positions * c.columns.all_positions
-    channels, block = layer.C // layer.G, work.execution.block
-    products = layer.K * channels * work.taps * work.frequencies * positions
-    products *= _wide(work, machine)
-    accumulations = layer.K * positions * work.frequencies * c.rounds * _wide(work, machine)
+    block, wide = work.execution.block, _wide(work, machine)
+    products = work.execution.products(layer) * positions * wide
+    accumulations = round(layer.K * positions * work.frequencies * c.rounds * wide)
     leaving = layer.N * layer.K * math.prod(layer.pooled)
     if work.pools_behind:
         leaving += layer.N * layer.K * c.rows.all_convolved * c.columns.all_convolved
@@ -203,5 +171,5 @@ def operations(work: Work, tiling: Tiling, machine: ArrayDescription, ways: int)
         accumulations=accumulations,
         input_additions=before,
         output_additions=leaving * block + behind,
-        scalings=inputs * block if work.scaled else 0,
+        scalings=round(inputs * work.execution.input_block) if work.scaled else 0,
     )

@@ -5,14 +5,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from mlcnn.accelerators.array.axis import Loops, Tile, TiledAxis, axis_of
+from mlcnn.accelerators.array.axis import AxisTiles, Loops, Tile, TiledAxis, axis_of
 from mlcnn.accelerators.array.parameters import Parameters
 from mlcnn.accelerators.array.tiling import Floats, Tiles, Tilings
 from mlcnn.accelerators.precision import Precision
 from mlcnn.counting import Operations, original
 from mlcnn.workload import ConvLayer
 
-__all__ = ["PLAIN", "Execution", "Work"]
+__all__ = ["PLAIN", "Execution", "Work", "renewed_words", "window_words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Execution:
         del axis
         return 0
 
-    def loaded_bits(self, precision: Precision) -> int:
+    def loaded_bits(self, precision: Precision) -> float:
         """Bits of an input in DRAM."""
         return precision.bits
 
@@ -59,6 +59,11 @@ class Execution:
         return 1
 
     @property
+    def input_block(self) -> float:
+        """The same of an input channel alone."""
+        return self.block
+
+    @property
     def frequencies(self) -> int:
         """Products of a position, input channel and tap, one after the other."""
         return 1
@@ -69,7 +74,7 @@ class Execution:
         return self.frequencies
 
     @property
-    def words(self) -> int:
+    def words(self) -> float:
         """Words of the input buffer behind each position that is stored."""
         return 1
 
@@ -77,9 +82,49 @@ class Execution:
         """Weights that one position meets at a time."""
         return layer.kernel_area
 
-    def weight_words(self, layer: ConvLayer) -> int:
-        """Words in the buffer of one filter's one channel."""
+    def weight_bits(self, layer: ConvLayer, precision: Precision) -> float:
+        """Bits in DRAM of one tap of one filter's one channel, on average."""
+        del layer
+        return precision.bits * self.block
+
+    def weight_words(self, layer: ConvLayer) -> float:
+        """Words in the buffer of one filter's one channel, on average."""
         return self.frequencies * self.taps(layer)
+
+    def tile_weight_bits(self, layer: ConvLayer, precision: Precision, t: Tilings) -> Floats:
+        """Bits in the buffer of a tile's weights, of the tile that has most."""
+        return t.output_channels * t.input_channels * self.weight_words(layer) * precision.bits
+
+    def set_words(self, multipliers: Floats) -> Floats:
+        """Words of the buffer that fill the weight registers of a slice."""
+        return multipliers
+
+    def passes(self, filters: Floats, side: Floats) -> Floats:
+        """Cycles of a position and set of weights, on average over a layer's tiles and turns.
+
+        Args:
+            filters: output channels of a tile.
+            side: how many of them run side by side.
+        """
+        del filters, side
+        return np.ones(1)
+
+    def rounds(self, layer: ConvLayer, channels: int, multipliers: int) -> float:
+        """Times that an output is added to for so many input channels, on average."""
+        taps = self.taps(layer)
+        return -(-channels // max(multipliers // taps, 1)) * -(-taps // multipliers)
+
+    def products(self, layer: ConvLayer) -> int:
+        """Products of one position over all filters."""
+        return layer.K * (layer.C // layer.G) * self.taps(layer) * self.frequencies
+
+    def window_words(self, layer: ConvLayer, columns: AxisTiles, multipliers: int) -> float:
+        """Words that the windows of one row take in for one input channel, column tiles together.
+
+        A pass covers up to ``multipliers`` taps of the kernel.
+        """
+        taps, step = self.taps(layer), self.column_step(layer)
+        return window_words(layer, columns, taps, multipliers, step)
 
     def column_step(self, layer: ConvLayer) -> int:
         """Columns from one position to the next."""
@@ -107,6 +152,47 @@ class Execution:
 
 PLAIN = Execution()
 """The layer as it is."""
+
+
+def window_words(
+    layer: ConvLayer, columns: AxisTiles, taps: int, multipliers: int, step: int
+) -> int:
+    """Words that the windows of one row take in for one channel, over all column tiles.
+
+    A pass covers up to ``multipliers`` taps of the kernel, row by row. At the first position of a
+    row its window fills; at each further one it keeps what it has and takes the new columns. Zeros
+    of the padding count as words.
+
+    Args:
+        layer: the loop nest.
+        columns: how the width is cut.
+        taps: of the kernel.
+        multipliers: taps of a pass, at most.
+        step: columns from one position to the next.
+    """
+    if taps == 1:
+        return columns.all_positions
+    words = 0
+    for start in range(0, taps, multipliers):
+        rows = [tap // layer.S for tap in range(start, min(start + multipliers, taps))]
+        fresh = sum(_new_columns(rows.count(row), step, layer.dilations[1]) for row in set(rows))
+        words += len(rows) * columns.tiles + fresh * (columns.all_positions - columns.tiles)
+    return words
+
+
+def renewed_words(layer: ConvLayer, step: int) -> int:
+    """Words of a kernel's window in one channel that are new at the next position.
+
+    Args:
+        layer: the loop nest.
+        step: columns from one position to the next.
+    """
+    return layer.R * _new_columns(layer.S, step, layer.dilations[1])
+
+
+def _new_columns(taps: int, step: int, dilation: int) -> int:
+    """Taps in a row of a window that lie on other columns than one position before."""
+    return taps if step % dilation else min(taps, step // dilation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +232,7 @@ class Work:
         return self.execution.stored_bits(self.layer, self.precision)
 
     @property
-    def loaded_bits(self) -> int:
+    def loaded_bits(self) -> float:
         """Bits of an input in DRAM."""
         return self.execution.loaded_bits(self.precision)
 
@@ -161,9 +247,9 @@ class Work:
         return self.execution.sums
 
     @property
-    def weight_bits(self) -> int:
+    def weight_bits(self) -> float:
         """Bits in DRAM of one tap of one filter's one channel."""
-        return self.precision.bits * self.execution.block
+        return self.execution.weight_bits(self.layer, self.precision)
 
     @property
     def output_bits(self) -> int:
@@ -171,7 +257,7 @@ class Work:
         return self.precision.bits * self.execution.block
 
     @property
-    def input_bits(self) -> int:
+    def input_bits(self) -> float:
         """Bits in the input buffer behind each position that is stored."""
         return self.stored_bits * self.execution.words
 
@@ -186,7 +272,7 @@ class Work:
         return self.execution.taps(self.layer)
 
     @property
-    def weight_words(self) -> int:
+    def weight_words(self) -> float:
         """Words in the buffer of one filter's one channel."""
         return self.execution.weight_words(self.layer)
 

@@ -61,6 +61,7 @@ class _OperationTable(Document):
     source: str = Field(min_length=1)
     operations: _Precisions
     register_: _Register = Field(alias="register")
+    selector: _Register | None = None
 
 
 class _Memory(Document):
@@ -146,7 +147,8 @@ def _assemble(table: _OperationTable, memory: MemoryTable, dram: Dram) -> Techno
         for precision, part in table.operations.model_dump(exclude_none=True).items()
     }
     register = Register(**table.register_.model_dump())
-    return Technology(table.name, operations, table.source, register, memory, dram)
+    selector = None if table.selector is None else Register(**table.selector.model_dump())
+    return Technology(table.name, operations, table.source, register, memory, dram, selector)
 
 
 def _user(path: Path) -> Technology:

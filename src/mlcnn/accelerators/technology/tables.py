@@ -66,6 +66,7 @@ class Technology:
         operations: by precision.
         operations_source: where they are from.
         register: flip-flops.
+        selector: multiplexers of two bits; None where the table has none.
         memory: on-chip memories.
         dram: DRAM.
     """
@@ -76,6 +77,7 @@ class Technology:
     register: Register
     memory: MemoryTable
     dram: Dram
+    selector: Register | None = None
 
     @property
     def name(self) -> str:
@@ -95,6 +97,19 @@ class Technology:
                 f"{', '.join(sorted(self.operations))}: add a row of that name to it"
             )
         return found
+
+    def selecting(self) -> Register:
+        """A multiplexer of two bits.
+
+        Raises:
+            InputError: the table has none.
+        """
+        if self.selector is None:
+            raise InputError(
+                f"table {self.operations_name} has no multiplexers, and a machine that leaves out "
+                "zeros selects its inputs by them: add a row selector, as horowitz-45nm has it"
+            )
+        return self.selector
 
     def with_dram(self, pj_per_bit: float) -> "Technology":
         """The same with another DRAM energy, named by the number."""

@@ -23,6 +23,7 @@ from mlcnn.engines.native.library import Library, Op, load
 from mlcnn.engines.native.lowering import check, lower, suited
 from mlcnn.engines.native.machine import machine_of
 from mlcnn.engines.native.program import Call, Floats, Operation, Program
+from mlcnn.engines.native.shared import staged
 from mlcnn.engines.package import weight_bytes
 from mlcnn.errors import InputError, PassError, UnsupportedError
 from mlcnn.graph import fold_constants, infer_shapes, inline, pad_means
@@ -177,7 +178,7 @@ class Native:
                 "engine 'native' was compiled without OpenMP, so it computes with one thread; "
                 "use threads 1, or install a compiler with OpenMP"
             )
-        standard = pad_means(FoldBatchNorm().apply(inline(model, foreign=True)).model)
+        standard = pad_means(FoldBatchNorm().apply(staged(inline(model, foreign=True))).model)
         check(standard)
         choosing = Choosing(self.algorithm, machine_of(self.march), threads, weight_bytes(standard))
         return _Session(

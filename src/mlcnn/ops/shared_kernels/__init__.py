@@ -2,7 +2,7 @@
 
 from mlcnn.ops.method import Method
 from mlcnn.ops.shared_kernels.channels import CHANNELS
-from mlcnn.ops.shared_kernels.forms import Rebuilt, Split, TwoStage, nonzero
+from mlcnn.ops.shared_kernels.forms import Rebuilt, Split, TwoStage, kept, nonzero
 from mlcnn.ops.shared_kernels.module import make_layer
 from mlcnn.ops.shared_kernels.operator import (
     KIND,
@@ -25,6 +25,7 @@ __all__ = [
     "decomposed",
     "dense_weight",
     "energies",
+    "kept",
     "structure",
 ]
 
@@ -38,5 +39,6 @@ SHARED_KERNELS = Method(
     row_input=2,
     nonzero=nonzero,
     channels=CHANNELS,
+    plain=Rebuilt.name,
     summary="all kernels of a layer are sums of a few: d numbers for the R x S of a kernel",
 )

@@ -3,19 +3,23 @@
 All keep the weights as they are stored: engines lay them out when they load the network.
 """
 
+import math
 from typing import ClassVar
 
+import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from mlcnn.graph import constant
 from mlcnn.ops.amounts import MACS_PER_ELEMENT, NODE, traffic, untouched
+from mlcnn.ops.box import means
 from mlcnn.ops.emitter import Emitter
 from mlcnn.ops.functions import Ints, Tensor, function, op
 from mlcnn.ops.geometry import Convolution, Pooling
 from mlcnn.ops.shared_kernels.operator import KIND, basis_of, shared_kernel_conv
 from mlcnn.workload import ConvLayer, Layer, Operations
 
-__all__ = ["Rebuilt", "Split", "TwoStage", "nonzero"]
+__all__ = ["Rebuilt", "Split", "TwoStage", "kept", "nonzero"]
 
 _USUAL = 5
 """Basis kernels in an estimate: a loop nest does not tell their number."""
@@ -45,11 +49,28 @@ def single_map(  # noqa: PLR0917 - inputs and attributes
 
 
 def nonzero(layer: Layer) -> int:
-    """``P Q (C d R S + nnz)``, as the authors' profiler counts, for all images."""
+    """``P Q (C d R S + nnz)``, as the authors' profiler counts, for all images.
+
+    P and Q are those behind the pool, if the layer is fused with one; means that are convolutions
+    multiply, too.
+    """
     nest, ((_, basis), *_) = layer.nest, layer.weights.options
     count = int(basis)
     kept = round(layer.density * nest.K * (nest.C // nest.G) * count)
-    return nest.N * nest.outputs * (nest.C * count * nest.kernel_area + kept)
+    each = nest.C * count * nest.kernel_area + kept
+    return nest.N * math.prod(nest.pooled) * each + means(layer).multiplications
+
+
+def kept(layer: Layer) -> NDArray[np.bool_] | None:
+    """Which coefficients are not zero, shape (K, C / G, d); None where the network hides them."""
+    nest, ((_, basis), *_) = layer.nest, layer.weights.options
+    channels, count = nest.C // nest.G, int(basis)
+    if layer.mask is None:
+        return None
+    if layer.form == Split.name:  # side by side, map by map
+        found = layer.mask.kept(nest.K, count, channels)
+        return None if found is None else found.transpose(0, 2, 1)
+    return layer.mask.kept(nest.K, channels, count)
 
 
 class _OfBasis:

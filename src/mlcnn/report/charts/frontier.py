@@ -5,7 +5,7 @@ from typing import Any
 
 import altair as alt
 
-from mlcnn.frontier import Frontier, Point
+from mlcnn.frontier import Frontier, Point, label
 from mlcnn.report.charts.chart import Chart, LegendItem, finish
 from mlcnn.report.wording import plural, printable
 
@@ -54,15 +54,17 @@ def _chart(frontier: Frontier, quantity: str, number: int, methods: Sequence[str
     rows = [_row(p, frontier, quantity, on_front=p in front) for p in frontier]
     judged = frontier.original.test or frontier.original.accuracy
     description = (
-        f"Accuracy against {quantity} of {plural(len(rows), 'network')}, the original among them; "
-        f"{len(front)} of them are beaten by no other."
+        f"Accuracy against {label(quantity)} of {plural(len(rows), 'network')}, the original among "
+        f"them; {len(front)} of them are beaten by no other."
     )
     legend = [LegendItem("same", "original")]
     legend += [LegendItem(_style(i), printable(name)) for i, name in enumerate(methods)]
     names = [printable(name) for name in (frontier.original.method, *methods)]
     colours = ["var(--same)", *(f"var(--{_style(i)})" for i in range(len(methods)))]
     base = alt.Chart(alt.InlineData(values=rows)).encode(
-        x=alt.X("cost:Q", title=f"{quantity}, % of the original", scale=alt.Scale(zero=True)),
+        x=alt.X(
+            "cost:Q", title=f"{label(quantity)}, % of the original", scale=alt.Scale(zero=True)
+        ),
         color=alt.Color("method:N", legend=None, scale=alt.Scale(domain=names, range=colours)),
     )
     level = alt.Y(
@@ -84,7 +86,7 @@ def _chart(frontier: Frontier, quantity: str, number: int, methods: Sequence[str
     points = base.mark_point(filled=True, size=70, opacity=1).encode(y=level, tooltip=tips)
     return Chart(
         id=f"chart-frontier-{number}",
-        title=f"Accuracy against {quantity}",
+        title=f"Accuracy against {label(quantity)}",
         description=description,
         legend=tuple(legend),
         specification=finish([line, spread, points], description=description, rows=1, step=_HEIGHT),

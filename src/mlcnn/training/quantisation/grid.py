@@ -97,7 +97,8 @@ def symmetric_steps(weights: Floats, bits: int = 8) -> Floats:
     """The step of each filter, for codes of -(2**(bits-1) - 1) to 2**(bits-1) - 1.
 
     With 8 bits the largest weight is the last on the grid. With fewer, the largest weights may be
-    cut off, where the squared error of the filter is less so.
+    cut off, where the squared error of the filter is less so. A filter that is all zero has the
+    largest step of the others.
 
     Args:
         weights: (filters, ...).
@@ -117,6 +118,8 @@ def symmetric_steps(weights: Floats, bits: int = 8) -> Floats:
         error = ((codes * tried[:, None] - flat) ** 2).sum(1)
         better = error < best
         best, steps = np.where(better, error, best), np.where(better, tried, steps)
+    # Any step will do for a filter that is all zero, but not for its bias, which is in steps, too.
+    steps = np.where(largest > 0, steps, steps.max(initial=0) or 1.0)
     return np.maximum(steps, LEAST_STEP).astype(np.float32)
 
 
