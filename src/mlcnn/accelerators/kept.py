@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from mlcnn.graph import DEQUANTIZE, MOVING, QUANTIZE, is_standard
+from mlcnn.graph import DEQUANTIZE, MOVING, QUANTIZE, constant, is_quantiser, is_standard
 from mlcnn.workload import ends, rounded_width
 
 __all__ = ["FULL", "kept_bits", "loaded_and_written"]
@@ -20,8 +20,9 @@ _ROUNDING = frozenset({"Clip", QUANTIZE, DEQUANTIZE})
 def loaded_and_written(nodes: Sequence[ir.Node], source: ir.Value | None) -> tuple[int, int]:
     """Bits in memory of a layer's inputs and of its outputs.
 
-    An input that is also added elsewhere, as in a residual block, lies there as wide as the sum
-    reads it, whatever the layer makes of it.
+    A sum with a constant, or with codes that lie in memory, is formed behind the accumulators: the
+    sum is written. An input that is added elsewhere too, and there not as codes, lies in memory in
+    full width, whatever the layer makes of it.
 
     Args:
         nodes: of the layer.
@@ -40,18 +41,32 @@ def kept_bits(value: ir.Value) -> int:
     """
     if value.is_graph_output() or not value.uses():
         return FULL
-    return max(_read_as(use.node) for use in value.uses())
+    return max(_read_as(use.node, value) for use in value.uses())
 
 
-def _read_as(reader: ir.Node) -> int:
+def _read_as(reader: ir.Node, value: ir.Value) -> int:
     if not is_standard(reader):
         return FULL
     output = reader.outputs[0]
+    if reader.op_type == "Add":
+        others = [other for other in reader.inputs if other is not value]
+        return kept_bits(output) if all(map(_is_there, others)) else FULL
     if reader.op_type == QUANTIZE:
         return rounded_width(output) or FULL
     if reader.op_type == "Clip" or reader.op_type in _BEHIND:
         return kept_bits(output)
     return FULL
+
+
+def _is_there(value: ir.Value | None) -> bool:
+    """Whether an operand of a sum is a constant or codes in memory, no result still to write."""
+    if value is None or constant(value) is not None:
+        return value is not None
+    node = value.producer()
+    while node is not None and is_standard(node) and node.op_type in MOVING | {"Pad", "Concat"}:
+        source = node.inputs[0]
+        node = None if source is None else source.producer()
+    return is_quantiser(node, DEQUANTIZE)
 
 
 def _made(value: ir.Value) -> ir.Value:

@@ -7,14 +7,12 @@ import onnx_ir as ir
 
 from mlcnn.api.dynamic import Dynamic
 from mlcnn.api.narrowing import (
-    NO_CPU_GAIN,
     Bits,
     Narrowed,
     machines_of,
     point_of,
     right_before,
     setting_of,
-    widths_told,
 )
 from mlcnn.api.skipping import Ends, Work
 from mlcnn.errors import InputError
@@ -23,7 +21,7 @@ from mlcnn.training.intervals import Right
 
 __all__ = ["narrow_with_exits"]
 
-_SHARES = (0.0, 1 / 3, 2 / 3, 1.0)
+_SHARES = (1 / 3, 2 / 3)
 """Of the budget that bits may spend; exits spend what is left."""
 
 
@@ -46,14 +44,14 @@ def narrow_with_exits(name: str, work: Work) -> Dynamic:
     made: list[tuple[Narrowed, ir.Model, Point]] = []
     for share in _SHARES:
         found = bits.within(share * work.options.max_drop / 100)
-        if any(found is other for other, *_ in made):
+        if any(found.widths == other.widths for other, *_ in made):
             continue
         made.append((found, found.model, point_of(work, parts, before, found)))
         made += ((found, *each) for each in _exits(work, bits, found, before))
     frontier = Frontier(work.original(before, parts), tuple(p for *_, p in made), "energy_pj")
     best = work.best(frontier)
     chosen, model = next((found, model) for found, model, point in made if point is best)
-    notes = (*parts.told, widths_told(bits.narrowing, chosen.widths), NO_CPU_GAIN)
+    notes = (*parts.told, *bits.told(chosen))
     return Dynamic(name, work.model, model, best, frontier, notes)
 
 

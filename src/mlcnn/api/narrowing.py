@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import onnx_ir as ir
 
-from mlcnn.accelerators import LayerTask, evaluate_layer, network_tasks
+from mlcnn.accelerators import LayerTask, evaluate_layer, network_tasks, scaling_told
 from mlcnn.api.dynamic import Dynamic
 from mlcnn.api.evaluation import Machines
 from mlcnn.api.skipping import Parts, Work
@@ -18,7 +18,7 @@ from mlcnn.training.intervals import Accuracy, Right, paired
 from mlcnn.training.quantisation import divergence
 from mlcnn.training.quantisation.grid import WHOLE_BITS
 from mlcnn.training.quantisation.widths import LEAST_WIDTH, Narrowing, Widths, narrowing
-from mlcnn.workload import Numbers
+from mlcnn.workload import Numbers, read
 
 __all__ = [
     "NO_CPU_GAIN",
@@ -37,7 +37,7 @@ NO_CPU_GAIN = (
     "than one of 8 bits (mlcnn quantize); what it saves is energy of a machine that takes the bits"
 )
 _CALIBRATION = 512
-_LOOKED_AT = 256
+_LOOKED_AT = 128
 _UNIFORM = (6, 5, 4)
 _TIGHTER = 5
 
@@ -76,7 +76,7 @@ class Bits:
     narrowing: Narrowing
     end: tuple[Judged, Judged]
     path: tuple[Operand, ...]
-    _made: dict[int, Narrowed] = field(default_factory=dict)
+    _lost: dict[int, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, work: Work, parts: Parts, machines: Machines) -> "Bits":
@@ -95,12 +95,13 @@ class Bits:
 
     def at(self, steps: int) -> Narrowed:
         """The network after so many steps."""
-        if steps not in self._made:
-            widths = self.narrowing.whole
-            for operand in self.path[:steps]:
-                widths = widths.less(operand.kind, operand.name)
-            self._made[steps] = self.with_widths(widths)
-        return self._made[steps]
+        return self.with_widths(self._widths(steps))
+
+    def _widths(self, steps: int) -> Widths:
+        widths = self.narrowing.whole
+        for operand in self.path[:steps]:
+            widths = widths.less(operand.kind, operand.name)
+        return widths
 
     def with_widths(self, widths: Widths) -> Narrowed:
         """The network with given bits."""
@@ -113,6 +114,12 @@ class Bits:
         pairs = zip(self.end, (found.choose, found.check), strict=True)
         first, second = (float(a.right.mean() - b.right.mean()) for a, b in pairs)
         return first, second
+
+    def told(self, found: Narrowed) -> tuple[str, ...]:
+        """What is printed of a network of few bits: them, how energy follows, and who gains."""
+        layers = read(found.model, batch=1).layers
+        scaling = scaling_told(machines_of(self.work).on[0], layers)
+        return (widths_told(self.narrowing, found.widths), *scaling, NO_CPU_GAIN)
 
     def within(self, budget: float) -> Narrowed:
         """The farthest along the path that loses no more on the images that choose.
@@ -137,11 +144,19 @@ class Bits:
         while high - low > 1:
             middle = (low + high) // 2
             self.work.tell("choose bits", 0, 0)
-            if self.drops(self.at(middle))[0] <= allowed:
+            if self._drop(middle) <= allowed:
                 low = middle
             else:
                 high = middle
         return low
+
+    def _drop(self, steps: int) -> float:
+        """What is lost after so many steps on the images that choose, 0 to 1."""
+        if steps not in self._lost:
+            model = self.narrowing.with_widths(self._widths(steps))
+            right = self.work.says(model, self.parts.choose).right
+            self._lost[steps] = float(self.end[0].right.mean() - right.mean())
+        return self._lost[steps]
 
 
 def narrow(name: str, work: Work) -> Dynamic:
@@ -175,7 +190,7 @@ def narrow(name: str, work: Work) -> Dynamic:
     original = work.original(before, parts)
     frontier = Frontier(original, tuple(points), "energy_pj")
     chosen = min(kept, key=lambda item: points[tried.index(item)].costs["energy_pj"].mean)
-    notes = (*parts.told, widths_told(bits.narrowing, chosen.widths), NO_CPU_GAIN)
+    notes = (*parts.told, *bits.told(chosen))
     point = points[tried.index(chosen)]
     return Dynamic(name, work.model, chosen.model, point, frontier, notes)
 
@@ -240,18 +255,19 @@ def _harms(work: Work, parts: Parts, made: Narrowing) -> dict[Operand, Harm]:
     """What each operand does to the results, when it alone has few bits."""
     images = parts.choose.first(_LOOKED_AT)
     whole = made.whole
-    expected = work.scores(made.with_widths(whole), images)
+    expected = work.scores(made.with_widths(whole), images).astype(np.float32)
     operands = [
         Operand(kind, name) for kind in ("weights", "inputs") for name in getattr(whole, kind)
     ]
     found: dict[Operand, Harm] = {}
     for done, operand in enumerate(operands):
         work.tell("find out what bits do", done, len(operands))
-        values = []
+        values = list[float]()
         for count in LOOKED_AT:
             given = {**getattr(whole, operand.kind), operand.name: count}
             model = made.with_widths(replace(whole, **{operand.kind: given}))
-            values.append(divergence(expected, work.scores(model, images)))
+            scores = work.scores(model, images).astype(np.float32)
+            values.append(divergence(expected, scores))
         found[operand] = Harm(*values)
     return found
 

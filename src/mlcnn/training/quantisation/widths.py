@@ -57,8 +57,8 @@ class Widths:
 class Narrowing:
     """A trained network and what calibration images say of it, for any bits.
 
-    Weights have a step for each filter, values one step each. Nothing but the inputs of layers is
-    rounded: sums of a residual block read what is not.
+    Weights have a step for each filter, values one step each. What layers read is rounded for all
+    that read it, sums of a residual block among them: nothing but codes lies in memory.
 
     Attributes:
         model: the network in floats, batch norms folded.
@@ -97,7 +97,7 @@ class Narrowing:
             key_of(layer): self._coded(layer, widths.weights[layer.name])
             for layer in self.placement.layers
         }
-        return write(self.model, grids, codes, only_for=codes)
+        return write(self.model, grids, codes, only_for=codes, for_sums=True)
 
     def _grid(self, value: str, bits: int) -> Grid:
         key = value, bits
