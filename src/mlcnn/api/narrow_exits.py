@@ -1,6 +1,6 @@
 """Few bits and early exits together: SeFAct without its selection of filters [Snigdha 2019]."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import onnx_ir as ir
@@ -14,12 +14,12 @@ from mlcnn.api.narrowing import (
     right_before,
     setting_of,
 )
-from mlcnn.api.skipping import Ends, Work
+from mlcnn.api.skipping import Ends, Parts, Place, Work
 from mlcnn.errors import InputError
 from mlcnn.frontier import Frontier, Point
 from mlcnn.training.intervals import Right
 
-__all__ = ["narrow_with_exits"]
+__all__ = ["exits_of", "narrow_with_exits"]
 
 _SHARES = (1 / 3, 2 / 3)
 """Of the budget that bits may spend; exits spend what is left."""
@@ -47,7 +47,10 @@ def narrow_with_exits(name: str, work: Work) -> Dynamic:
         if any(found.widths == other.widths for other, *_ in made):
             continue
         made.append((found, found.model, point_of(work, parts, before, found)))
-        made += ((found, *each) for each in _exits(work, bits, found, before))
+        left = work.options.max_drop - 100 * max(0.0, *bits.drops(found))
+        inner = replace(work, model=found.model, options=replace(work.options, max_drop=left))
+        exits = exits_of(inner, parts, found, before, inner.places(parts))
+        made += ((found, *each) for each in exits)
     frontier = Frontier(work.original(before, parts), tuple(p for *_, p in made), "energy_pj")
     best = work.best(frontier)
     chosen, model = next((found, model) for found, model, point in made if point is best)
@@ -55,18 +58,31 @@ def narrow_with_exits(name: str, work: Work) -> Dynamic:
     return Dynamic(name, work.model, model, best, frontier, notes)
 
 
-def _exits(
-    work: Work, bits: Bits, found: Narrowed, before: Mapping[str, Right]
+def exits_of(
+    work: Work,
+    parts: Parts,
+    found: Narrowed,
+    before: Mapping[str, Right],
+    places: Sequence[Place],
+    *,
+    most: int = 2,
 ) -> Iterator[tuple[ir.Model, Point]]:
-    """The network of few bits with exits that spend what it leaves of the budget."""
-    left = work.options.max_drop - 100 * max(0.0, *bits.drops(found))
-    inner = replace(work, model=found.model, options=replace(work.options, max_drop=left))
+    """The network of few bits with exits, within the budget of the options.
+
+    Args:
+        work: with the network of few bits.
+        parts: the images.
+        found: the network of few bits.
+        before: what the original has right, of the images that check and of those for the test.
+        places: heads, fitted.
+        most: how many networks.
+    """
     try:
-        exits = inner.search(inner.places(bits.parts), Ends(found.choose, found.check))
+        exits = work.search(places, Ends(found.choose, found.check))
     except InputError as error:
         work.say(f"{setting_of(found.widths)}: {error}")
         return
-    for item in exits[:2]:
-        model, point = inner.point(item, before, bits.parts)
+    for item in exits[:most]:
+        model, point = work.point(item, before, parts)
         setting = {**setting_of(found.widths), **point.setting}
         yield model, replace(point, method="bits+exit", setting=setting)

@@ -124,7 +124,8 @@ def skip(
         skipping: how far, and by what.
         max_drop: in place of that of ``skipping``.
         images: how the images go to the network.
-        evaluating: on which accelerator energy is evaluated, the first one named; None for none.
+        evaluating: on which accelerators energy is evaluated; choices are made by the first one's.
+            None for none.
         measure: measure the latency of real images, one by one.
         folder: where the record and the report go; None for nowhere.
         weights: see ``load``.
@@ -403,9 +404,7 @@ class Work:
         """What a layer costs one image."""
         if self.options.objective == "multiplications" or self.machines is None:
             return lambda layer: float(layer.nest.macs)
-        pair = (model, self.model)
-        compared = self.machines.compare_networks(pair, ("heads", "network"))
-        energy = {row.name: row.costs.energy_pj / compared.batch for row in compared.layers}
+        energy = self._energies(model)["energy_pj"]
         return lambda layer: energy[layer.name]
 
     def _cumulative(self, places: Sequence[Place], cost: Callable[[Layer], float]) -> list[float]:
@@ -490,11 +489,21 @@ class Work:
         pixels = self.normal.apply(parts.test.images)
         activity = recorded(model, pixels)
         costs = {"multiplications": activity.cost(model, lambda layer: float(layer.nest.macs))}
-        if self.machines is not None:
-            compared = self.machines.compare_networks((heads, self.model), ("heads", "network"))
-            energy = {row.name: row.costs.energy_pj / compared.batch for row in compared.layers}
-            costs["energy_pj"] = activity.cost(model, lambda layer: energy[layer.name])
+        for name, energy in self._energies(heads).items():
+            costs[name] = activity.cost(model, lambda layer, of=energy: of[layer.name])
         return costs
+
+    def _energies(self, heads: ir.Model) -> dict[str, dict[str, float]]:
+        """Of one image by layer, on each machine; the first machine's needs no name."""
+        found: dict[str, dict[str, float]] = {}
+        if self.machines is None:
+            return found
+        for each in self.machines.on:
+            one = replace(self.machines, on=(each,))
+            compared = one.compare_networks((heads, self.model), ("heads", "network"))
+            name = f"energy_pj {each.name}" if found else "energy_pj"
+            found[name] = {r.name: r.costs.energy_pj / compared.batch for r in compared.layers}
+        return found
 
     def latencies(self, models: Sequence[ir.Model], images: ImageSet) -> list[dict[str, Cost]]:
         """Of real images, one by one, the networks in turn; nothing where none is wanted."""

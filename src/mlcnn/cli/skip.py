@@ -30,7 +30,7 @@ def skip(
     choose_on: Literal["auto", "validation", "test"] = "auto",
     weights: Path | None = None,
     measure: Annotated[bool, Parameter(negative="--no-measure")] = True,
-    on: str = "mlcnn-fp32",
+    on: tuple[str, ...] = ("mlcnn-fp32",),
     technology: str | None = None,
     imaging: Imaging = Imaging(),
     printing: Printing = Printing(),
@@ -54,7 +54,7 @@ def skip(
             validation images, `auto` takes half of the test images and reports the other half.
         weights: .npz of weights by parameter name, for a zoo network.
         measure: measure the latency of real images, one by one, in ONNX Runtime.
-        on: accelerator of the energy.
+        on: accelerator of the energy. Repeat it for more; choices are made by the first one's.
         technology: energy and area tables; see `mlcnn evaluate`.
         imaging: how the images go to the network.
         printing: what is printed.
@@ -67,7 +67,7 @@ def skip(
             data,
             mlcnn.SkipOptions(max_drop, objective, exits, choose_on, method),
             images=imaging.options(),
-            evaluating=mlcnn.EvaluateOptions((on,), technology=technology, batch=1),
+            evaluating=mlcnn.EvaluateOptions(on, technology=technology, batch=1),
             measure=measure,
             folder=path.with_suffix(""),
             weights=weights,

@@ -28,7 +28,7 @@ def stored_width(value: ir.Value) -> int:
         return dtype.bitwidth
     codes = tensor.numpy()
     low, high = int(codes.min()), int(codes.max())
-    return max(high.bit_length(), (-low - 1).bit_length() if low < 0 else 0) + 1
+    return max(max(high, 0).bit_length(), (-low - 1).bit_length() if low < 0 else 0) + 1
 
 
 def rounded_width(codes: ir.Value) -> int | None:
