@@ -26,6 +26,9 @@ CASES = {
     "weights-3.509x": CompressOptions(method="weights", budget="3.509x"),
     "channels-multiplications=2x": CompressOptions(method="channels", budget="multiplications=2x"),
     "shared-kernels-5.882x": CompressOptions(method="shared-kernels", budget="5.882x"),
+    "shared-kernels-auto-5.882x": CompressOptions(
+        method="shared-kernels", budget="5.882x", basis="auto"
+    ),
     "shared-kernels-alternate-5.882x": CompressOptions(
         method="shared-kernels", budget="5.882x", basis_training="alternate"
     ),

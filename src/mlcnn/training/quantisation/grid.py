@@ -119,7 +119,8 @@ def symmetric_steps(weights: Floats, bits: int = 8) -> Floats:
         better = error < best
         best, steps = np.where(better, error, best), np.where(better, tried, steps)
     # Any step will do for a filter that is all zero, but not for its bias, which is in steps, too.
-    steps = np.where(largest > 0, steps, steps.max(initial=0) or 1.0)
+    others = steps[largest > 0].max(initial=0) or 1.0
+    steps = np.where(largest > 0, steps, others)
     return np.maximum(steps, LEAST_STEP).astype(np.float32)
 
 
