@@ -14,9 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 
 import mlcnn
 from mlcnn.api.accuracy import ImageOptions
+from mlcnn.api.dynamic import Dynamic
 from mlcnn.api.narrow_exits import exits_of
 from mlcnn.api.narrowing import Narrowed, point_of
 from mlcnn.api.skipping import Parts, Work
@@ -59,7 +61,12 @@ def parts_of(data: Data, counts: Sequence[int]) -> Parts:
         data.test.chosen(np.isin(np.arange(len(order)), order[first:last]), data.test.name)
         for first, last in itertools.pairwise(ends)
     ]
-    return Parts(data.training.first(heads), *found)
+    choose, check, test = found
+    return Parts(data.training.first(heads), choose, check, test)
+
+
+def _quiet(stage: str, done: int, total: int) -> None:
+    del stage, done, total
 
 
 def main() -> None:
@@ -78,32 +85,47 @@ def main() -> None:
     model = mlcnn.api.rewrite(model, "fold-batch-norm").model
     machines = mlcnn.EvaluateOptions(_MACHINES, batch=1).load()
     options = mlcnn.SkipOptions(objective="energy", method="bits+exit")
-    work = Work(model, data, normal, options, machines, False, lambda *_: None, print)
-    parts = parts_of(data, given.images)
-    made = narrowing(model, normal.apply(parts.heads.images[:512]), progress=work.tell)
-    widths = early(made, given.early)
+    work = Work(model, data, normal, options, machines, False, _quiet, print)
+    found = records(work, parts_of(data, given.images), given.early, given.budgets)
+    given.out.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def records(
+    work: Work, parts: Parts, prefixes: Sequence[str], budgets: Sequence[float]
+) -> list[dict[str, object]]:
+    """What bits alone come to, and with an exit for each budget that leaves room for one.
+
+    Args:
+        work: the network in floats.
+        parts: the images.
+        prefixes: of the names of layers with few bits.
+        budgets: percentage points that may be lost.
+    """
+    images = work.normal.apply(parts.heads.images[:512])
+    made = narrowing(work.model, images, progress=work.tell)
+    widths = early(made, prefixes)
     few = made.with_widths(widths)
-    found = Narrowed(widths, few, work.says(few, parts.choose), work.says(few, parts.check))
-    ends = [work.says(model, part) for part in (parts.choose, parts.check)]
-    before = {"check": ends[1].right, "test": work.says(model, parts.test).right}
+    says = [[work.says(m, p) for p in (parts.choose, parts.check)] for m in (work.model, few)]
+    found = Narrowed(widths, few, *says[1])
+    before = {"check": says[0][1].right, "test": work.says(work.model, parts.test).right}
     original = work.original(before, parts)
-    lost = max(float(a.right.mean() - b.right.mean()) for a, b in zip(
-        ends, (found.choose, found.check), strict=True))  # fmt: skip
+    pairs = zip(*says, strict=True)
+    lost = max(0.0, *(float(a.right.mean() - b.right.mean()) for a, b in pairs))
     inner = replace(work, model=few)
     places = inner.places(parts)
-    records = [_record(0.0, original, point_of(work, parts, before, found))]
-    for budget in given.budgets:
-        left = replace(options, max_drop=budget - 100 * max(lost, 0.0))
+    done = [_record(0.0, few, original, point_of(work, parts, before, found))]
+    for budget in budgets:
+        left = replace(work.options, max_drop=budget - 100 * lost)
         with_budget = replace(inner, options=left)
         points = exits_of(with_budget, parts, found, before, places, most=1)
-        records += [_record(budget, original, point) for _, point in points]
-    given.out.write_text(json.dumps(records, indent=1) + "\n")
+        done += [_record(budget, model, original, point) for model, point in points]
+    return done
 
 
-def _record(budget: float, original: Point, point: Point) -> dict[str, object]:
-    done = mlcnn.api.dynamic.Dynamic  # what `mlcnn skip --json` prints, less the curve
+def _record(budget: float, model: ir.Model, original: Point, point: Point) -> dict[str, object]:
     frontier = Frontier(original, (point,), "energy_pj")
-    record = done("resnet20", None, None, point, frontier).to_json()  # pyright: ignore
+    # What `mlcnn skip --json` prints, less the curve.
+    record = Dynamic("resnet20", model, model, point, frontier).to_json()
     del record["frontier"]
     return {"budget": budget, **record}
 

@@ -11,7 +11,7 @@ from mlcnn.api.dynamic import Dynamic
 from mlcnn.api.evaluation import Machines
 from mlcnn.api.skipping import Parts, Work
 from mlcnn.errors import InputError
-from mlcnn.frontier import Frontier, Point
+from mlcnn.frontier import Cost, Frontier, Point
 from mlcnn.frontier.exits import Judged
 from mlcnn.frontier.widths import LOOKED_AT, Harm, Operand, order
 from mlcnn.training.intervals import Accuracy, Right, paired
@@ -219,7 +219,10 @@ def point_of(work: Work, parts: Parts, before: Mapping[str, Right], found: Narro
         part: Accuracy("bits", getattr(parts, part).name, len(each), float(each.mean()))
         for part, each in right.items()
     }
-    costs = work.all_costs(found.model, found.model, parts)
+    costs = {
+        name: Cost.fixed(cost.worst)
+        for name, cost in work.all_costs(found.model, found.model, parts).items()
+    }
     return Point(
         "bits", setting_of(found.widths), costs, accuracies["check"], changes["check"],
         accuracies["test"], changes["test"],

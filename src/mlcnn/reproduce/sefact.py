@@ -1,9 +1,9 @@
 """SeFAct (ASP-DAC 2019) and SeFAct2 (TCAD 2021): energy saved for accuracy, beside recorded runs.
 
 The papers save energy by fewer bits in early layers and by fewer filters in late ones, for the
-classes that an image can still have. The runs here have fewer bits in early layers and an early exit
-in place of the selection, on a ResNet-20 for CIFAR-10 that nothing trained further: another network
-than theirs, so that a published saving is a floor to reach and no number to meet.
+classes that an image can still have. The runs here have fewer bits in early layers and an early
+exit in place of the selection, on a ResNet-20 for CIFAR-10 that nothing trained further: another
+network than theirs, so that a published saving is a floor to reach and no number to meet.
 """
 
 import importlib.resources
