@@ -25,12 +25,12 @@ CASES = {
     "weights-5.882x": CompressOptions(method="weights", budget="5.882x"),
     "weights-3.509x": CompressOptions(method="weights", budget="3.509x"),
     "channels-multiplications=2x": CompressOptions(method="channels", budget="multiplications=2x"),
-    "shared-kernels-5.882x": CompressOptions(method="shared-kernels", budget="5.882x"),
+    "shared-kernels-5.882x": CompressOptions(method="shared-kernels", budget="5.882x", basis="5"),
     "shared-kernels-auto-5.882x": CompressOptions(
         method="shared-kernels", budget="5.882x", basis="auto"
     ),
     "shared-kernels-alternate-5.882x": CompressOptions(
-        method="shared-kernels", budget="5.882x", basis_training="alternate"
+        method="shared-kernels", budget="5.882x", basis="5", basis_training="alternate"
     ),
 }
 """By name: 5.882x leaves 17.0 % of the parameters, 3.509x 28.5 %."""

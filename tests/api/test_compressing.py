@@ -192,7 +192,7 @@ def test_kernels_that_a_layer_shares_are_stored_as_such(trained, data, tmp_path,
 
 
 def test_a_checkpoint_of_kernels_that_train_otherwise_is_refused(trained, data, tmp_path):
-    how = {"budget": "3x", "method": "shared-kernels", "folder": tmp_path}
+    how = {"budget": "3x", "method": "shared-kernels", "basis": "4", "folder": tmp_path}
     compress(trained, data, **how)
     with pytest.raises(InputError, match=r"hooks.*in standard deviations.*, 1 cuts"):
         compress(trained, data, **how, basis_training="alternate")

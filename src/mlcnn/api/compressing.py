@@ -86,7 +86,7 @@ class CompressOptions:
     importance: str = "l2"
     multiple: int = 8
     evenly: bool = False
-    basis: str = "5"
+    basis: str = "auto"
     group_penalty: float = 0.0
     basis_training: str = "joint"
     sensitivity: bool = False

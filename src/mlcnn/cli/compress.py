@@ -33,7 +33,7 @@ def compress(
     importance: Literal["l2", "l1", "taylor"] = "l2",
     multiple: int = 8,
     evenly: bool = False,
-    basis: str = "5",
+    basis: str = "auto",
     group_penalty: float = 0.0,
     basis_training: Literal["joint", "alternate"] = "joint",
     sensitivity: bool = False,

@@ -57,7 +57,7 @@ class Settings:
     importance: str = "l2"
     multiple: int = 8
     evenly: bool = False
-    basis: str = "5"
+    basis: str = "auto"
     group_penalty: float = 0.0
     basis_training: BasisTraining = BasisTraining.JOINT
 
