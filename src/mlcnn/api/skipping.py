@@ -35,7 +35,7 @@ from mlcnn.training.heads import fit_linear, region_means
 from mlcnn.training.intervals import Accuracy, Difference, paired
 from mlcnn.workload import Layer, read
 
-__all__ = ["SkipOptions", "skip"]
+__all__ = ["Ends", "Found", "Parts", "Place", "SkipOptions", "Work", "skip"]
 
 _HEAD_IMAGES = 10_000
 _TIMED_IMAGES = 1_000
@@ -244,6 +244,7 @@ class Work:
         return self._judge(name, found, parts)
 
     def parts(self) -> Parts:
+        """The images, and what is to be told of them."""
         data, told = self.data, list[str]()
         on, unseen = self.options.choose_on, data.validation
         if on == "auto":
@@ -475,6 +476,7 @@ class Work:
         return min(within, key=lambda point: point.costs[frontier.quantity].mean)
 
     def original(self, before: Mapping[str, NDArray[np.bool_]], parts: Parts) -> Point:
+        """The network as it was, beside what is made of it; see ``point``."""
         none = Difference(0.0, (0.0, 0.0))
         accuracies = [
             Accuracy(ORIGINAL, getattr(parts, p).name, len(r), float(r.mean()))
