@@ -27,8 +27,9 @@ def _machine(name, narrow):
     return replace(load_accelerator(name), narrow=narrow)
 
 
-def _by_hand(task, machine, technology, w, x, loaded, written):
+def _by_hand(task, machine, technology, bits):
     """Energy on an array of 8 bits, with each of the amounts of the model of 8 bits."""
+    w, x, loaded, written = bits
     plain = replace(machine, narrow=Narrow.NONE)
     chosen = best(task, plain)
     args = (chosen.work, chosen.tiling, plain, chosen.ways)
@@ -47,17 +48,17 @@ def _by_hand(task, machine, technology, w, x, loaded, written):
         + x / 8 * (moved.input_written * buffer[1] + moved.input_read * (buffer[0] + register))
         + add * (moved.partial_sum_written * sums[1] + moved.partial_sum_read * sums[0])
     )
-    bits = moved.dram_weight * w + moved.dram_input * loaded + moved.dram_output * written
-    return mac, on_chip, bits * technology.dram.pj_per_bit
+    in_dram = moved.dram_weight * w + moved.dram_input * loaded + moved.dram_output * written
+    return mac, on_chip, in_dram * technology.dram.pj_per_bit
 
 
 @pytest.mark.parametrize("narrow", [Narrow.PACKED, Narrow.SCALED])
-@given(few, few, few, few)
+@given(st.tuples(few, few, few, few))
 @settings(max_examples=15)
-def test_every_part_by_hand(technology, narrow, w, x, loaded, written):
-    machine, task = _machine("dcnn-int8", narrow), _task(w, x, loaded, written)
+def test_every_part_by_hand(technology, narrow, bits):
+    machine, task = _machine("dcnn-int8", narrow), _task(*bits)
     spent = evaluate_layer(task, machine, technology).energy
-    expected = _by_hand(task, machine, technology, w, x, loaded, written)
+    expected = _by_hand(task, machine, technology, bits)
     assert (spent.mac, spent.buffer, spent.dram) == pytest.approx(expected)
 
 
