@@ -122,9 +122,9 @@ def test_all_is_every_row_of_every_table():
     assert [row.item for row in everything.rows] == [f"{name}: {row.item}" for name, row in parts]
     # Table I has 8 numbers; Tables II to VI have 6, 7, 5, 3 and 3 lines of three; Table VII has 16,
     # and the text on Figures 13, 14 and 15 has 6, 10 layers and 4, 7 more, and 6. Of other papers,
-    # aaai18 has three ratios and two bounds, circconv 4 numbers of parameters and 4 of FLOPs, and
-    # penni two savings in two accountings.
-    assert len(everything.rows) == 8 + 3 * (6 + 7 + 5 + 3 + 3) + 16 + 6 + 21 + 6 + 5 + 8 + 4
+    # aaai18 has three ratios and two bounds, circconv 4 numbers of parameters and 4 of FLOPs,
+    # penni two savings in two accountings, and sefact three savings.
+    assert len(everything.rows) == 8 + 3 * (6 + 7 + 5 + 3 + 3) + 16 + 6 + 21 + 6 + 5 + 8 + 4 + 3
     titles = [f"{name}: {one.title}" for name in names() for one in reproduce(name).beside]
     assert [one.title for one in everything.beside] == titles
 

@@ -27,6 +27,7 @@ from mlcnn.accelerators.machine import (
     evaluate_layer,
     precision_of,
 )
+from mlcnn.accelerators.narrow import Narrow, scaling_told
 from mlcnn.accelerators.network import LEFT_OUT, evaluate, network_tasks
 from mlcnn.accelerators.precision import Precision
 from mlcnn.accelerators.registry import machine_types
@@ -52,6 +53,7 @@ __all__ = [
     "LayerTask",
     "Machine",
     "MachineType",
+    "Narrow",
     "NetworkComparison",
     "Precision",
     "Summary",
@@ -69,6 +71,7 @@ __all__ = [
     "machine_types",
     "network_tasks",
     "precision_of",
+    "scaling_told",
     "technology_names",
     "with_equal_precision",
 ]

@@ -8,6 +8,7 @@ from typing import Any
 
 from mlcnn.accelerators.cost import Costs, Energy, LayerCost, LayerTask
 from mlcnn.accelerators.machine import Machine, evaluate_layer, precision_of
+from mlcnn.accelerators.narrow import scaling_told
 from mlcnn.accelerators.technology import Technology
 from mlcnn.table import Shown, Tabular, flat
 from mlcnn.workload import Uncounted
@@ -238,6 +239,13 @@ class Evaluation(Tabular):
             if rows
         )
 
+    @property
+    def scaling(self) -> tuple[str, ...]:
+        """How either machine is charged for layers of fewer bits than its own."""
+        layers = [row.task.layer for row in self.layers]
+        sides = (self.accelerator, self.against)
+        return tuple(told for machine in sides for told in scaling_told(machine, layers))
+
     def records(self) -> list[dict[str, Any]]:
         """A row for each layer: all that ``to_json`` has of it, names joined by underscores."""
         return [flat(row.to_json()) for row in self.layers]
@@ -259,7 +267,7 @@ class Evaluation(Tabular):
         rows.append(("all layers", "", *_gained(self.cycles, self.against_cycles, *gains)))
         columns = ("layer", "execution", f"cycles {on}", against, "speed-up", "energy ratio")
         title = f"{on} against {against}, {images}, {self.technology.name}"
-        return Shown(title, columns, tuple(rows), self.zeros)
+        return Shown(title, columns, tuple(rows), (*self.zeros, *self.scaling))
 
     def to_json(self) -> dict[str, object]:
         """The document that ``mlcnn evaluate --json`` prints."""
@@ -273,6 +281,7 @@ class Evaluation(Tabular):
             "layers": [row.to_json() for row in self.layers],
             "uncounted": [asdict(other) for other in self.uncounted],
             "zeros": list(self.zeros),
+            "scaling": list(self.scaling),
             **_means(self),
             "network": {
                 "cycles": self.cycles,

@@ -20,11 +20,15 @@ class LayerTask:
             network with batch norm in front of the convolution.
         sole_consumer: whether it alone reads what one convolution wrote, so that the convolution
             could have written box sums.
+        loaded_bits: of an input as it lies in DRAM; no more than the machine's count.
+        written_bits: of an output, likewise.
     """
 
     layer: Layer
     scaled: bool = False
     sole_consumer: bool = False
+    loaded_bits: int = 32
+    written_bits: int = 32
 
     @property
     def nest(self) -> ConvLayer:

@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from mlcnn.accelerators.comparison import Evaluation, compare
 from mlcnn.accelerators.cost import LayerTask
+from mlcnn.accelerators.kept import loaded_and_written
 from mlcnn.accelerators.machine import Machine
 from mlcnn.accelerators.technology import Technology
 from mlcnn.errors import InputError
@@ -51,7 +52,7 @@ def tasks_of(workload: Workload) -> tuple[LayerTask, ...]:
         for node in nodes
     }
     return tuple(
-        LayerTask(layer, *_input(layer, nodes, owners))
+        LayerTask(layer, *_input(layer, nodes, owners), *loaded_and_written(nodes, _source(nodes)))
         for layer, nodes in zip(workload.layers, workload.nodes, strict=True)
         if layer.nest.depth is None
     )

@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from mlcnn.accelerators.cost import Costs, LayerCost
 from mlcnn.accelerators.machine import Machine, evaluate_layer
+from mlcnn.accelerators.narrow import scaling_told
 from mlcnn.accelerators.network import not_run, require_tasks, tasks_of
 from mlcnn.accelerators.technology import Technology
 from mlcnn.counting.joining import joined
@@ -65,6 +66,7 @@ class NetworkComparison(Tabular):
         names: what the two networks are called: the one asked about, the other.
         layers: joined by name, in the order of the other network.
         uncounted: what multiplies in either and is not among them: no machine runs it.
+        scaling: how the machine is charged for layers of fewer bits than its own.
     """
 
     accelerator: Machine
@@ -73,6 +75,7 @@ class NetworkComparison(Tabular):
     names: tuple[str, str]
     layers: tuple[LayerPair, ...]
     uncounted: tuple[Uncounted, ...] = ()
+    scaling: tuple[str, ...] = ()
 
     @property
     def total(self) -> LayerPair:
@@ -97,6 +100,7 @@ class NetworkComparison(Tabular):
             "against": self.names[1],
             "layers": [row.to_json() for row in self.layers],
             "uncounted": [asdict(item) for item in self.uncounted],
+            "scaling": list(self.scaling),
             "network": network
             | {
                 "latency_s": total.costs.cycles / clock_hz,
@@ -115,7 +119,7 @@ class NetworkComparison(Tabular):
         rows = tuple(_shown_row(row) for row in (*self.layers, self.total))
         images = "1 image" if self.batch == 1 else f"{self.batch} images"
         title = f"{name} against {against} on {self.accelerator.name}, {images}"
-        return Shown(title, columns, rows)
+        return Shown(title, columns, rows, self.scaling)
 
 
 def _shown_row(row: LayerPair) -> tuple[str, ...]:
@@ -158,8 +162,9 @@ def compare_networks(
         for old, new in joined(before, after)
     )
     uncounted = dict.fromkeys(item for work in workloads for item in not_run(work))
+    scaling = scaling_told(accelerator, workloads[0].layers)
     return NetworkComparison(
-        accelerator, technology, workloads[0].images, names, rows, tuple(uncounted)
+        accelerator, technology, workloads[0].images, names, rows, tuple(uncounted), scaling
     )
 
 

@@ -24,20 +24,20 @@ def skip(
     data: str,
     max_drop: float = 1.0,
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
-    method: Literal["exit", "focus"] = "exit",
+    method: Literal["exit", "focus", "bits", "bits+exit"] = "exit",
     objective: Literal["multiplications", "energy"] = "multiplications",
     exits: int = 1,
     choose_on: Literal["auto", "validation", "test"] = "auto",
     weights: Path | None = None,
     measure: Annotated[bool, Parameter(negative="--no-measure")] = True,
     finetune: bool = False,
-    on: str = "mlcnn-fp32",
+    on: tuple[str, ...] = ("mlcnn-fp32",),
     technology: str | None = None,
     training: Training = Training(),
     imaging: Imaging = Imaging(),
     printing: Printing = Printing(),
 ) -> None:
-    """Leave out what single images do not need of a trained network, without training unless asked.
+    """Leave out of a trained network what an image does not need, without training unless asked.
 
     Saved is a network of standard operators that leaves the rest out, at any batch. Accuracy and
     cost are those of images that nothing was chosen on, the cost as a distribution over them.
@@ -48,8 +48,9 @@ def skip(
         max_drop: percentage points of accuracy that may be lost.
         out: the file to write; NAME-dynamic.onnx by default. The record and the report go to a
             folder of the same name.
-        method: what is left out: all that lies behind an exit that is sure of an image, or the
-            positions that a mask of the image does not keep.
+        method: what is left out: exit, all that lies behind a head that is sure of an image; focus,
+            the positions that a mask of the image does not keep; bits, 2 to 8 for each layer, which
+            saves energy (--on dcnn-int8-scaled, for one); or bits+exit.
         objective: what is to be small on average.
         exits: at most so many, 1 or 2.
         choose_on: images for the thresholds. They must be new to the network: where it knows the
@@ -57,7 +58,7 @@ def skip(
         weights: .npz of weights by parameter name, for a zoo network.
         measure: measure the latency of real images, one by one, in ONNX Runtime.
         finetune: train heads and network together first, with the original as teacher.
-        on: accelerator of the energy.
+        on: accelerator of the energy. Repeat it for more; choices are made by the first one's.
         technology: energy and area tables; see `mlcnn evaluate`.
         training: how to train, with --finetune.
         imaging: how the images go to the network.
@@ -71,7 +72,7 @@ def skip(
             data,
             mlcnn.SkipOptions(max_drop, objective, exits, choose_on, method),
             images=imaging.options(),
-            evaluating=mlcnn.EvaluateOptions((on,), technology=technology, batch=1),
+            evaluating=mlcnn.EvaluateOptions(on, technology=technology, batch=1),
             measure=measure,
             finetune=training.options(mlcnn.api.SKIP_RECIPE, device) if finetune else None,
             folder=path.with_suffix(""),

@@ -64,8 +64,8 @@ def evaluation_tables(comparison: Evaluation, name: str) -> RenderableType:
         parts += [Text(), block]
     if comparison.rewritten is None:
         parts += [Text(), Text(nothing_fused(comparison))]
-    if comparison.zeros:
-        parts += [Text(), *(Text(f"{printable(told)}.") for told in comparison.zeros)]
+    if told := (*comparison.zeros, *comparison.scaling):
+        parts += [Text(), *(Text(f"{printable(sentence)}.") for sentence in told)]
     if comparison.uncounted:
         parts += [Text(), warning(uncounted_sentence(comparison.uncounted))]
     return Group(*parts)

@@ -20,6 +20,7 @@ from mlcnn.reproduce.networks import reproduce_networks
 from mlcnn.reproduce.penni import penni_with_runs, reproduce_penni
 from mlcnn.reproduce.reproduction import Beside, Relation, Reproduction, Row, Tell
 from mlcnn.reproduce.savings import reproduce_savings
+from mlcnn.reproduce.sefact import reproduce_sefact
 from mlcnn.reproduce.study import FIGURES, read_runs, recorded_runs, reproduce_study
 
 __all__ = [
@@ -58,6 +59,7 @@ REPRODUCTIONS: Mapping[str, Callable[[str, Tell], Reproduction]] = {
     "aaai18": reproduce_aaai18,
     "circconv": reproduce_circconv,
     "penni": reproduce_penni,
+    "sefact": reproduce_sefact,
 }
 """What can be reproduced: the tables and figures of [MLCNN] in its order, then other papers."""
 

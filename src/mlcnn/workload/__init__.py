@@ -16,6 +16,7 @@ from mlcnn.workload.operations import Operations, Sum
 from mlcnn.workload.reading import Uncounted, Workload, branches, layers, read
 from mlcnn.workload.record import RECORD_KEY, Record, read_record
 from mlcnn.workload.sizes import InputShape, with_sizes
+from mlcnn.workload.widths import rounded_width, stored_width
 
 __all__ = [
     "DENSE",
@@ -44,5 +45,7 @@ __all__ = [
     "read",
     "read_record",
     "recorded",
+    "rounded_width",
+    "stored_width",
     "with_sizes",
 ]

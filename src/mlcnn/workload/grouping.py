@@ -13,6 +13,7 @@ from mlcnn.workload.description import Layer, Numbers, Stored
 from mlcnn.workload.mask import Mask
 from mlcnn.workload.record import Record, read_record
 from mlcnn.workload.sizes import known_sizes, sizes_of
+from mlcnn.workload.widths import rounded_width, stored_width
 
 __all__ = ["density_of", "described", "ends", "measured", "recorded"]
 
@@ -113,7 +114,8 @@ def measured(layer: Layer, nodes: Sequence[ir.Node], constants: Container[ir.Val
     )
     largest = max(weights, key=_count, default=None)
     numbers = Numbers(
-        _bits(largest), max((_bits(_stored_as(value)) for value in inputs), default=32)
+        32 if largest is None else stored_width(largest),
+        max((_width(_stored_as(value)) for value in inputs), default=32),
     )
     density = density_of(largest)
     return replace(
@@ -205,6 +207,12 @@ def _count(value: ir.Value) -> int:
 def _bits(value: ir.Value | None) -> int:
     dtype = None if value is None else value.dtype
     return 32 if dtype is None or dtype in _SHAPES else dtype.bitwidth
+
+
+def _width(value: ir.Value) -> int:
+    """Bits of an input's numbers: those that its codes take, where these are fewer."""
+    found = rounded_width(value)
+    return _bits(value) if found is None else found
 
 
 def _bytes(value: ir.Value, kept: ir.Value | None = None) -> int:

@@ -1,8 +1,9 @@
 """An array as numbers: what the cycle, traffic, energy and area models read."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
+from mlcnn.accelerators.narrow import Narrow
 from mlcnn.accelerators.precision import Precision
 from mlcnn.errors import InputError
 
@@ -41,6 +42,7 @@ class ArrayDescription:
         tree_latency: cycles of the adder tree.
         accumulator_latency: cycles before an accumulator entry can be added to again.
         wide_bits: bits of an integer multiplier's input operand; wider box sums take two passes.
+        narrow: what layers of fewer bits than the precision save.
     """
 
     kind: ClassVar[str]
@@ -68,18 +70,19 @@ class ArrayDescription:
     tree_latency: int
     accumulator_latency: int
     wide_bits: int
+    narrow: Narrow = field(default=Narrow.NONE, kw_only=True)
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for each in fields(self):
+            value = getattr(self, each.name)
             if isinstance(value, str):
                 continue
-            least = 0 if field.name in _MAY_BE_ZERO else 1
-            enough = value > 0 if field.name in _REAL else value >= least
+            least = 0 if each.name in _MAY_BE_ZERO else 1
+            enough = value > 0 if each.name in _REAL else value >= least
             if not enough or value > _MOST:
                 needed = "positive" if least else "0 or more"
                 raise InputError(
-                    f"accelerator {self.name}: {field.name} is {value} and must be {needed}"
+                    f"accelerator {self.name}: {each.name} is {value} and must be {needed}"
                     f"{f', at most {_MOST:.0e}' if enough else ''}"
                 )
         self.check()
@@ -100,6 +103,11 @@ class ArrayDescription:
             raise InputError(
                 f"{where}: it has neither pooling_adders nor input_adders and could not run a pool "
                 "behind a convolution: give it pooling_adders"
+            )
+        if self.narrow is not Narrow.NONE and not self.precision.is_integer:
+            raise InputError(
+                f"{where}: narrow is {self.narrow} and the precision {self.precision}: only whole "
+                "numbers have fewer bits; give it an integer precision, or narrow: none"
             )
         if self.accumulator_entries < 2:
             raise InputError(

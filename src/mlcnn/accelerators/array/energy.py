@@ -4,6 +4,7 @@ import math
 
 from mlcnn.accelerators.array.area import memories, static_power_mw
 from mlcnn.accelerators.array.description import ArrayDescription
+from mlcnn.accelerators.array.shares import WHOLE, Shares
 from mlcnn.accelerators.array.traffic import ArrayOperations, Transfers
 from mlcnn.accelerators.cost import Energy
 from mlcnn.accelerators.technology import Technology
@@ -18,6 +19,8 @@ def energy(
     moved: Transfers,
     done: ArrayOperations,
     cycles: float,
+    *,
+    shares: Shares = WHOLE,
 ) -> Energy:
     """Energy of a layer.
 
@@ -30,6 +33,7 @@ def energy(
         moved: bytes.
         done: operations.
         cycles: time.
+        shares: of the energy of an operation, where the layer has few bits.
     """
     held = memories(machine, technology)
     buffer_read, buffer_write = per_byte(held.buffer[0])
@@ -39,11 +43,11 @@ def energy(
     multiply = operations.multiply.energy_pj * machine.multiplier_width
     mac = math.fsum(
         (
-            done.multiplications * multiply,
-            done.tree_additions * operations.add.energy_pj,
-            done.accumulations * operations.accumulate.energy_pj,
-            done.input_additions * operations.input_add.energy_pj,
-            done.output_additions * operations.accumulate.energy_pj,
+            done.multiplications * multiply * shares.multiply,
+            done.tree_additions * operations.add.energy_pj * shares.add,
+            done.accumulations * operations.accumulate.energy_pj * shares.add,
+            done.input_additions * operations.input_add.energy_pj * shares.input_add,
+            done.output_additions * operations.accumulate.energy_pj * shares.add,
             done.scalings * (operations.multiply.energy_pj + operations.input_add.energy_pj),
         )
     )

@@ -1,6 +1,7 @@
 """Arrays from their YAML files."""
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from mlcnn.accelerators.array.winograd import WinogradArray
 from mlcnn.accelerators.border import Description, Document
 from mlcnn.accelerators.loading import load_accelerator
 from mlcnn.accelerators.machine import Machine
+from mlcnn.accelerators.narrow import Narrow
 from mlcnn.accelerators.precision import Precision
 from mlcnn.errors import InputError
 
@@ -116,10 +118,11 @@ class ArrayFile(ArrayParts):
     """What the file holds; the type ``array`` of the machines."""
 
     kind: Literal["mlcnn", "dense", "winograd"]
+    narrow: Literal["none", "packed", "scaled"] = "none"
 
     def to_domain(self) -> Array:
         """The array; see ``make``."""
-        return self.make(self.kind)
+        return replace(self.make(self.kind), narrow=Narrow(self.narrow))
 
 
 def load_array(name: str | Path) -> Array:

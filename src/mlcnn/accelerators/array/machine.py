@@ -9,6 +9,7 @@ from mlcnn.accelerators.array.area import area
 from mlcnn.accelerators.array.description import ArrayDescription
 from mlcnn.accelerators.array.energy import energy
 from mlcnn.accelerators.array.search import SLACK, Chosen, choose, refusal
+from mlcnn.accelerators.array.shares import WHOLE, Shares, shares_of
 from mlcnn.accelerators.array.traffic import operations, transfers
 from mlcnn.accelerators.array.work import Work
 from mlcnn.accelerators.cost import LayerCost, LayerTask
@@ -67,7 +68,8 @@ class Array(ArrayDescription, ABC):
         """See ``Machine``."""
         if (why := self.unknown(task.layer)) is not None:
             raise InfeasibleError(str(why))
-        return cost_of(best(task, self), self, technology)
+        chosen = best(task, self)
+        return cost_of(chosen, self, technology, shares_of(task, chosen.work, self))
 
     def area(self, technology: Technology) -> float:
         """See ``Machine``; ``mlcnn.accelerators.array.area`` gives the parts."""
@@ -124,17 +126,20 @@ def best_of(works: Sequence[Work], machine: Array, slack: float = SLACK) -> Chos
     return min(found, key=lambda chosen: (chosen.cycles, chosen.dram_bytes))
 
 
-def cost_of(chosen: Chosen, machine: Array, technology: Technology) -> LayerCost:
+def cost_of(
+    chosen: Chosen, machine: Array, technology: Technology, shares: Shares = WHOLE
+) -> LayerCost:
     """What a layer takes in a tiling.
 
     Args:
         chosen: the layer and its tiling.
         machine: the array.
         technology: the tables.
+        shares: what it takes of that, where it has few bits.
     """
     work, tiling = chosen.work, chosen.tiling
     done = operations(work, tiling, machine, chosen.ways)
-    moved = transfers(work, tiling, machine, chosen.ways)
+    moved = shares.of(transfers(work, tiling, machine, chosen.ways))
     counted = work.execution.counted(work.layer) or Operations(done.multiplications, done.additions)
     return LayerCost(
         name=work.layer.name,
@@ -145,7 +150,7 @@ def cost_of(chosen: Chosen, machine: Array, technology: Technology) -> LayerCost
         multiplications=counted.multiplications,
         additions=counted.additions,
         traffic=moved.summary,
-        energy=energy(machine, technology, moved, done, chosen.cycles),
+        energy=energy(machine, technology, moved, done, chosen.cycles, shares=shares),
         fused=work.execution.fused,
         mapping={"tiling": tiling.to_json()},
     )

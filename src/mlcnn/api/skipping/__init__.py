@@ -15,6 +15,8 @@ from mlcnn.api.optimizing import Progress, rewrite, silent
 from mlcnn.api.provenance import write_result
 from mlcnn.api.skipping.exits import exits
 from mlcnn.api.skipping.focusing import focusing
+from mlcnn.api.skipping.narrow_exits import narrow_with_exits
+from mlcnn.api.skipping.narrowing import narrow
 from mlcnn.api.skipping.options import SkipOptions
 from mlcnn.api.skipping.together import SKIP_RECIPE, Together
 from mlcnn.api.skipping.work import Work
@@ -28,7 +30,12 @@ from mlcnn.workload import read
 
 __all__ = ["SKIP_RECIPE", "SkipOptions", "skip"]
 
-_METHODS = {"exit": exits, "focus": focusing}
+_METHODS = {
+    "exit": exits,
+    "focus": focusing,
+    "bits": narrow,
+    "bits+exit": narrow_with_exits,
+}
 
 
 def skip(
@@ -60,7 +67,8 @@ def skip(
         skipping: how far, and by what.
         max_drop: in place of that of ``skipping``.
         images: how the images go to the network.
-        evaluating: on which accelerator energy is evaluated, the first one named; None for none.
+        evaluating: on which accelerators energy is evaluated; choices are made by the first one's.
+            None for none.
         measure: measure the latency of real images, one by one.
         finetune: how heads and network train together first, with the original as teacher, for
             method ``exit``; None: the network stays as it is.

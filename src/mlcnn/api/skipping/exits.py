@@ -19,7 +19,7 @@ from mlcnn.training import ImageSet
 from mlcnn.training.heads import fit_linear, region_means
 from mlcnn.workload import Layer, read
 
-__all__ = ["exits"]
+__all__ = ["Ends", "Found", "Place", "Search", "candidate", "exits"]
 
 _LEAST, _MOST = 0.05, 0.95
 _PLACES = 8
@@ -35,18 +35,18 @@ def exits(work: Work, name: str) -> Dynamic:
     parts = work.parts()
     for line in parts.told:
         work.say(line)
-    search = _Search(work, parts, work.model)
+    search = Search(work, parts, work.model)
     heads = search.fitted()
     if work.together is not None:
         model, heads = work.together.trained(heads, work.data, work.normal, work.tell, work.say)
         search = replace(search, model=model)
     found = search.found(heads)
-    candidates = [_candidate(search.model, item) for item in found]
+    candidates = [candidate(search.model, item) for item in found]
     return work.judge(name, candidates, parts)
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
     """A head, fitted, and what it says of the images that thresholds are chosen and checked on."""
 
     layer: str
@@ -56,7 +56,7 @@ class _Place:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ends:
+class Ends:
     """What the whole network says of the images that thresholds are chosen and checked on.
 
     Attributes:
@@ -82,10 +82,10 @@ class _Ends:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class Found:
     """Exits with thresholds, within the budget on the images that they were chosen on."""
 
-    places: tuple[_Place, ...]
+    places: tuple[Place, ...]
     thresholds: Thresholds
 
     @property
@@ -100,13 +100,14 @@ class _Found:
         return "+".join(f"exit{i}={value!r}" for i, value in enumerate(self.thresholds.values, 1))
 
 
-def _candidate(model: ir.Model, item: _Found) -> Candidate:
+def candidate(model: ir.Model, item: Found) -> Candidate:
+    """The network with exits, to be judged."""
     heads = with_heads(model, [place.head for place in item.places])
     return Candidate("exit", item.setting, EarlyExit(item.text).apply(heads).model, heads)
 
 
 @dataclass(frozen=True, slots=True)
-class _Search:
+class Search:
     """Looks for exits within the budget.
 
     Attributes:
@@ -119,12 +120,12 @@ class _Search:
     parts: Parts
     model: ir.Model
 
-    def found(self, heads: Mapping[str, Head]) -> tuple[_Found, ...]:
+    def found(self, heads: Mapping[str, Head]) -> tuple[Found, ...]:
         """The best pair and the three best places."""
         work, images = self.work, (self.parts.choose, self.parts.check)
         choose, check = (work.says(self.model, part) for part in images)
         first, second = (int(work.says(work.model, part).right.sum()) for part in images)
-        return self._search(self._places(heads), _Ends(choose, check, (first, second)))
+        return self.search(self.places(heads), Ends(choose, check, (first, second)))
 
     def fitted(self) -> dict[str, Head]:
         """Heads where a network can be left after a twentieth of its work, or more."""
@@ -147,18 +148,18 @@ class _Search:
                 batch.append(region_means(torch.from_numpy(value), GRID))
         return [torch.cat(batch) for batch in batches]
 
-    def _places(self, heads: Mapping[str, Head]) -> tuple[_Place, ...]:
+    def places(self, heads: Mapping[str, Head]) -> tuple[Place, ...]:
         """What heads say of the images."""
         names = [head.at for head in heads.values()]
         both = (self.parts.choose, self.parts.check)
         inputs = [self._features(names, images) for images in both]
-        found: list[_Place] = []
+        found: list[Place] = []
         for index, (layer, head) in enumerate(heads.items()):
             says = [
                 judged(each[index].numpy() @ head.weight.T + head.bias, images.labels)
                 for each, images in zip(inputs, both, strict=True)
             ]
-            found.append(_Place(layer, head, *says))
+            found.append(Place(layer, head, *says))
             self.work.say(f"a head behind {layer}: {100 * says[0].right.mean():.1f} % alone")
         return tuple(found)
 
@@ -181,17 +182,17 @@ class _Search:
         kept = np.unique(np.linspace(0, len(found) - 1, _PLACES).round().astype(int))
         return {layer: name for i, (layer, name) in enumerate(found.items()) if i in kept}
 
-    def _search(self, places: Sequence[_Place], end: _Ends) -> tuple[_Found, ...]:
+    def search(self, places: Sequence[Place], end: Ends) -> tuple[Found, ...]:
         """The cheapest thresholds of the best pair and of the three best places."""
         cost = self._costs(with_heads(self.model, [place.head for place in places]))
-        found: list[_Found] = []
+        found: list[Found] = []
         sets = [*combinations(places, 1)]
         sets += combinations(places, 2) if self.work.options.exits == 2 else []
         for done, each in enumerate(sets):
             self.work.tell("choose thresholds", done, len(sets))
             result = self._within(each, end, self._cumulative(each, cost))
             if result is not None:
-                found.append(_Found(each, result))
+                found.append(Found(each, result))
         if not found:
             raise InputError(
                 f"--max-drop {self.work.options.max_drop:g}: no exit saves anything within it; "
@@ -203,7 +204,7 @@ class _Search:
         return (*pairs[:1], *singles[:3])
 
     def _within(
-        self, places: Sequence[_Place], end: _Ends, costs: Sequence[float]
+        self, places: Sequence[Place], end: Ends, costs: Sequence[float]
     ) -> Thresholds | None:
         """Chosen on some images, with less to lose as long as others lose more than the budget."""
         budget = self.work.options.max_drop / 100
@@ -223,12 +224,10 @@ class _Search:
         """What a layer costs one image."""
         if self.work.options.objective == "multiplications" or self.work.machines is None:
             return lambda layer: float(layer.nest.macs)
-        pair = (model, self.model)
-        compared = self.work.machines.compare_networks(pair, ("heads", "network"))
-        energy = {row.name: row.costs.energy_pj / compared.batch for row in compared.layers}
+        energy = self.work.energies(model)["energy_pj"]
         return lambda layer: energy[layer.name]
 
-    def _cumulative(self, places: Sequence[_Place], cost: Callable[[Layer], float]) -> list[float]:
+    def _cumulative(self, places: Sequence[Place], cost: Callable[[Layer], float]) -> list[float]:
         """What an image costs that leaves at each place, and at the end."""
         model = with_heads(self.model, [place.head for place in places])
         model = EarlyExit("+".join(f"exit{i}=0.5" for i in range(1, len(places) + 1))).apply(model)

@@ -8,6 +8,7 @@ from mlcnn.frontier import Budget
 __all__ = ["SkipOptions"]
 
 _CHOOSE_ON = ("auto", "validation", "test")
+_METHODS = ("exit", "focus", "bits", "bits+exit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,8 @@ class SkipOptions:
         choose_on: images for the thresholds: ``validation``, ``test`` (half of them, the other half
             is reported), or ``auto``: ``test`` where the network knows the validation images.
         method: what is left out: what lies behind an ``exit`` that is sure of an image, or the
-            positions that a mask of the image says do not matter, ``focus``.
+            positions that a mask of the image says do not matter, ``focus``; ``bits``, of which
+            every layer has its own; or ``bits+exit``.
     """
 
     max_drop: float = 1.0
@@ -34,8 +36,8 @@ class SkipOptions:
         Budget(self.max_drop)
         if self.objective not in {"multiplications", "energy"}:
             raise InputError(f"--objective {self.objective}: multiplications or energy is required")
-        if self.method not in {"exit", "focus"}:
-            raise InputError(f"--method {self.method}: exit or focus is required")
+        if self.method not in _METHODS:
+            raise InputError(f"--method {self.method}: {', '.join(_METHODS)} are known")
         if self.method == "focus" and self.objective == "energy":
             raise InputError(
                 "--objective energy: no accelerator here leaves out positions; --method focus "

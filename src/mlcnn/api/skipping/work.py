@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
@@ -22,6 +23,7 @@ from mlcnn.frontier.exits import Judged, judged
 from mlcnn.report import ORIGINAL
 from mlcnn.training import Data, ImageSet, Normal
 from mlcnn.training.intervals import Accuracy, Difference, paired
+from mlcnn.workload import Layer
 
 __all__ = ["Candidate", "Parts", "Work"]
 
@@ -165,23 +167,30 @@ class Work:
             InputError: all lose more than the budget on the images that check them.
         """
         before = {p: self.says(self.model, getattr(parts, p)).right for p in ("check", "test")}
-        points = [self._point(item, before, parts) for item in found]
+        points = [self.point(item, before, parts) for item in found]
         times = self._latencies([self.model, *(item.model for item in found)], parts.test)
         original, *points = (
             replace(point, costs={**point.costs, **more})
-            for point, more in zip([self._original(before, parts), *points], times, strict=True)
+            for point, more in zip([self.original(before, parts), *points], times, strict=True)
         )
         key = self.options.objective if self.options.objective != "energy" else "energy_pj"
         frontier = Frontier(original, tuple(points), key)
-        best = self._best(
+        best = self.best(
             [p for p, item in zip(points, found, strict=True) if not item.yardstick], key
         )
         model = found[points.index(best)].model
         return Dynamic(name, self.model, model, best, frontier, parts.told)
 
-    def _point(
+    def point(
         self, item: Candidate, before: Mapping[str, NDArray[np.bool_]], parts: Parts
     ) -> Point:
+        """What a dynamic network costs, and what it loses.
+
+        Args:
+            item: the network.
+            before: what the original has right, by name of the part: ``check`` and ``test``.
+            parts: the images.
+        """
         right = {p: self.says(item.model, getattr(parts, p)).right for p in before}
         changes = {p: paired(before[p], right[p]) for p in before}
         accuracies = {
@@ -193,11 +202,11 @@ class Work:
             "images that check it"
         )
         return Point(
-            item.method, item.setting, self._all_costs(item.model, item.whole, parts),
+            item.method, item.setting, self.all_costs(item.model, item.whole, parts),
             accuracies["check"], changes["check"], accuracies["test"], changes["test"],
         )  # fmt: skip
 
-    def _best(self, points: Sequence[Point], quantity: str) -> Point:
+    def best(self, points: Sequence[Point], quantity: str) -> Point:
         """The cheapest that is not surely outside of the budget on the images that check it."""
         budget = Budget(self.options.max_drop)
         within = [point for point in points if not budget.exceeded(point.change)]
@@ -208,26 +217,41 @@ class Work:
             )
         return min(within, key=lambda point: point.costs[quantity].mean)
 
-    def _original(self, before: Mapping[str, NDArray[np.bool_]], parts: Parts) -> Point:
+    def original(self, before: Mapping[str, NDArray[np.bool_]], parts: Parts) -> Point:
+        """The network as it was, beside what is made of it; see ``point``."""
         none = Difference(0.0, (0.0, 0.0))
         accuracies = [
             Accuracy(ORIGINAL, getattr(parts, p).name, len(r), float(r.mean()))
             for p, r in before.items()
         ]
-        costs = self._all_costs(self.model, self.model, parts)
+        costs = self.all_costs(self.model, self.model, parts)
         return Point(ORIGINAL, {}, costs, accuracies[0], none, accuracies[1], none)
 
-    def _all_costs(self, model: ir.Model, whole: ir.Model | None, parts: Parts) -> dict[str, Cost]:
+    def all_costs(self, model: ir.Model, whole: ir.Model | None, parts: Parts) -> dict[str, Cost]:
         """Distributions over the test images."""
         self.tell("find out what runs", 0, 0)
         pixels = self.normal.apply(parts.test.images)
         activity = recorded(model, pixels)
         costs = {"multiplications": activity.cost(model, lambda layer: float(layer.nest.macs))}
-        if self.machines is not None and whole is not None:
-            compared = self.machines.compare_networks((whole, self.model), ("heads", "network"))
-            energy = {row.name: row.costs.energy_pj / compared.batch for row in compared.layers}
-            costs["energy_pj"] = activity.cost(model, lambda layer: energy[layer.name])
+        for name, energy in {} if whole is None else self.energies(whole).items():
+            costs[name] = activity.cost(model, partial(_energy_of, energy))
         return costs
+
+    def energies(self, whole: ir.Model) -> dict[str, dict[str, float]]:
+        """Of one image by layer, on each machine; the first machine's needs no name.
+
+        Args:
+            whole: all that an image can run, without branches.
+        """
+        found: dict[str, dict[str, float]] = {}
+        if self.machines is None:
+            return found
+        for each in self.machines.on:
+            one = replace(self.machines, on=(each,))
+            compared = one.compare_networks((whole, self.model), ("heads", "network"))
+            name = f"energy_pj {each.name}" if found else "energy_pj"
+            found[name] = {r.name: r.costs.energy_pj / compared.batch for r in compared.layers}
+        return found
 
     def _latencies(self, models: Sequence[ir.Model], images: ImageSet) -> list[dict[str, Cost]]:
         """Of real images, one by one, the networks in turn; nothing where none is wanted."""
@@ -244,3 +268,7 @@ class Work:
 
         times = one_by_one([caller(model) for model in models], len(pixels))
         return [{f"latency_ms {engine.name}": Cost.over(np.asarray(each))} for each in times]
+
+
+def _energy_of(energies: Mapping[str, float], layer: Layer) -> float:
+    return energies[layer.name]

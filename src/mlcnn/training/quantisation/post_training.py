@@ -248,13 +248,13 @@ class _Search:
 
     def _codes(self, layers: Sequence[Layer], *, corrected: bool) -> Mapping[str, LayerCodes]:
         bits = self._setting.weight_bits
-        found = {_key(layer): layer_codes(layer, bits) for layer in layers}
+        found = {key_of(layer): layer_codes(layer, bits) for layer in layers}
         if not corrected:
             return found
         if not self._corrections:
-            self._corrections = _corrections(self._model, self._whole, bits, self._images)
+            self._corrections = bias_corrections(self._model, self._whole, bits, self._images)
         return {
-            key: replace(codes, bias=_less(codes, self._corrections.get(key)))
+            key: replace(codes, bias=less(codes, self._corrections.get(key)))
             for key, codes in found.items()
         }
 
@@ -263,7 +263,7 @@ def _divergence_of(candidate: Candidate) -> float:
     return np.inf if candidate.divergence is None else candidate.divergence
 
 
-def _key(layer: Layer) -> str:
+def key_of(layer: Layer) -> str:
     return layer.node.outputs[0].name or ""
 
 
@@ -287,7 +287,7 @@ def layer_codes(layer: Layer, bits: int) -> LayerCodes:
     return LayerCodes(np.ascontiguousarray(codes), steps, layer.axis, layer.bias)
 
 
-def _corrections(
+def bias_corrections(
     model: ir.Model, placement: Placement, bits: int, images: Floats
 ) -> dict[str, Floats]:
     """By how much the mean output of each layer is off because its weights are rounded."""
@@ -300,10 +300,10 @@ def _corrections(
         shape = [-1 if axis == layer.axis else 1 for axis in range(weight.ndim)]
         changed.append((layer, made.codes * made.steps.reshape(shape) - weight))
     means = mean_outputs(model, changed, images)
-    return {_key(layer): mean for (layer, _), mean in zip(changed, means, strict=True)}
+    return {key_of(layer): mean for (layer, _), mean in zip(changed, means, strict=True)}
 
 
-def _less(codes: LayerCodes, correction: Floats | None) -> Floats | None:
+def less(codes: LayerCodes, correction: Floats | None) -> Floats | None:
     if correction is None:
         return codes.bias
     return (0 if codes.bias is None else codes.bias) - correction

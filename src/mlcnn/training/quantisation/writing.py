@@ -47,6 +47,7 @@ def write(
     *,
     rounded_biases: bool = True,
     only_for: Collection[str] | None = None,
+    for_sums: bool = False,
 ) -> ir.Model:
     """The quantised network.
 
@@ -59,6 +60,8 @@ def write(
         only_for: names of the outputs of the nodes that read rounded values; None for all nodes.
             Biases are added behind the layers then: ONNX Runtime would round them to steps of the
             products, which are coarse where codes have few bits.
+        for_sums: whether, with ``only_for``, all others read rounded values too, so that nothing
+            but codes lies in memory.
     """
     writer = _Writer(clone(model))
     values = {v.name or "": v for v in writer.model.graph.inputs}
@@ -69,7 +72,7 @@ def write(
         whole = rounded_biases and only_for is None
         writer.put_layer(nodes[name], codes, steps[name] if whole else None)
     for name, grid in grids.items():
-        writer.put_rounding(values[name], grid, only_for)
+        writer.put_rounding(values[name], grid, None if for_sums else only_for)
     if only_for is not None:
         for name in layers:
             writer.add_bias_behind(nodes[name])
