@@ -28,6 +28,7 @@ def write_compression(
     frontier: Frontier,
     layers: Shown,
     *,
+    heading: str = "The smaller network, layer by layer",
     latency: Shown | None = None,
     recommended: Shown | None = None,
     facts: Sequence[tuple[str, str]] = (),
@@ -41,6 +42,7 @@ def write_compression(
         name: of the network.
         frontier: the networks that were tried.
         layers: of the chosen one.
+        heading: of that table.
         latency: measured; None where nothing was.
         recommended: for each layer, of several methods; None where there is one.
         facts: how it was made, as (name, value).
@@ -53,7 +55,7 @@ def write_compression(
     charts = frontier_charts(frontier)
     sections = [
         Section("summary", "Accuracy against cost", "table.html", _shown(frontier.shown()), charts),
-        Section("layers", "The smaller network, layer by layer", "table.html", _shown(layers)),
+        Section("layers", heading, "table.html", _shown(layers)),
     ]
     if recommended is not None:
         sections.append(

@@ -125,10 +125,11 @@ def skip(
 
 def _write(done: Dynamic, work: Work, folder: Path, command: str) -> None:
     write_result(folder, {**done.to_json(), "skip": asdict(work.options)})
-    facts = (("images", work.data.name), ("machine", machine()), *(("note", n) for n in done.notes))
+    facts = (("images", work.data.name), ("machine", machine()))
     write_compression(
-        folder / "report.html", done.name, done.frontier, done.shown(), facts=facts, command=command
-    )
+        folder / "report.html", done.name, done.frontier, done.shown(),
+        heading="What an image costs", facts=facts, command=command,
+    )  # fmt: skip
 
 
 def _quiet(message: str) -> None:
