@@ -38,6 +38,12 @@ def test_skip(mlcnn, data):
     counted = mlcnn("count", "dynamic.onnx", "--json")
     assert counted.json["least"]["multiplications"] < after["mean"]
     assert counted.json["total"]["macs"]["result"] == after["worst"]
+    each = mlcnn("count", "dynamic.onnx", "--data", data, "--scale", "0.004", "--json").json
+    cost = each["per_image"]["costs"]["multiplications"]
+    assert counted.json["least"]["multiplications"] < cost["mean"] < cost["worst"] == after["worst"]
+    same = mlcnn("count", "lenet5", "--data", data)
+    assert same.code == 2
+    assert "in lenet5 every image costs the same" in same.error
     again = mlcnn("skip", "dynamic.onnx", "--data", data, "--scale", "0.004")
     assert again.code == 2
     assert "depends on the image already" in again.error

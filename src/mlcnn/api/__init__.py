@@ -22,6 +22,7 @@ from mlcnn.api.optimizing import (
 )
 from mlcnn.api.options import RewriteOptions
 from mlcnn.api.own_data import Comparison, compare, read_inputs
+from mlcnn.api.per_image import PerImage, per_image
 from mlcnn.api.quantized_training import TuneOptions
 from mlcnn.api.quantizing import Quantized, QuantizeOptions, quantize
 from mlcnn.api.recovery import Teaching
@@ -61,6 +62,7 @@ __all__ = [
     "MeasureOptions",
     "Optimized",
     "Origin",
+    "PerImage",
     "Progress",
     "QuantizeOptions",
     "Quantized",
@@ -97,6 +99,7 @@ __all__ = [
     "network_tables",
     "nothing_to_gain",
     "optimize",
+    "per_image",
     "potential",
     "printable",
     "quantize",

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 import mlcnn
-from mlcnn.cli.options import Loading, Printing, Rewriting
-from mlcnn.cli.output import print_csv, print_json, progress, show
+from mlcnn.cli.options import Imaging, Loading, Printing, Rewriting
+from mlcnn.cli.output import console, print_csv, print_json, progress, show
 from mlcnn.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ def count(
     batch: int = 1,
     detail: bool = False,
     csv: bool = False,
+    data: str | None = None,
+    imaging: Imaging = Imaging(),
     loading: Loading = Loading(),
     rewriting: Rewriting = Rewriting(),
     printing: Printing = Printing(),
@@ -43,6 +45,8 @@ def count(
         against: another network, to compare with layer by layer; no pass runs then.
         batch: images to count for.
         detail: also the additions of the fused layers as the paper of MLCNN counts them.
+        data: images, as for `mlcnn run`: what each costs in a network that leaves work out.
+        imaging: how the images go to the network.
         csv: one table of all columns on standard output, a row for each layer and the total.
         loading: how to load the network.
         rewriting: which passes run.
@@ -60,12 +64,18 @@ def count(
             weights=loading.weights,
             batch=batch,
         )
+        each = None
+        if data is not None:
+            options = imaging.options()
+            each = mlcnn.api.per_image(model, data, options, weights=loading.weights, progress=tell)
     if printing.json:
-        print_json(report.to_json())
+        print_json(report.to_json() | ({} if each is None else {"per_image": each.to_json()}))
     elif csv:
         print_csv([*report.records(), report.total()])
     else:
         show(*_tables(report, detail=detail))
+        if each is not None:
+            console().print("", each.shown().text(), sep="\n", markup=False, soft_wrap=True)
 
 
 def _tables(report: "CountReport", *, detail: bool) -> Iterator[RenderableType]:
