@@ -38,6 +38,7 @@ def exits(work: Work, name: str) -> Dynamic:
     search = Search(work, parts, work.model)
     heads = search.fitted()
     if work.together is not None:
+        heads = search.taken(heads)
         model, heads = work.together.trained(heads, work.data, work.normal, work.tell, work.say)
         search = replace(search, model=model)
     found = search.found(heads)
@@ -136,6 +137,18 @@ class Search:
             self.work.tell("fit heads", len(found), len(points))
             found[layer] = Head(name, *fit_linear(inputs, images.labels, images.classes))
         return found
+
+    def taken(self, heads: Mapping[str, Head]) -> dict[str, Head]:
+        """The heads that the network as it is would be left at: each that trains costs the others.
+
+        All where there is none.
+        """
+        try:
+            found = self.found(heads)
+        except InputError:
+            return {**heads}
+        layers = {place.layer for item in found for place in item.places}
+        return {layer: head for layer, head in heads.items() if layer in layers}
 
     def _features(self, names: Sequence[str], images: ImageSet) -> list[torch.Tensor]:
         """What heads read at some values."""
