@@ -208,7 +208,7 @@ def test_one_column_where_nothing_changed(mlcnn: Call, after: Path) -> None:
 
 
 def test_bits_are_shown_where_they_are_not_32(mlcnn: Call, tmp_path: Path) -> None:
-    weights = {"w": np.ones((4, 3, 1, 1), np.int8), "scale": np.array(0.5, np.float32)}
+    weights = {"w": np.full((4, 3, 1, 1), 127, np.int8), "scale": np.array(0.5, np.float32)}
     nodes = [
         helper.make_node("DequantizeLinear", ["w", "scale"], ["d"], name="dequantise"),
         helper.make_node("Conv", ["x", "d"], ["y"], name="conv"),
