@@ -14,6 +14,7 @@ def few_steps(monkeypatch):
     monkeypatch.setattr(torch_pruning, "_STEPS", 20)
 
 
+@pytest.mark.long
 def test_channels_inside_of_blocks_go_until_half_is_left():
     network = zoo.build("resnet20")
     before = multiplications(exported(network))

@@ -330,6 +330,7 @@ def test_kernels_are_compiled_once(monkeypatch, tmp_path, convolution) -> None:
     library.load.cache_clear()
 
 
+@pytest.mark.long  # compiles all kernels anew
 def test_no_home_for_the_cache(monkeypatch, tmp_path) -> None:
     """Without a folder of the user's, the kernels go to a new one."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
@@ -350,6 +351,7 @@ def test_many_shapes_of_one_session() -> None:
             np.testing.assert_allclose(session.run({"x": image})["y"], np.exp(image), rtol=1e-6)
 
 
+@pytest.mark.long  # compiles all kernels anew
 def test_a_compiler_with_arguments(monkeypatch, tmp_path, convolution) -> None:
     """``CC`` is a command, as make reads it: with options, or behind a program such as ccache."""
     shim, seen = tmp_path / "a shim", tmp_path / "seen"

@@ -167,7 +167,7 @@ def test_convolutions_are_exact_in_every_form(layer: Drawn) -> None:
 
 
 @given(dense_layers())
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_dense_layers_are_exact_in_every_form(layer: Drawn) -> None:
     check_forms(layer, layer.dense(), DENSE_FORMS, (1, layer.channels), (3, layer.channels))
 
