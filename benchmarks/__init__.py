@@ -21,7 +21,7 @@ python -m benchmarks.selection  selective activation beside an exit and static c
 python -m benchmarks.selected_layers channels chosen by image in ONNX Runtime, over dense layers
 python -m benchmarks.structured  layers and networks in structured weights over dense ones
 python -m benchmarks.sparse      layers of mostly zero weights in native over dense ones
-python -m benchmarks.smaller_layers half of the channels, and shared kernels in two stages, in ONNX Runtime
+python -m benchmarks.smaller_layers half of the channels, and two stages, in ONNX Runtime
 python -m benchmarks.sensitivity speed-up and energy ratio against what the paper does not give
 python -m benchmarks.recovery    accuracy and speed after approximate passes and fine-tuning
 python -m benchmarks.outside     every network of a public zoo, rewritten and compared
