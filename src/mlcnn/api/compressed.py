@@ -104,18 +104,11 @@ class Compressed(Tabular):
     def to_json(self) -> dict[str, object]:
         """What ``mlcnn compress --json`` prints, apart from the output's path."""
         before, after = self.frontier.original, self.point
-        test = after.test
         return {
             "name": self.name,
             "method": after.method,
             "setting": dict(after.setting),
-            "accuracy": {
-                "before": None if before.test is None else before.test.top1,
-                "after": None if test is None else test.top1,
-                "interval": None if test is None else list(test.interval),
-                "images": None if test is None else test.images,
-                "change": None if after.test_change is None else asdict(after.test_change),
-            },
+            "accuracy": self.frontier.tested(after),
             "cost": {
                 name: {"before": before.costs[name].to_json(), "after": cost.to_json()}
                 for name, cost in after.costs.items()

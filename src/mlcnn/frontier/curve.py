@@ -179,6 +179,17 @@ class Frontier(Tabular):
             raise InputError("there is no point on this curve yet")
         return max(self.points, key=lambda point: point.change.top1)
 
+    def tested(self, point: Point) -> dict[str, object]:
+        """Accuracy on the test images before and after, as ``--json`` has it of one network."""
+        before, test = self.original.test, point.test
+        return {
+            "before": None if before is None else before.top1,
+            "after": None if test is None else test.top1,
+            "interval": None if test is None else list(test.interval),
+            "images": None if test is None else test.images,
+            "change": None if point.test_change is None else asdict(point.test_change),
+        }
+
     def records(self) -> list[dict[str, Any]]:
         """A row for the original and for each point."""
         front = self.front()
