@@ -1,6 +1,6 @@
 """What of a network runs for each image, found out by running it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from mlcnn.engines import get
 from mlcnn.errors import InputError
 from mlcnn.frontier.curve import Cost
-from mlcnn.graph import clone, free_name, value_names
+from mlcnn.graph import clone, constant, free_name, value_names
 from mlcnn.ops import methods
 from mlcnn.workload import Layer, branches, read
 
-__all__ = ["Activity", "recorded"]
+__all__ = ["Activity", "of_channels", "recorded"]
 
 Flags = NDArray[np.bool_]
 Shares = NDArray[np.float64]
@@ -22,6 +22,7 @@ Masked = tuple[str, str]
 """(form, mask): what says how much of a layer is computed."""
 
 _BATCH = 50
+_LEVELS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,8 @@ class Activity:
     Attributes:
         ran: by name of the branch, see ``workload.branches``: shape (images,).
         images: how many.
-        kept: of layers that have a mask, by form and mask: the share of their positions that was
-            computed, shape (images,).
+        kept: of layers that have a mask, by form and mask: the share of their positions, or of
+            their channels, that was computed, shape (images,).
     """
 
     ran: Mapping[str, Flags]
@@ -44,14 +45,23 @@ class Activity:
 
         Args:
             layers: of all branches, as ``Workload.every`` has them.
-            cost: of a layer that runs whole; a part of its positions costs as large a part.
+            cost: of a layer that runs whole; a part of its positions costs as large a part, and
+                some of its channels what a layer of so many does.
         """
         found = np.zeros(self.images)
         for layer in layers:
             ran = self.ran[layer.condition] if layer.condition else 1.0
-            kept = self.kept[layer.form or "", layer.positions] if layer.positions else 1.0
-            found += cost(layer) * ran * kept
+            found += ran * self._whole(layer, cost)
         return found
+
+    def _whole(self, layer: Layer, cost: Callable[[Layer], float]) -> NDArray[np.float64] | float:
+        """What a layer costs where it runs, for each image or for all."""
+        form = layer.form or ""
+        if layer.channels:
+            shares = [self.kept[form, name] if name else np.ones(self.images)
+                      for name in layer.channels]  # fmt: skip
+            return of_channels(layer, *shares, cost)
+        return cost(layer) * (self.kept[form, layer.positions] if layer.positions else 1.0)
 
     def cost(self, model: ir.Model, cost: Callable[[Layer], float]) -> Cost:
         """The distribution of what an image costs; worst is what one can cost at most.
@@ -64,6 +74,35 @@ class Activity:
         return Cost.over(self.each(workload.every, cost), sum(map(cost, workload.layers)))
 
 
+def of_channels(
+    layer: Layer, outputs: Shares, inputs: Shares, cost: Callable[[Layer], float]
+) -> NDArray[np.float64]:
+    """What a layer costs of which images compute some channels, shape (images,).
+
+    Between eighths of the channels it is interpolated, which is exact for multiplications.
+
+    Args:
+        layer: as it is whole.
+        outputs: share of its outputs that is computed, shape (images,).
+        inputs: share of its inputs that is read, shape (images,).
+        cost: of a layer that runs whole.
+    """
+    rows, columns = (_levels(count) for count in (layer.nest.K, layer.nest.C))
+    table = np.array(
+        [[cost(layer.of_channels(k, c)) if k and c else 0.0 for c in columns] for k in rows]
+    )
+    along = np.array([np.interp(inputs * columns[-1], columns, row) for row in table])
+    wanted = outputs * rows[-1]
+    upper = np.clip(np.searchsorted(rows, wanted), 1, len(rows) - 1)
+    part = (wanted - rows[upper - 1]) / (rows[upper] - rows[upper - 1])
+    each = np.arange(len(wanted))
+    return along[upper - 1, each] * (1 - part) + along[upper, each] * part
+
+
+def _levels(count: int) -> NDArray[np.int64]:
+    return np.unique(np.linspace(0, count, _LEVELS).round().astype(np.int64))
+
+
 def recorded(model: ir.Model, images: NDArray[np.float32], *, threads: int = 1) -> Activity:
     """Run a network in ONNX Runtime, and note which branches it takes and what its masks keep.
 
@@ -73,14 +112,21 @@ def recorded(model: ir.Model, images: NDArray[np.float32], *, threads: int = 1) 
         threads: of ONNX Runtime.
 
     Raises:
-        InputError: no images, a network of several inputs, or a mask inside of a branch.
+        InputError: no images, a network of several inputs, or a mask in a branch whose sizes are
+            not known.
     """
     if not len(images):
         raise InputError("what runs is found out on images: at least one is required")
     told = clone(model)
-    flags = _Flags(told).outputs()
-    masks = _masks(told)
-    if not (flags or masks):
+    keys = _keys(told)
+    fixed = _fixed(told, keys)
+    masks = dict.fromkeys(mask for key in keys if (mask := key[1]) not in fixed)
+    outputs = _Flags(told, masks).outputs()
+    for mask in masks:
+        if mask not in outputs:
+            raise InputError(f"the mask {mask!r} stands nowhere, or in a branch of a batch")
+    flags = [name for name in outputs if name not in masks]
+    if not (outputs or keys):
         return Activity({}, len(images))
     name, *others = [value.name or "" for value in told.graph.inputs]
     if others:
@@ -89,36 +135,35 @@ def recorded(model: ir.Model, images: NDArray[np.float32], *, threads: int = 1) 
         )
     session = get("onnxruntime").prepare(told, threads=threads)
     ran = {branch: np.zeros(len(images), bool) for branch in flags}
-    kept = {key: np.zeros(len(images)) for key, _ in masks}
+    kept = {key: np.zeros(len(images)) for key in keys}
+    computed = {form: _computed(form) for form, _ in keys}
     # A batch takes a branch together; positions are kept image by image.
     shape = told.graph.inputs[0].shape
     step = 1 if flags or shape is None or isinstance(shape.dims[0], int) else _BATCH
     for start in range(0, len(images), step):
         found = session.run({name: images[start : start + step]})
-        for branch, output in flags.items():
-            ran[branch][start] = bool(found[output])
-        for (form, mask), computed in masks:
-            kept[form, mask][start : start + step] = computed(form, found[mask].astype(bool))
+        for branch in flags:
+            ran[branch][start] = bool(found[outputs[branch]])
+        for form, mask in keys:
+            said = fixed[mask] if mask in fixed else found[outputs[mask]].astype(bool)
+            kept[form, mask][start : start + step] = computed[form](form, said)
     return Activity(ran, len(images), kept)
 
 
 _Computed = Callable[[str, Flags], Shares]
 
 
-def _masks(model: ir.Model) -> list[tuple[Masked, _Computed]]:
-    """Every mask, made an output, with the form of its layers and what says how much that takes."""
-    values = {value.name: value for node in model.graph for value in node.outputs}
-    keys = dict.fromkeys(
-        (layer.form or "", layer.positions)
-        for layer in read(model, batch=1).every
-        if layer.positions
-    )
-    for mask in dict.fromkeys(mask for _, mask in keys):
-        if mask not in values:
-            raise InputError(f"the mask {mask!r} stands in a branch: masks and exits do not stack")
-        if not values[mask].is_graph_output():
-            model.graph.outputs.append(values[mask])
-    return [(key, _computed(key[0])) for key in keys]
+def _keys(model: ir.Model) -> list[Masked]:
+    """Every mask with every form of a layer that has it."""
+    layers = read(model, batch=1).every
+    found = [(layer.form or "", mask) for layer in layers for mask in sorted(layer.masks)]
+    return [*dict.fromkeys(found)]
+
+
+def _fixed(model: ir.Model, keys: Sequence[Masked]) -> dict[str, Flags]:
+    """Masks that are the same of every image, by name."""
+    stored = {mask: constant(model.graph.initializers.get(mask)) for _, mask in keys}
+    return {mask: array.astype(bool) for mask, array in stored.items() if array is not None}
 
 
 def _computed(form: str) -> _Computed:
@@ -130,45 +175,58 @@ def _computed(form: str) -> _Computed:
 
 
 class _Flags:
-    """Gives every branch an output that says whether it ran, in place."""
+    """Gives every branch an output that says whether it ran, and every mask one, in place."""
 
-    def __init__(self, model: ir.Model) -> None:
-        self._graph, self._taken = model.graph, value_names(model)
+    def __init__(self, model: ir.Model, masks: Collection[str]) -> None:
+        self._graph, self._taken, self._masks = model.graph, value_names(model), masks
 
     def outputs(self) -> dict[str, str]:
-        """Name of an output of the network by name of the branch."""
+        """Name of an output of the network by name of the branch, or of the mask."""
         flags = self._of(self._graph)
-        self._graph.outputs.extend(flags.values())
-        return {branch: value.name or "" for branch, value in flags.items()}
+        new = [value for value in flags.values() if not value.is_graph_output()]
+        self._graph.outputs.extend(new)
+        return {name: value.name or "" for name, value in flags.items()}
 
     def _of(self, graph: ir.Graph) -> dict[str, ir.Value]:
-        """The flags of all branches in a graph, as values of it."""
+        """The flags of all branches in a graph and its masks, as values of it."""
         found: dict[str, ir.Value] = {}
         for node in [*graph]:
             if node.op_type == "If":
                 found |= self._split(node)
+            found |= {v.name or "": v for v in node.outputs if v.name in self._masks}
         return found
 
     def _split(self, node: ir.Node) -> dict[str, ir.Value]:
         sides = branches(node)
         inner = {name: self._of(side) for name, side in sides}
-        names = [name for name, _ in sides] + [n for found in inner.values() for n in found]
+        within = {name: value for found in inner.values() for name, value in found.items()}
+        names = [*(name for name, _ in sides), *within]
         for name, side in sides:
             for other in names:
                 known = inner[name].get(other)
-                side.outputs.append(known or self._constant(side, other == name))
+                nothing = np.zeros(_dims(within.get(other)), bool)
+                side.outputs.append(known or self._constant(side, nothing | (other == name)))
         before = len(node.outputs)
         node.resize_outputs(before + len(names))
         made = node.outputs[before:]
         for name, value in zip(names, made, strict=True):
             value.name = free_name(f"{name}/ran", self._taken)
-            value.type, value.shape = ir.TensorType(ir.DataType.BOOL), ir.Shape([])
+            value.type = ir.TensorType(ir.DataType.BOOL)
+            value.shape = ir.Shape(_dims(within.get(name)))
         return dict(zip(names, made, strict=True))
 
-    def _constant(self, graph: ir.Graph, value: bool) -> ir.Value:
-        node = ir.node("Constant", [], {"value": ir.tensor(np.asarray(value))})
+    def _constant(self, graph: ir.Graph, values: Flags) -> ir.Value:
+        node = ir.node("Constant", [], {"value": ir.tensor(np.asarray(values))})
         node.name = node.outputs[0].name = free_name("ran", self._taken)
         node.outputs[0].type = ir.TensorType(ir.DataType.BOOL)
-        node.outputs[0].shape = ir.Shape([])
+        node.outputs[0].shape = ir.Shape(values.shape)
         graph.append(node)
         return node.outputs[0]
+
+
+def _dims(mask: ir.Value | None) -> list[int]:
+    """Sizes of a mask of one image; none of a flag."""
+    sizes = () if mask is None or mask.shape is None else mask.shape.dims
+    if any(not isinstance(size, int) for size in sizes[1:]):
+        raise InputError(f"the mask {mask} in a branch: its sizes are not known")
+    return [1, *(int(size) for size in sizes[1:])] if sizes else []

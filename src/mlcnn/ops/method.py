@@ -103,7 +103,8 @@ class Method:
             there is none.
         channels: where the channels of its operators stand; None where they cannot go.
         computed: which share of a layer a form computes, image by image: takes the form's name and
-            masks, shape (images, 1, P, Q); None where no layer of it has a mask.
+            masks, shape (images, 1, P, Q), or (images, channels); None where no layer of it has a
+            mask.
         plain: the form that computes a layer as a dense one, as fast as it was without the
             structure; empty where that is the operator's body, or there is none.
         penalty: what is added to a loss to bring weights into the structure: takes that module,

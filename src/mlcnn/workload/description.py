@@ -4,7 +4,7 @@ Methods stack by filling different fields: one puts a pool behind the nest, anot
 weights, a third shortens the numbers. Each field has a default that says "as it was".
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from mlcnn.workload.layer import ConvLayer, Pool
@@ -115,6 +115,8 @@ class Layer:
             always runs.
         positions: name of the value that says which positions are computed, boolean, shape
             (N, 1, P, Q); empty where all are.
+        channels: names of the values that say which channels are given and which are read,
+            boolean, shape (N, K) and (N, C), each empty where all are; nothing where both are.
     """
 
     nest: ConvLayer
@@ -131,12 +133,23 @@ class Layer:
     before: Stored = _NOTHING
     condition: str = ""
     positions: str = ""
+    channels: tuple[str, ...] = ()
     mask: Mask | None = field(default=None, repr=False, compare=False)
 
     @property
     def name(self) -> str:
         """The layer's name."""
         return self.nest.name
+
+    @property
+    def masks(self) -> frozenset[str]:
+        """Names of the values that say how much of it is computed."""
+        return frozenset({self.positions, *self.channels} - {""})
+
+    def of_channels(self, outputs: int, inputs: int) -> "Layer":
+        """As large a layer of other numbers of channels."""
+        nest = replace(self.nest, K=outputs, C=inputs)
+        return replace(self, nest=nest, parts=(nest,), mask=None)
 
     @property
     def pool(self) -> Pool | None:

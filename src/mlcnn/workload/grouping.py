@@ -56,7 +56,7 @@ def described(
         UnsupportedError: a size of its input is not known.
     """
     outside, results = ends(nodes)
-    sources = [v for v in outside if v not in constants and v.name != (record.positions or None)]
+    sources = [v for v in outside if v not in constants and v.name not in record.masks]
     if len(sources) != 1 or len(results) != 1:
         return (
             f"they read {len(sources)} values and give {len(results)}, and a layer reads one and "
@@ -85,6 +85,7 @@ def described(
         activity=record.activity,
         arithmetic=record.arithmetic,
         positions=record.positions,
+        channels=record.channels,
     )
     layer = measured(layer, nodes, constants)
     # Before, the pool was a layer of its own: this one gave the output of the convolution.
@@ -105,7 +106,7 @@ def measured(layer: Layer, nodes: Sequence[ir.Node], constants: Container[ir.Val
         root for value in outside if value in constants for root in _roots(value, constants)
     )
     weights = [value for value in kept if value.dtype not in _SHAPES]
-    inputs = [v for v in outside if v not in constants and v.name != (layer.positions or None)]
+    inputs = [v for v in outside if v not in constants and v.name not in layer.masks]
     stored = Stored(
         parameters=sum(_count(value) for value in weights),
         weight_bytes=sum(_bytes(value) for value in weights),

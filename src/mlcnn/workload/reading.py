@@ -73,7 +73,7 @@ class Workload:
     @property
     def is_dynamic(self) -> bool:
         """Whether what is computed depends on the image: branches, or masks."""
-        return any(layer.condition or layer.positions for layer in self.every)
+        return any(layer.condition or layer.masks for layer in self.every)
 
 
 def layers(
@@ -166,7 +166,7 @@ class _Reader:
                 layer_name(nodes[0]), record.form, layer,
             )  # fmt: skip
             return
-        if record.positions:  # how much of it is computed the data say; at most, all of it
+        if record.masks:  # how much of it is computed the data say; at most, all of it
             self._add(replace(layer, parts=(layer.nest,)), nodes)
             return
         # What makes weights of weights runs once, when the network is loaded.

@@ -45,6 +45,8 @@ class Record:
         density: share of those of its largest weight that were not zero.
         positions: name of the value that says which positions are computed, boolean, shape
             (N, 1, P, Q); empty where all are.
+        channels: names of the values that say which channels are given and which are read,
+            boolean, shape (N, K) and (N, C), each empty where all are; nothing where both are.
         version: of the format that it was written in.
     """
 
@@ -61,12 +63,18 @@ class Record:
     weight_bytes: int = 0
     density: float = 1.0
     positions: str = ""
+    channels: tuple[str, ...] = ()
     version: int = _VERSION
 
     @property
     def is_pooled(self) -> bool:
         """Whether an average pool is part of the layer."""
         return self.global_pool or self.geometry.pool is not None
+
+    @property
+    def masks(self) -> frozenset[str]:
+        """Names of the values that say how much of it is computed."""
+        return frozenset({self.positions, *self.channels} - {""})
 
     def text(self) -> str:
         """What stands in the metadata."""
@@ -124,6 +132,7 @@ def _parsed(document: dict[str, Any]) -> Record:
         weight_bytes=int(document.get("weight_bytes", 0)),
         density=float(document.get("density", 1.0)),
         positions=str(document.get("positions", "")),
+        channels=tuple(map(str, document.get("channels", ()))),
         version=int(document.get("version", _VERSION)),
     )
 
