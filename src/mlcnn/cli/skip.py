@@ -24,9 +24,10 @@ def skip(
     data: str,
     max_drop: float = 1.0,
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
-    method: Literal["exit", "focus", "bits", "bits+exit"] = "exit",
+    method: Literal["exit", "focus", "select", "bits", "bits+exit"] = "exit",
     objective: Literal["multiplications", "energy"] = "multiplications",
     exits: int = 1,
+    beside: Path | None = None,
     choose_on: Literal["auto", "validation", "test"] = "auto",
     weights: Path | None = None,
     measure: Annotated[bool, Parameter(negative="--no-measure")] = True,
@@ -50,9 +51,12 @@ def skip(
             folder of the same name.
         method: what is left out: exit, all that lies behind a head that is sure of an image; focus,
             the positions that a mask of the image does not keep; bits, 2 to 8 for each layer, which
-            saves energy (--on dcnn-int8-scaled, for one); or bits+exit.
+            saves energy (--on dcnn-int8-scaled, for one); bits+exit; select, of layers behind a head
+            the channels that its candidate classes need.
         objective: what is to be small on average.
         exits: at most so many, 1 or 2.
+        beside: a network that `mlcnn compress` made, for exit and select to be compared with; by
+            default whole channels go until the cost is equal, and nothing is trained.
         choose_on: images for the thresholds. They must be new to the network: where it knows the
             validation images, `auto` takes half of the test images and reports the other half.
         weights: .npz of weights by parameter name, for a zoo network.
@@ -70,7 +74,9 @@ def skip(
         done = mlcnn.skip(
             model,
             data,
-            mlcnn.SkipOptions(max_drop, objective, exits, choose_on, method),
+            mlcnn.SkipOptions(
+                max_drop, objective, exits, choose_on, method, str(beside or "")
+            ),
             images=imaging.options(),
             evaluating=mlcnn.EvaluateOptions(on, technology=technology, batch=1),
             measure=measure,

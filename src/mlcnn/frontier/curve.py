@@ -51,6 +51,10 @@ class Cost:
         p95 = float(np.quantile(each, 0.95))
         return cls(float(each.mean()), float(each.std()), p95, largest)
 
+    def plus(self, more: float) -> "Cost":
+        """So much more for every image."""
+        return Cost(self.mean + more, self.sd, self.p95 + more, self.worst + more)
+
     @property
     def is_fixed(self) -> bool:
         """Whether every image costs the same."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mlcnn.training.intervals import Right
 
-__all__ = ["Judged", "Thresholds", "judged", "thresholds"]
+__all__ = ["Judged", "Thresholds", "judged", "softmax", "thresholds"]
 
 _GRID = 60
 
@@ -53,9 +53,18 @@ def judged(scores: NDArray[Any], labels: NDArray[np.int64]) -> Judged:
         scores: shape (images, classes).
         labels: shape (images,).
     """
+    return Judged(softmax(scores).max(1), scores.argmax(1) == labels)
+
+
+def softmax(scores: NDArray[Any]) -> NDArray[np.float64]:
+    """Probabilities, shape (images, classes).
+
+    Args:
+        scores: of the same shape.
+    """
     wide = scores.astype(np.float64)
     shares = np.exp(wide - wide.max(1, keepdims=True))
-    return Judged(shares.max(1) / shares.sum(1), scores.argmax(1) == labels)
+    return shares / shares.sum(1, keepdims=True)
 
 
 def thresholds(

@@ -103,7 +103,8 @@ def places(found: Sequence[Selected]) -> tuple[Place, ...]:
 def _behind(model: ir.Model, at: str) -> list[Convolution]:
     inside, found = set[ir.Value](), list[Convolution]()
     for node in model.graph:
-        if any(value is not None and (value in inside or value.name == at) for value in node.inputs):
+        read_ = [value for value in node.inputs if value is not None]
+        if any(value in inside or value.name == at for value in read_):
             inside.update(node.outputs)
             layer = read_convolution(node) if _is_conv(node) else ""
             if isinstance(layer, Convolution) and layer.groups == 1:
@@ -284,9 +285,7 @@ def _candidates(emitter: Emitter, head: ir.Value, beta: float) -> ir.Value:
     wanted = emitter.op("Mul", [whole, emitter.weight(np.asarray(beta), "beta")])
     needed = emitter.op("Less", [before, wanted])
     most = emitter.weight(np.asarray(2.0), "never")
-    least = emitter.op(
-        "ReduceMin", [emitter.op("Where", [needed, ranked, most]), axis], keepdims=1
-    )
+    least = emitter.op("ReduceMin", [emitter.op("Where", [needed, ranked, most]), axis], keepdims=1)
     return emitter.op("GreaterOrEqual", [shares, least])
 
 

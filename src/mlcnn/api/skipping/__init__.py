@@ -13,11 +13,12 @@ from mlcnn.api.loading import Source, load, model_name
 from mlcnn.api.machine import machine
 from mlcnn.api.optimizing import Progress, rewrite, silent
 from mlcnn.api.provenance import write_result
-from mlcnn.api.skipping.exits import exits
+from mlcnn.api.skipping.exiting import exits
 from mlcnn.api.skipping.focusing import focusing
 from mlcnn.api.skipping.narrow_exits import narrow_with_exits
 from mlcnn.api.skipping.narrowing import narrow
 from mlcnn.api.skipping.options import SkipOptions
+from mlcnn.api.skipping.selecting import selecting
 from mlcnn.api.skipping.together import SKIP_RECIPE, Together
 from mlcnn.api.skipping.work import Work
 from mlcnn.api.training import TrainOptions, require_classifier
@@ -33,6 +34,7 @@ __all__ = ["SKIP_RECIPE", "SkipOptions", "skip"]
 _METHODS = {
     "exit": exits,
     "focus": focusing,
+    "select": selecting,
     "bits": narrow,
     "bits+exit": narrow_with_exits,
 }
@@ -112,7 +114,8 @@ def skip(
     def run(path: Path | None) -> Dynamic:
         whole = restore(model, lowered=True)
         together = None if finetune is None else Together(whole, finetune, path)
-        done = _METHODS[chosen.method](replace(work, together=together), model_name(source))
+        with_whole = replace(work, together=together, whole=whole)
+        done = _METHODS[chosen.method](with_whole, model_name(source))
         if path is not None:
             _write(done, work, path, command)
         return done

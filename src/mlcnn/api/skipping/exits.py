@@ -1,59 +1,48 @@
 """Exits: images leave a network where a first head is sure of them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 import onnx_ir as ir
 import torch
+from numpy.typing import NDArray
 
 from mlcnn import graph
-from mlcnn.api.dynamic import Dynamic
 from mlcnn.api.skipping.work import Candidate, Parts, Work
 from mlcnn.errors import InputError
-from mlcnn.frontier.exits import Judged, Thresholds, judged, thresholds
+from mlcnn.frontier.exits import Judged, Thresholds, judged, softmax, thresholds
 from mlcnn.passes.early_exit import EarlyExit
 from mlcnn.passes.exit_heads import GRID, Head, exit_points, with_heads
 from mlcnn.training import ImageSet
 from mlcnn.training.heads import fit_linear, region_means
 from mlcnn.workload import Layer, read
 
-__all__ = ["Ends", "Found", "Place", "Search", "candidate", "exits"]
+__all__ = ["Ends", "Found", "Place", "Search", "candidate"]
 
 _LEAST, _MOST = 0.05, 0.95
 _PLACES = 8
 _TIGHTER = 5
 
 
-def exits(work: Work, name: str) -> Dynamic:
-    """Fit heads, choose where images leave, build, judge.
-
-    Raises:
-        InputError: there is no place for an exit, or nothing meets the budget.
-    """
-    parts = work.parts()
-    for line in parts.told:
-        work.say(line)
-    search = Search(work, parts, work.model)
-    heads = search.fitted()
-    if work.together is not None:
-        heads = search.taken(heads)
-        model, heads = work.together.trained(heads, work.data, work.normal, work.tell, work.say)
-        search = replace(search, model=model)
-    found = search.found(heads)
-    candidates = [candidate(search.model, item) for item in found]
-    return work.judge(name, candidates, parts)
-
-
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A head, fitted, and what it says of the images that thresholds are chosen and checked on."""
+    """A head, fitted, and what it says of the images that thresholds are chosen and checked on.
+
+    Attributes:
+        layer: the last one in front of it.
+        head: the head.
+        choose: of the images that choose.
+        check: of those that check.
+        shares: probabilities of all classes, of both, shape (images, classes).
+    """
 
     layer: str
     head: Head
     choose: Judged
     check: Judged
+    shares: tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +111,19 @@ class Search:
     model: ir.Model
 
     def found(self, heads: Mapping[str, Head]) -> tuple[Found, ...]:
-        """The best pair and the three best places."""
+        """The best pair and the three best places.
+
+        Raises:
+            InputError: none saves anything within the budget.
+        """
+        return self.found_at(self.places(heads))
+
+    def found_at(self, places: Sequence[Place]) -> tuple[Found, ...]:
+        """The same, where it is known already what heads say; see ``found``."""
         work, images = self.work, (self.parts.choose, self.parts.check)
         choose, check = (work.says(self.model, part) for part in images)
         first, second = (int(work.says(work.model, part).right.sum()) for part in images)
-        return self.search(self.places(heads), Ends(choose, check, (first, second)))
+        return self.search(places, Ends(choose, check, (first, second)))
 
     def fitted(self) -> dict[str, Head]:
         """Heads where a network can be left after a twentieth of its work, or more."""
@@ -168,19 +165,15 @@ class Search:
         inputs = [self._features(names, images) for images in both]
         found: list[Place] = []
         for index, (layer, head) in enumerate(heads.items()):
-            says = [
-                judged(each[index].numpy() @ head.weight.T + head.bias, images.labels)
-                for each, images in zip(inputs, both, strict=True)
-            ]
-            found.append(Place(layer, head, *says))
+            scores = [each[index].numpy() @ head.weight.T + head.bias for each in inputs]
+            says = [judged(s, images.labels) for s, images in zip(scores, both, strict=True)]
+            found.append(Place(layer, head, *says, (softmax(scores[0]), softmax(scores[1]))))
             self.work.say(f"a head behind {layer}: {100 * says[0].right.mean():.1f} % alone")
         return tuple(found)
 
     def _points(self) -> dict[str, str]:
         """Values by the layer in front of them, at most eight, evenly over the network's work."""
-        layers = read(self.model, batch=1).layers
-        work = np.cumsum([layer.nest.macs for layer in layers])
-        share = {layer.name: done / work[-1] for layer, done in zip(layers, work, strict=True)}
+        share = self._shares()
         sizes = {v.name: v.shape for node in self.model.graph for v in node.outputs}
         found = {
             layer: name
@@ -195,15 +188,42 @@ class Search:
         kept = np.unique(np.linspace(0, len(found) - 1, _PLACES).round().astype(int))
         return {layer: name for i, (layer, name) in enumerate(found.items()) if i in kept}
 
+    def between(
+        self, heads: Mapping[str, Head], ends: tuple[float, float], most: int
+    ) -> dict[str, Head]:
+        """Heads, evenly, that have a share of the network's work in front of them; all if none has.
+
+        Args:
+            heads: by the layer in front of them.
+            ends: the least share and the largest.
+            most: how many at most.
+        """
+        share = self._shares()
+        found = [name for name in heads if ends[0] <= share.get(name, 0.0) <= ends[1]] or [*heads]
+        kept = np.unique(np.linspace(0, len(found) - 1, most).round().astype(int))
+        return {found[i]: heads[found[i]] for i in kept}
+
+    @property
+    def whole_cost(self) -> float:
+        """What the network costs an image."""
+        cost = self.work.cost_of(self.model)
+        return sum(map(cost, read(self.model, batch=1).layers))
+
+    def _shares(self) -> dict[str, float]:
+        """The share of the network's work that is done with each layer."""
+        layers = read(self.model, batch=1).layers
+        work = np.cumsum([layer.nest.macs for layer in layers])
+        return {la.name: float(done / work[-1]) for la, done in zip(layers, work, strict=True)}
+
     def search(self, places: Sequence[Place], end: Ends) -> tuple[Found, ...]:
         """The cheapest thresholds of the best pair and of the three best places."""
-        cost = self._costs(with_heads(self.model, [place.head for place in places]))
+        cost = self.work.cost_of(with_heads(self.model, [place.head for place in places]))
         found: list[Found] = []
         sets = [*combinations(places, 1)]
         sets += combinations(places, 2) if self.work.options.exits == 2 else []
         for done, each in enumerate(sets):
             self.work.tell("choose thresholds", done, len(sets))
-            result = self._within(each, end, self._cumulative(each, cost))
+            result = self._within(each, end, self.cumulative(each, cost))
             if result is not None:
                 found.append(Found(each, result))
         if not found:
@@ -233,15 +253,13 @@ class Search:
             allowed *= min(budget / drop, 0.9)
         return None
 
-    def _costs(self, model: ir.Model) -> Callable[[Layer], float]:
-        """What a layer costs one image."""
-        if self.work.options.objective == "multiplications" or self.work.machines is None:
-            return lambda layer: float(layer.nest.macs)
-        energy = self.work.energies(model)["energy_pj"]
-        return lambda layer: energy[layer.name]
+    def cumulative(self, places: Sequence[Place], cost: Callable[[Layer], float]) -> list[float]:
+        """What an image costs that leaves at each place, and at the end.
 
-    def _cumulative(self, places: Sequence[Place], cost: Callable[[Layer], float]) -> list[float]:
-        """What an image costs that leaves at each place, and at the end."""
+        Args:
+            places: in order.
+            cost: of a layer.
+        """
         model = with_heads(self.model, [place.head for place in places])
         model = EarlyExit("+".join(f"exit{i}=0.5" for i in range(1, len(places) + 1))).apply(model)
         layers = read(model.model, batch=1).every

@@ -22,8 +22,8 @@ from mlcnn.training.intervals import Right
 
 __all__ = ["exits_of", "narrow_with_exits"]
 
-_SHARES = (1 / 3, 2 / 3)
-"""Of the budget that bits may spend; exits spend what is left."""
+_SHARES = (1 / 3, 2 / 3, 1.0)
+"""Of the budget that bits may spend; exits spend what is left, if anything is."""
 
 
 def narrow_with_exits(work: Work, name: str) -> Dynamic:
@@ -48,6 +48,8 @@ def narrow_with_exits(work: Work, name: str) -> Dynamic:
         if any(found.widths == other.widths for other, *_ in made):
             continue
         made.append((found, found.model, point_of(work, parts, before, found)))
+        if share == 1:
+            continue
         left = work.options.max_drop - 100 * max(0.0, *bits.drops(found))
         inner = replace(work, model=found.model, options=replace(work.options, max_drop=left))
         search = Search(inner, parts, found.model)

@@ -8,7 +8,7 @@ from mlcnn.frontier import Budget
 __all__ = ["SkipOptions"]
 
 _CHOOSE_ON = ("auto", "validation", "test")
-_METHODS = ("exit", "focus", "bits", "bits+exit")
+_METHODS = ("exit", "focus", "select", "bits", "bits+exit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,10 @@ class SkipOptions:
             is reported), or ``auto``: ``test`` where the network knows the validation images.
         method: what is left out: what lies behind an ``exit`` that is sure of an image, or the
             positions that a mask of the image says do not matter, ``focus``; ``bits``, of which
-            every layer has its own; or ``bits+exit``.
+            every layer has its own; ``bits+exit``; or of layers behind a head the channels that its
+            candidate classes need, ``select``.
+        beside: path of a compressed network that exits and selections are compared with; empty for
+            one with whole channels gone, nothing trained.
     """
 
     max_drop: float = 1.0
@@ -31,6 +34,7 @@ class SkipOptions:
     exits: int = 1
     choose_on: str = "auto"
     method: str = "exit"
+    beside: str = ""
 
     def __post_init__(self) -> None:
         Budget(self.max_drop)

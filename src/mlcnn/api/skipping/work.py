@@ -1,17 +1,18 @@
 """What every method of ``skip`` needs: parts of the images, runs, and judging what was found."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from mlcnn import engines
+from mlcnn.api.benchmarking import fixed_batch
 from mlcnn.api.dynamic import Dynamic
 from mlcnn.api.evaluation import Machines
 from mlcnn.api.optimizing import Progress
+from mlcnn.api.skipping.energies import Energy
 from mlcnn.api.skipping.options import SkipOptions
 from mlcnn.api.skipping.together import Together
 from mlcnn.engines import Array
@@ -63,6 +64,7 @@ class Candidate:
         whole: all that an image can run, without branches, for what a machine says of it; None
             where no machine can say.
         yardstick: whether it is only there to be compared with.
+        more: what an image costs besides, by quantity, whatever runs of it.
     """
 
     method: str
@@ -70,11 +72,25 @@ class Candidate:
     model: ir.Model
     whole: ir.Model | None = None
     yardstick: bool = False
+    more: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is left to do once everything is read."""
+    """What is left to do once everything is read.
+
+    Attributes:
+        model: the network, batch norms folded.
+        data: labelled images.
+        normal: how they go to the network.
+        options: how far, and by what.
+        machines: on which energy is evaluated; None for none.
+        measure: whether latencies are measured.
+        tell: told how the work goes on.
+        say: told what the user should know.
+        together: how heads and network train together first; None where they do not.
+        whole: the network with its batch norms, where there is one.
+    """
 
     model: ir.Model
     data: Data
@@ -85,6 +101,7 @@ class Work:
     tell: Progress
     say: Callable[[str], None]
     together: Together | None = None
+    whole: ir.Model | None = None
 
     def parts(self) -> Parts:
         """Images to fit heads, to choose, to check and to report on.
@@ -146,9 +163,10 @@ class Work:
         """The outputs of a network, batch by batch, in the order of the outputs."""
         (name,) = (value.name or "" for value in model.graph.inputs)
         session = engines.get("onnxruntime").prepare(model, threads=1)
-        for start in range(0, len(images), _BATCH):
+        step = fixed_batch(model) or _BATCH
+        for start in range(0, len(images), step):
             self.tell(what, start, len(images))
-            pixels = self.normal.apply(images.images[start : start + _BATCH])
+            pixels = self.normal.apply(images.images[start : start + step])
             yield list(session.run({name: pixels}).values())
 
     def scores(self, model: ir.Model, images: ImageSet, what: str) -> list[Array]:
@@ -159,6 +177,11 @@ class Work:
     def says(self, model: ir.Model, images: ImageSet) -> Judged:
         """What a network says of images, and whether it is right."""
         return judged(self.scores(model, images, "classify")[0], images.labels)
+
+    @property
+    def quantity(self) -> str:
+        """The cost that is to be small."""
+        return "energy_pj" if self.options.objective == "energy" else self.options.objective
 
     def judge(self, name: str, found: Sequence[Candidate], parts: Parts) -> Dynamic:
         """Accuracy and costs of candidates, and the cheapest of them that is no yardstick.
@@ -173,7 +196,7 @@ class Work:
             replace(point, costs={**point.costs, **more})
             for point, more in zip([self.original(before, parts), *points], times, strict=True)
         )
-        key = self.options.objective if self.options.objective != "energy" else "energy_pj"
+        key = self.quantity
         frontier = Frontier(original, tuple(points), key)
         best = self.best(
             [p for p, item in zip(points, found, strict=True) if not item.yardstick], key
@@ -202,7 +225,7 @@ class Work:
             "images that check it"
         )
         return Point(
-            item.method, item.setting, self.all_costs(item.model, item.whole, parts),
+            item.method, item.setting, self.all_costs(item.model, item.whole, parts, item.more),
             accuracies["check"], changes["check"], accuracies["test"], changes["test"],
         )  # fmt: skip
 
@@ -227,31 +250,51 @@ class Work:
         costs = self.all_costs(self.model, self.model, parts)
         return Point(ORIGINAL, {}, costs, accuracies[0], none, accuracies[1], none)
 
-    def all_costs(self, model: ir.Model, whole: ir.Model | None, parts: Parts) -> dict[str, Cost]:
-        """Distributions over the test images."""
+    def all_costs(
+        self,
+        model: ir.Model,
+        whole: ir.Model | None,
+        parts: Parts,
+        more: Mapping[str, float] | None = None,
+    ) -> dict[str, Cost]:
+        """Distributions over the test images.
+
+        Args:
+            model: the network.
+            whole: all that an image can run, without branches; None for no energies.
+            parts: the images.
+            more: what every image costs besides.
+        """
         self.tell("find out what runs", 0, 0)
         pixels = self.normal.apply(parts.test.images)
         activity = recorded(model, pixels)
         costs = {"multiplications": activity.cost(model, lambda layer: float(layer.nest.macs))}
         for name, energy in {} if whole is None else self.energies(whole).items():
-            costs[name] = activity.cost(model, partial(_energy_of, energy))
-        return costs
+            costs[name] = activity.cost(model, energy)
+        return {name: cost.plus((more or {}).get(name, 0.0)) for name, cost in costs.items()}
 
-    def energies(self, whole: ir.Model) -> dict[str, dict[str, float]]:
+    def energies(self, whole: ir.Model) -> dict[str, Energy]:
         """Of one image by layer, on each machine; the first machine's needs no name.
 
         Args:
             whole: all that an image can run, without branches.
         """
-        found: dict[str, dict[str, float]] = {}
-        if self.machines is None:
-            return found
-        for each in self.machines.on:
-            one = replace(self.machines, on=(each,))
-            compared = one.compare_networks((whole, self.model), ("heads", "network"))
-            name = f"energy_pj {each.name}" if found else "energy_pj"
-            found[name] = {r.name: r.costs.energy_pj / compared.batch for r in compared.layers}
+        found: dict[str, Energy] = {}
+        if self.machines is not None:
+            for each in self.machines.on:
+                name = f"energy_pj {each.name}" if found else "energy_pj"
+                found[name] = Energy.of(whole, each, self.machines)
         return found
+
+    def cost_of(self, whole: ir.Model) -> Callable[[Layer], float]:
+        """What a layer costs one image, of the quantity that is to be small.
+
+        Args:
+            whole: all that an image can run, without branches.
+        """
+        if self.options.objective == "multiplications" or self.machines is None:
+            return lambda layer: float(layer.nest.macs)
+        return self.energies(whole)["energy_pj"]
 
     def _latencies(self, models: Sequence[ir.Model], images: ImageSet) -> list[dict[str, Cost]]:
         """Of real images, one by one, the networks in turn; nothing where none is wanted."""
@@ -268,7 +311,3 @@ class Work:
 
         times = one_by_one([caller(model) for model in models], len(pixels))
         return [{f"latency_ms {engine.name}": Cost.over(np.asarray(each))} for each in times]
-
-
-def _energy_of(energies: Mapping[str, float], layer: Layer) -> float:
-    return energies[layer.name]
