@@ -119,8 +119,9 @@ def records(
     for budget in budgets:
         left = replace(work.options, max_drop=budget - 100 * lost)
         with_budget = replace(inner, options=left)
-        points = exits_of(with_budget, parts, found, before, places, most=1)
-        done += [_record(budget, model, original, point) for model, point in points]
+        for _, made_ in exits_of(with_budget, parts, found, places, most=1):
+            point = with_budget.point(made_, before, parts)
+            done.append(_record(budget, made_.model, original, point))
     return done
 
 

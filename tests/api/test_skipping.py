@@ -8,47 +8,15 @@ import torch
 from torch import nn
 
 import mlcnn
+from api.stripes import CLASSES, SIZE, Net, stripes
 from mlcnn import training
 from mlcnn.errors import InputError
 from mlcnn.passes.early_exit import EXIT_KEY
 from mlcnn.workload import read
 
-CLASSES = 3
-SIZE = 12
-
-
-class Net(nn.Module):
-    """Three convolutions, and scores."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(1, 8, 3, padding=1)
-        self.norm = nn.BatchNorm2d(8)
-        self.second = nn.Conv2d(8, 16, 3, padding=1, stride=2)
-        self.third = nn.Conv2d(16, 32, 3, padding=1)
-        self.line = nn.Linear(32, CLASSES)
-
-    def forward(self, x):
-        x = torch.relu(self.norm(self.first(x)))
-        x = torch.relu(self.third(torch.relu(self.second(x))))
-        return self.line(x.mean((2, 3)))
-
-
-def _images(count):
-    """Stripes of period 2, 3 or 4 from anywhere on; some are hardly to be seen."""
-    rng = np.random.default_rng(4)
-    labels, columns = rng.integers(0, CLASSES, count), np.arange(SIZE)
-    images = rng.integers(0, 160, (count, 1, SIZE, SIZE))
-    for index, label in enumerate(labels):
-        period = label + 2
-        lines = (columns + rng.integers(0, period)) % period == 0
-        images[index] += lines * rng.integers(10, 90)
-    return images.astype(np.uint8), labels
-
-
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    images, labels = _images(4000)
+    images, labels = stripes(4000)
     path = tmp_path_factory.mktemp("data") / "bars.npz"
     np.savez(path, images=images, labels=labels)
     return path
@@ -155,7 +123,7 @@ def test_heads_and_network_train_together_and_go_on_where_they_were_stopped(
     assert np.array_equal(_run(whole.model, images), _run(resumed.model, images))
     right = _run(whole.model, images).argmax(1) == data.test.labels
     assert right.mean() == pytest.approx(whole.point.test.top1)
-    before = training.right_images(trained, data.test, training.Normal())
+    before = training.rightstripes(trained, data.test, training.Normal())
     assert whole.point.test_change == training.intervals.paired(before, right)
     # The weights are others than those of the original.
     weights = [
@@ -213,7 +181,7 @@ def test_a_dynamic_network_is_not_made_dynamic_again(done, data):
 
 
 def test_too_few_images_are_refused_with_how_many_it_takes(trained, path):
-    images, labels = _images(600)
+    images, labels = stripes(600)
     small = path.with_name("few.npz")
     np.savez(small, images=images, labels=labels)
     with pytest.raises(InputError, match=r"at least 50 are required for each, about 1,1\d\d"):

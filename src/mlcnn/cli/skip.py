@@ -24,7 +24,7 @@ def skip(
     data: str,
     max_drop: float = 1.0,
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
-    method: Literal["exit", "focus", "select", "bits", "bits+exit"] = "exit",
+    method: Literal["exit", "focus", "select", "bits", "bits+exit", "auto"] = "exit",
     objective: Literal["multiplications", "energy"] = "multiplications",
     exits: int = 1,
     beside: Path | None = None,
@@ -52,7 +52,8 @@ def skip(
         method: what is left out: exit, all that lies behind a head that is sure of an image; focus,
             the positions that a mask of the image does not keep; bits, 2 to 8 for each layer, which
             saves energy (--on dcnn-int8-scaled, for one); bits+exit; select, of layers behind a head
-            the channels that its candidate classes need.
+            the channels that its candidate classes need; or auto, each of these and the best one
+            with a second one.
         objective: what is to be small on average.
         exits: at most so many, 1 or 2.
         beside: a network that `mlcnn compress` made, for exit and select to be compared with; by
@@ -74,9 +75,7 @@ def skip(
         done = mlcnn.skip(
             model,
             data,
-            mlcnn.SkipOptions(
-                max_drop, objective, exits, choose_on, method, str(beside or "")
-            ),
+            mlcnn.SkipOptions(max_drop, objective, exits, choose_on, method, str(beside or "")),
             images=imaging.options(),
             evaluating=mlcnn.EvaluateOptions(on, technology=technology, batch=1),
             measure=measure,

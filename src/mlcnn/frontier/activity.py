@@ -14,7 +14,7 @@ from mlcnn.graph import clone, constant, free_name, value_names
 from mlcnn.ops import methods
 from mlcnn.workload import Layer, branches, read
 
-__all__ = ["Activity", "of_channels", "recorded"]
+__all__ = ["Activity", "ChannelCosts", "recorded"]
 
 Flags = NDArray[np.bool_]
 Shares = NDArray[np.float64]
@@ -60,7 +60,7 @@ class Activity:
         if layer.channels:
             shares = [self.kept[form, name] if name else np.ones(self.images)
                       for name in layer.channels]  # fmt: skip
-            return of_channels(layer, *shares, cost)
+            return ChannelCosts.of(layer, cost).each(*shares)
         return cost(layer) * (self.kept[form, layer.positions] if layer.positions else 1.0)
 
     def cost(self, model: ir.Model, cost: Callable[[Layer], float]) -> Cost:
@@ -74,29 +74,43 @@ class Activity:
         return Cost.over(self.each(workload.every, cost), sum(map(cost, workload.layers)))
 
 
-def of_channels(
-    layer: Layer, outputs: Shares, inputs: Shares, cost: Callable[[Layer], float]
-) -> NDArray[np.float64]:
-    """What a layer costs of which images compute some channels, shape (images,).
+@dataclass(frozen=True, slots=True)
+class ChannelCosts:
+    """What a layer costs where some of its channels are computed.
 
     Between eighths of the channels it is interpolated, which is exact for multiplications.
 
-    Args:
-        layer: as it is whole.
-        outputs: share of its outputs that is computed, shape (images,).
-        inputs: share of its inputs that is read, shape (images,).
-        cost: of a layer that runs whole.
+    Attributes:
+        rows: numbers of outputs.
+        columns: numbers of inputs.
+        table: the cost of a layer of so many, shape (rows, columns).
     """
-    rows, columns = (_levels(count) for count in (layer.nest.K, layer.nest.C))
-    table = np.array(
-        [[cost(layer.of_channels(k, c)) if k and c else 0.0 for c in columns] for k in rows]
-    )
-    along = np.array([np.interp(inputs * columns[-1], columns, row) for row in table])
-    wanted = outputs * rows[-1]
-    upper = np.clip(np.searchsorted(rows, wanted), 1, len(rows) - 1)
-    part = (wanted - rows[upper - 1]) / (rows[upper] - rows[upper - 1])
-    each = np.arange(len(wanted))
-    return along[upper - 1, each] * (1 - part) + along[upper, each] * part
+
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    table: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, layer: Layer, cost: Callable[[Layer], float]) -> "ChannelCosts":
+        """Of a layer as it is whole, from what a layer costs that runs whole."""
+        rows, columns = (_levels(count) for count in (layer.nest.K, layer.nest.C))
+        table = [[cost(layer.of_channels(k, c)) if k and c else 0.0 for c in columns] for k in rows]
+        return cls(rows, columns, np.array(table))
+
+    def each(self, outputs: Shares, inputs: Shares) -> NDArray[np.float64]:
+        """The cost of each image, shape (images,).
+
+        Args:
+            outputs: share of the outputs that is computed, shape (images,).
+            inputs: share of the inputs that is read, shape (images,).
+        """
+        rows, columns = self.rows, self.columns
+        along = np.array([np.interp(inputs * columns[-1], columns, row) for row in self.table])
+        wanted = outputs * rows[-1]
+        upper = np.clip(np.searchsorted(rows, wanted), 1, len(rows) - 1)
+        part = (wanted - rows[upper - 1]) / (rows[upper] - rows[upper - 1])
+        each = np.arange(len(wanted))
+        return along[upper - 1, each] * (1 - part) + along[upper, each] * part
 
 
 def _levels(count: int) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ from mlcnn.api.loading import Source, load, model_name
 from mlcnn.api.machine import machine
 from mlcnn.api.optimizing import Progress, rewrite, silent
 from mlcnn.api.provenance import write_result
+from mlcnn.api.skipping.combining import combined
 from mlcnn.api.skipping.exiting import exits
 from mlcnn.api.skipping.focusing import focusing
 from mlcnn.api.skipping.narrow_exits import narrow_with_exits
@@ -37,6 +38,7 @@ _METHODS = {
     "select": selecting,
     "bits": narrow,
     "bits+exit": narrow_with_exits,
+    "auto": combined,
 }
 
 

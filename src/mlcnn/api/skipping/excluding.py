@@ -56,8 +56,8 @@ def exclusion(search: Search, places: Sequence[Place]) -> list[Candidate]:
 def _tried(search: Search, places: Sequence[Place], ends: Sequence[Floats]) -> Iterator[_Set]:
     labels = [part.labels for part in (search.parts.choose, search.parts.check)]
     cost = search.work.cost_of(with_heads(search.model, [place.head for place in places]))
-    pairs = combinations(places, 2) if len(places) > 2 else ()
-    for each in dict.fromkeys([*combinations(places, 1), *pairs, tuple(places)]):
+    sizes = sorted({1, min(2, len(places)), len(places)})
+    for each in (chosen for size in sizes for chosen in combinations(places, size)):
         costs = np.array(search.cumulative(each, cost))
         shares = [[place.shares[part] for place in each] for part in (0, 1)]
         for lost in _LOST:

@@ -20,7 +20,7 @@ from mlcnn.passes.focus_forms import with_forms
 from mlcnn.training import ImageSet
 from mlcnn.workload import read
 
-__all__ = ["focusing"]
+__all__ = ["FocusSearch", "focusing"]
 
 _FORM = "gather"
 _SHARES = tuple(np.linspace(0.05, 0.6, 12))
@@ -41,7 +41,7 @@ def focusing(work: Work, name: str) -> Dynamic:
     parts = work.parts()
     for line in parts.told:
         work.say(line)
-    search = _Search(work, parts)
+    search = FocusSearch(work, parts)
     found = search.found()
     candidates = [search.candidate(item) for item in found]
     best = min(found, key=lambda item: item.tried.cost)
@@ -70,7 +70,7 @@ def _percent(point: Point, done: Dynamic) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class FoundMask:
     """A mask within the budget."""
 
     focus: Focus
@@ -79,24 +79,24 @@ class _Found:
 
 
 @dataclass(frozen=True, slots=True)
-class _Search:
+class FocusSearch:
     """Looks for masks within the budget."""
 
     work: Work
     parts: Parts
 
-    def found(self) -> tuple[_Found, ...]:
+    def found(self) -> tuple[FoundMask, ...]:
         """The cheapest of each source; where one place stands for several, most of them decide."""
         layer, at = self._place()
         both = (self.parts.choose, self.parts.check)
         before = [self.work.says(self.work.model, part).right for part in both]
         budget = self.work.options.max_drop / 100
-        found: list[_Found] = []
+        found: list[FoundMask] = []
         for source in _SOURCES:
             focus = Focus(at, source, stride=Striding.MAJORITY.value)
             best = cheapest([*self._tried(focus, before[0], budget)], before[0], before[1], budget)
             if best is not None:
-                found.append(_Found(replace(focus, threshold=best.threshold), layer, best))
+                found.append(FoundMask(replace(focus, threshold=best.threshold), layer, best))
         if not found:
             raise InputError(
                 f"--max-drop {self.work.options.max_drop:g}: no mask saves anything within it; "
@@ -104,14 +104,14 @@ class _Search:
             )
         return tuple(found)
 
-    def candidate(self, item: _Found, *, yardstick: bool = False) -> Candidate:
+    def candidate(self, item: FoundMask, *, yardstick: bool = False) -> Candidate:
         """The network with a mask."""
         focus = item.focus
         setting = {"behind": item.layer, "threshold": focus.threshold, "stride": focus.stride}
         model = with_forms(focus.apply(self.work.model).model, _FORM)
         return Candidate(f"focus {focus.source}", setting, model, yardstick=yardstick)
 
-    def yardstick(self, best: _Found, source: str) -> Candidate:
+    def yardstick(self, best: FoundMask, source: str) -> Candidate:
         """A mask that is the same of every image, at the cost of another one."""
         focus = replace(best.focus, source=source)
         images = self.parts.choose.first(1)

@@ -1,12 +1,12 @@
 """Few bits and early exits together: SeFAct without its selection of filters [Snigdha 2019]."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import onnx_ir as ir
 
 from mlcnn.api.dynamic import Dynamic
-from mlcnn.api.skipping.exits import Ends, Place, Search, candidate
+from mlcnn.api.skipping.exits import Ends, Found, Place, Search, candidate
 from mlcnn.api.skipping.narrowing import (
     Bits,
     Narrowed,
@@ -15,15 +15,16 @@ from mlcnn.api.skipping.narrowing import (
     right_before,
     setting_of,
 )
-from mlcnn.api.skipping.work import Parts, Work
+from mlcnn.api.skipping.work import Candidate, Parts, Work
 from mlcnn.errors import InputError
 from mlcnn.frontier import Frontier, Point
-from mlcnn.training.intervals import Right
 
-__all__ = ["exits_of", "narrow_with_exits"]
+__all__ = ["SHARES", "exits_in", "exits_of", "narrow_with_exits"]
 
-_SHARES = (1 / 3, 2 / 3, 1.0)
+SHARES = (1 / 3, 2 / 3, 1.0)
 """Of the budget that bits may spend; exits spend what is left, if anything is."""
+_LEAST = 0.1
+"""Of the budget: exits are not looked for with less."""
 
 
 def narrow_with_exits(work: Work, name: str) -> Dynamic:
@@ -43,18 +44,15 @@ def narrow_with_exits(work: Work, name: str) -> Dynamic:
     bits = Bits.of(work, parts, machines_of(work))
     before = right_before(work, parts, bits.end)
     made: list[tuple[Narrowed, ir.Model, Point]] = []
-    for share in _SHARES:
+    for share in SHARES:
         found = bits.within(share * work.options.max_drop / 100)
         if any(found.widths == other.widths for other, *_ in made):
             continue
         made.append((found, found.model, point_of(work, parts, before, found)))
-        if share == 1:
-            continue
-        left = work.options.max_drop - 100 * max(0.0, *bits.drops(found))
-        inner = replace(work, model=found.model, options=replace(work.options, max_drop=left))
-        search = Search(inner, parts, found.model)
-        exits = exits_of(inner, parts, found, before, search.places(search.fitted()))
-        made += ((found, *each) for each in exits)
+        made += (
+            (found, each.model, work.point(each, before, parts))
+            for _, each in exits_in(work, parts, bits, found)
+        )
     frontier = Frontier(work.original(before, parts), tuple(p for *_, p in made), "energy_pj")
     best = work.best(frontier.points, frontier.quantity)
     chosen, model = next((found, model) for found, model, point in made if point is best)
@@ -62,22 +60,34 @@ def narrow_with_exits(work: Work, name: str) -> Dynamic:
     return Dynamic(name, work.model, model, best, frontier, notes)
 
 
+def exits_in(
+    work: Work, parts: Parts, bits: Bits, found: Narrowed
+) -> Iterator[tuple[Found, Candidate]]:
+    """The network of few bits with exits, within what bits leave of the budget.
+
+    Args:
+        work: with the network in floats.
+        parts: the images.
+        bits: the search for bits.
+        found: the network of few bits.
+    """
+    left = work.options.max_drop - 100 * max(0.0, *bits.drops(found))
+    if left < _LEAST * work.options.max_drop:
+        return
+    inner = replace(work, model=found.model, options=replace(work.options, max_drop=left))
+    search = Search(inner, parts, found.model)
+    yield from exits_of(inner, parts, found, search.places(search.fitted()))
+
+
 def exits_of(
-    work: Work,
-    parts: Parts,
-    found: Narrowed,
-    before: Mapping[str, Right],
-    places: Sequence[Place],
-    *,
-    most: int = 2,
-) -> Iterator[tuple[ir.Model, Point]]:
+    work: Work, parts: Parts, found: Narrowed, places: Sequence[Place], *, most: int = 2
+) -> Iterator[tuple[Found, Candidate]]:
     """The network of few bits with exits, within the budget of the options.
 
     Args:
         work: with the network of few bits.
         parts: the images.
         found: the network of few bits.
-        before: what the original has right, of the images that check and of those for the test.
         places: heads, fitted.
         most: how many networks.
     """
@@ -90,5 +100,4 @@ def exits_of(
         return
     for item in exits[:most]:
         setting = {**setting_of(found.widths), **item.setting}
-        made = replace(candidate(work.model, item), method="bits+exit", setting=setting)
-        yield made.model, work.point(made, before, parts)
+        yield item, replace(candidate(work.model, item), method="bits+exit", setting=setting)

@@ -8,7 +8,7 @@ from mlcnn.frontier import Budget
 __all__ = ["SkipOptions"]
 
 _CHOOSE_ON = ("auto", "validation", "test")
-_METHODS = ("exit", "focus", "select", "bits", "bits+exit")
+_METHODS = ("exit", "focus", "select", "bits", "bits+exit", "auto")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class SkipOptions:
         method: what is left out: what lies behind an ``exit`` that is sure of an image, or the
             positions that a mask of the image says do not matter, ``focus``; ``bits``, of which
             every layer has its own; ``bits+exit``; or of layers behind a head the channels that its
-            candidate classes need, ``select``.
+            candidate classes need, ``select``; ``auto``: what saves most, or two together.
         beside: path of a compressed network that exits and selections are compared with; empty for
             one with whole channels gone, nothing trained.
     """

@@ -18,7 +18,7 @@ from mlcnn.passes.early_exit import EarlyExit
 from mlcnn.passes.exit_heads import Head, with_heads
 from mlcnn.passes.select import HEAD, for_one, with_selection
 
-__all__ = ["Chosen", "Selecting", "selecting"]
+__all__ = ["ONE", "Chosen", "Selecting", "selecting"]
 
 _BETAS = (0.9, 0.97, 0.99, 0.999)
 _TAUS = (0.5, 0.65, 0.8, 0.9, 0.95, 0.985)
@@ -29,6 +29,7 @@ _SITES = 3
 _WITHIN = (0.25, 0.75)
 """Share of the work in front of a head: behind it something has to be left to select from."""
 _TIGHTER = 5
+_SOME = 1_000
 
 
 def selecting(work: Work, name: str) -> Dynamic:
@@ -49,13 +50,25 @@ def selecting(work: Work, name: str) -> Dynamic:
     candidates += search.exit_alone()
     candidates += yardsticks(work, parts, found.selection, found.cost)
     done = work.judge(name, candidates, parts)
-    notes = (*parts.told, _ONE, *compared(done, candidates))
+    notes = (*parts.told, ONE, *compared(done, candidates))
     return replace(done, notes=notes)
 
 
-_ONE = (
-    "the saved network takes one image at a time: the images of a batch choose different channels"
-)
+ONE = "the saved network takes one image at a time: the images of a batch choose different channels"
+
+
+def _ran(selection: Selection, parts: Parts) -> tuple[Mapping[Setting, Ran], Mapping[Setting, Ran]]:
+    """What settings give on the images that choose and check: those that some images bear out.
+
+    A setting goes that costs some of the images more than another one and is right less often.
+    """
+    some = selection.ran(parts.choose.first(_SOME), SETTINGS)
+    each = {setting: (ran.cost.mean(), -ran.end.right.sum()) for setting, ran in some.items()}
+    settings = [
+        one for one, (cost, wrong) in each.items()
+        if not any(c < cost and w < wrong for c, w in each.values())
+    ]  # fmt: skip
+    return selection.ran(parts.choose, settings), selection.ran(parts.check, settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,49 +125,40 @@ class Selecting:
         heads = exits.fitted()
         chosen = exits.between(heads, _WITHIN, _SITES)
         selections = tuple(Selection.of(work, n, h, parts.choose) for n, h in chosen.items())
-        ran = tuple(
-            (each.ran(parts.choose, SETTINGS), each.ran(parts.check, SETTINGS))
-            for each in selections
-        )
+        ran = tuple(_ran(each, parts) for each in selections)
         ends = (work.says(work.model, parts.choose), work.says(work.model, parts.check))
         return cls(work, parts, exits, heads, selections, ran, ends)
 
-    def found(self, budget: float | None = None) -> Chosen:
-        """The cheapest selection within the budget.
+    def within(self, max_drop: float) -> "Selecting":
+        """The same search with another budget, in percentage points."""
+        work = replace(self.work, options=replace(self.work.options, max_drop=max_drop))
+        return replace(self, work=work, exits=replace(self.exits, work=work))
 
-        Args:
-            budget: share of the images that may be lost; that of the options by default.
+    def found(self) -> Chosen:
+        """The cheapest selection within the budget.
 
         Raises:
             InputError: none saves anything within it.
         """
-        allowed = self._budget if budget is None else budget
+        budget = self._budget
         items = list(self._items())
         tried = [
             Tried(item.setting.tau, item.cost, item.choose.end.right, item.check.end.right)
             for item in items
         ]
-        best = cheapest(tried, self.ends[0].right, self.ends[1].right, allowed)
+        best = cheapest(tried, self.ends[0].right, self.ends[1].right, budget)
         whole = self.exits.whole_cost
         found = next((i for i, each in zip(items, tried, strict=True) if each is best), None)
         if found is None or found.cost >= whole:
             raise InputError(
-                f"--max-drop {100 * allowed:g}: no selection of channels saves anything within it; "
+                f"--max-drop {100 * budget:g}: no selection of channels saves anything within it; "
                 "allow more"
             )
         return found
 
-    def with_exit(self, budget: float | None = None) -> Chosen | None:
-        """The cheapest setting where images leave that the head is sure of.
-
-        Args:
-            budget: as for ``found``.
-
-        Returns:
-            It; None where there is none within the budget.
-        """
-        allowed = self._budget if budget is None else budget
-        found = [self._left(item, allowed) for item in self._items()]
+    def with_exit(self) -> Chosen | None:
+        """The cheapest within the budget where images leave that the head is sure of, if any."""
+        found = [self._left(item, self._budget) for item in self._items()]
         return min((each for each in found if each), key=lambda item: item.cost, default=None)
 
     def exit_alone(self) -> list[Candidate]:

@@ -4,7 +4,7 @@ The layers in front run once for each batch, and what stands behind once for eac
 with channels scaled by 0 or 1: the definition of the selection. Nothing here is lowered.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from mlcnn import engines, graph, nn
 from mlcnn.api.skipping.energies import choosing_pj, tables_pj
 from mlcnn.api.skipping.work import Work
 from mlcnn.errors import InputError
-from mlcnn.frontier.activity import of_channels
+from mlcnn.frontier.activity import ChannelCosts
 from mlcnn.frontier.exits import Judged, judged, softmax
 from mlcnn.frontier.relevance import active, candidates, class_means, covering, relevances
 from mlcnn.passes.exit_heads import Head, with_heads
@@ -84,8 +84,8 @@ class Selection:
     before: float
     head_cost: float
     more: Mapping[str, float]
-    _behind: tuple[Layer, ...]
-    _cost: Callable[[Layer], float]
+    _costs_of: Mapping[str, ChannelCosts]
+    _last: str
     _tables: dict[tuple[Place, float], Flags] = field(default_factory=dict)
 
     @classmethod
@@ -112,8 +112,10 @@ class Selection:
         more = _more(work, head, _values_of(headed, head.at), channels)
         before = sum(cost(item) for item in every if item.name in first)
         own = sum(cost(item) for item in every if item.name == HEAD)
-        behind = tuple(_masked(item) for item in every if item.name not in first)
-        return cls(work, layer, head, layers, relevance, before, own, more, behind, cost)
+        behind = [_masked(item) for item in every if item.name not in first]
+        costs = {item.name: ChannelCosts.of(item, cost) for item in behind}
+        last = behind[-1].name if behind[-1].operator == "Gemm" else ""
+        return cls(work, layer, head, layers, relevance, before, own, more, costs, last)
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -167,15 +169,13 @@ class Selection:
         selected = {item.layer: item for item in self.layers}
         count = len(chosen)
         found = np.full(count, self.before + self.more.get(self.work.quantity, 0.0))
-        for layer in self._behind:
-            item = selected.get(layer.name)
+        for name, costs in self._costs_of.items():
+            item, outs, ins = selected.get(name), np.ones(count), np.ones(count)
             if item is not None:
-                outs, ins = (masks[place].mean(1) for place in (item.writes, item.reads))
-                found += of_channels(layer, outs, ins, self._cost)
-            elif layer is self._behind[-1] and layer.operator == "Gemm":
-                found += of_channels(layer, chosen.mean(1), np.ones(count), self._cost)
-            else:
-                found += self._cost(layer)
+                outs, ins = masks[item.writes].mean(1), masks[item.reads].mean(1)
+            elif name == self._last:
+                outs = chosen.mean(1)
+            found += costs.each(outs, ins)
         return found
 
 
