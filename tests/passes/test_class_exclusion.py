@@ -41,7 +41,7 @@ def headed():
     rng = np.random.default_rng(0)
     points = dict(exit_points(model))
     made = [
-        Head(points[name], 9 * rng.normal(size=(CLASSES, 24)).astype("f4"), np.zeros(CLASSES, "f4"))
+        Head(points[name], 5 * rng.normal(size=(CLASSES, 24)).astype("f4"), np.zeros(CLASSES, "f4"))
         for name in ("first", "second")
     ]
     return with_heads(model, made)
@@ -52,7 +52,7 @@ def test_the_network_says_what_the_criterion_says(headed, batch):
     images = np.random.default_rng(1).normal(size=(40, 3, 8, 8)).astype("f4")
     (name,) = (value.name for value in headed.graph.inputs)
     end, *heads = get("onnxruntime").prepare(headed).run({name: images}).values()
-    below = [np.full(CLASSES, 0.2), np.linspace(0.1, 0.4, CLASSES)]
+    below = [np.full(CLASSES, 0.1), np.linspace(0.05, 0.15, CLASSES)]
     expected = excluding([softmax(each) for each in heads], below, end)
     model = EarlyExit(f"exit1={THRESHOLD}+exit2={THRESHOLD}").apply(
         with_exclusion(headed, below)

@@ -73,9 +73,9 @@ def _kept(
     axis = emitter.integers([1], "axis")
     some = emitter.op("Cast", [emitter.op("ReduceMax", [numbers, axis], keepdims=1)],
                       to=ir.DataType.BOOL.value)  # fmt: skip
-    if before is None:
-        return emitter.op("Or", [fewer, emitter.op("Not", [some])])
-    return emitter.op("Where", [some, fewer, before])
+    nothing = emitter.op("Not", [some])
+    stays = nothing if before is None else emitter.op("And", [nothing, before])
+    return emitter.op("Or", [fewer, stays])
 
 
 def _scores(emitter: Emitter, kept: ir.Value, left: ir.Value, out: float) -> ir.Value:
