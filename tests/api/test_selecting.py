@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from api.stripes import Net, stripes
 
 import mlcnn
-from api.stripes import Net, stripes
 from mlcnn import training
 from mlcnn.errors import InputError
 from mlcnn.frontier.activity import recorded

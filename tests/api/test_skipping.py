@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from api.stripes import Net, stripes
 
 import mlcnn
-from api.stripes import CLASSES, SIZE, Net, stripes
 from mlcnn import training
 from mlcnn.errors import InputError
 from mlcnn.passes.early_exit import EXIT_KEY
 from mlcnn.workload import read
+
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):

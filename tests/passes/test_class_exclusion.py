@@ -54,9 +54,9 @@ def test_the_network_says_what_the_criterion_says(headed, batch):
     end, *heads = get("onnxruntime").prepare(headed).run({name: images}).values()
     below = [np.full(CLASSES, 0.1), np.linspace(0.05, 0.15, CLASSES)]
     expected = excluding([softmax(each) for each in heads], below, end)
-    model = EarlyExit(f"exit1={THRESHOLD}+exit2={THRESHOLD}").apply(
-        with_exclusion(headed, below)
-    ).model
+    model = (
+        EarlyExit(f"exit1={THRESHOLD}+exit2={THRESHOLD}").apply(with_exclusion(headed, below)).model
+    )
     session = get("onnxruntime").prepare(model)
     found = [
         next(iter(session.run({name: images[i : i + batch]}).values())).argmax(1)

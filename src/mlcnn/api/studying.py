@@ -20,7 +20,9 @@ from mlcnn.api.quantized_training import TuneOptions, tune
 from mlcnn.api.training import TrainOptions, train
 from mlcnn.api.writing import results_folder
 from mlcnn.errors import InputError
+from mlcnn.report.charts.saving import draw_saving
 from mlcnn.report.charts.study import draw_study
+from mlcnn.reproduce.sefact import saved_points
 from mlcnn.reproduce.study import (
     FIGURES,
     Cell,
@@ -43,6 +45,7 @@ __all__ = ["StudyOptions", "draw_reproduced", "study"]
 _CALIBRATION = 512
 _TOP = 5
 _WORK = "work"
+_SAVING = "sefact"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +154,7 @@ def study(
 def draw_reproduced(
     what: str, path: "str | PathLike[str]", runs: "str | PathLike[str] | None" = None
 ) -> None:
-    """Draw a figure of the study.
+    """Draw a figure of the study, or energy saved against accuracy lost.
 
     Args:
         what: its name.
@@ -162,8 +165,12 @@ def draw_reproduced(
         InputError: it is no figure of the study, nothing of it was run, or the file cannot be
             written.
     """
+    if what == _SAVING:
+        draw_saving(what, saved_points(what), Path(path))
+        return
     if what not in FIGURES:
-        raise InputError(f"--out: {what} is not drawn, only {', '.join(FIGURES)}")
+        known = ", ".join((*FIGURES, _SAVING))
+        raise InputError(f"--out: {what} is not drawn, only {known}")
     found = recorded_runs() if runs is None else read_runs(Path(runs))
     draw_study(what, averages(what, found), Path(path))
 

@@ -34,7 +34,7 @@ def reproduce(
             sefact, of few bits and early exits; or all.
         runs: folder of records of `mlcnn study` to draw figure-3, figure-4 or figure-12 from, the
             package's own by default; for penni, of results of `mlcnn compress`.
-        out: draw figure-3, figure-4 or figure-12 into this .html, .png or .svg file too.
+        out: draw figure-3, figure-4, figure-12 or sefact into this .html, .png or .svg file too.
         printing: what is printed.
     """
     with progress() as tell:

@@ -9,6 +9,7 @@ network than theirs, so that a published saving is a floor to reach and no numbe
 import importlib.resources
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from mlcnn.reproduce.reproduction import (
@@ -21,12 +22,13 @@ from mlcnn.reproduce.reproduction import (
     published_rows,
 )
 
-__all__ = ["reproduce_sefact"]
+__all__ = ["Saved", "reproduce_sefact", "saved_points"]
 
 _FIRST = "energy_pj"
 _COLUMNS = (
     "budget, points",
     "method",
+    "bits",
     "to the original, points",
     "95 % interval",
     "energy of dense INT8, %: multipliers that scale",
@@ -43,9 +45,9 @@ def reproduce_sefact(what: str, _: Tell) -> Reproduction:
         for row in published_rows(what)
     )
     table = Beside(
-        "recorded runs of benchmarks/sefact.py: 5 bits in layer1 and layer2, 8 elsewhere, and one "
-        "exit within the rest of the budget (0: bits alone); heads are charged, a selection of "
-        "filters is not in it",
+        "recorded runs. Given bits: benchmarks/sefact.py, 5 in layer1 and layer2, 8 elsewhere, and "
+        "one exit within the rest of the budget (0: bits alone); searched: mlcnn skip --method "
+        "bits+exit; heads are charged, a selection of filters is not in it",
         _COLUMNS,
         tuple(_row(run) for run in runs),
     )
@@ -54,6 +56,56 @@ def reproduce_sefact(what: str, _: Tell) -> Reproduction:
         "dcnn-int8-scaled, of the dense network at 8 bits"
     )
     return Reproduction(what, rows, conditions, (table,))
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """Energy saved at a loss of accuracy, for a picture.
+
+    Attributes:
+        series: what it belongs to.
+        loss: points of accuracy, least and largest.
+        saved: per cent of the energy, least and largest.
+    """
+
+    series: str
+    loss: tuple[float, float]
+    saved: tuple[float, float]
+
+
+def saved_points(what: str = "sefact") -> tuple[Saved, ...]:
+    """The published points, and ours: against 8 bits where multipliers scale and where words are
+    packed alone, and against 16 bits.
+    """
+    found = [
+        Saved(f"{name}, published", _ends(rows, "from_loss", "loss"), _ends(rows, "published"))
+        for name, rows in _by_paper(published_rows(what)).items()
+    ]
+    for run in _runs(what):
+        loss, cost = _lost(run), run["cost"]
+        wide = float(cost[f"{_FIRST} dcnn-int16"]["before"])
+        shares = {
+            "to 8 bits, multipliers scale": _share(run, _FIRST),
+            "to 8 bits, words packed": _share(run, f"{_FIRST} dcnn-int8-packed"),
+            "to 16 bits, multipliers scale": float(cost[_FIRST]["after"]["mean"]) / wide,
+        }
+        for series, share in shares.items():
+            saved = 100 * (1 - share)
+            found.append(Saved(f"{series}, {run['run']} bits", (loss, loss), (saved, saved)))
+    return tuple(found)
+
+
+def _by_paper(rows: Sequence[Mapping[str, str]]) -> dict[str, list[Mapping[str, str]]]:
+    found: dict[str, list[Mapping[str, str]]] = {}
+    for row in rows:
+        found.setdefault(row["source"].split("]")[0].removeprefix("["), []).append(row)
+    return found
+
+
+def _ends(rows: Sequence[Mapping[str, str]], *columns: str) -> tuple[float, float]:
+    """The least and the largest number of some columns."""
+    values = [float(row[column]) for row in rows for column in columns]
+    return min(values), max(values)
 
 
 def _runs(what: str) -> Sequence[Mapping[str, Any]]:
@@ -85,6 +137,7 @@ def _row(run: Mapping[str, Any]) -> tuple[Cell, ...]:
     return (
         float(run["budget"]),
         run["method"],
+        run["run"],
         100 * float(change["top1"]),
         f"{100 * low:+.2f} to {100 * high:+.2f}",
         100 * _share(run, _FIRST),

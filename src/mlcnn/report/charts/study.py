@@ -14,9 +14,9 @@ from mlcnn.errors import InputError
 from mlcnn.graph import check_output
 from mlcnn.reproduce.study import Average
 
-__all__ = ["draw_study", "study_chart"]
+__all__ = ["COLOURS", "draw_study", "study_chart", "write_figure"]
 
-_COLOURS = (
+COLOURS = (
     "#0b62a8", "#c26a00", "#1a7f5a", "#8a5fb5", "#b3261e",
     "#5c6b7a", "#58a6e8", "#e0a03c", "#6fc29f", "#c3a6e0",
 )  # fmt: skip
@@ -51,7 +51,7 @@ def study_chart(what: str, rows: Sequence[Average]) -> dict[str, Any]:
             "series:N",
             sort=series,
             title=None,
-            scale=alt.Scale(domain=series, range=list(_COLOURS[: len(series)])),
+            scale=alt.Scale(domain=series, range=list(COLOURS[: len(series)])),
         ),
     )
     level = alt.Y(
@@ -108,11 +108,24 @@ def draw_study(what: str, rows: Sequence[Average], path: Path) -> None:
     Raises:
         InputError: another kind of file, one that cannot be written, or nothing was run.
     """
+    write_figure(study_chart(what, rows), path)
+
+
+def write_figure(chart: Mapping[str, Any], path: Path) -> None:
+    """Write a Vega-Lite specification as a picture or a page that needs no network.
+
+    Args:
+        chart: the specification.
+        path: an ``.html``, ``.png`` or ``.svg`` file.
+
+    Raises:
+        InputError: another kind of file, or one that cannot be written.
+    """
     writer = _WRITERS.get(path.suffix)
     if writer is None:
         raise InputError(f"--out {path}: a figure is an {', '.join(_WRITERS)} file")
     checked = check_output(path)
-    content = writer(study_chart(what, rows))
+    content = writer(chart)
     partial = checked.with_name(f".{checked.name}.part")
     try:
         partial.write_bytes(content)
