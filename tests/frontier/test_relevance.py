@@ -15,8 +15,6 @@ from mlcnn.frontier.relevance import (
     candidates,
     class_means,
     covering,
-    margins,
-    products,
     relevances,
 )
 
@@ -42,27 +40,6 @@ def test_no_smaller_set_holds_the_share_and_none_of_its_size_more(choose, seed, 
         assert (found.sum(), row[found].sum()) == (count, pytest.approx(most))
 
 
-@given(seed=seeds, images=st.integers(1, 6), classes=st.integers(1, 5), channels=st.integers(1, 6))
-def test_a_channel_is_active_where_a_candidate_needs_it(seed, images, classes, channels):
-    rng = np.random.default_rng(seed)
-    chosen = rng.random((images, classes)) < 0.5
-    needed = rng.random((classes, channels)) < 0.4
-    for image, found in zip(chosen, active(chosen, needed), strict=True):
-        sets = [{*np.flatnonzero(needed[c])} for c in np.flatnonzero(image)]
-        assert {*np.flatnonzero(found)} == set().union(*sets)
-
-
-@given(seed=seeds, images=st.integers(1, 6), classes=st.integers(2, 5))
-def test_the_margin_is_to_the_strongest_other_class(seed, images, classes):
-    rng = np.random.default_rng(seed)
-    scores, labels = rng.normal(size=(images, classes)), rng.integers(0, classes, images)
-    expected = [
-        row[label] - max(score for c, score in enumerate(row) if c != label)
-        for row, label in zip(scores, labels, strict=True)
-    ]
-    assert margins(scores, labels).tolist() == expected
-
-
 @given(seed=seeds)
 def test_where_the_margin_is_linear_relevance_is_what_is_lost_without_the_channel(seed):
     """Two classes behind a linear layer: nothing of higher order is left out."""
@@ -72,7 +49,8 @@ def test_where_the_margin_is_linear_relevance_is_what_is_lost_without_the_channe
     labels = np.array([0, 1, 1, 0])
 
     def margin(inputs):
-        return margins(F.linear(inputs.flatten(1), weight).detach().numpy(), labels)
+        scores = F.linear(inputs.flatten(1), weight).detach().numpy()
+        return scores[np.arange(4), labels] - scores[np.arange(4), 1 - labels]
 
     scores = F.linear(values.flatten(1), weight)
     signs = torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64)
@@ -103,9 +81,3 @@ def test_a_share_is_above_0_and_at_most_1(share):
         covering(np.ones((2, 3)), share)
     with pytest.raises(InputError, match=r"beta .* is required"):
         candidates(np.ones((2, 3)), share)
-
-
-def test_products_are_those_of_pairs_of_channels():
-    outs = np.array([[True, False, True], [False, False, False]])
-    ins = np.array([[True, True], [True, True]])
-    assert products(outs, ins, 9 * 64).tolist() == [2 * 2 * 576, 0]

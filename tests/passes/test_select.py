@@ -114,7 +114,7 @@ def test_the_saved_network_is_the_dense_one_with_channels_scaled(made, images, b
 
 
 def test_what_an_image_costs_is_counted_by_hand(made, images):
-    """A layer multiplies channels that it reads by channels that it gives, and rows of candidates."""
+    """Channels that a layer reads times channels that it gives, and rows of candidates."""
     model, head, layers, tables = made
     chosen, masks, _ = _by_hand(made, images, 0.7)
     headed = with_heads(model, [head])
@@ -192,6 +192,6 @@ def test_without_a_head_there_are_no_candidates(made):
     model, _, layers, tables = made
     with pytest.raises(InputError, match="no head 'exit1'"):
         with_selection(model, layers, tables, 0.9)
-    with pytest.raises(InputError, match="beta 1.5"):
+    with pytest.raises(InputError, match=r"beta 1\.5"):
         with_selection(model, layers, tables, 1.5)
     assert Place("a") != Place("a", "b")

@@ -51,7 +51,7 @@ def skip(
             folder of the same name.
         method: what is left out: exit, all that lies behind a head that is sure of an image; focus,
             the positions that a mask of the image does not keep; bits, 2 to 8 for each layer, which
-            saves energy (--on dcnn-int8-scaled, for one); bits+exit; select, of layers behind a head
+            saves energy (--on dcnn-int8-scaled, for one); bits+exit; select, behind a head
             the channels that its candidate classes need; or auto, each of these and the best one
             with a second one.
         objective: what is to be small on average.

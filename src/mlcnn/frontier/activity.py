@@ -241,6 +241,7 @@ class _Flags:
 def _dims(mask: ir.Value | None) -> list[int]:
     """Sizes of a mask of one image; none of a flag."""
     sizes = () if mask is None or mask.shape is None else mask.shape.dims
-    if any(not isinstance(size, int) for size in sizes[1:]):
+    known = [size for size in sizes[1:] if isinstance(size, int)]
+    if len(known) < len(sizes) - 1:
         raise InputError(f"the mask {mask} in a branch: its sizes are not known")
-    return [1, *(int(size) for size in sizes[1:])] if sizes else []
+    return [1, *known] if sizes else []

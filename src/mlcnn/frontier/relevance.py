@@ -11,23 +11,10 @@ from numpy.typing import NDArray
 
 from mlcnn.errors import InputError
 
-__all__ = ["active", "candidates", "class_means", "covering", "margins", "products", "relevances"]
+__all__ = ["active", "candidates", "class_means", "covering", "relevances"]
 
 Flags = NDArray[np.bool_]
 Floats = NDArray[np.floating]
-
-
-def margins(scores: Floats, labels: NDArray[np.int64]) -> Floats:
-    """The score of the image's class over the largest of the others, shape (images,).
-
-    Args:
-        scores: shape (images, classes), at least two classes.
-        labels: shape (images,).
-    """
-    rows = np.arange(len(labels))
-    others = scores.copy()
-    others[rows, labels] = -np.inf
-    return scores[rows, labels] - others.max(1)
 
 
 def relevances(values: Floats, gradients: Floats) -> Floats:
@@ -107,14 +94,3 @@ def active(chosen: Flags, needed: Flags) -> Flags:
         needed: shape (classes, channels).
     """
     return (chosen.astype(np.int32) @ needed.astype(np.int32)) > 0
-
-
-def products(outs: Flags, ins: Flags, each: int) -> NDArray[np.int64]:
-    """Multiplications of a layer for each image, shape (images,).
-
-    Args:
-        outs: output channels that are computed, shape (images, K).
-        ins: input channels that are read, shape (images, C).
-        each: multiplications of a pair of channels: positions times taps.
-    """
-    return outs.sum(1) * ins.sum(1) * each

@@ -120,7 +120,7 @@ def _given(node: ir.Node) -> ir.Value:
     """What others read of a convolution, behind an activation that leaves zeros alone."""
     value = node.outputs[0]
     while len(value.uses()) == 1 and not value.is_graph_output():
-        following = value.uses()[0].node
+        following = next(iter(value.uses())).node
         if following.op_type not in _ZERO_STAYS_ZERO or not is_standard(following):
             break
         value = following.outputs[0]
@@ -260,7 +260,7 @@ def _dtype(value: ir.Value) -> np.dtype:
     return np.dtype(np.float32) if value.dtype is None else value.dtype.numpy()
 
 
-def _constant(model: ir.Model, name: str, array: NDArray[np.generic]) -> ir.Value:
+def _constant(model: ir.Model, name: str, array: Flags) -> ir.Value:
     value = ir.Value(
         name=name, const_value=ir.Tensor(array, name=name), shape=ir.Shape(array.shape),
         type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),

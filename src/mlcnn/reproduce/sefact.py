@@ -74,8 +74,9 @@ class Saved:
 
 
 def saved_points(what: str = "sefact") -> tuple[Saved, ...]:
-    """The published points, and ours: against 8 bits where multipliers scale and where words are
-    packed alone, and against 16 bits.
+    """The published points, and each run of ours against three baselines.
+
+    They are 8 bits where multipliers scale, 8 bits where words are packed alone, and 16 bits.
     """
     found = [
         Saved(f"{name}, published", _ends(rows, "from_loss", "loss"), _ends(rows, "published"))

@@ -136,16 +136,18 @@ class Search:
         return found
 
     def taken(self, heads: Mapping[str, Head]) -> dict[str, Head]:
-        """The heads that the network as it is would be left at: each that trains costs the others.
+        """The heads from the first on that the network as it is would be left at.
 
-        All where there is none.
+        Those in front of it cost the others while they train; those behind it become better. All
+        where there is none.
         """
         try:
             found = self.found(heads)
         except InputError:
             return {**heads}
         layers = {place.layer for item in found for place in item.places}
-        return {layer: head for layer, head in heads.items() if layer in layers}
+        first = next(index for index, layer in enumerate(heads) if layer in layers)
+        return dict(list(heads.items())[first:])
 
     def _features(self, names: Sequence[str], images: ImageSet) -> list[torch.Tensor]:
         """What heads read at some values."""

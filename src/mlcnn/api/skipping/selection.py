@@ -270,6 +270,6 @@ def _of_batch(
 
 
 def _sizes(model: ir.Model, found: Sequence[Place]) -> list[int]:
-    values = {v.name: v for node in model.graph for v in node.outputs}
-    shapes = [values[place.value].shape for place in found]
-    return [int(shape[1]) for shape in shapes if shape is not None and isinstance(shape[1], int)]
+    shapes = {v.name: v.shape for node in model.graph for v in node.outputs}
+    sizes = (shape[1] for place in found if (shape := shapes[place.value]) is not None)
+    return [size for size in sizes if isinstance(size, int)]
