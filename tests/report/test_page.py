@@ -184,7 +184,7 @@ def test_contrast_meets_wcag_aa(palette):
     assert contrast(palette["--ink"], palette["--warn-bg"]) >= 4.5
     assert contrast(palette["--warn"], palette["--warn-bg"]) >= 4.5
     series = [name for name in palette if name.startswith("--series-")]
-    assert len(series) == 4
+    assert len(series) == 8
     for name in ("--same", "--fused", "--stage", "--paper", *series):
         assert contrast(palette[name], palette["--paper-bg"]) >= 3, name
     assert contrast(palette["--fused"], palette["--gone"]) >= 3

@@ -116,7 +116,7 @@ def compared(done: Dynamic, candidates: Sequence[Candidate]) -> Iterator[str]:
     """
     quantity = done.frontier.quantity
     whole = done.frontier.original.costs[quantity].mean
-    yield f"beside what knows nothing of the image, {label(quantity)} and points to the original:"
+    yield f"beside others, {label(quantity)} and points to the original:"
     for item, point in zip(candidates, done.frontier.points, strict=True):
         if item.yardstick:
             stands = _stands(done.point, point, quantity, whole)

@@ -12,7 +12,7 @@ from mlcnn.report.wording import plural, printable
 __all__ = ["frontier_charts"]
 
 _HEIGHT = 240
-_SERIES = 4  # colours of the page's style sheet
+_SERIES = 8  # colours of the page's style sheet
 
 
 def frontier_charts(frontier: Frontier) -> tuple[Chart, ...]:
