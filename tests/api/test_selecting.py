@@ -66,26 +66,24 @@ def test_the_saved_network_is_as_right_and_as_cheap_as_told(selected, data, tmp_
 def test_yardsticks_stand_beside_at_the_same_cost(selected):
     """Static channels are the dearest below the cost; each is told of, and none is chosen."""
     by_name = {point.method: point for point in selected.frontier.points}
-    names = {"static channels", "centre positions", "random positions", "compressed"}
+    names = {"static channels", "focus centre", "focus random", "compressed"}
     assert names <= {*by_name}
     assert selected.point.method in {"select", "select+exit"}
     found, whole = by_name["select"], selected.frontier.original.costs["multiplications"].mean
-    for name in ("static channels", "centre positions", "random positions"):
+    for name in ("static channels", "focus centre", "focus random"):
         costs = [p.costs["multiplications"].mean / whole for p in (found, by_name[name])]
         assert abs(costs[0] - costs[1]) < 0.1, name
     for name in names:
         assert sum(f" {name} (" in note for note in selected.notes) == 1
     stands = ("beats", "loses to", "is hardly apart from", "is cheaper and wrong", "is dearer and")
-    assert all(
-        any(word in note for word in stands) for note in selected.notes if " positions (" in note
-    )
+    assert all(any(word in note for word in stands) for note in selected.notes if " focus " in note)
 
 
 def test_an_exit_is_compared_too_and_energy_has_no_positions(trained, data):
     done = _skip(trained, data, on="mlcnn-fp32", max_drop=3, objective="energy")
     methods = {point.method for point in done.frontier.points}
     assert {"exit", "class exclusion", "static channels", "compressed"} <= methods
-    assert not any("positions" in each for each in methods)
+    assert not any("focus" in each for each in methods)
     assert done.point.method == "exit"
 
 

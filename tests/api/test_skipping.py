@@ -123,7 +123,7 @@ def test_heads_and_network_train_together_and_go_on_where_they_were_stopped(
     assert np.array_equal(_run(whole.model, images), _run(resumed.model, images))
     right = _run(whole.model, images).argmax(1) == data.test.labels
     assert right.mean() == pytest.approx(whole.point.test.top1)
-    before = training.rightstripes(trained, data.test, training.Normal())
+    before = training.right_images(trained, data.test, training.Normal())
     assert whole.point.test_change == training.intervals.paired(before, right)
     # The weights are others than those of the original.
     weights = [

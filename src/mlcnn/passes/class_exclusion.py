@@ -1,4 +1,4 @@
-"""Heads exclude classes for good; an image leaves where one class is left [Wang 2023, arXiv 2309.13443].
+"""Heads exclude classes for good; an image leaves where one class is left [Wang 2023].
 
 Each head's scores become 0 for a class that is left and far less for all others: the most likely
 one then has a probability of about 1 where it is the last, and at most a half elsewhere. So

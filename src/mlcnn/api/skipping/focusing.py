@@ -20,13 +20,14 @@ from mlcnn.passes.focus_forms import with_forms
 from mlcnn.training import ImageSet
 from mlcnn.workload import read
 
-__all__ = ["FocusSearch", "focusing"]
+__all__ = ["YARDSTICKS", "FocusSearch", "FoundMask", "focusing"]
 
 _FORM = "gather"
 _SHARES = tuple(np.linspace(0.05, 0.6, 12))
 """Shares of the positions that are left out, behind which a threshold is looked for."""
 _SOURCES = ("contrast", "brightness")
-_YARDSTICKS = ("centre", "random")
+YARDSTICKS = ("centre", "random")
+"""Sources of masks that know nothing of the image."""
 _HOPELESS = 4.0
 """Budgets lost, from which on larger shares are not looked at."""
 _LEVELS = 65
@@ -45,7 +46,7 @@ def focusing(work: Work, name: str) -> Dynamic:
     found = search.found()
     candidates = [search.candidate(item) for item in found]
     best = min(found, key=lambda item: item.tried.cost)
-    candidates += (search.yardstick(best, source) for source in _YARDSTICKS)
+    candidates += (search.yardstick(best, source) for source in YARDSTICKS)
     done = work.judge(name, candidates, parts)
     return replace(done, notes=(*done.notes, *_compared(done)))
 
@@ -54,7 +55,7 @@ def _compared(done: Dynamic) -> Iterator[str]:
     """How the chosen one stands to the yardsticks, on images that nothing was chosen on."""
     for point in done.frontier.points:
         mine, theirs = done.point.test_change, point.test_change
-        if point.method in {f"focus {source}" for source in _YARDSTICKS} and mine and theirs:
+        if point.method in {f"focus {source}" for source in YARDSTICKS} and mine and theirs:
             ahead = 100 * (mine.top1 - theirs.top1)
             stands = "ahead of" if ahead > 0 else "behind" if ahead < 0 else "level with"
             yield (
@@ -87,7 +88,7 @@ class FocusSearch:
 
     def found(self) -> tuple[FoundMask, ...]:
         """The cheapest of each source; where one place stands for several, most of them decide."""
-        layer, at = self._place()
+        layer, at = self.place()
         both = (self.parts.choose, self.parts.check)
         before = [self.work.says(self.work.model, part).right for part in both]
         budget = self.work.options.max_drop / 100
@@ -125,8 +126,15 @@ class FocusSearch:
         equal = replace(best, focus=replace(focus, threshold=level))
         return self.candidate(equal, yardstick=True)
 
-    def _place(self) -> tuple[str, str]:
-        """The first place where all that is known of an image is one value."""
+    def place(self) -> tuple[str, str]:
+        """The first place where all that is known of an image is one value.
+
+        Returns:
+            The layer in front of it, and its name.
+
+        Raises:
+            InputError: there is none.
+        """
         for layer, at in exit_points(self.work.model):
             return layer, at
         raise InputError("no place for a mask: the network has no layers with height and width")

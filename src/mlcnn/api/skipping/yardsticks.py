@@ -3,31 +3,27 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import onnx_ir as ir
 import torch
 
 from mlcnn import graph, nn, training
 from mlcnn.api.dynamic import Dynamic
 from mlcnn.api.loading import load
 from mlcnn.api.optimizing import rewrite
+from mlcnn.api.skipping.focusing import YARDSTICKS, FocusSearch, FoundMask
 from mlcnn.api.skipping.selection import Selection
 from mlcnn.api.skipping.work import Candidate, Parts, Work
 from mlcnn.errors import MlcnnError
 from mlcnn.frontier import COMPRESSIONS, Point, Settings
-from mlcnn.frontier.activity import recorded
 from mlcnn.frontier.costs import label
+from mlcnn.frontier.masks import Tried
 from mlcnn.ops.focused import Striding
-from mlcnn.passes.exit_heads import exit_points
 from mlcnn.passes.focus import Focus
-from mlcnn.passes.focus_forms import with_forms
 from mlcnn.passes.select import with_masks
 from mlcnn.workload import read
 
 __all__ = ["compared", "yardsticks"]
 
 _STEPS = 12
-_LEVELS = 33
-_FIXED = ("centre", "random")
 _EQUAL = 0.02
 """Of the original's cost: what is no farther apart costs the same."""
 
@@ -70,21 +66,13 @@ def _static_channels(work: Work, selection: Selection, cost: float) -> Candidate
 
 def _fixed_positions(work: Work, parts: Parts, cost: float) -> list[Candidate]:
     """The positions of the centre, and random ones, at the multiplications that come next."""
-    layer, at = next(iter(exit_points(work.model)))
-    pixels = work.normal.apply(parts.choose.first(1).images)
-    found: list[Candidate] = []
-    for source in _FIXED:
-        made: dict[float, tuple[float, ir.Model]] = {}
-        for level in np.linspace(0, 1, _LEVELS):
-            focus = Focus(at, source, float(level), stride=Striding.MAJORITY.value)
-            model = focus.apply(work.model).model
-            each = recorded(model, pixels).cost(model, lambda item: float(item.nest.macs))
-            made[float(level)] = abs(each.mean - cost), model
-        level = min(made, key=lambda item: made[item][0])
-        model = with_forms(made[level][1], "gather")
-        setting: dict[str, float | str] = {"behind": layer, "threshold": level}
-        found.append(Candidate(f"{source} positions", setting, model, yardstick=True))
-    return found
+    search = FocusSearch(work, parts)
+    layer, at = search.place()
+    nothing = np.zeros(0, bool)
+    equal = FoundMask(
+        Focus(at, stride=Striding.MAJORITY.value), layer, Tried(0.0, cost, nothing, nothing)
+    )
+    return [search.yardstick(equal, source) for source in YARDSTICKS]
 
 
 def _compressed(work: Work, cost: float) -> list[Candidate]:
