@@ -1,14 +1,17 @@
 """Channels that candidates need, exits and their yardsticks, from Python."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from api.stripes import Net, stripes
+from api.stripes import CLASSES, Net, stripes
 
 import mlcnn
 from mlcnn import training
+from mlcnn.api.skipping.energies import Energy, choosing_pj, tables_pj
 from mlcnn.errors import InputError
-from mlcnn.frontier.activity import recorded
+from mlcnn.frontier.activity import ChannelCosts, recorded
 from mlcnn.workload import read
 
 
@@ -88,17 +91,33 @@ def test_an_exit_is_compared_too_and_energy_has_no_positions(trained, data):
 
 
 def test_selection_charges_tables_and_comparisons(trained, data):
-    """More than layers alone: what every image pays for choosing."""
+    """What an image costs is layers of so many channels, and what every image pays for choosing."""
     done = _skip(trained, data, on="mlcnn-fp32", max_drop=3, objective="energy", method="select")
     found = next(p for p in done.frontier.points if p.method == "select")
-    technology = mlcnn.EvaluateOptions().load().technology
-    table = technology.dram.pj_per_bit
-    images = training.Normal().apply(data.test.images)
-    assert found.costs["energy_pj"].mean > 0
-    channels = 3 * 32  # of three classes, the last layer's at least
+    machines = mlcnn.EvaluateOptions(("mlcnn-fp32",), batch=1).load()
+    technology, machine = machines.technology, machines.on[0]
     before = done.frontier.original.costs["energy_pj"].mean
-    assert found.costs["energy_pj"].worst > before + channels * table
-    assert len(images)
+    choosing = choosing_pj(machine, technology, CLASSES, 16 * 6 * 6)
+    tables = tables_pj(technology, CLASSES, 16 + 32)
+    assert tables == CLASSES * 48 * (
+        technology.dram.pj_per_bit + 2 * technology.register.energy_pj_per_bit
+    )
+    head = found.costs["energy_pj"].worst - before - choosing - tables
+    assert 0 < head < 0.05 * before
+
+
+def test_fewer_channels_cost_less_and_all_of_them_what_the_layer_does(trained):
+    model = mlcnn.load(trained, torch.zeros(2, 1, 12, 12))
+    machines = mlcnn.EvaluateOptions(("mlcnn-fp32",), batch=1).load()
+    cost = Energy.of(model, machines.on[0], machines)
+    whole = next(layer for layer in read(model, batch=1).layers if layer.name == "third")
+    layer = replace(whole, channels=("outs", "ins"))
+    found = ChannelCosts.of(layer, cost)
+    every, half = np.ones(1), np.full(1, 0.5)
+    assert found.each(every, every)[0] == pytest.approx(cost(whole))
+    assert found.each(every, half)[0] == pytest.approx(cost(layer.of_channels(32, 8)))
+    assert found.each(half, half)[0] < found.each(half, every)[0] < found.each(every, every)[0]
+    assert found.each(np.zeros(1), every)[0] == 0
 
 
 def test_a_network_that_the_user_names_stands_in_for_the_compressed_one(trained, data, tmp_path):

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from mlcnn.errors import InputError
 from mlcnn.frontier.relevance import (
-    active,
     candidates,
     class_means,
     covering,

@@ -1,9 +1,9 @@
 """Which classes heads on the way exclude, and where an image leaves: one is left [Wang 2023].
 
-Source: arXiv 2309.13443. A class is out where a head gives it less than a limit of its own, and stays out. The authors train
-a sigmoid classifier for each class with the network, and exclude by one parameter; here the classes
-share a softmax, and a class's limit is the probability that a share of its own images stays below,
-on images that the network does not know.
+A class is out where a head gives it less than a limit of its own, and stays out. The authors
+(arXiv 2309.13443) train a sigmoid classifier for each class with the network, and exclude by one
+parameter; here the classes share a softmax, and a class's limit is the probability that a share of
+its own images stays below, on images that the network does not know.
 """
 
 from collections.abc import Sequence
