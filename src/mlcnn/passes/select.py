@@ -262,7 +262,7 @@ def _dtype(value: ir.Value) -> np.dtype:
 
 def _constant(model: ir.Model, name: str, array: Flags) -> ir.Value:
     value = ir.Value(
-        name=name, const_value=ir.Tensor(array, name=name), shape=ir.Shape(array.shape),
+        name=name, const_value=ir.tensor(array, name=name), shape=ir.Shape(array.shape),
         type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
     )  # fmt: skip
     model.graph.register_initializer(value)

@@ -169,7 +169,8 @@ class Search:
         for index, (layer, head) in enumerate(heads.items()):
             scores = [each[index].numpy() @ head.weight.T + head.bias for each in inputs]
             says = [judged(s, images.labels) for s, images in zip(scores, both, strict=True)]
-            found.append(Place(layer, head, *says, (softmax(scores[0]), softmax(scores[1]))))
+            shares = (softmax(scores[0]), softmax(scores[1]))
+            found.append(Place(layer, head, says[0], says[1], shares))
             self.work.say(f"a head behind {layer}: {100 * says[0].right.mean():.1f} % alone")
         return tuple(found)
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mlcnn import engines, graph, nn
 from mlcnn.api.skipping.energies import choosing_pj, tables_pj
 from mlcnn.api.skipping.work import Work
+from mlcnn.engines import Array
 from mlcnn.errors import InputError
 from mlcnn.frontier.activity import ChannelCosts
 from mlcnn.frontier.exits import Judged, judged, softmax
@@ -159,7 +160,7 @@ class Selection:
         free = self.more.get(self.work.quantity, 0.0) + self.head_cost
         return float(self._costs(masks, np.ones((1, 1), bool))[0]) - free
 
-    def _front(self, images: ImageSet) -> Iterator[Sequence[NDArray[np.float32]]]:
+    def _front(self, images: ImageSet) -> Iterator[Sequence[Array]]:
         """What stands at the head, and what it says, batch by batch."""
         headed = with_heads(self.work.model, [self.head])
         return self.work.outputs(_until(headed, self.head.at, HEAD), images, "select channels")
@@ -218,8 +219,8 @@ class _Tail:
         self._session = engines.get("onnxruntime").prepare(self.model, threads=1)
 
     def scores(
-        self, value: NDArray[np.float32], masks: Mapping[Place, Flags]
-    ) -> NDArray[np.float32]:
+        self, value: Array, masks: Mapping[Place, Flags]
+    ) -> Array:
         """Class scores, shape (images, classes)."""
         scales = {
             f"scale{i}": masks[place].astype(value.dtype)[:, :, None, None]
