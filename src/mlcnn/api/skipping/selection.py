@@ -218,9 +218,7 @@ class _Tail:
         self.model = _scaled(work.model, head.at, self._places)
         self._session = engines.get("onnxruntime").prepare(self.model, threads=1)
 
-    def scores(
-        self, value: Array, masks: Mapping[Place, Flags]
-    ) -> Array:
+    def scores(self, value: Array, masks: Mapping[Place, Flags]) -> Array:
         """Class scores, shape (images, classes)."""
         scales = {
             f"scale{i}": masks[place].astype(value.dtype)[:, :, None, None]

@@ -96,7 +96,7 @@ def _compressed(work: Work, cost: float) -> list[Candidate]:
 
 
 def compared(done: Dynamic, candidates: Sequence[Candidate]) -> Iterator[str]:
-    """How what was chosen stands to yardsticks, on images that nothing was chosen on.
+    """How each method, and what was chosen, stands to yardsticks on images of no choice.
 
     Args:
         done: what was chosen, and all that was tried.
@@ -104,12 +104,16 @@ def compared(done: Dynamic, candidates: Sequence[Candidate]) -> Iterator[str]:
     """
     quantity = done.frontier.quantity
     whole = done.frontier.original.costs[quantity].mean
+    pairs = list(zip(candidates, done.frontier.points, strict=True))
+    ours = {point.method: point for item, point in pairs if not item.yardstick}
+    ours[done.point.method] = done.point
     yield f"beside others, {label(quantity)} and points to the original:"
-    for item, point in zip(candidates, done.frontier.points, strict=True):
-        if item.yardstick:
-            stands = _stands(done.point, point, quantity, whole)
-            mine, theirs = (_told(each, quantity, whole) for each in (done.point, point))
-            yield f"{done.point.method} ({mine}) {stands} {point.method} ({theirs})"
+    for mine in ours.values():
+        for item, point in pairs:
+            if item.yardstick:
+                told = [_told(each, quantity, whole) for each in (mine, point)]
+                stands = _stands(mine, point, quantity, whole)
+                yield f"{mine.method} ({told[0]}) {stands} {point.method} ({told[1]})"
 
 
 def _told(point: Point, quantity: str, whole: float) -> str:
