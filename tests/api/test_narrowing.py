@@ -130,5 +130,5 @@ def test_without_a_machine_there_is_nothing_to_save(network, data):
 
 
 def test_an_unknown_method():
-    with pytest.raises(InputError, match="--method some: exit, focus, bits"):
+    with pytest.raises(InputError, match="--method some: exit, focus, select, bits"):
         mlcnn.SkipOptions(method="some")
