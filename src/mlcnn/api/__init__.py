@@ -7,7 +7,7 @@ from mlcnn.api.compressed import Compressed
 from mlcnn.api.compressing import COMPRESS_RECIPE, CompressOptions, compress
 from mlcnn.api.counting import count
 from mlcnn.api.dynamic import Dynamic
-from mlcnn.api.evaluation import EvaluateOptions, evaluate
+from mlcnn.api.evaluation import EvaluateOptions, energy_per_image, evaluate
 from mlcnn.api.finetuning import FINETUNE_RECIPE, Finetuned, finetune
 from mlcnn.api.listing import Described, describe, listed
 from mlcnn.api.loading import ExampleInput, Source, is_zoo_name, load, model_name
@@ -22,6 +22,7 @@ from mlcnn.api.optimizing import (
 )
 from mlcnn.api.options import RewriteOptions
 from mlcnn.api.own_data import Comparison, compare, read_inputs
+from mlcnn.api.image_times import latency_per_image
 from mlcnn.api.per_image import PerImage, per_image
 from mlcnn.api.quantized_training import TuneOptions
 from mlcnn.api.quantizing import Quantized, QuantizeOptions, quantize
@@ -89,10 +90,12 @@ __all__ = [
     "default_passes",
     "describe",
     "draw_reproduced",
+    "energy_per_image",
     "evaluate",
     "evaluation_tables",
     "finetune",
     "is_zoo_name",
+    "latency_per_image",
     "listed",
     "load",
     "model_name",

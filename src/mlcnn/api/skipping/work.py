@@ -14,6 +14,7 @@ from mlcnn.api.evaluation import Machines
 from mlcnn.api.optimizing import Progress
 from mlcnn.api.skipping.options import SkipOptions
 from mlcnn.api.skipping.together import Together
+from mlcnn.counting import executed_multiplications
 from mlcnn.engines import Array
 from mlcnn.engines.timing import one_by_one
 from mlcnn.errors import InputError
@@ -232,7 +233,7 @@ class Work:
         self.tell("find out what runs", 0, 0)
         pixels = self.normal.apply(parts.test.images)
         activity = recorded(model, pixels)
-        costs = {"multiplications": activity.cost(model, lambda layer: float(layer.nest.macs))}
+        costs = {"multiplications": activity.cost(model, executed_multiplications)}
         for name, energy in {} if whole is None else self.energies(whole).items():
             costs[name] = activity.cost(model, partial(_energy_of, energy))
         return costs
