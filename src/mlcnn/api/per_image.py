@@ -6,12 +6,16 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
+from mlcnn import engines
 from mlcnn.accelerators import Conditional, Machine, Technology
 from mlcnn.api.accuracy import ImageOptions, Labelled, labelled_images
+from mlcnn.api.benchmarking import fixed_batch
 from mlcnn.api.loading import Source, load, model_name
 from mlcnn.api.optimizing import Progress, silent
+from mlcnn.engines import Array
 from mlcnn.counting import executed_multiplications
 from mlcnn.errors import InputError
 from mlcnn.frontier import Cost
@@ -21,9 +25,10 @@ from mlcnn.frontier.costs import amount, label
 from mlcnn.table import Shown, Tabular
 from mlcnn.workload import read
 
-__all__ = ["PerImage", "RealImages", "per_image", "real_images"]
+__all__ = ["PerImage", "RealImages", "per_image", "real_images", "require_finite"]
 
 _IMAGES = 2_000
+_BATCH = 250
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -98,8 +103,23 @@ class RealImages:
     labelled: Labelled
 
     def activity(self, threads: int = 1) -> Activity:
-        """What of the network runs for each image, 2,000 at most."""
+        """What of the network runs for each image, 2,000 at most.
+
+        Raises:
+            InputError: a score is not finite: what a threshold does with it means nothing.
+        """
+        self._require_finite()
         return recorded(self.model, self.labelled.images[:_IMAGES], threads=threads)
+
+    def _require_finite(self) -> None:
+        images, fixed = self.labelled.images[:_IMAGES], fixed_batch(self.model)
+        step, count = fixed or _BATCH, len(images) // (fixed or 1) * (fixed or 1)
+        session = engines.get("onnxruntime").prepare(self.model)
+        name = self.model.graph.inputs[0].name or ""
+        if len(self.model.graph.inputs) == 1:  # else recording says what is wrong
+            for start in range(0, count, step):
+                found = session.run({name: images[start : start + step]})
+                require_finite(found, self.labelled.name)
 
     def multiplications(self, activity: Activity) -> PerImage:
         """How often images multiply."""
@@ -128,6 +148,25 @@ class RealImages:
 
     def _of(self, count: int) -> str:
         return f"{count:,} images of {self.labelled.name}"
+
+
+def require_finite(outputs: Mapping[str, Array], images: str) -> None:
+    """Refuse scores that are not numbers.
+
+    Args:
+        outputs: of a network, by name.
+        images: name of those that it was given.
+
+    Raises:
+        InputError: one is infinite or no number.
+    """
+    for name, array in outputs.items():
+        if not np.isfinite(array).all():
+            raise InputError(
+                f"{images}: {name} of the network is not finite for an image, and no threshold "
+                "says anything of that; check its weights, and that images are scaled as in "
+                "training (--mean, --std, --scale)"
+            )
 
 
 def real_images(
