@@ -176,7 +176,10 @@ def test_where_a_mask_keeps_nothing_everything_is_computed_and_counted(mlcnn, fi
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("exits", "one", "--batch", "4"), "--batch 4: there are 1 images; give more, or a smaller"),
+        (
+            ("exits", "one", "--batch", "4"),
+            "--batch 4: there are 1 images; give more, or a smaller",
+        ),
         (("plain", "images"), "in plain every image costs the same"),
         (("broken-exits", "images"), "is not finite for an image"),
         (("masked", "images"), "inputs x, mask"),
@@ -222,27 +225,28 @@ def test_an_engine_without_branches_says_so(mlcnn, files):
 
 
 @pytest.mark.parametrize(
-    ("network", "data", "more", "message"),
+    ("given", "message"),
     [
-        ("plain", "nowhere.npz", (), "no such file or folder"),
-        ("plain", "one.npz", (), "its 1 images are too few"),
-        ("plain", "one.npz", (), "a budget of 1 points takes about 1,153 to choose on, at 95 %"),
-        ("plain", "few.npz", ("--max-drop", "2"), "about 577 for a budget of 2 points at 95 %"),
-        ("plain", "without.npz", (), "no image of class 1 among those that choose"),
-        ("plain", "unlabelled.npz", (), "required are 'images' and 'labels', the class of each"),
-        ("dense", "many.npz", (), "--method exit needs layers with height and width"),
-        ("dense", "many.npz", ("--method", "focus"), "--method focus needs layers with height"),
-        ("detecting", "many.npz", (), "its first output is batchx8x8x8, and accuracy is judged"),
-        ("detecting", "many.npz", ("--method", "focus"), "a mask of your own"),
-        ("broken", "many.npz", (), "is not finite for an image"),
-        ("broken", "many.npz", ("--method", "focus"), "is not finite for an image"),
-        ("exits", "many.npz", (), "depends on the image already"),
-        ("focused", "many.npz", ("--method", "focus"), "depends on the image already"),
-        ("fixed", "many.npz", (), "fixed to batches of 4 images"),
-        ("plain", "many.npz", ("--max-drop", "-1"), "--max-drop -1"),
+        (("plain", "nowhere.npz", ()), "no such file or folder"),
+        (("plain", "one.npz", ()), "its 1 images are too few"),
+        (("plain", "one.npz", ()), "a budget of 1 points takes about 1,153 to choose on, at 95 %"),
+        (("plain", "few.npz", ("--max-drop", "2")), "about 577 for a budget of 2 points at 95 %"),
+        (("plain", "without.npz", ()), "no image of class 1 among those that choose"),
+        (("plain", "unlabelled.npz", ()), "required are 'images' and 'labels', the class of each"),
+        (("dense", "many.npz", ()), "--method exit needs layers with height and width"),
+        (("dense", "many.npz", ("--method", "focus")), "--method focus needs layers with height"),
+        (("detecting", "many.npz", ()), "its first output is batchx8x8x8, and accuracy is judged"),
+        (("detecting", "many.npz", ("--method", "focus")), "a mask of your own"),
+        (("broken", "many.npz", ()), "is not finite for an image"),
+        (("broken", "many.npz", ("--method", "focus")), "is not finite for an image"),
+        (("exits", "many.npz", ()), "depends on the image already"),
+        (("focused", "many.npz", ("--method", "focus")), "depends on the image already"),
+        (("fixed", "many.npz", ()), "fixed to batches of 4 images"),
+        (("plain", "many.npz", ("--max-drop", "-1")), "--max-drop -1"),
     ],
 )
-def test_skip_refuses_in_a_line_and_leaves_nothing(mlcnn, files, network, data, more, message):
+def test_skip_refuses_in_a_line_and_leaves_nothing(mlcnn, files, given, message):
+    network, data, more = given
     result = mlcnn("skip", files / f"{network}.onnx", "--data", files / data, "--no-measure",
                    "--choose-on", "validation", "-o", "x.onnx", *more)  # fmt: skip
     assert result.code == 2

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -89,9 +90,7 @@ def _products(event):
     """Multiply-accumulates of what ran, by the shapes that it ran on."""
     (given,) = event["args"]["output_type_shape"]
     (shape,) = given.values()
-    first, second = (
-        next(iter(each.values())) for each in event["args"]["input_type_shape"][:2]
-    )
+    first, second = (next(iter(each.values())) for each in event["args"]["input_type_shape"][:2])
     outputs = math.prod(shape)
     return outputs * (math.prod(second[1:]) if event["args"]["op_name"] == "Conv" else first[-1])
 
@@ -108,8 +107,7 @@ def _instrumented(model, images, folder):
     name = session.get_inputs()[0].name
     for image in images:
         session.run(None, {name: image[None]})
-    with open(session.end_profiling(), encoding="utf-8") as file:
-        events = json.load(file)
+    events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
     layers = [
         event
         for event in events

@@ -115,8 +115,10 @@ class Conditional:
         if not any(layer.positions for layer in self.layers):
             return ()
         return (
-            f"{self.machine.name} computes a layer whole: it saves nothing where a mask of the "
-            "image leaves out positions, and needs no list of them",
+            (
+                f"{self.machine.name} computes a layer whole: it saves nothing where a mask of the "
+                "image leaves out positions, and needs no list of them"
+            ),
         )
 
     def _path(self, path: Iterable[Layer], batch: int) -> Taken:

@@ -259,8 +259,11 @@ class Extremes:
         most, least = (each.energy_pj / self.batch / 1e6 for each in (self.worst, self.least))
         images = "" if self.batch == 1 else f" where all {self.batch} of a batch take the same"
         return (
-            f"what runs depends on the image: the figures are the most; an image takes {least:,.4g}"
-            f" to {most:,.4g} uJ{images}, what decides included; --data gives what images take",
+            (
+                "what runs depends on the image: the figures are the most; an image takes "
+                f"{least:,.4g} to {most:,.4g} uJ{images}, what decides included; --data gives what "
+                "images take"
+            ),
             *self.notes,
         )
 

@@ -9,6 +9,7 @@ from mlcnn.api.counting import count
 from mlcnn.api.dynamic import Dynamic
 from mlcnn.api.evaluation import EvaluateOptions, energy_per_image, evaluate
 from mlcnn.api.finetuning import FINETUNE_RECIPE, Finetuned, finetune
+from mlcnn.api.image_times import latency_per_image
 from mlcnn.api.listing import Described, describe, listed
 from mlcnn.api.loading import ExampleInput, Source, is_zoo_name, load, model_name
 from mlcnn.api.optimized import Optimized
@@ -22,7 +23,6 @@ from mlcnn.api.optimizing import (
 )
 from mlcnn.api.options import RewriteOptions
 from mlcnn.api.own_data import Comparison, compare, read_inputs
-from mlcnn.api.image_times import latency_per_image
 from mlcnn.api.per_image import PerImage, per_image
 from mlcnn.api.quantized_training import TuneOptions
 from mlcnn.api.quantizing import Quantized, QuantizeOptions, quantize

@@ -65,6 +65,7 @@ def latency_per_image(
         if pixels is None:
             dynamic = next((m for m in variants.values() if read(m, batch=1).is_dynamic), None)
             found = real_images(source, dynamic or next(iter(variants.values())), data, images)
+            found.require_finite()
             pixels, told = found.labelled.images[:_TIMED], found.labelled.name
         tell("time real images", 0, 0)
         timed.add(setting, variants, pixels)
@@ -107,9 +108,7 @@ class _Timed:
             for key, each in zip(calls, times, strict=True):
                 self.costs[key] = Cost.over(np.asarray(each))
 
-    def _caller(
-        self, setting: Setting, model: ir.Model, pixels: Array
-    ) -> Callable[[int], object]:
+    def _caller(self, setting: Setting, model: ir.Model, pixels: Array) -> Callable[[int], object]:
         engine, options, batch = engines.get(setting.engine), self.options, setting.batch
         session = engine.prepare(model, threads=options.threads, device=options.device)
         (name, *others) = (value.name or "" for value in model.graph.inputs)

@@ -15,8 +15,8 @@ from mlcnn.api.accuracy import ImageOptions, Labelled, labelled_images
 from mlcnn.api.benchmarking import fixed_batch
 from mlcnn.api.loading import Source, load, model_name
 from mlcnn.api.optimizing import Progress, silent
-from mlcnn.engines import Array
 from mlcnn.counting import executed_multiplications
+from mlcnn.engines import Array
 from mlcnn.errors import InputError
 from mlcnn.frontier import Cost
 from mlcnn.frontier.activity import Activity, recorded
@@ -108,10 +108,11 @@ class RealImages:
         Raises:
             InputError: a score is not finite: what a threshold does with it means nothing.
         """
-        self._require_finite()
+        self.require_finite()
         return recorded(self.model, self.labelled.images[:_IMAGES], threads=threads)
 
-    def _require_finite(self) -> None:
+    def require_finite(self) -> None:
+        """Refuse images whose scores are no numbers; see the function of this name."""
         images, fixed = self.labelled.images[:_IMAGES], fixed_batch(self.model)
         step, count = fixed or _BATCH, len(images) // (fixed or 1) * (fixed or 1)
         session = engines.get("onnxruntime").prepare(self.model)

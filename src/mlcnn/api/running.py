@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from mlcnn import report
-from mlcnn.api.accuracy import ImageOptions, Labelled, accuracies, labelled_images
+from mlcnn.api.accuracy import ImageOptions, accuracies, labelled_images
 from mlcnn.api.benchmarking import (
     MeasureOptions,
     Setting,
@@ -267,8 +267,10 @@ def run(
             summary = replace(summary, tested=_tested(source))
         each = (
             None
-            if data is None
-            else _per_image(job, original, optimized, labelled, machines, name)
+            if data is None or labelled is None
+            else _per_image(
+                job, (original, optimized), RealImages(name, optimized.model, labelled), machines
+            )
         )
         told += () if each is None else each.told()
         told += (*unable, *(() if tuned is None else (_TUNED,)), *notes)
@@ -282,22 +284,16 @@ def run(
 
 
 def _per_image(
-    job: _Job,
-    original: ir.Model,
-    optimized: Optimized,
-    labelled: Labelled | None,
-    machines: Machines | None,
-    name: str,
+    job: _Job, networks: tuple[ir.Model, Optimized], real: RealImages, machines: Machines | None
 ) -> PerImage | None:
     """What images take in a network that leaves work out, counted and on the machines."""
-    if labelled is None or not read(optimized.model, batch=1).is_dynamic:
+    if not read(real.model, batch=1).is_dynamic:
         return None
     job.tell("find out what runs", 0, 0)
-    real = RealImages(name, optimized.model, labelled)
     counted = real.multiplications(real.activity())
     costs = dict(counted.costs)
     if machines is not None:
-        there = RealImages(name, job.for_machines(original, optimized), labelled)
+        there = replace(real, model=job.for_machines(*networks))
         activity, batch = there.activity(), machines.batch_of(there.model)
         for machine in machines.on:
             with suppress(InfeasibleError):  # what it cannot run is told where it is evaluated

@@ -56,8 +56,10 @@ def evaluate(
         each = None
         if data is not None:
             if isinstance(result, mlcnn.accelerators.NetworkComparison):
-                raise InputError("--data: what images take is found of one network; leave "
-                                 "--against away, or name a machine")
+                raise InputError(
+                    "--data: what images take is found of one network; leave "
+                    "--against away, or name a machine"
+                )
             each = mlcnn.api.energy_per_image(
                 model,
                 data,

@@ -207,8 +207,10 @@ class CountReport(Tabular):
             return ()
         least = f"{self.least.multiplications:,} multiplications"
         return (
-            f"what runs depends on the image: the total is the most, {least} the least; --data "
-            "gives what images take",
+            (
+                f"what runs depends on the image: the total is the most, {least} the least; "
+                "--data gives what images take"
+            ),
         )
 
     @property

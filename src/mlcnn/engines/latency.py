@@ -167,8 +167,10 @@ class Bench(Tabular):
         if not self.depends:
             return ()
         return (
-            "what runs depends on the image: timed is the worst case, where everything runs, and "
-            "the best one, where a threshold gives it; --data times real images",
+            (
+                "what runs depends on the image: timed is the worst case, where everything runs, "
+                "and the best one, where a threshold gives it; --data times real images"
+            ),
         )
 
     def to_json(self) -> dict[str, object]:

@@ -91,6 +91,8 @@ def in_batches(activity: Activity, costs: Conditional, batch: int, *, seed: int 
             sums.add(
                 DECIDING, numbers(branch), lambda count, b=branch: costs.listed(b, count, batch)
             )
-    energy, cycles = (sum(found.values()) / batch for found in (sums.energy, sums.cycles))
+    energy, cycles = (
+        np.sum([*found.values()], axis=0) / batch for found in (sums.energy, sums.cycles)
+    )
     parts = {name: float(each.mean()) / batch for name, each in sums.energy.items()}
     return Spent(batch, energy, cycles, parts)

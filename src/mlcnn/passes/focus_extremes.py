@@ -3,7 +3,8 @@
 import numpy as np
 import onnx_ir as ir
 
-from mlcnn.graph import clone, free_name, value_names
+from mlcnn.graph import clone
+from mlcnn.passes.rewriting import replace_scalar
 
 __all__ = ["all_kept"]
 
@@ -22,15 +23,6 @@ def all_kept(model: ir.Model) -> ir.Model | None:
         for node in copied.graph
         if node.op_type == "GreaterOrEqual" and (node.name or "").startswith(_SCORE)
     ]
-    taken = value_names(copied)
     for node in asked:
-        before = node.inputs[1]
-        dtype = ir.DataType.FLOAT if before is None or before.dtype is None else before.dtype
-        name = free_name(f"{_SCORE}.least", taken)
-        least = ir.Tensor(np.asarray(-np.inf, dtype.numpy()), name=name)
-        value = ir.Value(
-            name=name, const_value=least, shape=ir.Shape([]), type=ir.TensorType(dtype)
-        )
-        copied.graph.register_initializer(value)
-        node.replace_input_with(1, value)
+        replace_scalar(copied, node, 1, -np.inf)
     return copied if asked else None

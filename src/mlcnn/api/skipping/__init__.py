@@ -25,6 +25,7 @@ from mlcnn.api.training import TrainOptions, require_classifier
 from mlcnn.api.writing import results_folder
 from mlcnn.errors import InputError
 from mlcnn.passes import restore
+from mlcnn.passes.spelling import spelled_out
 from mlcnn.report import write_compression
 from mlcnn.training import Data
 
@@ -104,6 +105,8 @@ def skip(
     if finetune is not None and chosen.method != "exit":
         raise InputError(f"--finetune: heads train, and --method {chosen.method} has none")
     folded = rewrite(graph.without_dropout(model), "fold-batch-norm", progress=tell).model
+    if chosen.method == "focus":
+        folded = spelled_out(folded)
     work = Work(folded, opened, normal, chosen, machines, measure, tell, say)
 
     def run(path: Path | None) -> Dynamic:

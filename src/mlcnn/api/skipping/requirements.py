@@ -58,7 +58,8 @@ def require_network(model: ir.Model, name: str, method: str) -> None:
         method: of ``SkipOptions``.
 
     Raises:
-        InputError: it is dynamic already, it has no scores by class, a fixed batch, or no layers with height and width.
+        InputError: it is dynamic already, or has no scores by class, a fixed batch, or no layers
+            with height and width.
     """
     require_static(model)
     shape = model.graph.outputs[0].shape

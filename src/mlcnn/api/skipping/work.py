@@ -9,8 +9,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from mlcnn import engines
-from mlcnn.api.dynamic import Dynamic
 from mlcnn.api.benchmarking import fixed_batch
+from mlcnn.api.dynamic import Dynamic
 from mlcnn.api.evaluation import Machines
 from mlcnn.api.optimizing import Progress
 from mlcnn.api.per_image import require_finite
