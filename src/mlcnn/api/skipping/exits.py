@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mlcnn import graph
 from mlcnn.api.skipping.work import Candidate, Parts, Work
+from mlcnn.counting import executed_multiplications
 from mlcnn.errors import InputError
 from mlcnn.frontier.exits import Judged, Thresholds, judged, softmax, thresholds
 from mlcnn.passes.early_exit import EarlyExit
@@ -215,7 +216,7 @@ class Search:
     def _shares(self) -> dict[str, float]:
         """The share of the network's work that is done with each layer."""
         layers = read(self.model, batch=1).layers
-        work = np.cumsum([layer.nest.macs for layer in layers])
+        work = np.cumsum([executed_multiplications(layer) for layer in layers])
         return {la.name: float(done / work[-1]) for la, done in zip(layers, work, strict=True)}
 
     def search(self, places: Sequence[Place], end: Ends) -> tuple[Found, ...]:
