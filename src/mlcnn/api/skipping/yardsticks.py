@@ -24,7 +24,7 @@ from mlcnn.workload import read
 __all__ = ["compared", "yardsticks"]
 
 _STEPS = 12
-_EQUAL = 0.02
+_EQUAL = 0.01
 """Of the original's cost: what is no farther apart costs the same."""
 
 
