@@ -71,9 +71,7 @@ def main() -> None:
     search = Selecting.of(work, parts)
     before = {p: work.says(model, getattr(parts, p)).right for p in ("check", "test")}
     original = work.original(before, parts)
-    print(
-        f"{len(parts.test):,} images nothing was chosen on: {100 * before['test'].mean():.2f} %"
-    )
+    print(f"{len(parts.test):,} images nothing was chosen on: {100 * before['test'].mean():.2f} %")
     for budget in given.budgets:
         print(f"budget {budget:g} points", flush=True)
         for item in _candidates(search.within(budget)):

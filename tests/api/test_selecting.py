@@ -139,7 +139,7 @@ def test_auto_says_what_each_method_saves_and_what_is_not_built(trained, data):
 
 
 def test_what_is_dynamic_already_is_refused(selected, data):
-    with pytest.raises(InputError, match="what runs depends on the image already"):
+    with pytest.raises(InputError, match="depends on the image already"):
         mlcnn.skip(selected.model, data, max_drop=1, measure=False)
 
 
