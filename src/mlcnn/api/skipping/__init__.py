@@ -36,6 +36,7 @@ _METHODS = {
     "bits": narrow,
     "bits+exit": narrow_with_exits,
 }
+_TRAINED = ("exit", "focus")
 
 
 def skip(
@@ -70,8 +71,8 @@ def skip(
         evaluating: on which accelerators energy is evaluated; choices are made by the first one's.
             None for none.
         measure: measure the latency of real images, one by one.
-        finetune: how heads and network train together first, with the original as teacher, for
-            method ``exit``; None: the network stays as it is.
+        finetune: how the network trains first, with the original as teacher: with the heads of
+            method ``exit``, under the masks of ``focus``; None: the network stays as it is.
         folder: where checkpoints, the record and the report go; None for nowhere.
         weights: see ``load``.
         command: what the report names as the command that repeats the run.
@@ -104,8 +105,10 @@ def skip(
             f"{model_name(source)}: what runs depends on the image already; give the network that "
             "it was made from"
         )
-    if finetune is not None and chosen.method != "exit":
-        raise InputError(f"--finetune: heads train, and --method {chosen.method} has none")
+    if finetune is not None and chosen.method not in _TRAINED:
+        raise InputError(
+            f"--finetune: --method {chosen.method} trains nothing; {' and '.join(_TRAINED)} do"
+        )
     folded = rewrite(graph.without_dropout(model), "fold-batch-norm", progress=tell).model
     work = Work(folded, opened, normal, chosen, machines, measure, tell, say)
 

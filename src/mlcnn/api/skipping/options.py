@@ -24,6 +24,8 @@ class SkipOptions:
         method: what is left out: what lies behind an ``exit`` that is sure of an image, or the
             positions that a mask of the image says do not matter, ``focus``; ``bits``, of which
             every layer has its own; or ``bits+exit``.
+        keep: of ``focus``: share of the multiplications that masks keep while the network trains
+            under them.
     """
 
     max_drop: float = 1.0
@@ -31,6 +33,7 @@ class SkipOptions:
     exits: int = 1
     choose_on: str = "auto"
     method: str = "exit"
+    keep: float = 0.6
 
     def __post_init__(self) -> None:
         Budget(self.max_drop)
@@ -43,6 +46,8 @@ class SkipOptions:
                 "--objective energy: no accelerator here leaves out positions; --method focus "
                 "takes multiplications"
             )
+        if not 0 < self.keep < 1:
+            raise InputError(f"--keep {self.keep:g}: a share between 0 and 1 is required")
         if self.exits not in {1, 2}:
             raise InputError(f"--exits {self.exits}: 1 or 2 are searched for")
         if self.choose_on not in _CHOOSE_ON:

@@ -31,6 +31,7 @@ _HEAD_IMAGES = 10_000
 _TIMED_IMAGES = 1_000
 _BATCH = 250
 _CHECKED = 0.4
+_RUN = "multiplications run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,8 @@ class Candidate:
         whole: all that an image can run, without branches, for what a machine says of it; None
             where no machine can say.
         yardstick: whether it is only there to be compared with.
+        definition: says what has to be computed, where the network may compute more; None where it
+            does not.
     """
 
     method: str
@@ -70,6 +73,7 @@ class Candidate:
     model: ir.Model
     whole: ir.Model | None = None
     yardstick: bool = False
+    definition: ir.Model | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +177,9 @@ class Work:
             replace(point, costs={**point.costs, **more})
             for point, more in zip([self.original(before, parts), *points], times, strict=True)
         )
+        if any(_RUN in point.costs for point in points):
+            run = {_RUN: original.costs["multiplications"]}
+            original = replace(original, costs={**original.costs, **run})
         key = self.options.objective if self.options.objective != "energy" else "energy_pj"
         frontier = Frontier(original, tuple(points), key)
         best = self.best(
@@ -201,8 +208,12 @@ class Work:
             f"{item.method} {dict(item.setting)}: {100 * changes['check'].top1:+.2f} points on the "
             "images that check it"
         )
+        costs = self.all_costs(item.definition or item.model, item.whole, parts)
+        if item.definition is not None:
+            run = self.all_costs(item.model, None, parts)
+            costs[_RUN] = run["multiplications"]
         return Point(
-            item.method, item.setting, self.all_costs(item.model, item.whole, parts),
+            item.method, item.setting, costs,
             accuracies["check"], changes["check"], accuracies["test"], changes["test"],
         )  # fmt: skip
 
