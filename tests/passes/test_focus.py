@@ -9,7 +9,7 @@ from mlcnn import load
 from mlcnn.engines import get
 from mlcnn.errors import InputError
 from mlcnn.frontier.activity import recorded
-from mlcnn.graph import clone, from_module, save
+from mlcnn.graph import clone, from_module, layer_name, save
 from mlcnn.ops.focused import SOURCES, Outside
 from mlcnn.passes import pipeline
 from mlcnn.passes.exit_heads import exit_points
@@ -246,7 +246,9 @@ def test_layers_of_each_size_have_a_threshold_of_their_own(model, at, images, ru
 def _outside(model, seed=3):
     rng = np.random.default_rng(seed)
     return {
-        node.name: Outside(rng.normal(size=(1, node.inputs[1].shape[0], 1, 1)).astype(np.float32))
+        layer_name(node): Outside(
+            rng.normal(size=(1, node.inputs[1].shape[0], 1, 1)).astype(np.float32)
+        )
         for node in model.graph
         if node.op_type == "Conv"
     }

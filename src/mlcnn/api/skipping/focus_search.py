@@ -10,7 +10,7 @@ from mlcnn.api.skipping.opened import Opened
 from mlcnn.api.skipping.work import Parts, Work
 from mlcnn.errors import InputError
 from mlcnn.frontier.shares import Path, farthest, path
-from mlcnn.graph import clone
+from mlcnn.graph import clone, layer_name
 from mlcnn.ops import Emitter
 from mlcnn.ops.focused import Growth, Outside, Striding
 from mlcnn.passes.exit_heads import exit_points
@@ -162,7 +162,7 @@ class Search:
             images = self.parts.heads.first(_FILLED)
             found = self.work.scores(probe, images, "look at the values on the way")
             self._means = {
-                str(node.name): Outside(each.mean(0, keepdims=True))
+                layer_name(node): Outside(each.mean(0, keepdims=True))
                 for node, each in zip(layers, found, strict=True)
             }
         return self._means

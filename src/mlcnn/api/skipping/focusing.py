@@ -22,8 +22,11 @@ from mlcnn.workload import read
 
 __all__ = ["focusing"]
 
+_UNTRAINED = "the network was trained under the chosen masks, not under those beside it"
 _COUNTED = 1000
 """Images that multiplications are counted on, to compare masks at one cost."""
+_NEAR = 3.0
+"""Percentage points of the multiplications, within which costs are called the same."""
 _SHOWN = 8
 """Images whose layers are timed."""
 
@@ -62,7 +65,8 @@ def _compared(done: Dynamic) -> Iterator[str]:
     """How the chosen one stands to the yardsticks, on images that nothing was chosen on."""
     for point in done.frontier.points:
         mine, theirs = done.point.test_change, point.test_change
-        if "yardstick" in point.setting and mine and theirs:
+        near = abs(_percent(point, done) - _percent(done.point, done)) < _NEAR
+        if "yardstick" in point.setting and near and mine and theirs:
             ahead = 100 * (mine.top1 - theirs.top1)
             stands = "ahead of" if ahead > 0 else "behind" if ahead < 0 else "level with"
             yield (
