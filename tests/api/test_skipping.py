@@ -249,8 +249,8 @@ def test_focus_is_chosen_within_the_budget_and_stands_beside_what_sees_no_image(
     best = focused.point.costs["multiplications"]
     assert best.mean < original.mean
     assert best.worst <= 1.1 * original.mean
-    for point in beside:  # a position is a step of their cost
-        assert point.costs["multiplications"].mean == pytest.approx(best.mean, rel=0.05)
+    for point in beside:  # of 6x6 positions eight are equally far from the middle
+        assert point.costs["multiplications"].mean == pytest.approx(best.mean, rel=0.1)
     told = [note for note in focused.notes if "at the same cost" in note]
     for note, point in zip(told, beside, strict=True):
         ahead = focused.point.test_change.top1 - point.test_change.top1
@@ -351,7 +351,7 @@ class Plain(nn.Module):
 def drawn(tmp_path_factory):
     """Small squares somewhere on a background of 7."""
     rng = np.random.default_rng(0)
-    images = np.full((1500, 1, 20, 20), 7, np.uint8)
+    images = np.full((4000, 1, 20, 20), 7, np.uint8)
     labels = rng.integers(0, CLASSES, len(images))
     for image, label in zip(images, labels, strict=True):
         row, column = rng.integers(0, 20 - 3 - label, 2)

@@ -31,7 +31,7 @@ _COUNTED = 100
 _STEPS = 8
 _COST = 0.75
 """Share of the multiplications that masks are compared at."""
-_LEVELS = (0.15, 0.3, 0.45, 0.6, 0.75)
+_LEVELS = (0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
 _SOURCES: tuple[Mapping[str, object], ...] = (
     {"source": "contrast", "prior": 1.0},
     {"source": "contrast", "prior": 2.0},
@@ -82,12 +82,16 @@ class Masking:
             share: of the network's without masks.
             images: what they are counted on.
         """
-        low, high, dense = 0.0, float(self.path.length), self.opened.dense()
+        low, high = 0.0, float(self.path.length)
+        dense = self.opened.dense()
+        off = {0.0: abs(1 - share)}
         for _ in range(_STEPS):
             middle = (low + high) / 2
             cost = float(self.opened.costs(self.path.at(middle), images).mean())
+            off[middle] = abs(cost / dense - share)
             low, high = (middle, high) if cost > share * dense else (low, middle)
-        return high
+        # Masks that are the same of every image have few costs: the nearest one.
+        return min(off, key=lambda way: off[way])
 
 
 @dataclass(slots=True, eq=False)
