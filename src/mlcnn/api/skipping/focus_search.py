@@ -31,6 +31,8 @@ _COUNTED = 100
 _STEPS = 8
 _COST = 0.75
 """Share of the multiplications that masks are compared at."""
+_NEAR = 0.03
+"""What may be between costs that are called the same; masks that grow back leave out little."""
 _LEVELS = (0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
 _SOURCES: tuple[Mapping[str, object], ...] = (
     {"source": "contrast", "prior": 1.0},
@@ -70,7 +72,7 @@ class Masking:
         """In words, so far along the path."""
         focus = self.opened.focus
         shares = "/".join(f"{100 * share:.0f}" for share in self.path.at(way))
-        found: dict[str, float | str] = {"behind": self.layer, "left out": f"{shares} %"}
+        found: dict[str, float | str] = {"behind": self.layer, "below threshold": f"{shares} %"}
         if focus.source == "contrast":
             found["prior"] = focus.prior
         return found | {"rules": f"{focus.grow} {focus.stride}", "rest": self.fill}
@@ -109,6 +111,7 @@ class Search:
     model: ir.Model
     _means: dict[str, Outside] = field(default_factory=dict[str, Outside])
     _expected: np.ndarray | None = None
+    _before: list[float] = field(default_factory=list[float])
 
     def maskings(self) -> tuple[Masking, ...]:
         """The best masks that know the image, and the best that do not, each with its path.
@@ -136,7 +139,9 @@ class Search:
     def farthest(self, masking: Masking, budget: float) -> float:
         """How far along its path the original's accuracy is kept but for a budget, 0 to 1."""
         both = (self.parts.choose, self.parts.check)
-        before = [self.work.says(self.work.model, part).right.mean() for part in both]
+        if not self._before:
+            self._before = [self.work.says(self.work.model, p).right.mean() for p in both]
+        before = self._before
 
         def lost(part: int, way: float) -> float:
             self.work.tell(f"try masks by {masking.source}", 0, 0)
@@ -194,13 +199,14 @@ class Search:
         return min(found)[2]
 
     def _harm(self, focus: Focus) -> float:
-        """What masks do that leave out one share of all sizes, at the cost they are compared at."""
+        """What masks do at the cost they are compared at; endless where they do not get there."""
         self.work.tell(f"compare masks by {focus.source}", 0, 0)
         opened = Opened.of(self.work, self.model, focus, self.parts.choose)
         even = Path(((0.0,) * opened.parts, (1.0,) * opened.parts))
-        masking = Masking(opened, "", even, "")
         few = self.parts.choose.first(_COUNTED)
-        return self.moved(opened, even.at(masking.at_cost(_COST, few)))
+        shares = even.at(Masking(opened, "", even, "").at_cost(_COST, few))
+        reached = float(opened.costs(shares, few).mean()) / opened.dense()
+        return self.moved(opened, shares) if abs(reached - _COST) < _NEAR else np.inf
 
     def moved(self, opened: Opened, shares: Sequence[float]) -> float:
         """How far the results are from those without masks."""
