@@ -8,7 +8,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from mlcnn import engines
+from mlcnn.api.benchmarking import fixed_batch
 from mlcnn.api.skipping.work import Work
+from mlcnn.counting import executed_multiplications
 from mlcnn.engines import Session
 from mlcnn.frontier.activity import Activity
 from mlcnn.graph import clone
@@ -93,7 +95,7 @@ class Opened:
 
     def dense(self) -> float:
         """Multiplications of the network without masks."""
-        return float(sum(layer.nest.macs for layer in read(self.model, batch=1).layers))
+        return sum(map(executed_multiplications, read(self.model, batch=1).layers))
 
     def settled(self, shares: Sequence[float]) -> Focus:
         """The masks that leave out shares of the positions; nothing of a size is no mask there."""
@@ -134,12 +136,13 @@ class Opened:
             for index, value in enumerate(self._thresholds(shares), 1)
         }
         masks = list(dict.fromkeys(la.positions for la in self.layers if la.positions))
-        for start in range(0, len(images), _BATCH):
-            pixels = self.work.normal.apply(images.images[start : start + _BATCH])
+        step = fixed_batch(self.model) or _BATCH
+        for start in range(0, len(images), step):
+            pixels = self.work.normal.apply(images.images[start : start + step])
             found = [*session.run({name: pixels, **thresholds}).values()]
             scores += (each.astype(np.float32) for each in found[:first])
             kept.append({m: f.mean((1, 2, 3)) for m, f in zip(masks, found[first:], strict=True)})
         each = {(KIND, m): np.concatenate([part[m] for part in kept]) for m in masks}
         activity = Activity({}, len(images), each)
-        cost = activity.each(self.layers, lambda layer: float(layer.nest.macs))
+        cost = activity.each(self.layers, executed_multiplications)
         return Shown(np.concatenate(scores) if scores else np.empty((0, 0), np.float32), cost)
