@@ -249,8 +249,8 @@ def test_focus_is_chosen_within_the_budget_and_stands_beside_what_sees_no_image(
     best = focused.point.costs["multiplications"]
     assert best.mean < original.mean
     assert best.worst <= 1.1 * original.mean
-    for point in beside:  # of 6x6 positions eight are equally far from the middle
-        assert point.costs["multiplications"].mean == pytest.approx(best.mean, rel=0.1)
+    for point in beside:  # a position is a step of their cost
+        assert point.costs["multiplications"].mean == pytest.approx(best.mean, rel=0.05)
     told = [note for note in focused.notes if "at the same cost" in note]
     for note, point in zip(told, beside, strict=True):
         ahead = focused.point.test_change.top1 - point.test_change.top1
@@ -364,8 +364,8 @@ def drawn(tmp_path_factory):
 def test_where_there_is_background_alone_nothing_is_computed_and_nothing_changes(drawn):
     torch.manual_seed(0)
     images = mlcnn.api.ImageOptions(mean=(0.2,), std=(0.3,))
-    done = mlcnn.skip(Plain().eval(), drawn, mlcnn.SkipOptions(max_drop=0, method="focus"),
-                      images=images, measure=False)  # fmt: skip
+    options = mlcnn.SkipOptions(max_drop=0, method="focus", choose_on="validation")
+    done = mlcnn.skip(Plain().eval(), drawn, options, images=images, measure=False)
     assert done.point.method == "focus constant"
     opened = training.open_data(drawn)
     pixels = training.Normal((0.2,), (0.3,)).apply(opened.test.images)

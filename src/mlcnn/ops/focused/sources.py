@@ -88,7 +88,9 @@ def _departure(emitter: Emitter, scored: Scored) -> ir.Value:
 
 
 def _prior(emitter: Emitter, scored: Scored) -> ir.Value:
-    return _fixed(emitter, scored, _centred(scored.size))
+    """Of positions that are equally far from the middle the later ones count more, by a little."""
+    order = np.arange(scored.size[0] * scored.size[1]).reshape(1, 1, *scored.size)
+    return _fixed(emitter, scored, _centred(scored.size) + 1e-3 * order / order.size)
 
 
 def _random(emitter: Emitter, scored: Scored) -> ir.Value:
