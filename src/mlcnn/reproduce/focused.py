@@ -78,9 +78,9 @@ def _found(what: str, more: Sequence[Beside]) -> Reproduction:
 
 
 def _bound(network: str, kept: float) -> float:
-    """Percent of the multiplications that a mask leaves out."""
+    """Percent of the multiplications that a mask leaves out; dense layers have no positions."""
     layers = conv_layers(network)
-    behind = sum(layer.macs for layer in layers[_BEFORE:])
+    behind = sum(layer.macs for layer in layers[_BEFORE:] if layer.outputs > 1)
     return 100 * (1 - kept) * behind / sum(layer.macs for layer in layers)
 
 
