@@ -72,3 +72,13 @@ def test_the_farthest_stays_within_the_budget_on_both_parts(first, second, budge
 def test_nothing_is_left_out_where_everything_loses_more():
     assert farthest(lambda _: 1.0, lambda _: 1.0, 0.0, 4.0) == 0.0
     assert farthest(lambda _: 0.0, lambda _: 1.0, 0.1, 4.0) == 0.0
+
+
+def test_where_a_network_was_trained_less_may_be_lost_than_before():
+    """Nothing left out loses more than what it was trained for."""
+
+    def lost(way):
+        return 0.5 * abs(way - 3)
+
+    assert farthest(lost, lost, 0.25, 6.0) == 0.0
+    assert farthest(lost, lost, 0.25, 6.0, start=3.0, steps=12) == pytest.approx(3.5, abs=0.01)

@@ -77,6 +77,7 @@ def farthest(
     budget: float,
     length: float,
     *,
+    start: float = 0.0,
     steps: int = 6,
 ) -> float:
     """How far along a path no more is lost than a budget, by bisection; 0 where nothing is allowed.
@@ -88,12 +89,15 @@ def farthest(
         check: likewise on images that check it.
         budget: what may be lost.
         length: of the path.
+        start: where less may be lost than before it, as where a network was trained; asked first.
         steps: of the bisection.
     """
-    lost: dict[float, float] = {}
+    lost = {start: choose(start)} if start else dict[float, float]()
     allowed = budget
     for _ in range(_TIGHTER):
         low, high = 0.0, length
+        if start:
+            low, high = (start, length) if lost[start] <= allowed + 1e-12 else (0.0, start)
         for _ in range(steps):
             middle = (low + high) / 2
             if middle not in lost:

@@ -56,12 +56,14 @@ class Masking:
         layer: behind which they are made.
         path: shares that are left out of the layers of each size.
         fill: what layers give there: ``zero`` or ``mean``.
+        trained: how far along the network was trained under them; 0 where it was not.
     """
 
     opened: Opened
     layer: str
     path: Path
     fill: str
+    trained: float = 0.0
 
     @property
     def source(self) -> str:
@@ -149,8 +151,9 @@ class Search:
             return float(before[part] - (scores.argmax(1) == both[part].labels).mean())
 
         return farthest(
-            lambda way: lost(0, way), lambda way: lost(1, way), budget, masking.path.length
-        )
+            lambda way: lost(0, way), lambda way: lost(1, way), budget, masking.path.length,
+            start=masking.trained,
+        )  # fmt: skip
 
     def means(self) -> dict[str, Outside]:
         """What convolutions give on average, channel by channel."""

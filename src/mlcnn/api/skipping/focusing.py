@@ -180,7 +180,7 @@ class _Chosen:
         model = trained_under(work, work.together, focus)
         after = Search(work, self.parts, model)
         again = after.masking(masking.opened.focus, masking.layer, masking.path)
-        return after, (again,)
+        return after, (replace(again, trained=way),)
 
     def _yardstick(self, search: Search, masking: Masking, share: float) -> Candidate:
         """At the cost of the chosen one."""
