@@ -146,5 +146,5 @@ def test_what_is_dynamic_already_is_refused(selected, data):
 def test_a_selection_does_not_train(trained, data):
     how = mlcnn.api.TrainOptions(recipe=training.Recipe(epochs=1))
     options = mlcnn.SkipOptions(method="select")
-    with pytest.raises(InputError, match="--method select has none"):
+    with pytest.raises(InputError, match="--method select trains nothing"):
         mlcnn.skip(trained, data, options, finetune=how, measure=False)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mlcnn.engines import get
 from mlcnn.graph import clone, evaluate, infer_shapes
 from mlcnn.ops import Emitter
-from mlcnn.ops.focused import focus, read
+from mlcnn.ops.focused import Outside, focus, read
 from mlcnn.ops.focused.forms import Gathered, Masked, Rectangle
 from mlcnn.ops.focused.rules import Masks, Striding, Windowed
 from mlcnn.ops.focused.shares import computed
@@ -253,3 +253,63 @@ def _taps(layer, output, kernel, dilations, shift):
         row, column = corner[0] + r * dilations[0], corner[1] + t * dilations[1]
         if 0 <= row < layer["size"][0] and 0 <= column < layer["size"][1]:
             yield row, column
+
+
+def _around(layer, make):
+    """The dense layer, and the focused one with what ``make`` says of the rest; images, masks."""
+    model, inputs, _ = _focused(layer, np.float64)
+    node = next(node for node in model.graph if node.op_type == "FocusedConv")
+    found = read(node)
+    assert isinstance(found, Convolution)
+    weights = [torch.from_numpy(v.const_value.numpy()) for v in node.inputs[2:] if v is not None]
+    top, left, bottom, right = layer["pads"]
+
+    def dense(images):
+        padded = F.pad(torch.from_numpy(images), (left, right, top, bottom))
+        bias = weights[1] if len(weights) > 1 else None
+        return F.conv2d(
+            padded, weights[0], bias, layer["strides"], 0, layer["dilations"], layer["groups"]
+        ).numpy()
+
+    outside = make(dense)
+    plain = replace(found, node=ir.node("Conv", [node.inputs[0], *node.inputs[2:]]))
+    emitter = emitter_for(model, plain)
+    instead = outside.before(emitter, plain)
+    result = outside.behind(emitter, focus(emitter, plain, node.inputs[1], instead))
+    install(model, emitter, node.outputs[0], result, anchor=node)
+    infer_shapes(model)
+    tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
+    return model, tensors, dense
+
+
+@given(layers())
+def test_the_rest_is_a_vector_and_what_is_kept_the_layer(layer):
+    value = np.random.default_rng(1).normal(size=(1, layer["filters"], 1, 1))
+    model, tensors, dense = _around(layer, lambda _: Outside(value))
+    found = evaluate(model, tensors)["y"].numpy()
+    expected = np.where(tensors["mask"].numpy(), dense(tensors["x"].numpy()), value)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@given(layers())
+def test_what_reads_nothing_but_the_reference_is_what_the_layer_gives_there(layer):
+    """Wherever a window reads the reference alone, its pads included, masked or not."""
+    rng = np.random.default_rng(layer["seed"])
+    known = rng.normal(size=(1, layer["channels"], *layer["size"]))
+    model, tensors, dense = _around(layer, lambda dense: Outside(dense(known), known))
+    apart = rng.uniform(size=(layer["batch"], 1, *layer["size"])) < 0.3
+    images = np.where(apart, tensors["x"].numpy(), known)
+    ones = torch.ones(1, 1, *layer["kernel"], dtype=torch.float64)
+    top, left, bottom, right = layer["pads"]
+    padded = F.pad(torch.from_numpy(apart.astype(np.float64)), (left, right, top, bottom))
+    touched = F.conv2d(padded, ones, None, layer["strides"], 0, layer["dilations"]).numpy() > 0
+    tensors |= {"x": torch.from_numpy(images), "mask": torch.from_numpy(touched)}
+    found = evaluate(model, tensors)["y"].numpy()
+    np.testing.assert_allclose(found, dense(images), rtol=1e-10, atol=1e-10)
+
+
+def test_a_rest_of_another_shape_is_refused():
+    with pytest.raises(ValueError, match="shape"):
+        Outside(np.zeros(3))
+    with pytest.raises(ValueError, match="a value for each position"):
+        Outside(np.zeros((1, 3, 2, 2)))

@@ -9,8 +9,8 @@ from mlcnn import load
 from mlcnn.engines import get
 from mlcnn.errors import InputError
 from mlcnn.frontier.activity import recorded
-from mlcnn.graph import clone, from_module, save
-from mlcnn.ops.focused import SOURCES
+from mlcnn.graph import clone, from_module, layer_name, save
+from mlcnn.ops.focused import SOURCES, Outside
 from mlcnn.passes import pipeline
 from mlcnn.passes.exit_heads import exit_points
 from mlcnn.passes.focus import Focus
@@ -81,7 +81,7 @@ _RULES = [(grow, stride) for grow in ("same", "patch", "grow") for stride in ("a
 @pytest.mark.parametrize("rules", _RULES)
 @pytest.mark.parametrize("source", [*SOURCES])
 def test_forms_agree_and_layers_are_zero_outside(model, at, images, rules, source):
-    threshold = {"contrast": 1.4, "brightness": 1.6}.get(source, 0.4)
+    threshold = {"contrast": 1.4, "brightness": 1.6, "constant": 0.9}.get(source, 0.4)
     focused = Focus(at, source, threshold, grow=rules[0], stride=rules[1]).apply(model)
     assert [change.nodes[0] for change in focused.changes] == ["inner", "wide", "short", "last"]
     (expected,) = _run(focused.model, images)
@@ -203,10 +203,15 @@ def test_layers_can_be_left_alone(model, at, images):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"source": "colour"}, "source 'colour': contrast, brightness, centre, random, input"),
+        (
+            {"source": "colour"},
+            "source 'colour': contrast, brightness, constant, centre, random, input",
+        ),
         ({"grow": "more"}, "grow 'more': same, patch, grow"),
         ({"stride": "none"}, "stride 'none': any, majority"),
         ({"threshold": float("nan")}, "threshold nan: a number is required"),
+        ({"later": (1.0, float("inf"))}, "threshold inf: a number is required"),
+        ({"source": "input", "later": (1.0,)}, "that the user gives has no thresholds"),
     ],
 )
 def test_wrong_options_are_refused(options, message):
@@ -221,3 +226,89 @@ def test_a_place_without_height_and_width_is_refused(model):
         Focus(model.graph.outputs[0].name).apply(model)
     with pytest.raises(InputError, match="form 'box'"):
         with_forms(Focus(dict(exit_points(model))["stem"]).apply(model).model, "box")
+
+
+@pytest.mark.parametrize("rules", _RULES)
+def test_layers_of_each_size_have_a_threshold_of_their_own(model, at, images, rules):
+    """Those of the first size as with its threshold everywhere, the others as with theirs."""
+    options = {"grow": rules[0], "stride": rules[1]}
+    several = _masks(Focus(at, "contrast", 1.2, (1.6,), **options).apply(model).model, images)
+    each = {t: _masks(Focus(at, "contrast", t, **options).apply(model).model, images)
+            for t in (1.2, 1.6)}  # fmt: skip
+    for name in ("wide", "short", "last"):
+        np.testing.assert_array_equal(several[name], each[1.6][name])
+    if rules[0] == "grow":  # what a kept output further on reads is kept, of whichever threshold
+        assert (several["inner"] >= each[1.6]["inner"]).all()
+    else:
+        np.testing.assert_array_equal(several["inner"], each[1.2]["inner"])
+
+
+def _outside(model, seed=3):
+    rng = np.random.default_rng(seed)
+    return {
+        layer_name(node): Outside(
+            rng.normal(size=(1, node.inputs[1].shape[0], 1, 1)).astype(np.float32)
+        )
+        for node in model.graph
+        if node.op_type == "Conv"
+    }
+
+
+def test_thresholds_as_inputs_are_those_that_are_fixed(model, at, images):
+    focus = Focus(at, "contrast", 1.2, (1.6,), outside=_outside(model))
+    fixed, opened = focus.apply(model).model, focus.opened(model)
+    assert [value.name for value in opened.graph.inputs][1:] == ["threshold1", "threshold2"]
+    given = {"threshold1": np.float32(1.2), "threshold2": np.float32(1.6)}
+    np.testing.assert_array_equal(_run(opened, images, **given)[0], _run(fixed, images)[0])
+
+
+def test_what_is_left_out_is_what_was_said_of_the_rest(model, at, images):
+    outside = _outside(model)
+    focused = Focus(at, "contrast", 1.4, outside=outside).apply(model)
+    masks = _masks(focused.model, images)
+    for form in ("mask", "gather", "rect"):
+        made = with_forms(focused.model, form)
+        np.testing.assert_allclose(
+            _run(made, images)[0], _run(focused.model, images)[0], rtol=1e-5, atol=1e-5
+        )
+    for change in focused.changes:
+        name = change.nodes[0]
+        producer = next(n for n in focused.model.graph if n.op_type == "Add" and n.name and
+                        n.name.startswith(f"{name}/"))  # fmt: skip
+        (value,) = _run(focused.model, images, producer.outputs[0].name)
+        rest = np.broadcast_to(outside[name].value, value.shape)
+        left = np.broadcast_to(~masks[name], value.shape)
+        np.testing.assert_allclose(value[left], rest[left], rtol=1e-6)
+        assert np.abs(value[~left] - rest[~left]).max() > 0.1
+
+
+class Normed(nn.Module):
+    """A stem, and a residual block with batch norms."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.first = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.conv, self.norm = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.last = nn.Conv2d(4, 4, 3, padding=1, stride=2)
+        for norm in (self.first, self.norm):
+            nn.init.normal_(norm.bias)
+            nn.init.uniform_(norm.running_var, 0.5, 2)
+
+    def forward(self, x):
+        x = torch.relu(self.first(self.stem(x)))
+        return self.last(torch.relu(x + self.norm(self.conv(x)))).mean((2, 3))
+
+
+@pytest.mark.parametrize("filled", [False, True])
+def test_what_is_trained_is_what_runs_once_batch_norms_are_folded(images, filled):
+    torch.manual_seed(1)
+    whole = from_module(Normed().eval(), (torch.zeros(2, 3, *SIZE),))
+    folded = pipeline.run(whole, pipeline.parse("fold-batch-norm")).model
+    at = dict(exit_points(folded))["stem"]
+    outside = _outside(folded) if filled else {}
+    focus = Focus(at, "contrast", 1.3, (1.5,), stride="majority", outside=outside)
+    trainable = focus.trainable(whole)
+    assert [node.op_type for node in trainable.graph].count("BatchNormalization") == 2
+    expected = _run(focus.apply(folded).model, images)[0]
+    np.testing.assert_allclose(_run(trainable, images)[0], expected, rtol=1e-5, atol=1e-5)
+    assert np.abs(_run(folded, images)[0] - expected).max() > 1e-3

@@ -32,6 +32,7 @@ def skip(
     weights: Path | None = None,
     measure: Annotated[bool, Parameter(negative="--no-measure")] = True,
     finetune: bool = False,
+    keep: float = 0.6,
     on: tuple[str, ...] = ("mlcnn-fp32",),
     technology: str | None = None,
     training: Training = Training(),
@@ -62,7 +63,9 @@ def skip(
             validation images, `auto` takes half of the test images and reports the other half.
         weights: .npz of weights by parameter name, for a zoo network.
         measure: measure the latency of real images, one by one, in ONNX Runtime.
-        finetune: train heads and network together first, with the original as teacher.
+        finetune: train first, with the original as teacher: heads and network together, or the
+            network under the masks of focus.
+        keep: share of the multiplications that masks of focus keep while the network trains.
         on: accelerator of the energy. Repeat it for more; choices are made by the first one's.
         technology: energy and area tables; see `mlcnn evaluate`.
         training: how to train, with --finetune.
@@ -75,7 +78,9 @@ def skip(
         done = mlcnn.skip(
             model,
             data,
-            mlcnn.SkipOptions(max_drop, objective, exits, choose_on, method, str(beside or "")),
+            mlcnn.SkipOptions(
+                max_drop, objective, exits, choose_on, method, str(beside or ""), keep
+            ),
             images=imaging.options(),
             evaluating=mlcnn.EvaluateOptions(on, technology=technology, batch=1),
             measure=measure,

@@ -72,6 +72,13 @@ class Region:
         """The convolutions."""
         return (step for step in self.steps if step.layer is not None)
 
+    @property
+    def grids(self) -> dict[ir.Value, int]:
+        """Which of the sizes, in the order in which they are met, each value has."""
+        sizes = [_size(step.output) for step in self.steps]
+        order = {size: index for index, size in enumerate(dict.fromkeys(sizes))}
+        return {step.output: order[size] for step, size in zip(self.steps, sizes, strict=True)}
+
     def forward(
         self, masks: Masks, value: ir.Value, start: ir.Value, growth: Growth
     ) -> dict[ir.Value, ir.Value]:

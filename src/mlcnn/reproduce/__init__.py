@@ -15,6 +15,7 @@ from mlcnn.reproduce.aaai18 import reproduce_aaai18
 from mlcnn.reproduce.additions import reproduce_additions
 from mlcnn.reproduce.circconv import reproduce_circconv
 from mlcnn.reproduce.configurations import reproduce_configurations
+from mlcnn.reproduce.focused import focused_with_runs, reproduce_focused
 from mlcnn.reproduce.fused_layers import reproduce_fused_layers
 from mlcnn.reproduce.networks import reproduce_networks
 from mlcnn.reproduce.penni import penni_with_runs, reproduce_penni
@@ -60,6 +61,7 @@ REPRODUCTIONS: Mapping[str, Callable[[str, Tell], Reproduction]] = {
     "circconv": reproduce_circconv,
     "penni": reproduce_penni,
     "sefact": reproduce_sefact,
+    "focused": reproduce_focused,
 }
 """What can be reproduced: the tables and figures of [MLCNN] in its order, then other papers."""
 
@@ -71,6 +73,7 @@ def _studied(what: str, runs: Path) -> Reproduction:
 _TRAINED: Mapping[str, Callable[[str, Path], Reproduction]] = {
     **dict.fromkeys(FIGURES, _studied),
     "penni": penni_with_runs,
+    "focused": focused_with_runs,
 }
 """What can be reproduced from a folder of runs."""
 
@@ -91,7 +94,8 @@ def reproduce(what: str, tell: Tell = _silent, runs: Path | None = None) -> Repr
         what: one of ``names()``, or ``all``.
         tell: hears what is being worked on, the steps done and their number.
         runs: folder of records to draw a figure of the study from, the package's own by default;
-            for ``penni`` one of results of ``mlcnn compress``, none by default.
+            for ``penni`` one of results of ``mlcnn compress``, for ``focused`` of ``mlcnn skip``,
+            none by default.
 
     Raises:
         InputError: ``what`` is not known, or the records cannot be used.

@@ -41,6 +41,7 @@ _METHODS = {
     "bits+exit": narrow_with_exits,
     "auto": combined,
 }
+_TRAINED = ("exit", "focus")
 
 
 def skip(
@@ -75,8 +76,8 @@ def skip(
         evaluating: on which accelerators energy is evaluated; choices are made by the first one's.
             None for none.
         measure: measure the latency of real images, one by one.
-        finetune: how heads and network train together first, with the original as teacher, for
-            method ``exit``; None: the network stays as it is.
+        finetune: how the network trains first, with the original as teacher: with the heads of
+            method ``exit``, under the masks of ``focus``; None: the network stays as it is.
         folder: where checkpoints, the record and the report go; None for nowhere.
         weights: see ``load``.
         command: what the report names as the command that repeats the run.
@@ -106,8 +107,10 @@ def skip(
     model = load(source, weights=weights, dropout=True, image_shape=opened.image_shape)
     require_network(model, model_name(source), chosen.method)
     require_classifier(model, opened)
-    if finetune is not None and chosen.method != "exit":
-        raise InputError(f"--finetune: heads train, and --method {chosen.method} has none")
+    if finetune is not None and chosen.method not in _TRAINED:
+        raise InputError(
+            f"--finetune: --method {chosen.method} trains nothing; {' and '.join(_TRAINED)} do"
+        )
     folded = rewrite(graph.without_dropout(model), "fold-batch-norm", progress=tell).model
     if chosen.method == "focus":
         folded = spelled_out(folded)

@@ -7,7 +7,7 @@ import numpy as np
 
 from mlcnn.api.dynamic import Dynamic
 from mlcnn.api.skipping.exits import candidate
-from mlcnn.api.skipping.focusing import FocusSearch
+from mlcnn.api.skipping.focusing import cheapest_mask
 from mlcnn.api.skipping.narrow_exits import SHARES, exits_in
 from mlcnn.api.skipping.narrowing import Bits, Narrowed, machines_of, setting_of
 from mlcnn.api.skipping.selecting import ONE, Selecting
@@ -171,10 +171,11 @@ class _Search:
         return _Step(("exit", "select"), found.cost, self._lost(right), made)
 
     def _focus(self) -> _Step:
-        search = FocusSearch(self.work, self.parts)
-        best = min(search.found(), key=lambda item: item.tried.cost)
-        lost = self._lost(best.tried.choose)
-        return _Step(("focus",), best.tried.cost, lost, search.candidate(best))
+        found = cheapest_mask(self.work, self.parts)
+        if found is None:
+            raise InputError("focus: no mask saves anything within the budget")
+        made, cost, lost = found
+        return _Step(("focus",), cost, lost, made)
 
     def _narrow(self) -> _Step:
         if not self._bits:

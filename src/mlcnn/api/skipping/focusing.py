@@ -5,33 +5,30 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from mlcnn.api.dynamic import Dynamic
+from mlcnn.api.skipping.background import CONSTANT, constant_mask
+from mlcnn.api.skipping.focus_search import CENTRE, RANDOM, Masking, Search
+from mlcnn.api.skipping.focused_forms import fastest_forms
+from mlcnn.api.skipping.masked_training import trained_under
 from mlcnn.api.skipping.work import Candidate, Parts, Work
-from mlcnn.counting import executed_multiplications
 from mlcnn.errors import InputError
-from mlcnn.frontier.activity import Activity, recorded
+from mlcnn.frontier.activity import recorded
 from mlcnn.frontier.curve import Point
-from mlcnn.frontier.masks import Tried, cheapest
-from mlcnn.ops.focused import Striding
-from mlcnn.passes.exit_heads import exit_points
+from mlcnn.ops.focused import KIND
 from mlcnn.passes.focus import Focus
 from mlcnn.passes.focus_forms import with_forms
-from mlcnn.training import ImageSet
 from mlcnn.workload import read
 
-__all__ = ["YARDSTICKS", "FocusSearch", "FoundMask", "focusing"]
+__all__ = ["blind_masks", "cheapest_mask", "focusing"]
 
-_FORM = "gather"
-_SHARES = tuple(np.linspace(0.05, 0.6, 12))
-"""Shares of the positions that are left out, behind which a threshold is looked for."""
-_SOURCES = ("contrast", "brightness")
-YARDSTICKS = ("centre", "random")
-"""Sources of masks that know nothing of the image."""
-_HOPELESS = 4.0
-"""Budgets lost, from which on larger shares are not looked at."""
-_LEVELS = 65
+_UNTRAINED = "the network was trained under the chosen masks, not under those beside it"
+_COUNTED = 1000
+"""Images that multiplications are counted on, to compare masks at one cost."""
+_NEAR = 3.0
+"""Percentage points of the multiplications, within which costs are called the same."""
+_SHOWN = 8
+"""Images whose layers are timed."""
 
 
 def focusing(work: Work, name: str) -> Dynamic:
@@ -43,20 +40,68 @@ def focusing(work: Work, name: str) -> Dynamic:
     parts = work.parts()
     for line in parts.told:
         work.say(line)
-    search = FocusSearch(work, parts)
-    found = search.found()
-    candidates = [search.candidate(item) for item in found]
-    best = min(found, key=lambda item: item.tried.cost)
-    candidates += (search.yardstick(best, source) for source in YARDSTICKS)
-    done = work.judge(name, candidates, parts)
-    return replace(done, notes=(*done.notes, *_compared(done)))
+    chosen, exact = _Chosen(work, parts), constant_mask(work, parts)
+    found = [] if exact is None else [chosen.candidate(work.model, exact, {}, ())]
+    if work.options.max_drop or work.together is not None:
+        found += chosen.searched()
+    if not any(not item.yardstick for item in found):
+        raise InputError(
+            f"--max-drop {work.options.max_drop:g}: no mask saves anything within it; allow more, "
+            "or train the network under masks (--finetune)"
+        )
+    done = work.judge(name, found, parts)
+    best = next(item for item, point in zip(found, done.frontier.points, strict=True)
+                if point is done.point)  # fmt: skip
+    notes = (
+        *done.notes,
+        *_compared(done),
+        *_left_out(work, best, parts),
+        *_exact(work, best, parts),
+    )
+    return replace(done, notes=notes)
+
+
+def blind_masks(work: Work, parts: Parts, share: float) -> list[Candidate]:
+    """Masks that know nothing of the image, as yardsticks.
+
+    Args:
+        work: the network.
+        parts: the images.
+        share: of the multiplications, that they leave.
+    """
+    search, chosen = Search(work, parts, work.model), _Chosen(work, parts)
+    found = [chosen.yardstick(search, masking, share) for masking in search.blind()]
+    return [replace(each, model=each.definition or each.model, definition=None) for each in found]
+
+
+def cheapest_mask(work: Work, parts: Parts) -> tuple[Candidate, float, float] | None:
+    """The mask within the budget that leaves out most; None where there is none.
+
+    Returns:
+        The network, its multiplications, and the share of the images that choose which is lost.
+    """
+    search = Search(work, parts, work.model)
+    budget = work.options.max_drop / 100
+    found: list[tuple[float, Masking, float]] = []
+    for masking in search.maskings():
+        way = search.farthest(masking, budget)
+        if way:
+            costs = masking.opened.costs(masking.path.at(way), parts.choose.first(_COUNTED))
+            found.append((float(costs.mean()), masking, way))
+    if not found:
+        return None
+    cost, masking, way = min(found, key=lambda each: each[0])
+    focus = masking.opened.settled(masking.path.at(way))
+    made = _Chosen(work, parts).candidate(work.model, focus, masking.setting(way), ())
+    return made, cost, search.lost(masking, way)
 
 
 def _compared(done: Dynamic) -> Iterator[str]:
     """How the chosen one stands to the yardsticks, on images that nothing was chosen on."""
     for point in done.frontier.points:
         mine, theirs = done.point.test_change, point.test_change
-        if point.method in {f"focus {source}" for source in YARDSTICKS} and mine and theirs:
+        near = abs(_percent(point, done) - _percent(done.point, done)) < _NEAR
+        if "yardstick" in point.setting and near and mine and theirs:
             ahead = 100 * (mine.top1 - theirs.top1)
             stands = "ahead of" if ahead > 0 else "behind" if ahead < 0 else "level with"
             yield (
@@ -66,101 +111,130 @@ def _compared(done: Dynamic) -> Iterator[str]:
             )
 
 
+def _exact(work: Work, best: Candidate, parts: Parts) -> Iterator[str]:
+    """How far results are from those without a mask that is to change nothing."""
+    if best.method == f"focus {CONSTANT}":
+        both = (work.scores(each, parts.test, "compare")[0] for each in (work.model, best.model))
+        apart = float(np.abs(np.subtract(*both)).max())
+        yield f"scores differ by at most {apart:.1e} on {len(parts.test):,} images"
+
+
+def _left_out(work: Work, best: Candidate, parts: Parts) -> Iterator[str]:
+    """Of which layers how much is left out, and in which forms they are saved."""
+    if best.definition is None:
+        return
+    pixels = work.normal.apply(parts.test.images)
+    kept = recorded(best.definition, pixels).kept
+    forms = {layer.name: layer.form for layer in read(best.model, batch=1).layers}
+    by_mask: dict[tuple[str, str | None], list[str]] = {}
+    for layer in read(best.definition, batch=1).layers:
+        if layer.positions:
+            by_mask.setdefault((layer.positions, forms[layer.name]), []).append(layer.name)
+    told = (
+        f"{_range(names)} {100 * (1 - kept[KIND, mask].mean()):.1f} % ({form})"
+        for (mask, form), names in by_mask.items()
+    )
+    yield f"multiplications left out, by layer (form that is saved): {', '.join(told)}"
+
+
+def _range(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+
+
 def _percent(point: Point, done: Dynamic) -> float:
     before = done.frontier.original.costs["multiplications"].mean
     return 100 * point.costs["multiplications"].mean / before
 
 
-@dataclass(frozen=True, slots=True)
-class FoundMask:
-    """A mask within the budget."""
-
-    focus: Focus
-    layer: str
-    tried: Tried
-
-
-@dataclass(frozen=True, slots=True)
-class FocusSearch:
-    """Looks for masks within the budget."""
+@dataclass(slots=True)
+class _Chosen:
+    """Candidates within the budget, and the yardsticks beside the cheapest of them."""
 
     work: Work
     parts: Parts
 
-    def found(self) -> tuple[FoundMask, ...]:
-        """The cheapest of each source; where one place stands for several, most of them decide."""
-        layer, at = self.place()
-        both = (self.parts.choose, self.parts.check)
-        before = [self.work.says(self.work.model, part).right for part in both]
+    def searched(self) -> list[Candidate]:
+        """By sources whose masks lose accuracy; none where nothing is within the budget."""
+        search = Search(self.work, self.parts, self.work.model)
+        maskings, trained = search.maskings(), self.work.together is not None
+        if trained:
+            search, maskings = self._trained(search, maskings)
         budget = self.work.options.max_drop / 100
-        found: list[FoundMask] = []
-        for source in _SOURCES:
-            focus = Focus(at, source, stride=Striding.MAJORITY.value)
-            best = cheapest([*self._tried(focus, before[0], budget)], before[0], before[1], budget)
-            if best is not None:
-                found.append(FoundMask(replace(focus, threshold=best.threshold), layer, best))
-        if not found:
-            raise InputError(
-                f"--max-drop {self.work.options.max_drop:g}: no mask saves anything within it; "
-                "allow more, or train the network under masks"
-            )
-        return tuple(found)
-
-    def candidate(self, item: FoundMask, *, yardstick: bool = False) -> Candidate:
-        """The network with a mask."""
-        focus = item.focus
-        setting = {"behind": item.layer, "threshold": focus.threshold, "stride": focus.stride}
-        model = with_forms(focus.apply(self.work.model).model, _FORM)
-        return Candidate(f"focus {focus.source}", setting, model, yardstick=yardstick)
-
-    def yardstick(self, best: FoundMask, source: str) -> Candidate:
-        """A mask that is the same of every image, at the cost of another one."""
-        focus = replace(best.focus, source=source)
-        images = self.parts.choose.first(1)
-        levels = [float(level) for level in np.linspace(0, 1, _LEVELS)]  # its scores are
-        # Not halved: where nothing is kept any more everything is computed again.
-        apart = [
-            abs(float(self._each(made.apply(self.work.model).model, images)[0]) - best.tried.cost)
-            for made in (replace(focus, threshold=level) for level in levels)
+        ways = [search.farthest(masking, budget) for masking in maskings]
+        kept = [(m, way) for m, way in zip(maskings, ways, strict=True) if way]
+        if not kept:
+            return []
+        notes = ("trained under masks",) if trained else ()
+        found = [
+            self.candidate(search.model, m.opened.settled(m.path.at(way)), m.setting(way), notes)
+            for m, way in kept
         ]
-        level = levels[int(np.argmin(apart))]
-        equal = replace(best, focus=replace(focus, threshold=level))
-        return self.candidate(equal, yardstick=True)
+        costs = [self._cost(m, way) for m, way in kept]
+        best = kept[costs.index(min(costs))][0]
+        return found + [
+            self.yardstick(search, masking, min(costs))
+            for masking in self._beside(search, best, maskings)
+        ]
 
-    def place(self) -> tuple[str, str]:
-        """The first place where all that is known of an image is one value.
+    def _beside(
+        self, search: Search, best: Masking, maskings: tuple[Masking, ...]
+    ) -> Iterator[Masking]:
+        """Masks that know nothing of the image, where the best ones do; and random ones."""
+        if best.source != CENTRE:
+            blind = [masking for masking in maskings if masking.source == CENTRE]
+            focus = replace(best.opened.focus, source=CENTRE)
+            yield blind[0] if blind else search.masking(focus, best.layer, best.path)
+        focus = replace(best.opened.focus, source=RANDOM)
+        yield search.masking(focus, best.layer, best.path)
 
-        Returns:
-            The layer in front of it, and its name.
+    def _cost(self, masking: Masking, way: float) -> float:
+        """Of images that choose, as a share of the network's without masks."""
+        opened = masking.opened
+        return (
+            float(opened.costs(masking.path.at(way), self.parts.choose.first(_COUNTED)).mean())
+            / opened.dense()
+        )
 
-        Raises:
-            InputError: there is none.
-        """
-        for layer, at in exit_points(self.work.model):
-            return layer, at
-        raise InputError("no place for a mask: the network has no layers with height and width")
+    def _trained(
+        self, search: Search, maskings: tuple[Masking, ...]
+    ) -> tuple[Search, tuple[Masking, ...]]:
+        """The network trained under the masks that do least at the cost that was asked for."""
+        work = self.work
+        if work.together is None:
+            raise ValueError("nothing trains")
+        images = self.parts.choose.first(_COUNTED)
+        ways = [masking.at_cost(work.options.keep, images) for masking in maskings]
+        moved = [
+            search.moved(masking.opened, masking.path.at(way))
+            for masking, way in zip(maskings, ways, strict=True)
+        ]
+        at = moved.index(min(moved))
+        masking, way = maskings[at], ways[at]
+        work.say(f"trains under {masking.source} {masking.setting(way)}")
+        focus = masking.opened.settled(masking.path.at(way))
+        model = trained_under(work, work.together, focus)
+        after = Search(work, self.parts, model)
+        again = after.masking(masking.opened.focus, masking.layer, masking.path)
+        return after, (replace(again, trained=way),)
 
-    def _tried(self, focus: Focus, before: NDArray[np.bool_], budget: float) -> Iterator[Tried]:
-        """Settings of a source, of more and more positions left out."""
-        for threshold in self._thresholds(focus):
-            self.work.tell(f"try masks by {focus.source}", 0, 0)
-            model = replace(focus, threshold=threshold).apply(self.work.model).model
-            choose, check = (
-                self.work.says(model, part).right for part in (self.parts.choose, self.parts.check)
-            )
-            cost = float(self._each(model, self.parts.choose).mean())
-            yield Tried(threshold, cost, choose, check)
-            if before.mean() - choose.mean() > _HOPELESS * max(budget, 0.01):
-                return
+    def yardstick(self, search: Search, masking: Masking, share: float) -> Candidate:
+        """At the cost of the chosen one."""
+        way = masking.at_cost(share, self.parts.choose.first(_COUNTED))
+        focus = masking.opened.settled(masking.path.at(way))
+        setting = {**masking.setting(way), "yardstick": "same cost"}
+        return self.candidate(search.model, focus, setting, ())
 
-    def _thresholds(self, focus: Focus) -> list[float]:
-        """Scores of positions of the images that choose, that so many lie below."""
-        probe = focus.scores(self.work.model)
-        (scores,) = self.work.scores(probe, self.parts.choose, "score positions")
-        return [float(value) for value in np.quantile(scores.astype(np.float64), _SHARES)]
-
-    def _each(self, model: ir.Model, images: ImageSet) -> NDArray[np.float64]:
-        """The multiplications of each image."""
-        activity: Activity = recorded(model, self.work.normal.apply(images.images))
-        layers = read(model, batch=1).every
-        return activity.each(layers, executed_multiplications)
+    def candidate(
+        self, model: ir.Model, focus: Focus, setting: dict[str, float | str], notes: tuple[str, ...]
+    ) -> Candidate:
+        """The network with masks, in the forms that it is saved in."""
+        made, yardstick = focus.apply(model).model, "yardstick" in setting
+        if yardstick:
+            formed = with_forms(made, "mask")
+        elif self.work.measure:
+            images = self.work.normal.apply(self.parts.choose.images[:_SHOWN])
+            formed = fastest_forms(made, images, self.work.tell)
+        else:
+            formed = with_forms(made, "gather")
+        method = ", ".join((f"focus {focus.source}", *notes))
+        return Candidate(method, setting, formed, yardstick=yardstick, definition=made)

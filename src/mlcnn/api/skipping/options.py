@@ -27,6 +27,8 @@ class SkipOptions:
             candidate classes need, ``select``; ``auto``: what saves most, or two together.
         beside: path of a compressed network that exits and selections are compared with; empty for
             one with whole channels gone, nothing trained.
+        keep: of ``focus``: share of the multiplications that masks keep while the network trains
+            under them.
     """
 
     max_drop: float = 1.0
@@ -35,6 +37,7 @@ class SkipOptions:
     choose_on: str = "auto"
     method: str = "exit"
     beside: str = ""
+    keep: float = 0.6
 
     def __post_init__(self) -> None:
         Budget(self.max_drop)
@@ -47,6 +50,8 @@ class SkipOptions:
                 "--objective energy: no accelerator here leaves out positions; --method focus "
                 "takes multiplications"
             )
+        if not 0 < self.keep < 1:
+            raise InputError(f"--keep {self.keep:g}: a share between 0 and 1 is required")
         if self.exits not in {1, 2}:
             raise InputError(f"--exits {self.exits}: 1 or 2 are searched for")
         if self.choose_on not in _CHOOSE_ON:

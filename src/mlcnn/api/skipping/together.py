@@ -17,12 +17,12 @@ from mlcnn.passes.exit_heads import Head, with_heads
 from mlcnn.training import Data, Normal, Recipe, Teacher
 from mlcnn.training.exits import Exits, FirstOutput
 
-__all__ = ["SKIP_RECIPE", "Together"]
+__all__ = ["SKIP_RECIPE", "TEACHING", "Together"]
 
 SKIP_RECIPE = Recipe(epochs=3, batch_size=128, learning_rate=0.02, warmup_epochs=0.05)
 """What holds where nothing else is asked for."""
 
-_TEACHING = Teaching(temperature=4.0)
+TEACHING = Teaching(temperature=4.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Together:
         network, recipe = nn.to_module(headed), self.options.recipe
         module, hardware = FirstOutput(network), self.options.hardware
         hardware.place(module)
-        teacher = Teacher(nn.to_module(self.model), _TEACHING.weight, _TEACHING.temperature)
+        teacher = Teacher(nn.to_module(self.model), TEACHING.weight, TEACHING.temperature)
         limit = self.options.limit
         training.train(
             module,

@@ -35,6 +35,7 @@ _HEAD_IMAGES = 10_000
 _TIMED_IMAGES = 1_000
 _BATCH = 250
 _CHECKED = 0.4
+_RUN = "multiplications run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,8 @@ class Candidate:
             where no machine can say.
         yardstick: whether it is only there to be compared with.
         more: what an image costs besides, by quantity, whatever runs of it.
+        definition: says what has to be computed, where the network may compute more; None where it
+            does not.
     """
 
     method: str
@@ -76,6 +79,7 @@ class Candidate:
     whole: ir.Model | None = None
     yardstick: bool = False
     more: Mapping[str, float] = field(default_factory=dict[str, float])
+    definition: ir.Model | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +208,8 @@ class Work:
             for point, more in zip([self.original(before, parts), *points], times, strict=True)
         )
         key = self.quantity
+        if any(_RUN in point.costs for point in points):
+            original, *points = (_with_run(point) for point in (original, *points))
         frontier = Frontier(original, tuple(points), key)
         best = self.best(
             [p for p, item in zip(points, found, strict=True) if not item.yardstick], key
@@ -231,8 +237,12 @@ class Work:
             f"{item.method} {dict(item.setting)}: {100 * changes['check'].top1:+.2f} points on the "
             "images that check it"
         )
+        costs = self.all_costs(item.definition or item.model, item.whole, parts, item.more)
+        if item.definition is not None:
+            run = self.all_costs(item.model, None, parts)
+            costs[_RUN] = run["multiplications"]
         return Point(
-            item.method, item.setting, self.all_costs(item.model, item.whole, parts, item.more),
+            item.method, item.setting, costs,
             accuracies["check"], changes["check"], accuracies["test"], changes["test"],
         )  # fmt: skip
 
@@ -318,3 +328,8 @@ class Work:
 
         times = one_by_one([caller(model) for model in models], len(pixels))
         return [{f"latency_ms {engine.name}": Cost.over(np.asarray(each))} for each in times]
+
+
+def _with_run(point: Point) -> Point:
+    """With the multiplications that run, where they are not apart from those that count."""
+    return replace(point, costs={_RUN: point.costs["multiplications"], **point.costs})

@@ -2,22 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import torch
 
 from mlcnn import graph, nn, training
 from mlcnn.api.dynamic import Dynamic
 from mlcnn.api.loading import load
 from mlcnn.api.optimizing import rewrite
-from mlcnn.api.skipping.focusing import YARDSTICKS, FocusSearch, FoundMask
+from mlcnn.api.skipping.focusing import blind_masks
 from mlcnn.api.skipping.selection import Selection
 from mlcnn.api.skipping.work import Candidate, Parts, Work
 from mlcnn.errors import MlcnnError
 from mlcnn.frontier import COMPRESSIONS, Point, Settings
 from mlcnn.frontier.costs import label
-from mlcnn.frontier.masks import Tried
-from mlcnn.ops.focused import Striding
-from mlcnn.passes.focus import Focus
 from mlcnn.passes.select import with_masks
 from mlcnn.workload import read
 
@@ -39,7 +35,8 @@ def yardsticks(work: Work, parts: Parts, selection: Selection, cost: float) -> l
     """
     found = [_static_channels(work, selection, cost)]
     if work.options.objective == "multiplications":
-        found += _fixed_positions(work, parts, cost)
+        whole = sum(map(work.cost_of(work.model), read(work.model, batch=1).layers))
+        found += blind_masks(work, parts, cost / whole)
     return found + (_given(work) or _compressed(work, cost))
 
 
@@ -62,17 +59,6 @@ def _static_channels(work: Work, selection: Selection, cost: float) -> Candidate
     model = with_masks(work.model, selection.layers, selection.static(tau))
     setting = {"behind": selection.layer, "tau": tau}
     return Candidate("static channels", setting, model, work.model, yardstick=True)
-
-
-def _fixed_positions(work: Work, parts: Parts, cost: float) -> list[Candidate]:
-    """The positions of the centre, and random ones, at the multiplications that come next."""
-    search = FocusSearch(work, parts)
-    layer, at = search.place()
-    nothing = np.zeros(0, bool)
-    equal = FoundMask(
-        Focus(at, stride=Striding.MAJORITY.value), layer, Tried(0.0, cost, nothing, nothing)
-    )
-    return [search.yardstick(equal, source) for source in YARDSTICKS]
 
 
 def _compressed(work: Work, cost: float) -> list[Candidate]:

@@ -5,6 +5,7 @@ The mask comes from the image, so each image has its own; outside of it a layer 
 
 from mlcnn.ops.focused.forms import Gathered, Masked, Rectangle
 from mlcnn.ops.focused.operator import KIND, OPERATORS, focus, read
+from mlcnn.ops.focused.outside import Outside
 from mlcnn.ops.focused.rules import Growth, Masks, Striding
 from mlcnn.ops.focused.shares import computed
 from mlcnn.ops.focused.sources import SOURCES, MaskSource
@@ -17,6 +18,7 @@ __all__ = [
     "Growth",
     "MaskSource",
     "Masks",
+    "Outside",
     "Striding",
     "focus",
     "read",

@@ -29,17 +29,24 @@ def focused_conv(  # noqa: PLR0917 - inputs and attributes
 OPERATORS = ((DOMAIN, focused_conv.name),)
 
 
-def focus(emitter: Emitter, layer: Convolution, mask: ir.Value) -> ir.Value:
+def focus(
+    emitter: Emitter,
+    layer: Convolution,
+    mask: ir.Value,
+    instead: tuple[ir.Value | None, ir.Value] | None = None,
+) -> ir.Value:
     """The operator in place of a convolution.
 
     Args:
         emitter: what builds the node.
         layer: the dense convolution.
         mask: which outputs are computed, boolean, shape (N, 1, P, Q).
+        instead: an input and a bias in place of the layer's.
     """
+    source, bias = instead or (layer.node.inputs[0], layer.bias)
     return emitter.call(
         focused_conv,
-        [layer.node.inputs[0], mask, layer.weight, layer.bias],
+        [source, mask, layer.weight, bias],
         strides=layer.strides,
         pads=layer.pads,
         dilations=layer.dilations,

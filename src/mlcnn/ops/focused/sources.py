@@ -28,12 +28,14 @@ class Scored:
         channels: C.
         size: height and width.
         prior: weight of the position beside what the value says.
+        background: the value where there is nothing to see, channel by channel, or one for all.
     """
 
     value: ir.Value
     channels: int
     size: tuple[int, int]
     prior: float = 1.0
+    background: tuple[float, ...] = (0.0,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,18 @@ def _contrast(emitter: Emitter, scored: Scored) -> ir.Value:
     return emitter.op("Add", [relative, place])
 
 
+def _departure(emitter: Emitter, scored: Scored) -> ir.Value:
+    """How far the value is from the background, in the channel where it is farthest."""
+    background = np.asarray(scored.background).reshape(1, -1, 1, 1)
+    apart = emitter.op("Sub", [scored.value, emitter.weight(background, "background")])
+    channels = emitter.integers([1], "channels")
+    return emitter.op("ReduceMax", [emitter.op("Abs", [apart]), channels], keepdims=1)
+
+
 def _prior(emitter: Emitter, scored: Scored) -> ir.Value:
-    return _fixed(emitter, scored, _centred(scored.size))
+    """Of positions that are equally far from the middle the later ones count more, by a little."""
+    order = np.arange(scored.size[0] * scored.size[1]).reshape(1, 1, *scored.size)
+    return _fixed(emitter, scored, _centred(scored.size) + 1e-3 * order / order.size)
 
 
 def _random(emitter: Emitter, scored: Scored) -> ir.Value:
@@ -110,6 +122,7 @@ def _centred(size: tuple[int, int]) -> NDArray[np.float64]:
 _ALL = (
     MaskSource("contrast", _contrast, "distance from the mean at the border, and from the middle"),
     MaskSource("brightness", _brightness, "the sum over the channels, as published"),
+    MaskSource("constant", _departure, "what is not the background, whose outputs are known"),
     MaskSource("centre", _prior, "the middle of every image alike"),
     MaskSource("random", _random, "random positions, the same of every image"),
 )

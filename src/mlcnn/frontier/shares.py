@@ -1,0 +1,112 @@
+"""How much is left out where: along which path, from nothing on, most is saved for least harm."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Path", "farthest", "path"]
+
+_NONE = 1e-9
+_TIGHTER = 5
+
+Shares = tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """Shares that are left out of each part of a network, more and more.
+
+    Attributes:
+        points: shares of each part, in order; the first ones are 0.
+    """
+
+    points: tuple[Shares, ...]
+
+    @property
+    def length(self) -> int:
+        """How far it goes; it begins at 0."""
+        return len(self.points) - 1
+
+    def at(self, way: float) -> Shares:
+        """The shares so far along, between two points those between theirs."""
+        way = min(max(way, 0.0), float(self.length))
+        index = min(int(way), max(self.length - 1, 0))
+        first, second = self.points[index], self.points[min(index + 1, self.length)]
+        part = way - index
+        return tuple((1 - part) * a + part * b for a, b in zip(first, second, strict=True))
+
+
+def path(
+    levels: Sequence[float], harms: Sequence[Sequence[float]], saved: Sequence[Sequence[float]]
+) -> Path:
+    """The path whose every step saves most for the harm that it adds.
+
+    Harms of several parts are taken to add up. A step may leave out levels that gain less than
+    further ones do.
+
+    Args:
+        levels: shares above 0, in order.
+        harms: of each part alone, at each level.
+        saved: likewise.
+    """
+    now = [0] * len(harms)
+    before = [[0.0, *each] for each in saved], [[0.0, *each] for each in harms]
+    shares = (0.0, *levels)
+
+    def gain(step: tuple[int, int]) -> float:
+        part, level = step
+        more, harm = (each[part][level] - each[part][now[part]] for each in before)
+        return more / max(harm, _NONE)
+
+    points: list[Shares] = [tuple(shares[level] for level in now)]
+    while True:
+        steps = [
+            (p, level) for p, first in enumerate(now) for level in range(first + 1, len(shares))
+        ]
+        if not steps:
+            return Path(tuple(points))
+        part, level = max(steps, key=gain)
+        now[part] = level
+        points.append(tuple(shares[level] for level in now))
+
+
+def farthest(
+    choose: Callable[[float], float],
+    check: Callable[[float], float],
+    budget: float,
+    length: float,
+    *,
+    start: float = 0.0,
+    steps: int = 6,
+) -> float:
+    """How far along a path no more is lost than a budget, by bisection; 0 where nothing is allowed.
+
+    While those that check lose more, those that choose may lose less.
+
+    Args:
+        choose: what is lost so far along, on images that choose.
+        check: likewise on images that check it.
+        budget: what may be lost.
+        length: of the path.
+        start: where less may be lost than before it, as where a network was trained; asked first.
+        steps: of the bisection.
+    """
+    lost = {start: choose(start)} if start else dict[float, float]()
+    allowed = budget
+    for _ in range(_TIGHTER):
+        low, high = 0.0, length
+        if start:
+            low, high = (start, length) if lost[start] <= allowed + 1e-12 else (0.0, start)
+        for _ in range(steps):
+            middle = (low + high) / 2
+            if middle not in lost:
+                lost[middle] = choose(middle)
+            low, high = (middle, high) if lost[middle] <= allowed + 1e-12 else (low, middle)
+        drop = check(low) if low else 0.0
+        if drop <= budget + 1e-12:
+            return low
+        allowed = min(allowed * min(budget / drop, 0.9), lost[low] - 1e-9)
+        if not np.isfinite(allowed):
+            break
+    return 0.0
