@@ -133,7 +133,8 @@ class Chooser:
         ms = choice.ms[choice.kind]
         share = figure.useful_macs / (ms / 1e3) / self._machine.macs_per_s
         return LayerAlgorithm(
-            layer.name, layer.geometry.shown, shown(choice.kind), choice.reason, ms,
+            layer.name, layer.geometry.shown,
+            shown(choice.kind, focused=layer.geometry.focused), choice.reason, ms,
             choice.measured, share, figure.bound,
         )  # fmt: skip
 

@@ -51,6 +51,8 @@ def implement(
     of_groups = np.split(part.weight, geometry.groups)
     if kind is None:
         _every_product(operation, of_groups, geometry, packing)
+        if geometry.focused:
+            _listed(operation, library)
         return
     of_values, filters = [transformed(kind, w) for w in of_groups], int(operation.fields["filters"])
     bunch = bunch_of(geometry, kind, library.block)
@@ -74,6 +76,13 @@ def _weigh(operation: Operation, tiled: Sequence[Floats]) -> None:
     weights = np.concatenate(tiled)
     operation.constants["weights"] = weights
     operation.fields["group_weights"] = weights.size // int(operation.fields.get("groups", 1))
+
+
+def _listed(operation: Operation, library: Library) -> None:
+    """The same at the positions that a mask keeps."""
+    operation.op = Op.LIST
+    floats = library.lists(operation.fields)
+    operation.scratch = Part(Value(1, (library.block,), 1, -(-floats // library.block)))
 
 
 def _every_product(

@@ -18,8 +18,8 @@ Kind = Winograd | Sparse | None
 """None computes every product."""
 
 
-def shown(kind: Kind) -> str:
-    """An algorithm's name."""
+def shown(kind: Kind, *, focused: bool = False) -> str:
+    """An algorithm's name; of a focused layer that of what it does to the positions it computes."""
     if kind is None:
-        return "direct"
+        return "list" if focused else "direct"
     return kind.shown if isinstance(kind, Winograd) else kind.value

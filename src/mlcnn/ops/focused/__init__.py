@@ -8,6 +8,7 @@ from mlcnn.ops.focused.operator import KIND, OPERATORS, focus, read
 from mlcnn.ops.focused.rules import Growth, Masks, Striding
 from mlcnn.ops.focused.shares import computed
 from mlcnn.ops.focused.sources import SOURCES, MaskSource
+from mlcnn.ops.focused.stored import stored
 from mlcnn.ops.method import Method
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Striding",
     "focus",
     "read",
+    "stored",
 ]
 
 FOCUSED = Method(
