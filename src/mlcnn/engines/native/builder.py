@@ -84,10 +84,11 @@ class Builder:
     def finish(self) -> list[Operation]:
         """All operations, with those that write the network's outputs."""
         layers = [(name, geometry) for name, geometry, _, _ in self._convolutions]
-        for kind, (_, geometry, operation, part) in zip(
-            self.choose(layers), self._convolutions, strict=True
+        kinds = self.choose(layers)
+        for kind, ratio, (_, geometry, operation, part) in zip(
+            kinds, self.choose.ratios, self._convolutions, strict=True
         ):
-            implement(operation, geometry, part, kind, self.library)
+            implement(operation, geometry, part, kind, self.library, ratio)
         for index, value in enumerate(self._outputs, len(self._inputs)):
             self._move(Op.UNPACK, self.value_of(value, f"output {value.name!r}"), index)
         keep_planes(self.operations, self.block)

@@ -99,8 +99,8 @@ class Geometry:
 
     def kinds(self) -> tuple[Kind, ...]:
         """The algorithms that compute it, those with the fewest weights first."""
-        if self.focused:
-            return (None,)
+        if self.focused:  # tiles of a transform with stride 2 take their places by class
+            return (None, *self.transforms()) if self.strides == (1, 1) else (None,)
         sparse = Sparse.SHARED if self.bases else Sparse.WEIGHTS
         return *(() if self.nonzeros is None else (sparse,)), None, *self.transforms()
 

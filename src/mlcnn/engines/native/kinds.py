@@ -22,4 +22,5 @@ def shown(kind: Kind, *, focused: bool = False) -> str:
     """An algorithm's name; of a focused layer that of what it does to the positions it computes."""
     if kind is None:
         return "list" if focused else "direct"
-    return kind.shown if isinstance(kind, Winograd) else kind.value
+    name = kind.shown if isinstance(kind, Winograd) else kind.value
+    return f"list, and {name} of tiles" if focused else name

@@ -1,11 +1,15 @@
-/* Convolutions at the positions that a mask keeps, every product computed: each position has its own
- * pointer. Elsewhere the result is zero, and what is added to it. */
-#define SOME 4096 /* positions of a band: its lists stay in the caches */
+/* Convolutions at the positions that a mask keeps: each position has its own pointer, and every
+ * product is computed. Where a transform pays for whole tiles (`least` kept positions or more of
+ * one), those are computed so. Elsewhere the result is zero, and what is added to it. */
+#define SOME 4096        /* positions of a band: its lists stay in the caches */
+#define MOST_ACROSS 1024 /* vectors of a row of which tiles are computed */
 
 typedef struct {
   int64_t count, dropped;
   int32_t *x, *y, *z, *taps;      /* of those kept: offsets in floats; rows of taps that meet the image */
   int32_t *dropped_y, *dropped_z; /* of the others */
+  int64_t tiles;                  /* of transforms, */
+  Spot *spots;                    /* and which they are */
 } List;
 
 /* Images and rows that are listed together. */
@@ -13,15 +17,24 @@ typedef struct {
   int64_t images, rows;
 } Some;
 static Some some_of(const Step *s) {
-  const int64_t positions = s->rows * s->columns, lines = SOME / s->columns;
+  const int64_t positions = s->rows * s->columns, lines = SOME / s->columns / 4 * 4;
   if (positions <= SOME) return (Some){SOME / positions, s->rows};
-  return (Some){1, lines < 1 ? 1 : lines};
+  return (Some){1, lines < 4 ? 4 : lines}; /* whole tiles */
 }
-/* Floats of scratch memory that the lists take: vectors are written whole. */
-static int64_t list_floats(const Step *s) {
+/* Positions that the lists have room for: vectors are written whole. */
+static int64_t list_room(const Step *s) {
   const Some some = some_of(s);
-  const int64_t images = some.images < s->images ? some.images : s->images;
-  return 6 * (images * some.rows * s->columns + B);
+  return (some.images < s->images ? some.images : s->images) * some.rows * s->columns + B;
+}
+#define LISTS 6
+#define SPOT_FLOATS ((int64_t)(sizeof(Spot) / sizeof(float)))
+/* Floats of scratch memory: the lists, the tiles, and their values. */
+static int64_t list_floats(const Step *s) {
+  if (!s->least) return LISTS * list_room(s);
+  Values from, to;
+  lay_out(transforms + s->mode, s->blocks, s->bunch, &from);
+  lay_out(transforms + s->mode, s->filters, s->bunch, &to);
+  return (LISTS + SPOT_FLOATS) * list_room(s) + 2 * B + from.size + to.size;
 }
 
 /* Those of `count` numbers from `first` on, a step apart, whose bit is set; returns the end. */
@@ -51,18 +64,42 @@ INLINE uint32_t bits_of(const float *mask, int64_t count) {
 #endif
 }
 
+/* The tiles of a row of them that transforms compute; their columns become bits. */
+static void list_tiles(const Step *s, const float *m, int64_t n, int64_t n0, int64_t row, uint32_t *taken, List *list) {
+  const int64_t size = transforms[s->mode].outputs, left = s->rows - row * size, rows = left < size ? left : size;
+  const uint32_t one = (1u << size) - 1;
+  for (int64_t q = 0; q < s->columns; q += B) {
+    uint32_t bits[SPAN], found = 0;
+    const int64_t count = s->columns - q < B ? s->columns - q : B;
+    EACH(r, rows) bits[r] = bits_of(m + s->mask.at + n * s->mask.image + (row * size + r) * s->mask.row + q, count);
+    for (int64_t c = 0; c < count; c += size) {
+      int64_t kept = 0;
+      EACH(r, rows) kept += __builtin_popcount(bits[r] >> c & one);
+      if (kept < s->least) continue;
+      found |= one << c;
+      list->spots[list->tiles++] = (Spot){n - n0, row, (q + c) / size};
+    }
+    taken[q / B] = found;
+  }
+}
+
 /* The lists of some rows of some images. */
 static void list_some(const Step *s, const float *m, int64_t n0, int64_t n1, int64_t r0, int64_t r1, List *list) {
   int32_t *x = list->x, *y = list->y, *z = list->z, *taps = list->taps, *dy = list->dropped_y, *dz = list->dropped_z;
+  const int64_t size = s->least ? transforms[s->mode].outputs : 1;
+  uint32_t taken[MOST_ACROSS] = {0};
+  list->tiles = 0;
   for (int64_t n = n0; n < n1; n++)
     for (int64_t r = r0; r < r1; r++) {
       const float *mask = m + s->mask.at + n * s->mask.image + r * s->mask.row;
       const int64_t xs = s->stride_columns * s->x.column, xx = (n - n0) * s->x.image + r * s->stride_rows * s->x.row;
       const int64_t yy = (n - n0) * s->y.image + r * s->y.row, zz = (n - n0) * s->z.image + r * s->z.row;
       const int32_t *first = x;
+      if (s->least && r % size == 0) list_tiles(s, m, n, n0, r / size, taken, list);
       for (int64_t q = 0; q < s->columns; q += B) {
         const int64_t count = s->columns - q < B ? s->columns - q : B;
-        const uint32_t bits = bits_of(mask + q, count), others = ~bits & ((1u << count) - 1);
+        const uint32_t kept = bits_of(mask + q, count), others = ~kept & ((1u << count) - 1);
+        const uint32_t bits = s->least ? kept & ~taken[q / B] : kept;
         x = put_kept(x, bits, xx + q * xs, xs, count);
         y = put_kept(y, bits, yy + q * s->y.column, s->y.column, count);
         dy = put_kept(dy, others, yy + q * s->y.column, s->y.column, count);
@@ -146,31 +183,45 @@ static const Listed listed_of[GROUP][AT_ONCE] = {{UP_TO_8(LISTED_NAMED, 1)}, {UP
                                                  {UP_TO_4(LISTED_NAMED, 3)}};
 #endif
 
-/* The kept positions of a list, for filters f0 to f0 + nb (in blocks), whose weights w are. */
+#define NEAR_BYTES (192 << 10)
+#define NEAREST_BYTES (24 << 10)
+/* Rows of taps whose weights are used by all positions before the next ones': all, where they stay in
+ * an inner cache, since six positions take longer than their weights to come from there. */
+static int64_t together_of(const Step *s, const int32_t *lanes, int64_t nb) {
+  int64_t most = 1;
+  EACH(i, s->blocks) most = lanes[i] > most ? lanes[i] : most;
+  const int64_t all = s->blocks * s->kernel_rows, row = 4 * nb * B * most * s->kernel_columns;
+  if (row * all <= NEAR_BYTES) return all;
+  return row < NEAREST_BYTES ? NEAREST_BYTES / row : 1;
+}
+
+/* The kept positions of a list, for filters f0 to f0 + nb (in blocks), whose weights w are. Those at
+ * once have the same taps: rows over the border are not computed. */
 static void list_part(const Step *s, const List *list, const float *x, float *y, const float *z,
                       const float *constants, const float *w, int64_t f0, int64_t nb) {
-  const int32_t *lanes = (const int32_t *)(constants + s->lanes);
-  const int64_t parts = (list->count + at_once[nb - 1] - 1) / at_once[nb - 1];
+  const int32_t *lanes = (const int32_t *)(constants + s->lanes), *taps = list->taps;
+  const int64_t chunk = together_of(s, lanes, nb), all = s->blocks * s->kernel_rows;
   const int bounded = s->low > -INFINITY || s->high < INFINITY;
-  for (int64_t unit = 0; unit < s->blocks * s->kernel_rows; unit += s->chunk) {
-    const int64_t left = s->blocks * s->kernel_rows - unit, units = left < s->chunk ? left : s->chunk;
+  for (int64_t unit = 0; unit < all; unit += chunk) {
+    const int64_t units = all - unit < chunk ? all - unit : chunk;
+    const int last = bounded && unit + units == all;
     int64_t used = 0;
-    EACH(u, units) used += lanes[(unit + u) / s->kernel_rows];
-    const float *next = w + used * s->kernel_columns * nb * B, *ahead = next;
-    const int64_t lines = (next - w) / (16 * parts) + 1; /* the next weights come while these are used */
-    for (int64_t t = 0, p = 0, width; t < parts; t++, p += width) {
-      width = begin(list->count, parts, t + 1) - p;
-      EACH(l, lines) __builtin_prefetch(ahead + l * 16, 0, 2);
-      ahead += lines * 16;
-      Taps in = {s->kernel_rows, 0, 0, 0};
-      EACH(e, width) {
-        const int32_t first = list->taps[p + e] & 0xffff, end = list->taps[p + e] >> 16;
-        in.rows = first < in.rows ? first : in.rows, in.rows_end = end > in.rows_end ? end : in.rows_end;
+    EACH(u, units) used += lanes[(unit + u) / s->kernel_rows] * s->kernel_columns * nb * B;
+    const float *ahead = w + used; /* the next weights come while these are used */
+    const int64_t lines = unit + units == all ? 0 : used * at_once[nb - 1] / (16 * list->count) + 1;
+    for (int64_t p = 0, end; p < list->count; p = end) {
+      for (end = p + 1; end < list->count && taps[end] == taps[p];) end++;
+      const Taps in = {taps[p] & 0xffff, taps[p] >> 16, 0, 0};
+      const int64_t parts = (end - p + at_once[nb - 1] - 1) / at_once[nb - 1];
+      for (int64_t t = 0, q = p, width; t < parts; t++, q += width) {
+        width = p + begin(end - p, parts, t + 1) - q;
+        EACH(l, lines) __builtin_prefetch(ahead + l * 16, 0, 2);
+        ahead += lines * 16;
+        listed_of[nb - 1][width - 1](s, x, list->x + q, w, y, list->y + q, unit ? 0 : constants + s->biases + f0 * B,
+                                     unit ? 0 : z, list->z + q, lanes, in, unit, units, last);
       }
-      listed_of[nb - 1][width - 1](s, x, list->x + p, w, y, list->y + p, unit ? 0 : constants + s->biases + f0 * B,
-                                   unit ? 0 : z, list->z + p, lanes, in, unit, units, bounded && units == left);
     }
-    w = next;
+    w += used;
   }
   if (s->function != CLIP) EACH(f, nb) EACH(p, list->count) activate(s, y + f * s->y.plane + list->y[p], 1, 1);
 }
@@ -187,13 +238,39 @@ static void drop_part(const Step *s, const List *list, float *y, const float *z,
   }
 }
 
+/* The listed tiles, some at a time. */
+static void tiles_part(const Step *s, const List *list, float *m, const float *constants, float *scratch) {
+  const Transform *t = transforms + s->mode;
+  Values from, to;
+  lay_out(t, s->blocks, s->bunch, &from);
+  lay_out(t, s->filters, s->bunch, &to);
+  EACH(v, SPAN * SPAN) to.first[v] += from.size;
+  for (int64_t tile = 0; tile < list->tiles; tile += s->bunch) {
+    Step a = *s;
+    const int64_t count = list->tiles - tile < s->bunch ? list->tiles - tile : s->bunch;
+    const Spot *spots = list->spots + tile;
+    a.weights = s->basis, a.bunch = count;
+#define LISTED_IN_KIND(KIND, N, O)                                              \
+  case KIND:                                                                    \
+    bunch_forward(KIND, N, s, m, &from, spots, 0, count, scratch);              \
+    bunch_products(&a, &from, &to, constants, scratch);                         \
+    bunch_backward(KIND, N, O, s, m, constants, &to, spots, 0, count, scratch); \
+    break;
+    switch (s->mode) {
+      LISTED_IN_KIND(F43, 6, 4)
+      LISTED_IN_KIND(F23, 4, 2)
+    }
+  }
+}
+
 static void list_conv(const Step *s, float *m, const float *constants, int threads) {
   const int32_t *lanes = (const int32_t *)(constants + s->lanes);
-  const int64_t groups = (s->filters + GROUP - 1) / GROUP;
+  const int64_t groups = (s->filters + GROUP - 1) / GROUP, room = list_room(s);
   const Some some = some_of(s);
-  const int64_t each = list_floats(s) / 6;
   int32_t *memory = (int32_t *)(m + s->scratch.at);
-  List list = {0, 0, memory, memory + each, memory + 2 * each, memory + 3 * each, memory + 4 * each, memory + 5 * each};
+  List list = {0, 0, memory, memory + room, memory + 2 * room, memory + 3 * room, memory + 4 * room,
+               memory + 5 * room, 0, (Spot *)(((uintptr_t)(memory + LISTS * room) + 7) & ~(uintptr_t)7)};
+  float *values = (float *)(((uintptr_t)(list.spots + room) + 63) & ~(uintptr_t)63);
   int64_t used = 0;
   EACH(i, s->blocks) used += lanes[i];
   (void)threads;
@@ -201,14 +278,20 @@ static void list_conv(const Step *s, float *m, const float *constants, int threa
     for (int64_t r = 0; r < s->rows; r += some.rows) {
       const int64_t n1 = n + some.images < s->images ? n + some.images : s->images;
       list_some(s, m, n, n1, r, r + some.rows < s->rows ? r + some.rows : s->rows, &list);
-#pragma omp parallel for num_threads(threads) if (threads > 1)
-      for (int64_t g = 0; g < groups; g++) {
-        const int64_t f0 = begin(s->filters, groups, g), nb = begin(s->filters, groups, g + 1) - f0;
-        float *y = m + s->y.at + n * s->y.image + f0 * s->y.plane;
-        const float *x = m + s->x.at + n * s->x.image, *z = s->z.at < 0 ? 0 : m + s->z.at + n * s->z.image + f0 * s->z.plane;
-        const float *w = constants + s->weights + used * s->kernel_rows * s->kernel_columns * f0 * B;
-        list_part(s, &list, x, y, z, constants, w, f0, nb);
-        drop_part(s, &list, y, z, nb);
+      Step a = *s;
+      a.x.at += n * s->x.image, a.y.at += n * s->y.image, a.z.at += s->z.at < 0 ? 0 : n * s->z.image;
+#pragma omp parallel num_threads(threads) if (threads > 1)
+      {
+        if (list.tiles) tiles_part(&a, &list, m, constants, values);
+#pragma omp for
+        for (int64_t g = 0; g < groups; g++) {
+          const int64_t f0 = begin(s->filters, groups, g), nb = begin(s->filters, groups, g + 1) - f0;
+          float *y = m + a.y.at + f0 * s->y.plane;
+          const float *x = m + a.x.at, *z = s->z.at < 0 ? 0 : m + a.z.at + f0 * s->z.plane;
+          const float *w = constants + s->weights + used * s->kernel_rows * s->kernel_columns * f0 * B;
+          if (list.count) list_part(s, &list, x, y, z, constants, w, f0, nb);
+          drop_part(s, &list, y, z, nb);
+        }
       }
     }
 }

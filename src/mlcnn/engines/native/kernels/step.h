@@ -22,6 +22,7 @@ typedef struct {
   /* Of weights that are mostly zero: positions from row to row, kernels that filters share, channels
    * of the result, and offsets of constants. */
   int64_t pitch, bases, outputs, basis, starts, entries;
+  int64_t least; /* kept positions of a tile of a focused layer that is computed by a transform; or 0 */
   int64_t function; /* of what is written; CLIP, the first of them, where there is none */
   /* Of codes: offset of the factors per filter, and zero points of x, y and z. */
   int64_t scales, zero, zero_y, zero_z;
