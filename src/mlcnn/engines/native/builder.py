@@ -130,8 +130,8 @@ class Builder:
         sizes = tuple(size for size in value.shape or () if isinstance(size, int))
         if len(sizes) != 4 or sizes[1] != 1 or 0 in sizes:
             raise UnsupportedError(
-                f"native: input {value.name!r}: flags of shape {value.shape or '?'}; it takes masks "
-                "(N, 1, H, W); use engine 'onnxruntime'"
+                f"native: input {value.name!r}: flags of shape {value.shape or '?'}; it takes "
+                "masks (N, 1, H, W); use engine 'onnxruntime'"
             )
         images, _, rows, columns = sizes
         made = Value(images, (1,), rows, columns, dense=True)

@@ -31,7 +31,7 @@ def bunch_of(geometry: Geometry, kind: Winograd, block: int) -> int:
     return min(tiles, -(-even // _WIDE) * _WIDE)
 
 
-def implement(
+def implement(  # noqa: PLR0917 - one layer and its choice
     operation: Operation, geometry: Geometry, part: Group, kind: Kind, library: Library,
     ratio: float = 1.0,
 ) -> None:  # fmt: skip
@@ -90,7 +90,7 @@ def _tiles(
     ]
 
 
-def _listed(
+def _listed(  # noqa: PLR0917 - see above
     operation: Operation, geometry: Geometry, part: Group, kind: Winograd | None,
     library: Library, ratio: float,
 ) -> None:  # fmt: skip

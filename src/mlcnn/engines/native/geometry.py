@@ -190,7 +190,13 @@ def _copied(geometry: Geometry) -> int:
 def _zeros(geometry: Geometry, part: Group) -> dict[str, int]:
     """How many weights are not zero, where it may pay to skip the others."""
     few = geometry.rows * geometry.columns < _POSITIONS
-    if geometry.dense or geometry.focused or geometry.groups > 1 or few or _copied(geometry) > _MOST_COPIED:
+    if (
+        geometry.dense
+        or geometry.focused
+        or geometry.groups > 1
+        or few
+        or _copied(geometry) > _MOST_COPIED
+    ):
         return {}
     if part.shared is not None and geometry.strides[1] == 1:
         nonzeros, bases = np.count_nonzero(part.shared.coefficients), len(part.shared.basis)

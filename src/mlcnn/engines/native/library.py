@@ -228,7 +228,6 @@ class Library:
         address = ctypes.addressof(step)
         return self._sparse_scratch(address), self._sparse_length(address)
 
-
     def lists(self, fields: Mapping[str, int | float]) -> int:
         """Floats of scratch memory of a convolution at listed positions.
 

@@ -7,7 +7,6 @@ one channel, and computed in rows side by side: in blocks, all lanes but one wou
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from math import prod
 
 import numpy as np
 import onnx_ir as ir
@@ -34,7 +33,6 @@ _PAIRS = {
     "Max": Binary.MAX, "Min": Binary.MIN, "GreaterOrEqual": Binary.AT_LEAST,
 }  # fmt: skip
 _REDUCES = {"ReduceMax": Reduce.MAX, "ReduceMean": Reduce.MEAN, "ReduceSum": Reduce.SUM}
-_MOST_OPERANDS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,16 +226,18 @@ def _spread_at(node: ir.Node) -> tuple[ir.Value, tuple[ir.Node, ...]] | None:
 # -- how it is computed
 
 
-def _new(build: Builder, shape: Shape, mode: Map, x: Part | None, z: Part | None = None,
-         fields: Mapping[str, int | float] | None = None,
-         constants: Mapping[str, Constant] | None = None, scratch: int = 0) -> Value:  # fmt: skip
+def _new(  # noqa: PLR0917 - one call's worth of an operation
+    build: Builder, shape: Shape, mode: Map, x: Part | None, z: Part | None = None,
+    fields: Mapping[str, int | float] | None = None,
+    constants: Mapping[str, Constant] | None = None, scratch: int = 0,
+) -> Value:  # fmt: skip
     """A map that an operation gives."""
     images, _, rows, columns = shape
     made = Value(images, (1,), rows, columns, dense=True)
-    blocks = -(-scratch // build.block)
+    own = Part(Value(1, (build.block,), 1, -(-scratch // build.block))) if scratch else None
     build.operations.append(Operation(Op.MAPS, x, Part(made), z, {
         "mode": mode, "images": images, "rows": rows, "columns": columns, **(fields or {}),
-    }, dict(constants or {}), Part(Value(1, (build.block,), 1, blocks)) if scratch else None))  # fmt: skip
+    }, dict(constants or {}), own))  # fmt: skip
     return made
 
 
@@ -368,8 +368,10 @@ def _spread(build: Builder, value: ir.Value, shape: Shape) -> Value | None:
     return _put(build, Part(found), (found.rows, found.columns), shape, (0, 0), steps)
 
 
-def _put(build: Builder, x: Part, sizes: tuple[int, int], shape: Shape, corner: tuple[int, int],
-         steps: tuple[int, int]) -> Value:  # fmt: skip
+def _put(  # noqa: PLR0917 - see above
+    build: Builder, x: Part, sizes: tuple[int, int], shape: Shape, corner: tuple[int, int],
+    steps: tuple[int, int],
+) -> Value:  # fmt: skip
     """Some rows and columns of a map, apart in zeros."""
     made = _new(build, shape, Map.PLACE, x, None, {
         "top": corner[0], "left": corner[1], "stride_rows": steps[0], "stride_columns": steps[1],
