@@ -155,6 +155,7 @@ def test_a_depthwise_layer_is_computed_whole_and_then_masked():
     geometry = {**LAYER["attributes"], "group": 40}
     session = assert_computes({**LAYER, "filters": 40, "attributes": geometry, "residual": False})
     assert {Op.DEPTHWISE, Op.KEEP} <= {step.op for step in _steps(session)}
+    assert any("computed whole, then masked" in note for note in session.notes)
 
 
 def test_weights_beyond_the_caches_are_read_in_parts():

@@ -65,6 +65,12 @@ def _notes(library: Library, operations: Sequence[Operation]) -> Iterator[str]:
             "native: the compiler refuses assembly, so the kernels are built without, and slower; "
             "set CC to gcc or clang"
         )
+    whole = sum(operation.op == Op.KEEP for operation in operations)
+    if whole:
+        yield (
+            f"native: {whole} focused layer(s) have no lists of positions (depthwise ones, and masks "
+            "behind another operator): computed whole, then masked, so nothing is gained there"
+        )
     if not library.vnni and any(operation.op == Op.CODES_CONV for operation in operations):
         yield (
             "native: this processor has no VNNI instructions that the kernels could use, so "
