@@ -68,8 +68,8 @@ def _notes(library: Library, operations: Sequence[Operation]) -> Iterator[str]:
     whole = sum(operation.op == Op.KEEP for operation in operations)
     if whole:
         yield (
-            f"native: {whole} focused layer(s) have no lists of positions (depthwise ones, and masks "
-            "behind another operator): computed whole, then masked, so nothing is gained there"
+            f"native: {whole} focused layer(s) have no lists of positions (depthwise ones, and "
+            "masks behind another operator): computed whole, then masked, so nothing is gained"
         )
     if not library.vnni and any(operation.op == Op.CODES_CONV for operation in operations):
         yield (
