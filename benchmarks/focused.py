@@ -1,8 +1,9 @@
 """Focused layers: each form against the dense layer, over the share of positions that is kept.
 
-Single 3x3 layers, batch 1, one thread; boxes for ``rect``, scattered places for ``gather``. Printed
-is the speed over the faster of ONNX Runtime and OpenVINO on the dense layer (processor time,
-interleaved), and in brackets what the share of positions allows:
+Single 3x3 layers, batch 1, one thread; boxes for ``rect``, scattered places for ``gather`` and
+``list`` (engine native, lists made in the timed run). Printed is the speed over the faster of ONNX
+Runtime and OpenVINO on the dense layer (processor time, interleaved), in brackets what the share of
+positions allows, and for ``list`` behind a slash the speed over native's own fastest dense form:
 
     python -m benchmarks.focused [--layers 64@32 128@28]
 """
@@ -25,8 +26,9 @@ __all__ = ["main"]
 
 _LAYERS = ("16@32", "32@16", "64@8", "64@32", "64@56", "128@28", "256@14", "512@7")
 _KEPT = (1.0, 0.75, 0.5, 0.25)
-_FORMS = ("gather", "rect")
+_ENGINES = {"gather": "onnxruntime", "rect": "onnxruntime", "list": "native"}
 _DENSE = ("onnxruntime", "openvino")
+_OWN = "native"
 
 
 def _box(size: int, kept: float) -> NDArray[np.bool_]:
@@ -58,9 +60,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=1.5)
     parser.add_argument("--layers", nargs="*", default=_LAYERS, help="channels@size")
+    parser.add_argument("--forms", nargs="*", default=[*_ENGINES], choices=[*_ENGINES])
     arguments = parser.parse_args()
     generator = np.random.default_rng(0)
-    known = {name: engines.get(name) for name in _DENSE}
+    known = {name: engines.get(name) for name in (*_DENSE, _OWN)}
     for layer in arguments.layers:
         channels, size = map(int, layer.split("@"))
         dense, focused = _network(channels, size)
@@ -71,22 +74,26 @@ def main() -> None:
             for key, engine in known.items()
         }
         kept: dict[str, float] = {}
-        for form in _FORMS:
-            session = known["onnxruntime"].prepare(with_forms(focused, form), threads=1)
+        for form in arguments.forms:
+            written = focused if form == "list" else with_forms(focused, form)
+            session = known[_ENGINES[form]].prepare(written, threads=1)
             for share in _KEPT:
-                scattered = form == "gather"
-                mask = _scattered(size, share, generator) if scattered else _box(size, share)
+                boxed = form == "rect"
+                mask = _box(size, share) if boxed else _scattered(size, share, generator)
                 key = f"{form} {share:.0%}"
                 kept[key] = float(mask.mean())
                 runners[key] = session.runner({name: image, "mask": mask})
         times = interleave(runners, budget_s=arguments.seconds, clock=time.process_time_ns)
         best = min(_DENSE, key=lambda engine: times[engine].median_ms)
         reference = times[best].median_ms
+        own = times[_OWN].median_ms
         told = ", ".join(
-            f"{key} {reference / times[key].median_ms:.2f} ({1 / kept[key]:.2f})" for key in kept
+            f"{key} {reference / times[key].median_ms:.2f} ({1 / kept[key]:.2f})"
+            + f" / {own / times[key].median_ms:.2f}" * key.startswith("list")
+            for key in kept
         )
-        own = times["onnxruntime"].median_ms
-        print(f"{channels}@{size}: {best} {reference:.3f} ms (onnxruntime {own:.3f}); {told}")
+        others = ", ".join(f"{name} {times[name].median_ms:.3f}" for name in known if name != best)
+        print(f"{channels}@{size}: {best} {reference:.3f} ms ({others}); {told}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,22 @@
 """The forms of layers with masks: one for all, one for each, or the one of least estimate."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedFunctionsPass
 
 from mlcnn.errors import InputError
-from mlcnn.graph import check, clone, infer_shapes
-from mlcnn.ops import Form, Method, find_form, method_of
-from mlcnn.ops.focused import FOCUSED, read
+from mlcnn.graph import check, clone, constant, infer_shapes
+from mlcnn.ops import Emitter, Form, Method, find_form, method_of
+from mlcnn.ops.focused import FOCUSED, read, stored
+from mlcnn.ops.focused.forms import Gathered, Masked, Rectangle
 from mlcnn.ops.geometry import Convolution
-from mlcnn.passes.rewriting import emitter_for, install
-from mlcnn.workload import RECORD_KEY, Record, read_record
+from mlcnn.passes.rewriting import emitter_for, install, opset_of
+from mlcnn.workload import RECORD_KEY, Record, ends, read_record, recorded
 
-__all__ = ["AUTO", "with_forms"]
+__all__ = ["AUTO", "unlisted", "with_forms"]
 
 AUTO = "auto"
 
@@ -51,6 +53,42 @@ def with_forms(
     infer_shapes(copied)
     check(copied)
     return copied
+
+
+def unlisted(model: ir.Model) -> ir.Model:
+    """Focused layers of any form become a convolution and zeros outside of its mask.
+
+    Args:
+        model: a network of standard operators; it is changed. Layers whose weights, or mask, are
+            not found among their nodes stay as they are.
+    """
+    values = {value.name: value for node in model.graph for value in node.outputs}
+    values |= {value.name: value for value in model.graph.inputs}
+    groups = {record.site: (record, nodes) for record, nodes in recorded(model.graph).values()}
+    for record, nodes in groups.values():
+        mask = values.get(record.positions)
+        if mask is not None and record.form in {Gathered.name, Rectangle.name}:
+            _unlist(model, record, nodes, mask)
+    return model
+
+
+def _unlist(model: ir.Model, record: Record, nodes: Sequence[ir.Node], mask: ir.Value) -> None:
+    outside, results = ends(nodes)
+    sources = [v for v in outside if constant(v) is None and v is not mask]
+    weight, bias = stored(record, nodes)
+    if len(sources) != 1 or len(results) != 1 or weight is None:
+        return
+    nest, ((source,), (result,)) = record.geometry, (sources, results)
+    told = {RECORD_KEY: replace(record, form=Masked.name).text()}
+    emitter = Emitter(opset_of(model), weight.dtype, nest.name, told)
+    sums = emitter.op(
+        "Conv",
+        [source, emitter.weight(weight, "weight"),
+         None if bias is None else emitter.weight(bias, "bias")],
+        strides=nest.strides, pads=nest.pads, dilations=nest.dilations, group=nest.G,
+    )  # fmt: skip
+    kept = emitter.op("Where", [mask, sums, emitter.weight(np.zeros(()), "zero")])
+    install(model, emitter, result, kept)
 
 
 def _known(method: Method, layer: Convolution, name: str) -> Form:

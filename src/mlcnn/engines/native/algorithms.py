@@ -98,6 +98,7 @@ class Chooser:
 
     Attributes:
         choices: those made, in the order of the layers.
+        ratios: how long each layer takes by its algorithm, where every product takes 1.
         notes: what the user should know about them.
     """
 
@@ -105,6 +106,7 @@ class Chooser:
         """Choose by a rule, which may add notes; see ``Choosing``."""
         self._rule, self._block, self._machine = rule, library.block, machine
         self.choices: list[LayerAlgorithm] = []
+        self.ratios: list[float] = []
         self.notes = notes
 
     def __call__(self, network: Sequence[tuple[str, Geometry]]) -> list[Kind]:
@@ -120,6 +122,7 @@ class Chooser:
         layers = [self._layer(name, geometry) for name, geometry in network]
         choices = self._rule(layers)
         self.choices = [self._told(*each) for each in zip(layers, choices, strict=True)]
+        self.ratios = [_ratio(*each) for each in zip(layers, choices, strict=True)]
         return [choice.kind for choice in choices]
 
     def _layer(self, name: str, geometry: Geometry) -> Layer:
@@ -133,9 +136,16 @@ class Chooser:
         ms = choice.ms[choice.kind]
         share = figure.useful_macs / (ms / 1e3) / self._machine.macs_per_s
         return LayerAlgorithm(
-            layer.name, layer.geometry.shown, shown(choice.kind), choice.reason, ms,
+            layer.name, layer.geometry.shown,
+            shown(choice.kind, focused=layer.geometry.focused), choice.reason, ms,
             choice.measured, share, figure.bound,
         )  # fmt: skip
+
+
+def _ratio(layer: Layer, choice: Choice) -> float:
+    """How long a layer takes by its algorithm, where every product takes 1."""
+    ms = choice.ms if None in choice.ms else _figures(layer)
+    return ms[choice.kind] / ms[None]
 
 
 def _figures(layer: Layer) -> dict[Kind, float]:

@@ -11,7 +11,7 @@ from mlcnn.engines.native.algorithms import Chooser
 from mlcnn.engines.native.codes import Coded
 from mlcnn.engines.native.convolution import implement
 from mlcnn.engines.native.geometry import Geometry, geometry_of, rows_fit
-from mlcnn.engines.native.library import Library, Op
+from mlcnn.engines.native.library import Library, Map, Op
 from mlcnn.engines.native.packing import Group, Packing
 from mlcnn.engines.native.planes import keep_planes
 from mlcnn.engines.native.program import Floats, Operation, Part, Value, standard_lanes
@@ -32,7 +32,9 @@ __all__ = ["Builder", "Rule"]
 
 _DENSE = 4  # channels of an input that is not laid out in blocks,
 _LARGE = 4096  # and its positions: below, blocks stay in the cache (LeNet-5 is slower without)
-_ACTIVATING = frozenset({Op.CONV, Op.DEPTHWISE, Op.MAP, Op.MIX, Op.ROWS, Op.WINOGRAD})
+_ACTIVATING = frozenset({
+    Op.CONV, Op.DEPTHWISE, Op.KEEP, Op.MAP, Op.MIX, Op.ROWS, Op.WINOGRAD
+})  # fmt: skip
 
 
 class Builder:
@@ -51,6 +53,7 @@ class Builder:
         operations: those that are made so far.
         done: nodes that an operation before them computes along.
         codes: what values are, that are codes or stand for them.
+        maps: what values are that have one number a position; see ``maps``.
     """
 
     def __init__(
@@ -64,12 +67,16 @@ class Builder:
         self.operations: list[Operation] = []
         self.done: set[ir.Node] = set()
         self.codes: dict[ir.Value, Coded] = {}
+        self.maps: dict[ir.Value, Value] = {}
         self._opsets = model.opset_imports
         self._outputs = list(model.graph.outputs)
         self._values: dict[ir.Value, Value] = {}
         self._convolutions: list[tuple[str, Geometry, Operation, Group]] = []
         self._inputs = [value for value in model.graph.inputs if not value.is_initializer()]
         for index, value in enumerate(self._inputs):
+            if value.dtype == ir.DataType.BOOL:
+                self.maps[value] = self._flags(value, index)
+                continue
             packed = self._input(value)
             self._values[value] = packed
             self._move(Op.PACK, packed, index)
@@ -77,10 +84,11 @@ class Builder:
     def finish(self) -> list[Operation]:
         """All operations, with those that write the network's outputs."""
         layers = [(name, geometry) for name, geometry, _, _ in self._convolutions]
-        for kind, (_, geometry, operation, part) in zip(
-            self.choose(layers), self._convolutions, strict=True
+        kinds = self.choose(layers)
+        for kind, ratio, (_, geometry, operation, part) in zip(
+            kinds, self.choose.ratios, self._convolutions, strict=True
         ):
-            implement(operation, geometry, part, kind, self.library)
+            implement(operation, geometry, part, kind, self.library, ratio)
         for index, value in enumerate(self._outputs, len(self._inputs)):
             self._move(Op.UNPACK, self.value_of(value, f"output {value.name!r}"), index)
         keep_planes(self.operations, self.block)
@@ -117,6 +125,22 @@ class Builder:
         made.dense = True
         return made
 
+    def _flags(self, value: ir.Value, buffer: int) -> Value:
+        """An input of flags, a byte each."""
+        sizes = tuple(size for size in value.shape or () if isinstance(size, int))
+        if len(sizes) != 4 or sizes[1] != 1 or 0 in sizes:
+            raise UnsupportedError(
+                f"native: input {value.name!r}: flags of shape {value.shape or '?'}; it takes "
+                "masks (N, 1, H, W); use engine 'onnxruntime'"
+            )
+        images, _, rows, columns = sizes
+        made = Value(images, (1,), rows, columns, dense=True)
+        self.operations.append(Operation(Op.MAPS, None, Part(made), None, {
+            "mode": Map.FLAGS, "images": images, "rows": rows, "columns": columns,
+            "buffer": buffer,
+        }, strides=dense_strides(made.shape)))  # fmt: skip
+        return made
+
     def _few_filters(self, site: Site, shape: Shape) -> bool:
         """Whether the results of a row are lanes in a convolution of an input."""
         weight = constant(site.node.inputs[1])
@@ -141,6 +165,10 @@ class Builder:
     def value_of(self, value: ir.Value | None, where: str) -> Value:
         """What a network's value stands for."""
         found = None if value is None else self._values.get(value)
+        if found is None and value in self.maps:
+            given = self.maps[value]
+            found = self._values[value] = self.new(given.shape)
+            self._move(Op.PACK, found, -1, given)
         if found is None and value in self.codes:
             found = self._values[value] = self._numbers(self.codes[value])
         if found is None:
@@ -160,6 +188,12 @@ class Builder:
             "columns": source.columns, "zero": coded.coding.zero, "ratio": coded.coding.step,
             "mode": int(coded.count > 1),
         }))  # fmt: skip
+        return made
+
+    def map_of(self, value: Value) -> Value:
+        """The same numbers, of one channel, in rows side by side."""
+        made = Value(value.images, (1,), value.rows, value.columns, dense=True)
+        self._move(Op.UNPACK, value, -1, made)
         return made
 
     def known(self, value: ir.Value | None) -> Value | None:

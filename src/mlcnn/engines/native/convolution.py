@@ -1,6 +1,7 @@
 """A convolution as a step of the kernels, by one algorithm or another."""
 
 from collections.abc import Sequence
+from math import ceil, inf
 
 import numpy as np
 
@@ -16,6 +17,7 @@ __all__ = ["bunch_of", "implement"]
 
 _BUNCH_BYTES = 3 << 20  # of transformed tiles and products, that stay in the outer caches
 _LEAST_TILES = 24  # that each weight is read for
+_ACROSS = 1024  # vectors of a row of which tiles are computed, as in list.h
 _WIDE = 6  # positions that the kernel computes at once
 
 
@@ -29,9 +31,10 @@ def bunch_of(geometry: Geometry, kind: Winograd, block: int) -> int:
     return min(tiles, -(-even // _WIDE) * _WIDE)
 
 
-def implement(
-    operation: Operation, geometry: Geometry, part: Group, kind: Kind, library: Library
-) -> None:
+def implement(  # noqa: PLR0917 - one layer and its choice
+    operation: Operation, geometry: Geometry, part: Group, kind: Kind, library: Library,
+    ratio: float = 1.0,
+) -> None:  # fmt: skip
     """Complete a convolution's operation by what its algorithm needs.
 
     Args:
@@ -41,6 +44,7 @@ def implement(
             the channels in each block of the input, of a group.
         kind: the algorithm.
         library: the kernels.
+        ratio: how long it takes by that, where every product takes 1.
     """
     lanes, packing = part.lanes, Packing(library.block, library.group)
     operation.constants["lanes"] = np.array(lanes, np.int32)
@@ -49,24 +53,58 @@ def implement(
         add_zeros_skipped(operation, geometry, part.weight, shared, library)
         return
     of_groups = np.split(part.weight, geometry.groups)
-    if kind is None:
+    if geometry.focused:
+        _listed(operation, geometry, part, kind, library, ratio)
+    elif kind is None:
         _every_product(operation, of_groups, geometry, packing)
-        return
-    of_values, filters = [transformed(kind, w) for w in of_groups], int(operation.fields["filters"])
-    bunch = bunch_of(geometry, kind, library.block)
-    floats = library.scratch(kind, len(lanes), filters, bunch)
-    operation.op = Op.WINOGRAD
+    else:
+        operation.op = Op.WINOGRAD
+        _weigh(operation, _tiles(operation, geometry, of_groups, kind, library))
+        filters = int(operation.fields["filters"])
+        floats = library.scratch(kind, len(lanes), filters, int(operation.fields["bunch"]))
+        operation.scratch = _scratch(floats, library)
+
+
+def _scratch(floats: int, library: Library) -> Part:
+    return Part(Value(1, (library.block,), 1, -(-floats // library.block)))
+
+
+def _tiles(
+    operation: Operation, geometry: Geometry, of_groups: Sequence[Floats], kind: Winograd,
+    library: Library,
+) -> list[Floats]:  # fmt: skip
+    """The weights of a transform, and what computes with them."""
+    lanes, packing = geometry.lanes, Packing(library.block, library.group)
+    of_values, bunch = (
+        [transformed(kind, w) for w in of_groups],
+        bunch_of(geometry, kind, library.block),
+    )
     operation.fields |= {
         "mode": kind, "bunch": bunch,
         "chunk": packing.chunk((*of_values[0].shape[1:], 1, 1), lanes, 1, bunch),
     }  # fmt: skip
-    _weigh(operation, [
+    filters = int(operation.fields["filters"])
+    operation.constants["zeros"] = np.zeros(filters * library.block, np.float32)
+    return [
         packing.tiled(value[:, :, None, None], lanes) for values in of_values for value in values
-    ])  # fmt: skip
-    operation.constants |= {
-        "zeros": np.zeros(filters * library.block, np.float32),
-    }
-    operation.scratch = Part(Value(1, (library.block,), 1, -(-floats // library.block)))
+    ]
+
+
+def _listed(  # noqa: PLR0917 - see above
+    operation: Operation, geometry: Geometry, part: Group, kind: Winograd | None,
+    library: Library, ratio: float,
+) -> None:  # fmt: skip
+    """A convolution at the positions that a mask keeps, and of whole tiles where those pay."""
+    _every_product(operation, [part.weight], geometry, Packing(library.block, library.group))
+    operation.op = Op.LIST
+    least = inf if kind is None else ratio * geometry.rows * geometry.columns / geometry.tiles(kind)
+    least *= geometry.images
+    fits = geometry.columns <= _ACROSS * library.block
+    if kind is not None and fits and least <= kind.transform.outputs**2:
+        weights = _tiles(operation, geometry, [part.weight], kind, library)
+        operation.constants["basis"] = np.concatenate(weights)
+        operation.fields["least"] = max(1, ceil(least))
+    operation.scratch = _scratch(library.lists(operation.fields), library)
 
 
 def _weigh(operation: Operation, tiled: Sequence[Floats]) -> None:

@@ -7,6 +7,7 @@ from threading import Lock
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from mlcnn.engines.arrays import Signature, check_inputs, fix_shapes, signatures
 from mlcnn.engines.engine import (
@@ -28,6 +29,7 @@ from mlcnn.engines.package import weight_bytes
 from mlcnn.errors import InputError, PassError, UnsupportedError
 from mlcnn.graph import fold_constants, infer_shapes, inline, pad_means
 from mlcnn.passes import FoldBatchNorm
+from mlcnn.passes.focus_forms import unlisted
 
 __all__ = ["Native"]
 
@@ -47,6 +49,11 @@ def _sizes(output: ir.Value) -> tuple[int, ...]:
     return sizes
 
 
+def _handed(array: Array) -> NDArray[np.float32 | np.bool_]:
+    """An input as the kernels read it: flags are bytes, all else is floats."""
+    return np.ascontiguousarray(array, np.bool_ if array.dtype == np.bool_ else np.float32)
+
+
 def _is_empty(output: ir.Value) -> bool:
     return output.shape is not None and 0 in output.shape.dims
 
@@ -57,6 +64,12 @@ def _notes(library: Library, operations: Sequence[Operation]) -> Iterator[str]:
         yield (
             "native: the compiler refuses assembly, so the kernels are built without, and slower; "
             "set CC to gcc or clang"
+        )
+    whole = sum(operation.op == Op.KEEP for operation in operations)
+    if whole:
+        yield (
+            f"native: {whole} focused layer(s) have no lists of positions (depthwise ones, and "
+            "masks behind another operator): computed whole, then masked, so nothing is gained"
         )
     if not library.vnni and any(operation.op == Op.CODES_CONV for operation in operations):
         yield (
@@ -113,7 +126,7 @@ class _Session:
     def _call(self, inputs: Arrays) -> tuple[Call, list[Floats]]:
         check_inputs(self._inputs, inputs)
         program, shapes = self._program(inputs)
-        given = [np.ascontiguousarray(inputs[s.name], np.float32) for s in self._inputs]
+        given = [_handed(inputs[s.name]) for s in self._inputs]
         results = [np.empty(shape, np.float32) for shape in shapes]
         return program.call([*given, *results], self._threads), results
 
@@ -178,7 +191,8 @@ class Native:
                 "engine 'native' was compiled without OpenMP, so it computes with one thread; "
                 "use threads 1, or install a compiler with OpenMP"
             )
-        standard = pad_means(FoldBatchNorm().apply(staged(inline(model, foreign=True))).model)
+        plain = staged(unlisted(inline(model, foreign=True)))
+        standard = pad_means(FoldBatchNorm().apply(plain).model)
         check(standard)
         choosing = Choosing(self.algorithm, machine_of(self.march), threads, weight_bytes(standard))
         return _Session(

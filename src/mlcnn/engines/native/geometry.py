@@ -55,6 +55,7 @@ class Geometry:
         nonzeros: weights, or coefficients of shared kernels, that are not zero; None where
             it does not pay to look at each.
         bases: kernels that all filters share; 0 where each has its own.
+        focused: whether a mask tells which positions are computed.
     """
 
     images: int
@@ -72,6 +73,7 @@ class Geometry:
     paired: bool = False
     nonzeros: int | None = None
     bases: int = 0
+    focused: bool = False
 
     @property
     def channels(self) -> int:
@@ -92,10 +94,13 @@ class Geometry:
             f"{f', {self.groups} groups' if self.groups > 1 else ''}"
             f"{f', {self.bases} shared kernels' if self.bases else ''}"
             f"{'' if self.nonzeros is None else f', {self.nonzeros} weights'}"
+            f"{', focused' * self.focused}"
         )
 
     def kinds(self) -> tuple[Kind, ...]:
         """The algorithms that compute it, those with the fewest weights first."""
+        if self.focused:  # tiles of a transform with stride 2 take their places by class
+            return (None, *self.transforms()) if self.strides == (1, 1) else (None,)
         sparse = Sparse.SHARED if self.bases else Sparse.WEIGHTS
         return *(() if self.nonzeros is None else (sparse,)), None, *self.transforms()
 
@@ -126,7 +131,7 @@ class Geometry:
 
         That is for small images, whose columns meet few taps, if there are enough of them.
         """
-        if self.dense:
+        if self.dense or self.focused:
             return False
         if self.rows * self.columns == 1:
             return self.images > 1
@@ -135,7 +140,7 @@ class Geometry:
 
     def in_rows(self, block: int) -> bool:
         """Whether the direct algorithm takes the results of a row as lanes."""
-        plain = self.dense and not self.residual
+        plain = self.dense and not self.residual and not self.focused
         return plain and rows_fit(self.filters, self.columns, self.strides[1], block)
 
     def taps(self, axis: int) -> int:
@@ -173,7 +178,7 @@ def geometry_of(operation: Operation, part: Group) -> Geometry:
         (down, across), (dilations[0], dilations[1]), (top, left, bottom, right),
         operation.z is not None,
         operation.x is not None and operation.x.value.dense,
-        groups, operation.fields.get("together", 1) == _PAIR,
+        groups, operation.fields.get("together", 1) == _PAIR, focused=operation.mask is not None,
     )  # fmt: skip
     return replace(geometry, **_zeros(geometry, part))
 
@@ -185,7 +190,13 @@ def _copied(geometry: Geometry) -> int:
 def _zeros(geometry: Geometry, part: Group) -> dict[str, int]:
     """How many weights are not zero, where it may pay to skip the others."""
     few = geometry.rows * geometry.columns < _POSITIONS
-    if geometry.dense or geometry.groups > 1 or few or _copied(geometry) > _MOST_COPIED:
+    if (
+        geometry.dense
+        or geometry.focused
+        or geometry.groups > 1
+        or few
+        or _copied(geometry) > _MOST_COPIED
+    ):
         return {}
     if part.shared is not None and geometry.strides[1] == 1:
         nonzeros, bases = np.count_nonzero(part.shared.coefficients), len(part.shared.basis)

@@ -18,8 +18,9 @@ Kind = Winograd | Sparse | None
 """None computes every product."""
 
 
-def shown(kind: Kind) -> str:
-    """An algorithm's name."""
+def shown(kind: Kind, *, focused: bool = False) -> str:
+    """An algorithm's name; of a focused layer that of what it does to the positions it computes."""
     if kind is None:
-        return "direct"
-    return kind.shown if isinstance(kind, Winograd) else kind.value
+        return "list" if focused else "direct"
+    name = kind.shown if isinstance(kind, Winograd) else kind.value
+    return f"list, and {name} of tiles" if focused else name

@@ -7,6 +7,7 @@ import numpy as np
 import onnx_ir as ir
 
 from mlcnn.engines.native.builder import Builder, Rule
+from mlcnn.engines.native.focused import mask_of
 from mlcnn.engines.native.library import Op
 from mlcnn.engines.native.packing import Shared
 from mlcnn.engines.native.program import Floats, Operation, Part, Value
@@ -151,8 +152,11 @@ def _convolve(  # noqa: PLR0917 - one call's worth of a layer
         build.end(site, operation, result, made)
         return
     made = build.new(shape)
+    mask, result = mask_of(build, result, made)
     residual, result = _residual(build, result, made)
-    *others, last = _parts(build, site, x, weight, bias, groups, fields, made, residual, shared)
+    *others, last = _parts(
+        build, site, x, weight, bias, groups, fields, made, residual, mask, shared
+    )
     activation = build.activation(result)
     for operation in others:
         operation.fields |= {} if activation is None else activation.fields
@@ -162,7 +166,8 @@ def _convolve(  # noqa: PLR0917 - one call's worth of a layer
 
 def _parts(  # noqa: PLR0917 - see above
     build: Builder, site: Site, x: Part, weight: Floats, bias: Floats, groups: int,
-    fields: dict[str, int | float], made: Value, residual: Value | None, shared: Shared | None,
+    fields: dict[str, int | float], made: Value, residual: Value | None, mask: Value | None,
+    shared: Shared | None,
 ) -> list[Operation]:  # fmt: skip
     """The convolutions without groups that a convolution consists of."""
     source, found = x.value, list[Operation]()
@@ -177,6 +182,7 @@ def _parts(  # noqa: PLR0917 - see above
                 "lanes": np.array(part.lanes, np.int32),
                 "biases": build.packing.per_lane(bias[first : first + filters]),
             },
+            mask=None if mask is None else Part(mask),
         )  # fmt: skip
         build.convolution(site, operation, replace(part, shared=shared))
         found.append(operation)

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from mlcnn.engines.compilers import c_compiler, c_compiler_missing
 from mlcnn.errors import UnsupportedError
 
-__all__ = ["Binary", "Function", "Library", "Op", "Place", "Pool", "Step", "load"]
+__all__ = [
+    "Binary", "Function", "Library", "Map", "Op", "Place", "Pool", "Reduce", "Step", "load"
+]  # fmt: skip
 
 # Contractions are wanted (fused multiply-add); other liberties of -ffast-math are not, and linking
 # with it would change how the whole process rounds.
@@ -52,6 +54,9 @@ class Op(IntEnum):
     ROWS = 15
     MIX = 16
     SPARSE = 17
+    LIST = 18
+    KEEP = 19
+    MAPS = 20
 
 
 class Pool(IntEnum):
@@ -60,6 +65,29 @@ class Pool(IntEnum):
     MAX = 0
     AVERAGE = 1
     AVERAGE_PADDED = 2
+
+
+class Map(IntEnum):
+    """Modes of ``MAPS``, in the order of ``maps.h``."""
+
+    FLAGS = 0
+    FILL = 1
+    SUM = 2
+    APART = 3
+    PAIR = 4
+    REDUCE = 5
+    MAX_POOL = 6
+    MEAN_POOL = 7
+    PLACE = 8
+    SQRT = 9
+
+
+class Reduce(IntEnum):
+    """Functions of ``Map.REDUCE``."""
+
+    MAX = 0
+    MEAN = 1
+    SUM = 2
 
 
 class Function(IntEnum):
@@ -80,7 +108,7 @@ class Function(IntEnum):
 
 
 class Binary(IntEnum):
-    """Modes of ``BINARY``."""
+    """Modes of ``BINARY``, and functions of ``Map.PAIR``, which alone has comparisons."""
 
     ADD = 0
     SUB = 1
@@ -88,6 +116,8 @@ class Binary(IntEnum):
     DIV = 3
     MAX = 4
     MIN = 5
+    AT_LEAST = 6
+    UNEQUAL = 7
 
 
 class Place(ctypes.Structure):
@@ -101,7 +131,7 @@ class Step(ctypes.Structure):
 
     _fields_ = [
         *[(name, ctypes.c_int64) for name in ("op", "mode", "images", "blocks", "filters")],
-        *[(name, Place) for name in ("x", "y", "z", "scratch")],
+        *[(name, Place) for name in ("x", "y", "z", "scratch", "mask")],
         *[
             (name, ctypes.c_int64)
             for name in (
@@ -111,7 +141,8 @@ class Step(ctypes.Structure):
                 *("top", "left", "bottom", "right", "rows", "columns"),
                 *("chunk", "bunch", "across", "buffer", "paired"),
                 *("groups", "group_weights", "together"),
-                *("pitch", "bases", "outputs", "basis", "starts", "entries", "function"),
+                *("pitch", "bases", "outputs", "basis", "starts", "entries", "least"),
+                "function",
                 *("scales", "zero", "zero_y", "zero_z"),
             )
         ],
@@ -158,7 +189,8 @@ class Library:
         pointer = ctypes.c_void_p
         self._sparse_scratch = library.mlcnn_sparse_scratch
         self._sparse_length = library.mlcnn_sparse_length
-        for function in (self._sparse_scratch, self._sparse_length):
+        self._list_scratch = library.mlcnn_list_scratch
+        for function in (self._sparse_scratch, self._sparse_length, self._list_scratch):
             function.argtypes, function.restype = (pointer,), ctypes.c_int64
         self._sink = np.zeros(1, np.float32)
         self._multiply, self._read = library.mlcnn_multiply, library.mlcnn_read
@@ -195,6 +227,15 @@ class Library:
         step = Step(**fields)
         address = ctypes.addressof(step)
         return self._sparse_scratch(address), self._sparse_length(address)
+
+    def lists(self, fields: Mapping[str, int | float]) -> int:
+        """Floats of scratch memory of a convolution at listed positions.
+
+        Args:
+            fields: of its step, by their names.
+        """
+        step = Step(**fields)
+        return self._list_scratch(ctypes.addressof(step))
 
 
 def _mix(library: ctypes.CDLL, kind: int) -> NDArray[np.float32]:

@@ -4,7 +4,16 @@ from math import prod
 
 import onnx_ir as ir
 
-from mlcnn.engines.native import elementwise, layers, mixes, moving, pools, quantised
+from mlcnn.engines.native import (
+    elementwise,
+    focused,
+    layers,
+    maps,
+    mixes,
+    moving,
+    pools,
+    quantised,
+)
 from mlcnn.engines.native.algorithms import Chooser
 from mlcnn.engines.native.builder import Builder, Rule
 from mlcnn.engines.native.library import Library, load
@@ -15,7 +24,9 @@ from mlcnn.nn.site import site_of
 
 __all__ = ["OPERATORS", "check", "lower", "suited"]
 
-_RULES: dict[str, Rule] = {**elementwise.RULES, **layers.RULES, **moving.RULES, **pools.RULES}
+_RULES: dict[str, Rule] = {
+    **elementwise.RULES, **focused.RULES, **layers.RULES, **moving.RULES, **pools.RULES
+}  # fmt: skip
 # They compute sizes from sizes, and are gone when those are known.
 _SIZES = frozenset({
     "Cast", "Constant", "ConstantOfShape", "Expand", "Floor", "Gather", "Range", "Shape",
@@ -23,7 +34,7 @@ _SIZES = frozenset({
 
 _NARROW = 0.8  # of the products or fewer, with unused lanes, pay for narrow blocks
 
-OPERATORS = frozenset({*_RULES, *quantised.RULES})
+OPERATORS = frozenset({*_RULES, *quantised.RULES, *maps.OPERATORS})
 """The operators that the kernels compute."""
 
 
@@ -70,13 +81,16 @@ def lower(
             the node.
     """
     build = Builder(model, library, choose, integers=integers, rounded_means=rounded_means)
-    outputs = set(model.graph.outputs)
+    outputs, makers = set(model.graph.outputs), maps.Makers.of(model)
+    build.done.update(makers.inside)
     for node in model.graph:
         if node in build.done or all(map(is_known, node.outputs)):
             continue
         site = build.site(node)
         if any(value.consumers() or value in outputs for value in node.outputs[1:]):
             raise refusal(site, "a second output")
+        if maps.take(build, site, makers):
+            continue
         if is_standard(node) and (quantised.take(build, site) or mixes.take(build, site)):
             continue
         rule = _RULES.get(node.op_type) if is_standard(node) else None

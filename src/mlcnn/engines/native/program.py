@@ -118,6 +118,7 @@ class Operation:
         x: what it reads, if it reads a value.
         y: what it writes, if it writes a value.
         z: a second value that it reads.
+        mask: which positions it computes, if it does not compute all of them.
         fields: by name of ``Step``; places left out.
         constants: arrays that go to the constants, by the field that takes their offset.
         scratch: memory that only it uses.
@@ -134,6 +135,7 @@ class Operation:
     fields: dict[str, int | float] = field(default_factory=dict[str, int | float])
     constants: dict[str, Constant] = field(default_factory=dict[str, Constant])
     scratch: Part | None = None
+    mask: Part | None = None
     strides: tuple[int, int, int, int] | None = None
     before: "Operation | None" = None
     inner: tuple["Operation", ...] = ()
@@ -142,7 +144,7 @@ class Operation:
         """What it reads and writes, those that run with it too."""
         for operation in self.inner:
             yield from operation.parts()
-        parts = self.x, self.y, self.z, self.scratch
+        parts = self.x, self.y, self.z, self.scratch, self.mask
         yield from (part for part in parts if part is not None)
 
 
@@ -255,7 +257,7 @@ class Program:
         self.memory = _aligned(memory.floats + _SLACK)
         self._constants = constants.array()
 
-    def call(self, buffers: Sequence[NDArray[np.float32]], threads: int) -> "Call":
+    def call(self, buffers: Sequence[NDArray[np.float32 | np.bool_]], threads: int) -> "Call":
         """The program with the arrays that it reads and writes."""
         pointers = (ctypes.c_void_p * len(buffers))(*(buffer.ctypes.data for buffer in buffers))
         steps, memory, constants = self._steps, self.memory, self._constants
@@ -324,7 +326,7 @@ def _of_image(step: Step, image: int) -> Step:
     """The same for one image alone."""
     made = Step.from_buffer_copy(step)
     made.images, made.across = 1, 0
-    for place in (made.x, made.y, made.z):
+    for place in (made.x, made.y, made.z, made.mask):
         place.at += image * place.image
     return made
 
@@ -334,7 +336,7 @@ def _step(operation: Operation, memory: _Memory, constants: _Constants) -> Step:
     step.z.at = -1
     for name, part in (
         *(("x", operation.x), ("y", operation.y), ("z", operation.z)),
-        ("scratch", operation.scratch),
+        *(("scratch", operation.scratch), ("mask", operation.mask)),
     ):
         if part is not None:
             setattr(step, name, memory.place(part))

@@ -74,7 +74,9 @@ def _is_row(row: Row) -> bool:
 
 
 def _repeated(path: Path, rows: Sequence[Row], layer: Layer) -> Choice:
-    kinds: dict[str, Kind] = {shown(kind): kind for kind in layer.ways}
+    kinds: dict[str, Kind] = {
+        shown(kind, focused=layer.geometry.focused): kind for kind in layer.ways
+    }
     told = {row["geometry"]: row["algorithm"] for row in rows}
     name = told.get(layer.geometry.shown)
     if name is None:

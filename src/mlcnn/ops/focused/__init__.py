@@ -9,6 +9,7 @@ from mlcnn.ops.focused.outside import Outside
 from mlcnn.ops.focused.rules import Growth, Masks, Striding
 from mlcnn.ops.focused.shares import computed
 from mlcnn.ops.focused.sources import SOURCES, MaskSource
+from mlcnn.ops.focused.stored import stored
 from mlcnn.ops.method import Method
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Striding",
     "focus",
     "read",
+    "stored",
 ]
 
 FOCUSED = Method(

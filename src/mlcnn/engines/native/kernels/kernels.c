@@ -16,6 +16,8 @@
 #include "layout.h"
 #include "sparse.h"
 #include "mixes.h"
+#include "list.h"
+#include "maps.h"
 #include "int8.h"
 #include "probe.h"
 
@@ -33,6 +35,7 @@ int64_t mlcnn_scratch(int64_t kind, int64_t blocks, int64_t filters, int64_t bun
 /* The same of a band of rows, and vectors from one copy of a channel to the next. */
 int64_t mlcnn_sparse_scratch(const Step *s) { return band_floats(s); }
 int64_t mlcnn_sparse_length(const Step *s) { return band_of(s).length / B; }
+int64_t mlcnn_list_scratch(const Step *s) { return list_floats(s); }
 int mlcnn_vnni(void) { return VNNI; }
 int mlcnn_assembly(void) {
 #ifdef NO_ASSEMBLY
@@ -106,6 +109,9 @@ void mlcnn_run(const Step *steps, int64_t count, float *m, const float *constant
       case DEQUANTISE: dequantise(s, m, threads); break;
       case RECODE: recode(s, m, threads); break;
       case SUMS: sums(s, m, threads); break;
+      case LIST: list_conv(s, m, constants, threads); break;
+      case KEEP: keep(s, m, threads); break;
+      case MAPS: maps(s, m, constants, array); break;
       case BORDER: border(s, m); break;
       case PACK: pack(s, m, constants, array); break;
       case UNPACK: unpack(s, m, constants, array); break;

@@ -1,6 +1,6 @@
 /* One call of a kernel, as ``library.py`` writes it. */
 enum { CONV, DEPTHWISE, POOL, MAP, BINARY, BORDER, PACK, UNPACK, WINOGRAD,
-       CODES_CONV, CODES_POOL, QUANTISE, DEQUANTISE, RECODE, SUMS, ROWS, MIX, SPARSE };
+       CODES_CONV, CODES_POOL, QUANTISE, DEQUANTISE, RECODE, SUMS, ROWS, MIX, SPARSE, LIST, KEEP, MAPS };
 enum { CLIP, LEAKY, SIGMOID, TANH, SILU, HARD_SWISH, GELU, ELU, EXP, ERF, SQRT, ABS };
 enum { ADD, SUB, MUL, DIV, MAX, MIN };
 enum { POOL_MAX, POOL_AVERAGE, POOL_AVERAGE_PADDED };
@@ -11,7 +11,7 @@ typedef struct {
 
 typedef struct {
   int64_t op, mode, images, blocks, filters; /* filters: blocks of them */
-  Place x, y, z, scratch;                    /* z: a second input; at < 0 where there is none */
+  Place x, y, z, scratch, mask;              /* z: a second input; at < 0 where there is none */
   int64_t weights, biases, lanes, zeros;     /* offsets of constants; lanes in use, per block */
   int64_t kernel_rows, kernel_columns, stride_rows, stride_columns, dilation_rows, dilation_columns;
   int64_t input_rows, input_columns, top, left, bottom, right, rows, columns;
@@ -22,6 +22,7 @@ typedef struct {
   /* Of weights that are mostly zero: positions from row to row, kernels that filters share, channels
    * of the result, and offsets of constants. */
   int64_t pitch, bases, outputs, basis, starts, entries;
+  int64_t least; /* kept positions of a tile of a focused layer that is computed by a transform; or 0 */
   int64_t function; /* of what is written; CLIP, the first of them, where there is none */
   /* Of codes: offset of the factors per filter, and zero points of x, y and z. */
   int64_t scales, zero, zero_y, zero_z;

@@ -175,9 +175,9 @@ INLINE void tile_backward(const int kind, const int N, const int O, const Step *
   if (s->function != CLIP) activate(s, y, rows < O ? rows : O, columns < O ? columns : O);
 }
 
-/* Tiles of a bunch, from `tile` on: there, and back. Threads share the blocks. */
-INLINE void bunch_forward(const int kind, const int N, const Step *s, const float *m,
-                          const Values *to, int64_t tile, int64_t count, float *scratch) {
+/* Tiles of a bunch, from `tile` on, or those of a list: there, and back. Threads share the blocks. */
+INLINE void bunch_forward(const int kind, const int N, const Step *s, const float *m, const Values *to,
+                          const Spot *listed, int64_t tile, int64_t count, float *scratch) {
   const Transform *t = transforms + kind;
 #pragma omp for
   for (int64_t i = 0; i < s->blocks; i++) {
@@ -185,6 +185,7 @@ INLINE void bunch_forward(const int kind, const int N, const Step *s, const floa
     EACH(v, N * N) at[v] = to->first[v] + i * to->plane[v];
     Spot spot = spot_of(s, t, tile);
     EACH(k, count) {
+      if (listed) spot = listed[k];
       const float *x = m + s->x.at + spot.image * s->x.image + i * s->x.plane +
                        spot.row * t->step * s->x.row + spot.column * t->step * B;
       tile_forward(kind, N, s, x, spot, scratch + k * B, at);
@@ -194,8 +195,8 @@ INLINE void bunch_forward(const int kind, const int N, const Step *s, const floa
 }
 
 INLINE void bunch_backward(const int kind, const int N, const int O, const Step *s, float *m,
-                           const float *constants, const Values *from, int64_t tile, int64_t count,
-                           const float *scratch) {
+                           const float *constants, const Values *from, const Spot *listed, int64_t tile,
+                           int64_t count, const float *scratch) {
   const Transform *t = transforms + kind;
 #pragma omp for
   for (int64_t f = 0; f < s->filters; f++) {
@@ -204,6 +205,7 @@ INLINE void bunch_backward(const int kind, const int N, const int O, const Step 
     EACH(v, N * N) at[v] = from->first[v] + f * from->plane[v];
     Spot spot = spot_of(s, t, tile);
     EACH(k, count) {
+      if (listed) spot = listed[k];
       const int64_t row = spot.row * O, column = spot.column * O;
       float *y = m + s->y.at + spot.image * s->y.image + f * s->y.plane + row * s->y.row + column * s->y.column;
       const float *z = m + s->z.at + spot.image * s->z.image + f * s->z.plane + row * s->z.row + column * s->z.column;
@@ -252,9 +254,9 @@ static void winograd(const Step *s, float *m, const float *constants, int thread
     const int64_t count = tiles - tile < s->bunch ? tiles - tile : s->bunch;
 #define IN_KIND(KIND, N, O)                                              \
   case KIND:                                                             \
-    bunch_forward(KIND, N, s, m, &from, tile, count, scratch);           \
+    bunch_forward(KIND, N, s, m, &from, 0, tile, count, scratch);        \
     bunch_products(s, &from, &to, constants, scratch);                   \
-    bunch_backward(KIND, N, O, s, m, constants, &to, tile, count, scratch); \
+    bunch_backward(KIND, N, O, s, m, constants, &to, 0, tile, count, scratch); \
     break;
     switch (s->mode) {
       IN_KIND(F43, 6, 4)
