@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mlcnn.engines.compilers import c_compiler, c_compiler_missing
 from mlcnn.errors import UnsupportedError
 
-__all__ = ["Binary", "Function", "Library", "Op", "Place", "Pool", "Step", "load"]
+__all__ = ["Binary", "Function", "Library", "Op", "Place", "Pool", "Reduce", "Step", "load"]
 
 # Contractions are wanted (fused multiply-add); other liberties of -ffast-math are not, and linking
 # with it would change how the whole process rounds.
@@ -52,6 +52,12 @@ class Op(IntEnum):
     ROWS = 15
     MIX = 16
     SPARSE = 17
+    REDUCE = 18
+    REDUCE_IMAGES = 19
+    WHEN = 20
+    IMAGES = 21
+    MOVE_IMAGES = 22
+    END = 23
 
 
 class Pool(IntEnum):
@@ -88,6 +94,18 @@ class Binary(IntEnum):
     DIV = 3
     MAX = 4
     MIN = 5
+    LESS = 6
+    AT_MOST = 7
+    EQUAL = 8
+
+
+class Reduce(IntEnum):
+    """Modes of ``REDUCE`` and ``REDUCE_IMAGES``."""
+
+    MAX = 0
+    MIN = 1
+    SUM = 2
+    SOFTMAX = 3
 
 
 class Place(ctypes.Structure):
@@ -111,7 +129,7 @@ class Step(ctypes.Structure):
                 *("top", "left", "bottom", "right", "rows", "columns"),
                 *("chunk", "bunch", "across", "buffer", "paired"),
                 *("groups", "group_weights", "together"),
-                *("pitch", "bases", "outputs", "basis", "starts", "entries", "function"),
+                *("pitch", "bases", "outputs", "basis", "starts", "entries", "each", "until", "function"),
                 *("scales", "zero", "zero_y", "zero_z"),
             )
         ],
