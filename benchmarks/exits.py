@@ -1,4 +1,4 @@
-"""What conditional branches cost in ONNX Runtime and in native, and whether batches pay for survivors alone.
+"""What conditional branches cost, and whether batches pay for survivors alone.
 
 A trained ResNet-20 with one exit behind ``layer2``, thresholds set so that all images go on, that
 none does, or that a half does; processor time of one thread, interleaved:
@@ -101,7 +101,7 @@ class _Case:
 def _decisions(cases: Mapping[str, _Case], pixels: np.ndarray) -> None:
     """Print whether engines let the same images leave, and how close to the threshold any is."""
     results = {key: case.sessions["half"].run({case.name: pixels}) for key, case in cases.items()}
-    scores = [next(iter(result.values())) for result in results.values()]
+    scores = [np.asarray(next(iter(result.values())), np.float32) for result in results.values()]
     leaves = [case.sure >= case.half for case in cases.values()]
     first = next(iter(cases.values()))
     near = int((np.abs(first.sure - first.half) < _NEAR).sum())

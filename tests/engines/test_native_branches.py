@@ -1,6 +1,7 @@
 """Branches in engine native: what runs is what the condition says, and equals ONNX Runtime."""
 
 import numpy as np
+import onnx
 import onnx.parser
 import onnx_ir as ir
 import pytest
@@ -13,7 +14,7 @@ from mlcnn.engines.native import Native
 from mlcnn.engines.native.branches import flattened
 from mlcnn.engines.native.regions import Regions
 from mlcnn.errors import UnsupportedError
-from mlcnn.graph import from_proto, inline
+from mlcnn.graph import from_proto, inline, save, tensor_bytes
 from mlcnn.passes import pipeline
 from mlcnn.passes.early_exit import EarlyExit
 from mlcnn.passes.exit_heads import Head, exit_points, with_heads
@@ -138,6 +139,15 @@ def test_what_is_not_taken_is_one_error(other, what):
         NATIVE.prepare(model).run({"x": x})
 
 
+def test_weights_that_both_branches_read_are_stored_once(tmp_path):
+    model = conditional(other="no = Conv <pads = [1, 1, 1, 1]> (before, w)")
+    save(model, tmp_path / "net.onnx")
+    proto = onnx.load(tmp_path / "net.onnx")
+    branches = [attribute.g for attribute in proto.graph.node[-1].attribute]
+    assert [w.name for w in proto.graph.initializer] == ["w", "limit"]  # not v, which nothing reads
+    assert not any(branch.initializer for branch in branches)
+
+
 # -- exits
 
 
@@ -184,12 +194,12 @@ def images(count: int, seed: int) -> np.ndarray:
 
 @given(
     count=st.integers(1, 9),
-    first=st.floats(0.25, 0.625, width=32),
-    second=st.floats(0.25, 0.625, width=32),
+    limits=st.tuples(*[st.floats(0.25, 0.625, width=32)] * 2),
     seed=st.integers(0, 2**16),
     algorithm=st.sampled_from(("direct", "winograd")),
 )
-def test_exits_at_any_batch(headed, count, first, second, seed, algorithm):
+def test_exits_at_any_batch(headed, count, limits, seed, algorithm):
+    first, second = limits
     dynamic = EarlyExit(f"exit1={first!r}+exit2={second!r}").apply(headed).model
     x = images(count, seed)
     (expected,) = get("onnxruntime").prepare(dynamic).run({"x": x}).values()
@@ -219,6 +229,28 @@ def test_a_session_runs_again_with_other_images_and_batches(headed):
         x = images(count, seed)
         (found,), (expected,) = (s.run({"x": x}).values() for s in (session, other))
         close(found, expected)
+
+
+def test_an_exit_stores_each_weight_once(headed):
+    dynamic = EarlyExit("exit1=0.35+exit2=0.35").apply(headed).model
+    stored = {
+        name: tensor_bytes(value.const_value)
+        for graph in dynamic.graphs()
+        for name, value in graph.initializers.items()
+        if name in headed.graph.initializers
+    }
+    assert stored == {n: tensor_bytes(v.const_value) for n, v in headed.graph.initializers.items()}
+
+
+def test_equal_constants_of_a_program_lie_in_memory_once():
+    twice = conditional(other="no = Conv <pads = [1, 1, 1, 1]> (before, w)")
+    x = {"x": np.ones((1, 3, 6, 6), np.float32)}
+    sizes = []
+    for model in (twice, conditional()):
+        session = NATIVE.prepare(model)
+        call, _ = session._call(x)
+        sizes.append(call._kept[2].size)
+    assert sizes[0] < sizes[1]  # a second weight of 1x1 is more than none
 
 
 def test_a_stage_with_a_fused_pool(headed):

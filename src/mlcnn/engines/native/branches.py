@@ -136,7 +136,8 @@ def _mask_of(index: ir.Value | None) -> ir.Value | None:
 def _remove_unread(model: ir.Model, value: ir.Value | None) -> None:
     """Remove what nothing reads any more, from a value backwards."""
     for node in _makers(value):
-        if node.graph is model.graph and not any(v.uses() or v.is_graph_output() for v in node.outputs):
+        unread = not any(v.uses() or v.is_graph_output() for v in node.outputs)
+        if node.graph is model.graph and unread:
             model.graph.remove(node, safe=True)
 
 

@@ -1,6 +1,6 @@
 """The operations of a network as they are put together, node by node."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from math import prod
 
@@ -239,7 +239,7 @@ class Builder:
             self._rearrange(value, made)
 
     @contextmanager
-    def scope(self) -> Iterator[None]:
+    def scope(self) -> Generator[None]:
         """What is computed inside may not be there outside."""
         values, codes = dict(self._values), dict(self.codes)
         yield

@@ -1,8 +1,8 @@
 """What runs under a condition alone: the branches of an If, and images that a mask chooses.
 
-Steps between ``WHEN`` and its ``END`` run where the condition holds. Those between ``IMAGES`` and its
-``END`` run for as many images as its mask has, side by side: ``MOVE_IMAGES`` brings them there, and
-their results back.
+Steps between ``WHEN`` and its ``END`` run where the condition holds. Those between ``IMAGES`` and
+its ``END`` run for as many images as its mask has, side by side: ``MOVE_IMAGES`` brings them there,
+and their results back.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,7 @@ from mlcnn.engines.native.library import Op
 from mlcnn.engines.native.program import Operation, Part, Value
 from mlcnn.engines.native.reading import is_known, padded, refusal, sizes_of
 from mlcnn.engines.native.regions import Branch, Group, Path, Regions
+from mlcnn.graph import constant
 from mlcnn.nn.site import Site
 
 __all__ = ["lower_all"]
@@ -157,8 +158,9 @@ def _mixes_images(site: Site) -> bool:
     if node.op_type == "Gemm":
         return bool(site.spec.integer("transA", 0))
     if node.op_type == "MatMul":
-        return is_known(node.inputs[0])
-    operands = [value for value in node.inputs if value is not None and not is_known(value)]
+        return constant(node.inputs[0]) is not None
+    operands = [value for value in node.inputs if value is not None]
+    operands = [value for value in operands if not is_known(value)]
     ranks = {len(value.shape or ()) for value in operands} - {0}
     return len(ranks) > 1 and not is_marked(node)
 

@@ -129,7 +129,8 @@ class Step(ctypes.Structure):
                 *("top", "left", "bottom", "right", "rows", "columns"),
                 *("chunk", "bunch", "across", "buffer", "paired"),
                 *("groups", "group_weights", "together"),
-                *("pitch", "bases", "outputs", "basis", "starts", "entries", "each", "until", "function"),
+                *("pitch", "bases", "outputs", "basis", "starts", "entries"),
+                *("each", "until", "function"),
                 *("scales", "zero", "zero_y", "zero_z"),
             )
         ],

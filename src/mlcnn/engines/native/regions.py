@@ -24,11 +24,9 @@ class Group:
     mask: str | None
 
     @property
-    def condition(self) -> ir.Value:
+    def condition(self) -> ir.Value | None:
         """What is true or not, of all or for each image."""
-        found = self.nodes[0].inputs[0 if self.mask is None else 1]
-        assert found is not None
-        return found
+        return self.nodes[0].inputs[0 if self.mask is None else 1]
 
     def sides(self, index: int) -> "tuple[Branch, ...]":
         """The branch that only an input of its nodes needs; none of a condition's and others'."""
@@ -54,7 +52,7 @@ class Regions:
 
     Attributes:
         graph: a flat network's.
-        paths: of each node, the branches outside of which nothing needs it; only of those that are needed.
+        paths: of each node that is needed, the branches outside of which nothing needs it.
     """
 
     graph: ir.Graph
