@@ -13,7 +13,8 @@ from mlcnn.accelerators.comparison import (
     compare,
     with_equal_precision,
 )
-from mlcnn.accelerators.cost import Energy, LayerCost, LayerTask, Traffic
+from mlcnn.accelerators.conditional import Conditional
+from mlcnn.accelerators.cost import Energy, Extremes, LayerCost, LayerTask, Taken, Traffic
 from mlcnn.accelerators.loading import (
     accelerator_names,
     accelerator_text,
@@ -42,10 +43,12 @@ from mlcnn.accelerators.two_networks import LayerPair, NetworkComparison, compar
 __all__ = [
     "DEFAULT_TECHNOLOGY",
     "LEFT_OUT",
+    "Conditional",
     "Description",
     "Document",
     "Energy",
     "Evaluation",
+    "Extremes",
     "Infeasible",
     "LayerComparison",
     "LayerCost",
@@ -57,6 +60,7 @@ __all__ = [
     "NetworkComparison",
     "Precision",
     "Summary",
+    "Taken",
     "Technology",
     "Traffic",
     "accelerator_names",

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from statistics import fmean, geometric_mean
 from typing import Any
 
-from mlcnn.accelerators.cost import Costs, Energy, LayerCost, LayerTask
+from mlcnn.accelerators.cost import Costs, Energy, Extremes, LayerCost, LayerTask
 from mlcnn.accelerators.machine import Machine, evaluate_layer, precision_of
 from mlcnn.accelerators.narrow import scaling_told
 from mlcnn.accelerators.technology import Technology
@@ -157,6 +157,8 @@ class Evaluation(Tabular):
         uncounted: what multiplies in the network and is not among them: no machine runs it.
         own_precision: the same, against a machine of the first one's precision, so that nothing
             is gained by fewer bits alone; None where the other one has it, or where there is none.
+        extremes: what a batch costs on the machine asked about at most, which the layers are, and
+            at least; None where that does not depend on the images.
     """
 
     accelerator: Machine
@@ -166,6 +168,7 @@ class Evaluation(Tabular):
     layers: tuple[LayerComparison, ...]
     uncounted: tuple[Uncounted, ...] = ()
     own_precision: "Evaluation | None" = None
+    extremes: Extremes | None = None
 
     @property
     def equal_precision(self) -> "Evaluation | None":
@@ -246,6 +249,12 @@ class Evaluation(Tabular):
         sides = (self.accelerator, self.against)
         return tuple(told for machine in sides for told in scaling_told(machine, layers))
 
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What stands below the figures."""
+        depends = () if self.extremes is None else self.extremes.told
+        return (*self.zeros, *self.scaling, *depends)
+
     def records(self) -> list[dict[str, Any]]:
         """A row for each layer: all that ``to_json`` has of it, names joined by underscores."""
         return [flat(row.to_json()) for row in self.layers]
@@ -267,7 +276,7 @@ class Evaluation(Tabular):
         rows.append(("all layers", "", *_gained(self.cycles, self.against_cycles, *gains)))
         columns = ("layer", "execution", f"cycles {on}", against, "speed-up", "energy ratio")
         title = f"{on} against {against}, {images}, {self.technology.name}"
-        return Shown(title, columns, tuple(rows), (*self.zeros, *self.scaling))
+        return Shown(title, columns, tuple(rows), self.told)
 
     def to_json(self) -> dict[str, object]:
         """The document that ``mlcnn evaluate --json`` prints."""
@@ -282,6 +291,7 @@ class Evaluation(Tabular):
             "uncounted": [asdict(other) for other in self.uncounted],
             "zeros": list(self.zeros),
             "scaling": list(self.scaling),
+            "extremes": None if self.extremes is None else self.extremes.to_json(),
             **_means(self),
             "network": {
                 "cycles": self.cycles,

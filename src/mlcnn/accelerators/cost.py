@@ -6,7 +6,16 @@ from dataclasses import asdict, astuple, dataclass, field, replace
 
 from mlcnn.workload import ConvLayer, Layer
 
-__all__ = ["Costs", "Energy", "LayerCost", "LayerTask", "Traffic", "together"]
+__all__ = [
+    "Costs",
+    "Energy",
+    "Extremes",
+    "LayerCost",
+    "LayerTask",
+    "Taken",
+    "Traffic",
+    "together",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,3 +217,56 @@ def together(name: str, costs: Sequence[LayerCost]) -> LayerCost:
         skips_zeros=all(cost.skips_zeros for cost in costs),
         mapping={"parts": {cost.name: dict(cost.mapping) for cost in costs}},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What something takes that runs for some images of a batch.
+
+    Attributes:
+        energy_pj: of all these images together.
+        cycles: likewise, at the machine's clock.
+    """
+
+    energy_pj: float = 0.0
+    cycles: float = 0.0
+
+    def __add__(self, other: "Taken") -> "Taken":
+        return Taken(self.energy_pj + other.energy_pj, self.cycles + other.cycles)
+
+
+@dataclass(frozen=True, slots=True)
+class Extremes:
+    """What a batch costs in a network where that depends on its images.
+
+    Attributes:
+        worst: where all images take all they can, what decides included.
+        least: where all take as little as they can.
+        batch: images.
+        notes: what the reader must know besides.
+    """
+
+    worst: Taken
+    least: Taken
+    batch: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """In words."""
+        if self.worst == self.least:
+            return self.notes
+        most, least = (each.energy_pj / self.batch / 1e6 for each in (self.worst, self.least))
+        images = "" if self.batch == 1 else f" where all {self.batch} of a batch take the same"
+        return (
+            (
+                "what runs depends on the image: the figures are the most; an image takes "
+                f"{least:,.4g} to {most:,.4g} uJ{images}, what decides included; --data gives what "
+                "images take"
+            ),
+            *self.notes,
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """As ``--json`` has it."""
+        return {"worst": asdict(self.worst), "least": asdict(self.least), "batch": self.batch}

@@ -67,6 +67,7 @@ class NetworkComparison(Tabular):
         layers: joined by name, in the order of the other network.
         uncounted: what multiplies in either and is not among them: no machine runs it.
         scaling: how the machine is charged for layers of fewer bits than its own.
+        depends: what is to be known of networks whose cost depends on the image.
     """
 
     accelerator: Machine
@@ -76,6 +77,7 @@ class NetworkComparison(Tabular):
     layers: tuple[LayerPair, ...]
     uncounted: tuple[Uncounted, ...] = ()
     scaling: tuple[str, ...] = ()
+    depends: tuple[str, ...] = ()
 
     @property
     def total(self) -> LayerPair:
@@ -101,6 +103,7 @@ class NetworkComparison(Tabular):
             "layers": [row.to_json() for row in self.layers],
             "uncounted": [asdict(item) for item in self.uncounted],
             "scaling": list(self.scaling),
+            "depends": list(self.depends),
             "network": network
             | {
                 "latency_s": total.costs.cycles / clock_hz,
@@ -119,7 +122,7 @@ class NetworkComparison(Tabular):
         rows = tuple(_shown_row(row) for row in (*self.layers, self.total))
         images = "1 image" if self.batch == 1 else f"{self.batch} images"
         title = f"{name} against {against} on {self.accelerator.name}, {images}"
-        return Shown(title, columns, rows, self.scaling)
+        return Shown(title, columns, rows, (*self.scaling, *self.depends))
 
 
 def _shown_row(row: LayerPair) -> tuple[str, ...]:

@@ -7,8 +7,9 @@ from mlcnn.api.compressed import Compressed
 from mlcnn.api.compressing import COMPRESS_RECIPE, CompressOptions, compress
 from mlcnn.api.counting import count
 from mlcnn.api.dynamic import Dynamic
-from mlcnn.api.evaluation import EvaluateOptions, evaluate
+from mlcnn.api.evaluation import EvaluateOptions, energy_per_image, evaluate
 from mlcnn.api.finetuning import FINETUNE_RECIPE, Finetuned, finetune
+from mlcnn.api.image_times import latency_per_image
 from mlcnn.api.listing import Described, describe, listed
 from mlcnn.api.loading import ExampleInput, Source, is_zoo_name, load, model_name
 from mlcnn.api.optimized import Optimized
@@ -89,10 +90,12 @@ __all__ = [
     "default_passes",
     "describe",
     "draw_reproduced",
+    "energy_per_image",
     "evaluate",
     "evaluation_tables",
     "finetune",
     "is_zoo_name",
+    "latency_per_image",
     "listed",
     "load",
     "model_name",

@@ -1,7 +1,7 @@
 """Measure a network before and after, on every engine with the forms that are best there."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
@@ -16,15 +16,18 @@ from mlcnn.api.options import NO_REWRITE, RewriteOptions
 from mlcnn.api.two_networks import as_they_are, named, with_inputs_of
 from mlcnn.engines import Bench, MeasuredChooser
 from mlcnn.errors import InputError, UnsupportedError
+from mlcnn.passes.extremes import extremes
 
 __all__ = [
     "MeasureOptions",
     "Setting",
+    "Subjects",
     "bench",
     "chooser_for",
     "fixed_batch",
     "measure",
     "settings",
+    "subjects_of",
 ]
 
 
@@ -189,22 +192,59 @@ def bench(
         InputError: the source or an option cannot be used.
         UnsupportedError: no engine can run the network.
     """
-    tell = progress or silent
+    subjects = subjects_of(
+        source, rewriting, measuring, against=against, input_shape=input_shape, weights=weights
+    )
+    return _measured(subjects, measuring, progress or silent)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subjects:
+    """What is measured.
+
+    Attributes:
+        chosen: every engine at every batch size.
+        variants: the networks of such a setting by name, the first of which others are compared
+            with.
+    """
+
+    chosen: tuple[Setting, ...]
+    variants: Callable[[Setting], Mapping[str, ir.Model]]
+
+
+def subjects_of(
+    source: Source,
+    rewriting: RewriteOptions,
+    measuring: MeasureOptions,
+    *,
+    against: Source | None = None,
+    input_shape: Sequence[int] | None = None,
+    weights: "str | PathLike[str] | None" = None,
+) -> Subjects:
+    """What is measured of a network; see ``bench``."""
     if against is not None:
         models = as_they_are(source, against, rewriting, input_shape=input_shape, weights=weights)
         chosen, pair = _pair(models, named(source, against), measuring)
-        return _measured(chosen, lambda _: pair, measuring, tell)
+        return Subjects(chosen, lambda _: pair)
     if isinstance(source, Optimized):
         require_no_rewrite(rewriting, input_shape=input_shape, weights=weights)
-        chosen = settings(source.original, measuring)
-        return _measured(chosen, lambda _: source.variants, measuring, tell)
+        return Subjects(settings(source.original, measuring), lambda _: source.variants)
     model, passes = load(source, input_shape=input_shape, weights=weights), default_passes(source)
 
     def variants(setting: Setting) -> Mapping[str, ir.Model]:
         chooser = chooser_for(model, measuring, setting)
         return rewrite(model, passes, rewriting, check=False, chooser=chooser).variants
 
-    return _measured(settings(model, measuring), variants, measuring, tell)
+    return Subjects(settings(model, measuring), variants)
+
+
+def _cases(variants: Mapping[str, ir.Model]) -> dict[str, ir.Model]:
+    """Networks whose cost depends on the image in their worst case and in their best one."""
+    found: dict[str, ir.Model] = {}
+    for name, model in variants.items():
+        cases = extremes(model)
+        found |= {f"{name}, {case}": made for case, made in cases.items()} or {name: model}
+    return found
 
 
 def _pair(
@@ -218,13 +258,16 @@ def _pair(
     return others if is_fixed else chosen, {names[1]: before, names[0]: fed}
 
 
-def _measured(
-    chosen: Sequence[Setting],
-    variants: Callable[[Setting], Mapping[str, ir.Model]],
-    options: MeasureOptions,
-    tell: Progress,
-) -> Bench:
-    result = measure(chosen, variants, options, tell)
+def _measured(subjects: Subjects, options: MeasureOptions, tell: Progress) -> Bench:
+    dynamic: set[str] = set()
+
+    def variants(setting: Setting) -> Mapping[str, ir.Model]:
+        found = subjects.variants(setting)
+        cases = _cases(found)
+        dynamic.update(found.keys() - cases.keys())
+        return cases
+
+    result = measure(subjects.chosen, variants, options, tell)
     if not result.results:
         reasons = dict.fromkeys(
             f"{row.engine}: {row.reason.removeprefix(f'{row.engine}: ')}" for row in result.skipped
@@ -232,7 +275,7 @@ def _measured(
         raise UnsupportedError(
             f"nothing could be measured ({'; '.join(reasons)}): name another engine"
         )
-    return result
+    return replace(result, depends=bool(dynamic))
 
 
 def _require_asked(setting: Setting, found: Bench, options: MeasureOptions) -> None:

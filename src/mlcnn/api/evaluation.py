@@ -2,18 +2,20 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike, fspath
 
 import onnx_ir as ir
 
 from mlcnn import accelerators
 from mlcnn.accelerators import LEFT_OUT, Machine, Technology
+from mlcnn.api.accuracy import ImageOptions
 from mlcnn.api.benchmarking import fixed_batch
 from mlcnn.api.loading import Source, load
 from mlcnn.api.optimized import Optimized
 from mlcnn.api.optimizing import Progress, default_passes, require_no_rewrite, rewrite, silent
 from mlcnn.api.options import NO_REWRITE, RewriteOptions
+from mlcnn.api.per_image import PerImage, real_images
 from mlcnn.api.two_networks import as_they_are, is_network, named
 from mlcnn.errors import InfeasibleError, InputError, UnsupportedError
 from mlcnn.passes import KEEP, Choice
@@ -24,6 +26,7 @@ __all__ = [
     "EvaluateOptions",
     "Fused",
     "Machines",
+    "energy_per_image",
     "evaluate",
     "evaluate_all",
     "for_machines",
@@ -82,13 +85,13 @@ class Machines:
 
         See ``mlcnn.accelerators.evaluate``.
         """
+        batch = _batch(model, self.batch)
         found = accelerators.evaluate(
-            model,
-            accelerator,
-            self.against,
-            self.technology,
-            batch=_batch(model, self.batch),
+            model, accelerator, self.against, self.technology, batch=batch
         )
+        costs = accelerators.Conditional(model, accelerator, self.technology)
+        if costs.workload().is_dynamic:
+            found = replace(found, extremes=costs.extremes(batch))
         precision = accelerators.precision_of(accelerator)
         if precision is None or precision is accelerators.precision_of(self.against):
             return found
@@ -105,10 +108,26 @@ class Machines:
         See ``mlcnn.accelerators.compare_networks``.
         """
         after, before = pair
-        batch = _batch(before, self.batch)
-        return accelerators.compare_networks(
-            after, before, self.on[0], self.technology, names=names, batch=_batch(after, batch)
+        batch, on = _batch(after, _batch(before, self.batch)), self.on[0]
+        found = accelerators.compare_networks(
+            after, before, on, self.technology, names=names, batch=batch
         )
+        each = (accelerators.Conditional(model, on, self.technology) for model in pair)
+        depends = (
+            f"{name}: {line}"
+            for name, costs in zip(names, each, strict=True)
+            if costs.workload().is_dynamic
+            for line in costs.extremes(batch).told
+        )
+        return replace(found, depends=tuple(depends))
+
+    def batch_of(self, model: ir.Model) -> int:
+        """Images that a network is evaluated for.
+
+        Raises:
+            InputError: it is fixed to another number.
+        """
+        return _batch(model, self.batch)
 
 
 class Fused:
@@ -216,6 +235,46 @@ def evaluate(
     return machines.compare(rewritten, machines.on[0])
 
 
+def energy_per_image(
+    source: Source,
+    data: "str | PathLike[str]",
+    images: ImageOptions | None = None,
+    rewriting: RewriteOptions = NO_REWRITE,
+    *,
+    on: "str | PathLike[str]" = "mlcnn-fp32",
+    batch: int | None = None,
+    technology: "str | PathLike[str] | None" = None,
+    weights: "str | PathLike[str] | None" = None,
+    progress: Progress | None = None,
+) -> PerImage:
+    """Energy and time that real images take on an accelerator in a network that leaves work out.
+
+    Args:
+        source: see ``load``.
+        data: see ``training.read_images``; its test images count, 2,000 at most.
+        images: how they go to the network.
+        rewriting: see ``evaluate``.
+        on: the accelerator.
+        batch: images that go together, by chance; see ``evaluate``.
+        technology: see ``evaluate``.
+        weights: see ``load``.
+        progress: told how the work goes on.
+
+    Raises:
+        InputError: the source, the data or an option cannot be used, or every image costs the same.
+        InfeasibleError: the machine cannot run a layer.
+    """
+    tell = progress or silent
+    tables = None if technology is None else fspath(technology)
+    machines = EvaluateOptions((fspath(on),), technology=tables, batch=batch).load()
+    model = load(source, weights=weights)
+    rewritten = for_machines(model, default_passes(source), rewriting)
+    found = real_images(source, rewritten, data, images)
+    tell("find out what runs", 0, 0)
+    activity, count = found.activity(), machines.batch_of(rewritten)
+    return found.energy(activity, machines.on[0], machines.technology, count)
+
+
 def evaluate_all(
     model: ir.Model,
     machines: Machines,
@@ -240,6 +299,12 @@ def evaluate_all(
         except (InfeasibleError, InputError, UnsupportedError) as error:
             failed.setdefault(str(error), []).append(machine.name)
     notes = [f"not evaluated on {', '.join(names)}: {why}" for why, names in failed.items()]
+    notes += dict.fromkeys(
+        f"{each.accelerator.name}: {line}"
+        for each in found
+        if each.extremes is not None
+        for line in each.extremes.told
+    )
     left = (
         [other.name for other in found[0].uncounted if other.operator == LEFT_OUT] if found else []
     )

@@ -18,7 +18,7 @@ from mlcnn.api.loading import Rewritten, Source, load
 from mlcnn.api.optimizing import Progress, default_passes, rewrite, silent, tuned_weights
 from mlcnn.api.options import NO_REWRITE, RewriteOptions
 from mlcnn.api.quantized_training import TuneOptions, tune
-from mlcnn.api.training import ImageOptions
+from mlcnn.api.training import ImageOptions, require_static
 from mlcnn.errors import InputError
 from mlcnn.ops import method_of
 from mlcnn.passes import KEEP, Choice, CostModel
@@ -285,6 +285,7 @@ def _engines(asked: Sequence[str]) -> tuple[str, ...]:
 
 
 def _require_classifier(model: ir.Model, data: training.Data) -> None:
+    require_static(model)
     if len(model.graph.inputs) != 1:
         names = ", ".join(value.name or "" for value in model.graph.inputs)
         raise InputError(

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -17,7 +18,7 @@ from mlcnn.api.benchmarking import (
     measure,
     settings,
 )
-from mlcnn.api.evaluation import EvaluateOptions, evaluate_all, for_machines
+from mlcnn.api.evaluation import EvaluateOptions, Machines, evaluate_all, for_machines
 from mlcnn.api.loading import Source, load, model_name, zoo_entry
 from mlcnn.api.optimized import Optimized
 from mlcnn.api.optimizing import (
@@ -30,10 +31,13 @@ from mlcnn.api.optimizing import (
     tuned_weights,
 )
 from mlcnn.api.options import NO_REWRITE, RewriteOptions
+from mlcnn.api.per_image import PerImage, RealImages
 from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
 from mlcnn.api.writing import results_folder
 from mlcnn.engines import Bench
+from mlcnn.errors import InfeasibleError
 from mlcnn.report import Latency, RunSummary, Unavailable
+from mlcnn.workload import read
 from mlcnn.zoo import TestedPair
 
 __all__ = ["RunResult", "run"]
@@ -57,6 +61,7 @@ class RunResult:
         report: the HTML page.
         output: the rewritten network's file.
         seconds: that the job took.
+        per_image: what the images given take in a network that leaves work out; None elsewhere.
     """
 
     summary: RunSummary
@@ -65,6 +70,7 @@ class RunResult:
     report: Path
     output: Path
     seconds: float
+    per_image: PerImage | None = None
 
     def to_json(self) -> dict[str, object]:
         """What ``mlcnn run --json`` prints."""
@@ -82,6 +88,7 @@ class RunResult:
             "test_set": None if summary.tested is None else report.recorded_json(summary.tested),
             "potential": None if summary.potential is None else asdict(summary.potential),
             "warnings": list(summary.warnings),
+            "per_image": None if self.per_image is None else self.per_image.to_json(),
             "seconds": self.seconds,
         }
 
@@ -258,13 +265,41 @@ def run(
         )
         if tuned is not None and data is None:
             summary = replace(summary, tested=_tested(source))
+        each = (
+            None
+            if data is None or labelled is None
+            else _per_image(
+                job, (original, optimized), RealImages(name, optimized.model, labelled), machines
+            )
+        )
+        told += () if each is None else each.told()
         told += (*unable, *(() if tuned is None else (_TUNED,)), *notes)
         summary = replace(summary, evaluations=evaluations, warnings=summary.warnings + told)
         if measured is not None:
             summary = _with_measurements(summary, measured)
         tell("report", 0, 0)
         report.write(summary, page)
-        return RunResult(summary, optimized, measured, page, output, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        return RunResult(summary, optimized, measured, page, output, seconds, each)
+
+
+def _per_image(
+    job: _Job, networks: tuple[ir.Model, Optimized], real: RealImages, machines: Machines | None
+) -> PerImage | None:
+    """What images take in a network that leaves work out, counted and on the machines."""
+    if not read(real.model, batch=1).is_dynamic:
+        return None
+    job.tell("find out what runs", 0, 0)
+    counted = real.multiplications(real.activity())
+    costs = dict(counted.costs)
+    if machines is not None:
+        there = replace(real, model=job.for_machines(*networks))
+        activity, batch = there.activity(), machines.batch_of(there.model)
+        for machine in machines.on:
+            with suppress(InfeasibleError):  # what it cannot run is told where it is evaluated
+                found = there.energy(activity, machine, machines.technology, batch)
+                costs[f"energy_pj {machine.name}"] = found.costs["energy_pj"]
+    return replace(counted, costs=costs)
 
 
 def _tested(source: Source) -> TestedPair | None:

@@ -49,7 +49,7 @@ def _counts(optimized: Optimized) -> tuple[CountReport, tuple[str, ...]]:
     except UnsupportedError as error:
         return CountReport(()), (f"operations are not counted: {error}",)
     missing = uncounted_sentence(counts.uncounted)
-    return counts, (missing,) if missing else ()
+    return counts, (*((missing,) if missing else ()), *counts.told)
 
 
 def summarise(

@@ -26,8 +26,9 @@ from mlcnn.training import Data, Hardware, History, Processes, Recipe
 from mlcnn.training.initialise import initialise
 from mlcnn.training.intervals import Accuracy
 from mlcnn.training.records import Records
+from mlcnn.workload import Record, read_record
 
-__all__ = ["ImageOptions", "Order", "TrainOptions", "Trained", "train"]
+__all__ = ["ImageOptions", "Order", "TrainOptions", "Trained", "require_static", "train"]
 
 Order = Literal["original", "reordered"]
 Told = Callable[[str], None]
@@ -245,7 +246,8 @@ def require_classifier(model: ir.Model, data: Data) -> None:
     """Refuse a network that does not classify such images.
 
     Raises:
-        InputError: several inputs, no logits, other classes or another size of images.
+        InputError: several inputs, no logits, other classes or another size of images, or a network
+            of which what runs depends on the image.
     """
     inputs, output = model.graph.inputs, model.graph.outputs[0].shape
     if len(inputs) != 1 or inputs[0].shape is None or inputs[0].shape.rank() != 4:
@@ -253,7 +255,24 @@ def require_classifier(model: ir.Model, data: Data) -> None:
     classes = output[1] if output is not None and output.rank() == 2 else None
     if not isinstance(classes, int):
         raise InputError("--data: the network's first output is no logits (batch, classes)")
+    require_static(model)
     data.require_fit(classes, inputs[0].shape.dims[1:], "--data")
+
+
+def require_static(model: ir.Model) -> None:
+    """Refuse a network of which what runs depends on the image: no method here changes one.
+
+    Raises:
+        InputError: it has branches, or layers that a mask says the positions of.
+    """
+    records = (read_record(node) for node in model.graph)
+    if any(node.op_type == "If" for node in model.graph) or any(
+        isinstance(record, Record) and record.positions for record in records
+    ):
+        raise InputError(
+            "what runs of the network depends on the image already; give the network that it was "
+            "made from"
+        )
 
 
 def _write(result: Trained, module: torch.nn.Module) -> None:

@@ -7,8 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 import mlcnn
-from mlcnn.cli.options import Loading, Measuring, Printing, Rewriting
-from mlcnn.cli.output import complain, print_json, progress, show
+from mlcnn.cli.options import Imaging, Loading, Measuring, Printing, Rewriting
+from mlcnn.cli.output import complain, print_json, print_per_image, progress, show
 
 if TYPE_CHECKING:
     from mlcnn.engines import Bench
@@ -22,6 +22,8 @@ def bench(
     *,
     against: str | None = None,
     measure: Annotated[bool, Parameter(negative="--no-measure")] = True,
+    data: str | None = None,
+    imaging: Imaging = Imaging(),
     loading: Loading = Loading(),
     rewriting: Rewriting = Rewriting(),
     measuring: Measuring = Measuring(),
@@ -33,6 +35,9 @@ def bench(
         model: zoo name, .onnx or .pt2 file, or package.module:callable.
         against: another network; both are timed as they are, in turn, and no pass runs.
         measure: choose the form of each site by time on each engine, not by an estimate.
+        data: images, as for `mlcnn run`: how long each takes in a network that leaves work out, of
+            which the worst and the best case are timed too.
+        imaging: how the images go to the network.
         loading: how to load the network.
         rewriting: which passes run.
         measuring: on what to measure.
@@ -48,14 +53,30 @@ def bench(
             weights=loading.weights,
             progress=tell,
         )
+        each = None
+        if data is not None:
+            each = mlcnn.api.latency_per_image(
+                model,
+                data,
+                imaging.options(),
+                rewriting.options(),
+                measuring.options(chosen=measure),
+                against=against,
+                input_shape=loading.shape,
+                weights=loading.weights,
+                progress=tell,
+            )
     for row in result.skipped:
         complain(f"warning: {row.engine}, {row.variant}, batch {row.batch}: {row.reason}")
     for warning in result.warnings:
         complain(f"warning: {warning}")
     if printing.json:
-        print_json(result.to_json())
-    else:
-        show(_table(result))
+        print_json(result.to_json() | ({} if each is None else {"per_image": each.to_json()}))
+        return
+    show(_table(result))
+    for line in result.told if each is None else ():
+        show(mlcnn.api.warning(line))
+    print_per_image(each)
 
 
 def _table(result: "Bench") -> Table:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 import mlcnn
 from mlcnn.cli.options import Imaging, Loading, Printing, Rewriting
-from mlcnn.cli.output import console, print_csv, print_json, progress, show
+from mlcnn.cli.output import print_csv, print_json, print_per_image, progress, show
 from mlcnn.errors import InputError
 
 if TYPE_CHECKING:
@@ -74,8 +74,7 @@ def count(
         print_csv([*report.records(), report.total()])
     else:
         show(*_tables(report, detail=detail))
-        if each is not None:
-            console().print("", each.shown().text(), sep="\n", markup=False, soft_wrap=True)
+        print_per_image(each)
 
 
 def _tables(report: "CountReport", *, detail: bool) -> Iterator[RenderableType]:

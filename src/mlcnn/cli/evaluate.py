@@ -5,8 +5,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 import mlcnn
-from mlcnn.cli.options import Against, Loading, Printing, Rewriting
-from mlcnn.cli.output import print_json, progress, show
+from mlcnn.cli.options import Against, Imaging, Loading, Printing, Rewriting
+from mlcnn.cli.output import print_json, print_per_image, progress, show
+from mlcnn.errors import InputError
 
 __all__ = ["evaluate"]
 
@@ -19,6 +20,8 @@ def evaluate(
     *,
     on: Annotated[str, _ACCELERATOR] = "mlcnn-fp32",
     batch: Annotated[int | None, _ACCELERATOR] = None,
+    data: str | None = None,
+    imaging: Imaging = Imaging(),
     against: Against = Against(),
     loading: Loading = Loading(),
     rewriting: Rewriting = Rewriting(),
@@ -30,6 +33,9 @@ def evaluate(
         model: zoo name, .onnx or .pt2 file, or package.module:callable.
         on: accelerator, as mlcnn-fp32, mlcnn-fp16 or mlcnn-int8, or your own .yaml file.
         batch: images; 16 by default, or what the network is fixed to.
+        data: images, as for `mlcnn run`: what they take on the accelerator in a network that leaves
+            work out.
+        imaging: how the images go to the network.
         against: what it is compared with: a machine, or another network on the same machine.
         loading: how to load the network.
         rewriting: which passes run; every layer is fused that can be.
@@ -47,9 +53,29 @@ def evaluate(
             weights=loading.weights,
             progress=tell,
         )
+        each = None
+        if data is not None:
+            if isinstance(result, mlcnn.accelerators.NetworkComparison):
+                raise InputError(
+                    "--data: what images take is found of one network; leave "
+                    "--against away, or name a machine"
+                )
+            each = mlcnn.api.energy_per_image(
+                model,
+                data,
+                imaging.options(),
+                rewriting.options(),
+                on=on,
+                batch=batch,
+                technology=against.technology,
+                weights=loading.weights,
+                progress=tell,
+            )
     if printing.json:
-        print_json(result.to_json())
-    elif isinstance(result, mlcnn.accelerators.NetworkComparison):
+        print_json(result.to_json() | ({} if each is None else {"per_image": each.to_json()}))
+        return
+    if isinstance(result, mlcnn.accelerators.NetworkComparison):
         show(mlcnn.api.network_tables(result))
     else:
         show(mlcnn.api.evaluation_tables(result, mlcnn.api.model_name(model)))
+    print_per_image(each)

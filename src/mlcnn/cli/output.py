@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TextIO, cast
+from typing import IO, TYPE_CHECKING, TextIO, cast
 
 from rich.console import Console, RenderableType
 from rich.progress import (
@@ -25,11 +25,15 @@ from rich.progress import (
 
 from mlcnn.errors import InputError
 
+if TYPE_CHECKING:
+    from mlcnn.api import PerImage
+
 __all__ = [
     "complain",
     "console",
     "print_csv",
     "print_json",
+    "print_per_image",
     "print_text",
     "progress",
     "require_streams",
@@ -228,3 +232,9 @@ def progress() -> Generator[Callable[[str, int, int], None]]:
         # Bars that were never started would still end their line.
         if bars.live.is_started:
             bars.stop()
+
+
+def print_per_image(each: "PerImage | None") -> None:
+    """Print what images cost, where that was found out, as lines below what was shown."""
+    if each is not None:
+        console().print("", each.shown().text(), sep="\n", markup=False, soft_wrap=True)

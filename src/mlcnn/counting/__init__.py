@@ -19,7 +19,12 @@ What is counted, the same for every column:
 The published per-layer figures and tables of [MLCNN] §V follow from these.
 """
 
-from mlcnn.counting.forms import executed_operations, form_operations, nonzero_multiplications
+from mlcnn.counting.forms import (
+    executed_multiplications,
+    executed_operations,
+    form_operations,
+    nonzero_multiplications,
+)
 from mlcnn.counting.report import (
     Additions,
     CountReport,
@@ -42,6 +47,7 @@ __all__ = [
     "compare",
     "count",
     "count_layer",
+    "executed_multiplications",
     "executed_operations",
     "form_operations",
     "fused",

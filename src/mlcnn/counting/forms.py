@@ -3,7 +3,12 @@
 from mlcnn.ops import find_form, forms, methods
 from mlcnn.workload import DENSE, ConvLayer, Layer, Operations
 
-__all__ = ["executed_operations", "form_operations", "nonzero_multiplications"]
+__all__ = [
+    "executed_multiplications",
+    "executed_operations",
+    "form_operations",
+    "nonzero_multiplications",
+]
 
 
 def form_operations(layer: ConvLayer, form: str) -> Operations:
@@ -42,6 +47,11 @@ def executed_operations(layer: Layer) -> Operations:
     if counted is not None:
         return counted
     return sum((part.operations for part in layer.parts), Operations())
+
+
+def executed_multiplications(layer: Layer) -> float:
+    """The multiplications among them, as what a layer costs."""
+    return float(executed_operations(layer).multiplications)
 
 
 def nonzero_multiplications(layer: Layer) -> int:

@@ -206,7 +206,12 @@ class CountReport(Tabular):
         if self.least is None:
             return ()
         least = f"{self.least.multiplications:,} multiplications"
-        return (f"what runs depends on the image: the total is the most, {least} the least",)
+        return (
+            (
+                f"what runs depends on the image: the total is the most, {least} the least; "
+                "--data gives what images take"
+            ),
+        )
 
     @property
     def before(self) -> Operations:
@@ -419,7 +424,8 @@ def compare(
 
 
 def _least(workload: Workload) -> Operations | None:
-    """What runs at least, where that depends on the image."""
-    if not workload.is_conditional:
+    """What runs at least, where that depends on the image; a mask may leave out all of a layer."""
+    if not workload.is_dynamic:
         return None
-    return sum((executed_operations(layer) for layer in workload.least), Operations())
+    always = (layer for layer in workload.least if not layer.positions)
+    return sum(map(executed_operations, always), Operations())

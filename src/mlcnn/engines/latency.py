@@ -108,11 +108,14 @@ class Bench(Tabular):
         results: one row per engine, batch and variant.
         skipped: the settings without a row.
         warnings: settings that are too noisy to tell, and what engines tell of themselves.
+        depends: whether what runs depends on the image: then the worst case and the best one are
+            variants.
     """
 
     results: tuple[BenchResult, ...]
     skipped: tuple[BenchSkipped, ...] = ()
     warnings: tuple[str, ...] = ()
+    depends: bool = False
 
     def row(self, engine: str, variant: str, batch: int) -> BenchResult | None:
         """The row of a setting, if it was measured."""
@@ -156,7 +159,19 @@ class Bench(Tabular):
             f"skipped: {row.engine}, {row.variant}, batch {row.batch}: {row.reason}"
             for row in self.skipped
         )
-        return Shown("Latency", columns, rows, (*notes, *self.warnings))
+        return Shown("Latency", columns, rows, (*notes, *self.warnings, *self.told))
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What is to be known of networks whose time depends on the image; else nothing."""
+        if not self.depends:
+            return ()
+        return (
+            (
+                "what runs depends on the image: timed is the worst case, where everything runs, "
+                "and the best one, where a threshold gives it; --data times real images"
+            ),
+        )
 
     def to_json(self) -> dict[str, object]:
         """What ``mlcnn bench --json`` prints."""
@@ -164,6 +179,7 @@ class Bench(Tabular):
             "results": [row.to_json() for row in self.results],
             "skipped": [row.to_json() for row in self.skipped],
             "warnings": list(self.warnings),
+            "depends": self.depends,
             "processor": named(),
         }
 

@@ -20,7 +20,7 @@ class _Words:
     per_unit: float = 1.0
 
 
-_LATENCY = "latency_ms "
+_LATENCY, _ENERGY = "latency_ms ", "energy_pj "
 _KNOWN = {
     "parameters": _Words("parameters"),
     "multiplications": _Words("multiplications"),
@@ -34,6 +34,8 @@ _KNOWN = {
 def _words(key: str) -> _Words:
     if key.startswith(_LATENCY):
         return _Words(f"latency in {key.removeprefix(_LATENCY)}", "ms")
+    if key.startswith(_ENERGY):
+        return _Words(f"energy of an image on {key.removeprefix(_ENERGY)}", "µJ", 1e6)
     return _KNOWN.get(key, _Words(key))
 
 

@@ -48,6 +48,8 @@ class Cost:
         if not len(each):
             raise InputError("a distribution of costs needs at least one image")
         largest = float(each.max()) if worst is None else worst
+        if each.min() == each.max():  # no spread by rounding
+            return cls(float(each[0]), 0.0, float(each[0]), largest)
         p95 = float(np.quantile(each, 0.95))
         return cls(float(each.mean()), float(each.std()), p95, largest)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mlcnn.errors import InputError
 from mlcnn.graph import clone, free_name, infer_shapes, layer_name, value_names
 from mlcnn.ops import Emitter
+from mlcnn.workload import RECORD_KEY, Record, read_record
 from mlcnn.workload.sizes import sizes_of, with_sizes
 
 __all__ = ["Head", "exit_points", "with_heads"]
@@ -43,23 +44,31 @@ def exit_points(model: ir.Model) -> tuple[tuple[str, str], ...]:
 
     Returns:
         For each place, in order: the last layer in front of it, and the name of the value. Of the
-        values between two layers the last one, behind the activation.
+        values between two layers the last one, behind the activation; none inside of a layer that
+        several nodes compute.
     """
     graph = with_sizes(model, batch=1).graph
     nodes = [*graph]
     last = {value: index for index, node in enumerate(nodes) for value in node.inputs if value}
     live = {value for value in graph.inputs if not value.is_initializer()}
-    layer, found = "", dict[str, str]()
+    ends = {node.metadata_props.get(RECORD_KEY): index for index, node in enumerate(nodes)}
+    layer, found, inside = "", dict[str, str](), -1
     for index, node in enumerate(nodes):
         varying = not live.isdisjoint(node.inputs)
-        if node.op_type in {"Conv", "Gemm", "MatMul"} and varying:
+        record = read_record(node)
+        if isinstance(record, Record):
+            inside = max(inside, ends[node.metadata_props[RECORD_KEY]])
+        if isinstance(record, Record) and varying:
+            layer = record.geometry.name
+        elif node.op_type in {"Conv", "Gemm", "MatMul"} and varying:
             layer = layer_name(node)
         if varying:
             live |= {value for value in node.outputs if value in last}
         live = {value for value in live if last.get(value, -1) > index}
         only = next(iter(live)) if len(live) == 1 else None
         sizes = None if only is None else sizes_of(only)
-        if layer and only in node.outputs and sizes is not None and len(sizes) == 4:
+        is_whole = layer and index >= inside
+        if is_whole and only in node.outputs and sizes is not None and len(sizes) == 4:
             found[layer] = "" if only is None else only.name or ""
     return tuple(found.items())
 

@@ -135,8 +135,17 @@ class Focus:
             inputs=tuple(v.name or "" for v in sources if v is not None),
             outputs=(output.name or "",), reason=f"computed where {mask.name} says",
         )  # fmt: skip
+        _forget(model, node)
         install(model, emitter, output, result, anchor=node)
         return change
+
+
+def _forget(model: ir.Model, node: ir.Node) -> None:
+    """Where several nodes computed a layer, the others are no part of one now."""
+    text = node.metadata_props.get(RECORD_KEY)
+    for other in model.graph if text else ():
+        if other.metadata_props.get(RECORD_KEY) == text:
+            del other.metadata_props[RECORD_KEY]
 
 
 def _values(model: ir.Model) -> Mapping[str, ir.Value]:

@@ -2,13 +2,23 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import onnx_ir as ir
 
 from mlcnn.graph import OPERATOR_KEY, free_name, layer_name, value_names
 from mlcnn.ops import Convolution, Emitter, average_pool_node
 from mlcnn.passes.sites import Branch, Kind, Site
 
-__all__ = ["copy_node", "emitter_for", "hoist", "install", "opset_of", "place", "rounded_again"]
+__all__ = [
+    "copy_node",
+    "emitter_for",
+    "hoist",
+    "install",
+    "opset_of",
+    "place",
+    "replace_scalar",
+    "rounded_again",
+]
 
 
 def opset_of(model: ir.Model) -> int:
@@ -214,3 +224,21 @@ def rounded_again(deviation: float) -> str:
         f"what was rounded in front of the pool is rounded behind it: it differs by at most "
         f"{deviation:.3g} where no value is cut off"
     )
+
+
+def replace_scalar(model: ir.Model, node: ir.Node, index: int, number: float) -> None:
+    """Let a node read a number of its own in place of the one that it reads.
+
+    Args:
+        model: what gets the number; the node may stand in a branch.
+        node: the node.
+        index: which of its inputs.
+        number: the number.
+    """
+    before = node.inputs[index]
+    dtype = ir.DataType.FLOAT if before is None or before.dtype is None else before.dtype
+    name = free_name(f"{node.name}.number", value_names(model))
+    tensor = ir.Tensor(np.asarray(number, dtype.numpy()), name=name)
+    value = ir.Value(name=name, const_value=tensor, shape=ir.Shape([]), type=ir.TensorType(dtype))
+    model.graph.register_initializer(value)
+    node.replace_input_with(index, value)

@@ -64,7 +64,7 @@ def evaluation_tables(comparison: Evaluation, name: str) -> RenderableType:
         parts += [Text(), block]
     if comparison.rewritten is None:
         parts += [Text(), Text(nothing_fused(comparison))]
-    if told := (*comparison.zeros, *comparison.scaling):
+    if told := comparison.told:
         parts += [Text(), *(Text(f"{printable(sentence)}.") for sentence in told)]
     if comparison.uncounted:
         parts += [Text(), warning(uncounted_sentence(comparison.uncounted))]

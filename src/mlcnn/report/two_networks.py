@@ -54,6 +54,8 @@ def network_tables(comparison: NetworkComparison) -> RenderableType:
         table.add_row("all layers", *cells(comparison.total))
     tables = Text(f"energy and area: {printable(comparison.technology.name)}", "dim")
     parts: list[RenderableType] = [heading, tables, Text(), time, Text(), work]
+    if told := (*comparison.scaling, *comparison.depends):
+        parts += [Text(), *(Text(f"{printable(line)}.") for line in told)]
     if comparison.uncounted:
         parts += [Text(), warning(uncounted_sentence(comparison.uncounted))]
     return Group(*parts)

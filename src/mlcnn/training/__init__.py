@@ -2,7 +2,7 @@
 
 from mlcnn.training.accuracy import accuracy, check_labels, logits, right_images
 from mlcnn.training.checkpoint import save_weights
-from mlcnn.training.data import Data, Images, normal_for, open_data, read_images
+from mlcnn.training.data import Data, Images, TooFewImagesError, normal_for, open_data, read_images
 from mlcnn.training.formats import DATASETS, load_dataset
 from mlcnn.training.hardware import (
     Hardware,
@@ -51,6 +51,7 @@ __all__ = [
     "Recipe",
     "Step",
     "Teacher",
+    "TooFewImagesError",
     "accuracy",
     "check_labels",
     "load_dataset",

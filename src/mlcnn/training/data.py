@@ -19,7 +19,14 @@ from mlcnn.training.formats import DATASETS, Files, open_files, read_standard, r
 from mlcnn.training.images import ImageSet, Normal
 from mlcnn.training.own_images import Size, class_folders, from_callable, read_arrays, read_folder
 
-__all__ = ["Data", "Images", "normal_for", "open_data", "read_images"]
+__all__ = [
+    "Data",
+    "Images",
+    "TooFewImagesError",
+    "normal_for",
+    "open_data",
+    "read_images",
+]
 
 # Which part of 0..1 each split takes; the test images only where the data have none of their own.
 _CALIBRATION = 0.02
@@ -27,6 +34,10 @@ _VALIDATION = 0.10
 _TEST = 0.20
 _TEST_FOLDERS = ("test", "val", "valid", "validation")
 _TRAIN_FOLDERS = ("train", "training")
+
+
+class TooFewImagesError(InputError):
+    """There are not enough images for all parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +173,7 @@ def _part(images: Images, which: Any, name: str) -> ImageSet:
     whole = images.given
     if whole is None or not which.any():
         count = 0 if whole is None else len(whole)
-        raise InputError(
+        raise TooFewImagesError(
             f"{images.name}: its {count} images are too few: none falls to the {name} images; at "
             "least 200 are needed, better thousands"
         )

@@ -142,7 +142,10 @@ def read_arrays(path: Path) -> tuple[ImageSet, ImageSet | None]:
         raise InputError(f"{path}: not an .npz file of plain arrays ({error})") from error
     missing = [name for name in ("images", "labels") if name not in arrays]
     if missing:
-        raise InputError(f"{path}: has no array {missing[0]!r}")
+        raise InputError(
+            f"{path}: has no array {missing[0]!r}; required are 'images' and 'labels', the class "
+            "of each image"
+        )
     images = from_arrays(str(path), arrays["images"], arrays["labels"])
     if "test_images" not in arrays or "test_labels" not in arrays:
         return images, None

@@ -9,11 +9,12 @@ from mlcnn.workload.description import (
     Stored,
     Weights,
 )
+from mlcnn.workload.gates import Gate, branches
 from mlcnn.workload.grouping import density_of, ends, recorded
 from mlcnn.workload.layer import ConvAxis, ConvLayer, Pool, Window
 from mlcnn.workload.mask import Mask
 from mlcnn.workload.operations import Operations, Sum
-from mlcnn.workload.reading import Uncounted, Workload, branches, layers, read
+from mlcnn.workload.reading import Uncounted, Workload, layers, read
 from mlcnn.workload.record import RECORD_KEY, Record, read_record
 from mlcnn.workload.sizes import InputShape, with_sizes
 from mlcnn.workload.widths import rounded_width, stored_width
@@ -25,6 +26,7 @@ __all__ = [
     "Arithmetic",
     "ConvAxis",
     "ConvLayer",
+    "Gate",
     "InputShape",
     "Layer",
     "Mask",

@@ -9,12 +9,13 @@ import onnx_ir as ir
 
 from mlcnn.graph import infer_shapes, inline, is_standard, layer_name, windows_of
 from mlcnn.workload.description import Layer
+from mlcnn.workload.gates import Gate, branches, read_gate
 from mlcnn.workload.grouping import described, measured, recorded
 from mlcnn.workload.layer import ConvAxis, ConvLayer
 from mlcnn.workload.record import Record
 from mlcnn.workload.sizes import InputShape, images, known_sizes, with_sizes
 
-__all__ = ["Uncounted", "Workload", "branches", "layers", "read"]
+__all__ = ["Uncounted", "Workload", "layers", "read"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -56,6 +57,8 @@ class Workload:
         least: the layers that run where each ``If`` takes the other branch.
         every: the layers of all branches.
         nodes: the nodes that compute each layer, in a network of standard operators.
+        every_nodes: the same for ``every``.
+        gates: what decides the branches.
     """
 
     layers: tuple[Layer, ...]
@@ -64,6 +67,13 @@ class Workload:
     least: tuple[Layer, ...] = ()
     every: tuple[Layer, ...] = ()
     nodes: tuple[tuple[ir.Node, ...], ...] = field(default=(), repr=False, compare=False)
+    every_nodes: tuple[tuple[ir.Node, ...], ...] = field(default=(), repr=False, compare=False)
+    gates: tuple[Gate, ...] = ()
+
+    @property
+    def whole(self) -> "Workload":
+        """The same with the layers of all branches."""
+        return replace(self, layers=self.every, nodes=self.every_nodes)
 
     @property
     def is_conditional(self) -> bool:
@@ -118,7 +128,8 @@ class _Reader:
         self._constants = _weights(graph, outside)
         self._layers: list[tuple[Layer, tuple[ir.Node, ...]]] = []
         self._least: list[Layer] = []
-        self._every: list[Layer] = []
+        self._every: list[tuple[Layer, tuple[ir.Node, ...]]] = []
+        self._gates: list[Gate] = []
         self._uncounted: list[Uncounted] = []
 
     def read(self, images_: int) -> Workload:
@@ -134,17 +145,21 @@ class _Reader:
                 self._group(record, members)
         found = tuple(layer for layer, _ in self._layers)
         nodes = tuple(nodes for _, nodes in self._layers)
-        least, every = tuple(self._least), tuple(self._every)
-        return Workload(found, images_, tuple(self._uncounted), least, every, nodes)
+        return Workload(
+            found, images_, tuple(self._uncounted), tuple(self._least),
+            tuple(layer for layer, _ in self._every), nodes,
+            tuple(nodes for _, nodes in self._every), tuple(self._gates),
+        )  # fmt: skip
 
     def _add(self, layer: Layer, nodes: tuple[ir.Node, ...]) -> None:
         layer = replace(layer, condition=self._condition)
         self._layers.append((layer, nodes))
         self._least.append(layer)
-        self._every.append(layer)
+        self._every.append((layer, nodes))
 
     def _branches(self, node: ir.Node, images_: int) -> None:
         """The layers of the branch that multiplies most; of the least layers, of the other one."""
+        self._gates.append(read_gate(node, self._condition))
         found = [
             _Reader(graph, self._constants, name).read(images_) for name, graph in branches(node)
         ]
@@ -152,7 +167,9 @@ class _Reader:
         least = min(found, key=lambda branch: _macs(branch.least))
         self._layers += zip(most.layers, most.nodes, strict=True)
         self._least += least.least
-        self._every += (layer for branch in found for layer in branch.every)
+        for branch in found:
+            self._every += zip(branch.every, branch.every_nodes, strict=True)
+            self._gates += branch.gates
         self._uncounted += (item for branch in found for item in branch.uncounted)
 
     def _group(self, record: Record, nodes: tuple[ir.Node, ...]) -> None:
@@ -206,13 +223,6 @@ def _read(node: ir.Node, weights: Container[ir.Value | None]) -> ConvLayer | Non
             return _matmul(node, from_left=True)
         case _:
             return None
-
-
-def branches(node: ir.Node) -> list[tuple[str, ir.Graph]]:
-    """The two branches of an ``If``, each with the name that ``Layer.condition`` has of it."""
-    sides = ("then_branch", "else_branch")
-    where = node.name or layer_name(node)
-    return [(f"{where}.{side}", node.attributes[side].as_graph()) for side in sides]
 
 
 def _macs(layers_: Sequence[Layer]) -> int:

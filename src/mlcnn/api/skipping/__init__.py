@@ -18,15 +18,16 @@ from mlcnn.api.skipping.focusing import focusing
 from mlcnn.api.skipping.narrow_exits import narrow_with_exits
 from mlcnn.api.skipping.narrowing import narrow
 from mlcnn.api.skipping.options import SkipOptions
+from mlcnn.api.skipping.requirements import require_network, told_how_many
 from mlcnn.api.skipping.together import SKIP_RECIPE, Together
 from mlcnn.api.skipping.work import Work
 from mlcnn.api.training import TrainOptions, require_classifier
 from mlcnn.api.writing import results_folder
 from mlcnn.errors import InputError
 from mlcnn.passes import restore
+from mlcnn.passes.spelling import spelled_out
 from mlcnn.report import write_compression
 from mlcnn.training import Data
-from mlcnn.workload import read
 
 __all__ = ["SKIP_RECIPE", "SkipOptions", "skip"]
 
@@ -94,19 +95,18 @@ def skip(
     if chosen.objective == "energy" and machines is None:
         raise InputError("--objective energy: name the accelerator, as --on mlcnn-int8")
     tell("read images", 0, 0)
-    opened, normal, note = (images or ImageOptions()).open(data, source)
+    with told_how_many(chosen.max_drop):
+        opened, normal, note = (images or ImageOptions()).open(data, source)
     if note:
         say(note)
     model = load(source, weights=weights, dropout=True, image_shape=opened.image_shape)
+    require_network(model, model_name(source), chosen.method)
     require_classifier(model, opened)
-    if read(model, batch=1).is_dynamic:
-        raise InputError(
-            f"{model_name(source)}: what runs depends on the image already; give the network that "
-            "it was made from"
-        )
     if finetune is not None and chosen.method != "exit":
         raise InputError(f"--finetune: heads train, and --method {chosen.method} has none")
     folded = rewrite(graph.without_dropout(model), "fold-batch-norm", progress=tell).model
+    if chosen.method == "focus":
+        folded = spelled_out(folded)
     work = Work(folded, opened, normal, chosen, machines, measure, tell, say)
 
     def run(path: Path | None) -> Dynamic:

@@ -11,6 +11,7 @@ import torch
 from mlcnn import graph
 from mlcnn.api.dynamic import Dynamic
 from mlcnn.api.skipping.work import Candidate, Parts, Work
+from mlcnn.counting import executed_multiplications
 from mlcnn.errors import InputError
 from mlcnn.frontier.exits import Judged, Thresholds, judged, thresholds
 from mlcnn.passes.early_exit import EarlyExit
@@ -179,7 +180,7 @@ class Search:
     def _points(self) -> dict[str, str]:
         """Values by the layer in front of them, at most eight, evenly over the network's work."""
         layers = read(self.model, batch=1).layers
-        work = np.cumsum([layer.nest.macs for layer in layers])
+        work = np.cumsum([executed_multiplications(layer) for layer in layers])
         share = {layer.name: done / work[-1] for layer, done in zip(layers, work, strict=True)}
         sizes = {v.name: v.shape for node in self.model.graph for v in node.outputs}
         found = {
@@ -236,7 +237,7 @@ class Search:
     def _costs(self, model: ir.Model) -> Callable[[Layer], float]:
         """What a layer costs one image."""
         if self.work.options.objective == "multiplications" or self.work.machines is None:
-            return lambda layer: float(layer.nest.macs)
+            return executed_multiplications
         energy = self.work.energies(model)["energy_pj"]
         return lambda layer: energy[layer.name]
 

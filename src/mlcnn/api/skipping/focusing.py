@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mlcnn.api.dynamic import Dynamic
 from mlcnn.api.skipping.work import Candidate, Parts, Work
+from mlcnn.counting import executed_multiplications
 from mlcnn.errors import InputError
 from mlcnn.frontier.activity import Activity, recorded
 from mlcnn.frontier.curve import Point
@@ -154,4 +155,4 @@ class _Search:
         """The multiplications of each image."""
         activity: Activity = recorded(model, self.work.normal.apply(images.images))
         layers = read(model, batch=1).every
-        return activity.each(layers, lambda layer: float(layer.nest.macs))
+        return activity.each(layers, executed_multiplications)

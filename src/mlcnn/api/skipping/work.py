@@ -9,11 +9,15 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from mlcnn import engines
+from mlcnn.api.benchmarking import fixed_batch
 from mlcnn.api.dynamic import Dynamic
 from mlcnn.api.evaluation import Machines
 from mlcnn.api.optimizing import Progress
+from mlcnn.api.per_image import require_finite
 from mlcnn.api.skipping.options import SkipOptions
+from mlcnn.api.skipping.requirements import needed
 from mlcnn.api.skipping.together import Together
+from mlcnn.counting import executed_multiplications
 from mlcnn.engines import Array
 from mlcnn.engines.timing import one_by_one
 from mlcnn.errors import InputError
@@ -121,19 +125,17 @@ class Work:
 
     def _require(self, choose: ImageSet, check: ImageSet, told: list[str]) -> None:
         """Enough images for the budget, and all classes among them."""
-        budget = max(self.options.max_drop, 0.1) / 100
-        # A drop of b needs at least b of the images to differ; three times that is usual.
-        needed = int(np.ceil(1.96**2 * 3 * budget / budget**2))
+        least = needed(self.options.max_drop)
         if min(len(choose), len(check)) < 50:
             raise InputError(
                 f"{choose.name}: {len(choose)} images choose the thresholds and {len(check)} check "
-                f"them: at least 50 are required for each, about {needed:,} for a budget of "
+                f"them: at least 50 are required for each, about {least:,} for a budget of "
                 f"{self.options.max_drop:g} points at 95 %"
             )
-        if len(choose) < needed:
+        if len(choose) < least:
             told.append(
                 f"{len(choose):,} images choose the thresholds: a budget of "
-                f"{self.options.max_drop:g} points takes about {needed:,} at 95 %"
+                f"{self.options.max_drop:g} points takes about {least:,} at 95 %"
             )
         missing = sorted({*range(self.data.test.classes)} - {*choose.labels.tolist()})
         if missing:
@@ -143,13 +145,20 @@ class Work:
             )
 
     def outputs(self, model: ir.Model, images: ImageSet, what: str) -> Iterator[Sequence[Array]]:
-        """The outputs of a network, batch by batch, in the order of the outputs."""
+        """The outputs of a network, batch by batch, in the order of the outputs.
+
+        Raises:
+            InputError: one of them is not finite.
+        """
         (name,) = (value.name or "" for value in model.graph.inputs)
         session = engines.get("onnxruntime").prepare(model, threads=1)
-        for start in range(0, len(images), _BATCH):
+        step = fixed_batch(model) or _BATCH
+        for start in range(0, len(images), step):
             self.tell(what, start, len(images))
-            pixels = self.normal.apply(images.images[start : start + _BATCH])
-            yield list(session.run({name: pixels}).values())
+            pixels = self.normal.apply(images.images[start : start + step])
+            found = session.run({name: pixels})
+            require_finite(found, images.name)
+            yield list(found.values())
 
     def scores(self, model: ir.Model, images: ImageSet, what: str) -> list[Array]:
         """The outputs of a network for all images."""
@@ -232,7 +241,7 @@ class Work:
         self.tell("find out what runs", 0, 0)
         pixels = self.normal.apply(parts.test.images)
         activity = recorded(model, pixels)
-        costs = {"multiplications": activity.cost(model, lambda layer: float(layer.nest.macs))}
+        costs = {"multiplications": activity.cost(model, executed_multiplications)}
         for name, energy in {} if whole is None else self.energies(whole).items():
             costs[name] = activity.cost(model, partial(_energy_of, energy))
         return costs
