@@ -1,6 +1,7 @@
 """The operations of a network as they are put together, node by node."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from math import prod
 
 import numpy as np
@@ -18,7 +19,9 @@ from mlcnn.engines.native.program import Floats, Operation, Part, Value, standar
 from mlcnn.engines.native.reading import (
     Shape,
     bounds_of,
+    constant_of,
     dense_strides,
+    padded,
     refusal,
     shape_of,
     sizes_of,
@@ -31,6 +34,7 @@ from mlcnn.nn.site import Site, site_of
 __all__ = ["Builder", "Rule"]
 
 _DENSE = 4  # channels of an input that is not laid out in blocks,
+_IN_WEIGHTS = -2  # as a buffer: an array among the weights, as in kernels.c
 _LARGE = 4096  # and its positions: below, blocks stay in the cache (LeNet-5 is slower without)
 _ACTIVATING = frozenset({
     Op.CONV, Op.DEPTHWISE, Op.KEEP, Op.MAP, Op.MIX, Op.ROWS, Op.WINOGRAD
@@ -242,11 +246,38 @@ class Builder:
             strides: of the result's axes in the dense order of ``value``, 0 along those that
                 repeat it; by default the dense order stays.
         """
-        columns = -(-prod(value.shape) // self.block)
-        scratch, made = Value(1, (self.block,), 1, columns), self.new(shape, lanes)
+        made = self.new(shape, lanes)
+        self._rearrange(value, made, strides)
+        return made
+
+    def _rearrange(self, value: Value, made: Value, strides: Shape | None = None) -> None:
+        scratch = Value(1, (self.block,), 1, -(-prod(value.shape) // self.block))
         self._move(Op.UNPACK, value, -1, scratch)
         self._move(Op.PACK, made, -1, scratch, strides)
+
+    def array(self, site: Site, index: int) -> Value:
+        """A node's input, a constant too."""
+        array = constant_of(site.value(index))
+        if array is None:
+            return self.value_of(site.value(index), site.spec.where)
+        made = self.new(padded(sizes_of(site.value(index), site.spec.where)))
+        self._move(Op.PACK, made, _IN_WEIGHTS)
+        self.operations[-1].constants["weights"] = array
         return made
+
+    def copy(self, value: Value, made: Value) -> None:
+        """Write a value's numbers to another one, in its blocks."""
+        if (value.shape, value.lanes) == (made.shape, made.lanes) and not value.root()[0].dense:
+            self.operations.append(self.map(Part(value), Part(made)))
+        else:
+            self._rearrange(value, made)
+
+    @contextmanager
+    def scope(self) -> Generator[None]:
+        """What is computed inside may not be there outside."""
+        values, codes = dict(self._values), dict(self.codes)
+        yield
+        self._values, self.codes = values, codes
 
     def copied(self, value: Value) -> Value:
         """A copy in the same blocks."""

@@ -25,7 +25,12 @@ __all__ = ["RULES", "norm_of"]
 _BINARY = {
     "Add": Binary.ADD, "Div": Binary.DIV, "Max": Binary.MAX, "Min": Binary.MIN,
     "Mul": Binary.MUL, "Sub": Binary.SUB,
+    "And": Binary.MIN, "Equal": Binary.EQUAL, "Greater": Binary.LESS,
+    "GreaterOrEqual": Binary.AT_MOST, "Less": Binary.LESS, "LessOrEqual": Binary.AT_MOST,
+    "Or": Binary.MAX,
 }  # fmt: skip
+_TURNED = frozenset({"Greater", "GreaterOrEqual"})
+_SHIFTS = frozenset({"Add", "Div", "Mul", "Sub"})
 
 
 def _function(build: Builder, site: Site) -> None:
@@ -42,8 +47,9 @@ def _function(build: Builder, site: Site) -> None:
         scale = np.full(source.channels, spec.real("alpha", 0.2), np.float32)
         shift = np.full(source.channels, spec.real("beta", 0.5), np.float32)
         fields = {"low": 0.0, "high": 1.0}
-    elif kind == "Neg":
+    elif kind in {"Neg", "Not"}:
         scale = np.full(source.channels, -1, np.float32)
+        shift = np.full(source.channels, int(kind == "Not"), np.float32)
     else:
         fields = function_of(site)
     build.operations.append(build.map(Part(source), Part(made), fields, scale, shift))
@@ -84,7 +90,7 @@ def _binary(build: Builder, site: Site) -> None:
         raise refusal(site, f"an operator of {len(site.node.inputs)} operands")
     constants = [constant_of(value) for value in site.node.inputs]
     for index, array in enumerate(constants):
-        if array is not None:
+        if array is not None and site.node.op_type in _SHIFTS:
             _with_constant(build, site, array, constant_first=index == 0)
             return
     sizes = sizes_of(site.node.outputs[0], site.spec.where)
@@ -101,6 +107,8 @@ def _binary(build: Builder, site: Site) -> None:
             value = build.rearranged(part.value, part.value.shape, lanes)
             parts[index] = Part(value, row_step=part.row_step, column_step=part.column_step)
     made = build.new(shape, lanes)
+    if site.node.op_type in _TURNED:
+        parts.reverse()
     operation = Operation(Op.BINARY, parts[0], Part(made), parts[1], {
         "mode": _BINARY[site.node.op_type], "images": made.images, "blocks": len(lanes),
         "rows": made.rows, "columns": made.columns,
@@ -112,8 +120,8 @@ def _operand(build: Builder, site: Site, index: int, sizes: tuple[int, ...], sha
     """An operand for a result of these sizes; the kernel repeats rows and columns as it reads."""
     given = sizes_of(site.value(index), site.spec.where)
     own = padded((1,) * (len(sizes) - len(given)) + given)
-    value = build.value_of(site.value(index), site.spec.where)
-    if len(given) == len(sizes):
+    value = build.array(site, index)
+    if len(given) == len(sizes) and constant_of(site.value(index)) is None:
         value = build.blocked(site, index)
     value = build.shaped(value, own)
     if own[:2] != shape[:2]:
@@ -181,6 +189,7 @@ RULES: dict[str, Rule] = {
     "Clip": _function,
     "HardSigmoid": _function,
     "Neg": _function,
+    "Not": _function,
     "Relu": _function,
     **dict.fromkeys(_BINARY, _binary),
     **dict.fromkeys(FUNCTIONS, _function),

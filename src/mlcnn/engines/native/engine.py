@@ -20,6 +20,7 @@ from mlcnn.engines.engine import (
 )
 from mlcnn.engines.native.algorithms import MEASURED, Chooser, Choosing
 from mlcnn.engines.native.batches import apart
+from mlcnn.engines.native.branches import flattened
 from mlcnn.engines.native.library import Library, Op, load
 from mlcnn.engines.native.lowering import check, lower, suited
 from mlcnn.engines.native.machine import machine_of
@@ -191,8 +192,8 @@ class Native:
                 "engine 'native' was compiled without OpenMP, so it computes with one thread; "
                 "use threads 1, or install a compiler with OpenMP"
             )
-        plain = staged(unlisted(inline(model, foreign=True)))
-        standard = pad_means(FoldBatchNorm().apply(plain).model)
+        flat = flattened(unlisted(inline(model, foreign=True)))
+        standard = pad_means(FoldBatchNorm().apply(staged(flat)).model)
         check(standard)
         choosing = Choosing(self.algorithm, machine_of(self.march), threads, weight_bytes(standard))
         return _Session(

@@ -20,7 +20,8 @@ from mlcnn.engines.compilers import c_compiler, c_compiler_missing
 from mlcnn.errors import UnsupportedError
 
 __all__ = [
-    "Binary", "Function", "Library", "Map", "Op", "Place", "Pool", "Reduce", "Step", "load"
+    "Binary", "Function", "Library", "Map", "MapReduction", "Op", "Place", "Pool", "Reduce", "Step",
+    "load",
 ]  # fmt: skip
 
 # Contractions are wanted (fused multiply-add); other liberties of -ffast-math are not, and linking
@@ -57,6 +58,12 @@ class Op(IntEnum):
     LIST = 18
     KEEP = 19
     MAPS = 20
+    REDUCE = 21
+    REDUCE_IMAGES = 22
+    WHEN = 23
+    IMAGES = 24
+    MOVE_IMAGES = 25
+    END = 26
 
 
 class Pool(IntEnum):
@@ -82,7 +89,7 @@ class Map(IntEnum):
     SQRT = 9
 
 
-class Reduce(IntEnum):
+class MapReduction(IntEnum):
     """Functions of ``Map.REDUCE``."""
 
     MAX = 0
@@ -116,8 +123,20 @@ class Binary(IntEnum):
     DIV = 3
     MAX = 4
     MIN = 5
-    AT_LEAST = 6
-    UNEQUAL = 7
+    LESS = 6
+    AT_MOST = 7
+    EQUAL = 8
+    AT_LEAST = 9
+    UNEQUAL = 10
+
+
+class Reduce(IntEnum):
+    """Modes of ``REDUCE`` and ``REDUCE_IMAGES``."""
+
+    MAX = 0
+    MIN = 1
+    SUM = 2
+    SOFTMAX = 3
 
 
 class Place(ctypes.Structure):
@@ -142,7 +161,7 @@ class Step(ctypes.Structure):
                 *("chunk", "bunch", "across", "buffer", "paired"),
                 *("groups", "group_weights", "together"),
                 *("pitch", "bases", "outputs", "basis", "starts", "entries", "least"),
-                "function",
+                *("each", "until", "function"),
                 *("scales", "zero", "zero_y", "zero_z"),
             )
         ],

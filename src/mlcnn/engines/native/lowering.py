@@ -13,19 +13,23 @@ from mlcnn.engines.native import (
     moving,
     pools,
     quantised,
+    reducing,
 )
 from mlcnn.engines.native.algorithms import Chooser
+from mlcnn.engines.native.branches import is_marked
 from mlcnn.engines.native.builder import Builder, Rule
+from mlcnn.engines.native.conditional import lower_all
 from mlcnn.engines.native.library import Library, load
 from mlcnn.engines.native.program import Operation
 from mlcnn.engines.native.reading import is_known, no_kernel, refusal
 from mlcnn.graph import constant, is_standard
-from mlcnn.nn.site import site_of
+from mlcnn.nn.site import Site, site_of
 
 __all__ = ["OPERATORS", "check", "lower", "suited"]
 
 _RULES: dict[str, Rule] = {
-    **elementwise.RULES, **focused.RULES, **layers.RULES, **moving.RULES, **pools.RULES
+    **elementwise.RULES, **focused.RULES, **layers.RULES, **moving.RULES, **pools.RULES,
+    **reducing.RULES,
 }  # fmt: skip
 # They compute sizes from sizes, and are gone when those are known.
 _SIZES = frozenset({
@@ -81,23 +85,26 @@ def lower(
             the node.
     """
     build = Builder(model, library, choose, integers=integers, rounded_means=rounded_means)
-    outputs, makers = set(model.graph.outputs), maps.Makers.of(model)
+    makers = maps.Makers.of(model)
     build.done.update(makers.inside)
-    for node in model.graph:
-        if node in build.done or all(map(is_known, node.outputs)):
-            continue
-        site = build.site(node)
-        if any(value.consumers() or value in outputs for value in node.outputs[1:]):
-            raise refusal(site, "a second output")
-        if maps.take(build, site, makers):
-            continue
-        if is_standard(node) and (quantised.take(build, site) or mixes.take(build, site)):
-            continue
-        rule = _RULES.get(node.op_type) if is_standard(node) else None
-        if rule is None:
-            raise no_kernel(site)
-        rule(build, site)
+    lower_all(build, model.graph, lambda site: _lower(build, site, makers))
     return build.finish()
+
+
+def _lower(build: Builder, site: Site, makers: maps.Makers) -> None:
+    node = site.node
+    if node in build.done or all(map(is_known, node.outputs)):
+        return
+    if any(value.consumers() or value.is_graph_output() for value in node.outputs[1:]):
+        raise refusal(site, "a second output")
+    if maps.take(build, site, makers):
+        return
+    if is_standard(node) and (quantised.take(build, site) or mixes.take(build, site)):
+        return
+    rule = _RULES.get(node.op_type) if is_standard(node) else None
+    if rule is None:
+        raise no_kernel(site)
+    rule(build, site)
 
 
 def check(model: ir.Model) -> None:
@@ -112,5 +119,7 @@ def check(model: ir.Model) -> None:
         inputs = [value for value in node.inputs if value is not None]
         if node.op_type == "Constant" or (inputs and known.issuperset(inputs)):
             known.update(node.outputs)
+        elif is_marked(node):
+            continue
         elif not is_standard(node) or node.op_type not in OPERATORS | _SIZES:
             raise no_kernel(site_of(node, model.opset_imports))

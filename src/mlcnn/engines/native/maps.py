@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from mlcnn.engines.native.builder import Builder
-from mlcnn.engines.native.library import Binary, Map, Op, Reduce
+from mlcnn.engines.native.library import Binary, Map, MapReduction, Op
 from mlcnn.engines.native.program import Constant, Floats, Operation, Part, Value
 from mlcnn.engines.native.reading import (
     Shape,
@@ -32,7 +32,9 @@ _PAIRS = {
     "Add": Binary.ADD, "Sub": Binary.SUB, "Mul": Binary.MUL, "Div": Binary.DIV,
     "Max": Binary.MAX, "Min": Binary.MIN, "GreaterOrEqual": Binary.AT_LEAST,
 }  # fmt: skip
-_REDUCES = {"ReduceMax": Reduce.MAX, "ReduceMean": Reduce.MEAN, "ReduceSum": Reduce.SUM}
+_REDUCES = {
+    "ReduceMax": MapReduction.MAX, "ReduceMean": MapReduction.MEAN, "ReduceSum": MapReduction.SUM,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

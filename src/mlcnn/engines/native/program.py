@@ -126,6 +126,7 @@ class Operation:
         before: a pool that computes what this one reads, plane by plane: the first of a pair.
             Then x is what that one reads.
         inner: operations that run with this one, some images at a time; it is the last.
+        opens: what is there from here on, though what is behind it may not run.
     """
 
     op: Op
@@ -139,12 +140,13 @@ class Operation:
     strides: tuple[int, int, int, int] | None = None
     before: "Operation | None" = None
     inner: tuple["Operation", ...] = ()
+    opens: tuple[Part, ...] = ()
 
     def parts(self) -> Iterator[Part]:
         """What it reads and writes, those that run with it too."""
         for operation in self.inner:
             yield from operation.parts()
-        parts = self.x, self.y, self.z, self.scratch, self.mask
+        parts = self.x, self.y, self.z, self.scratch, self.mask, *self.opens
         yield from (part for part in parts if part is not None)
 
 
@@ -243,6 +245,7 @@ class Program:
         constants = _Constants()
         bordered: set[Value] = set()
         made = [_steps(operation, memory, constants, bordered) for operation in operations]
+        _close(made)
         images = int(operations[0].fields["images"]) if apart else 0
         steps = [
             *(
@@ -281,16 +284,22 @@ class Call:
 
 
 class _Constants:
-    """Arrays side by side, each from a cache line on."""
+    """Arrays side by side, each from a cache line on; those that are equal lie there once."""
 
     def __init__(self) -> None:
         self._arrays: list[Floats] = []
+        self._places: dict[bytes, list[tuple[Floats, int]]] = {}
         self._floats = 0
 
     def add(self, array: Constant) -> int:
-        """Put an array behind the others, and tell its offset."""
+        """Put an array behind the others, if it is not there yet, and tell its offset."""
         floats = np.ascontiguousarray(array).reshape(-1).view(np.float32)
+        alike = self._places.setdefault(floats[:_ALIGNMENT].tobytes(), [])
+        for other, offset in alike:
+            if np.array_equal(other.view(np.int32), floats.view(np.int32)):
+                return offset
         offset = self._floats
+        alike.append((floats, offset))
         self._arrays.append(floats)
         self._floats += -(-floats.size // (_ALIGNMENT // 4)) * (_ALIGNMENT // 4)
         return offset
@@ -302,6 +311,7 @@ class _Constants:
             whole[offset : offset + array.size] = array
             offset += -(-array.size // (_ALIGNMENT // 4)) * (_ALIGNMENT // 4)
         self._arrays.clear()
+        self._places.clear()
         return whole
 
 
@@ -314,7 +324,7 @@ def _steps(
         root, _ = part.value.root()
         if any(root.border) and root not in bordered:
             bordered.add(root)
-            steps.append(_border(root, memory))
+            steps.append(_border(root, memory, operation))
     if operation.before is not None:
         fields = {**operation.before.fields, "paired": 1}
         steps.append(_step(replace(operation.before, y=None, fields=fields), memory, constants))
@@ -351,10 +361,22 @@ def _step(operation: Operation, memory: _Memory, constants: _Constants) -> Step:
     return step
 
 
-def _border(root: Value, memory: _Memory) -> Step:
+def _close(made: Sequence[Sequence[Step]]) -> None:
+    """Tell each step that others depend on how many they are, up to its ``END``."""
+    opened: list[tuple[int, Step]] = []
+    for index, step in enumerate(step for steps in made for step in steps):
+        if step.op in {Op.WHEN, Op.IMAGES}:
+            opened.append((index, step))
+        elif step.op == Op.END:
+            first, begin = opened.pop()
+            begin.until = index - first
+
+
+def _border(root: Value, memory: _Memory, operation: Operation) -> Step:
     top, left, bottom, right = root.border
+    each = int(operation.fields.get("each", 0))
     return Step(
         op=Op.BORDER, images=root.images, blocks=len(root.lanes), y=memory.place(Part(root)),
         rows=root.rows, columns=root.columns, top=top, left=left, bottom=bottom, right=right,
-        zero_y=root.zero,
+        zero_y=root.zero, each=each and root.images * each // int(operation.fields["images"]),
     )  # fmt: skip

@@ -48,7 +48,7 @@ def refusal(site: Site, what: str) -> UnsupportedError:
 
 
 def sizes_of(value: ir.Value | None, where: str) -> tuple[int, ...]:
-    """Shape of a value of floats whose sizes are known.
+    """Shape of a value of floats, or of booleans as 0 and 1, whose sizes are known.
 
     Args:
         value: the value.
@@ -60,7 +60,7 @@ def sizes_of(value: ir.Value | None, where: str) -> tuple[int, ...]:
     shape = None if value is None else value.shape
     sizes = tuple(size for size in shape or () if isinstance(size, int))
     name = None if value is None else value.name
-    if value is not None and value.dtype not in {None, ir.DataType.FLOAT}:
+    if value is not None and value.dtype not in {None, ir.DataType.FLOAT, ir.DataType.BOOL}:
         raise UnsupportedError(
             f"native: {where}: value {name!r} is {value.dtype}; it takes float32; use engine "
             "'onnxruntime'"
@@ -74,9 +74,9 @@ def sizes_of(value: ir.Value | None, where: str) -> tuple[int, ...]:
 
 
 def shape_of(value: ir.Value, where: str) -> Shape:
-    """(images, channels, rows, columns) of a value of rank 2 to 4; see ``sizes_of``."""
+    """(images, channels, rows, columns) of a value of rank 4 at most; see ``sizes_of``."""
     sizes = sizes_of(value, where)
-    if not 2 <= len(sizes) <= 4:
+    if len(sizes) > 4:
         raise UnsupportedError(
             f"native: {where}: value {value.name!r} has shape {list(sizes)}; it takes images "
             "(N, C, H, W) and rows (N, C); use engine 'onnxruntime'"

@@ -22,6 +22,9 @@ INLINE V combine(const int64_t mode, V a, V b) {
     case SUB: return a - b;
     case MUL: return a * b;
     case DIV: return a / b;
+    case LESS: return pick(a < b, spread(1), (V){});
+    case AT_MOST: return pick(a <= b, spread(1), (V){});
+    case EQUAL: return pick(a == b, spread(1), (V){});
     case MAX: return pick(b != b, b, larger(a, b));
     default: return pick(b != b, b, smaller(a, b));
   }

@@ -18,6 +18,7 @@
 #include "mixes.h"
 #include "list.h"
 #include "maps.h"
+#include "branches.h"
 #include "int8.h"
 #include "probe.h"
 
@@ -81,12 +82,21 @@ static void between(const Step *s, float *m, const float *constants, int threads
   }
 }
 
-/* Buffers are the caller's dense arrays; a step with buffer < 0 has its dense side in m. */
-void mlcnn_run(const Step *steps, int64_t count, float *m, const float *constants,
-               float *const *buffers, int threads) {
+/* Where the dense side of a step lies: in m, among its weights, or in an array of the caller's. */
+enum { IN_MEMORY = -1, IN_WEIGHTS = -2 };
+INLINE float *array_of(const Step *s, float *m, const float *constants, float *const *buffers) {
+  if (s->buffer == IN_WEIGHTS) return (float *)constants + s->weights;
+  return (s->buffer == IN_MEMORY ? m : buffers[s->buffer]) + s->z.at;
+}
+
+/* With `some` not negative for so many of the images alone. */
+static void run(const Step *steps, int64_t count, int64_t some, float *m, const float *constants,
+                float *const *buffers, int threads) {
   EACH(i, count) {
     const Step *s = steps + i;
-    float *array = (s->buffer < 0 ? m : buffers[s->buffer]) + s->z.at;
+    Step fewer[3];
+    if (some >= 0) for_images(s, some, fewer), s = fewer;
+    float *array = array_of(s, m, constants, buffers);
     switch (s->op) {
       case CONV: in_groups(conv, s, m, constants, threads); break;
       case ROWS: conv_rows(s, m, constants, threads); break;
@@ -113,8 +123,23 @@ void mlcnn_run(const Step *steps, int64_t count, float *m, const float *constant
       case KEEP: keep(s, m, threads); break;
       case MAPS: maps(s, m, constants, array); break;
       case BORDER: border(s, m); break;
+      case REDUCE: reduce(s, m, constants); break;
+      case REDUCE_IMAGES: reduce_images(s, m, constants); break;
+      case WHEN: if ((m[s->x.at] != 0) != s->mode) i += s->until; break;
+      case IMAGES: {
+        const int64_t images = list_images(s, m);
+        if (images) run(steps + i + 1, s->until, images, m, constants, buffers, threads);
+        i += s->until;
+        break;
+      }
+      case MOVE_IMAGES: move_images(s, m); break;
+      case END: break;
       case PACK: pack(s, m, constants, array); break;
       case UNPACK: unpack(s, m, constants, array); break;
     }
   }
+}
+void mlcnn_run(const Step *steps, int64_t count, float *m, const float *constants,
+               float *const *buffers, int threads) {
+  run(steps, count, -1, m, constants, buffers, threads);
 }

@@ -1,7 +1,6 @@
 /* Maps: one number a position, in rows side by side, of which masks are made. */
 enum { MAP_FLAGS, MAP_FILL, MAP_SUM, MAP_APART, MAP_PAIR, MAP_REDUCE, MAP_MAX_POOL, MAP_MEAN_POOL, MAP_PLACE, MAP_SQRT };
 enum { REDUCE_MAX, REDUCE_MEAN, REDUCE_SUM };
-enum { AT_LEAST = MIN + 1, UNEQUAL };
 
 INLINE void store_up_to(float *y, V v, int64_t lanes) {
   if (lanes >= B) *(U *)y = v;

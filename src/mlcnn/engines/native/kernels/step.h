@@ -1,8 +1,9 @@
 /* One call of a kernel, as ``library.py`` writes it. */
 enum { CONV, DEPTHWISE, POOL, MAP, BINARY, BORDER, PACK, UNPACK, WINOGRAD,
-       CODES_CONV, CODES_POOL, QUANTISE, DEQUANTISE, RECODE, SUMS, ROWS, MIX, SPARSE, LIST, KEEP, MAPS };
+       CODES_CONV, CODES_POOL, QUANTISE, DEQUANTISE, RECODE, SUMS, ROWS, MIX, SPARSE, LIST, KEEP, MAPS,
+       REDUCE, REDUCE_IMAGES, WHEN, IMAGES, MOVE_IMAGES, END };
 enum { CLIP, LEAKY, SIGMOID, TANH, SILU, HARD_SWISH, GELU, ELU, EXP, ERF, SQRT, ABS };
-enum { ADD, SUB, MUL, DIV, MAX, MIN };
+enum { ADD, SUB, MUL, DIV, MAX, MIN, LESS, AT_MOST, EQUAL, AT_LEAST, UNEQUAL };
 enum { POOL_MAX, POOL_AVERAGE, POOL_AVERAGE_PADDED };
 
 typedef struct {
@@ -23,6 +24,7 @@ typedef struct {
    * of the result, and offsets of constants. */
   int64_t pitch, bases, outputs, basis, starts, entries;
   int64_t least; /* kept positions of a tile of a focused layer that is computed by a transform; or 0 */
+  int64_t each, until; /* images for each that goes on, 0 of what is not of images; steps to END */
   int64_t function; /* of what is written; CLIP, the first of them, where there is none */
   /* Of codes: offset of the factors per filter, and zero points of x, y and z. */
   int64_t scales, zero, zero_y, zero_z;
