@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mlcnn.engines.compilers import c_compiler, c_compiler_missing
 from mlcnn.errors import UnsupportedError
 
-__all__ = ["Binary", "Function", "Library", "Op", "Place", "Pool", "Step", "load"]
+__all__ = ["Binary", "Finish", "Function", "Library", "Op", "Place", "Pool", "Step", "load"]
 
 # Contractions are wanted (fused multiply-add); other liberties of -ffast-math are not, and linking
 # with it would change how the whole process rounds.
@@ -52,6 +52,8 @@ class Op(IntEnum):
     ROWS = 15
     MIX = 16
     SPARSE = 17
+    BITS = 18
+    TABLE = 19
 
 
 class Pool(IntEnum):
@@ -90,6 +92,14 @@ class Binary(IntEnum):
     MIN = 5
 
 
+class Finish(IntEnum):
+    """What becomes of a sum of codes."""
+
+    CODES = 0
+    SHIFTED_CODES = 1
+    FLOATS = 2
+
+
 class Place(ctypes.Structure):
     """Where a value lies: offset and strides in floats."""
 
@@ -113,6 +123,8 @@ class Step(ctypes.Structure):
                 *("groups", "group_weights", "together"),
                 *("pitch", "bases", "outputs", "basis", "starts", "entries", "function"),
                 *("scales", "zero", "zero_y", "zero_z"),
+                *("finish", "shifts"),
+                *("weight_bits", "input_bits", "least", "high_code", "factor", "offset"),
             )
         ],
         *[
@@ -158,6 +170,9 @@ class Library:
         pointer = ctypes.c_void_p
         self._sparse_scratch = library.mlcnn_sparse_scratch
         self._sparse_length = library.mlcnn_sparse_length
+        self.tables: int = library.mlcnn_tables()
+        self._bits_scratch = library.mlcnn_bits_scratch
+        self._bits_scratch.argtypes, self._bits_scratch.restype = (pointer, ctypes.c_int64), ctypes.c_int64
         for function in (self._sparse_scratch, self._sparse_length):
             function.argtypes, function.restype = (pointer,), ctypes.c_int64
         self._sink = np.zeros(1, np.float32)
@@ -195,6 +210,16 @@ class Library:
         step = Step(**fields)
         address = ctypes.addressof(step)
         return self._sparse_scratch(address), self._sparse_length(address)
+
+    def bits(self, fields: Mapping[str, int | float], channels: int) -> int:
+        """Floats of scratch memory of a convolution of few bits.
+
+        Args:
+            fields: of its step, by their names.
+            channels: of its input.
+        """
+        step = Step(**fields)
+        return self._bits_scratch(ctypes.addressof(step), channels)
 
 
 def _mix(library: ctypes.CDLL, kind: int) -> NDArray[np.float32]:

@@ -17,6 +17,8 @@
 #include "sparse.h"
 #include "mixes.h"
 #include "int8.h"
+#include "bits.h"
+#include "tables.h"
 #include "probe.h"
 
 int mlcnn_block(void) { return B; }
@@ -33,6 +35,9 @@ int64_t mlcnn_scratch(int64_t kind, int64_t blocks, int64_t filters, int64_t bun
 /* The same of a band of rows, and vectors from one copy of a channel to the next. */
 int64_t mlcnn_sparse_scratch(const Step *s) { return band_floats(s); }
 int64_t mlcnn_sparse_length(const Step *s) { return band_of(s).length / B; }
+/* The same of an input that is packed, of so many channels. */
+int64_t mlcnn_bits_scratch(const Step *s, int64_t channels) { return s->op == BITS ? bits_floats(s, channels) : tables_floats(s); }
+int mlcnn_tables(void) { return TABLES ? WIDEST_SET : 0; }
 int mlcnn_vnni(void) { return VNNI; }
 int mlcnn_assembly(void) {
 #ifdef NO_ASSEMBLY
@@ -98,6 +103,8 @@ void mlcnn_run(const Step *steps, int64_t count, float *m, const float *constant
       case MAP: map(s, m, constants, threads); break;
       case BINARY: binary(s, m, threads); break;
       case CODES_CONV: codes_conv(s, m, constants, threads); break;
+      case BITS: bits(s, m, constants, threads); break;
+      case TABLE: lookup(s, m, constants, threads); break;
       case CODES_POOL:
         if (s->mode == POOL_MAX) codes_max(s, m, threads);
         else codes_mean(s, m, threads);
