@@ -7,51 +7,157 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
-from mlcnn.engines.native.library import Library, Op
+from mlcnn.engines.native.geometry import FewBits, Geometry
+from mlcnn.engines.native.kinds import Few, Kind
+from mlcnn.engines.native.library import Finish, Library, Op
+from mlcnn.engines.native.packing import Packing, tiled_codes
 from mlcnn.engines.native.program import Codes, Constant, Operation, Part, Value
 
-__all__ = ["Few", "MOST_BITS", "few_of", "packed_planes", "packed_tables"]
+__all__ = ["CodedLayer", "Numbers", "implement_codes", "numbers_of", "sample"]
 
-MOST_BITS = 4
 _VECTOR = 8  # filters of a vector of words
 _TOGETHER = 32  # filters whose sums stay in registers
 _WORD = 64
-
-Numbers = NDArray[np.uint8]
+_NARROW_SET = 32  # filters of the smaller set that looks up together
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Few:
-    """Weights as ``factor * numbers + offset``.
+class Numbers:
+    """Codes of weights as ``factor * small + offset``.
 
     Attributes:
-        numbers: (filters, channels, rows, columns), from 0 on.
+        small: (filters, channels, rows, columns), from 0 on.
         factor: the least step between two codes.
         offset: the least code.
         bits: of a number.
     """
 
-    numbers: Numbers
+    small: NDArray[np.uint8]
     factor: int
     offset: int
 
     @property
     def bits(self) -> int:
-        return max(1, int(self.numbers.max(initial=0)).bit_length())
+        """Of a number."""
+        return max(1, int(self.small.max()).bit_length())
 
 
-def few_of(codes: Codes) -> Few:
-    """Codes of weights as small numbers."""
-    least = int(codes.min(initial=0)) if codes.size == 0 else int(codes.min())
+def numbers_of(codes: Codes) -> Numbers:
+    """Codes of weights, of which there are some, as the smallest numbers that tell them apart."""
+    least = int(codes.min())
     above = codes.astype(np.int32) - least
     factor = max(1, gcd(*np.unique(above).tolist()))
-    return Few((above // factor).astype(np.uint8), factor, least)
+    return Numbers((above // factor).astype(np.uint8), factor, least)
 
 
-def packed_planes(few: Few, block: int) -> Constant:
+@dataclass(frozen=True, slots=True, eq=False)
+class CodedLayer:
+    """What a convolution of codes is made of.
+
+    Attributes:
+        codes: of its weights (filters, channels, rows, columns).
+        biases: of each filter, for inputs as they lie in memory.
+        lanes: channels in each block of the input.
+        item_bytes: of an input: 1 of a code, 2 of a sum of codes.
+        least: the least input, as it lies in memory.
+    """
+
+    codes: Codes
+    biases: NDArray[np.int32]
+    lanes: tuple[int, ...]
+    item_bytes: int
+    least: int = 0
+
+
+def implement_codes(
+    operation: Operation, layer: CodedLayer, few: FewBits | None, kind: Kind, library: Library
+) -> None:
+    """Complete an operation on codes by what its algorithm needs.
+
+    Args:
+        operation: input, output, geometry and scales are known.
+        layer: weights and biases.
+        few: bits, where they are few.
+        kind: the algorithm; ``Few.INT8`` or None where all bits count.
+        library: the kernels.
+    """
+    packing, filters = Packing(library.block, library.group), len(layer.codes)
+    lanes_of_filters = () if operation.y is None else operation.y.value.lanes
+    biases = layer.biases
+    operation.constants["lanes"] = np.array(layer.lanes, np.int32)
+    if few is None or kind in {None, Few.INT8}:
+        operation.constants["weights"] = tiled_codes(
+            layer.codes, layer.lanes, packing, layer.item_bytes
+        )
+    else:
+        numbers = numbers_of(layer.codes)
+        biases = biases + layer.least * layer.codes.reshape(filters, -1).sum(1, dtype=np.int32)
+        operation.fields |= {
+            "weight_bits": numbers.bits, "input_bits": few.inputs, "high_code": few.greatest,
+            "least": layer.least, "factor": numbers.factor, "offset": numbers.offset,
+        }  # fmt: skip
+        if kind is Few.PLANES:
+            operation.op = Op.BITS
+            operation.constants["weights"] = packed_planes(numbers, library.block)
+        else:
+            wide = library.tables if filters > _NARROW_SET else min(_NARROW_SET, library.tables)
+            operation.op = Op.TABLE
+            operation.fields["chunk"] = wide
+            operation.constants["weights"] = packed_tables(
+                numbers, layer.lanes, library.block, wide
+            )
+        floats = library.bits({**operation.fields, "op": operation.op}, layer.codes.shape[1])
+        operation.scratch = Part(Value(1, (library.block,), 1, -(-floats // library.block)))
+    operation.constants["biases"] = packing.per_lane(biases.astype(np.int32), lanes_of_filters)
+
+
+def sample(
+    geometry: Geometry, few: FewBits, source: Value, kind: Kind, library: Library
+) -> Operation:
+    """A convolution of random codes of that geometry, to be timed."""
+    generator = np.random.default_rng(0)
+    source.item_bytes = 2 if few.summed else 1
+    top, left, bottom, right = geometry.pads
+    shape = geometry.filters, geometry.channels, *geometry.kernel
+    numbers = generator.integers(0, 1 << few.weights, shape)
+    codes = (2 * numbers - (1 << few.weights) + 1).astype(np.int8)
+    packing = Packing(library.block, library.group)
+    made = Value(
+        geometry.images, (library.block,) * -(-geometry.filters // library.block),
+        geometry.rows, geometry.columns,
+    )  # fmt: skip
+    made.item_bytes = 4 if few.floats else 1
+    residual = Part(Value(*_sizes(made))) if geometry.residual else None
+    finish = Finish.FLOATS if few.floats else Finish.SHIFTED_CODES if few.shifted else Finish.CODES
+    ones = np.ones(geometry.filters, np.float32)
+    operation = Operation(
+        Op.CODES_CONV, Part(source, 0, -top, -left), Part(made), residual,
+        {
+            "images": geometry.images, "blocks": len(geometry.lanes), "filters": len(made.lanes),
+            "rows": geometry.rows, "columns": geometry.columns,
+            "kernel_rows": geometry.kernel[0], "kernel_columns": geometry.kernel[1],
+            "stride_rows": geometry.strides[0], "stride_columns": geometry.strides[1],
+            "dilation_rows": geometry.dilations[0], "dilation_columns": geometry.dilations[1],
+            "input_rows": source.rows, "input_columns": source.columns,
+            "top": top, "left": left, "bottom": bottom, "right": right,
+            "mode": int(few.summed), "finish": finish, "low": 0, "high": 255,
+        },
+        {"scales": packing.per_lane(ones), "shifts": packing.per_lane(ones)},
+    )  # fmt: skip
+    biases = np.zeros(geometry.filters, np.int32)
+    layer = CodedLayer(codes, biases, geometry.lanes, source.item_bytes)
+    implement_codes(operation, layer, few, kind, library)
+    return operation
+
+
+def _sizes(value: Value) -> tuple[int, tuple[int, ...], int, int]:
+    return value.images, value.lanes, value.rows, value.columns
+
+
+def packed_planes(few: Numbers, block: int) -> Constant:
     """Weights as planes of bits: (group of filters, plane, row, column, word, filter)."""
-    filters, channels, height, width = few.numbers.shape
-    numbers = few.numbers.transpose(0, 2, 3, 1)
+    filters, channels, height, width = few.small.shape
+    numbers = few.small.transpose(0, 2, 3, 1)
     if -(-width * channels // _WORD) < width * -(-channels // _WORD):
         numbers = numbers.reshape(filters, height, 1, width * channels)
     unit = max(block, _VECTOR)
@@ -73,14 +179,14 @@ def packed_planes(few: Few, block: int) -> Constant:
     return np.concatenate(parts).view(np.int32)
 
 
-def packed_tables(few: Few, lanes: Sequence[int], block: int, wide: int) -> Constant:
+def packed_tables(few: Numbers, lanes: Sequence[int], block: int, wide: int) -> Constant:
     """Weights as places in tables: (set of filters, row, column, table, filter)."""
-    filters, _, height, width = few.numbers.shape
+    filters, _, height, width = few.small.shape
     together = max(1, 4 // few.bits)
     shaped = np.zeros((filters, len(lanes), block, height, width), np.uint8)
     channel = 0
     for index, count in enumerate(lanes):
-        shaped[:, index, :count] = few.numbers[:, channel : channel + count]
+        shaped[:, index, :count] = few.small[:, channel : channel + count]
         channel += count
     shaped = shaped.reshape(filters, -1, together, height, width)
     places = sum(shaped[:, :, j] << np.uint8(few.bits * j) for j in range(together))

@@ -159,7 +159,9 @@ INLINE void bits_tile(const int NV, const int T, const Step *s, const Strings *p
           Words weights[MOST_VECTORS];
           UNROLL for (int f = 0; f < NV; f++) {
             weights[f] = v[f];
+#if defined(__AVX512F__) /* elsewhere it is more than one register */
             IN_REGISTER(weights[f]);
+#endif
           }
           UNROLL for (int t = 0; t < T; t++) UNROLL for (int f = 0; f < NV; f++)
             a[f][t] += ones(weights[f] & (x[t][i] - (Words){}));
