@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import gcd
 
 import numpy as np
@@ -18,6 +19,8 @@ __all__ = ["CodedLayer", "Numbers", "implement_codes", "numbers_of", "sample"]
 _VECTOR = 8  # filters of a vector of words
 _TOGETHER = 32  # filters whose sums stay in registers
 _WORD = 64
+_INNER_BYTES = 9216  # of weights that stay in the innermost cache beside tables and sums
+_LEAST_TABLES = 8
 _NARROW_SET = 32  # filters of the smaller set that looks up together
 
 
@@ -103,8 +106,10 @@ def implement_codes(
             wide = library.tables if filters > _NARROW_SET else min(_NARROW_SET, library.tables)
             operation.op = Op.TABLE
             operation.fields["chunk"] = wide
+            parts = _parts(numbers, layer.lanes, library.block, wide)
+            operation.fields["bunch"] = parts
             operation.constants["weights"] = packed_tables(
-                numbers, layer.lanes, library.block, wide
+                numbers, layer.lanes, library.block, wide, parts
             )
         floats = library.bits({**operation.fields, "op": operation.op}, layer.codes.shape[1])
         operation.scratch = Part(Value(1, (library.block,), 1, -(-floats // library.block)))
@@ -179,8 +184,25 @@ def packed_planes(few: Numbers, block: int) -> Constant:
     return np.concatenate(parts).view(np.int32)
 
 
-def packed_tables(few: Numbers, lanes: Sequence[int], block: int, wide: int) -> Constant:
-    """Weights as places in tables: (set of filters, row, column, table, filter)."""
+def _parts(numbers: Numbers, lanes: Sequence[int], block: int, wide: int) -> int:
+    """Tables of a position, at most, whose weights stay in the innermost cache."""
+    tables = len(lanes) * block // max(1, 4 // numbers.bits)
+    taps = numbers.small.shape[2] * numbers.small.shape[3]
+    return min(tables, max(_LEAST_TABLES, _INNER_BYTES // (taps * wide)))
+
+
+def packed_tables(  # noqa: PLR0913, PLR0917 - how the kernel goes through them
+    few: Numbers, lanes: Sequence[int], block: int, wide: int, most: int
+) -> Constant:
+    """Weights as places in tables: (set of filters, part, row, column, table, filter).
+
+    Args:
+        few: the weights.
+        lanes: channels in each block of the input.
+        block: channels of a block.
+        wide: filters of a set.
+        most: tables of a part.
+    """
     filters, _, height, width = few.small.shape
     together = max(1, 4 // few.bits)
     shaped = np.zeros((filters, len(lanes), block, height, width), np.uint8)
@@ -195,4 +217,12 @@ def packed_tables(few: Numbers, lanes: Sequence[int], block: int, wide: int) -> 
     padded[:filters] = places
     ordered = padded.reshape(sets, 2, wide // 2, *places.shape[1:])  # byte 2 i + j: filter i of j
     ordered = ordered.transpose(0, 4, 5, 3, 2, 1)
-    return np.ascontiguousarray(ordered).reshape(-1).view(np.int32)
+    tables = ordered.shape[3]
+    parts = -(-tables // most)
+    ends = [tables * part // parts for part in range(parts + 1)]
+    of_sets = [
+        each[:, :, first:end].reshape(-1)
+        for each in ordered
+        for first, end in pairwise(ends)
+    ]
+    return np.concatenate(of_sets).view(np.int32)

@@ -20,6 +20,7 @@ INLINE Built sum_of(Built a, Built b) { return _mm256_add_epi8(a, b); }
 #define SIDE (int64_t)(sizeof(Built) / 16) /* tables that are built together */
 #define MOST_BUILT 16
 #define WIDEST_LOOKUP 8
+#define BUNCH 32 /* positions whose sums stay in the innermost cache */
 #define BAND 393216 /* bytes of tables, that stay in the outer cache beside the weights */
 
 typedef struct {
@@ -89,23 +90,22 @@ typedef int32_t Sixteen __attribute__((vector_size(64), may_alias, aligned(4)));
 typedef uint16_t SixteenShorts __attribute__((vector_size(32), may_alias));
 #define LOOKUP(WIDE, VECTOR, SHUFFLE, SPREAD, ADD8, ADD16, SUB16, HIGH, LEFT)                                            \
   INLINE void lookup_##WIDE(const int T, const Step *s, const Tables *a, const uint8_t *const *x, const uint8_t *w,     \
-                            int32_t (*sums)[MOST_SUMS]) {                                                              \
-    const int64_t column = a->cell * s->dilation_columns, row = a->row * s->dilation_rows, each = a->cell / 16;         \
+                            int64_t begun, int64_t each, int32_t (*sums)[MOST_SUMS]) {                                  \
+    const int64_t column = a->cell * s->dilation_columns, row = a->row * s->dilation_rows;                              \
     const int64_t taps = s->kernel_rows * s->kernel_columns, together = a->most / each;                                \
-    int64_t at = 0, k = 0;                                                                                             \
-    UNROLL for (int t = 0; t < T; t++) memset(sums[t], 0, WIDE * sizeof(int32_t));                                      \
+    int64_t at = 16 * begun, k = 0;                                                                                    \
     for (int64_t tap = 0; tap < taps;) {                                                                               \
       const int64_t pause = least(taps, tap + together);                                                               \
       VECTOR all[WIDEST_LOOKUP], odd[WIDEST_LOOKUP];                                                                   \
       UNROLL for (int t = 0; t < T; t++) all[t] = odd[t] = (VECTOR){};                                                  \
       for (; tap < pause; tap++) {                                                                                     \
-        int64_t from = at, last = at + a->cell;                                                                        \
+        int64_t from = at, last = at + 16 * each;                                                                      \
         while (from < last) {                                                                                          \
           const int64_t end = least(last, from + 16 * a->run);                                                         \
-          VECTOR bytes[WIDEST_LOOKUP];                                                                                 \
-          UNROLL for (int t = 0; t < T; t++) bytes[t] = (VECTOR){};                                                     \
-          for (; from < end; from += 16, w += WIDE) {                                                                  \
-            const VECTOR index = *(const VECTOR *)w;                                                                   \
+          VECTOR bytes[WIDEST_LOOKUP], index = *(const VECTOR *)w;                                                     \
+          UNROLL for (int t = 0; t < T; t++) bytes[t] = SHUFFLE(SPREAD(_mm_load_si128((const __m128i *)(x[t] + from))), index); \
+          for (from += 16, w += WIDE; from < end; from += 16, w += WIDE) {                                             \
+            index = *(const VECTOR *)w;                                                                                \
             UNROLL for (int t = 0; t < T; t++)                                                                          \
               bytes[t] = ADD8(bytes[t], SHUFFLE(SPREAD(_mm_load_si128((const __m128i *)(x[t] + from))), index));        \
           }                                                                                                            \
@@ -137,11 +137,11 @@ LOOKUP(64, __m512i, _mm512_shuffle_epi8, _mm512_broadcast_i32x4, _mm512_add_epi8
 #define WIDEST_SET 32
 #endif
 
-typedef void (*Lookup)(const Step *, const Tables *, const uint8_t *const *, const uint8_t *, int32_t (*)[MOST_SUMS]);
+typedef void (*Lookup)(const Step *, const Tables *, const uint8_t *const *, const uint8_t *, int64_t, int64_t, int32_t (*)[MOST_SUMS]);
 #define LOOKUP_TILE(WIDE, T)                                                                                            \
   static void lookup_##WIDE##_##T(const Step *s, const Tables *a, const uint8_t *const *x, const uint8_t *w,            \
-                                  int32_t (*sums)[MOST_SUMS]) {                                                        \
-    lookup_##WIDE(T, s, a, x, w, sums);                                                                                \
+                                  int64_t begun, int64_t each, int32_t (*sums)[MOST_SUMS]) {                            \
+    lookup_##WIDE(T, s, a, x, w, begun, each, sums);                                                                    \
   }
 #define LOOKUP_LISTED(WIDE, T) lookup_##WIDE##_##T,
 UP_TO_8(LOOKUP_TILE, 32)
@@ -154,25 +154,35 @@ static const Lookup lookups[2][WIDEST_LOOKUP] = {{UP_TO_8(LOOKUP_LISTED, 32)}, {
 static const Lookup lookups[1][WIDEST_LOOKUP] = {{UP_TO_8(LOOKUP_LISTED, 32)}};
 #endif
 
+/* Rows of a band for a set of filters: some positions at a time, for which the tables of some channels
+ * after others, with the weights that look them up, stay in the innermost cache. */
 static void lookup_part(const Step *s, float *m, const float *constants, const Tables *a, const uint8_t *tables,
                         const int32_t *totals, int64_t image, int64_t top, int64_t rows, int64_t set) {
-  const int64_t wide = s->chunk, count = rows * s->columns, parts = (count + MOST_LOOKUP - 1) / MOST_LOOKUP;
-  const int64_t f0 = set * wide / B, nb = least(wide / B, s->filters - f0);
-  const uint8_t *w = (const uint8_t *)(constants + s->weights) + set * wide * (a->cell / 16) * s->kernel_rows * s->kernel_columns;
+  const int64_t wide = s->chunk, count = rows * s->columns, bunches = (count + BUNCH - 1) / BUNCH;
+  const int64_t f0 = set * wide / B, nb = least(wide / B, s->filters - f0), all = a->cell / 16;
+  const int64_t taps = s->kernel_rows * s->kernel_columns, parts = (all + s->bunch - 1) / s->bunch;
+  const uint8_t *weights = (const uint8_t *)(constants + s->weights) + set * wide * all * taps;
   Position at = {image, top, 0};
-  EACH(part, parts) {
-    const int64_t width = begin(count, parts, part + 1) - begin(count, parts, part);
-    const uint8_t *x[WIDEST_LOOKUP];
-    Result to[WIDEST_LOOKUP];
-    int32_t sums[WIDEST_LOOKUP][MOST_SUMS] __attribute__((aligned(64)));
-    EACH(t, width) {
+  EACH(u, bunches) {
+    const int64_t number = begin(count, bunches, u + 1) - begin(count, bunches, u), tiles = (number + MOST_LOOKUP - 1) / MOST_LOOKUP;
+    const uint8_t *x[BUNCH];
+    Result to[BUNCH];
+    int32_t sums[BUNCH][MOST_SUMS] __attribute__((aligned(64)));
+    EACH(t, number) {
       const int64_t cell = (at.row - top) * s->stride_rows * a->columns + at.column * s->stride_columns;
       x[t] = tables + cell * a->cell;
       to[t] = result_at(s, m, at, f0, totals[(at.row - top) * s->columns + at.column]);
+      memset(sums[t], 0, wide * sizeof(int32_t));
       advance(s, 0, &at);
     }
-    lookups[wide / 64][width - 1](s, a, x, w, sums);
-    ended_sums(s, constants, sums, to, width, f0, nb);
+    EACH(part, parts) {
+      const int64_t begun = begin(all, parts, part), each = begin(all, parts, part + 1) - begun;
+      EACH(tile, tiles) {
+        const int64_t first = begin(number, tiles, tile), width = begin(number, tiles, tile + 1) - first;
+        lookups[wide / 64][width - 1](s, a, x + first, weights + begun * taps * wide, begun, each, sums + first);
+      }
+    }
+    ended_sums(s, constants, sums, to, number, f0, nb);
   }
 }
 
