@@ -58,6 +58,11 @@ class _Both:
             self.layers.append((layer, geometry, kinds))
         return chosen["auto"]
 
+    @property
+    def ratios(self) -> list[float]:
+        """Of those that are taken."""
+        return self.choosers["auto"].ratios
+
 
 @contextmanager
 def _nothing_known() -> Iterator[None]:

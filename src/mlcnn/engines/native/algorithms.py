@@ -144,8 +144,8 @@ class Chooser:
 
 def _ratio(layer: Layer, choice: Choice) -> float:
     """How long a layer takes by its algorithm, where every product takes 1."""
-    ms = choice.ms if None in choice.ms else _figures(layer)
-    return ms[choice.kind] / ms[None]
+    ms = choice.ms if layer.plain in choice.ms else _figures(layer)
+    return ms[choice.kind] / ms[layer.plain]
 
 
 def _figures(layer: Layer) -> dict[Kind, float]:
@@ -153,7 +153,7 @@ def _figures(layer: Layer) -> dict[Kind, float]:
 
 
 def _direct(layers: Sequence[Layer]) -> list[Choice]:
-    return [Choice(None, "asked for", _figures(layer)) for layer in layers]
+    return [Choice(layer.plain, "asked for", _figures(layer)) for layer in layers]
 
 
 def _estimated(layers: Sequence[Layer]) -> list[Choice]:
@@ -187,7 +187,7 @@ def _transformed(layers: Sequence[Layer]) -> list[Choice]:
         ms = _figures(layer)
         misfit = layer.geometry.misfit
         if misfit is not None:
-            found.append(Choice(None, f"no transform computes it: it {misfit}", ms))
+            found.append(Choice(layer.plain, f"no transform computes it: it {misfit}", ms))
             continue
         choice = fastest(
             {k: spent for k, spent in ms.items() if isinstance(k, Winograd)}, measured=False
@@ -209,11 +209,11 @@ def _skipping(layers: Sequence[Layer]) -> list[Choice]:
         )
     found = list[Choice]()
     for layer in layers:
-        kind = next((kind for kind in layer.ways if isinstance(kind, Sparse)), None)
+        kind = next((kind for kind in layer.ways if isinstance(kind, Sparse)), layer.plain)
         reason = (
-            "fewer than half of its weights are zero, or few results"
-            if kind is None
-            else "asked for"
+            "asked for"
+            if isinstance(kind, Sparse)
+            else "fewer than half of its weights are zero, or few results"
         )
         found.append(Choice(kind, reason, _figures(layer)))
     return found

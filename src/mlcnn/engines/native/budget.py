@@ -27,7 +27,7 @@ def within(
         memory: bytes that the machine has.
         most: times the weights as they are that all should take, if they are not small.
     """
-    plain = sum(layer.ways[None].weight_bytes for layer in layers)
+    plain = sum(layer.ways[layer.plain].weight_bytes for layer in layers)
     allowed = max(_SMALL, most * plain)
     found = _reduced(layers, choices, allowed, _WORTH, f"{most:g} times the network's")
     return _reduced(layers, found, max(plain, memory), inf, "the machine's memory")

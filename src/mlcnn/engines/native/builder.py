@@ -12,6 +12,7 @@ from mlcnn.engines.native.algorithms import Chooser
 from mlcnn.engines.native.codes import Coded
 from mlcnn.engines.native.convolution import implement
 from mlcnn.engines.native.geometry import Geometry, geometry_of, rows_fit
+from mlcnn.engines.native.kinds import Kind
 from mlcnn.engines.native.library import Library, Map, Op
 from mlcnn.engines.native.packing import Group, Packing
 from mlcnn.engines.native.planes import keep_planes
@@ -75,7 +76,7 @@ class Builder:
         self._opsets = model.opset_imports
         self._outputs = list(model.graph.outputs)
         self._values: dict[ir.Value, Value] = {}
-        self._convolutions: list[tuple[str, Geometry, Operation, Group]] = []
+        self._convolutions: list[tuple[str, Geometry, Callable[[Kind, float], None]]] = []
         self._inputs = [value for value in model.graph.inputs if not value.is_initializer()]
         for index, value in enumerate(self._inputs):
             if value.dtype == ir.DataType.BOOL:
@@ -87,12 +88,12 @@ class Builder:
 
     def finish(self) -> list[Operation]:
         """All operations, with those that write the network's outputs."""
-        layers = [(name, geometry) for name, geometry, _, _ in self._convolutions]
+        layers = [(name, geometry) for name, geometry, _ in self._convolutions]
         kinds = self.choose(layers)
-        for kind, ratio, (_, geometry, operation, part) in zip(
+        for kind, ratio, (*_, complete) in zip(
             kinds, self.choose.ratios, self._convolutions, strict=True
         ):
-            implement(operation, geometry, part, kind, self.library, ratio)
+            complete(kind, ratio)
         for index, value in enumerate(self._outputs, len(self._inputs)):
             self._move(Op.UNPACK, self.value_of(value, f"output {value.name!r}"), index)
         keep_planes(self.operations, self.block)
@@ -101,7 +102,16 @@ class Builder:
     def convolution(self, site: Site, operation: Operation, part: Group) -> None:
         """Say that an operation is a convolution, whose algorithm is chosen when all are known."""
         geometry = geometry_of(operation, part)
-        self._convolutions.append((layer_name(site.node), geometry, operation, part))
+        self.choice(
+            site, geometry,
+            lambda kind, ratio: implement(operation, geometry, part, kind, self.library, ratio),
+        )  # fmt: skip
+
+    def choice(
+        self, site: Site, geometry: Geometry, complete: Callable[[Kind, float], None]
+    ) -> None:
+        """Say that a layer has several algorithms; ``complete`` is told which one is taken."""
+        self._convolutions.append((layer_name(site.node), geometry, complete))
 
     def site(self, node: ir.Node) -> Site:
         """A node of this network."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from mlcnn.engines.native.estimate import Estimate
 from mlcnn.engines.native.geometry import Geometry
-from mlcnn.engines.native.kinds import Kind, shown
+from mlcnn.engines.native.kinds import Kind, is_plain, shown
 
 __all__ = ["Choice", "Layer", "Rule", "fastest"]
 
@@ -26,6 +26,11 @@ class Layer:
     name: str
     geometry: Geometry
     ways: Mapping[Kind, Estimate]
+
+    @property
+    def plain(self) -> Kind:
+        """The algorithm that computes every product."""
+        return next(kind for kind in self.ways if is_plain(kind))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ type are 128 higher here than in the network.
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any, TypeVar
 
 import numpy as np
@@ -61,11 +62,22 @@ class Coded:
         value: where they lie.
         coding: what they stand for.
         count: codes in each sum; 1 where they are codes.
+        low: the least of them, without the zero point.
+        high: the greatest.
     """
 
     value: Value
     coding: Coding
     count: int = 1
+    low: float = -inf
+    high: float = inf
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """The least and the greatest one, as they lie in memory."""
+        zero, (low, high) = self.coding.zero, self.coding.bounds(-inf, inf)
+        ends = int(max(self.low, self.count * low)), int(min(self.high, self.count * high))
+        return (ends[0] + zero, ends[1] + zero) if self.count == 1 else ends
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from math import ceil, inf
 import numpy as np
 
 from mlcnn.engines.native.geometry import Geometry
-from mlcnn.engines.native.kinds import Kind, Sparse
+from mlcnn.engines.native.kinds import Few, Kind, Sparse
 from mlcnn.engines.native.library import Library, Op
 from mlcnn.engines.native.packing import Group, Packing
 from mlcnn.engines.native.program import Floats, Operation, Part, Value
@@ -48,6 +48,8 @@ def implement(  # noqa: PLR0917 - one layer and its choice
     """
     lanes, packing = part.lanes, Packing(library.block, library.group)
     operation.constants["lanes"] = np.array(lanes, np.int32)
+    if isinstance(kind, Few):
+        raise ValueError("a convolution of floats has no codes")
     if isinstance(kind, Sparse):
         shared = part.shared if kind is Sparse.SHARED else None
         add_zeros_skipped(operation, geometry, part.weight, shared, library)

@@ -1,10 +1,11 @@
 """What a convolution costs by each algorithm: products, transforms, weights from memory."""
 
 from dataclasses import dataclass
+from math import prod
 
 from mlcnn.engines.native.convolution import bunch_of
 from mlcnn.engines.native.geometry import Geometry
-from mlcnn.engines.native.kinds import Kind, Sparse
+from mlcnn.engines.native.kinds import Few, Kind, Sparse
 from mlcnn.engines.native.machine import Machine
 from mlcnn.engines.native.sparse import layout_of
 
@@ -14,6 +15,7 @@ _REACHED = 0.95  # of the peak, by the tiles of the kernel
 _REACHED_SPARSE = 0.75  # the same where zeros are skipped
 _PER_TURNED = 6  # vector operations per vector that becomes part of planes or returns
 _ENTRY_BYTES = 6  # of a weight and its place
+_PLANES, _TABLES, _INT8 = 14, 5, 3.4  # times the peak in floats, of one plane, one bit, any
 _PER_VALUE = 8  # vector operations that move and transform a value of a tile
 
 
@@ -68,6 +70,8 @@ def estimate(geometry: Geometry, kind: Kind, block: int, machine: Machine) -> Es
     rows, columns = geometry.taps(0), geometry.taps(1)
     useful = rows * columns * geometry.images * channels * geometry.filters
     rate = machine.macs_per_s * _REACHED
+    if isinstance(kind, Few):
+        return _few(geometry, kind, useful, machine)
     if isinstance(kind, Sparse):
         return _sparse(geometry, block, machine)
     if kind is None:
@@ -92,6 +96,23 @@ def estimate(geometry: Geometry, kind: Kind, block: int, machine: Machine) -> Es
         vectors * block / machine.macs_per_s,
         useful,
         weights,
+    )
+
+
+def _few(geometry: Geometry, kind: Few, useful: float, machine: Machine) -> Estimate:
+    """Of codes: products at a multiple of the peak in floats."""
+    few = geometry.few
+    if few is None:
+        raise ValueError("a convolution of floats has no codes of few bits")
+    faster = {
+        Few.PLANES: _PLANES / (few.weights * few.inputs), Few.TABLES: _TABLES / few.weights,
+        Few.INT8: _INT8,
+    }[kind]  # fmt: skip
+    bits = {Few.PLANES: few.weights, Few.TABLES: max(4, few.weights), Few.INT8: 8}[kind]
+    weights = geometry.channels * geometry.filters * prod(geometry.kernel)
+    size = weights * bits // (8 * few.channels if kind is Few.TABLES else 8)
+    return Estimate(
+        useful / (machine.macs_per_s * faster), size / machine.bytes_per_s, 0.0, useful, size
     )
 
 

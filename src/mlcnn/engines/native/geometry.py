@@ -5,12 +5,12 @@ from math import prod
 
 import numpy as np
 
-from mlcnn.engines.native.kinds import Kind, Sparse
+from mlcnn.engines.native.kinds import Few, Kind, Sparse
 from mlcnn.engines.native.packing import Group
 from mlcnn.engines.native.program import Operation
 from mlcnn.engines.native.winograd import Winograd
 
-__all__ = ["Geometry", "geometry_of", "rows_fit"]
+__all__ = ["FewBits", "Geometry", "geometry_of", "rows_fit"]
 
 _SIDE_BY_SIDE = 4  # images, so that weights are read for as many
 _SAVED = 0.95  # of the columns' taps, or fewer, that are computed
@@ -18,6 +18,8 @@ _POSITIONS = 8  # results of a filter, that vectors of positions may pay for
 _MOST_COPIED = 1 << 17  # numbers that all taps read in a row
 _BESIDE = 64  # numbers, or fewer, between copies
 _MANY = 0.5  # of the weights that are not zero, or fewer, may pay to be taken one by one
+_MOST_PLANES = 8  # products of planes, that may pay
+_PLACE_BITS = 4  # of a place in a table
 _PAIR = 2  # groups that take the lanes in turn
 _FILLED = 0.8  # of the lanes of blocks, or fewer, that filters use: then results of a row do better
 
@@ -32,6 +34,56 @@ def rows_fit(filters: int, columns: int, stride: int, block: int) -> bool:
         block: channels of a block.
     """
     return stride == 1 and columns >= block and filters <= _FILLED * block * -(-filters // block)
+
+
+@dataclass(frozen=True, slots=True)
+class FewBits:
+    """Codes of few bits, of weights and of inputs.
+
+    Attributes:
+        weights: bits of a weight.
+        inputs: bits of an input.
+        greatest: of the inputs, above the least one.
+        summed: whether inputs are sums of codes.
+        floats: whether results are floats.
+        shifted: whether a bias of floats is added to them.
+    """
+
+    weights: int
+    inputs: int
+    greatest: int
+    summed: bool = False
+    floats: bool = False
+    shifted: bool = False
+
+    @property
+    def entry(self) -> int:
+        """The greatest number in a table."""
+        return ((1 << self.weights) - 1) * self.greatest * self.channels
+
+    @property
+    def channels(self) -> int:
+        """Of a table."""
+        return max(1, 4 // self.weights)
+
+    def kinds(self, lanes: tuple[int, ...], block: int, tables: bool) -> tuple[Few, ...]:
+        """The algorithms that compute them, those with the fewest weights first.
+
+        Args:
+            lanes: channels in each block of the input.
+            block: channels of a block.
+            tables: whether there are kernels for them.
+        """
+        found = [Few.PLANES] if self.weights * self.inputs <= _MOST_PLANES else []
+        places = len(lanes) * block // self.channels
+        if (
+            tables
+            and self.weights <= _PLACE_BITS
+            and self.entry <= 255
+            and places * self.entry < 1 << 16
+        ):
+            found.append(Few.TABLES)
+        return *found, *(() if self.summed and self.shifted else (Few.INT8,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +108,8 @@ class Geometry:
             it does not pay to look at each.
         bases: kernels that all filters share; 0 where each has its own.
         focused: whether a mask tells which positions are computed.
+        few: of codes with few bits; None of floats.
+        ways: the algorithms that compute these.
     """
 
     images: int
@@ -74,6 +128,8 @@ class Geometry:
     nonzeros: int | None = None
     bases: int = 0
     focused: bool = False
+    few: FewBits | None = None
+    ways: tuple[Few, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -95,12 +151,15 @@ class Geometry:
             f"{f', {self.bases} shared kernels' if self.bases else ''}"
             f"{'' if self.nonzeros is None else f', {self.nonzeros} weights'}"
             f"{', focused' * self.focused}"
+            f"{'' if self.few is None else f', W{self.few.weights}A{self.few.inputs}'}"
         )
 
     def kinds(self) -> tuple[Kind, ...]:
         """The algorithms that compute it, those with the fewest weights first."""
         if self.focused:  # tiles of a transform with stride 2 take their places by class
             return (None, *self.transforms()) if self.strides == (1, 1) else (None,)
+        if self.few is not None:
+            return self.ways
         sparse = Sparse.SHARED if self.bases else Sparse.WEIGHTS
         return *(() if self.nonzeros is None else (sparse,)), None, *self.transforms()
 
@@ -115,6 +174,8 @@ class Geometry:
     @property
     def misfit(self) -> str | None:
         """Why no transform computes it, in words behind its name; None where one does."""
+        if self.few is not None:
+            return "reads codes"
         if self.kernel != (3, 3):
             return f"has a kernel {self.kernel[0]}x{self.kernel[1]}"
         if self.dilations != (1, 1):

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from mlcnn.engines.native.winograd import Winograd
 
-__all__ = ["Kind", "Sparse", "shown"]
+__all__ = ["Few", "Kind", "Sparse", "is_plain", "shown"]
 
 
 class Sparse(StrEnum):
@@ -14,8 +14,21 @@ class Sparse(StrEnum):
     SHARED = "sparse, of shared kernels"
 
 
-Kind = Winograd | Sparse | None
+class Few(StrEnum):
+    """Of codes that have few bits; see ``bits.h``."""
+
+    PLANES = "bit planes"
+    TABLES = "tables"
+    INT8 = "int8"
+
+
+Kind = Winograd | Sparse | Few | None
 """None computes every product."""
+
+
+def is_plain(kind: Kind) -> bool:
+    """Whether it computes every product, of weights as they are."""
+    return kind is None or kind is Few.INT8
 
 
 def shown(kind: Kind, *, focused: bool = False) -> str:

@@ -20,8 +20,8 @@ from mlcnn.engines.compilers import c_compiler, c_compiler_missing
 from mlcnn.errors import UnsupportedError
 
 __all__ = [
-    "Binary", "Function", "Library", "Map", "MapReduction", "Op", "Place", "Pool", "Reduce", "Step",
-    "load",
+    "Binary", "Finish", "Function", "Library", "Map", "MapReduction", "Op", "Place", "Pool",
+    "Reduce", "Step", "load",
 ]  # fmt: skip
 
 # Contractions are wanted (fused multiply-add); other liberties of -ffast-math are not, and linking
@@ -64,6 +64,8 @@ class Op(IntEnum):
     IMAGES = 24
     MOVE_IMAGES = 25
     END = 26
+    BITS = 27
+    TABLE = 28
 
 
 class Pool(IntEnum):
@@ -139,6 +141,14 @@ class Reduce(IntEnum):
     SOFTMAX = 3
 
 
+class Finish(IntEnum):
+    """What becomes of a sum of codes."""
+
+    CODES = 0
+    SHIFTED_CODES = 1
+    FLOATS = 2
+
+
 class Place(ctypes.Structure):
     """Where a value lies: offset and strides in floats."""
 
@@ -163,6 +173,8 @@ class Step(ctypes.Structure):
                 *("pitch", "bases", "outputs", "basis", "starts", "entries", "least"),
                 *("each", "until", "function"),
                 *("scales", "zero", "zero_y", "zero_z"),
+                *("finish", "shifts"),
+                *("weight_bits", "input_bits", "base", "high_code", "factor", "offset"),
             )
         ],
         *[
@@ -208,6 +220,10 @@ class Library:
         pointer = ctypes.c_void_p
         self._sparse_scratch = library.mlcnn_sparse_scratch
         self._sparse_length = library.mlcnn_sparse_length
+        self.tables: int = library.mlcnn_tables()
+        self._bits_scratch = library.mlcnn_bits_scratch
+        self._bits_scratch.argtypes = pointer, ctypes.c_int64
+        self._bits_scratch.restype = ctypes.c_int64
         self._list_scratch = library.mlcnn_list_scratch
         for function in (self._sparse_scratch, self._sparse_length, self._list_scratch):
             function.argtypes, function.restype = (pointer,), ctypes.c_int64
@@ -255,6 +271,16 @@ class Library:
         """
         step = Step(**fields)
         return self._list_scratch(ctypes.addressof(step))
+
+    def bits(self, fields: Mapping[str, int | float], channels: int) -> int:
+        """Floats of scratch memory of a convolution of few bits.
+
+        Args:
+            fields: of its step, by their names.
+            channels: of its input.
+        """
+        step = Step(**fields)
+        return self._bits_scratch(ctypes.addressof(step), channels)
 
 
 def _mix(library: ctypes.CDLL, kind: int) -> NDArray[np.float32]:

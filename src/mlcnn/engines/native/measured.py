@@ -10,12 +10,14 @@ from statistics import median
 import numpy as np
 
 from mlcnn.engines.native.convolution import implement
+from mlcnn.engines.native.few_bits import sample
 from mlcnn.engines.native.geometry import Geometry
-from mlcnn.engines.native.kinds import Kind, Sparse, shown
+from mlcnn.engines.native.kinds import Kind, shown
 from mlcnn.engines.native.library import Library, Op
 from mlcnn.engines.native.packing import Group, Packing, Shared
 from mlcnn.engines.native.program import Floats, Operation, Part, Program, Value
 from mlcnn.engines.native.store import read_json, write_json
+from mlcnn.engines.native.winograd import Winograd
 
 __all__ = ["Stopwatch"]
 
@@ -94,6 +96,8 @@ class Stopwatch:
             geometry.images, (block,) * (groups * filters), geometry.rows, geometry.columns
         )
         added = Value(made.images, made.lanes, made.rows, made.columns)
+        if geometry.few is not None:
+            return Program([sample(geometry, geometry.few, source, kind, library)], library)
         bias = np.zeros(groups * filters * block, np.float32)
         operation = Operation(
             Op.CONV, Part(source, 0, -top, -left), Part(made),
@@ -142,7 +146,9 @@ def _thinned(weight: Floats, nonzeros: int, generator: np.random.Generator) -> F
 
 
 def _code(kind: Kind) -> str:
-    return shown(kind) if isinstance(kind, Sparse) else str(-1 if kind is None else int(kind))
+    if isinstance(kind, Winograd):
+        return str(int(kind))
+    return "-1" if kind is None else shown(kind)
 
 
 def _parsed(entry: object, kinds: Sequence[Kind]) -> dict[Kind, float] | None:

@@ -6,6 +6,7 @@ from what the codes stand for.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
@@ -56,11 +57,7 @@ def _quantise(build: Builder, site: Site) -> bool:
         build.codes[result] = Coded(recoded(build, found, target), coding)
         return True
     value = build.value_of(source, site.spec.where)
-    made = codes_like(build, value, coding)
-    build.operations.append(Operation(Op.QUANTISE, Part(value), Part(made), None, {
-        **planes_of(value), **ends_of(ends), "ratio": coding.step, "zero_y": coding.zero,
-    }))  # fmt: skip
-    build.codes[result] = Coded(made, coding)
+    build.codes[result] = Coded(_rounded(build, value, coding, ends), coding)
     return True
 
 
@@ -91,9 +88,9 @@ def _pool(build: Builder, site: Site) -> bool:
     like = Value(value.images, value.lanes, int(fields["rows"]), int(fields["columns"]))
     if kind.endswith("MaxPool"):
         made = codes_like(build, like, source.coding)
+        build.codes[site.node.outputs[0]] = replace(source, value=made)
         largest = {**fields, "mode": Pool.MAX}
         build.operations.append(Operation(Op.CODES_POOL, Part(value), Part(made), None, largest))
-        build.codes[site.node.outputs[0]] = Coded(made, source.coding)
         return True
     if target is None:
         return kind == "AveragePool" and _box(build, site, source, windows, fields, like)
@@ -133,10 +130,11 @@ def _box(  # noqa: PLR0917 - one pool's worth
         {**fields, "zero": coding.zero, "mode": build.rounded_means},
     ))  # fmt: skip
     if build.rounded_means:
-        build.codes[result] = Coded(made, coding)
+        build.codes[result] = replace(source, value=made)
         return True
     step = float(np.float32(coding.step) / np.float32(count))
-    build.codes[result] = Coded(made, Coding(step, 0), count)
+    ends = (count * (end - coding.zero) for end in source.ends)
+    build.codes[result] = Coded(made, Coding(step, 0), count, *ends)
     return True
 
 
@@ -157,14 +155,28 @@ def _add(build: Builder, site: Site) -> bool:
 
 def _bound(build: Builder, site: Site) -> bool:
     source, bounds = read_codes(build, site.value(0)), bounds_of(site)
-    target = target_of(build, site.node.outputs[0])
-    if source is None or source.count > 1 or bounds is None or target is None:
+    target, floats = target_of(build, site.node.outputs[0]), build.known(site.value(0))
+    if bounds is None or target is None:
         return False
     low, high = target.coding.bounds(*bounds)
     ends = max(low, target.low), min(high, target.high)
     bounded = Target(target.coding, *ends, target.result, target.nodes)
-    put_codes(build, bounded, recoded(build, source, bounded))
+    if source is not None and source.count == 1:
+        put_codes(build, bounded, recoded(build, source, bounded))
+    elif source is None and floats is not None:
+        put_codes(build, bounded, _rounded(build, floats, target.coding, ends))
+    else:
+        return False
     return True
+
+
+def _rounded(build: Builder, value: Value, coding: Coding, ends: tuple[float, float]) -> Value:
+    """Floats as codes."""
+    made = codes_like(build, value, coding)
+    build.operations.append(Operation(Op.QUANTISE, Part(value), Part(made), None, {
+        **planes_of(value), **ends_of(ends), "ratio": coding.step, "zero_y": coding.zero,
+    }))  # fmt: skip
+    return made
 
 
 def _concat(build: Builder, site: Site) -> bool:

@@ -4,6 +4,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from mlcnn.engines.native.behind_sums import Behind, behind_sums, put_behind
 from mlcnn.engines.native.builder import Builder
 from mlcnn.engines.native.codes import (
     Coded,
@@ -12,9 +13,11 @@ from mlcnn.engines.native.codes import (
     refused,
     weights_of,
 )
+from mlcnn.engines.native.few_bits import CodedLayer, implement_codes, numbers_of
+from mlcnn.engines.native.geometry import FewBits, Geometry
+from mlcnn.engines.native.kinds import Few
 from mlcnn.engines.native.library import Op
-from mlcnn.engines.native.packing import tiled_codes
-from mlcnn.engines.native.program import Floats, Operation, Part
+from mlcnn.engines.native.program import Floats, Operation, Part, Value
 from mlcnn.engines.native.reading import constant_of, sizes_of
 from mlcnn.engines.native.rounded import (
     Target,
@@ -32,6 +35,7 @@ from mlcnn.nn.site import Site
 __all__ = ["conv", "gemm"]
 
 _SUM_BOUND = 2**31
+_BITS = 8  # of an input that is packed
 
 
 def _weights(
@@ -62,7 +66,7 @@ def _filters(value: ir.Value | None, axis: int) -> int | None:
 def conv(build: Builder, site: Site) -> bool:
     """A convolution of codes; False where it is to be computed in float32."""
     source, target = images_of(build, site), target_of(build, site.node.outputs[0])
-    if source is None or target is None or site.spec.integer("group", 1) != 1:
+    if source is None or site.spec.integer("group", 1) != 1:
         return False
     weights = _weights(build, site, source, 0, _filters(site.value(1), 0))
     if weights is None or weights.codes.ndim != 4:
@@ -78,7 +82,7 @@ def gemm(build: Builder, site: Site) -> bool:
     spec, source = site.spec, read_codes(build, site.value(0))
     target = target_of(build, site.node.outputs[0])
     plain = not spec.integer("transA", 0) and spec.real("alpha", 1) == spec.real("beta", 1) == 1
-    if source is None or target is None or not plain:
+    if source is None or not plain:
         return False
     axis = 0 if site.node.op_type == "Gemm" and spec.integer("transB", 0) else 1
     weights = _weights(build, site, source, axis, _filters(site.value(1), axis))
@@ -97,46 +101,91 @@ def gemm(build: Builder, site: Site) -> bool:
 
 
 def _convolve(  # noqa: PLR0917 - one call's worth of a layer
-    build: Builder, site: Site, source: Coded, weights: Weights, windows: Windows, target: Target
-) -> bool:
+    build: Builder, site: Site, source: Coded, weights: Weights, windows: Windows,
+    target: Target | None,
+) -> bool:  # fmt: skip
     fields = windowed(source.value, windows)
     if fields is None:
         return False
-    value, coding = source.value, target.coding
-    (top, left), (bottom, right) = windows.pads((value.rows, value.columns))
-    value.widen((top, left, bottom, right))
+    value, result = source.value, site.node.outputs[0]
     shape = (value.images, len(weights.codes), int(fields["rows"]), int(fields["columns"]))
     made = build.new(shape)
-    made.item_bytes = 1
-    scale = np.float32(source.coding.step) * weights.steps / np.float32(coding.step)
-    lanes = value.lanes
+    behind = None if target is not None else behind_sums(build, result, made)
+    few = _few(build, source, weights, behind)
+    if target is None and (behind is None or few is None):
+        return False
+    (top, left), (bottom, right) = windows.pads((value.rows, value.columns))
+    value.widen((top, left, bottom, right))
+    layer = CodedLayer(
+        weights.codes, _shifted(site, source, weights), value.lanes, value.item_bytes,
+        source.ends[0],
+    )  # fmt: skip
     operation = Operation(
         Op.CODES_CONV, Part(value, row=-top, column=-left), Part(made), None,
         {
-            **fields, "blocks": len(lanes), "filters": len(made.lanes), "zero_y": coding.zero,
-            "low": target.low, "high": target.high, "mode": int(source.count > 1),
-            "zero": value.zero,
-        },
-        {
-            "weights": tiled_codes(weights.codes, lanes, build.packing, value.item_bytes),
-            "biases": build.packing.per_lane(_shifted(site, source, weights), made.lanes),
-            "scales": build.packing.per_lane(scale, made.lanes),
-            "lanes": np.array(lanes, np.int32),
+            **fields, "blocks": len(value.lanes), "filters": len(made.lanes),
+            "mode": int(source.count > 1), "zero": value.zero,
         },
     )  # fmt: skip
+    steps = np.float32(source.coding.step) * weights.steps
+    if few is None:
+        implement_codes(operation, layer, None, None, build.library)
+    else:
+        geometry = Geometry(
+            value.images, value.lanes, shape[1], shape[2], shape[3], _pair(windows.kernel),
+            _pair(windows.strides), _pair(windows.dilations), (top, left, bottom, right),
+            behind is not None and behind.residual is not None, few=few[0], ways=few[1],
+        )  # fmt: skip
+        build.choice(
+            site, geometry,
+            lambda kind, _: implement_codes(operation, layer, few[0], kind, build.library),
+        )  # fmt: skip
     build.operations.append(operation)
+    if target is None and behind is not None:
+        put_behind(build, site, operation, made, steps, behind)
+    elif target is not None:
+        _rounded(build, operation, made, steps, target)
+    return True
+
+
+def _pair(sizes: tuple[int, ...]) -> tuple[int, int]:
+    rows, columns = sizes
+    return rows, columns
+
+
+def _rounded(
+    build: Builder, operation: Operation, made: Value, steps: Floats, target: Target
+) -> None:
+    """Results as codes, those of a sum where they are only added to others."""
+    coding = target.coding
+    made.item_bytes, made.zero = 1, coding.zero
+    scale = steps / np.float32(coding.step)
+    operation.constants["scales"] = build.packing.per_lane(scale, made.lanes)
+    operation.fields |= {"zero_y": coding.zero, "low": target.low, "high": target.high}
     beyond = beyond_of(build, target, made)
     if beyond is None:
-        made.zero = coding.zero
         put_codes(build, target, made)
-        return True
-    other = beyond.other
-    operation.fields |= rounding_of(beyond.target, coding, other)
+        return
+    other, second = beyond.other, beyond.target
+    operation.fields |= rounding_of(second, coding, other)
     operation.z = None if other is None else Part(other.value)
-    made.zero = beyond.target.coding.zero
+    made.zero = second.coding.zero
     build.done.update((*target.nodes, *beyond.nodes))
-    build.codes[beyond.result] = Coded(made, beyond.target.coding)
-    return True
+    build.codes[beyond.result] = Coded(made, second.coding, 1, second.low, second.high)
+
+
+def _few(
+    build: Builder, source: Coded, weights: Weights, behind: Behind | None
+) -> tuple[FewBits, tuple[Few, ...]] | None:
+    """How few bits a layer has, and which algorithms compute it; None where they are many."""
+    least, greatest = source.ends
+    few = FewBits(
+        numbers_of(weights.codes).bits, max(1, (greatest - least).bit_length()), greatest - least,
+        source.count > 1, behind is not None and behind.target is None, behind is not None,
+    )  # fmt: skip
+    fits = source.value.zero in range(least, greatest + 1) and greatest - least < 1 << _BITS
+    ways = few.kinds(source.value.lanes, build.block, bool(build.library.tables)) if fits else ()
+    return (few, ways) if any(way is not Few.INT8 for way in ways) else None
 
 
 def _shifted(site: Site, source: Coded, weights: Weights) -> NDArray[np.int32]:

@@ -94,7 +94,7 @@ def behind(site: Site, source: Coded) -> Coded:
             site, f"zero point {coding.zero} of codes made with {source.coding.zero}",
             "use the same zero point for both, or engine 'onnxruntime'",
         )  # fmt: skip
-    return Coded(source.value, coding)
+    return Coded(source.value, coding, 1, source.low, source.high)
 
 
 def images_of(build: Builder, site: Site, index: int = 0) -> Coded | None:
@@ -109,9 +109,9 @@ def images_of(build: Builder, site: Site, index: int = 0) -> Coded | None:
 def target_of(build: Builder, result: ir.Value) -> Target | None:
     """What a result is rounded to, if nothing else is done with it."""
     reader, nodes = build.only_reader(result), list[ir.Node]()
-    bounds = None if reader is None else bounds_of(build.site(reader))
-    low, high = (-np.inf, np.inf) if bounds is None else bounds
-    if reader is not None and bounds is not None:
+    low, high = -np.inf, np.inf
+    while reader is not None and (bounds := bounds_of(build.site(reader))) is not None:
+        low, high = (float(np.clip(end, *bounds)) for end in (low, high))
         nodes.append(reader)
         result = reader.outputs[0]
         reader = build.only_reader(result)
@@ -156,7 +156,7 @@ def codes_like(build: Builder, like: Value, coding: Coding) -> Value:
 def put_codes(build: Builder, target: Target, made: Value) -> None:
     """Say that a target's codes are computed, and where they lie."""
     build.done.update(target.nodes)
-    build.codes[target.result] = Coded(made, target.coding)
+    build.codes[target.result] = Coded(made, target.coding, 1, target.low, target.high)
 
 
 # -- quantisers

@@ -86,6 +86,24 @@ INLINE V recoded(const Step *s, V v, const char *z) {
   return smaller(larger(v, spread(s->low_y)), spread(s->high_y));
 }
 
+/* A sum of products on its way: a bias that no code stands for is added, then it is rounded, or it
+ * stays a float, to which another one may be added. */
+INLINE void ended(const Step *s, M sum, const float *scale, const float *shift, char *y, const char *z) {
+  V v = __builtin_convertvector(sum, V) * *(const V *)scale;
+  if (s->finish) {
+    IN_REGISTER(v); /* see `recoded` */
+    v += *(const V *)shift;
+  }
+  if (s->finish == TO_FLOATS && z) v += *(const V *)z;
+  v = smaller(larger(v, spread(s->low)), spread(s->high));
+  if (s->finish == TO_FLOATS) {
+    *(V *)y = v;
+    return;
+  }
+  if (s->ratio) v = recoded(s, whole(v), z);
+  put(y, v, s->zero_y);
+}
+
 /* Positions of one tile. */
 #define WIDEST 8
 typedef struct {
@@ -94,9 +112,17 @@ typedef struct {
   Taps in;
 } Positions;
 
-/* SHORTS: inputs are sums of 16 bits. */
-INLINE void codes_tile(const int SHORTS, const int NB, const int T, const Step *s, const Positions *p,
-                       const M *w, const int32_t *biases, const float *scales, const int32_t *lanes) {
+/* Apart from the tiles, whose registers are few. */
+static __attribute__((noinline)) void ended_tile(const Step *s, const M *sums, int64_t blocks, int64_t count, const Positions *p,
+                                                 const float *scales, const float *shifts) {
+  const Step ends = *s; /* which no result overwrites */
+  EACH(f, blocks) EACH(t, count)
+    ended(&ends, *sums++, scales + f * B, shifts + f * B, p->y[t] + f * 4 * s->y.plane, p->z[t] ? p->z[t] + f * 4 * s->z.plane : 0);
+}
+
+/* SHORTS: inputs are sums of 16 bits. FINISH: the results go through `ended`; never both. */
+INLINE void codes_tile(const int SHORTS, const int FINISH, const int NB, const int T, const Step *s, const Positions *p,
+                       const M *w, const int32_t *biases, const float *scales, const float *shifts, const int32_t *lanes) {
   M a[GROUP][WIDEST];
   const char *x[WIDEST];
   const int64_t plane = 4 * s->x.plane, row = 4 * s->x.row * s->dilation_rows, column = 4 * s->x.column * s->dilation_columns;
@@ -131,6 +157,12 @@ INLINE void codes_tile(const int SHORTS, const int NB, const int T, const Step *
     }
     w += s->kernel_rows * s->kernel_columns * n * NB;
   }
+  if (FINISH) {
+    M sums[GROUP * WIDEST];
+    UNROLL for (int f = 0; f < NB; f++) UNROLL for (int t = 0; t < T; t++) sums[f * T + t] = a[f][t];
+    ended_tile(s, sums, NB, T, p, scales, shifts);
+    return;
+  }
   const V low = spread(s->low), high = spread(s->high);
   UNROLL for (int f = 0; f < NB; f++) {
     const V scale = *(const V *)(scales + f * B);
@@ -150,30 +182,34 @@ INLINE void codes_tile(const int SHORTS, const int NB, const int T, const Step *
   }
 }
 
-typedef void (*CodesTile)(const Step *, const Positions *, const M *, const int32_t *, const float *, const int32_t *);
+typedef void (*CodesTile)(const Step *, const Positions *, const M *, const int32_t *, const float *, const float *, const int32_t *);
 #define CODES_TILE(NB, T)                                                                        \
   static void codes_##NB##_##T(const Step *s, const Positions *p, const M *w, const int32_t *b,  \
-                               const float *c, const int32_t *lanes) {                           \
-    codes_tile(0, NB, T, s, p, w, b, c, lanes);                                                  \
+                               const float *c, const float *d, const int32_t *lanes) {           \
+    codes_tile(0, 0, NB, T, s, p, w, b, c, d, lanes);                                            \
   }                                                                                              \
   static void sums_##NB##_##T(const Step *s, const Positions *p, const M *w, const int32_t *b,   \
-                              const float *c, const int32_t *lanes) {                            \
-    codes_tile(1, NB, T, s, p, w, b, c, lanes);                                                  \
+                              const float *c, const float *d, const int32_t *lanes) {            \
+    codes_tile(1, 0, NB, T, s, p, w, b, c, d, lanes);                                            \
+  }                                                                                              \
+  static void ended_##NB##_##T(const Step *s, const Positions *p, const M *w, const int32_t *b,  \
+                               const float *c, const float *d, const int32_t *lanes) {           \
+    codes_tile(0, 1, NB, T, s, p, w, b, c, d, lanes);                                            \
   }
-#define CODES_LISTED(NB, T) {codes_##NB##_##T, sums_##NB##_##T},
+#define CODES_LISTED(NB, T) {codes_##NB##_##T, sums_##NB##_##T, ended_##NB##_##T},
 #if GROUP == 4
 UP_TO_8(CODES_TILE, 1) UP_TO_8(CODES_TILE, 2) UP_TO_8(CODES_TILE, 3) UP_TO_6(CODES_TILE, 4)
-static const CodesTile codes_tiles[GROUP][WIDEST][2] = {
+static const CodesTile codes_tiles[GROUP][WIDEST][3] = {
     {UP_TO_8(CODES_LISTED, 1)}, {UP_TO_8(CODES_LISTED, 2)}, {UP_TO_8(CODES_LISTED, 3)}, {UP_TO_6(CODES_LISTED, 4)}};
 static const int codes_widest[GROUP] = {8, 8, 8, 6};
 #else
 UP_TO_8(CODES_TILE, 1) UP_TO_6(CODES_TILE, 2) UP_TO_4(CODES_TILE, 3)
-static const CodesTile codes_tiles[GROUP][WIDEST][2] = {
+static const CodesTile codes_tiles[GROUP][WIDEST][3] = {
     {UP_TO_8(CODES_LISTED, 1)}, {UP_TO_6(CODES_LISTED, 2)}, {UP_TO_4(CODES_LISTED, 3)}};
 static const int codes_widest[GROUP] = {8, 6, 4};
 #endif
 
-INLINE int32_t least(int32_t a, int32_t b) { return a < b ? a : b; }
+INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 INLINE int32_t most(int32_t a, int32_t b) { return a > b ? a : b; }
 
 /* Position p of all: images first where images are small, so that a tile's positions meet the
@@ -237,8 +273,8 @@ static void codes_conv(const Step *s, float *m, const float *constants, int thre
         const int64_t width = begin(count, parts, t + 1) - begin(count, parts, t);
         Positions to;
         gather(s, m, f0, images_first, width, &at, &to);
-        codes_tiles[nb - 1][width - 1][shorts](s, &to, w, (const int32_t *)(constants + s->biases) + f0 * B,
-                                               constants + s->scales + f0 * B, lanes);
+        codes_tiles[nb - 1][width - 1][s->finish ? 2 : shorts](s, &to, w, (const int32_t *)(constants + s->biases) + f0 * B,
+                                               constants + s->scales + f0 * B, constants + s->shifts + f0 * B, lanes);
       }
     }
 }

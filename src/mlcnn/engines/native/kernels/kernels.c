@@ -20,6 +20,8 @@
 #include "maps.h"
 #include "branches.h"
 #include "int8.h"
+#include "bits.h"
+#include "tables.h"
 #include "probe.h"
 
 int mlcnn_block(void) { return B; }
@@ -37,6 +39,9 @@ int64_t mlcnn_scratch(int64_t kind, int64_t blocks, int64_t filters, int64_t bun
 int64_t mlcnn_sparse_scratch(const Step *s) { return band_floats(s); }
 int64_t mlcnn_sparse_length(const Step *s) { return band_of(s).length / B; }
 int64_t mlcnn_list_scratch(const Step *s) { return list_floats(s); }
+/* The same of an input that is packed, of so many channels. */
+int64_t mlcnn_bits_scratch(const Step *s, int64_t channels) { return s->op == BITS ? bits_floats(s, channels) : tables_floats(s); }
+int mlcnn_tables(void) { return TABLES ? WIDEST_SET : 0; }
 int mlcnn_vnni(void) { return VNNI; }
 int mlcnn_assembly(void) {
 #ifdef NO_ASSEMBLY
@@ -111,6 +116,8 @@ static void run(const Step *steps, int64_t count, int64_t some, float *m, const 
       case MAP: map(s, m, constants, threads); break;
       case BINARY: binary(s, m, threads); break;
       case CODES_CONV: codes_conv(s, m, constants, threads); break;
+      case BITS: bits(s, m, constants, threads); break;
+      case TABLE: lookup(s, m, constants, threads); break;
       case CODES_POOL:
         if (s->mode == POOL_MAX) codes_max(s, m, threads);
         else codes_mean(s, m, threads);

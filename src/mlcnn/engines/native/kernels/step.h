@@ -1,9 +1,10 @@
 /* One call of a kernel, as ``library.py`` writes it. */
 enum { CONV, DEPTHWISE, POOL, MAP, BINARY, BORDER, PACK, UNPACK, WINOGRAD,
        CODES_CONV, CODES_POOL, QUANTISE, DEQUANTISE, RECODE, SUMS, ROWS, MIX, SPARSE, LIST, KEEP, MAPS,
-       REDUCE, REDUCE_IMAGES, WHEN, IMAGES, MOVE_IMAGES, END };
+       REDUCE, REDUCE_IMAGES, WHEN, IMAGES, MOVE_IMAGES, END, BITS, TABLE };
 enum { CLIP, LEAKY, SIGMOID, TANH, SILU, HARD_SWISH, GELU, ELU, EXP, ERF, SQRT, ABS };
 enum { ADD, SUB, MUL, DIV, MAX, MIN, LESS, AT_MOST, EQUAL, AT_LEAST, UNEQUAL };
+enum { TO_CODES, SHIFTED_TO_CODES, TO_FLOATS };
 enum { POOL_MAX, POOL_AVERAGE, POOL_AVERAGE_PADDED };
 
 typedef struct {
@@ -28,6 +29,9 @@ typedef struct {
   int64_t function; /* of what is written; CLIP, the first of them, where there is none */
   /* Of codes: offset of the factors per filter, and zero points of x, y and z. */
   int64_t scales, zero, zero_y, zero_z;
+  int64_t finish, shifts; /* of a sum of codes, and offset of what is added to it */
+  /* Of codes with few bits; see bits.h: least of them, and greatest above it. */
+  int64_t weight_bits, input_bits, base, high_code, factor, offset;
   float low, high, alpha;
   float ratio, ratio_z, low_y, high_y; /* of x and z to y, and its bounds without its zero point */
 } Step;

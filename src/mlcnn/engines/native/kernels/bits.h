@@ -1,0 +1,270 @@
+/* Convolutions of codes that have few bits.
+ *
+ * A weight is factor q + offset with q of N bits, an input the least code and a number of A bits:
+ * then a sum of products is factor sum(q a) + offset sum(a), of which the second sum is the same for
+ * all filters, and what the least code adds stands in the biases. Two ways to sum up q a:
+ *
+ * BITS: numbers become planes of bits, 64 channels to a word; a product of two planes is AND and a
+ * count of ones, for eight filters at once, and Horner's rule weighs the planes. Where channels fill
+ * no words, the columns of the kernel are packed together with them.
+ *
+ * TABLES: for 4 / N channels of a position all 16 sums of their multiples are one vector of bytes, in
+ * which a shuffle looks up what 32 or 64 filters need. Bytes are added while they hold the sums. */
+typedef uint64_t Words __attribute__((vector_size(64), may_alias, aligned(8)));
+#define LANES_OF_WORDS 8
+#define MOST_VECTORS 4  /* of eight filters, whose sums stay in registers */
+#define MOST_POSITIONS 6 /* with them */
+#define UNIT (B > 8 ? B : 8) /* filters that belong together: whole vectors and whole blocks */
+#define MOST_SUMS 64    /* filters that a tile computes */
+
+/* What a call packs its input into. */
+typedef struct {
+  int64_t folded;       /* whether the columns of the kernel lie in the words of a position */
+  int64_t length, words; /* bytes of a position's string, and its words per plane */
+  int64_t rows, columns; /* of the packed input */
+  int64_t cell;         /* words of a position, in all planes */
+} Strings;
+
+static int64_t channels_of(const Step *s, const int32_t *lanes) {
+  int64_t count = 0;
+  EACH(i, s->blocks) count += lanes[i];
+  return count;
+}
+static Strings strings_of(const Step *s, int64_t channels) {
+  const int64_t apart = (channels + 63) / 64 * s->kernel_columns, together = (s->kernel_columns * channels + 63) / 64;
+  Strings a = {.folded = together < apart};
+  a.length = a.folded ? s->kernel_columns * channels : channels;
+  a.words = (a.length + 63) / 64;
+  a.rows = (s->rows - 1) * s->stride_rows + (s->kernel_rows - 1) * s->dilation_rows + 1;
+  a.columns = a.folded ? s->columns : (s->columns - 1) * s->stride_columns + (s->kernel_columns - 1) * s->dilation_columns + 1;
+  a.cell = a.words * s->input_bits;
+  return a;
+}
+#define LINE(a) ((a).columns * (a).words * 64 + 64) /* bytes of a row of strings */
+static int64_t bits_floats(const Step *s, int64_t channels) {
+  const Strings a = strings_of(s, channels);
+  return s->images * (a.rows * a.columns * (2 * a.cell + 1) + s->rows * s->columns) + 32;
+}
+
+/* What the codes of a block, or sums of them, are above the least one. */
+INLINE Bytes numbers_at(const Step *s, const char *x) {
+  if (s->mode) return __builtin_convertvector(*(const Shorts *)x - (int16_t)s->base, Bytes);
+  return *(const Bytes *)x - (uint8_t)s->base;
+}
+/* The numbers of a position side by side, those of the lanes in use. */
+INLINE uint8_t *strung(const Step *s, const int32_t *lanes, const char *x, uint8_t *to) {
+  EACH(i, s->blocks) {
+    const char *from = x + 4 * i * s->x.plane;
+    *(Bytes *)to = numbers_at(s, from);
+    to += lanes[i];
+  }
+  return to;
+}
+/* Bit m of 64 numbers. */
+INLINE uint64_t plane_of(const uint8_t *numbers, int64_t m) {
+#if defined(__AVX512BW__)
+  return _mm512_test_epi8_mask(_mm512_loadu_si512(numbers), _mm512_set1_epi8((char)(1 << m)));
+#elif defined(__AVX2__)
+  const __m256i low = _mm256_loadu_si256((const __m256i *)numbers), high = _mm256_loadu_si256((const __m256i *)(numbers + 32));
+  const uint32_t a = (uint32_t)_mm256_movemask_epi8(_mm256_slli_epi16(low, (int)(7 - m)));
+  const uint32_t b = (uint32_t)_mm256_movemask_epi8(_mm256_slli_epi16(high, (int)(7 - m)));
+  return a | (uint64_t)b << 32;
+#else
+  uint64_t word = 0;
+  for (int i = 0; i < 64; i++) word |= (uint64_t)(numbers[i] >> m & 1) << i;
+  return word;
+#endif
+}
+/* A row of the input as planes of bits, and the sum of each position's numbers. */
+static void pack_row(const Step *s, const Strings *a, const int32_t *lanes, const char *x, uint8_t *line,
+                     uint64_t *words, int32_t *sums) {
+  const int64_t step = a->words * 64, taps = a->folded ? s->kernel_columns : 1;
+  EACH(q, a->columns) {
+    uint8_t *to = line + q * step;
+    const int64_t column = a->folded ? q * s->stride_columns : q;
+    EACH(k, taps) to = strung(s, lanes, x + 4 * (column + k * s->dilation_columns) * s->x.column, to);
+    memset(to, 0, line + (q + 1) * step - to);
+  }
+  EACH(q, a->columns) {
+    int32_t sum = 0;
+    EACH(m, s->input_bits) EACH(w, a->words) {
+      const uint64_t word = plane_of(line + q * step + 64 * w, m);
+      sum += __builtin_popcountll(word) << m;
+      *words++ = word;
+    }
+    *sums++ = sum;
+  }
+}
+
+/* The sum of all inputs of each result of a row. */
+static void total_row(const Step *s, const int32_t *sums, int64_t row, int64_t stride, int64_t taps, int64_t dilation, int32_t *totals) {
+  EACH(q, s->columns) totals[q] = 0;
+  EACH(r, s->kernel_rows) EACH(k, taps) {
+    const int32_t *from = sums + r * s->dilation_rows * row + k * dilation;
+    if (stride == 1) EACH(q, s->columns) totals[q] += from[q];
+    else EACH(q, s->columns) totals[q] += from[q * stride];
+  }
+}
+
+INLINE Words ones(Words v) {
+#if defined(__AVX512VPOPCNTDQ__)
+  return (Words)_mm512_popcnt_epi64((__m512i)v);
+#elif defined(__AVX2__)
+  typedef struct { __m256i half[2]; } Halves;
+  const __m256i table = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
+  const __m256i low = _mm256_set1_epi8(15);
+  Halves a;
+  memcpy(&a, &v, sizeof v);
+  UNROLL for (int i = 0; i < 2; i++)
+    a.half[i] = _mm256_sad_epu8(_mm256_add_epi8(_mm256_shuffle_epi8(table, _mm256_and_si256(a.half[i], low)),
+                                                _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16(a.half[i], 4), low))),
+                                _mm256_setzero_si256());
+  memcpy(&v, &a, sizeof v);
+  return v;
+#else
+  UNROLL for (int i = 0; i < LANES_OF_WORDS; i++) v[i] = (uint64_t)__builtin_popcountll(v[i]);
+  return v;
+#endif
+}
+
+/* Sums of position t, as 32 bits: a store for each load that reads them. */
+INLINE void put_words(const int NV, Words (*a)[MOST_POSITIONS], int t, int32_t *sums) {
+#if defined(__AVX512F__)
+  const __m512i low = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  UNROLL for (int f = 0; f + 1 < NV; f += 2)
+    _mm512_store_si512(sums + 8 * f, _mm512_permutex2var_epi32((__m512i)a[f][t], low, (__m512i)a[f + 1][t]));
+  if (NV % 2) _mm256_store_si256((__m256i *)(sums + 8 * (NV - 1)), _mm512_cvtepi64_epi32((__m512i)a[NV - 1][t]));
+#else
+  typedef int32_t Eight __attribute__((vector_size(32), may_alias, aligned(4)));
+  UNROLL for (int f = 0; f < NV; f++) *(Eight *)(sums + 8 * f) = __builtin_convertvector(a[f][t], Eight);
+#endif
+}
+/* Sums of q a of 8 NV filters at T positions. */
+INLINE void bits_tile(const int NV, const int T, const Step *s, const Strings *p, const uint64_t *const *x, const Words *w,
+                      int32_t (*sums)[MOST_SUMS]) {
+  Words a[MOST_VECTORS][MOST_POSITIONS];
+  const int64_t columns = p->folded ? 1 : s->kernel_columns, top = s->input_bits + s->weight_bits - 2;
+  const int64_t row = p->columns * p->cell * s->dilation_rows, column = p->cell * s->dilation_columns;
+  const int64_t plane = s->kernel_rows * columns * p->words * NV;
+  UNROLL for (int f = 0; f < NV; f++) UNROLL for (int t = 0; t < T; t++) a[f][t] = (Words){};
+  for (int64_t power = top; power >= 0; power--) {
+    if (power < top) UNROLL for (int f = 0; f < NV; f++) UNROLL for (int t = 0; t < T; t++) a[f][t] += a[f][t];
+    for (int64_t n = 0; n < s->weight_bits && n <= power; n++) {
+      const int64_t m = power - n;
+      if (m >= s->input_bits) continue;
+      const Words *v = w + n * plane;
+      for (int64_t r = 0; r < s->kernel_rows; r++) for (int64_t k = 0; k < columns; k++) {
+        const int64_t at = r * row + k * column + m * p->words;
+        for (int64_t i = at; i < at + p->words; i++, v += NV) {
+          Words weights[MOST_VECTORS];
+          UNROLL for (int f = 0; f < NV; f++) {
+            weights[f] = v[f];
+#if defined(__AVX512F__) /* elsewhere it is more than one register */
+            IN_REGISTER(weights[f]);
+#endif
+          }
+          UNROLL for (int t = 0; t < T; t++) UNROLL for (int f = 0; f < NV; f++)
+            a[f][t] += ones(weights[f] & (x[t][i] - (Words){}));
+        }
+      }
+    }
+  }
+  UNROLL for (int t = 0; t < T; t++) put_words(NV, a, t, sums[t]);
+}
+
+typedef void (*BitsTile)(const Step *, const Strings *, const uint64_t *const *, const Words *, int32_t (*)[MOST_SUMS]);
+#define BITS_TILE(NV, T)                                                                                               \
+  static void bits_##NV##_##T(const Step *s, const Strings *p, const uint64_t *const *x, const Words *w,                \
+                              int32_t (*sums)[MOST_SUMS]) {                                                            \
+    bits_tile(NV, T, s, p, x, w, sums);                                                                                \
+  }
+#define BITS_LISTED(NV, T) bits_##NV##_##T,
+UP_TO_6(BITS_TILE, 1) UP_TO_6(BITS_TILE, 2) UP_TO_6(BITS_TILE, 3) UP_TO_6(BITS_TILE, 4)
+static const BitsTile bits_tiles[MOST_VECTORS][MOST_POSITIONS] = {
+    {UP_TO_6(BITS_LISTED, 1)}, {UP_TO_6(BITS_LISTED, 2)}, {UP_TO_6(BITS_LISTED, 3)}, {UP_TO_6(BITS_LISTED, 4)}};
+
+/* -- from sums to results */
+
+/* Where the results of a position lie, for filters from block f0 on. */
+typedef struct {
+  char *y;
+  const char *z;
+  int32_t shared; /* what the sums of all filters have in common */
+} Result;
+INLINE Result result_at(const Step *s, float *m, Position at, int64_t f0, int32_t sum) {
+  return (Result){AT(s, y, at.image) + 4 * (at.row * s->y.row + at.column * s->y.column + f0 * s->y.plane),
+                  s->z.at < 0 ? 0 : AT(s, z, at.image) + 4 * (at.row * s->z.row + at.column * s->z.column + f0 * s->z.plane),
+                  sum * (int32_t)s->offset};
+}
+/* What becomes of the sums of count positions, for nb blocks of filters from f0 on. */
+INLINE void ended_sums(const Step *s, const float *constants, int32_t (*sums)[MOST_SUMS], const Result *to, int64_t count,
+                       int64_t f0, int64_t nb) {
+  const Step ends = *s; /* which no result overwrites */
+  const int32_t *biases = (const int32_t *)(constants + s->biases) + f0 * B, factor = (int32_t)s->factor;
+  const float *scales = constants + s->scales + f0 * B, *shifts = constants + s->shifts + f0 * B;
+  const int64_t y = 4 * s->y.plane, z = 4 * s->z.plane;
+  EACH(f, nb) {
+    const M bias = *(const M *)(biases + f * B);
+    EACH(t, count) {
+      const M sum = *(const M *)(sums[t] + f * B) * factor + to[t].shared + bias;
+      ended(&ends, sum, scales + f * B, shifts + f * B, to[t].y + f * y, to[t].z ? to[t].z + f * z : 0);
+    }
+  }
+}
+
+/* Positions from `first` on, for the filters of vectors v0 to v0 + nv. */
+static void bits_part(const Step *s, float *m, const float *constants, const Strings *p, const uint64_t *words, int64_t v0,
+                      int64_t nv, int64_t first, int64_t count) {
+  const int64_t parts = (count + MOST_POSITIONS - 1) / MOST_POSITIONS, columns = p->folded ? 1 : s->kernel_columns;
+  const int64_t f0 = v0 * 8 / B, nb = least(nv * 8 / B, s->filters - f0);
+  const int32_t *totals = (const int32_t *)(words + s->images * p->rows * p->columns * p->cell);
+  const Words *w = (const Words *)(constants + s->weights) + s->kernel_rows * columns * p->words * s->weight_bits * v0;
+  Position at = position(s, 0, first);
+  EACH(part, parts) {
+    const int64_t width = begin(count, parts, part + 1) - begin(count, parts, part);
+    const uint64_t *x[MOST_POSITIONS];
+    Result to[MOST_POSITIONS];
+    int32_t sums[MOST_POSITIONS][MOST_SUMS] __attribute__((aligned(64)));
+    EACH(t, width) {
+      const int64_t column = p->folded ? at.column : at.column * s->stride_columns;
+      const int64_t cell = (at.image * p->rows + at.row * s->stride_rows) * p->columns + column;
+      x[t] = words + cell * p->cell;
+      to[t] = result_at(s, m, at, f0, totals[(at.image * s->rows + at.row) * s->columns + at.column]);
+      advance(s, 0, &at);
+    }
+    bits_tiles[nv - 1][width - 1](s, p, x, w, sums);
+    ended_sums(s, constants, sums, to, width, f0, nb);
+  }
+}
+
+static void bits(const Step *s, float *m, const float *constants, int threads) {
+  const int32_t *lanes = (const int32_t *)(constants + s->lanes);
+  const Strings p = strings_of(s, channels_of(s, lanes));
+  const int64_t cells = s->images * p.rows * p.columns;
+  uint64_t *words = (uint64_t *)(m + s->scratch.at);
+  int32_t *totals = (int32_t *)(words + cells * p.cell), *sums = totals + s->images * s->rows * s->columns;
+  (void)threads;
+#pragma omp parallel num_threads(threads) if (threads > 1)
+  {
+    uint8_t *line = malloc(LINE(p));
+#pragma omp for
+    for (int64_t u = 0; u < s->images * p.rows; u++)
+      pack_row(s, &p, lanes, AT(s, x, u / p.rows) + 4 * (u % p.rows) * s->x.row, line, words + u * p.columns * p.cell,
+               sums + u * p.columns);
+    free(line);
+#pragma omp for
+    for (int64_t u = 0; u < s->images * s->rows; u++)
+      total_row(s, sums + (u / s->rows * p.rows + u % s->rows * s->stride_rows) * p.columns, p.columns,
+                p.folded ? 1 : s->stride_columns, p.folded ? 1 : s->kernel_columns, s->dilation_columns, totals + u * s->columns);
+  }
+  const int64_t units = (s->filters * B + UNIT - 1) / UNIT, each = MOST_VECTORS * 8 / UNIT, groups = (units + each - 1) / each;
+  const int64_t positions = s->images * s->rows * s->columns, bunches = threads > 1 ? threads : 1;
+  const int64_t taps = s->kernel_rows * (p.folded ? 1 : s->kernel_columns) * p.words * s->weight_bits;
+#pragma omp parallel for collapse(2) num_threads(threads) if (threads > 1)
+  for (int64_t u = 0; u < bunches; u++)
+    for (int64_t g = 0; g < groups; g++) {
+      const int64_t v0 = begin(units, groups, g) * UNIT / 8, nv = begin(units, groups, g + 1) * UNIT / 8 - v0;
+      const int64_t first = begin(positions, bunches, u), count = begin(positions, bunches, u + 1) - first;
+      bits_part(s, m, constants, &p, words, v0, nv, first, count);
+    }
+}
