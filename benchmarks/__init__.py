@@ -17,7 +17,13 @@ python -m benchmarks.fixed_point accuracy of trained networks in the FFT engine'
 python -m benchmarks.monarch     Monarch weights beside block-circulant ones of as many numbers
 python -m benchmarks.compressing a trained network made smaller, by method: accuracy, time
 python -m benchmarks.pulling     pulling weights towards circulant before they are projected
-python -m benchmarks.selection  selective activation beside an exit and static channel masks
+python -m benchmarks.bitwise     chains of layers of few bits in native, over FP32 and INT8
+python -m benchmarks.exits       early exits that really skip, and batches of which some go on
+python -m benchmarks.branch_memory weights that both branches of an If read
+python -m benchmarks.focused     layers with masks of positions, over dense ones
+python -m benchmarks.focused_network a ResNet-20 under masks in native
+python -m benchmarks.heavier_head a head with a convolution beside a linear one
+python -m benchmarks.selection   selective activation beside an exit and static channel masks
 python -m benchmarks.selected_layers channels chosen by image in ONNX Runtime, over dense layers
 python -m benchmarks.structured  layers and networks in structured weights over dense ones
 python -m benchmarks.sparse      layers of mostly zero weights in native over dense ones

@@ -35,7 +35,7 @@ def test_more_work_takes_longer(convolution, any_size) -> None:
 def test_the_document_has_the_promised_keys(convolution) -> None:
     found = engines.bench({"original": convolution}, engines=["onnxruntime"], **QUICK)
     document = json.loads(json.dumps(found.to_json()))
-    assert set(document) == {"results", "skipped", "warnings", "processor"}
+    assert set(document) == {"results", "skipped", "warnings", "processor", "depends"}
     row = document["results"][0]
     assert {name: type(value) for name, value in row.items()} == {
         "engine": str,

@@ -207,5 +207,6 @@ def test_whole_networks_in_any_form(model, march, source, form, tmp_path):
             (expected,) = get("onnxruntime").prepare(made).run(inputs).values()
             (found,) = session.run(inputs).values()
             np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
-        focused_layers = [a.layer for a in session.algorithms if a.algorithm == "list"]
+        # A layer of groups may be several convolutions.
+        focused_layers = {a.layer for a in session.algorithms if a.algorithm == "list"}
         assert len(focused_layers) == 4

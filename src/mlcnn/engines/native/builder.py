@@ -18,6 +18,7 @@ from mlcnn.engines.native.packing import Group, Packing
 from mlcnn.engines.native.planes import keep_planes
 from mlcnn.engines.native.program import Floats, Operation, Part, Value, standard_lanes
 from mlcnn.engines.native.reading import (
+    MAP_RANK,
     Shape,
     bounds_of,
     constant_of,
@@ -79,7 +80,7 @@ class Builder:
         self._convolutions: list[tuple[str, Geometry, Callable[[Kind, float], None]]] = []
         self._inputs = [value for value in model.graph.inputs if not value.is_initializer()]
         for index, value in enumerate(self._inputs):
-            if value.dtype == ir.DataType.BOOL:
+            if value.dtype == ir.DataType.BOOL and len(value.shape or ()) == MAP_RANK:
                 self.maps[value] = self._flags(value, index)
                 continue
             packed = self._input(value)
@@ -142,7 +143,7 @@ class Builder:
     def _flags(self, value: ir.Value, buffer: int) -> Value:
         """An input of flags, a byte each."""
         sizes = tuple(size for size in value.shape or () if isinstance(size, int))
-        if len(sizes) != 4 or sizes[1] != 1 or 0 in sizes:
+        if len(sizes) != MAP_RANK or sizes[1] != 1 or 0 in sizes:
             raise UnsupportedError(
                 f"native: input {value.name!r}: flags of shape {value.shape or '?'}; it takes "
                 "masks (N, 1, H, W); use engine 'onnxruntime'"

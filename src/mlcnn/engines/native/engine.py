@@ -25,6 +25,7 @@ from mlcnn.engines.native.library import Library, Op, load
 from mlcnn.engines.native.lowering import check, lower, suited
 from mlcnn.engines.native.machine import machine_of
 from mlcnn.engines.native.program import Call, Floats, Operation, Program
+from mlcnn.engines.native.reading import MAP_RANK
 from mlcnn.engines.native.shared import staged
 from mlcnn.engines.package import weight_bytes
 from mlcnn.errors import InputError, PassError, UnsupportedError
@@ -51,8 +52,9 @@ def _sizes(output: ir.Value) -> tuple[int, ...]:
 
 
 def _handed(array: Array) -> NDArray[np.float32 | np.bool_]:
-    """An input as the kernels read it: flags are bytes, all else is floats."""
-    return np.ascontiguousarray(array, np.bool_ if array.dtype == np.bool_ else np.float32)
+    """An input as the kernels read it: flags of positions are bytes, all else is floats."""
+    flags = array.dtype == np.bool_ and array.ndim == MAP_RANK
+    return np.ascontiguousarray(array, np.bool_ if flags else np.float32)
 
 
 def _is_empty(output: ir.Value) -> bool:

@@ -12,7 +12,14 @@ from mlcnn.engines.native.geometry import FewBits, Geometry
 from mlcnn.engines.native.kinds import Few, Kind
 from mlcnn.engines.native.library import Finish, Library, Op
 from mlcnn.engines.native.packing import Packing, tiled_codes
-from mlcnn.engines.native.program import Codes, Constant, Operation, Part, Value
+from mlcnn.engines.native.program import (
+    Codes,
+    Constant,
+    Operation,
+    Part,
+    Value,
+    standard_lanes,
+)
 
 __all__ = ["CodedLayer", "Numbers", "implement_codes", "numbers_of", "sample"]
 
@@ -128,8 +135,8 @@ def sample(
     codes = (2 * numbers - (1 << few.weights) + 1).astype(np.int8)
     packing = Packing(library.block, library.group)
     made = Value(
-        geometry.images, (library.block,) * -(-geometry.filters // library.block),
-        geometry.rows, geometry.columns,
+        geometry.images, standard_lanes(geometry.filters, library.block), geometry.rows,
+        geometry.columns,
     )  # fmt: skip
     made.item_bytes = 4 if few.floats else 1
     residual = Part(Value(*_sizes(made))) if geometry.residual else None

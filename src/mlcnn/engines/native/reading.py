@@ -12,6 +12,7 @@ from mlcnn.nn.site import Site
 
 __all__ = [
     "DENSE_ORDER",
+    "MAP_RANK",
     "Shape",
     "bounds_of",
     "constant_of",
@@ -28,6 +29,8 @@ __all__ = [
 ]
 
 Shape = tuple[int, int, int, int]
+MAP_RANK = 4
+"""Axes of an input of flags that says something of positions: (N, 1, H, W)."""
 DENSE_ORDER = frozenset({"Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 """Operators that change a shape, and not the order of the numbers."""
 

@@ -59,4 +59,4 @@ def draw_saving(what: str, points: Sequence[Saved], path: Path) -> None:
     Raises:
         InputError: another kind of file, or one that cannot be written.
     """
-    write_figure(saving_chart(what, points), path)
+    write_figure(lambda: saving_chart(what, points), path)

@@ -108,14 +108,14 @@ def draw_study(what: str, rows: Sequence[Average], path: Path) -> None:
     Raises:
         InputError: another kind of file, one that cannot be written, or nothing was run.
     """
-    write_figure(study_chart(what, rows), path)
+    write_figure(lambda: study_chart(what, rows), path)
 
 
-def write_figure(chart: Mapping[str, Any], path: Path) -> None:
+def write_figure(chart: Callable[[], Mapping[str, Any]], path: Path) -> None:
     """Write a Vega-Lite specification as a picture or a page that needs no network.
 
     Args:
-        chart: the specification.
+        chart: makes the specification, once the path is one that can be written.
         path: an ``.html``, ``.png`` or ``.svg`` file.
 
     Raises:
@@ -125,7 +125,7 @@ def write_figure(chart: Mapping[str, Any], path: Path) -> None:
     if writer is None:
         raise InputError(f"--out {path}: a figure is an {', '.join(_WRITERS)} file")
     checked = check_output(path)
-    content = writer(chart)
+    content = writer(chart())
     partial = checked.with_name(f".{checked.name}.part")
     try:
         partial.write_bytes(content)
