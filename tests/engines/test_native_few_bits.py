@@ -173,6 +173,17 @@ def test_residual_blocks_stay_on_the_way() -> None:
         assert Op.BINARY not in ops
 
 
+def test_too_many_planes_are_bytes() -> None:
+    """Products of more planes than pay are computed as INT8, not in floats."""
+    net, rng = Quantised(400, (4, 4)), np.random.default_rng(0)
+    ends = net.constant(np.float32(0)), net.constant(np.float32(15))
+    value = net.rounded(net.op("Clip", "x", *ends), 1, 0)
+    codes = weights_of(rng, 4, (16, 400, 1, 1), "odd")
+    value = net.op("Conv", value, net.weight(codes, np.full(16, 0.25, np.float32)))
+    model = net.model(net.op("Add", value, net.constant(np.full((16, 1, 1), 0.5, np.float32))))
+    assert OPS[Few.INT8] in {each.op for each in lowered(model, (1, 400, 4, 4), None, "native")}
+
+
 def wide_codes() -> ir.Model:
     net = Quantised(8, (5, 5))
     weight = net.weight(

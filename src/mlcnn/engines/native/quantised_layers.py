@@ -185,7 +185,7 @@ def _few(
     )  # fmt: skip
     fits = source.value.zero in range(least, greatest + 1) and greatest - least < 1 << _BITS
     ways = few.kinds(source.value.lanes, build.block, bool(build.library.tables)) if fits else ()
-    return (few, ways) if any(way is not Few.INT8 for way in ways) else None
+    return (few, ways) if ways and max(few.weights, few.inputs) < _BITS else None
 
 
 def _shifted(site: Site, source: Coded, weights: Weights) -> NDArray[np.int32]:
