@@ -25,6 +25,7 @@ class Outcome:
     @property
     def json(self) -> Any:
         """The one document on standard output."""
+        assert self.out, self.err
         return json.loads(self.out)
 
     @property

@@ -148,7 +148,8 @@ class Layer:
 
     def of_channels(self, outputs: int, inputs: int) -> "Layer":
         """As large a layer of other numbers of channels."""
-        nest = replace(self.nest, K=outputs, C=inputs)
+        # Results of equal nests are kept: of numpy's numbers they would be numpy's.
+        nest = replace(self.nest, K=int(outputs), C=int(inputs))
         return replace(self, nest=nest, parts=(nest,), mask=None)
 
     @property
