@@ -1,6 +1,6 @@
 """Focus: convolutions compute the positions that a mask of the image keeps."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -80,20 +80,13 @@ def cheapest_mask(work: Work, parts: Parts) -> tuple[Candidate, float, float] | 
     Returns:
         The network, its multiplications, and the share of the images that choose which is lost.
     """
-    search = Search(work, parts, work.model)
-    budget = work.options.max_drop / 100
-    found: list[tuple[float, Masking, float]] = []
-    for masking in search.maskings():
-        way = search.farthest(masking, budget)
-        if way:
-            costs = masking.opened.costs(masking.path.at(way), parts.choose.first(_COUNTED))
-            found.append((float(costs.mean()), masking, way))
-    if not found:
+    search, chosen = Search(work, parts, work.model), _Chosen(work, parts)
+    kept = chosen.within(search, search.maskings())
+    if not kept:
         return None
-    cost, masking, way = min(found, key=lambda each: each[0])
-    focus = masking.opened.settled(masking.path.at(way))
-    made = _Chosen(work, parts).candidate(work.model, focus, masking.setting(way), ())
-    return made, cost, search.lost(masking, way)
+    best = min(kept, key=lambda each: each.cost)
+    cost = best.cost * best.masking.opened.dense()
+    return chosen.made(best), cost, search.lost(best.masking, best.way)
 
 
 def _compared(done: Dynamic) -> Iterator[str]:
@@ -146,6 +139,23 @@ def _percent(point: Point, done: Dynamic) -> float:
     return 100 * point.costs["multiplications"].mean / before
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Kept:
+    """Masks within the budget.
+
+    Attributes:
+        search: of the network that they are of.
+        masking: the masks.
+        way: how far along their path.
+        cost: share of the multiplications that they leave, of images that choose.
+    """
+
+    search: Search
+    masking: Masking
+    way: float
+    cost: float
+
+
 @dataclass(slots=True)
 class _Chosen:
     """Candidates within the budget, and the yardsticks beside the cheapest of them."""
@@ -154,34 +164,42 @@ class _Chosen:
     parts: Parts
 
     def searched(self) -> list[Candidate]:
-        """By sources whose masks lose accuracy; none where nothing is within the budget."""
+        """By sources whose masks lose accuracy; none where nothing is within the budget.
+
+        Of a network that was trained under masks, too; what it was before may be ahead.
+        """
         search = Search(self.work, self.parts, self.work.model)
-        maskings, trained = search.maskings(), self.work.together is not None
-        if trained:
+        maskings = search.maskings()
+        kept = self.within(search, maskings)
+        if self.work.together is not None:
             search, maskings = self._trained(search, maskings)
-        budget = self.work.options.max_drop / 100
-        ways = [search.farthest(masking, budget) for masking in maskings]
-        kept = [(m, way) for m, way in zip(maskings, ways, strict=True) if way]
+            kept += self.within(search, maskings)
         if not kept:
             return []
-        notes = ("trained under masks",) if trained else ()
-        found = [
-            self.candidate(search.model, m.opened.settled(m.path.at(way)), m.setting(way), notes)
-            for m, way in kept
-        ]
-        costs = [self._cost(m, way) for m, way in kept]
-        best = kept[costs.index(min(costs))][0]
-        return found + [
-            self.yardstick(search, masking, min(costs))
-            for masking in self._beside(search, best, maskings)
-        ]
+        best = min(kept, key=lambda each: each.cost)
+        beside = self._beside(best.search, best.masking, [each.masking for each in kept])
+        blind = [self.yardstick(best.search, masking, best.cost) for masking in beside]
+        return [self.made(each) for each in kept] + blind
+
+    def within(self, search: Search, maskings: Iterable[Masking]) -> "list[_Kept]":
+        """Each as far along its path as the budget allows; those that leave out something."""
+        budget = self.work.options.max_drop / 100
+        ways = [(masking, search.farthest(masking, budget)) for masking in maskings]
+        return [_Kept(search, m, way, self._cost(m, way)) for m, way in ways if way]
+
+    def made(self, kept: "_Kept") -> Candidate:
+        """The network with these masks."""
+        masking, way = kept.masking, kept.way
+        focus = masking.opened.settled(masking.path.at(way))
+        notes = ("trained under masks",) if masking.trained else ()
+        return self.candidate(kept.search.model, focus, masking.setting(way), notes)
 
     def _beside(
-        self, search: Search, best: Masking, maskings: tuple[Masking, ...]
+        self, search: Search, best: Masking, maskings: Sequence[Masking]
     ) -> Iterator[Masking]:
         """Masks that know nothing of the image, where the best ones do; and random ones."""
         if best.source != CENTRE:
-            blind = [masking for masking in maskings if masking.source == CENTRE]
+            blind = [m for m in maskings if m.source == CENTRE and m.trained == best.trained]
             focus = replace(best.opened.focus, source=CENTRE)
             yield blind[0] if blind else search.masking(focus, best.layer, best.path)
         focus = replace(best.opened.focus, source=RANDOM)
