@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from mlcnn import training
+
 CLASSES = 3
 SIZE = 12
 
@@ -35,3 +37,12 @@ def stripes(count):
         lines = (columns + rng.integers(0, period)) % period == 0
         images[index] += lines * rng.integers(10, 90)
     return images.astype(np.uint8), labels
+
+
+def taught(data):
+    """The network, trained on such images."""
+    torch.manual_seed(0)
+    module = Net()
+    recipe = training.Recipe(epochs=8, batch_size=64, crop=0, flip=False, learning_rate=0.05)
+    training.train(module, data.training, recipe, normal=training.Normal())
+    return module.eval()

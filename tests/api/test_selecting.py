@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from api.stripes import CLASSES, Net, stripes
+from api.stripes import CLASSES, stripes, taught
 
 import mlcnn
 from mlcnn import training
@@ -25,11 +25,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(data):
-    torch.manual_seed(0)
-    module = Net()
-    recipe = training.Recipe(epochs=8, batch_size=64, crop=0, flip=False, learning_rate=0.05)
-    training.train(module, data.training, recipe, normal=training.Normal())
-    return module.eval()
+    return taught(data)
 
 
 def _skip(trained, data, on=None, **options):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from api.stripes import CLASSES, Net, stripes
+from api.stripes import CLASSES, Net, stripes, taught
 from torch import nn
 
 import mlcnn
@@ -30,11 +30,7 @@ def data(path):
 
 @pytest.fixture(scope="module")
 def trained(data):
-    torch.manual_seed(0)
-    module = Net()
-    recipe = training.Recipe(epochs=8, batch_size=64, crop=0, flip=False, learning_rate=0.05)
-    training.train(module, data.training, recipe, normal=training.Normal())
-    return module.eval()
+    return taught(data)
 
 
 @pytest.fixture(scope="module")
