@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import mlcnn
+from benchmarks.selection import work_on
 from mlcnn import graph
 from mlcnn.accelerators import LayerTask, evaluate_layer
-from mlcnn.api.accuracy import ImageOptions
 from mlcnn.api.skipping.exits import Ends
 from mlcnn.api.skipping.work import Work
 from mlcnn.frontier.exits import Judged, judged, thresholds
@@ -109,13 +109,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--budgets", type=float, nargs="+", default=[1.0, 5.0])
     given = parser.parse_args()
-    data, normal, _ = ImageOptions().open(given.data, given.network)
-    model = mlcnn.load(given.network, weights=given.weights, image_shape=data.image_shape)
-    model = mlcnn.api.rewrite(model, "fold-batch-norm").model
-    machines = mlcnn.EvaluateOptions((given.on,), batch=1).load()
-    options = mlcnn.SkipOptions(objective="energy")
-    work = Work(model, data, normal, options, machines, False, lambda *_: None, print)
-    parts = work.parts()
+    work = work_on(given, mlcnn.SkipOptions(objective="energy"), print)
+    model, data, parts, machines = work.model, work.data, work.parts(), work.machines
+    assert machines is not None
     images = (parts.choose, parts.check, parts.test)
     known = data.training.first(given.heads)
     at = dict(exit_points(model))[given.at]

@@ -7,7 +7,7 @@ matter is found out, and every setting tried, once.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mlcnn
@@ -18,7 +18,7 @@ from mlcnn.api.skipping.yardsticks import yardsticks
 from mlcnn.frontier import Point
 from mlcnn.training.intervals import points
 
-__all__ = ["main"]
+__all__ = ["main", "work_on"]
 
 
 def _quiet(stage: str, done: int, total: int) -> None:
@@ -27,6 +27,17 @@ def _quiet(stage: str, done: int, total: int) -> None:
 
 def _silent(line: str) -> None:
     del line
+
+
+def work_on(
+    given: argparse.Namespace, options: mlcnn.SkipOptions, say: Callable[[str], None]
+) -> Work:
+    """The network, images and accelerator that a command line names."""
+    data, normal, _ = ImageOptions().open(given.data, given.network)
+    model = mlcnn.load(given.network, weights=given.weights, image_shape=data.image_shape)
+    model = mlcnn.api.rewrite(model, "fold-batch-norm").model
+    machines = mlcnn.EvaluateOptions((given.on,), batch=1).load()
+    return Work(model, data, normal, options, machines, False, _quiet, say)
 
 
 def _candidates(search: Selecting) -> Iterator[Candidate]:
@@ -61,15 +72,11 @@ def main() -> None:
     parser.add_argument("--objective", default="energy", help="energy or multiplications")
     parser.add_argument("--budgets", type=float, nargs="+", default=[1.0, 5.0])
     given = parser.parse_args()
-    data, normal, _ = ImageOptions().open(given.data, given.network)
-    model = mlcnn.load(given.network, weights=given.weights, image_shape=data.image_shape)
-    model = mlcnn.api.rewrite(model, "fold-batch-norm").model
-    machines = mlcnn.EvaluateOptions((given.on,), batch=1).load()
     options = mlcnn.SkipOptions(objective=given.objective, method="select")
-    work = Work(model, data, normal, options, machines, False, _quiet, _silent)
+    work = work_on(given, options, _silent)
     parts = work.parts()
     search = Selecting.of(work, parts)
-    before = {p: work.says(model, getattr(parts, p)).right for p in ("check", "test")}
+    before = {p: work.says(work.model, getattr(parts, p)).right for p in ("check", "test")}
     original = work.original(before, parts)
     print(f"{len(parts.test):,} images nothing was chosen on: {100 * before['test'].mean():.2f} %")
     for budget in given.budgets:

@@ -29,7 +29,7 @@ from mlcnn.api.quantizing import Quantized, QuantizeOptions, quantize
 from mlcnn.api.recovery import Teaching
 from mlcnn.api.running import RunResult, run
 from mlcnn.api.sensitivity import Swap
-from mlcnn.api.skipping import SKIP_RECIPE, SkipOptions, skip
+from mlcnn.api.skipping import SkipOptions, skip, skip_recipe
 from mlcnn.api.studying import StudyOptions, draw_reproduced, study
 from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
 from mlcnn.api.training import Trained, TrainOptions, train
@@ -49,7 +49,6 @@ from mlcnn.training.quantisation import Means, Setting, WeightRange, check_bits
 __all__ = [
     "COMPRESS_RECIPE",
     "FINETUNE_RECIPE",
-    "SKIP_RECIPE",
     "Comparison",
     "CompressOptions",
     "Compressed",
@@ -111,6 +110,7 @@ __all__ = [
     "rewrite",
     "run",
     "skip",
+    "skip_recipe",
     "study",
     "summarise",
     "terminal",

@@ -84,7 +84,7 @@ def skip(
             images=imaging.options(),
             evaluating=mlcnn.EvaluateOptions(on, technology=technology, batch=1),
             measure=measure,
-            finetune=training.options(mlcnn.api.SKIP_RECIPE, device) if finetune else None,
+            finetune=training.options(mlcnn.api.skip_recipe(method), device) if finetune else None,
             folder=path.with_suffix(""),
             weights=weights,
             command=shlex.join(["mlcnn", *sys.argv[1:]]),

@@ -16,6 +16,7 @@ from mlcnn.api.provenance import write_result
 from mlcnn.api.skipping.combining import combined
 from mlcnn.api.skipping.exiting import exits
 from mlcnn.api.skipping.focusing import focusing
+from mlcnn.api.skipping.masked_training import MASKING_RECIPE
 from mlcnn.api.skipping.narrow_exits import narrow_with_exits
 from mlcnn.api.skipping.narrowing import narrow
 from mlcnn.api.skipping.options import SkipOptions
@@ -29,9 +30,9 @@ from mlcnn.errors import InputError
 from mlcnn.passes import restore
 from mlcnn.passes.spelling import spelled_out
 from mlcnn.report import write_compression
-from mlcnn.training import Data
+from mlcnn.training import Data, Recipe
 
-__all__ = ["SKIP_RECIPE", "SkipOptions", "skip"]
+__all__ = ["SkipOptions", "skip", "skip_recipe"]
 
 _METHODS = {
     "exit": exits,
@@ -42,6 +43,11 @@ _METHODS = {
     "auto": combined,
 }
 _TRAINED = ("exit", "focus")
+
+
+def skip_recipe(method: str) -> Recipe:
+    """How ``--finetune`` of a method trains, where nothing else is asked for."""
+    return MASKING_RECIPE if method == "focus" else SKIP_RECIPE
 
 
 def skip(
