@@ -310,6 +310,22 @@ def test_a_network_is_trained_under_its_masks_and_goes_on_where_it_was(trained, 
     assert not np.array_equal(first["second.weight"], after["second.weight"])
 
 
+def test_every_class_that_the_network_tells_apart_has_images(trained, tmp_path):
+    images, labels = stripes(4000)
+    few = labels < CLASSES - 1
+    np.savez(tmp_path / "few.npz", images=images[few], labels=labels[few])
+    with pytest.raises(InputError, match=f"no image of class {CLASSES - 1} among those"):
+        mlcnn.skip(trained, tmp_path / "few.npz", measure=False)
+
+
+def test_what_stands_beside_is_looked_for_first(trained, data):
+    told = []
+    options = mlcnn.SkipOptions(beside="nowhere.onnx")
+    with pytest.raises(InputError, match=r"nowhere\.onnx: no such file"):
+        mlcnn.skip(trained, data, options, measure=False, progress=lambda *what: told.append(what))
+    assert not told
+
+
 class Plain(nn.Module):
     """Two convolutions with pads, and a pool between them."""
 

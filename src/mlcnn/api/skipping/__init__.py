@@ -105,6 +105,8 @@ def skip(
     machines = None if evaluating is None else evaluating.load()
     if chosen.objective == "energy" and machines is None:
         raise InputError("--objective energy: name the accelerator, as --on mlcnn-int8")
+    if chosen.beside:
+        load(chosen.beside)  # a mistake is told before anything runs
     tell("read images", 0, 0)
     with told_how_many(chosen.max_drop):
         opened, normal, note = (images or ImageOptions()).open(data, source)

@@ -157,7 +157,10 @@ class Work:
                 f"{len(choose):,} images choose the thresholds: a budget of "
                 f"{self.options.max_drop:g} points takes about {least:,} at 95 %"
             )
-        missing = sorted({*range(self.data.test.classes)} - {*choose.labels.tolist()})
+        shape = self.model.graph.outputs[0].shape
+        told_apart = shape[1] if shape is not None else None  # not those that the images have
+        classes = told_apart if isinstance(told_apart, int) else self.data.test.classes
+        missing = sorted({*range(classes)} - {*choose.labels.tolist()})
         if missing:
             raise InputError(
                 f"{choose.name}: no image of class {missing[0]} among those that choose the "
