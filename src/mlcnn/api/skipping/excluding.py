@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mlcnn.api.skipping.exits import Place, Search
 from mlcnn.api.skipping.work import Candidate
 from mlcnn.frontier.exclusion import Excluded, excluding, limits
-from mlcnn.frontier.masks import Tried, cheapest
+from mlcnn.frontier.tried import Tried, cheapest
 from mlcnn.passes.class_exclusion import THRESHOLD, with_exclusion
 from mlcnn.passes.early_exit import EarlyExit
 from mlcnn.passes.exit_heads import Head, with_heads

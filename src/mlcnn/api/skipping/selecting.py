@@ -13,7 +13,7 @@ from mlcnn.api.skipping.work import Candidate, Parts, Work
 from mlcnn.api.skipping.yardsticks import compared, yardsticks
 from mlcnn.errors import InputError
 from mlcnn.frontier.exits import Judged, thresholds
-from mlcnn.frontier.masks import Tried, cheapest
+from mlcnn.frontier.tried import Tried, cheapest
 from mlcnn.passes.early_exit import EarlyExit
 from mlcnn.passes.exit_heads import Head, with_heads
 from mlcnn.passes.select import HEAD, for_one, with_selection

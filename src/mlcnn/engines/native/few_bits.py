@@ -129,7 +129,7 @@ def sample(
     """A convolution of random codes of that geometry, to be timed."""
     generator = np.random.default_rng(0)
     source.item_bytes = 2 if few.summed else 1
-    top, left, bottom, right = geometry.pads
+    top, left, *_ = geometry.pads
     shape = geometry.filters, geometry.channels, *geometry.kernel
     numbers = generator.integers(0, 1 << few.weights, shape)
     codes = (2 * numbers - (1 << few.weights) + 1).astype(np.int8)
@@ -145,13 +145,7 @@ def sample(
     operation = Operation(
         Op.CODES_CONV, Part(source, 0, -top, -left), Part(made), residual,
         {
-            "images": geometry.images, "blocks": len(geometry.lanes), "filters": len(made.lanes),
-            "rows": geometry.rows, "columns": geometry.columns,
-            "kernel_rows": geometry.kernel[0], "kernel_columns": geometry.kernel[1],
-            "stride_rows": geometry.strides[0], "stride_columns": geometry.strides[1],
-            "dilation_rows": geometry.dilations[0], "dilation_columns": geometry.dilations[1],
-            "input_rows": source.rows, "input_columns": source.columns,
-            "top": top, "left": left, "bottom": bottom, "right": right,
+            **geometry.fields((source.rows, source.columns)), "filters": len(made.lanes),
             "mode": int(few.summed), "finish": finish, "low": 0, "high": 255,
         },
         {"scales": packing.per_lane(ones), "shifts": packing.per_lane(ones)},

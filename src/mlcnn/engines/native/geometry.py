@@ -216,6 +216,23 @@ class Geometry:
             for tap in range(kernel)
         )
 
+    def fields(self, sizes: tuple[int, int]) -> dict[str, int | float]:
+        """Of a step that computes it.
+
+        Args:
+            sizes: rows and columns of the input.
+        """
+        top, left, bottom, right = self.pads
+        return {
+            "images": self.images, "blocks": len(self.lanes), "rows": self.rows,
+            "columns": self.columns, "kernel_rows": self.kernel[0],
+            "kernel_columns": self.kernel[1], "stride_rows": self.strides[0],
+            "stride_columns": self.strides[1], "dilation_rows": self.dilations[0],
+            "dilation_columns": self.dilations[1], "input_rows": sizes[0],
+            "input_columns": sizes[1], "top": top, "left": left, "bottom": bottom, "right": right,
+            "groups": self.groups, "together": 1 + self.paired,
+        }  # fmt: skip
+
     def tiles(self, kind: Winograd) -> int:
         """Tiles of all images."""
         return self.images * kind.transform.tiles((self.rows, self.columns))

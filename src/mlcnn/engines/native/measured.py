@@ -102,25 +102,11 @@ class Stopwatch:
         operation = Operation(
             Op.CONV, Part(source, 0, -top, -left), Part(made),
             Part(added) if geometry.residual else None,
-            {**_fields(geometry, source), "filters": filters},
+            {**geometry.fields((source.rows, source.columns)), "filters": filters},
             {"biases": Packing(block, library.group).per_lane(bias)},
         )  # fmt: skip
         implement(operation, geometry, _weights(geometry), kind, library)
         return Program([operation], library)
-
-
-def _fields(geometry: Geometry, source: Value) -> dict[str, int | float]:
-    top, left, bottom, right = geometry.pads
-    return {
-        "images": geometry.images, "blocks": len(geometry.lanes),
-        "rows": geometry.rows, "columns": geometry.columns,
-        "kernel_rows": geometry.kernel[0], "kernel_columns": geometry.kernel[1],
-        "stride_rows": geometry.strides[0], "stride_columns": geometry.strides[1],
-        "dilation_rows": geometry.dilations[0], "dilation_columns": geometry.dilations[1],
-        "input_rows": source.rows, "input_columns": source.columns,
-        "top": top, "left": left, "bottom": bottom, "right": right,
-        "groups": geometry.groups, "together": 1 + geometry.paired,
-    }  # fmt: skip
 
 
 def _weights(geometry: Geometry) -> Group:

@@ -230,6 +230,7 @@ class Program:
 
     Attributes:
         memory: of all values.
+        constants: of all steps; equal ones are there once.
     """
 
     def __init__(self, operations: Sequence[Operation], library: Library, apart: int = 0) -> None:
@@ -258,12 +259,12 @@ class Program:
         ]
         self._steps = (Step * len(steps))(*steps)
         self.memory = _aligned(memory.floats + _SLACK)
-        self._constants = constants.array()
+        self.constants = constants.array()
 
     def call(self, buffers: Sequence[NDArray[np.float32 | np.bool_]], threads: int) -> "Call":
         """The program with the arrays that it reads and writes."""
         pointers = (ctypes.c_void_p * len(buffers))(*(buffer.ctypes.data for buffer in buffers))
-        steps, memory, constants = self._steps, self.memory, self._constants
+        steps, memory, constants = self._steps, self.memory, self.constants
         arguments = (
             *(ctypes.addressof(steps), len(steps), memory.ctypes.data, constants.ctypes.data),
             *(ctypes.addressof(pointers), threads),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mlcnn.frontier.masks import Tried, cheapest
+from mlcnn.frontier.tried import Tried, cheapest
 
 
 def _right(count):

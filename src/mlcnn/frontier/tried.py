@@ -1,4 +1,4 @@
-"""Which mask of a network costs least within a budget, from what its settings gave."""
+"""Which setting of a network costs least within a budget, from what each of them gave."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
