@@ -8,7 +8,7 @@ import pytest
 import torch
 from engines.processors import MARCHES
 from engines.qdq import Quantised
-from engines.test_native_int8 import convolved
+from engines.test_native_int8 import convolved, drawn_windows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -70,14 +70,7 @@ def layers(draw: st.DrawFn) -> tuple[ir.Model, np.ndarray, np.ndarray]:
     bits, inputs = draw(st.integers(1, 4)), draw(st.integers(1, 4))
     channels = draw(st.one_of(st.integers(1, 40), st.integers(41, 200)))
     filters = draw(st.integers(1, 75))
-    kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
-    pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
-    strides, dilations = draw(pair), draw(pair)
-    pads = draw(st.tuples(*[st.integers(0, 2)] * 4))
-    size = [
-        draw(st.integers(max(1, (k - 1) * d + 1 - a - b), 12))
-        for k, d, a, b in zip(kernel, dilations, pads[:2], pads[2:], strict=True)
-    ]
+    kernel, strides, dilations, pads, size = drawn_windows(draw, 2, 12)
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     form = draw(st.sampled_from(["odd", "whole", "signs"]))
     codes = weights_of(rng, bits, (filters, channels, *kernel), form)

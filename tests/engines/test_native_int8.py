@@ -54,18 +54,24 @@ def convolved(
     return np.einsum("nchwkl,fckl->nfhw", windows, weight)
 
 
+def drawn_windows(draw: st.DrawFn, padding: int, largest: int) -> tuple[tuple[int, ...], ...]:
+    """Kernel, strides, dilations, pads, and a size that they fit."""
+    kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
+    strides, dilations = draw(pair), draw(pair)
+    pads = draw(st.tuples(*[st.integers(0, padding)] * 4))
+    size = tuple(
+        draw(st.integers(max(1, (k - 1) * d + 1 - a - b), largest))
+        for k, d, a, b in zip(kernel, dilations, pads[:2], pads[2:], strict=True)
+    )
+    return kernel, strides, dilations, pads, size
+
+
 @st.composite
 def convolutions(draw) -> tuple[ir.Model, np.ndarray, np.ndarray]:
     """A quantised convolution, an image, and the result by definition."""
     channels, filters = draw(st.integers(1, 40)), draw(st.integers(1, 75))
-    kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
-    pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
-    strides, dilations = draw(pair), draw(pair)
-    pads = draw(st.tuples(*[st.integers(0, 3)] * 4))
-    size = [
-        draw(st.integers(max(1, (k - 1) * d + 1 - a - b), 14))
-        for k, d, a, b in zip(kernel, dilations, pads[:2], pads[2:], strict=True)
-    ]
+    kernel, strides, dilations, pads, size = drawn_windows(draw, 3, 14)
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     zero, zero_y = draw(st.sampled_from([0, 128, 255, 7])), draw(st.sampled_from([0, 121, 255]))
     step = np.float32(rng.uniform(0.01, 0.1))
