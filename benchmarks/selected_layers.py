@@ -1,4 +1,4 @@
-"""Layers of which some channels are computed, in ONNX Runtime: gathered weights over dense ones.
+"""Layers of which some channels are computed, over dense ones: gathered weights, lists in native.
 
 3x3 convolutions, one image, one thread, processor time, interleaved; masks are inputs, so that the
 lists of channels are made inside of what is timed:
@@ -8,6 +8,7 @@ lists of channels are made inside of what is timed:
 
 import argparse
 import time
+from collections.abc import Callable
 
 import numpy as np
 import onnx_ir as ir
@@ -23,6 +24,7 @@ __all__ = ["main"]
 _LAYERS = ((64, 8), (128, 28), (256, 14))
 _SHARES = (1.0, 0.75, 0.5)
 _FORM = "select-gather"
+_ENGINES = ("onnxruntime", "openvino", "native")
 
 
 def _dense(channels: int, size: int) -> ir.Model:
@@ -44,24 +46,26 @@ def _dense(channels: int, size: int) -> ir.Model:
     return ir.Model(graph, ir_version=9)
 
 
-def _gathered(model: ir.Model) -> ir.Model:
-    """The same layer, of which masks that are inputs choose channels."""
+def _selected(model: ir.Model, form: str | None) -> ir.Model:
+    """The same layer, of which masks that are inputs choose channels, in a form or as operator."""
     copied = clone(model)
     (node,) = copied.graph
     layer = read_convolution(node)
-    form = SELECTED.form(_FORM)
     assert isinstance(layer, Convolution)
-    assert form is not None
     masks = [
         ir.Value(name=name, shape=ir.Shape([1, count]), type=ir.TensorType(ir.DataType.BOOL))
         for name, count in (("outs", layer.filters), ("ins", layer.channels))
     ]
     copied.graph.inputs.extend(masks)
     emitter = emitter_for(copied, layer)
-    select(emitter, layer, *masks)
-    selected = SELECTED.read(emitter.nodes.pop()) if SELECTED.read else None
-    assert isinstance(selected, Convolution)
-    install(copied, emitter, node.outputs[0], form.emit(emitter, selected, None), anchor=node)
+    result = select(emitter, layer, *masks)
+    if form is not None:
+        selected = SELECTED.read(emitter.nodes.pop()) if SELECTED.read else None
+        assert isinstance(selected, Convolution)
+        found = SELECTED.form(form)
+        assert found is not None
+        result = found.emit(emitter, selected, None)
+    install(copied, emitter, node.outputs[0], result, anchor=node)
     infer_shapes(copied)
     return copied
 
@@ -77,21 +81,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=8.0, help="for each layer")
     given = parser.parse_args()
-    engine, rng = get("onnxruntime"), np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     for channels, size in _LAYERS:
         model = _dense(channels, size)
         images = rng.normal(size=(1, channels, size, size)).astype(np.float32)
-        dense, gathered = (engine.prepare(m, threads=1) for m in (model, _gathered(model)))
-        runners = {"dense": dense.runner({"x": images})}
+        dense = {
+            name: get(name).prepare(model, threads=1).runner({"x": images}) for name in _ENGINES
+        }
+        ways = {
+            _FORM: get("onnxruntime").prepare(_selected(model, _FORM), threads=1),
+            "native": get("native").prepare(_selected(model, None), threads=1),
+        }
+        chosen = dict[str, Callable[[], object]]()
         for share in _SHARES:
             masks = {name: _kept(rng, channels, share) for name in ("outs", "ins")}
-            runners[f"{share:.0%}"] = gathered.runner({"x": images, **masks})
-        times = interleave(runners, budget_s=given.seconds, clock=time.process_time_ns)
-        found = {key: ratio(times["dense"], time) for key, time in times.items() if key != "dense"}
-        shown = ", ".join(
-            f"{k} {r.value:.2f} ({r.low:.2f} to {r.high:.2f})" for k, r in found.items()
-        )
-        print(f"{channels}@{size}: dense {times['dense'].median_ms:.3f} ms; {shown}", flush=True)
+            for name, session in ways.items():
+                chosen[f"{name} {share:.0%}"] = session.runner({"x": images, **masks})
+        times = interleave(dense | chosen, budget_s=given.seconds, clock=time.process_time_ns)
+        others = [times[name] for name in _ENGINES if name != "native"]
+        best = min(others, key=lambda timing: timing.median_ms)
+        told = ", ".join(f"{name} {times[name].median_ms:.3f} ms" for name in dense)
+        print(f"{channels}@{size}: dense {told}")
+        for name in chosen:
+            over, own = ratio(best, times[name]), ratio(times["native"], times[name])
+            print(
+                f"  {name}: {over.value:.2f} ({over.low:.2f} to {over.high:.2f}), over native's "
+                f"dense {own.value:.2f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -66,6 +66,7 @@ class Op(IntEnum):
     END = 26
     BITS = 27
     TABLE = 28
+    SELECT = 29
 
 
 class Pool(IntEnum):

@@ -14,6 +14,7 @@ from mlcnn.engines.native import (
     pools,
     quantised,
     reducing,
+    selected,
 )
 from mlcnn.engines.native.algorithms import Chooser
 from mlcnn.engines.native.branches import is_marked
@@ -97,7 +98,7 @@ def _lower(build: Builder, site: Site, makers: maps.Makers) -> None:
         return
     if any(value.consumers() or value.is_graph_output() for value in node.outputs[1:]):
         raise refusal(site, "a second output")
-    if maps.take(build, site, makers):
+    if maps.take(build, site, makers) or (is_standard(node) and selected.take(build, site)):
         return
     if is_standard(node) and (quantised.take(build, site) or mixes.take(build, site)):
         return

@@ -18,6 +18,7 @@
 #include "mixes.h"
 #include "list.h"
 #include "maps.h"
+#include "selected.h"
 #include "branches.h"
 #include "int8.h"
 #include "bits.h"
@@ -127,6 +128,7 @@ static void run(const Step *steps, int64_t count, int64_t some, float *m, const 
       case RECODE: recode(s, m, threads); break;
       case SUMS: sums(s, m, threads); break;
       case LIST: list_conv(s, m, constants, threads); break;
+      case SELECT: select_conv(s, m, constants, threads); break;
       case KEEP: keep(s, m, threads); break;
       case MAPS: maps(s, m, constants, array); break;
       case BORDER: border(s, m); break;
