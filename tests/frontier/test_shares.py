@@ -82,3 +82,14 @@ def test_where_a_network_was_trained_less_may_be_lost_than_before():
 
     assert farthest(lost, lost, 0.25, 8.0) < 0.2
     assert farthest(lost, lost, 0.25, 8.0, start=3.0, steps=12) == pytest.approx(3.5, abs=0.01)
+
+
+def test_what_was_trained_is_stepped_back_from_where_it_loses_more_on_other_images():
+    """Less is lost near there than with all positions kept, so nothing between is bisected."""
+
+    def choose(way):
+        return 0.05 if way < 2 else 0.01 + 0.001 * (way - 3)
+
+    assert farthest(choose, lambda way: 0.016 if way > 2.8 else 0.012, 0.015, 8.0, start=3.0) == (
+        pytest.approx(2.7)
+    )

@@ -9,6 +9,8 @@ __all__ = ["Path", "farthest", "path"]
 
 _NONE = 1e-9
 _TIGHTER = 5
+_BACK = 10
+_ROUNDING = 1e-12
 
 Shares = tuple[float, ...]
 
@@ -82,29 +84,35 @@ def farthest(
 ) -> float:
     """How far along a path no more is lost than a budget, by bisection; 0 where nothing is allowed.
 
-    While those that check lose more, those that choose may lose less.
+    While those that check lose more, those that choose may lose less. Where a network was trained
+    so far along, less may be lost there than before: steps back from it are tried one by one.
 
     Args:
         choose: what is lost so far along, on images that choose.
         check: likewise on images that check it.
         budget: what may be lost.
         length: of the path.
-        start: where less may be lost than before it, as where a network was trained; asked first.
+        start: so far along the network was trained; asked first.
         steps: of the bisection.
     """
-    lost = {start: choose(start)} if start else dict[float, float]()
+    lost = dict[float, float]()
+
+    def fits(way: float, allowed: float) -> bool:
+        if way not in lost:
+            lost[way] = choose(way)
+        return lost[way] <= allowed + _ROUNDING
+
     allowed = budget
     for _ in range(_TIGHTER):
-        low, high = 0.0, length
-        if start:
-            low, high = (start, length) if lost[start] <= allowed + 1e-12 else (0.0, start)
-        for _ in range(steps):
+        low, high = start, length
+        if start and not fits(start, allowed):
+            back = (start * (1 - step / _BACK) for step in range(1, _BACK))
+            low = high = next((way for way in back if fits(way, allowed)), 0.0)
+        for _ in range(steps if low < high else 0):
             middle = (low + high) / 2
-            if middle not in lost:
-                lost[middle] = choose(middle)
-            low, high = (middle, high) if lost[middle] <= allowed + 1e-12 else (low, middle)
+            low, high = (middle, high) if fits(middle, allowed) else (low, middle)
         drop = check(low) if low else 0.0
-        if drop <= budget + 1e-12:
+        if drop <= budget + _ROUNDING:
             return low
         allowed = min(allowed * min(budget / drop, 0.9), lost[low] - 1e-9)
         if not np.isfinite(allowed):
