@@ -265,7 +265,7 @@ def test_weights_take_six_bytes_each() -> None:
     count = np.count_nonzero(thinned(np.random.default_rng(0), (512, 512, 3, 3), 0.02))
     starts = 4 * 512 * 16 * 16  # at most a list for each filter and channel
     assert thin.constants.nbytes < 6 * count + starts + (1 << 15)
-    assert thin.constants.nbytes < dense._constants.nbytes / 4
+    assert thin.constants.nbytes < dense.constants.nbytes / 4
 
 
 def test_threads_change_no_bit() -> None:
