@@ -112,14 +112,18 @@ class Conditional:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the machine makes of masks, where there are any."""
-        if not any(layer.positions for layer in self.layers):
-            return ()
-        return (
-            (
-                f"{self.machine.name} computes a layer whole: it saves nothing where a mask of the "
-                "image leaves out positions, and needs no list of them"
-            ),
-        )
+        name, notes = self.machine.name, list[str]()
+        if any(layer.positions for layer in self.layers):
+            notes.append(
+                f"{name} computes a layer whole: it saves nothing where a mask of the image leaves "
+                "out positions, and needs no list of them"
+            )
+        if any(layer.channels for layer in self.layers):
+            notes.append(
+                f"{name} is charged for all channels here; what it saves where a mask of the image "
+                "leaves some out is told by mlcnn skip"
+            )
+        return tuple(notes)
 
     def _path(self, path: Iterable[Layer], batch: int) -> Taken:
         """All images take these layers, and what stands before them."""

@@ -263,11 +263,11 @@ def require_static(model: ir.Model) -> None:
     """Refuse a network of which what runs depends on the image: no method here changes one.
 
     Raises:
-        InputError: it has branches, or layers that a mask says the positions of.
+        InputError: it has branches, or layers of which a mask says what is computed.
     """
     records = (read_record(node) for node in model.graph)
     if any(node.op_type == "If" for node in model.graph) or any(
-        isinstance(record, Record) and record.positions for record in records
+        isinstance(record, Record) and record.masks for record in records
     ):
         raise InputError(
             "what runs of the network depends on the image already; give the network that it was "

@@ -427,5 +427,5 @@ def _least(workload: Workload) -> Operations | None:
     """What runs at least, where that depends on the image; a mask may leave out all of a layer."""
     if not workload.is_dynamic:
         return None
-    always = (layer for layer in workload.least if not layer.positions)
+    always = (layer for layer in workload.least if not layer.masks)
     return sum(map(executed_operations, always), Operations())

@@ -18,7 +18,7 @@ from mlcnn.workload import read
 
 __all__ = ["combined"]
 
-NOT_BUILT: Mapping[frozenset[str], str] = {
+_NOT_BUILT: Mapping[frozenset[str], str] = {
     frozenset(
         {"bits", "select"}
     ): "a selected layer copies weights, and those of few bits are codes",
@@ -70,7 +70,7 @@ def combined(work: Work, name: str) -> Dynamic:
     told = list(search.told(order))
     for other in order[1:]:
         pair = (order[0].methods[0], other.methods[0])
-        if (why := NOT_BUILT.get(frozenset(pair))) is not None:
+        if (why := _NOT_BUILT.get(frozenset(pair))) is not None:
             told.append(f"{pair[0]} with {pair[1]} is not built: {why}")
             continue
         step = search.pair(pair)
