@@ -55,15 +55,16 @@ def convolved(
 
 
 def drawn_windows(draw: st.DrawFn, padding: int, largest: int) -> tuple[tuple[int, ...], ...]:
-    """Kernel, strides, dilations, pads, and a size that they fit."""
+    """Kernel, strides, dilations, pads, and a size that they fit, at most `largest` if they do."""
     kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
     pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
     strides, dilations = draw(pair), draw(pair)
     pads = draw(st.tuples(*[st.integers(0, padding)] * 4))
-    size = tuple(
-        draw(st.integers(max(1, (k - 1) * d + 1 - a - b), largest))
+    least = [
+        max(1, (k - 1) * d + 1 - a - b)
         for k, d, a, b in zip(kernel, dilations, pads[:2], pads[2:], strict=True)
-    )
+    ]
+    size = tuple(draw(st.integers(side, max(side, largest))) for side in least)
     return kernel, strides, dilations, pads, size
 
 
