@@ -29,7 +29,7 @@ from mlcnn.engines.native.reading import (
     sizes_of,
 )
 from mlcnn.errors import UnsupportedError
-from mlcnn.graph import constant, is_standard, layer_name
+from mlcnn.graph import QUANTIZE, constant, is_quantiser, is_standard, layer_name
 from mlcnn.graph.operators import conv_windows
 from mlcnn.nn.site import Site, site_of
 
@@ -303,6 +303,11 @@ class Builder:
         readers = value.consumers()
         return readers[0] if len(readers) == 1 and value not in self._outputs else None
 
+    def _is_quantised(self, value: ir.Value) -> bool:
+        """Whether a value is rounded to codes, and nothing else is done with it."""
+        reader = self.only_reader(value)
+        return reader is not None and is_quantiser(reader, QUANTIZE)
+
     def gate(self, site: Site) -> Activation | None:
         """SiLU or HardSwish, if a node is a part of it; see ``gate_of``."""
         return gate_of(site, self._outputs)
@@ -319,8 +324,11 @@ class Builder:
         if len(readers) != 1 or not is_standard(readers[0].node):
             return None
         (reader,) = readers
-        if bounds_of(reader) is None and reader.node.op_type not in FUNCTIONS:
+        bounded = bounds_of(reader) is not None
+        if not bounded and reader.node.op_type not in FUNCTIONS:
             return None
+        if bounded and self.integers and self._is_quantised(reader.node.outputs[0]):
+            return None  # whoever rounds it needs to know the bounds of the codes
         return Activation((reader.node,), reader.node.outputs[0], function_of(reader))
 
     def end(self, site: Site, operation: Operation, result: ir.Value, made: Value) -> None:

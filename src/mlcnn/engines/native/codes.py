@@ -88,11 +88,13 @@ class Weights:
         codes: (filters, ...).
         steps: of each filter.
         biases: of each filter, in steps of the filter's and the input's.
+        shifts: what else is added to each filter's results, in floats.
     """
 
     codes: Codes
     steps: Floats
     biases: Integers
+    shifts: Floats
 
 
 def refused(site: Site, what: str, remedy: str) -> UnsupportedError:
@@ -236,7 +238,7 @@ def weights_of(site: Site, source: Coded, maker: Site, bias: Site | Floats, axis
             site, "a bias that 32 bits do not hold in steps of its weights",
             "quantise weights per tensor, or use engine 'onnxruntime'",
         )  # fmt: skip
-    return Weights(codes, each, found.astype(np.int32))
+    return Weights(codes, each, found.astype(np.int32), np.zeros(len(codes), np.float32))
 
 
 def _biases(bias: Site | Floats, scale: Floats, count: int) -> NDArray[np.float64]:

@@ -1,5 +1,7 @@
 """Convolutions and dense layers of codes, computed in integers."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -9,6 +11,7 @@ from mlcnn.engines.native.builder import Builder
 from mlcnn.engines.native.codes import (
     Coded,
     Weights,
+    dequantised,
     is_dequantised,
     refused,
     weights_of,
@@ -39,28 +42,46 @@ _BITS = 8  # of an input that is packed
 
 
 def _weights(
-    build: Builder, site: Site, source: Coded, axis: int, filters: int | None
+    build: Builder, site: Site, source: Coded, axis: int, *, rounded: bool
 ) -> Weights | None:
-    """A layer's weights and biases, if they are stored in codes."""
+    """A layer's weights and biases, if they are stored in codes.
+
+    Args:
+        build: the network so far.
+        site: the layer.
+        source: its input.
+        axis: of the weight's filters.
+        rounded: whether its results are; otherwise its biases stay floats.
+    """
     weight, bias = site.value(1), site.value(2)
     maker = None if weight is None else weight.producer()
-    if maker is None or not is_dequantised(weight):
+    if weight is None or maker is None or not is_dequantised(weight):
         return None
-    found: Site | Floats | None = np.zeros(1, np.float32)
-    if bias is not None:
-        producer = bias.producer()
-        found = constant_of(bias)
-        if producer is not None and is_dequantised(bias):
-            found = build.site(producer)
-    if found is None or (isinstance(found, np.ndarray) and found.size not in {1, filters}):
+    none = np.zeros(1, np.float32)
+    floats = none if bias is None else _floats(build, bias)
+    if floats is None or floats.size not in {1, _filters(weight, axis)}:
         return None
-    return weights_of(site, source, build.site(maker), found, axis)
+    if not rounded:
+        found = weights_of(site, source, build.site(maker), none, axis)
+        return replace(found, shifts=np.broadcast_to(floats.reshape(-1), (len(found.codes),)))
+    producer = None if bias is None else bias.producer()
+    stored = producer is not None and is_dequantised(bias)
+    whole = build.site(producer) if stored and producer is not None else floats
+    return weights_of(site, source, build.site(maker), whole, axis)
 
 
-def _filters(value: ir.Value | None, axis: int) -> int | None:
-    shape = None if value is None else value.shape
+def _filters(value: ir.Value, axis: int) -> int | None:
+    shape = value.shape
     size = None if shape is None or len(shape) <= axis else shape[axis]
     return size if isinstance(size, int) else None
+
+
+def _floats(build: Builder, value: ir.Value) -> Floats | None:
+    """A constant, stored in codes or not."""
+    maker = value.producer()
+    if maker is not None and is_dequantised(value):
+        return dequantised(build.site(maker))
+    return constant_of(value)
 
 
 def conv(build: Builder, site: Site) -> bool:
@@ -68,7 +89,7 @@ def conv(build: Builder, site: Site) -> bool:
     source, target = images_of(build, site), target_of(build, site.node.outputs[0])
     if source is None or site.spec.integer("group", 1) != 1:
         return False
-    weights = _weights(build, site, source, 0, _filters(site.value(1), 0))
+    weights = _weights(build, site, source, 0, rounded=target is not None)
     if weights is None or weights.codes.ndim != 4:
         return False
     if weights.codes.shape[1] != source.value.channels:
@@ -85,7 +106,7 @@ def gemm(build: Builder, site: Site) -> bool:
     if source is None or not plain:
         return False
     axis = 0 if site.node.op_type == "Gemm" and spec.integer("transB", 0) else 1
-    weights = _weights(build, site, source, axis, _filters(site.value(1), axis))
+    weights = _weights(build, site, source, axis, rounded=target is not None)
     sizes = sizes_of(site.value(0), spec.where)
     if weights is None or weights.codes.ndim != 2 or len(sizes) != 2:
         return False
@@ -94,7 +115,7 @@ def gemm(build: Builder, site: Site) -> bool:
         return False
     kernel = value.rows, value.columns
     codes = weights.codes.reshape(len(weights.codes), value.channels, *kernel)
-    shaped = Weights(codes, weights.steps, weights.biases)
+    shaped = replace(weights, codes=codes)
     return _convolve(
         build, site, source, shaped, Windows(kernel, (1, 1), (1, 1), (0, 0), (0, 0)), target
     )
@@ -111,15 +132,19 @@ def _convolve(  # noqa: PLR0917 - one call's worth of a layer
     shape = (value.images, len(weights.codes), int(fields["rows"]), int(fields["columns"]))
     made = build.new(shape)
     behind = None if target is not None else behind_sums(build, result, made)
-    few = _few(build, source, weights, behind)
-    if target is None and (behind is None or few is None):
+    few, biases = _few(build, source, weights, behind), _shifted(source, weights)
+    if target is None and (biases is None or (few is None and source.count > 1)):
         return False
+    if biases is None:
+        raise refused(
+            site, f"sums of {weights.codes[0].size} products may pass 32 bits",
+            "use engine 'onnxruntime', or exclude this layer from quantisation",
+        )  # fmt: skip
     (top, left), (bottom, right) = windows.pads((value.rows, value.columns))
     value.widen((top, left, bottom, right))
     layer = CodedLayer(
-        weights.codes, _shifted(site, source, weights), value.lanes, value.item_bytes,
-        source.ends[0],
-    )  # fmt: skip
+        weights.codes, biases, value.lanes, value.item_bytes, source.ends[0]
+    )
     operation = Operation(
         Op.CODES_CONV, Part(value, row=-top, column=-left), Part(made), None,
         {
@@ -141,8 +166,9 @@ def _convolve(  # noqa: PLR0917 - one call's worth of a layer
             lambda kind, _: implement_codes(operation, layer, few[0], kind, build.library),
         )  # fmt: skip
     build.operations.append(operation)
-    if target is None and behind is not None:
-        put_behind(build, site, operation, made, steps, behind)
+    if behind is not None:
+        shifted = replace(behind, shift=behind.shift + weights.shifts)
+        put_behind(build, site, operation, made, steps, shifted)
     elif target is not None:
         _rounded(build, operation, made, steps, target)
     return True
@@ -188,8 +214,8 @@ def _few(
     return (few, ways) if ways and max(few.weights, few.inputs) < _BITS else None
 
 
-def _shifted(site: Site, source: Coded, weights: Weights) -> NDArray[np.int32]:
-    """Biases from which zero points are taken off, where no sum can leave 32 bits."""
+def _shifted(source: Coded, weights: Weights) -> NDArray[np.int32] | None:
+    """Biases from which zero points are taken off; None where a sum may leave 32 bits."""
     flat = weights.codes.reshape(len(weights.codes), -1).astype(np.int64)
     # A sum of codes has no zero point any more: each adds between -255 and 255.
     zero = source.coding.zero if source.count == 1 else 0
@@ -199,9 +225,5 @@ def _shifted(site: Site, source: Coded, weights: Weights) -> NDArray[np.int32]:
     least = 0 if source.count == 1 else -most
     greatest = np.maximum(shifted, shifted + above * most + below * least).max()
     lowest = np.minimum(shifted, shifted + below * most + above * least).min()
-    if greatest >= _SUM_BOUND or lowest < -_SUM_BOUND:
-        raise refused(
-            site, f"sums of {flat.shape[1]} products may pass 32 bits",
-            "use engine 'onnxruntime', or exclude this layer from quantisation",
-        )  # fmt: skip
-    return shifted.astype(np.int32)
+    fits = greatest < _SUM_BOUND and lowest >= -_SUM_BOUND
+    return shifted.astype(np.int32) if fits else None
