@@ -303,6 +303,10 @@ class Builder:
         readers = value.consumers()
         return readers[0] if len(readers) == 1 and value not in self._outputs else None
 
+    def is_output(self, value: ir.Value) -> bool:
+        """Whether a value is a result of the network."""
+        return value in self._outputs
+
     def _is_quantised(self, value: ir.Value) -> bool:
         """Whether a value is rounded to codes, and nothing else is done with it."""
         reader = self.only_reader(value)

@@ -11,15 +11,15 @@ from mlcnn.engines.native.builder import Builder
 from mlcnn.engines.native.codes import (
     Coded,
     Weights,
-    dequantised,
     is_dequantised,
     refused,
     weights_of,
+    with_whole_biases,
 )
 from mlcnn.engines.native.few_bits import CodedLayer, implement_codes, numbers_of
 from mlcnn.engines.native.geometry import FewBits, Geometry
 from mlcnn.engines.native.kinds import Few
-from mlcnn.engines.native.library import Op
+from mlcnn.engines.native.library import Finish, Op
 from mlcnn.engines.native.program import Floats, Operation, Part, Value
 from mlcnn.engines.native.reading import constant_of, sizes_of
 from mlcnn.engines.native.rounded import (
@@ -41,33 +41,23 @@ _SUM_BOUND = 2**31
 _BITS = 8  # of an input that is packed
 
 
-def _weights(
-    build: Builder, site: Site, source: Coded, axis: int, *, rounded: bool
-) -> Weights | None:
-    """A layer's weights and biases, if they are stored in codes.
-
-    Args:
-        build: the network so far.
-        site: the layer.
-        source: its input.
-        axis: of the weight's filters.
-        rounded: whether its results are; otherwise its biases stay floats.
-    """
+def _weights(build: Builder, site: Site, source: Coded, axis: int) -> Weights | None:
+    """A layer's weights and biases, if they are stored in codes."""
     weight, bias = site.value(1), site.value(2)
     maker = None if weight is None else weight.producer()
     if weight is None or maker is None or not is_dequantised(weight):
         return None
-    none = np.zeros(1, np.float32)
-    floats = none if bias is None else _floats(build, bias)
-    if floats is None or floats.size not in {1, _filters(weight, axis)}:
+    found: Site | Floats | None = np.zeros(1, np.float32)
+    if bias is not None:
+        producer = bias.producer()
+        found = constant_of(bias)
+        if producer is not None and is_dequantised(bias):
+            found = build.site(producer)
+    if found is None or (
+        isinstance(found, np.ndarray) and found.size not in {1, _filters(weight, axis)}
+    ):
         return None
-    if not rounded:
-        found = weights_of(site, source, build.site(maker), none, axis)
-        return replace(found, shifts=np.broadcast_to(floats.reshape(-1), (len(found.codes),)))
-    producer = None if bias is None else bias.producer()
-    stored = producer is not None and is_dequantised(bias)
-    whole = build.site(producer) if stored and producer is not None else floats
-    return weights_of(site, source, build.site(maker), whole, axis)
+    return weights_of(site, source, build.site(maker), found, axis)
 
 
 def _filters(value: ir.Value, axis: int) -> int | None:
@@ -76,20 +66,12 @@ def _filters(value: ir.Value, axis: int) -> int | None:
     return size if isinstance(size, int) else None
 
 
-def _floats(build: Builder, value: ir.Value) -> Floats | None:
-    """A constant, stored in codes or not."""
-    maker = value.producer()
-    if maker is not None and is_dequantised(value):
-        return dequantised(build.site(maker))
-    return constant_of(value)
-
-
 def conv(build: Builder, site: Site) -> bool:
     """A convolution of codes; False where it is to be computed in float32."""
     source, target = images_of(build, site), target_of(build, site.node.outputs[0])
     if source is None or site.spec.integer("group", 1) != 1:
         return False
-    weights = _weights(build, site, source, 0, rounded=target is not None)
+    weights = _weights(build, site, source, 0)
     if weights is None or weights.codes.ndim != 4:
         return False
     if weights.codes.shape[1] != source.value.channels:
@@ -106,7 +88,7 @@ def gemm(build: Builder, site: Site) -> bool:
     if source is None or not plain:
         return False
     axis = 0 if site.node.op_type == "Gemm" and spec.integer("transB", 0) else 1
-    weights = _weights(build, site, source, axis, rounded=target is not None)
+    weights = _weights(build, site, source, axis)
     sizes = sizes_of(site.value(0), spec.where)
     if weights is None or weights.codes.ndim != 2 or len(sizes) != 2:
         return False
@@ -133,7 +115,10 @@ def _convolve(  # noqa: PLR0917 - one call's worth of a layer
     made = build.new(shape)
     behind = None if target is not None else behind_sums(build, result, made)
     few, biases = _few(build, source, weights, behind), _shifted(source, weights)
-    if target is None and (biases is None or (few is None and source.count > 1)):
+    if few is None and source.count > 1:  # sums of 16 bits, whose results no float is added to
+        weights = with_whole_biases(site, source, weights)
+        biases = None if behind is not None else _shifted(source, weights)
+    if target is None and biases is None:
         return False
     if biases is None:
         raise refused(
@@ -171,6 +156,10 @@ def _convolve(  # noqa: PLR0917 - one call's worth of a layer
         put_behind(build, site, operation, made, steps, shifted)
     elif target is not None:
         _rounded(build, operation, made, steps, target)
+        if weights.shifts.any():
+            shift = weights.shifts / np.float32(target.coding.step)
+            operation.constants["shifts"] = build.packing.per_lane(shift, made.lanes)
+            operation.fields["finish"] = Finish.SHIFTED_CODES
     return True
 
 
@@ -207,7 +196,8 @@ def _few(
     least, greatest = source.ends
     few = FewBits(
         numbers_of(weights.codes).bits, max(1, (greatest - least).bit_length()), greatest - least,
-        source.count > 1, behind is not None and behind.target is None, behind is not None,
+        source.count > 1, behind is not None and behind.target is None,
+        behind is not None or bool(weights.shifts.any()),
     )  # fmt: skip
     fits = source.value.zero in range(least, greatest + 1) and greatest - least < 1 << _BITS
     ways = few.kinds(source.value.lanes, build.block, bool(build.library.tables)) if fits else ()

@@ -185,29 +185,25 @@ static const BitsTile bits_tiles[MOST_VECTORS][MOST_POSITIONS] = {
 
 /* -- from sums to results */
 
-/* Where the results of a position lie, for filters from block f0 on. */
+/* What becomes of the sums of a position, for filters from block f0 on. */
 typedef struct {
-  char *y;
-  const char *z;
+  Result at;
   int32_t shared; /* what the sums of all filters have in common */
-} Result;
-INLINE Result result_at(const Step *s, float *m, Position at, int64_t f0, int32_t sum) {
-  return (Result){AT(s, y, at.image) + 4 * (at.row * s->y.row + at.column * s->y.column + f0 * s->y.plane),
-                  s->z.at < 0 ? 0 : AT(s, z, at.image) + 4 * (at.row * s->z.row + at.column * s->z.column + f0 * s->z.plane),
-                  sum * (int32_t)s->offset};
+} Summed;
+INLINE Summed summed_at(const Step *s, float *m, Position at, int64_t f0, int32_t sum) {
+  return (Summed){result_at(s, m, at.image, at.row, at.column, f0), sum * (int32_t)s->offset};
 }
 /* What becomes of the sums of count positions, for nb blocks of filters from f0 on. */
-INLINE void ended_sums(const Step *s, const float *constants, int32_t (*sums)[MOST_SUMS], const Result *to, int64_t count,
+INLINE void ended_sums(const Step *s, const float *constants, int32_t (*sums)[MOST_SUMS], const Summed *to, int64_t count,
                        int64_t f0, int64_t nb) {
   const Step ends = *s; /* which no result overwrites */
   const int32_t *biases = (const int32_t *)(constants + s->biases) + f0 * B, factor = (int32_t)s->factor;
   const float *scales = constants + s->scales + f0 * B, *shifts = constants + s->shifts + f0 * B;
-  const int64_t y = 4 * s->y.plane, z = 4 * s->z.plane;
   EACH(f, nb) {
     const M bias = *(const M *)(biases + f * B);
     EACH(t, count) {
       const M sum = *(const M *)(sums[t] + f * B) * factor + to[t].shared + bias;
-      ended(&ends, sum, scales + f * B, shifts + f * B, to[t].y + f * y, to[t].z ? to[t].z + f * z : 0);
+      ended(&ends, sum, scales + f * B, shifts + f * B, further(&ends, to[t].at, f));
     }
   }
 }
@@ -223,13 +219,13 @@ static void bits_part(const Step *s, float *m, const float *constants, const Str
   EACH(part, parts) {
     const int64_t width = begin(count, parts, part + 1) - begin(count, parts, part);
     const uint64_t *x[MOST_POSITIONS];
-    Result to[MOST_POSITIONS];
+    Summed to[MOST_POSITIONS];
     int32_t sums[MOST_POSITIONS][MOST_SUMS] __attribute__((aligned(64)));
     EACH(t, width) {
       const int64_t column = p->folded ? at.column : at.column * s->stride_columns;
       const int64_t cell = (at.image * p->rows + at.row * s->stride_rows) * p->columns + column;
       x[t] = words + cell * p->cell;
-      to[t] = result_at(s, m, at, f0, totals[(at.image * s->rows + at.row) * s->columns + at.column]);
+      to[t] = summed_at(s, m, at, f0, totals[(at.image * s->rows + at.row) * s->columns + at.column]);
       advance(s, 0, &at);
     }
     bits_tiles[nv - 1][width - 1](s, p, x, w, sums);

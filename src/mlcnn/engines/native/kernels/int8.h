@@ -86,29 +86,45 @@ INLINE V recoded(const Step *s, V v, const char *z) {
   return smaller(larger(v, spread(s->low_y)), spread(s->high_y));
 }
 
+/* Where the result of a position lies: y, what is added to it, and the codes of it if it is a float. */
+typedef struct {
+  char *y, *rounded;
+  const char *z;
+} Result;
+INLINE Result result_at(const Step *s, float *m, int64_t image, int64_t row, int64_t column, int64_t f0) {
+#define IN(place) (AT(s, place, image) + 4 * (row * s->place.row + column * s->place.column + f0 * s->place.plane))
+  return (Result){IN(y), s->rounded.at < 0 ? 0 : IN(rounded), s->z.at < 0 ? 0 : IN(z)};
+#undef IN
+}
+/* The same f blocks of filters further. */
+INLINE Result further(const Step *s, Result a, int64_t f) {
+  return (Result){a.y + f * 4 * s->y.plane, a.rounded ? a.rounded + f * 4 * s->rounded.plane : 0, a.z ? a.z + f * 4 * s->z.plane : 0};
+}
+
 /* A sum of products on its way: a bias that no code stands for is added, then it is rounded, or it
- * stays a float, to which another one may be added. */
-INLINE void ended(const Step *s, M sum, const float *scale, const float *shift, char *y, const char *z) {
+ * stays a float, to which another one may be added, with its codes beside it. */
+INLINE void ended(const Step *s, M sum, const float *scale, const float *shift, Result to) {
   V v = __builtin_convertvector(sum, V) * *(const V *)scale;
   if (s->finish) {
     IN_REGISTER(v); /* see `recoded` */
     v += *(const V *)shift;
   }
-  if (s->finish == TO_FLOATS && z) v += *(const V *)z;
+  if (s->finish == TO_FLOATS && to.z) v += *(const V *)to.z;
   v = smaller(larger(v, spread(s->low)), spread(s->high));
   if (s->finish == TO_FLOATS) {
-    *(V *)y = v;
-    return;
-  }
-  if (s->ratio) v = recoded(s, whole(v), z);
-  put(y, v, s->zero_y);
+    *(V *)to.y = v;
+    if (!to.rounded) return;
+    v = smaller(larger(v / spread(s->ratio), spread(s->low_y)), spread(s->high_y));
+    to.y = to.rounded;
+  } else if (s->ratio) v = recoded(s, whole(v), to.z);
+  put(to.y, v, s->zero_y);
 }
 
 /* Positions of one tile. */
 #define WIDEST 8
 typedef struct {
-  const char *x[WIDEST], *z[WIDEST];
-  char *y[WIDEST];
+  const char *x[WIDEST];
+  Result to[WIDEST];
   Taps in;
 } Positions;
 
@@ -117,7 +133,7 @@ static __attribute__((noinline)) void ended_tile(const Step *s, const M *sums, i
                                                  const float *scales, const float *shifts) {
   const Step ends = *s; /* which no result overwrites */
   EACH(f, blocks) EACH(t, count)
-    ended(&ends, *sums++, scales + f * B, shifts + f * B, p->y[t] + f * 4 * s->y.plane, p->z[t] ? p->z[t] + f * 4 * s->z.plane : 0);
+    ended(&ends, *sums++, scales + f * B, shifts + f * B, further(&ends, p->to[t], f));
 }
 
 /* SHORTS: inputs are sums of 16 bits. FINISH: the results go through `ended`; never both. */
@@ -171,12 +187,12 @@ INLINE void codes_tile(const int SHORTS, const int FINISH, const int NB, const i
   }
   if (s->ratio) {
     for (int f = 0; f < NB; f++) for (int t = 0; t < T; t++)
-        a[f][t] = (M)recoded(s, whole((V)a[f][t]), p->z[t] ? p->z[t] + f * 4 * s->z.plane : 0);
+        a[f][t] = (M)recoded(s, whole((V)a[f][t]), further(s, p->to[t], f).z);
   }
   UNROLL for (int f = 0; f < NB; f++) {
     char *y[WIDEST];
     UNROLL for (int t = 0; t < T; t++) {
-      y[t] = p->y[t] + f * 4 * s->y.plane;
+      y[t] = p->to[t].y + f * 4 * s->y.plane;
       put(y[t], (V)a[f][t], s->zero_y);
     }
   }
@@ -241,8 +257,7 @@ INLINE void gather(const Step *s, float *m, int64_t f0, int images_first, int64_
     to->in.rows_end = most(to->in.rows_end, end_of_taps(top, s->dilation_rows, s->kernel_rows, s->input_rows));
     to->in.columns_end = most(to->in.columns_end, end_of_taps(left, s->dilation_columns, s->kernel_columns, s->input_columns));
     to->x[t] = AT(s, x, at->image) + 4 * (at->row * s->stride_rows * s->x.row + at->column * s->stride_columns * s->x.column);
-    to->y[t] = AT(s, y, at->image) + 4 * (at->row * s->y.row + at->column * s->y.column + f0 * s->y.plane);
-    to->z[t] = s->z.at < 0 ? 0 : AT(s, z, at->image) + 4 * (at->row * s->z.row + at->column * s->z.column + f0 * s->z.plane);
+    to->to[t] = result_at(s, m, at->image, at->row, at->column, f0);
     advance(s, images_first, at);
   }
   /* The biases are made for all taps: those over the border count, unless its code is 0. */

@@ -166,12 +166,12 @@ static void lookup_part(const Step *s, float *m, const float *constants, const T
   EACH(u, bunches) {
     const int64_t number = begin(count, bunches, u + 1) - begin(count, bunches, u), tiles = (number + MOST_LOOKUP - 1) / MOST_LOOKUP;
     const uint8_t *x[BUNCH];
-    Result to[BUNCH];
+    Summed to[BUNCH];
     int32_t sums[BUNCH][MOST_SUMS] __attribute__((aligned(64)));
     EACH(t, number) {
       const int64_t cell = (at.row - top) * s->stride_rows * a->columns + at.column * s->stride_columns;
       x[t] = tables + cell * a->cell;
-      to[t] = result_at(s, m, at, f0, totals[(at.row - top) * s->columns + at.column]);
+      to[t] = summed_at(s, m, at, f0, totals[(at.row - top) * s->columns + at.column]);
       memset(sums[t], 0, wide * sizeof(int32_t));
       advance(s, 0, &at);
     }
