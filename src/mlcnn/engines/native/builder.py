@@ -60,6 +60,7 @@ class Builder:
         done: nodes that an operation before them computes along.
         codes: what values are, that are codes or stand for them.
         maps: what values are that have one number a position; see ``maps``.
+        arrays: inputs that only a quantiser reads, as buffers: they are rounded as they lie there.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Builder:
         self.done: set[ir.Node] = set()
         self.codes: dict[ir.Value, Coded] = {}
         self.maps: dict[ir.Value, Value] = {}
+        self.arrays: dict[ir.Value, int] = {}
         self._opsets = model.opset_imports
         self._outputs = list(model.graph.outputs)
         self._values: dict[ir.Value, Value] = {}
@@ -83,9 +85,10 @@ class Builder:
             if value.dtype == ir.DataType.BOOL and len(value.shape or ()) == MAP_RANK:
                 self.maps[value] = self._flags(value, index)
                 continue
-            packed = self._input(value)
-            self._values[value] = packed
-            self._move(Op.PACK, packed, index)
+            if self._is_quantised(value) and value.consumers()[0].graph is model.graph:
+                self.arrays[value] = index
+            else:
+                self._pack(value, index)
 
     def finish(self) -> list[Operation]:
         """All operations, with those that write the network's outputs."""
@@ -119,6 +122,11 @@ class Builder:
         return site_of(node, self._opsets)
 
     # -- values
+
+    def _pack(self, value: ir.Value, buffer: int) -> None:
+        """Lay an input out in blocks."""
+        packed = self._values[value] = self._input(value)
+        self._move(Op.PACK, packed, buffer)
 
     def _input(self, value: ir.Value) -> Value:
         """An input of few channels stays dense if most lanes of blocks would be of no use.

@@ -14,7 +14,7 @@ from mlcnn.engines.native.codes import (
 )
 from mlcnn.engines.native.library import Op
 from mlcnn.engines.native.program import Operation, Part, Value
-from mlcnn.engines.native.reading import bounds_of, shape_of
+from mlcnn.engines.native.reading import DENSE_ORDER, bounds_of, shape_of
 from mlcnn.graph import DEQUANTIZE, QUANTIZE, is_quantiser, is_standard
 from mlcnn.graph.operators import Windows
 from mlcnn.nn.site import Site
@@ -37,6 +37,9 @@ __all__ = [
     "target_of",
     "windowed",
 ]
+
+
+_RESHAPING = DENSE_ORDER - {"Dropout"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,10 @@ def target_beyond_pool(build: Builder, result: ir.Value) -> Target | None:
     pool = before.reader
     if pool is None or pool.op_type != "MaxPool" or not is_standard(pool):
         return None
-    target = target_of(build, pool.outputs[0])
+    maxima = pool.outputs[0]
+    while (reader := build.only_reader(maxima)) is not None and reader.op_type in _RESHAPING:
+        maxima = reader.outputs[0]
+    target = target_of(build, maxima)
     if target is None or len(pool.outputs) > 1:
         return None
     ends = target.coding.bounds(before.low, before.high)

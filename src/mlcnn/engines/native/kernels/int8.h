@@ -311,6 +311,36 @@ static void quantise(const Step *s, float *m, int threads) {
     }
   }
 }
+/* A row of a dense array, four channels at a time: the codes of a position are 32 bits side by side. */
+INLINE void quantise_row(const Step *s, const float *x, int64_t channels, char *y) {
+  const V step = spread(s->ratio), low = spread(s->low_y), high = spread(s->high_y);
+  const int32_t zero = (int32_t)s->zero_y;
+  const int64_t plane = s->z.plane, columns = s->columns;
+  for (int64_t c = 0; c < channels; c += 4) for (int64_t q = 0; q < columns; q += B) {
+    const int64_t count = columns - q < B ? columns - q : B, many = channels - c < 4 ? channels - c : 4;
+    M four = {};
+    EACH(j, many) {
+      V v = {};
+      const float *from = x + (c + j) * plane + q;
+      if (count == B) memcpy(&v, from, sizeof(V));
+      else memcpy(&v, from, count * sizeof(float));
+      v = smaller(larger(v / step, low), high) + SHIFT;
+      four |= (((M)v + zero) & 255) << (int)(8 * j);
+    }
+    EACH(t, count) memcpy(y + (q + t) * B + c, (const int32_t *)&four + t, 4);
+  }
+}
+static void quantise_array(const Step *s, float *m, const float *constants, const float *dense, int threads) {
+  const int32_t *lanes = (const int32_t *)(constants + s->lanes);
+  const Step a = *s; /* which no result overwrites */
+  (void)threads;
+  EACH(n, s->images) for (int64_t i = 0, c = 0; i < s->blocks; c += lanes[i++]) {
+    const float *x = dense + n * s->z.image + c * s->z.plane;
+    char *y = AT(s, y, n) + 4 * i * s->y.plane;
+#pragma omp parallel for num_threads(threads) if (threads > 1)
+    for (int64_t r = 0; r < s->rows; r++) quantise_row(&a, x + r * s->z.row, lanes[i], y + 4 * r * s->y.row);
+  }
+}
 static void dequantise(const Step *s, float *m, int threads) {
   (void)threads;
   PLANES {
