@@ -19,9 +19,10 @@ typedef uint64_t Words __attribute__((vector_size(64), may_alias, aligned(8)));
 
 /* What a call packs its input into. */
 typedef struct {
-  int64_t folded;       /* whether the columns of the kernel lie in the words of a position */
+  int64_t folded;       /* whether the columns of the kernel lie in the words of a position: one for each result */
   int64_t length, words; /* bytes of a position's string, and its words per plane */
   int64_t rows, columns; /* of the packed input */
+  int64_t down, skip;    /* its rows from result to result, and rows of the input from one of them to the next */
   int64_t cell;         /* words of a position, in all planes */
 } Strings;
 
@@ -32,10 +33,11 @@ static int64_t channels_of(const Step *s, const int32_t *lanes) {
 }
 static Strings strings_of(const Step *s, int64_t channels) {
   const int64_t apart = (channels + 63) / 64 * s->kernel_columns, together = (s->kernel_columns * channels + 63) / 64;
-  Strings a = {.folded = together < apart};
+  const int whole = s->kernel_rows == 1; /* then no rows are packed but those that results read */
+  Strings a = {.folded = together < apart || s->kernel_columns == 1, .down = whole ? 1 : s->stride_rows, .skip = whole ? s->stride_rows : 1};
   a.length = a.folded ? s->kernel_columns * channels : channels;
   a.words = (a.length + 63) / 64;
-  a.rows = (s->rows - 1) * s->stride_rows + (s->kernel_rows - 1) * s->dilation_rows + 1;
+  a.rows = (s->rows - 1) * a.down + (s->kernel_rows - 1) * s->dilation_rows + 1;
   a.columns = a.folded ? s->columns : (s->columns - 1) * s->stride_columns + (s->kernel_columns - 1) * s->dilation_columns + 1;
   a.cell = a.words * s->input_bits;
   return a;
@@ -223,7 +225,7 @@ static void bits_part(const Step *s, float *m, const float *constants, const Str
     int32_t sums[MOST_POSITIONS][MOST_SUMS] __attribute__((aligned(64)));
     EACH(t, width) {
       const int64_t column = p->folded ? at.column : at.column * s->stride_columns;
-      const int64_t cell = (at.image * p->rows + at.row * s->stride_rows) * p->columns + column;
+      const int64_t cell = (at.image * p->rows + at.row * p->down) * p->columns + column;
       x[t] = words + cell * p->cell;
       to[t] = summed_at(s, m, at, f0, totals[(at.image * s->rows + at.row) * s->columns + at.column]);
       advance(s, 0, &at);
@@ -245,12 +247,12 @@ static void bits(const Step *s, float *m, const float *constants, int threads) {
     uint8_t *line = malloc(LINE(p));
 #pragma omp for
     for (int64_t u = 0; u < s->images * p.rows; u++)
-      pack_row(s, &p, lanes, AT(s, x, u / p.rows) + 4 * (u % p.rows) * s->x.row, line, words + u * p.columns * p.cell,
+      pack_row(s, &p, lanes, AT(s, x, u / p.rows) + 4 * (u % p.rows) * p.skip * s->x.row, line, words + u * p.columns * p.cell,
                sums + u * p.columns);
     free(line);
 #pragma omp for
     for (int64_t u = 0; u < s->images * s->rows; u++)
-      total_row(s, sums + (u / s->rows * p.rows + u % s->rows * s->stride_rows) * p.columns, p.columns,
+      total_row(s, sums + (u / s->rows * p.rows + u % s->rows * p.down) * p.columns, p.columns,
                 p.folded ? 1 : s->stride_columns, p.folded ? 1 : s->kernel_columns, s->dilation_columns, totals + u * s->columns);
   }
   const int64_t units = (s->filters * B + UNIT - 1) / UNIT, each = MOST_VECTORS * 8 / UNIT, groups = (units + each - 1) / each;
