@@ -192,8 +192,11 @@ typedef struct {
   Result at;
   int32_t shared; /* what the sums of all filters have in common */
 } Summed;
-INLINE Summed summed_at(const Step *s, float *m, Position at, int64_t f0, int32_t sum) {
-  return (Summed){result_at(s, m, at.image, at.row, at.column, f0), sum * (int32_t)s->offset};
+/* The same of count positions side by side in a row, of whose inputs these are the sums. */
+INLINE void put_summed(const Step *s, float *m, Position at, int64_t f0, const int32_t *totals, int64_t count, Summed *to) {
+  Result result = result_at(s, m, at.image, at.row, at.column, f0);
+  const int32_t offset = (int32_t)s->offset;
+  EACH(t, count) to[t] = (Summed){result, totals[t] * offset}, result = beside(s, result);
 }
 /* What becomes of the sums of count positions, for nb blocks of filters from f0 on. */
 INLINE void ended_sums(const Step *s, const float *constants, int32_t (*sums)[MOST_SUMS], const Summed *to, int64_t count,
@@ -217,18 +220,18 @@ static void bits_part(const Step *s, float *m, const float *constants, const Str
   const int64_t f0 = v0 * 8 / B, nb = least(nv * 8 / B, s->filters - f0);
   const int32_t *totals = (const int32_t *)(words + s->images * p->rows * p->columns * p->cell);
   const Words *w = (const Words *)(constants + s->weights) + s->kernel_rows * columns * p->words * s->weight_bits * v0;
+  const int64_t step = p->cell * (p->folded ? 1 : s->stride_columns);
   Position at = position(s, 0, first);
   EACH(part, parts) {
     const int64_t width = begin(count, parts, part + 1) - begin(count, parts, part);
     const uint64_t *x[MOST_POSITIONS];
     Summed to[MOST_POSITIONS];
     int32_t sums[MOST_POSITIONS][MOST_SUMS] __attribute__((aligned(64)));
-    EACH(t, width) {
-      const int64_t column = p->folded ? at.column : at.column * s->stride_columns;
-      const int64_t cell = (at.image * p->rows + at.row * p->down) * p->columns + column;
-      x[t] = words + cell * p->cell;
-      to[t] = summed_at(s, m, at, f0, totals[(at.image * s->rows + at.row) * s->columns + at.column]);
-      advance(s, 0, &at);
+    for (int64_t t = 0, along; t < width; t += along, past(s, &at, along)) {
+      along = least(width - t, s->columns - at.column);
+      const uint64_t *from = words + (at.image * p->rows + at.row * p->down) * p->columns * p->cell + at.column * step;
+      EACH(i, along) x[t + i] = from + i * step;
+      put_summed(s, m, at, f0, totals + (at.image * s->rows + at.row) * s->columns + at.column, along, to + t);
     }
     bits_tiles[nv - 1][width - 1](s, p, x, w, sums);
     ended_sums(s, constants, sums, to, width, f0, nb);

@@ -96,6 +96,10 @@ INLINE Result result_at(const Step *s, float *m, int64_t image, int64_t row, int
   return (Result){IN(y), s->rounded.at < 0 ? 0 : IN(rounded), s->z.at < 0 ? 0 : IN(z)};
 #undef IN
 }
+/* The same of the next position of the row. */
+INLINE Result beside(const Step *s, Result a) {
+  return (Result){a.y + 4 * s->y.column, a.rounded ? a.rounded + 4 * s->rounded.column : 0, a.z ? a.z + 4 * s->z.column : 0};
+}
 /* The same f blocks of filters further. */
 INLINE Result further(const Step *s, Result a, int64_t f) {
   return (Result){a.y + f * 4 * s->y.plane, a.rounded ? a.rounded + f * 4 * s->rounded.plane : 0, a.z ? a.z + f * 4 * s->z.plane : 0};
@@ -237,28 +241,38 @@ INLINE Position position(const Step *s, int images_first, int64_t p) {
   if (images_first) return (Position){p % s->images, p / s->images / s->columns, p / s->images % s->columns};
   return (Position){p / s->columns / s->rows, p / s->columns % s->rows, p % s->columns};
 }
-INLINE void advance(const Step *s, int images_first, Position *p) {
-  if (images_first && ++p->image < s->images) return;
-  if (images_first) p->image = 0;
-  if (++p->column < s->columns) return;
+/* So many columns further, at most to the first of the next row. */
+INLINE void past(const Step *s, Position *p, int64_t columns) {
+  p->column += columns;
+  if (p->column < s->columns) return;
   p->column = 0;
   if (++p->row < s->rows) return;
   p->row = 0;
   p->image++;
 }
+INLINE void advance(const Step *s, int images_first, Position *p) {
+  if (images_first && ++p->image < s->images) return;
+  if (images_first) p->image = 0;
+  past(s, p, 1);
+}
 
 /* Where the positions from p on lie, for filters from block f0 on, and which taps any of them needs. */
 INLINE void gather(const Step *s, float *m, int64_t f0, int images_first, int64_t count, Position *at, Positions *to) {
   to->in = (Taps){s->kernel_rows, 0, s->kernel_columns, 0};
-  EACH(t, count) {
+  const int64_t step = 4 * s->stride_columns * s->x.column;
+  for (int64_t t = 0; t < count;) {
+    const int64_t along = images_first ? 1 : least(count - t, s->columns - at->column); /* in a row */
     const int64_t top = at->row * s->stride_rows - s->top, left = at->column * s->stride_columns - s->left;
+    const int64_t right = left + (along - 1) * s->stride_columns;
     to->in.rows = least(to->in.rows, first_tap(top, s->dilation_rows));
-    to->in.columns = least(to->in.columns, first_tap(left, s->dilation_columns));
+    to->in.columns = least(to->in.columns, first_tap(right, s->dilation_columns));
     to->in.rows_end = most(to->in.rows_end, end_of_taps(top, s->dilation_rows, s->kernel_rows, s->input_rows));
     to->in.columns_end = most(to->in.columns_end, end_of_taps(left, s->dilation_columns, s->kernel_columns, s->input_columns));
-    to->x[t] = AT(s, x, at->image) + 4 * (at->row * s->stride_rows * s->x.row + at->column * s->stride_columns * s->x.column);
-    to->to[t] = result_at(s, m, at->image, at->row, at->column, f0);
-    advance(s, images_first, at);
+    const char *x = AT(s, x, at->image) + 4 * at->row * s->stride_rows * s->x.row + at->column * step;
+    Result result = result_at(s, m, at->image, at->row, at->column, f0);
+    for (const int64_t end = t + along; t < end; t++, x += step, result = beside(s, result)) to->x[t] = x, to->to[t] = result;
+    if (images_first) advance(s, 1, at);
+    else past(s, at, along);
   }
   /* The biases are made for all taps: those over the border count, unless its code is 0. */
   if (s->zero) to->in = (Taps){0, s->kernel_rows, 0, s->kernel_columns};
