@@ -1,9 +1,9 @@
 """Whole networks of few bits in native, over ONNX Runtime in FP32 and in INT8.
 
-Networks of the zoo with weights at random, rounded as `mlcnn quantize --weight-bits 1 --input-bits 2
---finetune` rounds them before it trains (first and last layer in 8 bits), and in 8 bits by ONNX
-Runtime's quantiser. One image, one thread, processor time, interleaved in fresh processes; ratios
-are medians of pairs, and of the processes:
+Networks of the zoo with weights at random, rounded as `mlcnn quantize --finetune` rounds them
+before it trains (first and last layer in 8 bits), and in 8 bits by ONNX Runtime's quantiser. One
+image, one thread, processor time, interleaved in fresh processes; ratios are medians of pairs, and
+of the processes:
 
     python -m benchmarks.bitwise_networks
     python -m benchmarks.bitwise_networks resnet20 --bits 2,2 --layers
@@ -33,8 +33,9 @@ __all__ = ["main", "time_files", "write_files"]
 _NETWORKS = ("resnet18-224", "vgg16", "resnet20", "lenet5")
 _BITS = ("1,2", "2,2")
 _IMAGES = 8  # that ranges come from
-_PLANES = 512 / 3 * 2 / 16  # products of two bits in three instructions of two, over the peak in FP32
-_BYTES = 4  # the same of two bytes
+# Products in registers over the peak in FP32: of two bits 512 in three instructions, of which two
+# run at once, and of two bytes.
+_PLANES, _BYTES = 512 / 3 * 2 / 16, 4
 _MOST_PLANES = 8
 
 Samples = Mapping[str, Sequence[float]]
@@ -46,6 +47,10 @@ def _shape(model: ir.Model) -> tuple[int, ...]:
     return (1, *(size for size in (() if shape is None else shape.dims[1:]) if type(size) is int))
 
 
+def _silent(step: str, done: int, total: int) -> None:
+    """Say nothing."""
+
+
 def write_files(network: str, bits: Sequence[str], folder: str) -> dict[str, str]:
     """In a fresh process: path by precision."""
     model = zoo.load(network)
@@ -55,7 +60,7 @@ def write_files(network: str, bits: Sequence[str], folder: str) -> dict[str, str
     for pair in bits:
         weight, source = map(int, pair.split(","))
         rounded = rounded_module(
-            model, given, weight_bits=weight, input_bits=source, progress=lambda *_: None
+            model, given, weight_bits=weight, input_bits=source, progress=_silent
         )
         found[f"W{weight}A{source}"] = rounded.to_codes()
     paths = {name: Path(folder) / f"{name}.onnx" for name in found}
@@ -66,13 +71,13 @@ def write_files(network: str, bits: Sequence[str], folder: str) -> dict[str, str
 
 def time_files(files: dict[str, str], budget_s: float) -> dict[str, Any]:
     """In a fresh process: samples by engine and precision in ms, and what computed each layer."""
-    sessions: dict[str, Any] = {}
+    sessions, inputs = dict[str, Any](), dict[str, Any]()
     for name, path in files.items():
         model = load_file(Path(path))
+        inputs = engines.random_inputs(model, 1)
         names = ("onnxruntime", "native") if name in {"fp32", "int8"} else ("native",)
         fixed = engines.fix_shapes(model, {model.graph.inputs[0].name or "": _shape(model)})
         sessions |= {f"{engine} {name}": prepare(engine, fixed) for engine in names}
-    inputs = engines.random_inputs(fixed, 1)
     runners = {name: session.runner(inputs) for name, session in sessions.items()}
     layers = {
         name: [[each.layer, each.geometry, each.algorithm, each.reason] for each in s.algorithms]

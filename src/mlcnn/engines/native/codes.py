@@ -252,7 +252,7 @@ def with_whole_biases(site: Site, source: Coded, weights: Weights) -> Weights:
         UnsupportedError: 32 bits do not hold them.
     """
     scale = (np.float32(source.coding.step) * weights.steps).astype(np.float64)
-    whole = weights.biases + np.rint(weights.shifts / scale)
+    whole = weights.biases.astype(np.float64) + np.rint(weights.shifts / scale)
     return replace(weights, biases=_bounded(site, whole), shifts=np.zeros_like(weights.shifts))
 
 

@@ -127,9 +127,7 @@ def _convolve(  # noqa: PLR0917 - one call's worth of a layer
         )  # fmt: skip
     (top, left), (bottom, right) = windows.pads((value.rows, value.columns))
     value.widen((top, left, bottom, right))
-    layer = CodedLayer(
-        weights.codes, biases, value.lanes, value.item_bytes, source.ends[0]
-    )
+    layer = CodedLayer(weights.codes, biases, value.lanes, value.item_bytes, source.ends[0])
     operation = Operation(
         Op.CODES_CONV, Part(value, row=-top, column=-left), Part(made), None,
         {
