@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mlcnn.engines.arrays import fix_shapes
 from mlcnn.engines.native import Native
-from mlcnn.engines.native.geometry import Geometry
+from mlcnn.engines.native.choice import Asked
 from mlcnn.engines.native.kinds import Few, Kind
 from mlcnn.engines.native.library import Op, load
 from mlcnn.engines.native.lowering import lower
@@ -32,8 +32,8 @@ class Chosen:
         self.kind, self.choices, self.notes = kind, [], []
         self.ratios: list[float] = []
 
-    def __call__(self, layers: Sequence[tuple[str, Geometry]]) -> list[Kind]:
-        ways = [geometry.kinds() for _, geometry in layers]
+    def __call__(self, layers: Sequence[Asked]) -> list[Kind]:
+        ways = [asked.geometry.kinds() for asked in layers]
         self.ratios = [1.0] * len(layers)
         return [self.kind if self.kind in kinds else kinds[-1] for kinds in ways]
 

@@ -89,9 +89,10 @@ def read_codes(build: Builder, value: ir.Value | None) -> Coded | None:
 def behind(site: Site, source: Coded) -> Coded:
     """Codes as a ``DequantizeLinear`` node reads them."""
     coding = coding_of(site)
-    if coding.zero != source.coding.zero:
+    if coding is None or coding.zero != source.coding.zero:
+        given = "another type, or several," if coding is None else coding.zero
         raise refused(
-            site, f"zero point {coding.zero} of codes made with {source.coding.zero}",
+            site, f"zero point {given} of codes made with {source.coding.zero}",
             "use the same zero point for both, or engine 'onnxruntime'",
         )  # fmt: skip
     return Coded(source.value, coding, 1, source.low, source.high)
@@ -118,6 +119,8 @@ def target_of(build: Builder, result: ir.Value) -> Target | None:
     if reader is None or not is_quantiser(reader, QUANTIZE) or reader.inputs[0] is not result:
         return None
     coding = coding_of(build.site(reader))
+    if coding is None:
+        return None
     return Target(coding, *coding.bounds(low, high), reader.outputs[0], (*nodes, reader))
 
 
