@@ -185,16 +185,22 @@ def wide_codes() -> ir.Model:
     return net.model(net.rounded(net.op("Conv", net.rounded("x", 1, 0), weight), 1, 0))
 
 
-@pytest.mark.parametrize(("make", "few"), [(wide_codes, False), (lambda: chain(2, 2), True)])
-def test_it_says_what_computes_a_layer(make: Callable[[], ir.Model], few: bool) -> None:
-    """Layers of few bits have a choice, which is told with their bits and the times behind it."""
+@pytest.mark.parametrize(
+    ("make", "bits", "ways"),
+    [(wide_codes, "W6A8", {Few.INT8}), (lambda: chain(2, 2), "W2A2", set(Few))],
+)
+def test_it_says_what_computes_a_layer(
+    make: Callable[[], ir.Model], bits: str, ways: set[Few]
+) -> None:
+    """With its bits, and the times behind the choice."""
     model = make()
     session = Native(algorithm="auto").prepare(model)
     channels = model.graph.inputs[0].shape[1]
     size = model.graph.inputs[0].shape[2]
     session.run({"x": np.zeros((1, channels, size, size), np.float32)})
-    told = [(each.geometry.rpartition(", ")[2], each.reason) for each in session.algorithms]
-    assert bool(told) == few
-    for bits, reason in told:
-        assert bits == "W2A2"
-        assert {kind.value for kind in Few} - {w for w in reason.split() if w.isalpha()}
+    assert session.algorithms
+    for each in session.algorithms:
+        assert str(each.bits) == each.geometry.rpartition(", ")[2] == bits
+        assert set(each.times_ms) == {kind.value for kind in ways}
+        assert each.coded
+        assert bool(each.told) == (len(ways) > 1)
