@@ -14,6 +14,7 @@ from mlcnn.engines import LayerAlgorithm
 from mlcnn.engines.native import Native
 from mlcnn.engines.native.library import load
 from mlcnn.graph import to_proto
+from mlcnn.workload import read
 
 CHANNELS, FILTERS = 8, 4
 
@@ -106,18 +107,22 @@ TAKEN: dict[str, tuple[Make, str]] = {
 }  # fmt: skip
 
 
+def reference(model: ir.Model, image: np.ndarray) -> np.ndarray:
+    """ONNX Runtime's result, in floats: else it would round biases."""
+    options = ort.SessionOptions()
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    session = ort.InferenceSession(to_proto(model).SerializeToString(), options)
+    return session.run(None, {"x": image})[0]
+
+
 def computed(
     model: ir.Model, march: str = "native", algorithm: str = "auto"
 ) -> tuple[LayerAlgorithm, np.ndarray]:
     """How the layer is computed; the result is compared with ONNX Runtime's."""
     image = np.random.default_rng(2).integers(0, 6, (2, CHANNELS, 6, 6)).astype(np.float32)
-    options = ort.SessionOptions()
-    options.add_session_config_entry("session.disable_quant_qdq", "1")  # it rounds biases
-    reference = ort.InferenceSession(to_proto(model).SerializeToString(), options)
-    (expected,) = reference.run(None, {"x": image})
     session = Native(march, algorithm=algorithm).prepare(model)
     (found,) = session.run({"x": image}).values()
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(found, reference(model, image))
     assert np.ptp(found) > 0
     (told,) = session.algorithms
     return told, found
@@ -190,3 +195,40 @@ def test_a_slower_path_is_told_once(march: str) -> None:
     assert counts == {"haswell": 1, "x86-64": 0}.get(march, counts)
     assert len(told) == (counts < 2)
     assert all(("VPOPCNTDQ or AVX2" in note) == (counts == 0) for note in told)
+
+
+def stacked() -> ir.Model:
+    """As `mlcnn quantize` writes networks of few bits: biases behind layers, 8 bits at the ends."""
+    net, rng = Quantised(CHANNELS, (6, 6)), np.random.default_rng(0)
+    value, step = net.rounded("x", 1, 0), 0.5
+    ends = net.constant(np.float32(0)), net.constant(np.float32(3))
+    for bits in (8, 1, 2):
+        drawn = 2 * rng.integers(0, 1 << bits, (CHANNELS, CHANNELS, 3, 3)) - (1 << bits) + 1
+        codes = (drawn // 2 if bits == 8 else drawn).astype(np.int8)
+        step = 2.0**-13 if bits == 8 else 2.0**-3
+        weight = net.weight(codes, np.full(CHANNELS, step, np.float32))
+        value = net.op("Conv", value, weight, pads=[1] * 4)
+        shift = rng.integers(-3, 9, (CHANNELS, 1, 1)).astype(np.float32) / 2
+        value = net.op("Relu", net.op("Add", value, net.constant(shift)))
+        if bits == 1:
+            value = net.op("MaxPool", value, kernel_shape=[2, 2], strides=[1, 1])
+        value = net.rounded(net.op("Clip", value, *ends), 1, 0)
+    last = net.weight(np.arange(-6, 6, dtype=np.int8).reshape(-1, 1, 1, 1).repeat(CHANNELS, 1),
+                      np.full(12, 0.5, np.float32))  # fmt: skip
+    return net.model(net.op("Conv", value, last))
+
+
+def test_every_layer_has_the_bits_that_the_workload_reads() -> None:
+    """What bounds codes too, where a pool computes it along, and where a sum behind is rounded."""
+    model = stacked()
+    image = np.random.default_rng(2).integers(0, 99, (2, CHANNELS, 6, 6)).astype(np.float32)
+    expected = reference(model, image)
+    session = Native(algorithm="bits").prepare(model)
+    np.testing.assert_array_equal(next(iter(session.run({"x": image}).values())), expected)
+    assert np.unique(expected).size > 9
+    layers = {layer.name: layer.numbers for layer in read(model, batch=2).layers}
+    assert [str(layer.bits) for layer in session.algorithms] == ["W8A8", "W1A2", "W2A2", "W4A2"]
+    assert {layer.layer: layer.bits for layer in session.algorithms} == layers
+    assert all(layer.coded for layer in session.algorithms)
+    assert session.algorithms[0].algorithm == "int8"
+    assert not {layer.algorithm for layer in session.algorithms[1:]} - {"bit planes", "tables"}

@@ -1,4 +1,4 @@
-"""How an engine computes the layers of a network of few bits: by which kernel, and why."""
+"""How an engine computes the layers between quantisers: by which kernel, and why."""
 
 from collections.abc import Sequence
 
@@ -17,22 +17,26 @@ def coded_layers(
 ) -> Table | None:
     """A row for each layer between quantisers: its bits, what computes it, all times, and why.
 
+    Of a network without few bits only the layers that are not computed in their codes.
+
     Args:
         where: engine, network and batch.
         layers: as the engine tells them.
         most: rows that are shown; all by default.
 
     Returns:
-        A table; None where no layer has few bits, and none is declined.
+        A table; None where there is no row.
     """
     rows = [layer for layer in layers if layer.bits.are_coded]
-    if not any(layer.bits.are_narrow or layer.told for layer in rows):
+    if not any(layer.bits.are_narrow for layer in rows):
+        rows = [layer for layer in rows if layer.told]
+    if not rows:
         return None
     measured = all(layer.measured for layer in rows)
     table = columns_table(
         ("layer", False), ("bits", False), ("computed by", False), ("time", True),
-        ("others", False), ("", False),
-        title=f"Layers of few bits: {printable(where)}{'' if measured else ' (estimated)'}",
+        ("others", False), ("why", False),
+        title=f"Quantised layers: {printable(where)}{'' if measured else ' (estimated)'}",
     )  # fmt: skip
     for layer in rows[:most]:
         table.add_row(

@@ -39,7 +39,7 @@ from mlcnn.engines.native.rounded import (
     target_of,
     windowed,
 )
-from mlcnn.graph import DEQUANTIZE, QUANTIZE, is_constant, is_quantiser
+from mlcnn.graph import DEQUANTIZE, QUANTIZE, is_constant, is_quantiser, is_standard
 from mlcnn.graph.operators import Windows, pool_windows
 from mlcnn.nn.site import Site
 
@@ -56,13 +56,15 @@ def _quantise(build: Builder, site: Site) -> bool:
     if coding is None:
         _round(build, site, grid_of(site))
         return True
-    ends = coding.bounds(-np.inf, np.inf)
+    maker = source.producer()  # what bounds numbers may have been computed along with them
+    bounds = None if maker is None or not is_standard(maker) else bounds_of(build.site(maker))
+    ends = coding.bounds(*(bounds or (-np.inf, np.inf)))
     if found is not None and found.count == 1:
         target = Target(coding, *ends, result, ())
-        build.codes[result] = Coded(recoded(build, found, target), coding)
+        build.codes[result] = Coded(recoded(build, found, target), coding, 1, *ends)
         return True
     value = build.value_of(source, site.spec.where)
-    build.codes[result] = Coded(_rounded(build, value, coding, ends), coding)
+    build.codes[result] = Coded(_rounded(build, value, coding, ends), coding, 1, *ends)
     return True
 
 

@@ -134,12 +134,12 @@ def _convolve(  # noqa: PLR0917 - one call's worth of a layer
     shape = (value.images, len(weights.codes), int(fields["rows"]), int(fields["columns"]))
     made = build.new(shape)
     few = _few(source, weights)
-    if target is None and not few.is_few:
-        return build.decline(site, "its result stays floats, and it has no few bits")
     behind = None
-    if few.is_few and (target is None or weights.left.any()):
+    if target is None or (few.is_few and weights.left.any()):
         behind = behind_sums(build, result, made, weights.left)
         few = replace(few, floats=behind.target is None, shifted=True)
+    if few.floats and not few.is_few:
+        return build.decline(site, "its result is not rounded to codes")
     (top, left), (bottom, right) = windows.pads((value.rows, value.columns))
     ways = _ways(build, site, source, few, bordered=any((top, left, bottom, right)))
     if not ways:
