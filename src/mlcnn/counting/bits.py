@@ -1,6 +1,6 @@
 """Layers of few bits, multiplied by AND and counts of ones.
 
-Of weights w = 2 q - (2^N - 1) with q of N bits, and inputs a of A bits, a sum of products is
+Of weights w = 2 q - (2^N - 1) with q of N bits, and inputs a of A bits, a sum of products is::
 
     sum(w a) = 2 sum over n < N, m < A of 2^(n + m) popcount(AND(q_n, a_m)) - (2^N - 1) sum(a)
 
