@@ -20,6 +20,7 @@ from mlcnn.engines.native.library import Op, load
 from mlcnn.engines.native.lowering import lower
 from mlcnn.engines.native.program import Operation, Program
 from mlcnn.graph import evaluate, infer_shapes, inline
+from mlcnn.workload import Numbers, read
 
 OPS = {Few.PLANES: Op.BITS, Few.TABLES: Op.TABLE, Few.INT8: Op.CODES_CONV}
 Weights = np.ndarray
@@ -75,15 +76,14 @@ def layers(draw: st.DrawFn) -> tuple[ir.Model, np.ndarray, np.ndarray]:
     form = draw(st.sampled_from(["odd", "whole", "signs"]))
     codes = weights_of(rng, bits, (filters, channels, *kernel), form)
     zero = draw(st.sampled_from([0, 0, 1, 131]))
+    least = draw(st.sampled_from([-min(zero, 1), 2]))  # with 2, zero is none of the codes
     numbers = rng.integers(0, 1 << inputs, (draw(st.integers(1, 3)), channels, *size))
-    image = (numbers - min(zero, 1)).astype(np.float32)
+    image = (numbers + least).astype(np.float32)
     sums = convolved(
         image.astype(np.int64), codes.astype(np.int64), pads, strides, dilations
     )  # the image is in steps of 1
     net = Quantised(channels, (size[0], size[1]))
-    ends = [
-        net.constant(np.float32(end)) for end in (-min(zero, 1), (1 << inputs) - 1 - min(zero, 1))
-    ]
+    ends = [net.constant(np.float32(end)) for end in (least, (1 << inputs) - 1 + least)]
     source = net.rounded(net.op("Clip", "x", *ends), 1, zero)
     weight = net.weight(codes, np.ones(filters, np.float32))
     value = net.op("Conv", source, weight, pads=pads, strides=strides, dilations=dilations)
@@ -144,6 +144,16 @@ def test_sums_of_codes_are_read_exactly(kind: Few) -> None:
     found, ops = computed(model, image, kind, "native", expected.shape)
     assert OPS[kind] in ops
     np.testing.assert_array_equal(found, expected)
+
+
+def test_sums_of_codes_have_the_bits_that_the_workload_reads() -> None:
+    model = chain(1, 2, pooled=True)
+    session = Native(algorithm="auto").prepare(model)
+    session.run({"x": np.zeros((1, 32, 8, 8), np.float32)})
+    found = [layer.bits for layer in session.algorithms]
+    assert found == [Numbers(1, 2, 4)] * 2
+    assert [layer.numbers.operand for layer in read(model).layers] == [4, 4]
+    assert [layer.geometry.rpartition(", ")[2] for layer in session.algorithms] == ["W1A4"] * 2
 
 
 def test_residual_blocks_stay_on_the_way() -> None:

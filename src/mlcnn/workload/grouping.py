@@ -217,20 +217,30 @@ def _width(value: ir.Value) -> int:
     return _bits(value) if found is None else found
 
 
-def _summed(node: ir.Node) -> int:
-    """Bits of the sums of codes that a layer reads behind an average pool; 0 of any other node."""
+def _pooled(node: ir.Node) -> tuple[ir.Value, int] | None:
+    """The codes whose means a convolution reads, and of how many; None of any other node."""
     source = node.inputs[0] if node.op_type == "Conv" and is_standard(node) else None
     pool = None if source is None else source.producer()
     if pool is None or pool.op_type != "AveragePool" or not is_standard(pool):
-        return 0
-    codes = None if pool.inputs[0] is None else _stored_as(pool.inputs[0])
-    kernel = pool.attributes["kernel_shape"].as_ints()
-    return 0 if codes is None else summed_width(codes, math.prod(kernel)) or 0
+        return None
+    terms = math.prod(pool.attributes["kernel_shape"].as_ints())
+    return None if pool.inputs[0] is None else (_stored_as(pool.inputs[0]), terms)
+
+
+def _summed(node: ir.Node) -> int:
+    """Bits of the sums of codes that a layer reads behind an average pool; 0 of any other node."""
+    pooled = _pooled(node)
+    return 0 if pooled is None else summed_width(*pooled) or 0
 
 
 def operand_bits(node: ir.Node) -> Numbers:
-    """Bits of a convolution's or dense layer's weights and inputs, as ``measured`` reads them."""
-    source, weight = node.inputs[:2]
+    """Bits of what a convolution or dense layer computes with: of weights, inputs, sums of these.
+
+    Args:
+        node: of standard operators, with a constant weight.
+    """
+    weight, pooled = node.inputs[1], _pooled(node)
+    source = node.inputs[0] if pooled is None else pooled[0]
     return Numbers(
         32 if weight is None else stored_width(_stored_as(weight)),
         32 if source is None else _width(_stored_as(source)),

@@ -120,7 +120,8 @@ class Builder:
     ) -> None:
         """Say that a layer has several algorithms; ``complete`` is told which one is taken."""
         reason = self.declined.pop(site.node, "")
-        bits = operand_bits(site.node) if geometry.few is None else geometry.few.numbers
+        few = geometry.few
+        bits = operand_bits(site.node) if few is None or few.summed else few.numbers
         asked = Asked(layer_name(site.node), geometry, bits, reason)
         self._convolutions.append((asked, complete))
 

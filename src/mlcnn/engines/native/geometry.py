@@ -60,7 +60,7 @@ class FewBits:
 
     @property
     def numbers(self) -> Numbers:
-        """Bits of a weight and of an input."""
+        """Bits of a weight and of an input, which is no sum."""
         return Numbers(self.weights, self.inputs)
 
     @property
