@@ -31,7 +31,7 @@ def mended(model: ir.Model) -> ir.Model:
                 if name not in model.graph.initializers:
                     model.graph.register_initializer(ir.Value(
                         name=name, const_value=floats, type=ir.TensorType(floats.dtype),
-                        shape=ir.Shape(floats.shape),
+                        shape=ir.Shape(floats.numpy().shape),
                     ))  # fmt: skip
                 node.replace_input_with(index, model.graph.initializers[name])
     return model
