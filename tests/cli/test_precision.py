@@ -50,8 +50,10 @@ def test_of_a_quantised_network(
     rows = {r["engine"]: r for r in result.json["results"] if r["variant"] == "original"}
     rows.pop("openvino", None)
     assert {engine: row["precision"] for engine, row in rows.items()} == found
-    # Only convolutions in float32 have algorithms to choose from.
-    assert ("algorithms" in rows["native"]) == (found["native"] == "fp32")
+    layers = rows["native"]["algorithms"]
+    assert [layer["coded"] for layer in layers] == [found["native"] == "int8"] * 2
+    assert [layer["bits"]["weight"] for layer in layers] == [8, 8]
+    assert not any(layer["told"] for layer in layers)
 
 
 def test_of_a_run_stands_in_its_report(mlcnn: Call, coded: Path, tmp_path: Path) -> None:

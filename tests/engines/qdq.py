@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 from onnx import TensorProto, helper, numpy_helper
@@ -91,31 +90,20 @@ def summed(channels: int) -> ir.Model:
 
 
 BAD: dict[str, tuple[Callable[[], ir.Model], str]] = {
-    "per channel": (
-        lambda: layer(np.full(4, 0.1), np.full(4, 3, np.uint8)),
-        "an activation with 4 scales; one for all of it is supported; quantise activations per",
+    "32 bits": (
+        lambda: layer(0.1, np.int32(0)), "activations in int32 codes; 16 bits at most are supported"
+    ),
+    "float zero point": (
+        lambda: layer(0.1, np.float32(0.5)),
+        "its codes, or zero points, are float32; whole numbers are supported; write odd codes",
+    ),
+    "float zero point of weights": (
+        lambda: layer(weight_zero=np.full(2, 0.5, np.float32)),
+        "its codes, or zero points, are float32; whole numbers are supported; write odd codes",
     ),
     "zero": (lambda: layer(0.0), "its scale is 0.0; finite scales above 0 are required; quantise"),
     "infinite": (lambda: layer(np.inf), "its scale is inf; finite scales above 0 are required"),
     "NaN": (lambda: layer(np.nan), "its scale is nan; finite scales above 0 are required"),
-    "16 bits": (
-        lambda: layer(0.1, np.uint16(3)), "activations in uint16 codes; 8 bits are supported"
-    ),
-    "4 bits": (
-        lambda: layer(0.1, np.array(3, ml_dtypes.uint4)),
-        "activations in uint4 codes; 8 bits are supported; quantise to QUInt8 or QInt8",
-    ),
-    "weights of 4 bits": (
-        lambda: layer(weight=np.ones((2, 4, 1, 1), ml_dtypes.int4)),
-        "weights in int4 codes; 8 bits are supported; quantise weights to QInt8",
-    ),
-    "unsigned weights": (
-        lambda: layer(weight=np.ones((2, 4, 1, 1), np.uint8)), "asymmetric weights (uint8, zero",
-    ),
-    "asymmetric": (
-        lambda: layer(weight_zero=np.array([3, 3], np.int8)),
-        "asymmetric weights (int8, zero point 3) of node 'Conv",
-    ),
     "computed": (calculated, "its scale is not constant; quantise statically"),
     "overflow": (
         lambda: layer(weight=np.full((2, 70000, 1, 1), 127, np.int8), channels=70000),

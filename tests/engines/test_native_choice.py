@@ -19,7 +19,7 @@ from mlcnn.engines.engine import LayerAlgorithm
 from mlcnn.engines.native import Native
 from mlcnn.engines.native.algorithms import Choosing
 from mlcnn.engines.native.budget import MOST, within
-from mlcnn.engines.native.choice import Choice, Layer, fastest
+from mlcnn.engines.native.choice import Asked, Choice, Layer, fastest
 from mlcnn.engines.native.estimate import estimate
 from mlcnn.engines.native.geometry import Geometry
 from mlcnn.engines.native.library import load
@@ -37,7 +37,7 @@ def layer(name: str, channels: int, size: int) -> Layer:
         8, (16,) * (channels // 16), channels, size, size, (3, 3), (1, 1), (1, 1), (1, 1, 1, 1)
     )
     ways = {k: estimate(geometry, k, 16, MACHINE) for k in (None, *geometry.transforms())}
-    return Layer(name, geometry, ways)
+    return Layer(Asked(name, geometry), ways)
 
 
 def weights(layers: Sequence[Layer], choices: Sequence[Choice]) -> int:
@@ -78,10 +78,10 @@ def test_small_networks_have_no_bound() -> None:
 
 @pytest.mark.parametrize("algorithm", ["auto", "winograd"])
 def test_transforms_beyond_the_memory_are_not_made(algorithm: str) -> None:
-    geometry = layer("large", 128, 32).geometry
+    asked = layer("large", 128, 32).asked
     for memory, direct in ((PLENTY, False), (1 << 19, True)):
         choose = Choosing(algorithm, MACHINE, 1, 0, memory).chooser(load())
-        (kind,), (told,) = choose([("large", geometry)]), choose.choices
+        (kind,), (told,) = choose([asked]), choose.choices
         assert (kind is None) == direct
         assert (told.algorithm == "direct") == direct
         assert ("with its weights all would pass the machine's memory" in told.reason) == direct

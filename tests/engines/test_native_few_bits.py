@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from mlcnn.engines.arrays import fix_shapes
 from mlcnn.engines.native import Native
-from mlcnn.engines.native.geometry import Geometry
+from mlcnn.engines.native.choice import Asked
 from mlcnn.engines.native.kinds import Few, Kind
 from mlcnn.engines.native.library import Op, load
 from mlcnn.engines.native.lowering import lower
 from mlcnn.engines.native.program import Operation, Program
 from mlcnn.graph import evaluate, infer_shapes, inline
+from mlcnn.workload import Numbers, read
 
 OPS = {Few.PLANES: Op.BITS, Few.TABLES: Op.TABLE, Few.INT8: Op.CODES_CONV}
 Weights = np.ndarray
@@ -32,8 +33,8 @@ class Chosen:
         self.kind, self.choices, self.notes = kind, [], []
         self.ratios: list[float] = []
 
-    def __call__(self, layers: Sequence[tuple[str, Geometry]]) -> list[Kind]:
-        ways = [geometry.kinds() for _, geometry in layers]
+    def __call__(self, layers: Sequence[Asked]) -> list[Kind]:
+        ways = [asked.geometry.kinds() for asked in layers]
         self.ratios = [1.0] * len(layers)
         return [self.kind if self.kind in kinds else kinds[-1] for kinds in ways]
 
@@ -75,15 +76,14 @@ def layers(draw: st.DrawFn) -> tuple[ir.Model, np.ndarray, np.ndarray]:
     form = draw(st.sampled_from(["odd", "whole", "signs"]))
     codes = weights_of(rng, bits, (filters, channels, *kernel), form)
     zero = draw(st.sampled_from([0, 0, 1, 131]))
+    least = draw(st.sampled_from([-min(zero, 1), 2]))  # with 2, zero is none of the codes
     numbers = rng.integers(0, 1 << inputs, (draw(st.integers(1, 3)), channels, *size))
-    image = (numbers - min(zero, 1)).astype(np.float32)
+    image = (numbers + least).astype(np.float32)
     sums = convolved(
         image.astype(np.int64), codes.astype(np.int64), pads, strides, dilations
     )  # the image is in steps of 1
     net = Quantised(channels, (size[0], size[1]))
-    ends = [
-        net.constant(np.float32(end)) for end in (-min(zero, 1), (1 << inputs) - 1 - min(zero, 1))
-    ]
+    ends = [net.constant(np.float32(end)) for end in (least, (1 << inputs) - 1 + least)]
     source = net.rounded(net.op("Clip", "x", *ends), 1, zero)
     weight = net.weight(codes, np.ones(filters, np.float32))
     value = net.op("Conv", source, weight, pads=pads, strides=strides, dilations=dilations)
@@ -144,6 +144,16 @@ def test_sums_of_codes_are_read_exactly(kind: Few) -> None:
     found, ops = computed(model, image, kind, "native", expected.shape)
     assert OPS[kind] in ops
     np.testing.assert_array_equal(found, expected)
+
+
+def test_sums_of_codes_have_the_bits_that_the_workload_reads() -> None:
+    model = chain(1, 2, pooled=True)
+    session = Native(algorithm="auto").prepare(model)
+    session.run({"x": np.zeros((1, 32, 8, 8), np.float32)})
+    found = [layer.bits for layer in session.algorithms]
+    assert found == [Numbers(1, 2, 4)] * 2
+    assert [layer.numbers.operand for layer in read(model).layers] == [4, 4]
+    assert [layer.geometry.rpartition(", ")[2] for layer in session.algorithms] == ["W1A4"] * 2
 
 
 @pytest.mark.parametrize("march", MARCHES)
@@ -231,16 +241,22 @@ def wide_codes() -> ir.Model:
     return net.model(net.rounded(net.op("Conv", net.rounded("x", 1, 0), weight), 1, 0))
 
 
-@pytest.mark.parametrize(("make", "few"), [(wide_codes, False), (lambda: chain(2, 2), True)])
-def test_it_says_what_computes_a_layer(make: Callable[[], ir.Model], few: bool) -> None:
-    """Layers of few bits have a choice, which is told with their bits and the times behind it."""
+@pytest.mark.parametrize(
+    ("make", "bits", "ways"),
+    [(wide_codes, "W6A8", {Few.INT8}), (lambda: chain(2, 2), "W2A2", set(Few))],
+)
+def test_it_says_what_computes_a_layer(
+    make: Callable[[], ir.Model], bits: str, ways: set[Few]
+) -> None:
+    """With its bits, and the times behind the choice."""
     model = make()
     session = Native(algorithm="auto").prepare(model)
     channels = model.graph.inputs[0].shape[1]
     size = model.graph.inputs[0].shape[2]
     session.run({"x": np.zeros((1, channels, size, size), np.float32)})
-    told = [(each.geometry.rpartition(", ")[2], each.reason) for each in session.algorithms]
-    assert bool(told) == few
-    for bits, reason in told:
-        assert bits == "W2A2"
-        assert {kind.value for kind in Few} - {w for w in reason.split() if w.isalpha()}
+    assert session.algorithms
+    for each in session.algorithms:
+        assert str(each.bits) == each.geometry.rpartition(", ")[2] == bits
+        assert set(each.times_ms) == {kind.value for kind in ways}
+        assert each.coded
+        assert bool(each.told) == (len(ways) > 1)

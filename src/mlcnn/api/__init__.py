@@ -35,6 +35,7 @@ from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
 from mlcnn.api.training import Trained, TrainOptions, train
 from mlcnn.api.writing import check_output
 from mlcnn.report import (
+    coded_layers,
     columns_table,
     evaluation_tables,
     network_tables,
@@ -82,6 +83,7 @@ __all__ = [
     "check_bits",
     "check_output",
     "chooser_for",
+    "coded_layers",
     "columns_table",
     "compare",
     "compress",

@@ -1,8 +1,10 @@
 """``mlcnn bench``: latency of a network before and after, or of two networks."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -73,10 +75,19 @@ def bench(
     if printing.json:
         print_json(result.to_json() | ({} if each is None else {"per_image": each.to_json()}))
         return
-    show(_table(result))
+    show(_table(result), *_coded(result))
     for line in result.told if each is None else ():
         show(mlcnn.api.warning(line))
     print_per_image(each)
+
+
+def _coded(result: "Bench") -> Iterator[RenderableType]:
+    """How layers of few bits are computed, of each network, where an engine tells."""
+    for row in result.results:
+        where = f"{row.engine}, {row.variant}, batch {row.batch}"
+        table = mlcnn.api.coded_layers(where, row.algorithms)
+        if table is not None:
+            yield from (Text(), table)
 
 
 def _table(result: "Bench") -> Table:

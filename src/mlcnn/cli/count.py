@@ -81,6 +81,10 @@ def _tables(report: "CountReport", *, detail: bool) -> Iterator[RenderableType]:
     yield _Counts("Operations", _operations(report), report.layers)
     yield Text()
     yield _Counts("Parameters and bytes", _stored(report), report.layers)
+    few = [row for row in report.layers if row.bitwise.ands]
+    if few:
+        yield Text()
+        yield _Counts("Few bits, by AND and popcount of 64-bit words", _BITWISE, few)
     fused = [row for row in report.layers if row.fused]
     if detail and fused:
         yield Text()
@@ -117,8 +121,10 @@ def _structure(row: "LayerCount") -> str:
 
 def _bits(row: "LayerCount") -> str:
     """Bits of weights and inputs, where they are not those of single precision."""
-    found = row.numbers.weight, row.numbers.input
-    return "" if found == (_SINGLE, _SINGLE) else f"{found[0]} x {found[1]}"
+    weight, operand = row.numbers.weight, row.numbers.operand
+    if min(weight, operand) == _SINGLE:
+        return ""
+    return f"{weight} x {operand}{' (sums)' if row.numbers.sums else ''}"
 
 
 def _operations(report: "CountReport") -> list[_Column]:
@@ -165,6 +171,13 @@ def _beside(
     return [column for pair in zip(before, after, strict=True) for column in pair]
 
 
+_BITWISE = (
+    _Column("bits", _bits, is_number=False),
+    _Column("AND", lambda row: row.bitwise.ands),
+    _Column("popcount", lambda row: row.bitwise.popcounts),
+    _Column("shift", lambda row: row.bitwise.shifts),
+    _Column("add", lambda row: row.bitwise.additions),
+)
 _REUSES = (
     _Column("before", lambda row: row.additions.original),
     _Column("LAR", lambda row: row.additions.lar),

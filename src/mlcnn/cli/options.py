@@ -132,8 +132,8 @@ class Measuring:
             torch-compile, which takes minutes on a large network.
         provider: execution provider of ONNX Runtime, as CPUExecutionProvider.
         algorithm: how the engine native computes convolutions: measured (the default), auto (by a
-            model of this machine), direct, winograd, sparse (zeros skipped), or a file that --json
-            wrote, to repeat it.
+            model of this machine), direct, winograd, sparse (zeros skipped), bits (planes or tables
+            of few bits), or a file that --json wrote, to repeat it.
         precision: fp32 or int8; by default what the network says. int8 needs a quantised network;
             of one, native computes fp32 too: what its codes stand for, in float32.
         threads: threads of one run; 1 by default.

@@ -47,7 +47,8 @@ def quantize(
         data: labelled images, as folders of images by class, CIFAR, MNIST or SVHN files, an .npz
             file, package.module:callable that returns a torch data set, or a name as cifar10.
         output: the file to write; NAME-int8.onnx in the current directory by default.
-        bits: of weights and activations, 2 to 8; engines compute 8 in integers.
+        bits: of weights and activations, 2 to 8; engines compute 8 in integers,
+            native fewer, too.
         weight_bits: of weights alone; 1, their signs, with --finetune only.
         input_bits: of activations alone.
         observer: how ranges are found; auto takes the best by validation images.

@@ -19,6 +19,7 @@ What is counted, the same for every column:
 The published per-layer figures and tables of [MLCNN] §V follow from these.
 """
 
+from mlcnn.counting.bits import BitOperations, bit_operations
 from mlcnn.counting.forms import (
     executed_multiplications,
     executed_operations,
@@ -39,11 +40,13 @@ from mlcnn.workload import Operations
 
 __all__ = [
     "Additions",
+    "BitOperations",
     "CountReport",
     "LayerCount",
     "Multiplications",
     "Operations",
     "Reuse",
+    "bit_operations",
     "compare",
     "count",
     "count_layer",

@@ -6,6 +6,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from mlcnn.counting.bits import BitOperations, bit_operations
 from mlcnn.counting.forms import executed_operations, form_operations, nonzero_multiplications
 from mlcnn.counting.joining import joined
 from mlcnn.counting.reuse import Reuse, fused, original
@@ -74,7 +75,7 @@ class Additions(Sum):
 
 
 _NOTHING = (Stored(), Stored())
-_SINGLE = Numbers()
+_SINGLE, _NO_BITS = Numbers(), BitOperations()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class LayerCount:
         macs: multiply-accumulates of the layer as it was, and of what runs for it.
         nonzero: multiplications by weights that are not zero, before and after.
         numbers: bits of its operands.
+        bitwise: what its products take bit by bit; nothing where they have 8 bits or more.
         old_form: how it was computed before; None where it was the plain operator.
     """
 
@@ -107,6 +109,7 @@ class LayerCount:
     macs: tuple[int, int] = (0, 0)
     nonzero: tuple[int, int] = (0, 0)
     numbers: Numbers = _SINGLE
+    bitwise: BitOperations = _NO_BITS
     old_form: str | None = None
 
     @property
@@ -244,12 +247,13 @@ def _described(row: LayerCount) -> dict[str, object]:
 
 def _amounts(rows: Iterable[LayerCount]) -> dict[str, object]:
     multiplications, additions, chosen = Multiplications(), Additions(), Operations()
-    before, after = Stored(), Stored()
+    before, after, bitwise = Stored(), Stored(), BitOperations()
     macs, nonzero = [0, 0], [0, 0]
     for row in rows:
         multiplications += row.multiplications
         additions += row.additions
         chosen += row.chosen
+        bitwise += row.bitwise
         before, after = before + row.stored[0], after + row.stored[1]
         macs = [total + part for total, part in zip(macs, row.macs, strict=True)]
         nonzero = [total + part for total, part in zip(nonzero, row.nonzero, strict=True)]
@@ -257,6 +261,7 @@ def _amounts(rows: Iterable[LayerCount]) -> dict[str, object]:
         "multiplications": asdict(multiplications),
         "additions": asdict(additions),
         "chosen": asdict(chosen),
+        "bitwise": asdict(bitwise),
         "macs": {"original": macs[0], "result": macs[1]},
         "nonzero": {"original": nonzero[0], "result": nonzero[1]},
         "stored": {"original": asdict(before), "result": asdict(after)},
@@ -340,6 +345,7 @@ def _row(before: Layer | None, after: Layer | None) -> LayerCount:
         macs=(_macs(before), _macs(after)),
         nonzero=(_nonzero(before), _nonzero(after)),
         numbers=layer.numbers,
+        bitwise=_NO_BITS if after is None else bit_operations(after),
         old_form=None if before is None else before.form,
     )
     if row.fused and was == row.before:

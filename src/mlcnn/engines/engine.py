@@ -1,7 +1,7 @@
 """What an engine is: it prepares a network once and then runs it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
@@ -10,6 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from mlcnn.errors import InputError
+from mlcnn.workload import Numbers
 
 __all__ = [
     "Array",
@@ -76,6 +77,11 @@ class LayerAlgorithm:
         peak_share: useful multiply-adds a second over what the core can do in registers; above 1
             where an algorithm needs fewer products.
         bound: what takes longest: multiply-adds, weights from memory, or transforms.
+        bits: of its weights and inputs, as they are in the network.
+        times_ms: by each algorithm that was asked about.
+        coded: whether it is computed in codes; else in floats.
+        told: of a layer between quantisers whether few bits pay there, or why they, or its codes,
+            are declined; else empty.
     """
 
     layer: str
@@ -86,6 +92,10 @@ class LayerAlgorithm:
     measured: bool
     peak_share: float
     bound: str
+    bits: Numbers = field(default_factory=Numbers)
+    times_ms: Mapping[str, float] = field(default_factory=dict[str, float])
+    coded: bool = False
+    told: str = ""
 
     def to_json(self) -> dict[str, object]:
         """A row of ``algorithms`` in what ``mlcnn bench --json`` prints."""

@@ -1,5 +1,6 @@
 """The report of a run: one self-contained HTML page, and a summary for the terminal."""
 
+from mlcnn.report.coded_layers import coded_layers
 from mlcnn.report.compression import write_compression
 from mlcnn.report.evaluation import evaluation_tables
 from mlcnn.report.page import render, write
@@ -28,6 +29,7 @@ __all__ = [
     "Potential",
     "RunSummary",
     "Unavailable",
+    "coded_layers",
     "columns_table",
     "evaluation_tables",
     "find_browser",

@@ -7,10 +7,18 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mlcnn.report.coded_layers import coded_layers
 from mlcnn.report.headline import Mood, facts, potential_sentence, sentence
 from mlcnn.report.recorded import record_sentences
 from mlcnn.report.sites import left_alone, rewrites
-from mlcnn.report.speed import Speedup, Verdict, measured_variants, settings, speedups
+from mlcnn.report.speed import (
+    Speedup,
+    Verdict,
+    measured_variants,
+    result_variant,
+    settings,
+    speedups,
+)
 from mlcnn.report.summary import RunSummary
 from mlcnn.report.table import columns_table, warning
 from mlcnn.report.wording import amount, duration, pass_names, plural, printable, ratio, removed
@@ -26,6 +34,7 @@ _STYLES = {
 }
 _MOST_SITES = 15
 _MOST_REASONS = 8
+_MOST_LAYERS = 40
 
 
 def _facts(summary: RunSummary) -> RenderableType:
@@ -119,6 +128,17 @@ def _latency(summary: RunSummary) -> RenderableType | None:
     return table
 
 
+def _coded(summary: RunSummary) -> RenderableType | None:
+    result = result_variant(summary)
+    tables = [
+        coded_layers(f"{row.engine}, batch {row.batch}", row.algorithms, _MOST_LAYERS)
+        for row in summary.latencies
+        if row.variant == result
+    ]
+    found = [part for table in tables if table is not None for part in (Text(), table)]
+    return Group(*found[1:]) if found else None
+
+
 def _accelerators(summary: RunSummary) -> RenderableType | None:
     """One line for what they are compared with, one for what they gain."""
     if not summary.evaluations:
@@ -167,7 +187,7 @@ def terminal(summary: RunSummary) -> RenderableType:
         (pass_names(printable(summary.pipeline)), "dim"),
     )
     parts: list[RenderableType] = [heading, Text(sentence(summary)), Text(), _facts(summary)]
-    blocks = (_recorded, _sites, _left, _latency, _accelerators)
+    blocks = (_recorded, _sites, _left, _latency, _coded, _accelerators)
     for block in (make(summary) for make in blocks):
         if block is not None:
             parts += [Text(), block]

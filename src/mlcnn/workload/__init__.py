@@ -10,14 +10,14 @@ from mlcnn.workload.description import (
     Weights,
 )
 from mlcnn.workload.gates import Gate, branches
-from mlcnn.workload.grouping import density_of, ends, recorded
+from mlcnn.workload.grouping import density_of, ends, operand_bits, recorded
 from mlcnn.workload.layer import ConvAxis, ConvLayer, Pool, Window
 from mlcnn.workload.mask import Mask
 from mlcnn.workload.operations import Operations, Sum
 from mlcnn.workload.reading import Uncounted, Workload, layers, read
 from mlcnn.workload.record import RECORD_KEY, Record, read_record
 from mlcnn.workload.sizes import InputShape, with_sizes
-from mlcnn.workload.widths import rounded_width, stored_width
+from mlcnn.workload.widths import rounded_width, spread_of, stored_width
 
 __all__ = [
     "DENSE",
@@ -44,10 +44,12 @@ __all__ = [
     "density_of",
     "ends",
     "layers",
+    "operand_bits",
     "read",
     "read_record",
     "recorded",
     "rounded_width",
+    "spread_of",
     "stored_width",
     "with_sizes",
 ]

@@ -50,10 +50,36 @@ class Numbers:
     Attributes:
         weight: bits of a weight.
         input: bits of an input.
+        sums: bits of what a weight meets, where that are sums of inputs over the window of a pool
+            in front; 0 elsewhere.
     """
 
     weight: int = 32
     input: int = 32
+    sums: int = 0
+
+    @property
+    def operand(self) -> int:
+        """Bits of what a weight meets."""
+        return self.sums or self.input
+
+    def __str__(self) -> str:
+        return f"W{self.weight}A{self.operand}"
+
+    @property
+    def are_coded(self) -> bool:
+        """Whether one of them is stored in codes of a byte or less."""
+        return min(self.weight, self.operand) <= _BYTE
+
+    @property
+    def are_narrow(self) -> bool:
+        """Whether one of them has so few bits that kernels of few bits may compute with it."""
+        return min(self.weight, self.operand) <= _NARROW
+
+    @property
+    def are_few(self) -> bool:
+        """Whether both a weight and what it meets have fewer bits than a byte."""
+        return max(self.weight, self.operand) < _BYTE
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +114,7 @@ class Stored(Sum):
     output_bytes: int = 0
 
 
+_BYTE, _NARROW = 8, 4
 _SINGLE, _WHOLE, _NOTHING = Numbers(), Activity(), Stored()
 
 

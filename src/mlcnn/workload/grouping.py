@@ -13,9 +13,9 @@ from mlcnn.workload.description import Layer, Numbers, Stored
 from mlcnn.workload.mask import Mask
 from mlcnn.workload.record import Record, read_record
 from mlcnn.workload.sizes import known_sizes, sizes_of
-from mlcnn.workload.widths import rounded_width, stored_width
+from mlcnn.workload.widths import rounded_width, stored_width, summed_width
 
-__all__ = ["density_of", "described", "ends", "measured", "recorded"]
+__all__ = ["density_of", "described", "ends", "measured", "operand_bits", "recorded"]
 
 _LOGGER = logging.getLogger(__name__)
 _KNOWN_VERSION = 1
@@ -117,6 +117,7 @@ def measured(layer: Layer, nodes: Sequence[ir.Node], constants: Container[ir.Val
     numbers = Numbers(
         32 if largest is None else stored_width(largest),
         max((_width(_stored_as(value)) for value in inputs), default=32),
+        max((_summed(node) for node in nodes), default=0),
     )
     density = density_of(largest)
     return replace(
@@ -214,6 +215,37 @@ def _width(value: ir.Value) -> int:
     """Bits of an input's numbers: those that its codes take, where these are fewer."""
     found = rounded_width(value)
     return _bits(value) if found is None else found
+
+
+def _pooled(node: ir.Node) -> tuple[ir.Value, int] | None:
+    """The codes whose means a convolution reads, and of how many; None of any other node."""
+    source = node.inputs[0] if node.op_type == "Conv" and is_standard(node) else None
+    pool = None if source is None else source.producer()
+    if pool is None or pool.op_type != "AveragePool" or not is_standard(pool):
+        return None
+    terms = math.prod(pool.attributes["kernel_shape"].as_ints())
+    return None if pool.inputs[0] is None else (_stored_as(pool.inputs[0]), terms)
+
+
+def _summed(node: ir.Node) -> int:
+    """Bits of the sums of codes that a layer reads behind an average pool; 0 of any other node."""
+    pooled = _pooled(node)
+    return 0 if pooled is None else summed_width(*pooled) or 0
+
+
+def operand_bits(node: ir.Node) -> Numbers:
+    """Bits of what a convolution or dense layer computes with: of weights, inputs, sums of these.
+
+    Args:
+        node: of standard operators, with a constant weight.
+    """
+    weight, pooled = node.inputs[1], _pooled(node)
+    source = node.inputs[0] if pooled is None else pooled[0]
+    return Numbers(
+        32 if weight is None else stored_width(_stored_as(weight)),
+        32 if source is None else _width(_stored_as(source)),
+        _summed(node),
+    )
 
 
 def _bytes(value: ir.Value, kept: ir.Value | None = None) -> int:

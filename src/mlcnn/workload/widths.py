@@ -4,31 +4,66 @@ ONNX has whole numbers of 2, 4, 8 and 16 bits. Codes of 5 bits are stored as 8 t
 range of 5: weights are what they are, and a ``Clip`` in front of ``QuantizeLinear`` bounds values.
 """
 
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from mlcnn.graph import QUANTIZE, constant, is_quantiser, is_standard
 
-__all__ = ["rounded_width", "stored_width"]
+__all__ = ["Spread", "rounded_width", "spread_of", "stored_width", "summed_width"]
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Evenly spaced codes: ``least + step * number``, with numbers from 0 on.
+
+    Odd codes 2q - (2^N - 1) have a step of 2, and the numbers q of N bits; with the numbers alone,
+    products by all codes follow from one sum of the inputs more.
+
+    Attributes:
+        least: of the codes.
+        step: the greatest of which all are multiples apart.
+        most: the greatest number.
+    """
+
+    least: int
+    step: int
+    most: int
+
+    @property
+    def bits(self) -> int:
+        """Of a number; 1 at least."""
+        return max(1, self.most.bit_length())
+
+
+def spread_of(codes: NDArray[np.integer[Any]]) -> Spread:
+    """How codes, of which there are some, are spaced."""
+    plain = codes if codes.dtype.kind in "iu" else codes.astype(np.int16)  # numbers of 4 bits
+    found = np.unique(plain).astype(np.int64)
+    least = int(found[0])
+    step = max(1, int(np.gcd.reduce(found - least)))
+    return Spread(least, step, (int(found[-1]) - least) // step)
 
 
 def stored_width(value: ir.Value) -> int:
-    """Bits of the widest of the numbers that a network keeps, as two's complement.
+    """Bits that tell the numbers apart that a network keeps; see ``Spread``.
 
     Args:
         value: a constant, as it is kept: codes, where it is dequantised.
 
     Returns:
-        The bits of the type for floats and unsigned codes, whose zero point is not known here.
+        The bits of the type for floats.
     """
     tensor = value.const_value
     dtype = value.dtype if tensor is None else tensor.dtype
-    if dtype is None or not dtype.is_integer() or not dtype.is_signed():
+    if dtype is None or not dtype.is_integer():
         return 32 if dtype is None else dtype.bitwidth
     if tensor is None or not tensor.size:
         return dtype.bitwidth
-    codes = tensor.numpy()
-    low, high = int(codes.min()), int(codes.max())
-    return max(max(high, 0).bit_length(), (-low - 1).bit_length() if low < 0 else 0) + 1
+    return spread_of(tensor.numpy()).bits
 
 
 def rounded_width(codes: ir.Value) -> int | None:
@@ -36,10 +71,22 @@ def rounded_width(codes: ir.Value) -> int | None:
 
     Those of the type, or fewer where a ``Clip`` with constant ends leaves out some of its codes.
     """
+    most = _most(codes)
+    return None if most is None else max(most.bit_length(), 1)
+
+
+def summed_width(codes: ir.Value, terms: int) -> int | None:
+    """Bits of sums of so many of these codes, above the least of them; None as above."""
+    most = _most(codes)
+    return None if most is None else max((terms * most).bit_length(), 1)
+
+
+def _most(codes: ir.Value) -> int | None:
+    """How far the greatest code that occurs is above the least."""
     node = codes.producer()
     if node is None or not is_quantiser(node, QUANTIZE) or codes.dtype is None:
         return None
-    whole = codes.dtype.bitwidth
+    whole = (1 << codes.dtype.bitwidth) - 1
     clip = None if node.inputs[0] is None else node.inputs[0].producer()
     if clip is None or clip.op_type != "Clip" or not is_standard(clip):
         return whole
@@ -50,5 +97,4 @@ def rounded_width(codes: ir.Value) -> int | None:
     low, high = ends
     if low is None or high is None:
         return whole
-    levels = round(float(high) / float(step)) - round(float(low) / float(step))
-    return max(min(levels.bit_length(), whole), 1)
+    return min(round(float(high) / float(step)) - round(float(low) / float(step)), whole)

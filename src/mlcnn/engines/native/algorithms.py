@@ -9,13 +9,13 @@ import psutil
 
 from mlcnn.engines.engine import LayerAlgorithm
 from mlcnn.engines.native.budget import MOST, within
-from mlcnn.engines.native.choice import Choice, Layer, Rule, fastest
+from mlcnn.engines.native.choice import Asked, Choice, Layer, Rule, fastest
 from mlcnn.engines.native.estimate import estimate
-from mlcnn.engines.native.geometry import Geometry
 from mlcnn.engines.native.kinds import Kind, Sparse, shown
 from mlcnn.engines.native.library import Library
 from mlcnn.engines.native.machine import Machine
 from mlcnn.engines.native.measured import Stopwatch
+from mlcnn.engines.native.paying import in_bits, paying
 from mlcnn.engines.native.saved import MismatchError, saved
 from mlcnn.engines.native.winograd import Winograd
 from mlcnn.errors import InputError, UnsupportedError, did_you_mean
@@ -23,7 +23,7 @@ from mlcnn.errors import InputError, UnsupportedError, did_you_mean
 __all__ = ["ALGORITHMS", "MEASURED", "Chooser", "Choosing"]
 
 MEASURED = "measured"
-ALGORITHMS = ("auto", MEASURED, "direct", "winograd", "sparse")
+ALGORITHMS = ("auto", MEASURED, "direct", "winograd", "sparse", "bits")
 _HINT = "auto:"
 _LISTED = 4
 
@@ -78,6 +78,8 @@ class Choosing:
             return self._bounded(_transformed, inf)
         if self.algorithm == "sparse":
             return self._bounded(_skipping, inf)
+        if self.algorithm == "bits":
+            return self._bounded(in_bits, inf)
         if self.algorithm == MEASURED:
             stopwatch = Stopwatch(library, self.threads, self.network_bytes)
             return self._bounded(_measured(stopwatch), MOST)
@@ -109,27 +111,28 @@ class Chooser:
         self.ratios: list[float] = []
         self.notes = notes
 
-    def __call__(self, network: Sequence[tuple[str, Geometry]]) -> list[Kind]:
+    def __call__(self, network: Sequence[Asked]) -> list[Kind]:
         """The transform that computes each layer; None computes every product.
 
         Args:
-            network: the layers' names, and what they compute.
+            network: the layers.
 
         Raises:
             InputError: the choice was saved for another network, batch or processor.
             UnsupportedError: transforms were asked for, and no layer is computed by one.
         """
-        layers = [self._layer(name, geometry) for name, geometry in network]
+        layers = [self._layer(asked) for asked in network]
         choices = self._rule(layers)
         self.choices = [self._told(*each) for each in zip(layers, choices, strict=True)]
         self.ratios = [_ratio(*each) for each in zip(layers, choices, strict=True)]
         return [choice.kind for choice in choices]
 
-    def _layer(self, name: str, geometry: Geometry) -> Layer:
+    def _layer(self, asked: Asked) -> Layer:
+        geometry = asked.geometry
         ways = {
             kind: estimate(geometry, kind, self._block, self._machine) for kind in geometry.kinds()
         }
-        return Layer(name, geometry, ways)
+        return Layer(asked, ways)
 
     def _told(self, layer: Layer, choice: Choice) -> LayerAlgorithm:
         figure = layer.ways[choice.kind]
@@ -138,7 +141,9 @@ class Chooser:
         return LayerAlgorithm(
             layer.name, layer.geometry.shown,
             shown(choice.kind, focused=layer.geometry.focused), choice.reason, ms,
-            choice.measured, share, figure.bound,
+            choice.measured, share, figure.bound, layer.asked.bits,
+            {shown(kind): spent for kind, spent in choice.ms.items()},
+            layer.geometry.few is not None, paying(layer, choice),
         )  # fmt: skip
 
 

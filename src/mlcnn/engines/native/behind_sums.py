@@ -54,20 +54,21 @@ class Behind:
     beside: Target | None = None
 
 
-def behind_sums(build: Builder, result: ir.Value, made: Value) -> Behind:
+def behind_sums(build: Builder, result: ir.Value, made: Value, left: Floats) -> Behind:
     """What follows a convolution, as far as it can do it.
 
     Args:
         build: the network so far.
         result: of the convolution.
         made: where it would lie.
+        left: of each filter's bias, beyond whole steps.
     """
-    nodes, shift = list[ir.Node](), np.zeros(made.channels, np.float32)
+    nodes, shift = list[ir.Node](), left
     found = _added(build, result)
     bias = None if found is None else _per_filter(found[1], result, made.channels)
     if found is not None and bias is not None:
         nodes.append(found[0])
-        result, shift = found[0].outputs[0], bias
+        result, shift = found[0].outputs[0], bias + left
     target = target_of(build, result) or target_beyond_pool(build, result)
     if target is not None:
         ends = target.low, target.high

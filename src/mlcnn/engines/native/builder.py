@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from mlcnn.engines.native.activations import FUNCTIONS, Activation, function_of, gate_of
 from mlcnn.engines.native.algorithms import Chooser
+from mlcnn.engines.native.choice import Asked
 from mlcnn.engines.native.codes import Coded
 from mlcnn.engines.native.convolution import implement
 from mlcnn.engines.native.geometry import Geometry, geometry_of, rows_fit
@@ -32,6 +33,7 @@ from mlcnn.errors import UnsupportedError
 from mlcnn.graph import QUANTIZE, constant, is_quantiser, is_standard, layer_name
 from mlcnn.graph.operators import conv_windows
 from mlcnn.nn.site import Site, site_of
+from mlcnn.workload import operand_bits
 
 __all__ = ["Builder", "Rule"]
 
@@ -61,6 +63,8 @@ class Builder:
         codes: what values are, that are codes or stand for them.
         maps: what values are that have one number a position; see ``maps``.
         arrays: inputs that only a quantiser reads, as buffers: they are rounded as they lie there.
+        uncoded: why values that quantisers make are no codes here.
+        declined: why layers between quantisers are not computed in their codes, or not in few bits.
     """
 
     def __init__(
@@ -76,10 +80,12 @@ class Builder:
         self.codes: dict[ir.Value, Coded] = {}
         self.maps: dict[ir.Value, Value] = {}
         self.arrays: dict[ir.Value, int] = {}
+        self.uncoded: dict[ir.Value, str] = {}
+        self.declined: dict[ir.Node, str] = {}
         self._opsets = model.opset_imports
         self._outputs = list(model.graph.outputs)
         self._values: dict[ir.Value, Value] = {}
-        self._convolutions: list[tuple[str, Geometry, Callable[[Kind, float], None]]] = []
+        self._convolutions: list[tuple[Asked, Callable[[Kind, float], None]]] = []
         self._inputs = [value for value in model.graph.inputs if not value.is_initializer()]
         for index, value in enumerate(self._inputs):
             if value.dtype == ir.DataType.BOOL and len(value.shape or ()) == MAP_RANK:
@@ -92,15 +98,16 @@ class Builder:
 
     def finish(self) -> list[Operation]:
         """All operations, with those that write the network's outputs."""
-        layers = [(name, geometry) for name, geometry, _ in self._convolutions]
-        kinds = self.choose(layers)
-        for kind, ratio, (*_, complete) in zip(
+        kinds = self.choose([asked for asked, _ in self._convolutions])
+        for kind, ratio, (_, complete) in zip(
             kinds, self.choose.ratios, self._convolutions, strict=True
         ):
             complete(kind, ratio)
         for index, value in enumerate(self._outputs, len(self._inputs)):
             self._move(Op.UNPACK, self.value_of(value, f"output {value.name!r}"), index)
         keep_planes(self.operations, self.block)
+        for node, reason in self.declined.items():  # layers that have no choice
+            self.choose.notes.append(f"native: {layer_name(node)} is computed in floats: {reason}")
         return self.operations
 
     def convolution(self, site: Site, operation: Operation, part: Group) -> None:
@@ -115,7 +122,21 @@ class Builder:
         self, site: Site, geometry: Geometry, complete: Callable[[Kind, float], None]
     ) -> None:
         """Say that a layer has several algorithms; ``complete`` is told which one is taken."""
-        self._convolutions.append((layer_name(site.node), geometry, complete))
+        reason = self.declined.pop(site.node, "")
+        few = geometry.few
+        bits = operand_bits(site.node) if few is None or few.summed else few.numbers
+        asked = Asked(layer_name(site.node), geometry, bits, reason)
+        self._convolutions.append((asked, complete))
+
+    def decline(self, site: Site, reason: str) -> bool:
+        """Say why a layer is not computed in codes, or in few bits; nothing where it is empty.
+
+        Returns:
+            False: see the rules of quantised layers.
+        """
+        if reason:
+            self.declined[site.node] = reason
+        return False
 
     def site(self, node: ir.Node) -> Site:
         """A node of this network."""

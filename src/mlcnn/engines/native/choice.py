@@ -1,15 +1,34 @@
 """What is chosen for a convolution, and from what."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mlcnn.engines.native.estimate import Estimate
 from mlcnn.engines.native.geometry import Geometry
 from mlcnn.engines.native.kinds import Kind, is_plain, shown
+from mlcnn.workload import Numbers
 
-__all__ = ["Choice", "Layer", "Rule", "fastest"]
+__all__ = ["Asked", "Choice", "Layer", "Rule", "fastest"]
 
 _WORTH = 1.02  # times as fast as an algorithm with fewer weights
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A convolution for which an algorithm is asked.
+
+    Attributes:
+        name: of the layer.
+        geometry: what it computes.
+        bits: of its weights and inputs.
+        declined: why it is not computed in its codes, or not in few bits, if quantisers stand
+            around it; else empty.
+    """
+
+    name: str
+    geometry: Geometry
+    bits: Numbers = field(default_factory=Numbers)
+    declined: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,15 +36,23 @@ class Layer:
     """A convolution, before its algorithm is chosen.
 
     Attributes:
-        name: of the layer.
-        geometry: what it computes.
+        asked: what is asked.
         ways: what it should take by each algorithm that computes it, those with the fewest weights
             first.
     """
 
-    name: str
-    geometry: Geometry
+    asked: Asked
     ways: Mapping[Kind, Estimate]
+
+    @property
+    def name(self) -> str:
+        """Of the layer."""
+        return self.asked.name
+
+    @property
+    def geometry(self) -> Geometry:
+        """What it computes."""
+        return self.asked.geometry
 
     @property
     def plain(self) -> Kind:

@@ -4,7 +4,7 @@ A code stands for ``step * (code - zero)``. Codes of activations are kept as u8;
 type are 128 higher here than in the network.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf
 from typing import Any, TypeVar
 
@@ -20,19 +20,21 @@ from mlcnn.nn.site import Site
 __all__ = [
     "Coded",
     "Coding",
+    "Grid",
     "Weights",
     "coding_of",
     "dequantised",
+    "grid_of",
     "is_dequantised",
     "refused",
     "weights_of",
-    "with_whole_biases",
 ]
 
 Integers = NDArray[np.int32]
 _Number = TypeVar("_Number", np.int32, np.float32)
 
-_BITS = 8
+_HALF = 128  # of the numbers of 8 bits, which are negative
+_MOST_BITS = 16  # of codes that floats are rounded to
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,28 @@ class Coded:
         return (ends[0] + zero, ends[1] + zero) if self.count == 1 else ends
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Grid:
+    """What a quantiser rounds to that no u8 codes of one scale stand for.
+
+    Attributes:
+        steps: one, or of each channel.
+        low: the least multiple of each step.
+        high: the greatest.
+        told: why these are no such codes.
+    """
+
+    steps: Floats
+    low: Floats
+    high: Floats
+    told: str
+
+    def equals(self, other: "Grid") -> bool:
+        """Whether both round alike."""
+        pairs = (self.steps, other.steps), (self.low, other.low), (self.high, other.high)
+        return all(np.array_equal(*pair) for pair in pairs)
+
+
 @dataclass(frozen=True, slots=True)
 class Weights:
     """Constant weights in s8 codes, symmetric.
@@ -89,13 +113,13 @@ class Weights:
         codes: (filters, ...).
         steps: of each filter.
         biases: of each filter, in steps of the filter's and the input's.
-        shifts: those that are no whole steps, in floats.
+        left: of each filter's bias, what is no whole number of these.
     """
 
     codes: Codes
     steps: Floats
     biases: Integers
-    shifts: Floats
+    left: Floats
 
 
 def refused(site: Site, what: str, remedy: str) -> UnsupportedError:
@@ -130,27 +154,55 @@ def _zeros(site: Site, dtype: ir.DataType | None) -> tuple[Integers, np.dtype[np
     zero = np.zeros(1, np.uint8 if dtype is None else dtype.numpy())
     if site.spec.has_input(2):
         zero = _constant(site, 2, "zero point")
+    if not ir.DataType.from_numpy(zero.dtype).is_integer():
+        raise refused(
+            site, f"its codes, or zero points, are {zero.dtype}; whole numbers are supported",
+            "write odd codes 2q - (2^N - 1) of zero point 0, as `mlcnn quantize --finetune` does",
+        )  # fmt: skip
     return zero.reshape(-1).astype(np.int32), zero.dtype
 
 
-def coding_of(site: Site) -> Coding:
-    """What a quantiser of an activation says.
+def _ends(dtype: np.dtype[np.generic]) -> tuple[int, int]:
+    """The least and the greatest code of a type."""
+    kind = ir.DataType.from_numpy(dtype)
+    least = -(1 << (kind.bitwidth - 1)) if kind.is_signed() else 0
+    return least, least + (1 << kind.bitwidth) - 1
+
+
+def coding_of(site: Site) -> Coding | None:
+    """What a quantiser of an activation says; None of what is no u8 or s8 code of one scale.
 
     Raises:
-        UnsupportedError: not one constant scale, positive and finite, and u8 or s8 codes.
+        UnsupportedError: its scales or zero points are not constant, or no positive numbers.
     """
     steps, (zeros, dtype) = _steps(site), _zeros(site, _code_type(site))
-    if dtype not in {np.dtype(np.uint8), np.dtype(np.int8)}:
+    if dtype not in {np.dtype(np.uint8), np.dtype(np.int8)} or max(steps.size, zeros.size) > 1:
+        return None
+    return Coding(float(steps[0]), int(zeros[0]) + 128 * (dtype == np.int8))
+
+
+def grid_of(site: Site) -> Grid:
+    """The same of any codes of up to 16 bits, of one scale or of one per channel.
+
+    Raises:
+        UnsupportedError: as ``coding_of``, or other codes.
+    """
+    steps, (zeros, dtype) = _steps(site), _zeros(site, _code_type(site))
+    if ir.DataType.from_numpy(dtype).bitwidth > _MOST_BITS:
         raise refused(
-            site, f"activations in {dtype} codes; 8 bits are supported",
+            site, f"activations in {dtype} codes; {_MOST_BITS} bits at most are supported",
             "quantise to QUInt8 or QInt8, or use engine 'onnxruntime'",
         )  # fmt: skip
-    if steps.size != 1 or zeros.size != 1:
+    if steps.size > 1 and site.spec.integer("axis", 1) != 1:
         raise refused(
-            site, f"an activation with {steps.size} scales; one for all of it is supported",
+            site, f"{steps.size} scales of an activation along another axis than its channels",
             "quantise activations per tensor, or use engine 'onnxruntime'",
         )  # fmt: skip
-    return Coding(float(steps[0]), int(zeros[0]) + 128 * (dtype == np.int8))
+    told = f"its inputs are {dtype} codes, which no kernel reads as codes"
+    if max(steps.size, zeros.size) > 1:
+        told = f"its inputs have {steps.size} scales, one for each channel"
+    low, high = ((end - zeros).astype(np.float32) for end in _ends(dtype))
+    return Grid(steps, low, high, told)
 
 
 def _code_type(site: Site) -> ir.DataType | None:
@@ -177,7 +229,7 @@ def _stored(site: Site) -> tuple[NDArray[np.int32], Floats, Integers, np.dtype[n
         if floats is None:
             raise refused(site, "a weight that is not constant", "use engine 'onnxruntime'")
         axis %= max(1, floats.ndim)
-        low, high = (0, 255) if dtype == np.uint8 else (-128, 127)
+        low, high = _ends(dtype)
         rounded = np.rint(floats / _along(steps, axis, floats.ndim))
         codes = np.clip(rounded + _along(zeros, axis, floats.ndim), low, high)
     elif codes is None:
@@ -185,11 +237,6 @@ def _stored(site: Site) -> tuple[NDArray[np.int32], Floats, Integers, np.dtype[n
     else:
         dtype = codes.dtype
         axis %= max(1, codes.ndim)
-    if dtype not in {np.dtype(np.int8), np.dtype(np.uint8), np.dtype(np.int32)}:
-        raise refused(
-            site, f"weights in {dtype} codes; 8 bits are supported",
-            "quantise weights to QInt8, or use engine 'onnxruntime'",
-        )  # fmt: skip
     return codes.astype(np.int32), steps, zeros, dtype, axis
 
 
@@ -207,62 +254,41 @@ def dequantised(site: Site) -> Floats:
     return numbers * _along(steps, axis, codes.ndim)
 
 
-def weights_of(site: Site, source: Coded, maker: Site, bias: Site | Floats, axis: int) -> Weights:
-    """A layer's weights in codes, filters first.
+def weights_of(source: Coded, maker: Site, bias: Site | Floats, axis: int) -> Weights | str:
+    """A layer's weights in codes, filters first; in words why they are not to be had so.
 
     Args:
-        site: the layer.
-        source: its input.
+        source: the layer's input.
         maker: the ``DequantizeLinear`` node of the weight.
         bias: that of the bias, or numbers.
         axis: of the weight's filters.
-
-    Raises:
-        UnsupportedError: not s8 codes with zero points of 0 and a scale, or one per filter.
     """
     codes, steps, zeros, dtype, given = _stored(maker)
-    if dtype != np.int8 or zeros.any():
-        raise refused(
-            maker, f"asymmetric weights ({dtype}, zero point {zeros[0]}) of {site.spec.where}",
-            "quantise weights to QInt8 with WeightSymmetric, or use engine 'onnxruntime'",
-        )  # fmt: skip
-    if steps.size > 1 and (given != axis or steps.size != codes.shape[axis]):
-        raise refused(
-            maker, f"{steps.size} scales along axis {given} of a weight {list(codes.shape)}",
-            f"quantise weights per tensor or along axis {axis}",
-        )  # fmt: skip
+    if max(steps.size, zeros.size) > 1 and (given != axis or steps.size != codes.shape[axis]):
+        return f"its weights {list(codes.shape)} have {steps.size} scales along axis {given}"
+    codes = codes - _along(zeros, given, codes.ndim)
+    if codes.min(initial=0) < -_HALF or codes.max(initial=0) >= _HALF:
+        return f"its weights ({dtype}, zero point {zeros[0]}) are asymmetric, beyond 8 signed bits"
     codes = np.moveaxis(codes, axis, 0).astype(np.int8)
     each = np.broadcast_to(steps, (len(codes),))
-    found = Weights(codes, each, np.zeros(len(codes), np.int32), np.zeros(len(codes), np.float32))
-    if not isinstance(bias, Site):
-        return replace(found, shifts=np.broadcast_to(bias.reshape(-1), each.shape))
-    stored, steps, zeros, _, _ = _stored(bias)
-    # As quantisers write them; they know of no sums of that many codes.
-    scale = np.float32(source.coding.step) * each
-    if not np.allclose(steps, scale * source.count, rtol=1e-5, atol=0):
-        return replace(found, shifts=np.broadcast_to(dequantised(bias).reshape(-1), each.shape))
-    whole = (stored - zeros).reshape(-1).astype(np.float64) * source.count
-    return replace(found, biases=_bounded(site, np.broadcast_to(whole, each.shape)))
+    found, left = _biases(bias, np.float32(source.coding.step) * each, source.count)
+    if not np.abs(found).max(initial=0) < 2**31:
+        return "32 bits do not hold its bias in steps of its weights"
+    return Weights(codes, each, found.astype(np.int32), left)
 
 
-def with_whole_biases(site: Site, source: Coded, weights: Weights) -> Weights:
-    """Weights with all their biases in steps of the filter's and the input's.
-
-    Raises:
-        UnsupportedError: 32 bits do not hold them.
-    """
-    scale = (np.float32(source.coding.step) * weights.steps).astype(np.float64)
-    whole = weights.biases.astype(np.float64) + np.rint(weights.shifts / scale)
-    return replace(weights, biases=_bounded(site, whole), shifts=np.zeros_like(weights.shifts))
-
-
-def _bounded(site: Site, biases: NDArray[np.float64]) -> Integers:
-    if not np.abs(biases).max(initial=0) < 2**31:
-        raise refused(
-            site, "a bias that 32 bits do not hold in steps of its weights",
-            "quantise weights per tensor, or use engine 'onnxruntime'",
-        )  # fmt: skip
-    return biases.astype(np.int32)
+def _biases(bias: Site | Floats, scale: Floats, count: int) -> tuple[NDArray[np.float64], Floats]:
+    """Biases in steps of their filters, and the rest; quantisers know of no sums of codes."""
+    if isinstance(bias, Site):
+        codes, steps, zeros, _, _ = _stored(bias)
+        if np.allclose(steps, scale * count, rtol=1e-5, atol=0):  # as quantisers write them
+            whole = (codes - zeros).reshape(-1).astype(np.float64) * count
+            return whole, np.zeros(scale.shape, np.float32)
+        bias = dequantised(bias)
+    numbers = np.broadcast_to(bias.reshape(-1), scale.shape).astype(np.float64)
+    steps = scale.astype(np.float64)
+    whole = np.rint(numbers / steps)
+    return whole, (numbers - whole * steps).astype(np.float32)
 
 
 def is_dequantised(value: ir.Value | None) -> bool:

@@ -21,9 +21,10 @@ from mlcnn.engines.engine import (
 from mlcnn.engines.native.algorithms import MEASURED, Chooser, Choosing
 from mlcnn.engines.native.batches import apart
 from mlcnn.engines.native.branches import flattened
-from mlcnn.engines.native.library import Library, Op, load
+from mlcnn.engines.native.library import BEST_COUNTS, Library, Op, load
 from mlcnn.engines.native.lowering import check, lower, suited
 from mlcnn.engines.native.machine import machine_of
+from mlcnn.engines.native.mended import mended
 from mlcnn.engines.native.program import Call, Floats, Operation, Program
 from mlcnn.engines.native.reading import MAP_RANK
 from mlcnn.engines.native.shared import staged
@@ -61,7 +62,9 @@ def _is_empty(output: ir.Value) -> bool:
     return output.shape is not None and 0 in output.shape.dims
 
 
-def _notes(library: Library, operations: Sequence[Operation]) -> Iterator[str]:
+def _notes(
+    library: Library, operations: Sequence[Operation], layers: Sequence[LayerAlgorithm]
+) -> Iterator[str]:
     """What makes these kernels slower than they could be."""
     if not library.assembly:
         yield (
@@ -73,6 +76,12 @@ def _notes(library: Library, operations: Sequence[Operation]) -> Iterator[str]:
         yield (
             f"native: {whole} focused layer(s) have no lists of positions (depthwise ones, and "
             "masks behind another operator): computed whole, then masked, so nothing is gained"
+        )
+    if library.counts < BEST_COUNTS and any(layer.bits.are_few for layer in layers):
+        lacks = "VPOPCNTDQ" if library.counts else "VPOPCNTDQ or AVX2"
+        yield (
+            f"native: this processor, or what the kernels are built for, has no {lacks}, so layers "
+            "of few bits take longer; their results are the same"
         )
     if not library.vnni and any(operation.op == Op.CODES_CONV for operation in operations):
         yield (
@@ -109,7 +118,7 @@ class _Session:
     def _made(self, shapes: Shapes) -> tuple[Program, Shapes]:
         named = {s.name: shape for s, shape in zip(self._inputs, shapes, strict=True)}
         try:
-            fixed = fold_constants(fix_shapes(self._model, named), spread=True)
+            fixed = fold_constants(mended(fix_shapes(self._model, named)), spread=True)
             infer_shapes(fixed)
         except PassError as error:  # these inputs do not fit together, or not this network
             raise UnsupportedError(f"native: inputs {named}: {error}") from error
@@ -122,7 +131,7 @@ class _Session:
                 integers=self._integers, rounded_means=self._rounded_means,
             )  # fmt: skip
             self.algorithms = tuple(choose.choices)
-            self.notes = (*choose.notes, *_notes(library, operations))
+            self.notes = (*choose.notes, *_notes(library, operations, choose.choices))
         outputs = tuple(_sizes(value) for value in fixed.graph.outputs)
         return Program(operations, library, apart(operations)), outputs
 

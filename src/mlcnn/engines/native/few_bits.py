@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import gcd
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from mlcnn.engines.native.program import (
     Value,
     standard_lanes,
 )
+from mlcnn.workload import spread_of
 
 __all__ = ["CodedLayer", "Numbers", "implement_codes", "numbers_of", "sample"]
 
@@ -54,10 +54,9 @@ class Numbers:
 
 def numbers_of(codes: Codes) -> Numbers:
     """Codes of weights, of which there are some, as the smallest numbers that tell them apart."""
-    least = int(codes.min())
-    above = codes.astype(np.int32) - least
-    factor = max(1, gcd(*np.unique(above).tolist()))
-    return Numbers((above // factor).astype(np.uint8), factor, least)
+    found = spread_of(codes)
+    above = codes.astype(np.int32) - found.least
+    return Numbers((above // found.step).astype(np.uint8), found.step, found.least)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,6 +9,7 @@ from mlcnn.engines.native.kinds import Few, Kind, Sparse
 from mlcnn.engines.native.packing import Group
 from mlcnn.engines.native.program import Operation
 from mlcnn.engines.native.winograd import Winograd
+from mlcnn.workload import Numbers
 
 __all__ = ["FewBits", "Geometry", "geometry_of", "rows_fit"]
 
@@ -19,6 +20,7 @@ _MOST_COPIED = 1 << 17  # numbers that all taps read in a row
 _BESIDE = 64  # numbers, or fewer, between copies
 _MANY = 0.5  # of the weights that are not zero, or fewer, may pay to be taken one by one
 _MOST_PLANES = 8  # products of planes, that may pay
+_BYTE = 8  # bits
 _PLACE_BITS = 4  # of a place in a table
 _PAIR = 2  # groups that take the lanes in turn
 _FILLED = 0.8  # of the lanes of blocks, or fewer, that filters use: then results of a row do better
@@ -57,6 +59,21 @@ class FewBits:
     shifted: bool = False
 
     @property
+    def numbers(self) -> Numbers:
+        """Bits of a weight and of an input, which is no sum."""
+        return Numbers(self.weights, self.inputs)
+
+    @property
+    def is_few(self) -> bool:
+        """Whether both have fewer bits than a byte."""
+        return max(self.weights, self.inputs) < _BYTE
+
+    @property
+    def has_bytes(self) -> bool:
+        """Whether the kernels of bytes compute them too."""
+        return not (self.summed and self.shifted)
+
+    @property
     def entry(self) -> int:
         """The greatest number in a table."""
         return ((1 << self.weights) - 1) * self.greatest * self.channels
@@ -74,6 +91,8 @@ class FewBits:
             block: channels of a block.
             tables: whether there are kernels for them.
         """
+        if not self.is_few:
+            return (Few.INT8,) * self.has_bytes
         found = [Few.PLANES] if self.weights * self.inputs <= _MOST_PLANES else []
         places = len(lanes) * block // self.channels
         if (
@@ -83,7 +102,7 @@ class FewBits:
             and places * self.entry < 1 << 16
         ):
             found.append(Few.TABLES)
-        return *found, *(() if self.summed and self.shifted else (Few.INT8,))
+        return *found, *((Few.INT8,) * self.has_bytes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ from mlcnn.engines.compilers import c_compiler, c_compiler_missing
 from mlcnn.errors import UnsupportedError
 
 __all__ = [
-    "Binary", "Finish", "Function", "Library", "Map", "MapReduction", "Op", "Place", "Pool",
-    "Reduce", "Step", "load",
+    "BEST_COUNTS", "Binary", "Finish", "Function", "Library", "Map", "MapReduction", "Op", "Place",
+    "Pool", "Reduce", "Step", "load",
 ]  # fmt: skip
 
 # Contractions are wanted (fused multiply-add); other liberties of -ffast-math are not, and linking
@@ -30,6 +30,8 @@ _FLAGS = (
     *("-O2", "-fpeel-loops", "-std=gnu11"),
     *("-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
 )
+BEST_COUNTS = 2
+"""Of ``Library.counts``."""
 _NO_ASSEMBLY = "-DNO_ASSEMBLY"
 _SECONDS = 300
 
@@ -67,6 +69,7 @@ class Op(IntEnum):
     BITS = 27
     TABLE = 28
     SELECT = 29
+    ROUND = 30
 
 
 class Pool(IntEnum):
@@ -196,6 +199,8 @@ class Library:
             as many at a time; None where there is none.
         parallel: whether they compute with more than one thread.
         vnni: whether products of codes are summed by one instruction.
+        counts: how ones in words are counted: 2 by one instruction, 1 by a table, 0 word by
+            word.
         assembly: whether the compiler took the assembly that keeps weights in registers.
         mixes: the small matrices that are compiled in, by their number.
         most_parts: rows and columns of any other.
@@ -222,6 +227,7 @@ class Library:
         self._sparse_scratch = library.mlcnn_sparse_scratch
         self._sparse_length = library.mlcnn_sparse_length
         self.tables: int = library.mlcnn_tables()
+        self.counts: int = library.mlcnn_counts()
         self._bits_scratch = library.mlcnn_bits_scratch
         self._bits_scratch.argtypes = pointer, ctypes.c_int64
         self._bits_scratch.restype = ctypes.c_int64

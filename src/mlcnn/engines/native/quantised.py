@@ -15,8 +15,10 @@ from mlcnn.engines.native.builder import Builder
 from mlcnn.engines.native.codes import (
     Coded,
     Coding,
+    Grid,
     coding_of,
     dequantised,
+    grid_of,
     is_dequantised,
     refused,
 )
@@ -37,7 +39,7 @@ from mlcnn.engines.native.rounded import (
     target_of,
     windowed,
 )
-from mlcnn.graph import DEQUANTIZE, QUANTIZE, is_constant
+from mlcnn.graph import DEQUANTIZE, QUANTIZE, is_constant, is_quantiser, is_standard
 from mlcnn.graph.operators import Windows, pool_windows
 from mlcnn.nn.site import Site
 
@@ -51,10 +53,15 @@ def _quantise(build: Builder, site: Site) -> bool:
     if source is None or is_constant(source):
         return True  # a weight, which is read where it is used
     coding, found = coding_of(site), read_codes(build, source)
-    ends = coding.bounds(-np.inf, np.inf)
+    if coding is None:
+        _round(build, site, grid_of(site))
+        return True
+    maker = source.producer()  # what bounds numbers may have been computed along with them
+    bounds = None if maker is None or not is_standard(maker) else bounds_of(build.site(maker))
+    ends = coding.bounds(*(bounds or (-np.inf, np.inf)))
     if found is not None and found.count == 1:
         target = Target(coding, *ends, result, ())
-        build.codes[result] = Coded(recoded(build, found, target), coding)
+        build.codes[result] = Coded(recoded(build, found, target), coding, 1, *ends)
         return True
     if source in build.arrays:
         made = build.new(shape_of(source, site.spec.where))
@@ -64,7 +71,7 @@ def _quantise(build: Builder, site: Site) -> bool:
         build.codes[result] = Coded(_filled(build, operation, made, coding, ends), coding)
         return True
     value = build.value_of(source, site.spec.where)
-    build.codes[result] = Coded(_rounded(build, value, coding, ends), coding)
+    build.codes[result] = Coded(_rounded(build, value, coding, ends), coding, 1, *ends)
     return True
 
 
@@ -193,6 +200,31 @@ def _filled(
     }  # fmt: skip
     build.operations.append(operation)
     return made
+
+
+def _round(build: Builder, site: Site, grid: Grid) -> None:
+    """What codes stand for that no kernel reads: floats, rounded where the network rounds them."""
+    value, result = build.blocked(site, 0), site.node.outputs[0]
+    made = build.new(value.shape, value.lanes)
+    steps, low, high = (
+        build.packing.per_lane(np.broadcast_to(each, value.channels), value.lanes)
+        for each in (grid.steps, grid.low, grid.high)
+    )
+    steps[steps == 0] = 1  # of lanes that are not in use
+    build.operations.append(Operation(
+        Op.ROUND, Part(value), Part(made), None, planes_of(value),
+        {"scales": steps, "biases": low, "shifts": high},
+    ))  # fmt: skip
+    for reader in result.consumers():
+        leave = build.site(reader)
+        if not is_quantiser(reader, DEQUANTIZE) or not grid_of(leave).equals(grid):
+            raise refused(
+                leave, "it reads codes that are no bytes of one scale, in another way than they "
+                "were made", "use engine 'onnxruntime'",
+            )  # fmt: skip
+        build.put(leave, reader.outputs[0], made)
+        build.done.add(reader)
+        build.uncoded[reader.outputs[0]] = grid.told
 
 
 def _concat(build: Builder, site: Site) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from mlcnn.engines.native.behind_sums import Behind, behind_sums, put_behind
+from mlcnn.engines.native.behind_sums import behind_sums, put_behind
 from mlcnn.engines.native.builder import Builder
 from mlcnn.engines.native.codes import (
     Coded,
@@ -14,12 +14,11 @@ from mlcnn.engines.native.codes import (
     is_dequantised,
     refused,
     weights_of,
-    with_whole_biases,
 )
 from mlcnn.engines.native.few_bits import CodedLayer, implement_codes, numbers_of
 from mlcnn.engines.native.geometry import FewBits, Geometry
 from mlcnn.engines.native.kinds import Few
-from mlcnn.engines.native.library import Finish, Op
+from mlcnn.engines.native.library import Op
 from mlcnn.engines.native.program import Floats, Operation, Part, Value
 from mlcnn.engines.native.reading import constant_of, sizes_of
 from mlcnn.engines.native.rounded import (
@@ -37,31 +36,44 @@ from mlcnn.nn.site import Site
 
 __all__ = ["conv", "gemm"]
 
+_FLOATS = (
+    "its weights are floats, not codes (of zero points between codes, `mlcnn quantize` makes odd "
+    "codes)"
+)
 _SUM_BOUND = 2**31
-_BITS = 8  # of an input that is packed
 
 
-def _weights(build: Builder, site: Site, source: Coded, axis: int) -> Weights | None:
-    """A layer's weights and biases, if they are stored in codes."""
+def _in_floats(build: Builder, site: Site, source: Coded | None) -> str:
+    """Why a layer reads no codes, where quantisers stand in front of it; empty elsewhere."""
+    value, rounded = site.value(0), is_dequantised(site.value(1))
+    if source is not None:
+        return "" if rounded else _FLOATS
+    if value is not None and value in build.uncoded:
+        return build.uncoded[value]
+    return "its inputs are floats, not codes" if rounded else ""
+
+
+def _weights(
+    build: Builder, site: Site, source: Coded, axis: int, filters: int | None
+) -> Weights | str:
+    """A layer's weights and biases, stored in codes; in words why they are not to be had so."""
     weight, bias = site.value(1), site.value(2)
     maker = None if weight is None else weight.producer()
-    if weight is None or maker is None or not is_dequantised(weight):
-        return None
+    if maker is None:
+        return _FLOATS
     found: Site | Floats | None = np.zeros(1, np.float32)
     if bias is not None:
         producer = bias.producer()
         found = constant_of(bias)
         if producer is not None and is_dequantised(bias):
             found = build.site(producer)
-    if found is None or (
-        isinstance(found, np.ndarray) and found.size not in {1, _filters(weight, axis)}
-    ):
-        return None
-    return weights_of(site, source, build.site(maker), found, axis)
+    if found is None or (isinstance(found, np.ndarray) and found.size not in {1, filters}):
+        return "its bias is no constant of a number for each filter"
+    return weights_of(source, build.site(maker), found, axis)
 
 
-def _filters(value: ir.Value, axis: int) -> int | None:
-    shape = value.shape
+def _filters(value: ir.Value | None, axis: int) -> int | None:
+    shape = None if value is None else value.shape
     size = None if shape is None or len(shape) <= axis else shape[axis]
     return size if isinstance(size, int) else None
 
@@ -69,13 +81,16 @@ def _filters(value: ir.Value, axis: int) -> int | None:
 def conv(build: Builder, site: Site) -> bool:
     """A convolution of codes; False where it is to be computed in float32."""
     source, target = images_of(build, site), target_of(build, site.node.outputs[0])
-    if source is None or site.spec.integer("group", 1) != 1:
-        return False
-    weights = _weights(build, site, source, 0)
-    if weights is None or weights.codes.ndim != 4:
-        return False
-    if weights.codes.shape[1] != source.value.channels:
-        return False
+    reason, groups = _in_floats(build, site, source), site.spec.integer("group", 1)
+    if source is None or reason:
+        return build.decline(site, reason)
+    if groups != 1:
+        return build.decline(site, f"it has {groups} groups")
+    weights = _weights(build, site, source, 0, _filters(site.value(1), 0))
+    if isinstance(weights, str):
+        return build.decline(site, weights)
+    if weights.codes.ndim != 4 or weights.codes.shape[1] != source.value.channels:
+        return build.decline(site, "it is no convolution of images")
     windows = conv_windows(site.spec, weights.codes.shape[2:])
     return _convolve(build, site, source, weights, windows, target)
 
@@ -85,16 +100,21 @@ def gemm(build: Builder, site: Site) -> bool:
     spec, source = site.spec, read_codes(build, site.value(0))
     target = target_of(build, site.node.outputs[0])
     plain = not spec.integer("transA", 0) and spec.real("alpha", 1) == spec.real("beta", 1) == 1
-    if source is None or not plain:
-        return False
+    reason = _in_floats(build, site, source)
+    if source is None or reason:
+        return build.decline(site, reason)
+    if not plain:
+        return build.decline(site, "alpha or beta is not 1, or its input is transposed")
     axis = 0 if site.node.op_type == "Gemm" and spec.integer("transB", 0) else 1
-    weights = _weights(build, site, source, axis)
+    if len(getattr(site.value(1), "shape", None) or ()) != 2:
+        return build.decline(site, "its weights are no matrix")
+    weights = _weights(build, site, source, axis, _filters(site.value(1), axis))
     sizes = sizes_of(site.value(0), spec.where)
-    if weights is None or weights.codes.ndim != 2 or len(sizes) != 2:
-        return False
+    if isinstance(weights, str):
+        return build.decline(site, weights)
     value = source.value
     if (value.images, value.channels * value.rows * value.columns) != sizes:
-        return False
+        return build.decline(site, "it multiplies no rows of images by a matrix")
     kernel = value.rows, value.columns
     codes = weights.codes.reshape(len(weights.codes), value.channels, *kernel)
     shaped = replace(weights, codes=codes)
@@ -109,23 +129,26 @@ def _convolve(  # noqa: PLR0917 - one call's worth of a layer
 ) -> bool:  # fmt: skip
     fields = windowed(source.value, windows)
     if fields is None:
-        return False
+        return build.decline(site, "its padding is negative, or its image smaller than its kernel")
     value, result = source.value, site.node.outputs[0]
     shape = (value.images, len(weights.codes), int(fields["rows"]), int(fields["columns"]))
     made = build.new(shape)
-    behind = None if target is not None else behind_sums(build, result, made)
-    few, biases = _few(build, source, weights, behind), _shifted(source, weights)
-    if few is None and source.count > 1:  # sums of 16 bits, whose results no float is added to
-        weights = with_whole_biases(site, source, weights)
-        biases = None if behind is not None else _shifted(source, weights)
-    if target is None and biases is None:
-        return False
+    few, biases = _few(source, weights), _shifted(source, weights)
+    behind = None
+    if target is None or (few.is_few and weights.left.any()):
+        behind = behind_sums(build, result, made, weights.left)
+        few = replace(few, floats=behind.target is None, shifted=True)
+    if biases is None and target is None:
+        return build.decline(site, "its sums may pass 32 bits")
     if biases is None:
         raise refused(
             site, f"sums of {weights.codes[0].size} products may pass 32 bits",
             "use engine 'onnxruntime', or exclude this layer from quantisation",
         )  # fmt: skip
     (top, left), (bottom, right) = windows.pads((value.rows, value.columns))
+    ways = _ways(build, site, source, few, bordered=any((top, left, bottom, right)))
+    if not ways:
+        return build.decline(site, "no kernel adds floats to sums of sums of such codes")
     value.widen((top, left, bottom, right))
     layer = CodedLayer(weights.codes, biases, value.lanes, value.item_bytes, source.ends[0])
     operation = Operation(
@@ -136,28 +159,19 @@ def _convolve(  # noqa: PLR0917 - one call's worth of a layer
         },
     )  # fmt: skip
     steps = np.float32(source.coding.step) * weights.steps
-    if few is None:
-        implement_codes(operation, layer, None, None, build.library)
-    else:
-        geometry = Geometry(
-            value.images, value.lanes, shape[1], shape[2], shape[3], _pair(windows.kernel),
-            _pair(windows.strides), _pair(windows.dilations), (top, left, bottom, right),
-            behind is not None and behind.residual is not None, few=few[0], ways=few[1],
-        )  # fmt: skip
-        build.choice(
-            site, geometry,
-            lambda kind, _: implement_codes(operation, layer, few[0], kind, build.library),
-        )  # fmt: skip
+    geometry = Geometry(
+        value.images, value.lanes, shape[1], shape[2], shape[3], _pair(windows.kernel),
+        _pair(windows.strides), _pair(windows.dilations), (top, left, bottom, right),
+        behind is not None and behind.residual is not None, few=few, ways=ways,
+    )  # fmt: skip
+    build.choice(
+        site, geometry, lambda kind, _: implement_codes(operation, layer, few, kind, build.library)
+    )
     build.operations.append(operation)
     if behind is not None:
-        shifted = replace(behind, shift=behind.shift + weights.shifts)
-        put_behind(build, site, operation, made, steps, shifted)
+        put_behind(build, site, operation, made, steps, behind)
     elif target is not None:
         _rounded(build, operation, made, steps, target)
-        if weights.shifts.any():
-            shift = weights.shifts / np.float32(target.coding.step)
-            operation.constants["shifts"] = build.packing.per_lane(shift, made.lanes)
-            operation.fields["finish"] = Finish.SHIFTED_CODES
     return True
 
 
@@ -187,19 +201,24 @@ def _rounded(
     build.codes[beyond.result] = Coded(made, second.coding, 1, second.low, second.high)
 
 
-def _few(
-    build: Builder, source: Coded, weights: Weights, behind: Behind | None
-) -> tuple[FewBits, tuple[Few, ...]] | None:
-    """How few bits a layer has, and which algorithms compute it; None where they are many."""
+def _few(source: Coded, weights: Weights) -> FewBits:
+    """How many bits a layer's codes take."""
     least, greatest = source.ends
-    few = FewBits(
-        numbers_of(weights.codes).bits, max(1, (greatest - least).bit_length()), greatest - least,
-        source.count > 1, behind is not None and behind.target is None,
-        behind is not None or bool(weights.shifts.any()),
-    )  # fmt: skip
-    fits = source.value.zero in range(least, greatest + 1) and greatest - least < 1 << _BITS
-    ways = few.kinds(source.value.lanes, build.block, bool(build.library.tables)) if fits else ()
-    return (few, ways) if ways and max(few.weights, few.inputs) < _BITS else None
+    reach = greatest - least
+    return FewBits(
+        numbers_of(weights.codes).bits, max(1, reach.bit_length()), reach, source.count > 1
+    )
+
+
+def _ways(
+    build: Builder, site: Site, source: Coded, few: FewBits, *, bordered: bool
+) -> tuple[Few, ...]:
+    """Which algorithms compute a layer; it is said where few bits are declined."""
+    least, greatest = source.ends
+    if few.is_few and bordered and source.value.zero not in range(least, greatest + 1):
+        build.decline(site, "it pads with zeros, and zero is none of its inputs' codes")
+        return (Few.INT8,) * few.has_bytes
+    return few.kinds(source.value.lanes, build.block, bool(build.library.tables))
 
 
 def _shifted(source: Coded, weights: Weights) -> NDArray[np.int32] | None:

@@ -94,9 +94,10 @@ def read_codes(build: Builder, value: ir.Value | None) -> Coded | None:
 def behind(site: Site, source: Coded) -> Coded:
     """Codes as a ``DequantizeLinear`` node reads them."""
     coding = coding_of(site)
-    if coding.zero != source.coding.zero:
+    if coding is None or coding.zero != source.coding.zero:
+        given = "another type, or several," if coding is None else coding.zero
         raise refused(
-            site, f"zero point {coding.zero} of codes made with {source.coding.zero}",
+            site, f"zero point {given} of codes made with {source.coding.zero}",
             "use the same zero point for both, or engine 'onnxruntime'",
         )  # fmt: skip
     return Coded(source.value, coding, 1, source.low, source.high)
@@ -178,6 +179,8 @@ def _target(build: Builder, found: _Bounded) -> Target | None:
     if reader is None or not is_quantiser(reader, QUANTIZE) or reader.inputs[0] is not found.result:
         return None
     coding = coding_of(build.site(reader))
+    if coding is None:
+        return None
     ends = coding.bounds(found.low, found.high)
     return Target(coding, *ends, reader.outputs[0], (*found.nodes, reader))
 

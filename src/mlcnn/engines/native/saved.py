@@ -79,6 +79,8 @@ def _repeated(path: Path, rows: Sequence[Row], layer: Layer) -> Choice:
     }
     told = {row["geometry"]: row["algorithm"] for row in rows}
     name = told.get(layer.geometry.shown)
+    if name is None and layer.geometry.few is not None and len(kinds) == 1:
+        (name,) = kinds  # bytes, of which there is nothing to choose
     if name is None:
         raise MismatchError(path, _difference(rows, layer))
     if name not in kinds:

@@ -174,7 +174,7 @@ def _layer(layer: LayerAlgorithm) -> Layer:
         printable(layer.layer),
         printable(layer.geometry),
         layer.algorithm,
-        printable(layer.reason),
+        printable("; ".join(filter(None, (layer.reason, layer.told)))),
         f"{duration(layer.ms)}{how}",
         f"{100 * layer.peak_share:.0f} %",
         layer.bound,

@@ -108,6 +108,14 @@ static void total_row(const Step *s, const int32_t *sums, int64_t row, int64_t s
   }
 }
 
+/* Ones are counted by one instruction, by a table of 16, or word by word. */
+#if defined(__AVX512VPOPCNTDQ__)
+#define COUNTS 2
+#elif defined(__AVX2__)
+#define COUNTS 1
+#else
+#define COUNTS 0
+#endif
 INLINE Words ones(Words v) {
 #if defined(__AVX512VPOPCNTDQ__)
   return (Words)_mm512_popcnt_epi64((__m512i)v);

@@ -367,6 +367,20 @@ static void dequantise(const Step *s, float *m, int threads) {
     }
   }
 }
+/* Floats to what codes stand for that no byte of one scale holds: multiples of a step per channel. */
+static void round_floats(const Step *s, float *m, const float *constants, int threads) {
+  (void)threads;
+  PLANES {
+    const V step = *(const V *)(constants + s->scales + i * B), low = *(const V *)(constants + s->biases + i * B);
+    const V high = *(const V *)(constants + s->shifts + i * B);
+    const char *x = AT(s, x, n) + 4 * i * s->x.plane;
+    char *y = AT(s, y, n) + 4 * i * s->y.plane;
+    EACH(r, s->rows) EACH(q, s->columns) {
+      const V v = *(const V *)(x + 4 * (r * s->x.row + q * s->x.column)) / step;
+      *(V *)(y + 4 * (r * s->y.row + q * s->y.column)) = whole(smaller(larger(v, low), high)) * step;
+    }
+  }
+}
 /* Codes of another scale; the sum of two, where there is a z. */
 static void recode(const Step *s, float *m, int threads) {
   (void)threads;

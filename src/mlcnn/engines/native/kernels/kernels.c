@@ -44,6 +44,7 @@ int64_t mlcnn_list_scratch(const Step *s) { return list_floats(s); }
 int64_t mlcnn_bits_scratch(const Step *s, int64_t channels) { return s->op == BITS ? bits_floats(s, channels) : tables_floats(s); }
 int mlcnn_tables(void) { return TABLES ? WIDEST_SET : 0; }
 int mlcnn_vnni(void) { return VNNI; }
+int mlcnn_counts(void) { return COUNTS; }
 int mlcnn_assembly(void) {
 #ifdef NO_ASSEMBLY
   return 0;
@@ -128,6 +129,7 @@ static void run(const Step *steps, int64_t count, int64_t some, float *m, const 
         else quantise(s, m, threads);
         break;
       case DEQUANTISE: dequantise(s, m, threads); break;
+      case ROUND: round_floats(s, m, constants, threads); break;
       case RECODE: recode(s, m, threads); break;
       case SUMS: sums(s, m, threads); break;
       case LIST: list_conv(s, m, constants, threads); break;
