@@ -201,7 +201,7 @@ class Builder:
         self.operations.append(Operation(Op.DEQUANTISE, Part(source), Part(made), None, {
             "images": source.images, "blocks": len(source.lanes), "rows": source.rows,
             "columns": source.columns, "zero": coded.coding.zero, "ratio": coded.coding.step,
-            "mode": int(coded.count > 1),
+            "mode": int(source.item_bytes > 1),
         }))  # fmt: skip
         return made
 

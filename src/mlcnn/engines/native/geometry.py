@@ -44,7 +44,7 @@ class FewBits:
         weights: bits of a weight.
         inputs: bits of an input.
         greatest: of the inputs, above the least one.
-        summed: whether inputs are sums of codes.
+        summed: whether inputs are sums of codes, of 16 bits.
         floats: whether results are floats.
         shifted: whether a bias of floats is added to them.
     """
@@ -83,7 +83,7 @@ class FewBits:
             and places * self.entry < 1 << 16
         ):
             found.append(Few.TABLES)
-        return *found, *(() if self.summed and self.shifted else (Few.INT8,))
+        return *found, Few.INT8
 
 
 @dataclass(frozen=True, slots=True)

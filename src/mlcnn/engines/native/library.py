@@ -21,7 +21,7 @@ from mlcnn.errors import UnsupportedError
 
 __all__ = [
     "Binary", "Finish", "Function", "Library", "Map", "MapReduction", "Op", "Place", "Pool",
-    "Reduce", "Step", "load",
+    "Reduce", "Step", "Sums", "load",
 ]  # fmt: skip
 
 # Contractions are wanted (fused multiply-add); other liberties of -ffast-math are not, and linking
@@ -67,6 +67,7 @@ class Op(IntEnum):
     BITS = 27
     TABLE = 28
     SELECT = 29
+    CODES_DEPTHWISE = 30
 
 
 class Pool(IntEnum):
@@ -140,6 +141,14 @@ class Reduce(IntEnum):
     MIN = 1
     SUM = 2
     SOFTMAX = 3
+
+
+class Sums(IntEnum):
+    """Modes of ``SUMS``: sums of 16 bits or of bytes, or means rounded to codes."""
+
+    SHORTS = 0
+    ROUNDED_MEANS = 1
+    BYTES = 2
 
 
 class Finish(IntEnum):

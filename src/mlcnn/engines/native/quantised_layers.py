@@ -1,5 +1,8 @@
 """Convolutions and dense layers of codes, computed in integers."""
 
+from collections.abc import Sequence
+from functools import partial
+
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -13,10 +16,18 @@ from mlcnn.engines.native.codes import (
     refused,
     weights_of,
 )
+from mlcnn.engines.native.coded_groups import (
+    CodedGroup,
+    beside,
+    give_filters,
+    groups_of,
+    implement_depthwise,
+    is_by_channel,
+)
 from mlcnn.engines.native.few_bits import CodedLayer, implement_codes, numbers_of
 from mlcnn.engines.native.geometry import FewBits, Geometry
-from mlcnn.engines.native.kinds import Few
-from mlcnn.engines.native.library import Op
+from mlcnn.engines.native.kinds import Few, Kind
+from mlcnn.engines.native.library import Library, Op
 from mlcnn.engines.native.program import Floats, Operation, Part, Value
 from mlcnn.engines.native.reading import constant_of, sizes_of
 from mlcnn.engines.native.rounded import (
@@ -66,15 +77,19 @@ def _filters(value: ir.Value | None, axis: int) -> int | None:
 def conv(build: Builder, site: Site) -> bool:
     """A convolution of codes; False where it is to be computed in float32."""
     source, target = images_of(build, site), target_of(build, site.node.outputs[0])
-    if source is None or site.spec.integer("group", 1) != 1:
+    if source is None:
         return False
-    weights = _weights(build, site, source, 0, _filters(site.value(1), 0))
+    weights, groups = (
+        _weights(build, site, source, 0, _filters(site.value(1), 0)),
+        site.spec.integer("group", 1),
+    )
     if weights is None or weights.codes.ndim != 4:
         return False
-    if weights.codes.shape[1] != source.value.channels:
+    filters, inner = weights.codes.shape[:2]
+    if inner * groups != source.value.channels or filters % groups:
         return False
     windows = conv_windows(site.spec, weights.codes.shape[2:])
-    return _convolve(build, site, source, weights, windows, target)
+    return _convolve(build, site, source, weights, windows, target, groups)
 
 
 def gemm(build: Builder, site: Site) -> bool:
@@ -102,49 +117,57 @@ def gemm(build: Builder, site: Site) -> bool:
 
 def _convolve(  # noqa: PLR0917 - one call's worth of a layer
     build: Builder, site: Site, source: Coded, weights: Weights, windows: Windows,
-    target: Target | None,
+    target: Target | None, groups: int = 1,
 ) -> bool:  # fmt: skip
     fields = windowed(source.value, windows)
     if fields is None:
         return False
     value, result = source.value, site.node.outputs[0]
     shape = (value.images, len(weights.codes), int(fields["rows"]), int(fields["columns"]))
-    made = build.new(shape)
+    apart = is_by_channel(weights.codes, groups, source.ends)
+    made = build.new(shape, value.lanes if apart else None)
     behind = None if target is not None else behind_sums(build, result, made)
-    few = _few(build, source, weights, behind)
-    if target is None and (behind is None or few is None):
+    parts = groups_of(build.packing, value.lanes, weights.codes, 1 if apart else groups)
+    few = [_few(build, source, part, behind) for part in parts]
+    if target is None and (behind is None or None in few):
         return False
     (top, left), (bottom, right) = windows.pads((value.rows, value.columns))
-    value.widen((top, left, bottom, right))
-    layer = CodedLayer(
-        weights.codes, _shifted(site, source, weights), value.lanes, value.item_bytes,
-        source.ends[0],
-    )  # fmt: skip
-    operation = Operation(
-        Op.CODES_CONV, Part(value, row=-top, column=-left), Part(made), None,
-        {
-            **fields, "blocks": len(value.lanes), "filters": len(made.lanes),
-            "mode": int(source.count > 1), "zero": value.zero,
-        },
-    )  # fmt: skip
+    pads = top, left, bottom, right
+    value.widen(pads)
+    biases = build.packing.per_lane(_shifted(site, source, weights), made.lanes)
+    operations = [
+        Operation(
+            Op.CODES_CONV, Part(value, part.block, -top, -left), Part(made, part.filter // build.block), None,
+            {
+                **fields, "blocks": len(part.lanes), "filters": -(-len(part.codes) // build.block),
+                "mode": int(value.item_bytes > 1), "zero": value.zero,
+            },
+        )
+        for part in parts
+    ]  # fmt: skip
+    give_filters(operations, "biases", biases)
+    for operation, part, bits in zip(operations, parts, few, strict=True):
+        layer = CodedLayer(part.codes, part.lanes, value.item_bytes, source.ends[0])
+        if apart:
+            implement_depthwise(operation, weights.codes, build.packing)
+        elif bits is None:
+            implement_codes(operation, layer, None, None, build.library)
+        else:
+            geometry = Geometry(
+                value.images, part.lanes, len(part.codes), shape[2], shape[3],
+                _pair(windows.kernel), _pair(windows.strides), _pair(windows.dilations), pads,
+                behind is not None and behind.residual is not None, few=bits[0], ways=bits[1],
+            )  # fmt: skip
+            build.choice(
+                site, geometry,
+                partial(_complete, operation, layer, bits[0], build.library),
+            )  # fmt: skip
+    build.operations.extend(operations)
     steps = np.float32(source.coding.step) * weights.steps
-    if few is None:
-        implement_codes(operation, layer, None, None, build.library)
-    else:
-        geometry = Geometry(
-            value.images, value.lanes, shape[1], shape[2], shape[3], _pair(windows.kernel),
-            _pair(windows.strides), _pair(windows.dilations), (top, left, bottom, right),
-            behind is not None and behind.residual is not None, few=few[0], ways=few[1],
-        )  # fmt: skip
-        build.choice(
-            site, geometry,
-            lambda kind, _: implement_codes(operation, layer, few[0], kind, build.library),
-        )  # fmt: skip
-    build.operations.append(operation)
     if target is None and behind is not None:
-        put_behind(build, site, operation, made, steps, behind)
+        put_behind(build, site, operations, made, steps, behind)
     elif target is not None:
-        _rounded(build, operation, made, steps, target)
+        _rounded(build, operations, made, steps, target)
     return True
 
 
@@ -154,49 +177,57 @@ def _pair(sizes: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _rounded(
-    build: Builder, operation: Operation, made: Value, steps: Floats, target: Target
+    build: Builder, operations: Sequence[Operation], made: Value, steps: Floats, target: Target
 ) -> None:
     """Results as codes, those of a sum where they are only added to others."""
     coding = target.coding
     made.item_bytes, made.zero = 1, coding.zero
     scale = steps / np.float32(coding.step)
-    operation.constants["scales"] = build.packing.per_lane(scale, made.lanes)
-    operation.fields |= {"zero_y": coding.zero, "low": target.low, "high": target.high}
+    give_filters(operations, "scales", build.packing.per_lane(scale, made.lanes))
+    for operation in operations:
+        operation.fields |= {"zero_y": coding.zero, "low": target.low, "high": target.high}
     beyond = beyond_of(build, target, made)
     if beyond is None:
         put_codes(build, target, made)
         return
     other, second = beyond.other, beyond.target
-    operation.fields |= rounding_of(second, coding, other)
-    operation.z = None if other is None else Part(other.value)
+    for operation in operations:
+        operation.fields |= rounding_of(second, coding, other)
+        operation.z = None if other is None else beside(operation, other.value)
     made.zero = second.coding.zero
     build.done.update((*target.nodes, *beyond.nodes))
     build.codes[beyond.result] = Coded(made, second.coding, 1, second.low, second.high)
 
 
+def _complete(
+    operation: Operation, layer: CodedLayer, few: FewBits, library: Library, kind: Kind, _: float
+) -> None:
+    """By the algorithm that is chosen."""
+    implement_codes(operation, layer, few, kind, library)
+
+
 def _few(
-    build: Builder, source: Coded, weights: Weights, behind: Behind | None
+    build: Builder, source: Coded, part: CodedGroup, behind: Behind | None
 ) -> tuple[FewBits, tuple[Few, ...]] | None:
     """How few bits a layer has, and which algorithms compute it; None where they are many."""
     least, greatest = source.ends
     few = FewBits(
-        numbers_of(weights.codes).bits, max(1, (greatest - least).bit_length()), greatest - least,
-        source.count > 1, behind is not None and behind.target is None, behind is not None,
+        numbers_of(part.codes).bits, max(1, (greatest - least).bit_length()), greatest - least,
+        source.value.item_bytes > 1, behind is not None and behind.target is None, behind is not None,
     )  # fmt: skip
     fits = source.value.zero in range(least, greatest + 1) and greatest - least < 1 << _BITS
-    ways = few.kinds(source.value.lanes, build.block, bool(build.library.tables)) if fits else ()
+    ways = few.kinds(part.lanes, build.block, bool(build.library.tables)) if fits else ()
     return (few, ways) if ways and max(few.weights, few.inputs) < _BITS else None
 
 
 def _shifted(site: Site, source: Coded, weights: Weights) -> NDArray[np.int32]:
     """Biases from which zero points are taken off, where no sum can leave 32 bits."""
     flat = weights.codes.reshape(len(weights.codes), -1).astype(np.int64)
-    # A sum of codes has no zero point any more: each adds between -255 and 255.
-    zero = source.coding.zero if source.count == 1 else 0
-    shifted = weights.biases - zero * flat.sum(1)
+    shifted = weights.biases - source.coding.zero * flat.sum(1)
     above, below = np.maximum(flat, 0).sum(1), np.minimum(flat, 0).sum(1)
-    most = 255 * source.count
-    least = 0 if source.count == 1 else -most
+    # Sums of 16 bits have no zero point: each code adds between -255 and 255.
+    most = 255 if source.value.item_bytes == 1 else 255 * source.count
+    least = 0 if source.value.item_bytes == 1 else -most
     greatest = np.maximum(shifted, shifted + above * most + below * least).max()
     lowest = np.minimum(shifted, shifted + below * most + above * least).min()
     if greatest >= _SUM_BOUND or lowest < -_SUM_BOUND:
