@@ -14,6 +14,7 @@ __all__ = [
 ]  # fmt: skip
 
 _EXACT = 2**24  # whole numbers up to here are floats
+_TOGETHER = 4  # columns of a kernel that lie in a lane
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,9 +73,12 @@ def implement_depthwise(operation: Operation, codes: Codes, packing: Packing) ->
         packing: of the library.
     """
     lanes = () if operation.y is None else operation.y.value.lanes
-    weights = packing.per_lane(codes[:, 0].astype(np.float32), lanes)
+    missing = -codes.shape[3] % _TOGETHER
+    padded = np.pad(codes[:, 0].astype(np.int32), ((0, 0), (0, 0), (0, missing)))
+    weights = packing.per_lane(padded, lanes)  # (blocks, lanes, rows, columns)
+    quads = weights.reshape(*weights.shape[:3], -1, _TOGETHER).transpose(0, 2, 3, 1, 4)
     operation.op = Op.CODES_DEPTHWISE
-    operation.constants["weights"] = weights.transpose(0, 2, 3, 1)
+    operation.constants["weights"] = quads.astype(np.int8)
 
 
 def beside(operation: Operation, value: Value) -> Part:

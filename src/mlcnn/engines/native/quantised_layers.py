@@ -9,13 +9,6 @@ from numpy.typing import NDArray
 
 from mlcnn.engines.native.behind_sums import Behind, behind_sums, put_behind
 from mlcnn.engines.native.builder import Builder
-from mlcnn.engines.native.codes import (
-    Coded,
-    Weights,
-    is_dequantised,
-    refused,
-    weights_of,
-)
 from mlcnn.engines.native.coded_groups import (
     CodedGroup,
     beside,
@@ -23,6 +16,13 @@ from mlcnn.engines.native.coded_groups import (
     groups_of,
     implement_depthwise,
     is_by_channel,
+)
+from mlcnn.engines.native.codes import (
+    Coded,
+    Weights,
+    is_dequantised,
+    refused,
+    weights_of,
 )
 from mlcnn.engines.native.few_bits import CodedLayer, implement_codes, numbers_of
 from mlcnn.engines.native.geometry import FewBits, Geometry
@@ -137,7 +137,8 @@ def _convolve(  # noqa: PLR0917 - one call's worth of a layer
     biases = build.packing.per_lane(_shifted(site, source, weights), made.lanes)
     operations = [
         Operation(
-            Op.CODES_CONV, Part(value, part.block, -top, -left), Part(made, part.filter // build.block), None,
+            Op.CODES_CONV, Part(value, part.block, -top, -left),
+            Part(made, part.filter // build.block), None,
             {
                 **fields, "blocks": len(part.lanes), "filters": -(-len(part.codes) // build.block),
                 "mode": int(value.item_bytes > 1), "zero": value.zero,
@@ -213,7 +214,8 @@ def _few(
     least, greatest = source.ends
     few = FewBits(
         numbers_of(part.codes).bits, max(1, (greatest - least).bit_length()), greatest - least,
-        source.value.item_bytes > 1, behind is not None and behind.target is None, behind is not None,
+        source.value.item_bytes > 1, behind is not None and behind.target is None,
+        behind is not None,
     )  # fmt: skip
     fits = source.value.zero in range(least, greatest + 1) and greatest - least < 1 << _BITS
     ways = few.kinds(part.lanes, build.block, bool(build.library.tables)) if fits else ()
