@@ -202,7 +202,7 @@ def _compared(
 
 
 def _planes(layers: Sequence[Layer]) -> list[Choice]:
-    return [Choice(Few.PLANES, "asked for", {kind: 1.0 for kind in each.ways}) for each in layers]
+    return [Choice(Few.PLANES, "asked for", dict.fromkeys(each.ways, 1.0)) for each in layers]
 
 
 def _layer(model: ir.Model, library: Library, choose: Chooser) -> tuple[Program, str]:

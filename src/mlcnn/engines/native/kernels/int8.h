@@ -69,6 +69,10 @@ INLINE void put(char *y, V v, int32_t zero) {
   const M code = (M)(v + SHIFT) + zero; /* its low byte */
 #if B == 16
   _mm_storeu_si128((__m128i *)y, _mm512_cvtepi32_epi8((__m512i)code));
+#elif B == 8 && defined(__AVX2__) /* the compiler would take the bytes one by one */
+  const __m256i bytes = _mm256_and_si256((__m256i)code, _mm256_set1_epi32(255));
+  const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
+  _mm_storel_epi64((__m128i *)y, _mm_packus_epi16(words, words));
 #else
   *(Bytes *)y = __builtin_convertvector(code & 255, Bytes);
 #endif
