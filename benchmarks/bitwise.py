@@ -207,7 +207,8 @@ def _planes(layers: Sequence[Layer]) -> list[Choice]:
 
 def _layer(model: ir.Model, library: Library, choose: Chooser) -> tuple[Program, str]:
     """The steps of a network's one layer, from codes to codes, and what computes it."""
-    fixed = fix_shapes(inline(model), {"x": tuple(model.graph.inputs[0].shape or ())})
+    sizes = [size for size in model.graph.inputs[0].shape or () if isinstance(size, int)]
+    fixed = fix_shapes(inline(model), {"x": sizes})
     infer_shapes(fixed)
     steps = [each for each in lower(fixed, library, choose) if each.op in _OF_A_LAYER]
     return Program(steps, library), "/".join(_OPS.get(each.op, "sums") for each in steps)
