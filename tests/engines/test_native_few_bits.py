@@ -20,6 +20,7 @@ from mlcnn.engines.native.library import Op, load
 from mlcnn.engines.native.lowering import lower
 from mlcnn.engines.native.program import Operation, Program
 from mlcnn.graph import evaluate, infer_shapes, inline
+from mlcnn.passes import pipeline
 from mlcnn.workload import Numbers, read
 
 OPS = {Few.PLANES: Op.BITS, Few.TABLES: Op.TABLE, Few.INT8: Op.CODES_CONV}
@@ -154,6 +155,37 @@ def test_sums_of_codes_have_the_bits_that_the_workload_reads() -> None:
     assert found == [Numbers(1, 2, 4)] * 2
     assert [layer.numbers.operand for layer in read(model).layers] == [4, 4]
     assert [layer.geometry.rpartition(", ")[2] for layer in session.algorithms] == ["W1A4"] * 2
+
+
+def pooled(bits: int, inputs: int) -> ir.Model:
+    """Two layers of few bits, each in front of a mean over 2x2 that is rounded."""
+    net, rng = Quantised(32, (9, 11)), np.random.default_rng(bits)
+    ends = net.constant(np.float32(0)), net.constant(np.float32((1 << inputs) - 1))
+    value = net.rounded(net.op("Clip", "x", *ends), 1, 0)
+    for _ in range(2):
+        codes = weights_of(rng, bits, (32, 32, 3, 3), "odd")
+        weight = net.weight(codes, np.full(32, 1 / 16, np.float32))
+        value = net.op("Conv", value, weight, pads=[1] * 4)
+        value = net.op("Add", value, net.constant(np.full((32, 1, 1), 0.5, np.float32)))
+        value = net.op("AveragePool", value, kernel_shape=[2, 2], strides=[2, 2])
+        value = net.rounded(net.op("Clip", net.op("Relu", value), *ends), 1, 0)
+    return net.model(value)
+
+
+@pytest.mark.parametrize("kind", Few)
+@pytest.mark.parametrize(("bits", "inputs"), [(1, 2), (1, 4), (2, 2)])
+def test_layers_fused_with_pools_are_exact(bits: int, inputs: int, kind: Few) -> None:
+    """What the passes make of them reads sums of codes, and gives what the network says."""
+    model = pooled(bits, inputs)
+    fused = pipeline.run(model, pipeline.parse("exact"), verify=False).model
+    image = np.random.default_rng(0).integers(-2, 6, (2, 32, 9, 11)).astype(np.float32)
+    doubles = {"x": torch.from_numpy(image).double()}
+    expected = next(iter(evaluate(model, doubles).values())).numpy().astype(np.float32)
+    assert np.unique(expected).size > 3
+    found, ops = computed(fused, image, kind, "native", expected.shape)
+    assert Op.SUMS in ops
+    assert not ops & {Op.CONV, Op.POOL, Op.CODES_POOL}
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("march", MARCHES)

@@ -4,6 +4,7 @@ Quantisers of few bits leave biases in floats behind the layers: rounded to step
 they would be coarse. Results of residual blocks are floats, which several layers read.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -11,8 +12,9 @@ import numpy as np
 import onnx_ir as ir
 
 from mlcnn.engines.native.builder import Builder
+from mlcnn.engines.native.coded_groups import beside, give_filters
 from mlcnn.engines.native.library import Finish
-from mlcnn.engines.native.program import Floats, Operation, Part, Value
+from mlcnn.engines.native.program import Floats, Operation, Value
 from mlcnn.engines.native.reading import bounds_of, constant_of
 from mlcnn.engines.native.rounded import (
     Target,
@@ -114,41 +116,43 @@ def _per_filter(value: ir.Value, result: ir.Value, filters: int) -> Floats | Non
 
 
 def put_behind(  # noqa: PLR0917 - one layer and what follows
-    build: Builder, site: Site, operation: Operation, made: Value, steps: Floats, behind: Behind
-) -> None:
-    """Let an operation do it.
+    build: Builder, site: Site, operations: Sequence[Operation], made: Value, steps: Floats,
+    behind: Behind,
+) -> None:  # fmt: skip
+    """Let the operations of a layer do it.
 
     Args:
         build: the network so far.
         site: the convolution.
-        operation: likewise.
+        operations: likewise.
         made: where its results lie.
         steps: what a sum of 1 stands for, of each filter.
         behind: what follows.
     """
     build.done.update(behind.nodes)
     scale, shift = steps.astype(np.float32), behind.shift
-    operation.fields |= {"finish": Finish.FLOATS, "low": behind.low, "high": behind.high}
+    fields = {"finish": Finish.FLOATS, "low": behind.low, "high": behind.high}
     if behind.target is not None:
         step = np.float32(behind.target.coding.step)
         scale, shift = scale / step, shift / step
         made.item_bytes = 1
         made.zero = behind.target.coding.zero
-        operation.fields |= {"finish": Finish.SHIFTED_CODES, "zero_y": made.zero}
+        fields |= {"finish": Finish.SHIFTED_CODES, "zero_y": made.zero}
         put_codes(build, behind.target, made)
-    operation.constants |= {
-        "scales": build.packing.per_lane(scale, made.lanes),
-        "shifts": build.packing.per_lane(shift, made.lanes),
-    }
+    give_filters(operations, "scales", build.packing.per_lane(scale, made.lanes))
+    give_filters(operations, "shifts", build.packing.per_lane(shift, made.lanes))
+    for operation in operations:
+        operation.fields |= fields
+        operation.z = None if behind.residual is None else beside(operation, behind.residual)
     if behind.target is None:
-        operation.z = None if behind.residual is None else Part(behind.residual)
         build.put(site, behind.result, made)
     if behind.beside is not None:
         coding = behind.beside.coding
         codes = codes_like(build, made, coding)
-        operation.rounded = Part(codes)
-        operation.fields |= {
-            "ratio": coding.step, "zero_y": coding.zero,
-            **ends_of((behind.beside.low, behind.beside.high)),
-        }  # fmt: skip
+        for operation in operations:
+            operation.rounded = beside(operation, codes)
+            operation.fields |= {
+                "ratio": coding.step, "zero_y": coding.zero,
+                **ends_of((behind.beside.low, behind.beside.high)),
+            }  # fmt: skip
         put_codes(build, behind.beside, codes)

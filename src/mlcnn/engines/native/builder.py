@@ -124,7 +124,9 @@ class Builder:
         """Say that a layer has several algorithms; ``complete`` is told which one is taken."""
         reason = self.declined.pop(site.node, "")
         few = geometry.few
-        bits = operand_bits(site.node) if few is None or few.summed else few.numbers
+        bits = operand_bits(site.node)
+        if few is not None and not bits.sums:
+            bits = few.numbers
         asked = Asked(layer_name(site.node), geometry, bits, reason)
         self._convolutions.append((asked, complete))
 
@@ -230,7 +232,7 @@ class Builder:
         self.operations.append(Operation(Op.DEQUANTISE, Part(source), Part(made), None, {
             "images": source.images, "blocks": len(source.lanes), "rows": source.rows,
             "columns": source.columns, "zero": coded.coding.zero, "ratio": coded.coding.step,
-            "mode": int(coded.count > 1),
+            "mode": int(source.item_bytes > 1),
         }))  # fmt: skip
         return made
 

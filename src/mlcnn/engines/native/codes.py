@@ -79,8 +79,9 @@ class Coded:
     def ends(self) -> tuple[int, int]:
         """The least and the greatest one, as they lie in memory."""
         zero, (low, high) = self.coding.zero, self.coding.bounds(-inf, inf)
-        ends = int(max(self.low, self.count * low)), int(min(self.high, self.count * high))
-        return (ends[0] + zero, ends[1] + zero) if self.count == 1 else ends
+        if self.count > 1:  # whose ends are known
+            low, high = -inf, inf
+        return int(max(self.low, low)) + zero, int(min(self.high, high)) + zero
 
 
 @dataclass(frozen=True, slots=True, eq=False)

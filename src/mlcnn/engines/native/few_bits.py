@@ -65,14 +65,12 @@ class CodedLayer:
 
     Attributes:
         codes: of its weights (filters, channels, rows, columns).
-        biases: of each filter, for inputs as they lie in memory.
         lanes: channels in each block of the input.
         item_bytes: of an input: 1 of a code, 2 of a sum of codes.
         least: the least input, as it lies in memory.
     """
 
     codes: Codes
-    biases: NDArray[np.int32]
     lanes: tuple[int, ...]
     item_bytes: int
     least: int = 0
@@ -84,15 +82,14 @@ def implement_codes(
     """Complete an operation on codes by what its algorithm needs.
 
     Args:
-        operation: input, output, geometry and scales are known.
-        layer: weights and biases.
+        operation: input, output, geometry, scales and biases, for inputs as they lie in memory,
+            are known.
+        layer: weights.
         few: bits, where they are few.
         kind: the algorithm; ``Few.INT8`` or None where all bits count.
         library: the kernels.
     """
     packing, filters = Packing(library.block, library.group), len(layer.codes)
-    lanes_of_filters = () if operation.y is None else operation.y.value.lanes
-    biases = layer.biases
     operation.constants["lanes"] = np.array(layer.lanes, np.int32)
     if few is None or kind in {None, Few.INT8}:
         operation.constants["weights"] = tiled_codes(
@@ -100,7 +97,8 @@ def implement_codes(
         )
     else:
         numbers = numbers_of(layer.codes)
-        biases = biases + layer.least * layer.codes.reshape(filters, -1).sum(1, dtype=np.int32)
+        beneath = layer.least * layer.codes.reshape(filters, -1).sum(1, dtype=np.int32)
+        operation.constants["biases"] = operation.constants["biases"] + packing.per_lane(beneath)
         operation.fields |= {
             "weight_bits": numbers.bits, "input_bits": few.inputs, "high_code": few.greatest,
             "base": layer.least, "factor": numbers.factor, "offset": numbers.offset,
@@ -119,7 +117,6 @@ def implement_codes(
             )
         floats = library.bits({**operation.fields, "op": operation.op}, layer.codes.shape[1])
         operation.scratch = Part(Value(1, (library.block,), 1, -(-floats // library.block)))
-    operation.constants["biases"] = packing.per_lane(biases.astype(np.int32), lanes_of_filters)
 
 
 def sample(
@@ -147,10 +144,12 @@ def sample(
             **geometry.fields((source.rows, source.columns)), "filters": len(made.lanes),
             "mode": int(few.summed), "finish": finish, "low": 0, "high": 255,
         },
-        {"scales": packing.per_lane(ones), "shifts": packing.per_lane(ones)},
+        {
+            "scales": packing.per_lane(ones), "shifts": packing.per_lane(ones),
+            "biases": packing.per_lane(np.zeros(geometry.filters, np.int32)),
+        },
     )  # fmt: skip
-    biases = np.zeros(geometry.filters, np.int32)
-    layer = CodedLayer(codes, biases, geometry.lanes, source.item_bytes)
+    layer = CodedLayer(codes, geometry.lanes, source.item_bytes)
     implement_codes(operation, layer, few, kind, library)
     return operation
 

@@ -46,7 +46,7 @@ class FewBits:
         weights: bits of a weight.
         inputs: bits of an input.
         greatest: of the inputs, above the least one.
-        summed: whether inputs are sums of codes.
+        summed: whether inputs are sums of codes, of 16 bits.
         floats: whether results are floats.
         shifted: whether a bias of floats is added to them.
     """
@@ -69,11 +69,6 @@ class FewBits:
         return max(self.weights, self.inputs) < _BYTE
 
     @property
-    def has_bytes(self) -> bool:
-        """Whether the kernels of bytes compute them too."""
-        return not (self.summed and self.shifted)
-
-    @property
     def entry(self) -> int:
         """The greatest number in a table."""
         return ((1 << self.weights) - 1) * self.greatest * self.channels
@@ -92,7 +87,7 @@ class FewBits:
             tables: whether there are kernels for them.
         """
         if not self.is_few:
-            return (Few.INT8,) * self.has_bytes
+            return (Few.INT8,)
         found = [Few.PLANES] if self.weights * self.inputs <= _MOST_PLANES else []
         places = len(lanes) * block // self.channels
         if (
@@ -102,7 +97,7 @@ class FewBits:
             and places * self.entry < 1 << 16
         ):
             found.append(Few.TABLES)
-        return *found, *((Few.INT8,) * self.has_bytes)
+        return *found, Few.INT8
 
 
 @dataclass(frozen=True, slots=True)

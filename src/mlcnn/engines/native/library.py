@@ -21,7 +21,7 @@ from mlcnn.errors import UnsupportedError
 
 __all__ = [
     "BEST_COUNTS", "Binary", "Finish", "Function", "Library", "Map", "MapReduction", "Op", "Place",
-    "Pool", "Reduce", "Step", "load",
+    "Pool", "Reduce", "Step", "Sums", "load",
 ]  # fmt: skip
 
 # Contractions are wanted (fused multiply-add); other liberties of -ffast-math are not, and linking
@@ -70,6 +70,7 @@ class Op(IntEnum):
     TABLE = 28
     SELECT = 29
     ROUND = 30
+    CODES_DEPTHWISE = 31
 
 
 class Pool(IntEnum):
@@ -143,6 +144,14 @@ class Reduce(IntEnum):
     MIN = 1
     SUM = 2
     SOFTMAX = 3
+
+
+class Sums(IntEnum):
+    """Modes of ``SUMS``: sums of 16 bits or of bytes, or means rounded to codes."""
+
+    SHORTS = 0
+    ROUNDED_MEANS = 1
+    BYTES = 2
 
 
 class Finish(IntEnum):
@@ -236,7 +245,9 @@ class Library:
             function.argtypes, function.restype = (pointer,), ctypes.c_int64
         self._sink = np.zeros(1, np.float32)
         self._multiply, self._read = library.mlcnn_multiply, library.mlcnn_read
-        self._multiply.argtypes, self._multiply.restype = (ctypes.c_int64, pointer), ctypes.c_int64
+        self._count_bits, self._look_up = library.mlcnn_count_bits, library.mlcnn_look_up
+        for function in (self._multiply, self._count_bits, self._look_up):
+            function.argtypes, function.restype = (ctypes.c_int64, pointer), ctypes.c_int64
         self._read.argtypes, self._read.restype = (pointer, ctypes.c_int64, pointer), None
         self.run.argtypes = (pointer, ctypes.c_int64, pointer, pointer, pointer, ctypes.c_int)
         self.run.restype = None
@@ -244,6 +255,14 @@ class Library:
     def multiply(self, rounds: int) -> int:
         """Multiply-adds in registers, so many a round; returns their number."""
         return self._multiply(rounds, self._sink.ctypes.data)
+
+    def count_bits(self, rounds: int) -> int:
+        """Products of bits, counted in registers, so many a round; returns their number."""
+        return self._count_bits(rounds, self._sink.ctypes.data)
+
+    def look_up(self, rounds: int) -> int:
+        """Sums of bytes that shuffles look up in registers; returns their number, 0 without any."""
+        return self._look_up(rounds, self._sink.ctypes.data)
 
     def read(self, floats: NDArray[np.float32]) -> None:
         """Read every number once, in the order of memory."""

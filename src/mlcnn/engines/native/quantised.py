@@ -22,7 +22,7 @@ from mlcnn.engines.native.codes import (
     is_dequantised,
     refused,
 )
-from mlcnn.engines.native.library import Op, Pool
+from mlcnn.engines.native.library import Op, Pool, Sums
 from mlcnn.engines.native.program import Operation, Part, Value
 from mlcnn.engines.native.quantised_layers import conv, gemm
 from mlcnn.engines.native.reading import DENSE_ORDER, bounds_of, dense_strides, shape_of
@@ -46,6 +46,7 @@ from mlcnn.nn.site import Site
 __all__ = ["RULES", "take"]
 
 _SHORT_BOUND = 2**15
+_BYTE = 255
 
 
 def _quantise(build: Builder, site: Site) -> bool:
@@ -134,22 +135,30 @@ def _box(  # noqa: PLR0917 - one pool's worth
     readers = [use.node for use in result.uses()]
     if result.is_graph_output() or not readers or any(n.op_type != "Conv" for n in readers):
         return False
-    value = source.value
-    value.widen((*before, *after))
-    made = codes_like(build, like, coding)
-    if not build.rounded_means:
-        made.item_bytes, made.zero = 2, 0
-    build.operations.append(Operation(
-        Op.SUMS, Part(value, row=-before[0], column=-before[1]), Part(made), None,
-        {**fields, "zero": coding.zero, "mode": build.rounded_means},
-    ))  # fmt: skip
+    source.value.widen((*before, *after))
+    made, mode, base = codes_like(build, like, coding), Sums.ROUNDED_MEANS, 0
     if build.rounded_means:
         build.codes[result] = replace(source, value=made)
-        return True
-    step = float(np.float32(coding.step) / np.float32(count))
-    ends = (count * (end - coding.zero) for end in source.ends)
-    build.codes[result] = Coded(made, Coding(step, 0), count, *ends)
+    else:
+        mode, base = _as_sums(made, source, count)
+        ends = (count * (end - coding.zero) for end in source.ends)
+        step = float(np.float32(coding.step) / np.float32(count))
+        build.codes[result] = Coded(made, Coding(step, made.zero), count, *ends)
+    build.operations.append(Operation(
+        Op.SUMS, Part(source.value, row=-before[0], column=-before[1]), Part(made), None,
+        {**fields, "zero": coding.zero, "mode": mode, "base": base},
+    ))  # fmt: skip
     return True
+
+
+def _as_sums(made: Value, source: Coded, count: int) -> tuple[Sums, int]:
+    """How sums of so many codes lie: as bytes above the least one where those hold them."""
+    zero, (least, greatest) = source.coding.zero, source.ends
+    if count * (greatest - least) <= _BYTE and least <= zero <= greatest:
+        made.zero = count * (zero - least)
+        return Sums.BYTES, count * least
+    made.item_bytes, made.zero = 2, 0
+    return Sums.SHORTS, 0
 
 
 def _add(build: Builder, site: Site) -> bool:

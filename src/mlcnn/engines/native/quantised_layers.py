@@ -1,6 +1,8 @@
 """Convolutions and dense layers of codes, computed in integers."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
@@ -8,6 +10,14 @@ from numpy.typing import NDArray
 
 from mlcnn.engines.native.behind_sums import behind_sums, put_behind
 from mlcnn.engines.native.builder import Builder
+from mlcnn.engines.native.coded_groups import (
+    CodedGroup,
+    beside,
+    give_filters,
+    groups_of,
+    implement_depthwise,
+    is_by_channel,
+)
 from mlcnn.engines.native.codes import (
     Coded,
     Weights,
@@ -17,8 +27,8 @@ from mlcnn.engines.native.codes import (
 )
 from mlcnn.engines.native.few_bits import CodedLayer, implement_codes, numbers_of
 from mlcnn.engines.native.geometry import FewBits, Geometry
-from mlcnn.engines.native.kinds import Few
-from mlcnn.engines.native.library import Op
+from mlcnn.engines.native.kinds import Few, Kind
+from mlcnn.engines.native.library import Library, Op
 from mlcnn.engines.native.program import Floats, Operation, Part, Value
 from mlcnn.engines.native.reading import constant_of, sizes_of
 from mlcnn.engines.native.rounded import (
@@ -84,15 +94,13 @@ def conv(build: Builder, site: Site) -> bool:
     reason, groups = _in_floats(build, site, source), site.spec.integer("group", 1)
     if source is None or reason:
         return build.decline(site, reason)
-    if groups != 1:
-        return build.decline(site, f"it has {groups} groups")
     weights = _weights(build, site, source, 0, _filters(site.value(1), 0))
     if isinstance(weights, str):
         return build.decline(site, weights)
-    if weights.codes.ndim != 4 or weights.codes.shape[1] != source.value.channels:
+    if weights.codes.ndim != 4 or weights.codes.shape[1] * groups != source.value.channels:
         return build.decline(site, "it is no convolution of images")
     windows = conv_windows(site.spec, weights.codes.shape[2:])
-    return _convolve(build, site, source, weights, windows, target)
+    return _convolve(build, site, source, weights, windows, target, groups)
 
 
 def gemm(build: Builder, site: Site) -> bool:
@@ -125,53 +133,61 @@ def gemm(build: Builder, site: Site) -> bool:
 
 def _convolve(  # noqa: PLR0917 - one call's worth of a layer
     build: Builder, site: Site, source: Coded, weights: Weights, windows: Windows,
-    target: Target | None,
+    target: Target | None, groups: int = 1,
 ) -> bool:  # fmt: skip
     fields = windowed(source.value, windows)
     if fields is None:
         return build.decline(site, "its padding is negative, or its image smaller than its kernel")
     value, result = source.value, site.node.outputs[0]
     shape = (value.images, len(weights.codes), int(fields["rows"]), int(fields["columns"]))
-    made = build.new(shape)
-    few, biases = _few(source, weights), _shifted(source, weights)
+    apart = is_by_channel(weights.codes, groups, source.ends)
+    made = build.new(shape, value.lanes if apart else None)
+    parts = groups_of(build.packing, value.lanes, weights.codes, 1 if apart else groups)
+    few, sums = [_few(source, part) for part in parts], _shifted(source, weights)
     behind = None
-    if target is None or (few.is_few and weights.left.any()):
+    if target is None or (weights.left.any() and all(bits.is_few for bits in few)):
         behind = behind_sums(build, result, made, weights.left)
-        few = replace(few, floats=behind.target is None, shifted=True)
-    if biases is None and target is None:
+        few = [replace(bits, floats=behind.target is None, shifted=True) for bits in few]
+    if sums is None and target is None:
         return build.decline(site, "its sums may pass 32 bits")
-    if biases is None:
+    if sums is None:
         raise refused(
             site, f"sums of {weights.codes[0].size} products may pass 32 bits",
             "use engine 'onnxruntime', or exclude this layer from quantisation",
         )  # fmt: skip
     (top, left), (bottom, right) = windows.pads((value.rows, value.columns))
-    ways = _ways(build, site, source, few, bordered=any((top, left, bottom, right)))
-    if not ways:
-        return build.decline(site, "no kernel adds floats to sums of sums of such codes")
-    value.widen((top, left, bottom, right))
-    layer = CodedLayer(weights.codes, biases, value.lanes, value.item_bytes, source.ends[0])
-    operation = Operation(
-        Op.CODES_CONV, Part(value, row=-top, column=-left), Part(made), None,
-        {
-            **fields, "blocks": len(value.lanes), "filters": len(made.lanes),
-            "mode": int(source.count > 1), "zero": value.zero,
-        },
-    )  # fmt: skip
+    pads = top, left, bottom, right
+    value.widen(pads)
+    operations = [
+        Operation(
+            Op.CODES_CONV, Part(value, part.block, -top, -left),
+            Part(made, part.filter // build.block), None,
+            {
+                **fields, "blocks": len(part.lanes), "filters": -(-len(part.codes) // build.block),
+                "mode": int(value.item_bytes > 1), "zero": value.zero,
+            },
+        )
+        for part in parts
+    ]  # fmt: skip
+    give_filters(operations, "biases", build.packing.per_lane(sums, made.lanes))
+    for operation, part, bits in zip(operations, parts, few, strict=True):
+        layer = CodedLayer(part.codes, part.lanes, value.item_bytes, source.ends[0])
+        if apart:
+            implement_depthwise(operation, weights.codes, build.packing)
+            continue
+        geometry = Geometry(
+            value.images, part.lanes, len(part.codes), shape[2], shape[3], _pair(windows.kernel),
+            _pair(windows.strides), _pair(windows.dilations), pads,
+            behind is not None and behind.residual is not None, few=bits,
+            ways=_ways(build, site, source, part, bits, bordered=any(pads)),
+        )  # fmt: skip
+        build.choice(site, geometry, partial(_complete, operation, layer, bits, build.library))
+    build.operations.extend(operations)
     steps = np.float32(source.coding.step) * weights.steps
-    geometry = Geometry(
-        value.images, value.lanes, shape[1], shape[2], shape[3], _pair(windows.kernel),
-        _pair(windows.strides), _pair(windows.dilations), (top, left, bottom, right),
-        behind is not None and behind.residual is not None, few=few, ways=ways,
-    )  # fmt: skip
-    build.choice(
-        site, geometry, lambda kind, _: implement_codes(operation, layer, few, kind, build.library)
-    )
-    build.operations.append(operation)
     if behind is not None:
-        put_behind(build, site, operation, made, steps, behind)
+        put_behind(build, site, operations, made, steps, behind)
     elif target is not None:
-        _rounded(build, operation, made, steps, target)
+        _rounded(build, operations, made, steps, target)
     return True
 
 
@@ -181,55 +197,63 @@ def _pair(sizes: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _rounded(
-    build: Builder, operation: Operation, made: Value, steps: Floats, target: Target
+    build: Builder, operations: Sequence[Operation], made: Value, steps: Floats, target: Target
 ) -> None:
     """Results as codes, those of a sum where they are only added to others."""
     coding = target.coding
     made.item_bytes, made.zero = 1, coding.zero
     scale = steps / np.float32(coding.step)
-    operation.constants["scales"] = build.packing.per_lane(scale, made.lanes)
-    operation.fields |= {"zero_y": coding.zero, "low": target.low, "high": target.high}
+    give_filters(operations, "scales", build.packing.per_lane(scale, made.lanes))
+    for operation in operations:
+        operation.fields |= {"zero_y": coding.zero, "low": target.low, "high": target.high}
     beyond = beyond_of(build, target, made)
     if beyond is None:
         put_codes(build, target, made)
         return
     other, second = beyond.other, beyond.target
-    operation.fields |= rounding_of(second, coding, other)
-    operation.z = None if other is None else Part(other.value)
+    for operation in operations:
+        operation.fields |= rounding_of(second, coding, other)
+        operation.z = None if other is None else beside(operation, other.value)
     made.zero = second.coding.zero
     build.done.update((*target.nodes, *beyond.nodes))
     build.codes[beyond.result] = Coded(made, second.coding, 1, second.low, second.high)
 
 
-def _few(source: Coded, weights: Weights) -> FewBits:
-    """How many bits a layer's codes take."""
+def _complete(
+    operation: Operation, layer: CodedLayer, few: FewBits, library: Library, kind: Kind, _: float
+) -> None:
+    """By the algorithm that is chosen."""
+    implement_codes(operation, layer, few, kind, library)
+
+
+def _few(source: Coded, part: CodedGroup) -> FewBits:
+    """How many bits the codes of a layer, or of a group of it, take."""
     least, greatest = source.ends
     reach = greatest - least
     return FewBits(
-        numbers_of(weights.codes).bits, max(1, reach.bit_length()), reach, source.count > 1
+        numbers_of(part.codes).bits, max(1, reach.bit_length()), reach, source.value.item_bytes > 1
     )
 
 
 def _ways(
-    build: Builder, site: Site, source: Coded, few: FewBits, *, bordered: bool
+    build: Builder, site: Site, source: Coded, part: CodedGroup, few: FewBits, *, bordered: bool
 ) -> tuple[Few, ...]:
     """Which algorithms compute a layer; it is said where few bits are declined."""
     least, greatest = source.ends
     if few.is_few and bordered and source.value.zero not in range(least, greatest + 1):
         build.decline(site, "it pads with zeros, and zero is none of its inputs' codes")
-        return (Few.INT8,) * few.has_bytes
-    return few.kinds(source.value.lanes, build.block, bool(build.library.tables))
+        return (Few.INT8,)
+    return few.kinds(part.lanes, build.block, bool(build.library.tables))
 
 
 def _shifted(source: Coded, weights: Weights) -> NDArray[np.int32] | None:
     """Biases from which zero points are taken off; None where a sum may leave 32 bits."""
     flat = weights.codes.reshape(len(weights.codes), -1).astype(np.int64)
-    # A sum of codes has no zero point any more: each adds between -255 and 255.
-    zero = source.coding.zero if source.count == 1 else 0
-    shifted = weights.biases - zero * flat.sum(1)
+    shifted = weights.biases - source.coding.zero * flat.sum(1)
     above, below = np.maximum(flat, 0).sum(1), np.minimum(flat, 0).sum(1)
-    most = 255 * source.count
-    least = 0 if source.count == 1 else -most
+    # Sums of 16 bits have no zero point: each code adds between -255 and 255.
+    most = 255 if source.value.item_bytes == 1 else 255 * source.count
+    least = 0 if source.value.item_bytes == 1 else -most
     greatest = np.maximum(shifted, shifted + above * most + below * least).max()
     lowest = np.minimum(shifted, shifted + below * most + above * least).min()
     fits = greatest < _SUM_BOUND and lowest >= -_SUM_BOUND

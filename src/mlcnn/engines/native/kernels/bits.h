@@ -77,9 +77,51 @@ INLINE uint64_t plane_of(const uint8_t *numbers, int64_t m) {
   return word;
 #endif
 }
+#if B == 16 && defined(__AVX512BW__)
+/* Sixty-four channels of a position from its blocks, of which there are so many. */
+INLINE __m512i sixty_four(const Step *s, const char *x, int64_t blocks) {
+  const int64_t plane = 4 * s->x.plane;
+  __m512i v = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)x));
+  if (blocks > 1) v = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(x + plane)), 1);
+  if (blocks > 2) v = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(x + 2 * plane)), 2);
+  if (blocks > 3) v = _mm512_inserti32x4(v, _mm_loadu_si128((const __m128i *)(x + 3 * plane)), 3);
+  return _mm512_sub_epi8(v, _mm512_set1_epi8((char)s->base));
+}
+/* Whether channels are packed as they lie in blocks: without strings, which cost as much again. */
+INLINE int lie_in_words(const Step *s, const Strings *a, const int32_t *lanes) {
+  int64_t full = !s->mode && !a->folded;
+  EACH(i, s->blocks - 1) full &= lanes[i] == B;
+  return (int)full;
+}
+static void pack_words(const Step *s, const Strings *a, const char *x, uint64_t *words, int32_t *sums) {
+  const int64_t bits = s->input_bits, rest = a->length - 64 * (a->words - 1);
+  const __mmask64 last = rest < 64 ? ((__mmask64)1 << rest) - 1 : ~(__mmask64)0;
+  EACH(q, a->columns) {
+    int64_t sum = 0;
+    EACH(w, a->words) {
+      const __m512i v = sixty_four(s, x + 4 * (q * s->x.column + 4 * w * s->x.plane), s->blocks - 4 * w);
+      const __mmask64 used = w == a->words - 1 ? last : ~(__mmask64)0;
+      EACH(m, bits) {
+        const uint64_t word = _mm512_mask_test_epi8_mask(used, v, _mm512_set1_epi8((char)(1 << m)));
+        sum += (int64_t)__builtin_popcountll(word) << m;
+        words[m * a->words + w] = word;
+      }
+    }
+    words += a->cell;
+    sums[q] = (int32_t)sum;
+  }
+}
+#else
+INLINE int lie_in_words(const Step *s, const Strings *a, const int32_t *lanes) { return (void)s, (void)a, (void)lanes, 0; }
+INLINE void pack_words(const Step *s, const Strings *a, const char *x, uint64_t *words, int32_t *sums) { (void)s, (void)a, (void)x, (void)words, (void)sums; }
+#endif
 /* A row of the input as planes of bits, and the sum of each position's numbers. */
 static void pack_row(const Step *s, const Strings *a, const int32_t *lanes, const char *x, uint8_t *line,
                      uint64_t *words, int32_t *sums) {
+  if (lie_in_words(s, a, lanes)) {
+    pack_words(s, a, x, words, sums);
+    return;
+  }
   const int64_t step = a->words * 64, taps = a->folded ? s->kernel_columns : 1;
   EACH(q, a->columns) {
     uint8_t *to = line + q * step;
@@ -99,7 +141,7 @@ static void pack_row(const Step *s, const Strings *a, const int32_t *lanes, cons
 }
 
 /* The sum of all inputs of each result of a row. */
-static void total_row(const Step *s, const int32_t *sums, int64_t row, int64_t stride, int64_t taps, int64_t dilation, int32_t *totals) {
+WIDE_LOOPS static void total_row(const Step *s, const int32_t *sums, int64_t row, int64_t stride, int64_t taps, int64_t dilation, int32_t *totals) {
   EACH(q, s->columns) totals[q] = 0;
   EACH(r, s->kernel_rows) EACH(k, taps) {
     const int32_t *from = sums + r * s->dilation_rows * row + k * dilation;
@@ -207,8 +249,8 @@ INLINE void put_summed(const Step *s, float *m, Position at, int64_t f0, const i
   EACH(t, count) to[t] = (Summed){result, totals[t] * offset}, result = beside(s, result);
 }
 /* What becomes of the sums of count positions, for nb blocks of filters from f0 on. */
-INLINE void ended_sums(const Step *s, const float *constants, int32_t (*sums)[MOST_SUMS], const Summed *to, int64_t count,
-                       int64_t f0, int64_t nb) {
+static __attribute__((noinline)) void ended_in_general(const Step *s, const float *constants, int32_t (*sums)[MOST_SUMS], const Summed *to,
+                                                       int64_t count, int64_t f0, int64_t nb) {
   const Step ends = *s; /* which no result overwrites */
   const int32_t *biases = (const int32_t *)(constants + s->biases) + f0 * B, factor = (int32_t)s->factor;
   const float *scales = constants + s->scales + f0 * B, *shifts = constants + s->shifts + f0 * B;
@@ -219,6 +261,33 @@ INLINE void ended_sums(const Step *s, const float *constants, int32_t (*sums)[MO
       ended(&ends, sum, scales + f * B, shifts + f * B, further(&ends, to[t].at, f));
     }
   }
+}
+/* The same where sums become codes at once: what `ended` does, with all it needs in registers. */
+INLINE void ended_as_codes(const int SHIFTED, const Step *s, const float *constants, int32_t (*sums)[MOST_SUMS], const Summed *to,
+                           int64_t count, int64_t f0, int64_t nb) {
+  const V low = spread(s->low), high = spread(s->high);
+  const int32_t zero = (int32_t)s->zero_y, factor = (int32_t)s->factor;
+  const int32_t *biases = (const int32_t *)(constants + s->biases) + f0 * B;
+  const float *scales = constants + s->scales + f0 * B, *shifts = constants + s->shifts + f0 * B;
+  const int64_t y = 4 * s->y.plane;
+  EACH(f, nb) {
+    const M bias = *(const M *)(biases + f * B);
+    const V scale = *(const V *)(scales + f * B), shift = SHIFTED ? *(const V *)(shifts + f * B) : (V){};
+    EACH(t, count) {
+      V v = __builtin_convertvector(*(const M *)(sums[t] + f * B) * factor + (to[t].shared + bias), V) * scale;
+      if (SHIFTED) {
+        IN_REGISTER(v); /* see `recoded` */
+        v += shift;
+      }
+      put(to[t].at.y + f * y, smaller(larger(v, low), high), zero);
+    }
+  }
+}
+INLINE void ended_sums(const Step *s, const float *constants, int32_t (*sums)[MOST_SUMS], const Summed *to, int64_t count,
+                       int64_t f0, int64_t nb) {
+  if (s->finish == TO_FLOATS || s->ratio) ended_in_general(s, constants, sums, to, count, f0, nb);
+  else if (s->finish) ended_as_codes(1, s, constants, sums, to, count, f0, nb);
+  else ended_as_codes(0, s, constants, sums, to, count, f0, nb);
 }
 
 /* Positions from `first` on, for the filters of vectors v0 to v0 + nv. */
@@ -268,7 +337,6 @@ static void bits(const Step *s, float *m, const float *constants, int threads) {
   }
   const int64_t units = (s->filters * B + UNIT - 1) / UNIT, each = MOST_VECTORS * 8 / UNIT, groups = (units + each - 1) / each;
   const int64_t positions = s->images * s->rows * s->columns, bunches = threads > 1 ? threads : 1;
-  const int64_t taps = s->kernel_rows * (p.folded ? 1 : s->kernel_columns) * p.words * s->weight_bits;
 #pragma omp parallel for collapse(2) num_threads(threads) if (threads > 1)
   for (int64_t u = 0; u < bunches; u++)
     for (int64_t g = 0; g < groups; g++) {

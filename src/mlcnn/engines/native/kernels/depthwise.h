@@ -56,8 +56,7 @@ INLINE const Results *results_for(const Step *s) {
 
 /* One row of results, of any geometry. */
 static void any_results(const Step *s, const float *x, int64_t row, const float *w, int64_t rows,
-                        V bias, float *y) {
-  const V low = spread(s->low), high = spread(s->high);
+                        V bias, V low, V high, float *y) {
   EACH(q, s->columns) {
     V a = bias;
     EACH(h, rows) EACH(k, s->kernel_columns)
@@ -67,9 +66,20 @@ static void any_results(const Step *s, const float *x, int64_t row, const float 
   }
 }
 
+/* One row of results, by the kernels of its geometry where there are some. */
+static void row_of_results(const Step *s, const Results *kernels, const float *x, int64_t row, const float *w,
+                           int64_t rows, V bias, V low, V high, float *y) {
+  const int64_t parts = (s->columns + RESULTS - 1) / RESULTS;
+  if (!kernels) any_results(s, x, row, w, rows, bias, low, high, y);
+  else EACH(t, parts) {
+    const int64_t q = begin(s->columns, parts, t), width = begin(s->columns, parts, t + 1) - q;
+    kernels[width - 1](x + q * s->stride_columns * B, row, w, rows, bias, low, high, y + q * B);
+  }
+}
+
 static void depthwise(const Step *s, float *m, const float *constants, int threads) {
   const V low = spread(s->low), high = spread(s->high);
-  const int64_t row = s->dilation_rows * s->x.row, parts = (s->columns + RESULTS - 1) / RESULTS;
+  const int64_t row = s->dilation_rows * s->x.row;
   const Results *kernels = results_for(s);
   (void)threads;
 #pragma omp parallel for collapse(2) num_threads(threads) if (threads > 1)
@@ -82,11 +92,7 @@ static void depthwise(const Step *s, float *m, const float *constants, int threa
         const float *w = constants + s->weights + (i * s->kernel_rows + first) * s->kernel_columns * B;
         const float *x = m + s->x.at + n * s->x.image + i * s->x.plane + r * s->stride_rows * s->x.row + first * row;
         float *y = m + s->y.at + n * s->y.image + i * s->y.plane + r * s->y.row;
-        if (!kernels) any_results(s, x, row, w, rows, bias, y);
-        else EACH(t, parts) {
-          const int64_t q = begin(s->columns, parts, t), width = begin(s->columns, parts, t + 1) - q;
-          kernels[width - 1](x + q * s->stride_columns * B, row, w, rows, bias, low, high, y + q * B);
-        }
+        row_of_results(s, kernels, x, row, w, rows, bias, low, high, y);
         if (s->function != CLIP) activate(s, y, 1, s->columns);
       }
     }

@@ -69,6 +69,10 @@ INLINE void put(char *y, V v, int32_t zero) {
   const M code = (M)(v + SHIFT) + zero; /* its low byte */
 #if B == 16
   _mm_storeu_si128((__m128i *)y, _mm512_cvtepi32_epi8((__m512i)code));
+#elif B == 8 && defined(__AVX2__) /* the compiler would take the bytes one by one */
+  const __m256i bytes = _mm256_and_si256((__m256i)code, _mm256_set1_epi32(255));
+  const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
+  _mm_storel_epi64((__m128i *)y, _mm_packus_epi16(words, words));
 #else
   *(Bytes *)y = __builtin_convertvector(code & 255, Bytes);
 #endif
@@ -99,6 +103,12 @@ INLINE Result result_at(const Step *s, float *m, int64_t image, int64_t row, int
 /* The same of the next position of the row. */
 INLINE Result beside(const Step *s, Result a) {
   return (Result){a.y + 4 * s->y.column, a.rounded ? a.rounded + 4 * s->rounded.column : 0, a.z ? a.z + 4 * s->z.column : 0};
+}
+/* The same so many rows and columns further. */
+INLINE Result at_place(const Step *s, Result a, int64_t r, int64_t q) {
+#define ON(place) (a.place ? a.place + 4 * (r * s->place.row + q * s->place.column) : 0)
+  return (Result){ON(y), ON(rounded), ON(z)};
+#undef ON
 }
 /* The same f blocks of filters further. */
 INLINE Result further(const Step *s, Result a, int64_t f) {
@@ -140,7 +150,7 @@ static __attribute__((noinline)) void ended_tile(const Step *s, const M *sums, i
     ended(&ends, *sums++, scales + f * B, shifts + f * B, further(&ends, p->to[t], f));
 }
 
-/* SHORTS: inputs are sums of 16 bits. FINISH: the results go through `ended`; never both. */
+/* SHORTS: inputs are sums of 16 bits. FINISH: the results go through `ended`. */
 INLINE void codes_tile(const int SHORTS, const int FINISH, const int NB, const int T, const Step *s, const Positions *p,
                        const M *w, const int32_t *biases, const float *scales, const float *shifts, const int32_t *lanes) {
   M a[GROUP][WIDEST];
@@ -210,7 +220,7 @@ typedef void (*CodesTile)(const Step *, const Positions *, const M *, const int3
   }                                                                                              \
   static void sums_##NB##_##T(const Step *s, const Positions *p, const M *w, const int32_t *b,   \
                               const float *c, const float *d, const int32_t *lanes) {            \
-    codes_tile(1, 0, NB, T, s, p, w, b, c, d, lanes);                                            \
+    codes_tile(1, 1, NB, T, s, p, w, b, c, d, lanes);                                            \
   }                                                                                              \
   static void ended_##NB##_##T(const Step *s, const Positions *p, const M *w, const int32_t *b,  \
                                const float *c, const float *d, const int32_t *lanes) {           \
@@ -302,7 +312,7 @@ static void codes_conv(const Step *s, float *m, const float *constants, int thre
         const int64_t width = begin(count, parts, t + 1) - begin(count, parts, t);
         Positions to;
         gather(s, m, f0, images_first, width, &at, &to);
-        codes_tiles[nb - 1][width - 1][s->finish ? 2 : shorts](s, &to, w, (const int32_t *)(constants + s->biases) + f0 * B,
+        codes_tiles[nb - 1][width - 1][shorts ? 1 : s->finish ? 2 : 0](s, &to, w, (const int32_t *)(constants + s->biases) + f0 * B,
                                                constants + s->scales + f0 * B, constants + s->shifts + f0 * B, lanes);
       }
     }
@@ -506,22 +516,35 @@ INLINE void two_boxes(const int ROUNDED, const Step *s, const char *x, char *y, 
   if (ROUNDED) *(TwoBytes *)(y + q * B) = __builtin_convertvector((a + 1 + (((a >> 2) ^ zero) & 1)) >> 2, TwoBytes);
   else *(TwoShorts *)(y + 2 * q * B) = a - (int16_t)(4 * zero);
 }
+/* The same sums as bytes, above the least one, at four positions. */
+INLINE void four_boxes(const Step *s, const char *x, char *y, int64_t q) {
+  const int64_t row = 4 * s->x.row;
+  x += q * B;
+  *(Wide *)(y + q * B) = *(const Wide *)x + *(const Wide *)(x + B) + *(const Wide *)(x + row) +
+                         *(const Wide *)(x + row + B) - (uint8_t)s->base;
+}
 INLINE void row_of_boxes(const int ROUNDED, const Step *s, const char *x, char *y) {
   for (int64_t q = 0; q < s->columns; q += 2) two_boxes(ROUNDED, s, x, y, q + 2 > s->columns ? q - 1 : q);
 }
 
+/* As ``library.Sums`` names them. */
+enum { OF_SHORTS, ROUNDED_MEANS, OF_BYTES };
 INLINE void sum_or_mean(const Step *s, const char *x, char *y) {
   Shorts a = {};
   EACH(h, s->kernel_rows) EACH(k, s->kernel_columns)
     a += __builtin_convertvector(*(const Bytes *)(x + 4 * (h * s->dilation_rows * s->x.row + k * s->dilation_columns * s->x.column)), Shorts);
   const int64_t count = s->kernel_rows * s->kernel_columns;
+  if (s->mode == OF_BYTES) {
+    *(Bytes *)y = __builtin_convertvector(a - (int16_t)s->base, Bytes);
+    return;
+  }
   a -= (int16_t)(s->zero * count);
-  if (s->mode) put(y, __builtin_convertvector(a, V) / spread((float)count), s->zero);
+  if (s->mode == ROUNDED_MEANS) put(y, __builtin_convertvector(a, V) / spread((float)count), s->zero);
   else *(Shorts *)y = a;
 }
 
-/* Sums of windows without their zero point, or, with `mode`, their means as codes of the same
- * scale; a border holds the zero point, so all windows are whole. */
+/* Sums of windows without their zero point, as bytes above the least one where those hold them, or
+ * their means as codes of the same scale; a border holds the zero point, so all windows are whole. */
 static void sums(const Step *s, float *m, int threads) {
   (void)threads;
   const int boxes = s->kernel_rows == 2 && s->kernel_columns == 2 && s->stride_columns == 1 && s->columns > 1 &&
@@ -532,8 +555,10 @@ static void sums(const Step *s, float *m, int threads) {
     EACH(r, s->rows) {
       const char *from = x + 4 * r * s->stride_rows * s->x.row;
       char *to = y + 4 * r * s->y.row;
-      if (boxes && s->mode) row_of_boxes(1, s, from, to);
-      else if (boxes) row_of_boxes(0, s, from, to);
+      if (boxes && s->mode == OF_BYTES && s->columns >= 4)
+        for (int64_t q = 0; q < s->columns; q += 4) four_boxes(s, from, to, least(q, s->columns - 4));
+      else if (boxes && s->mode == ROUNDED_MEANS) row_of_boxes(1, s, from, to);
+      else if (boxes && s->mode == OF_SHORTS) row_of_boxes(0, s, from, to);
       else EACH(q, s->columns) sum_or_mean(s, from + 4 * q * s->stride_columns * s->x.column, to + 4 * q * s->y.column);
     }
   }

@@ -21,6 +21,7 @@
 #include "selected.h"
 #include "branches.h"
 #include "int8.h"
+#include "codes_depthwise.h"
 #include "bits.h"
 #include "tables.h"
 #include "probe.h"
@@ -118,6 +119,7 @@ static void run(const Step *steps, int64_t count, int64_t some, float *m, const 
       case MAP: map(s, m, constants, threads); break;
       case BINARY: binary(s, m, threads); break;
       case CODES_CONV: codes_conv(s, m, constants, threads); break;
+      case CODES_DEPTHWISE: codes_depthwise(s, m, constants, threads); break;
       case BITS: bits(s, m, constants, threads); break;
       case TABLE: lookup(s, m, constants, threads); break;
       case CODES_POOL:

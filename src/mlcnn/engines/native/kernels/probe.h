@@ -31,3 +31,47 @@ int64_t mlcnn_multiply(int64_t rounds, float *sink) {
   return rounds * CHAINS * B;
 }
 void mlcnn_read(const float *from, int64_t floats, float *sink) { stream(from, floats, sink); }
+
+/* What convolutions of few bits are made of, in registers: products of bits that are counted, and sums
+ * of bytes that shuffles look up. */
+#if defined(__AVX512F__)
+#define CHAINS_OF_WORDS 8
+#else
+#define CHAINS_OF_WORDS 2 /* of two registers each */
+#endif
+int64_t mlcnn_count_bits(int64_t rounds, float *sink) {
+  Words sums[CHAINS_OF_WORDS] = {}, weights[CHAINS_OF_WORDS], x = (Words){} + 0x0123456789abcdefu;
+  UNROLL for (int c = 0; c < CHAINS_OF_WORDS; c++) weights[c] = x >> c;
+  EACH(i, rounds) UNROLL for (int c = 0; c < CHAINS_OF_WORDS; c++) {
+#if defined(__AVX512F__)
+    IN_REGISTER(weights[c]);
+#else
+    __asm__("" : "+m"(weights[c])); /* as a tile reads them */
+#endif
+    sums[c] += ones(weights[c] & x);
+  }
+  Words all = {};
+  UNROLL for (int c = 0; c < CHAINS_OF_WORDS; c++) all += sums[c];
+  *sink = (float)all[0];
+  return rounds * CHAINS_OF_WORDS * 64 * LANES_OF_WORDS;
+}
+int64_t mlcnn_look_up(int64_t rounds, float *sink) {
+#if TABLES
+  Built sums[CHAINS] = {}, table = spread_channels(_mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
+  EACH(i, rounds) {
+    Built index = sums[i % 2];
+    IN_REGISTER(index);
+    UNROLL for (int c = 0; c < CHAINS; c++) {
+      IN_REGISTER(table);
+      sums[c] = sum_of(sums[c], picked(table, index));
+    }
+  }
+  Built all = sums[0];
+  UNROLL for (int c = 1; c < CHAINS; c++) all = sum_of(all, sums[c]);
+  *sink = (float)((uint8_t *)&all)[0];
+  return rounds * CHAINS * (int64_t)sizeof(Built);
+#else
+  *sink = 0;
+  return 0 * rounds;
+#endif
+}

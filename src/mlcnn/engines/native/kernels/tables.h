@@ -57,23 +57,21 @@ static void patterns_of(const Step *s, const Tables *a, uint8_t (*patterns)[4][s
     patterns[v][j][i] = (i >> j & 1) && j / bits < channels && j < bits * channels && channel < 16 ? channel : 0x80;
   }
 }
+static const uint8_t used_lanes[32] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
 /* The tables of a row of the input, and the sum of each position's numbers. */
-static void build_row(const Step *s, const Tables *a, uint8_t (*patterns)[4][sizeof(Built)], const char *x, uint8_t *to,
-                      const int32_t *lanes, int32_t *sums) {
-  const int64_t vectors = (a->tables + SIDE - 1) / SIDE, bits = s->weight_bits;
-  memset(sums, 0, 4 * a->columns);
-  EACH(i, s->blocks) {
-    uint8_t used[16] __attribute__((aligned(16))) = {0};
-    memset(used, 255, lanes[i]);
-    const __m128i mask = *(const __m128i *)used;
-    EACH(q, a->columns) {
+INLINE void build_row_of(const int BITS, const Step *s, const Tables *a, uint8_t (*patterns)[4][sizeof(Built)], const char *x,
+                         uint8_t *to, const int32_t *lanes, int32_t *sums) {
+  const int64_t vectors = (a->tables + SIDE - 1) / SIDE;
+  EACH(q, a->columns) {
+    __m128i all = _mm_setzero_si128();
+    EACH(i, s->blocks) {
       const Bytes v = numbers_at(s, x + 4 * (q * s->x.column + i * s->x.plane));
       __m128i numbers = _mm_setzero_si128();
       memcpy(&numbers, &v, sizeof v);
-      const __m128i halves = _mm_sad_epu8(_mm_and_si128(numbers, mask), _mm_setzero_si128());
-      sums[q] += _mm_cvtsi128_si32(halves) + _mm_extract_epi32(halves, 2);
+      if (lanes[i] < B) numbers = _mm_and_si128(numbers, _mm_loadu_si128((const __m128i *)(used_lanes + 16 - lanes[i])));
+      all = _mm_add_epi64(all, _mm_sad_epu8(numbers, _mm_setzero_si128()));
       Built by[4] = {spread_channels(numbers)};
-      for (int64_t j = 1; j < 4; j++) by[j] = j < bits ? sum_of(by[j - 1], by[j - 1]) : by[j % bits];
+      UNROLL for (int j = 1; j < 4; j++) by[j] = j < BITS ? sum_of(by[j - 1], by[j - 1]) : by[j % BITS];
       uint8_t *table = to + q * a->cell + 16 * i * a->tables;
       EACH(k, vectors) {
         Built built = picked(by[0], *(const Built *)patterns[k][0]);
@@ -81,7 +79,15 @@ static void build_row(const Step *s, const Tables *a, uint8_t (*patterns)[4][siz
         memcpy(table + k * sizeof(Built), &built, sizeof built);
       }
     }
+    sums[q] = _mm_cvtsi128_si32(all) + _mm_extract_epi32(all, 2);
   }
+}
+static void build_row(const Step *s, const Tables *a, uint8_t (*patterns)[4][sizeof(Built)], const char *x, uint8_t *to,
+                      const int32_t *lanes, int32_t *sums) {
+  if (s->weight_bits == 1) build_row_of(1, s, a, patterns, x, to, lanes, sums);
+  else if (s->weight_bits == 2) build_row_of(2, s, a, patterns, x, to, lanes, sums);
+  else if (s->weight_bits == 3) build_row_of(3, s, a, patterns, x, to, lanes, sums);
+  else build_row_of(4, s, a, patterns, x, to, lanes, sums);
 }
 
 /* 32 or 64 filters at T positions. Byte 2 i of a vector is filter i, byte 2 i + 1 that of the other

@@ -34,6 +34,12 @@
 
 #define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
+/* Loops over arrays of any length become loops over vectors, which -O2 leaves alone. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define WIDE_LOOPS __attribute__((optimize("O3")))
+#else
+#define WIDE_LOOPS
+#endif
 #define EACH(name, count) for (int64_t name = 0; name < (count); name++)
 
 typedef float V __attribute__((vector_size(4 * B), may_alias));
