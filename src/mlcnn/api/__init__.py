@@ -44,7 +44,7 @@ from mlcnn.report import (
     warning,
 )
 from mlcnn.reproduce import reproduce
-from mlcnn.training.quantisation import Means, Setting, WeightRange, check_bits
+from mlcnn.training.quantisation import InputRange, Means, Setting, WeightRange, check_bits
 
 __all__ = [
     "COMPRESS_RECIPE",
@@ -58,6 +58,7 @@ __all__ = [
     "ExampleInput",
     "Finetuned",
     "ImageOptions",
+    "InputRange",
     "Means",
     "MeasureOptions",
     "Optimized",

@@ -100,7 +100,7 @@ def test_a_bias_is_whole_steps_of_the_products(seed: int, step: float, normed: b
         norm.running_var.uniform_(0.1, 2, generator=generator)
     quantiser = WeightQuantiser(8)
     parametrize.register_parametrization(layer, "weight", quantiser)
-    put_bias_on_grid(layer, norm, quantiser, step)
+    put_bias_on_grid(layer, norm, quantiser, lambda: step)
     both = torch.nn.Sequential(layer, *([] if norm is None else [norm])).double().eval()
     steps = step * quantiser.steps(layer.parametrizations["weight"].original).flatten()
     if norm is not None:
@@ -115,7 +115,7 @@ def test_a_bias_behind_statistics_of_the_batch_is_left_alone() -> None:
     images, bias = weights(4, 3, 8, 8), norm.bias.detach().clone()
     quantiser = WeightQuantiser(8)
     parametrize.register_parametrization(layer, "weight", quantiser)
-    put_bias_on_grid(layer, norm, quantiser, 0.5)
+    put_bias_on_grid(layer, norm, quantiser, lambda: 0.5)
     norm(layer(images)).square().sum().backward()
     torch.testing.assert_close(norm.bias, bias)
     assert norm.parametrizations["bias"].original.grad.abs().max() > 0
