@@ -43,18 +43,17 @@ def test_codes_fit_int8_and_are_odd(bits: int, kind: WeightRange) -> None:
     if bits < 8:
         assert (codes % 2 == 1).all()
         assert set(np.unique(codes)) <= set(range(1 - 2**bits, 2**bits, 2))
-    if kind is WeightRange.TANH or bits < 5:
+    if kind is WeightRange.TANH or bits < 5:  # else none may lie so far outside
         assert np.abs(codes).max() == quantiser.largest
 
 
-@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
 def test_gradients_pass_straight_through(bits: int) -> None:
     weight = weights(4, 9).requires_grad_()
     quantiser = WeightQuantiser(bits)
     upstream = weights(4, 9, seed=1)
     (quantiser(weight) * upstream).sum().backward()
-    inside = (weight / quantiser.ranges(weight)).abs() < 1
-    torch.testing.assert_close(weight.grad, torch.where(inside, upstream, 0.0))
+    torch.testing.assert_close(weight.grad, upstream)
 
 
 def test_gradient_of_tanh_is_that_of_the_function_without_rounding() -> None:
