@@ -25,8 +25,8 @@ class Tuning:
         flip: mirror half of the training images left to right.
         weight_range: what weights are divided by before they are rounded; sigma, a multiple of each
             filter's standard deviation, or tanh, DoReFa's over the layer.
-        input_range: where activations are cut off before they are rounded; learned, with the weights
-            (PACT), calibrated, where calibration images say, or unit, at 1 as DoReFa has it.
+        input_range: where activations are cut off; learned, with the weights (PACT), calibrated,
+            where calibration images say, or unit, at 1 as DoReFa has it.
         training_precision: of convolutions and products while it trains; bf16 is quicker where the
             processor has it.
         training_device: cpu, or cuda, where it trains; by default where the engines run.

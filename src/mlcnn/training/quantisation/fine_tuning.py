@@ -1,8 +1,9 @@
 """A network that trains with its rounding, and the same in codes.
 
-Activations are rounded where calibration rounds them; where they are cut off may be learnt. Batch norms stay whole while it trains, and
-become part of their layers afterwards: that scales the steps of weights, and leaves their codes.
-Where engines compute in integers, biases are rounded as these round them.
+Activations are rounded where calibration rounds them; where they are cut off may be learnt. Batch
+norms stay whole while it trains, and become part of their layers afterwards: that scales the steps
+of weights, and leaves their codes. Where engines compute in integers, biases are rounded as these
+round them.
 """
 
 import re
