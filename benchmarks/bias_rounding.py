@@ -24,6 +24,7 @@ WITHOUT_ROUNDING = ["WeightBiasQuantization"]
 
 
 def codes_of(path: Path, names: list[str], images: np.ndarray, off: list[str]) -> list[np.ndarray]:
+    """The values of these names in ONNX Runtime, without the transformations that are off."""
     proto = onnx.load(path)
     known = {value.name for value in proto.graph.output}
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in known)

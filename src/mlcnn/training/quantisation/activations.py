@@ -44,7 +44,8 @@ class _Cut(torch.autograd.Function):
         return (codes * step).to(x.dtype)
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        (upstream,) = grad_outputs
         inside, above = ctx.saved_tensors
         return upstream * inside, (upstream * above).sum(dtype=ctx.dtype), None, None
 

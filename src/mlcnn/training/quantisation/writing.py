@@ -191,7 +191,9 @@ class _Writer:
         """Let an operator of its own add the bias of a layer."""
         value = node.inputs[2] if len(node.inputs) > 2 else None
         bias, shape = constant(value), node.outputs[0].shape
-        if bias is None or value is None or shape is None or "beta" in node.attributes:
+        beta = node.attributes.get("beta")
+        scaled = beta is not None and beta.as_float() != 1
+        if bias is None or value is None or shape is None or scaled:
             return
         spread = bias.reshape(-1, *[1] * (shape.rank() - 2))
         output = node.outputs[0]
