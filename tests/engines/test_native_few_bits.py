@@ -146,24 +146,70 @@ def test_sums_of_codes_are_read_exactly(kind: Few) -> None:
     np.testing.assert_array_equal(found, expected)
 
 
-def test_residual_blocks_stay_on_the_way() -> None:
-    """A layer adds its bias and the block's input by itself, and rounds what one layer reads."""
+@pytest.mark.parametrize("march", MARCHES)
+def test_residual_blocks_stay_on_the_way(march: str) -> None:
+    """Layers add biases and the block's input by themselves, and round what layers read."""
     net = Quantised(16, (6, 6))
     rng = np.random.default_rng(0)
     ends = net.constant(np.float32(0)), net.constant(np.float32(3))
     stream = net.op("Relu", "x")
-    value = net.rounded(net.op("Clip", stream, *ends), 1, 0)
-    codes = weights_of(rng, 2, (16, 16, 3, 3), "odd")
-    value = net.op("Conv", value, net.weight(codes, np.full(16, 0.25, np.float32)), pads=[1] * 4)
-    value = net.op("Add", value, net.constant(np.full((16, 1, 1), 0.125, np.float32)))
-    model = net.model(net.op("Relu", net.op("Add", value, stream)))
+    for _ in range(2):
+        value = net.rounded(net.op("Clip", stream, *ends), 1, 0)
+        codes = weights_of(rng, 2, (16, 16, 3, 3), "odd")
+        weight = net.weight(codes, np.full(16, 1 / 64, np.float32))
+        value = net.op("Conv", value, weight, pads=[1] * 4)
+        value = net.op("Add", value, net.constant(np.full((16, 1, 1), 0.125, np.float32)))
+        stream = net.op("Relu", net.op("Add", value, stream))
+    model = net.model(stream)
     image = rng.integers(-2, 6, (2, 16, 6, 6)).astype(np.float32)
     expected = next(iter(evaluate(model, {"x": torch.from_numpy(image)}).values())).numpy()
     for kind in Few:
-        found, ops = computed(model, image, kind, "native", expected.shape)
+        found, _ = computed(model, image, kind, march, expected.shape)
         np.testing.assert_array_equal(found, expected)
-        assert OPS[kind] in ops
+        ops = [each.op for each in lowered(model, image.shape, kind, march)]
+        assert ops.count(OPS[kind]) == 2 or (kind is Few.TABLES and not load(march).tables)
+        assert ops.count(Op.QUANTISE) == 1  # of the network's input
         assert Op.BINARY not in ops
+
+
+@pytest.mark.parametrize("march", MARCHES)
+@pytest.mark.parametrize("flat", [True, False])
+def test_maxima_are_those_of_codes(flat: bool, march: str) -> None:
+    """Between a layer and the quantiser of the next one, a dense one too."""
+    net, rng = Quantised(40, (7, 7)), np.random.default_rng(0)
+    ends = net.constant(np.float32(0)), net.constant(np.float32(3))
+    value = net.rounded(net.op("Clip", "x", *ends), 1, 0)
+    steps = np.full(40, 1 / 64, np.float32)
+    value = net.op("Conv", value, net.weight(weights_of(rng, 1, (40, 40, 3, 3), "odd"), steps))
+    value = net.op("Add", value, net.constant(rng.normal(1, 1, (40, 1, 1)).astype(np.float32)))
+    value = net.op("MaxPool", net.op("Relu", value), kernel_shape=[2, 2], strides=[2, 2])
+    value = net.op("Flatten", value) if flat else value
+    value = net.rounded(net.op("Clip", value, *ends), 1, 0)
+    shape = (9, 160) if flat else (9, 40, 2, 2)
+    weight = net.weight(weights_of(rng, 1, shape, "odd"), np.ones(9, np.float32))
+    bias = net.constant(np.full(9, 0.3, np.float32))
+    value = net.op("Gemm", value, weight, bias, transB=1) if flat else net.op("Conv", value, weight)
+    model = net.model(net.rounded(net.op("Relu", value), 0.25, 0))
+    image = rng.integers(-2, 6, (2, 40, 7, 7)).astype(np.float32)
+    expected = next(iter(evaluate(model, {"x": torch.from_numpy(image)}).values())).numpy()
+    for kind in Few:
+        found, ops = computed(model, image, kind, march, expected.shape)
+        np.testing.assert_array_equal(found, expected)
+        assert Op.CODES_POOL in ops
+        assert not ops & {Op.POOL, Op.CONV}
+
+
+def test_a_bias_of_floats_is_not_rounded_to_steps_of_products() -> None:
+    """Products of few bits have coarse steps: half of one counts."""
+    net = Quantised(4, (1, 1))
+    value = net.rounded(net.op("Clip", "x", *map(net.constant, np.float32([0, 3]))), 1, 0)
+    weight = net.weight(np.ones((2, 4), np.int8), np.ones(2, np.float32))
+    bias = net.constant(np.array([0.4, -0.4], np.float32))
+    value = net.op("Gemm", net.op("Flatten", value), weight, bias, transB=1)
+    model, image = net.model(net.rounded(value, 0.1, 0)), np.ones((1, 4, 1, 1), np.float32)
+    found, ops = computed(model, image, Few.INT8, "native", (1, 2))
+    np.testing.assert_array_equal(found, np.float32(0.1) * np.array([[44, 36]], np.float32))
+    assert Op.CODES_CONV in ops
 
 
 def test_too_many_planes_are_bytes() -> None:

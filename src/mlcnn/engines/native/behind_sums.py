@@ -14,7 +14,15 @@ from mlcnn.engines.native.builder import Builder
 from mlcnn.engines.native.library import Finish
 from mlcnn.engines.native.program import Floats, Operation, Part, Value
 from mlcnn.engines.native.reading import bounds_of, constant_of
-from mlcnn.engines.native.rounded import Target, put_codes, target_of
+from mlcnn.engines.native.rounded import (
+    Target,
+    codes_like,
+    ends_of,
+    put_codes,
+    target_beside,
+    target_beyond_pool,
+    target_of,
+)
 from mlcnn.graph import is_standard
 from mlcnn.nn.site import Site
 
@@ -33,6 +41,7 @@ class Behind:
         result: the value that all this makes.
         nodes: that the layer computes along.
         target: the codes that it is rounded to; None where the results stay floats.
+        beside: codes that such floats are rounded to for those that read codes.
     """
 
     shift: Floats
@@ -42,6 +51,7 @@ class Behind:
     result: ir.Value
     nodes: tuple[ir.Node, ...]
     target: Target | None
+    beside: Target | None = None
 
 
 def behind_sums(build: Builder, result: ir.Value, made: Value) -> Behind:
@@ -58,7 +68,7 @@ def behind_sums(build: Builder, result: ir.Value, made: Value) -> Behind:
     if found is not None and bias is not None:
         nodes.append(found[0])
         result, shift = found[0].outputs[0], bias
-    target = target_of(build, result)
+    target = target_of(build, result) or target_beyond_pool(build, result)
     if target is not None:
         ends = target.low, target.high
         return Behind(shift, None, *ends, target.result, (*nodes, *target.nodes), target)
@@ -76,7 +86,8 @@ def behind_sums(build: Builder, result: ir.Value, made: Value) -> Behind:
     if reader is not None and bounds is not None and target_of(build, result) is None:
         nodes.append(reader)
         result, (low, high) = reader.outputs[0], bounds
-    return Behind(shift, residual, low, high, result, tuple(nodes), None)
+    beside = target_beside(build, result)
+    return Behind(shift, residual, low, high, result, tuple(nodes), None, beside)
 
 
 def _added(build: Builder, result: ir.Value) -> tuple[ir.Node, ir.Value] | None:
@@ -131,3 +142,12 @@ def put_behind(  # noqa: PLR0917 - one layer and what follows
     if behind.target is None:
         operation.z = None if behind.residual is None else Part(behind.residual)
         build.put(site, behind.result, made)
+    if behind.beside is not None:
+        coding = behind.beside.coding
+        codes = codes_like(build, made, coding)
+        operation.rounded = Part(codes)
+        operation.fields |= {
+            "ratio": coding.step, "zero_y": coding.zero,
+            **ends_of((behind.beside.low, behind.beside.high)),
+        }  # fmt: skip
+        put_codes(build, behind.beside, codes)

@@ -29,7 +29,7 @@ from mlcnn.engines.native.reading import (
     sizes_of,
 )
 from mlcnn.errors import UnsupportedError
-from mlcnn.graph import constant, is_standard, layer_name
+from mlcnn.graph import QUANTIZE, constant, is_quantiser, is_standard, layer_name
 from mlcnn.graph.operators import conv_windows
 from mlcnn.nn.site import Site, site_of
 
@@ -60,6 +60,7 @@ class Builder:
         done: nodes that an operation before them computes along.
         codes: what values are, that are codes or stand for them.
         maps: what values are that have one number a position; see ``maps``.
+        arrays: inputs that only a quantiser reads, as buffers: they are rounded as they lie there.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Builder:
         self.done: set[ir.Node] = set()
         self.codes: dict[ir.Value, Coded] = {}
         self.maps: dict[ir.Value, Value] = {}
+        self.arrays: dict[ir.Value, int] = {}
         self._opsets = model.opset_imports
         self._outputs = list(model.graph.outputs)
         self._values: dict[ir.Value, Value] = {}
@@ -83,9 +85,10 @@ class Builder:
             if value.dtype == ir.DataType.BOOL and len(value.shape or ()) == MAP_RANK:
                 self.maps[value] = self._flags(value, index)
                 continue
-            packed = self._input(value)
-            self._values[value] = packed
-            self._move(Op.PACK, packed, index)
+            if self._is_quantised(value) and value.consumers()[0].graph is model.graph:
+                self.arrays[value] = index
+            else:
+                self._pack(value, index)
 
     def finish(self) -> list[Operation]:
         """All operations, with those that write the network's outputs."""
@@ -119,6 +122,11 @@ class Builder:
         return site_of(node, self._opsets)
 
     # -- values
+
+    def _pack(self, value: ir.Value, buffer: int) -> None:
+        """Lay an input out in blocks."""
+        packed = self._values[value] = self._input(value)
+        self._move(Op.PACK, packed, buffer)
 
     def _input(self, value: ir.Value) -> Value:
         """An input of few channels stays dense if most lanes of blocks would be of no use.
@@ -303,6 +311,15 @@ class Builder:
         readers = value.consumers()
         return readers[0] if len(readers) == 1 and value not in self._outputs else None
 
+    def is_output(self, value: ir.Value) -> bool:
+        """Whether a value is a result of the network."""
+        return value in self._outputs
+
+    def _is_quantised(self, value: ir.Value) -> bool:
+        """Whether a value is rounded to codes, and nothing else is done with it."""
+        reader = self.only_reader(value)
+        return reader is not None and is_quantiser(reader, QUANTIZE)
+
     def gate(self, site: Site) -> Activation | None:
         """SiLU or HardSwish, if a node is a part of it; see ``gate_of``."""
         return gate_of(site, self._outputs)
@@ -319,8 +336,11 @@ class Builder:
         if len(readers) != 1 or not is_standard(readers[0].node):
             return None
         (reader,) = readers
-        if bounds_of(reader) is None and reader.node.op_type not in FUNCTIONS:
+        bounded = bounds_of(reader) is not None
+        if not bounded and reader.node.op_type not in FUNCTIONS:
             return None
+        if bounded and self.integers and self._is_quantised(reader.node.outputs[0]):
+            return None  # whoever rounds it needs to know the bounds of the codes
         return Activation((reader.node,), reader.node.outputs[0], function_of(reader))
 
     def end(self, site: Site, operation: Operation, result: ir.Value, made: Value) -> None:

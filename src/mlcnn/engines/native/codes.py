@@ -4,7 +4,7 @@ A code stands for ``step * (code - zero)``. Codes of activations are kept as u8;
 type are 128 higher here than in the network.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, TypeVar
 
@@ -26,6 +26,7 @@ __all__ = [
     "is_dequantised",
     "refused",
     "weights_of",
+    "with_whole_biases",
 ]
 
 Integers = NDArray[np.int32]
@@ -88,11 +89,13 @@ class Weights:
         codes: (filters, ...).
         steps: of each filter.
         biases: of each filter, in steps of the filter's and the input's.
+        shifts: those that are no whole steps, in floats.
     """
 
     codes: Codes
     steps: Floats
     biases: Integers
+    shifts: Floats
 
 
 def refused(site: Site, what: str, remedy: str) -> UnsupportedError:
@@ -230,24 +233,36 @@ def weights_of(site: Site, source: Coded, maker: Site, bias: Site | Floats, axis
         )  # fmt: skip
     codes = np.moveaxis(codes, axis, 0).astype(np.int8)
     each = np.broadcast_to(steps, (len(codes),))
-    found = _biases(bias, np.float32(source.coding.step) * each, source.count)
-    if not np.abs(found).max(initial=0) < 2**31:
+    found = Weights(codes, each, np.zeros(len(codes), np.int32), np.zeros(len(codes), np.float32))
+    if not isinstance(bias, Site):
+        return replace(found, shifts=np.broadcast_to(bias.reshape(-1), each.shape))
+    stored, steps, zeros, _, _ = _stored(bias)
+    # As quantisers write them; they know of no sums of that many codes.
+    scale = np.float32(source.coding.step) * each
+    if not np.allclose(steps, scale * source.count, rtol=1e-5, atol=0):
+        return replace(found, shifts=np.broadcast_to(dequantised(bias).reshape(-1), each.shape))
+    whole = (stored - zeros).reshape(-1).astype(np.float64) * source.count
+    return replace(found, biases=_bounded(site, np.broadcast_to(whole, each.shape)))
+
+
+def with_whole_biases(site: Site, source: Coded, weights: Weights) -> Weights:
+    """Weights with all their biases in steps of the filter's and the input's.
+
+    Raises:
+        UnsupportedError: 32 bits do not hold them.
+    """
+    scale = (np.float32(source.coding.step) * weights.steps).astype(np.float64)
+    whole = weights.biases.astype(np.float64) + np.rint(weights.shifts / scale)
+    return replace(weights, biases=_bounded(site, whole), shifts=np.zeros_like(weights.shifts))
+
+
+def _bounded(site: Site, biases: NDArray[np.float64]) -> Integers:
+    if not np.abs(biases).max(initial=0) < 2**31:
         raise refused(
             site, "a bias that 32 bits do not hold in steps of its weights",
             "quantise weights per tensor, or use engine 'onnxruntime'",
         )  # fmt: skip
-    return Weights(codes, each, found.astype(np.int32))
-
-
-def _biases(bias: Site | Floats, scale: Floats, count: int) -> NDArray[np.float64]:
-    """Biases in steps of their filters; quantisers know of no sums of that many codes."""
-    if isinstance(bias, Site):
-        codes, steps, zeros, _, _ = _stored(bias)
-        if np.allclose(steps, scale * count, rtol=1e-5, atol=0):  # as quantisers write them
-            return (codes - zeros).reshape(-1).astype(np.float64) * count
-        bias = dequantised(bias)
-    numbers = np.broadcast_to(bias.reshape(-1), scale.shape).astype(np.float64)
-    return np.rint(numbers / scale.astype(np.float64))
+    return biases.astype(np.int32)
 
 
 def is_dequantised(value: ir.Value | None) -> bool:

@@ -161,7 +161,7 @@ class Step(ctypes.Structure):
 
     _fields_ = [
         *[(name, ctypes.c_int64) for name in ("op", "mode", "images", "blocks", "filters")],
-        *[(name, Place) for name in ("x", "y", "z", "scratch", "mask")],
+        *[(name, Place) for name in ("x", "y", "z", "scratch", "mask", "rounded")],
         *[
             (name, ctypes.c_int64)
             for name in (

@@ -119,6 +119,7 @@ class Operation:
         y: what it writes, if it writes a value.
         z: a second value that it reads.
         mask: which positions it computes, if it does not compute all of them.
+        rounded: codes that it writes beside y, of floats.
         fields: by name of ``Step``; places left out.
         constants: arrays that go to the constants, by the field that takes their offset.
         scratch: memory that only it uses.
@@ -137,6 +138,7 @@ class Operation:
     constants: dict[str, Constant] = field(default_factory=dict[str, Constant])
     scratch: Part | None = None
     mask: Part | None = None
+    rounded: Part | None = None
     strides: tuple[int, int, int, int] | None = None
     before: "Operation | None" = None
     inner: tuple["Operation", ...] = ()
@@ -146,7 +148,7 @@ class Operation:
         """What it reads and writes, those that run with it too."""
         for operation in self.inner:
             yield from operation.parts()
-        parts = self.x, self.y, self.z, self.scratch, self.mask, *self.opens
+        parts = self.x, self.y, self.z, self.scratch, self.mask, self.rounded, *self.opens
         yield from (part for part in parts if part is not None)
 
 
@@ -344,10 +346,11 @@ def _of_image(step: Step, image: int) -> Step:
 
 def _step(operation: Operation, memory: _Memory, constants: _Constants) -> Step:
     step = Step(op=operation.op, buffer=-1, high=float("inf"), low=-float("inf"))
-    step.z.at = -1
+    step.z.at = step.rounded.at = -1
     for name, part in (
         *(("x", operation.x), ("y", operation.y), ("z", operation.z)),
         *(("scratch", operation.scratch), ("mask", operation.mask)),
+        ("rounded", operation.rounded),
     ):
         if part is not None:
             setattr(step, name, memory.place(part))

@@ -23,7 +23,7 @@ from mlcnn.engines.native.codes import (
 from mlcnn.engines.native.library import Op, Pool
 from mlcnn.engines.native.program import Operation, Part, Value
 from mlcnn.engines.native.quantised_layers import conv, gemm
-from mlcnn.engines.native.reading import DENSE_ORDER, bounds_of
+from mlcnn.engines.native.reading import DENSE_ORDER, bounds_of, dense_strides, shape_of
 from mlcnn.engines.native.rounded import (
     Target,
     codes_like,
@@ -55,6 +55,13 @@ def _quantise(build: Builder, site: Site) -> bool:
     if found is not None and found.count == 1:
         target = Target(coding, *ends, result, ())
         build.codes[result] = Coded(recoded(build, found, target), coding)
+        return True
+    if source in build.arrays:
+        made = build.new(shape_of(source, site.spec.where))
+        operation = Operation(Op.QUANTISE, strides=dense_strides(made.shape))
+        operation.fields["buffer"] = build.arrays[source]
+        operation.constants["lanes"] = np.array(made.lanes, np.int32)
+        build.codes[result] = Coded(_filled(build, operation, made, coding, ends), coding)
         return True
     value = build.value_of(source, site.spec.where)
     build.codes[result] = Coded(_rounded(build, value, coding, ends), coding)
@@ -172,10 +179,19 @@ def _bound(build: Builder, site: Site) -> bool:
 
 def _rounded(build: Builder, value: Value, coding: Coding, ends: tuple[float, float]) -> Value:
     """Floats as codes."""
-    made = codes_like(build, value, coding)
-    build.operations.append(Operation(Op.QUANTISE, Part(value), Part(made), None, {
-        **planes_of(value), **ends_of(ends), "ratio": coding.step, "zero_y": coding.zero,
-    }))  # fmt: skip
+    return _filled(build, Operation(Op.QUANTISE, Part(value)), value, coding, ends)
+
+
+def _filled(
+    build: Builder, operation: Operation, like: Value, coding: Coding, ends: tuple[float, float]
+) -> Value:
+    """The codes that a quantiser makes, in the blocks of a value."""
+    made = codes_like(build, like, coding)
+    operation.y = Part(made)
+    operation.fields |= {
+        **planes_of(made), **ends_of(ends), "ratio": coding.step, "zero_y": coding.zero,
+    }  # fmt: skip
+    build.operations.append(operation)
     return made
 
 

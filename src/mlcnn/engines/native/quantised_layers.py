@@ -1,5 +1,7 @@
 """Convolutions and dense layers of codes, computed in integers."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -12,11 +14,12 @@ from mlcnn.engines.native.codes import (
     is_dequantised,
     refused,
     weights_of,
+    with_whole_biases,
 )
 from mlcnn.engines.native.few_bits import CodedLayer, implement_codes, numbers_of
 from mlcnn.engines.native.geometry import FewBits, Geometry
 from mlcnn.engines.native.kinds import Few
-from mlcnn.engines.native.library import Op
+from mlcnn.engines.native.library import Finish, Op
 from mlcnn.engines.native.program import Floats, Operation, Part, Value
 from mlcnn.engines.native.reading import constant_of, sizes_of
 from mlcnn.engines.native.rounded import (
@@ -38,13 +41,11 @@ _SUM_BOUND = 2**31
 _BITS = 8  # of an input that is packed
 
 
-def _weights(
-    build: Builder, site: Site, source: Coded, axis: int, filters: int | None
-) -> Weights | None:
+def _weights(build: Builder, site: Site, source: Coded, axis: int) -> Weights | None:
     """A layer's weights and biases, if they are stored in codes."""
     weight, bias = site.value(1), site.value(2)
     maker = None if weight is None else weight.producer()
-    if maker is None or not is_dequantised(weight):
+    if weight is None or maker is None or not is_dequantised(weight):
         return None
     found: Site | Floats | None = np.zeros(1, np.float32)
     if bias is not None:
@@ -52,13 +53,15 @@ def _weights(
         found = constant_of(bias)
         if producer is not None and is_dequantised(bias):
             found = build.site(producer)
-    if found is None or (isinstance(found, np.ndarray) and found.size not in {1, filters}):
+    if found is None or (
+        isinstance(found, np.ndarray) and found.size not in {1, _filters(weight, axis)}
+    ):
         return None
     return weights_of(site, source, build.site(maker), found, axis)
 
 
-def _filters(value: ir.Value | None, axis: int) -> int | None:
-    shape = None if value is None else value.shape
+def _filters(value: ir.Value, axis: int) -> int | None:
+    shape = value.shape
     size = None if shape is None or len(shape) <= axis else shape[axis]
     return size if isinstance(size, int) else None
 
@@ -68,7 +71,7 @@ def conv(build: Builder, site: Site) -> bool:
     source, target = images_of(build, site), target_of(build, site.node.outputs[0])
     if source is None or site.spec.integer("group", 1) != 1:
         return False
-    weights = _weights(build, site, source, 0, _filters(site.value(1), 0))
+    weights = _weights(build, site, source, 0)
     if weights is None or weights.codes.ndim != 4:
         return False
     if weights.codes.shape[1] != source.value.channels:
@@ -85,7 +88,7 @@ def gemm(build: Builder, site: Site) -> bool:
     if source is None or not plain:
         return False
     axis = 0 if site.node.op_type == "Gemm" and spec.integer("transB", 0) else 1
-    weights = _weights(build, site, source, axis, _filters(site.value(1), axis))
+    weights = _weights(build, site, source, axis)
     sizes = sizes_of(site.value(0), spec.where)
     if weights is None or weights.codes.ndim != 2 or len(sizes) != 2:
         return False
@@ -94,7 +97,7 @@ def gemm(build: Builder, site: Site) -> bool:
         return False
     kernel = value.rows, value.columns
     codes = weights.codes.reshape(len(weights.codes), value.channels, *kernel)
-    shaped = Weights(codes, weights.steps, weights.biases)
+    shaped = replace(weights, codes=codes)
     return _convolve(
         build, site, source, shaped, Windows(kernel, (1, 1), (1, 1), (0, 0), (0, 0)), target
     )
@@ -111,15 +114,20 @@ def _convolve(  # noqa: PLR0917 - one call's worth of a layer
     shape = (value.images, len(weights.codes), int(fields["rows"]), int(fields["columns"]))
     made = build.new(shape)
     behind = None if target is not None else behind_sums(build, result, made)
-    few = _few(build, source, weights, behind)
-    if target is None and (behind is None or few is None):
+    few, biases = _few(build, source, weights, behind), _shifted(source, weights)
+    if few is None and source.count > 1:  # sums of 16 bits, whose results no float is added to
+        weights = with_whole_biases(site, source, weights)
+        biases = None if behind is not None else _shifted(source, weights)
+    if target is None and biases is None:
         return False
+    if biases is None:
+        raise refused(
+            site, f"sums of {weights.codes[0].size} products may pass 32 bits",
+            "use engine 'onnxruntime', or exclude this layer from quantisation",
+        )  # fmt: skip
     (top, left), (bottom, right) = windows.pads((value.rows, value.columns))
     value.widen((top, left, bottom, right))
-    layer = CodedLayer(
-        weights.codes, _shifted(site, source, weights), value.lanes, value.item_bytes,
-        source.ends[0],
-    )  # fmt: skip
+    layer = CodedLayer(weights.codes, biases, value.lanes, value.item_bytes, source.ends[0])
     operation = Operation(
         Op.CODES_CONV, Part(value, row=-top, column=-left), Part(made), None,
         {
@@ -141,10 +149,15 @@ def _convolve(  # noqa: PLR0917 - one call's worth of a layer
             lambda kind, _: implement_codes(operation, layer, few[0], kind, build.library),
         )  # fmt: skip
     build.operations.append(operation)
-    if target is None and behind is not None:
-        put_behind(build, site, operation, made, steps, behind)
+    if behind is not None:
+        shifted = replace(behind, shift=behind.shift + weights.shifts)
+        put_behind(build, site, operation, made, steps, shifted)
     elif target is not None:
         _rounded(build, operation, made, steps, target)
+        if weights.shifts.any():
+            shift = weights.shifts / np.float32(target.coding.step)
+            operation.constants["shifts"] = build.packing.per_lane(shift, made.lanes)
+            operation.fields["finish"] = Finish.SHIFTED_CODES
     return True
 
 
@@ -181,15 +194,16 @@ def _few(
     least, greatest = source.ends
     few = FewBits(
         numbers_of(weights.codes).bits, max(1, (greatest - least).bit_length()), greatest - least,
-        source.count > 1, behind is not None and behind.target is None, behind is not None,
+        source.count > 1, behind is not None and behind.target is None,
+        behind is not None or bool(weights.shifts.any()),
     )  # fmt: skip
     fits = source.value.zero in range(least, greatest + 1) and greatest - least < 1 << _BITS
     ways = few.kinds(source.value.lanes, build.block, bool(build.library.tables)) if fits else ()
     return (few, ways) if ways and max(few.weights, few.inputs) < _BITS else None
 
 
-def _shifted(site: Site, source: Coded, weights: Weights) -> NDArray[np.int32]:
-    """Biases from which zero points are taken off, where no sum can leave 32 bits."""
+def _shifted(source: Coded, weights: Weights) -> NDArray[np.int32] | None:
+    """Biases from which zero points are taken off; None where a sum may leave 32 bits."""
     flat = weights.codes.reshape(len(weights.codes), -1).astype(np.int64)
     # A sum of codes has no zero point any more: each adds between -255 and 255.
     zero = source.coding.zero if source.count == 1 else 0
@@ -199,9 +213,5 @@ def _shifted(site: Site, source: Coded, weights: Weights) -> NDArray[np.int32]:
     least = 0 if source.count == 1 else -most
     greatest = np.maximum(shifted, shifted + above * most + below * least).max()
     lowest = np.minimum(shifted, shifted + below * most + above * least).min()
-    if greatest >= _SUM_BOUND or lowest < -_SUM_BOUND:
-        raise refused(
-            site, f"sums of {flat.shape[1]} products may pass 32 bits",
-            "use engine 'onnxruntime', or exclude this layer from quantisation",
-        )  # fmt: skip
-    return shifted.astype(np.int32)
+    fits = greatest < _SUM_BOUND and lowest >= -_SUM_BOUND
+    return shifted.astype(np.int32) if fits else None

@@ -14,7 +14,7 @@ from mlcnn.engines.native.codes import (
 )
 from mlcnn.engines.native.library import Op
 from mlcnn.engines.native.program import Operation, Part, Value
-from mlcnn.engines.native.reading import bounds_of, shape_of
+from mlcnn.engines.native.reading import DENSE_ORDER, bounds_of, shape_of
 from mlcnn.graph import DEQUANTIZE, QUANTIZE, is_quantiser, is_standard
 from mlcnn.graph.operators import Windows
 from mlcnn.nn.site import Site
@@ -32,9 +32,14 @@ __all__ = [
     "read_codes",
     "recoded",
     "rounding_of",
+    "target_beside",
+    "target_beyond_pool",
     "target_of",
     "windowed",
 ]
+
+
+_RESHAPING = DENSE_ORDER - {"Dropout"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +113,73 @@ def images_of(build: Builder, site: Site, index: int = 0) -> Coded | None:
 
 def target_of(build: Builder, result: ir.Value) -> Target | None:
     """What a result is rounded to, if nothing else is done with it."""
-    reader, nodes = build.only_reader(result), list[ir.Node]()
-    low, high = -np.inf, np.inf
+    return _target(build, _bounded(build, result, build.only_reader(result)))
+
+
+def target_beside(build: Builder, result: ir.Value) -> Target | None:
+    """What a result is rounded to by one of those that read it."""
+    readers = () if build.is_output(result) else result.consumers()
+    found = (_target(build, _bounded(build, result, reader)) for reader in readers)
+    return next(filter(None, found), None)
+
+
+def target_beyond_pool(build: Builder, result: ir.Value) -> Target | None:
+    """What the maxima of a result are rounded to: they are the maxima of its codes.
+
+    The result of the target is what the pool reads.
+    """
+    before = _bounded(build, result, build.only_reader(result))
+    pool = before.reader
+    if pool is None or pool.op_type != "MaxPool" or not is_standard(pool):
+        return None
+    maxima = pool.outputs[0]
+    while (reader := build.only_reader(maxima)) is not None and reader.op_type in _RESHAPING:
+        maxima = reader.outputs[0]
+    target = target_of(build, maxima)
+    if target is None or len(pool.outputs) > 1:
+        return None
+    ends = target.coding.bounds(before.low, before.high)
+    low, high = (float(np.clip(end, target.low, target.high)) for end in ends)
+    return Target(target.coding, low, high, before.result, before.nodes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounded:
+    """A result behind the bounds that one reader after the other gives it.
+
+    Attributes:
+        result: it.
+        low: the least of it.
+        high: the greatest.
+        nodes: that bound it.
+        reader: what reads it alone.
+    """
+
+    result: ir.Value
+    low: float
+    high: float
+    nodes: tuple[ir.Node, ...]
+    reader: ir.Node | None
+
+
+def _bounded(build: Builder, result: ir.Value, reader: ir.Node | None) -> _Bounded:
+    """A result from one of its readers on."""
+    nodes, low, high = list[ir.Node](), -np.inf, np.inf
     while reader is not None and (bounds := bounds_of(build.site(reader))) is not None:
         low, high = (float(np.clip(end, *bounds)) for end in (low, high))
         nodes.append(reader)
         result = reader.outputs[0]
         reader = build.only_reader(result)
-    if reader is None or not is_quantiser(reader, QUANTIZE) or reader.inputs[0] is not result:
+    return _Bounded(result, low, high, tuple(nodes), reader)
+
+
+def _target(build: Builder, found: _Bounded) -> Target | None:
+    reader = found.reader
+    if reader is None or not is_quantiser(reader, QUANTIZE) or reader.inputs[0] is not found.result:
         return None
     coding = coding_of(build.site(reader))
-    return Target(coding, *coding.bounds(low, high), reader.outputs[0], (*nodes, reader))
+    ends = coding.bounds(found.low, found.high)
+    return Target(coding, *ends, reader.outputs[0], (*found.nodes, reader))
 
 
 def beyond_of(build: Builder, target: Target, made: Value) -> Beyond | None:
@@ -178,8 +239,9 @@ def ends_of(ends: tuple[float, float]) -> dict[str, int | float]:
 def recoded(build: Builder, source: Coded, target: Target, other: Coded | None = None) -> Value:
     """Codes rounded to another scale, together with others of the same blocks."""
     coding = source.coding
-    ends = target.low, target.high
-    if other is None and coding == target.coding and ends == coding.bounds(-np.inf, np.inf):
+    least, greatest = coding.bounds(-np.inf, np.inf)
+    low, high = max(source.low, least), min(source.high, greatest)
+    if other is None and coding == target.coding and target.low <= low and high <= target.high:
         return source.value
     made = codes_like(build, source.value, target.coding)
     build.operations.append(

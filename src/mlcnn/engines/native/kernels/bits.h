@@ -19,9 +19,10 @@ typedef uint64_t Words __attribute__((vector_size(64), may_alias, aligned(8)));
 
 /* What a call packs its input into. */
 typedef struct {
-  int64_t folded;       /* whether the columns of the kernel lie in the words of a position */
+  int64_t folded;       /* whether the columns of the kernel lie in the words of a position: one for each result */
   int64_t length, words; /* bytes of a position's string, and its words per plane */
   int64_t rows, columns; /* of the packed input */
+  int64_t down, skip;    /* its rows from result to result, and rows of the input from one of them to the next */
   int64_t cell;         /* words of a position, in all planes */
 } Strings;
 
@@ -32,10 +33,11 @@ static int64_t channels_of(const Step *s, const int32_t *lanes) {
 }
 static Strings strings_of(const Step *s, int64_t channels) {
   const int64_t apart = (channels + 63) / 64 * s->kernel_columns, together = (s->kernel_columns * channels + 63) / 64;
-  Strings a = {.folded = together < apart};
+  const int whole = s->kernel_rows == 1; /* then no rows are packed but those that results read */
+  Strings a = {.folded = together < apart || s->kernel_columns == 1, .down = whole ? 1 : s->stride_rows, .skip = whole ? s->stride_rows : 1};
   a.length = a.folded ? s->kernel_columns * channels : channels;
   a.words = (a.length + 63) / 64;
-  a.rows = (s->rows - 1) * s->stride_rows + (s->kernel_rows - 1) * s->dilation_rows + 1;
+  a.rows = (s->rows - 1) * a.down + (s->kernel_rows - 1) * s->dilation_rows + 1;
   a.columns = a.folded ? s->columns : (s->columns - 1) * s->stride_columns + (s->kernel_columns - 1) * s->dilation_columns + 1;
   a.cell = a.words * s->input_bits;
   return a;
@@ -185,29 +187,28 @@ static const BitsTile bits_tiles[MOST_VECTORS][MOST_POSITIONS] = {
 
 /* -- from sums to results */
 
-/* Where the results of a position lie, for filters from block f0 on. */
+/* What becomes of the sums of a position, for filters from block f0 on. */
 typedef struct {
-  char *y;
-  const char *z;
+  Result at;
   int32_t shared; /* what the sums of all filters have in common */
-} Result;
-INLINE Result result_at(const Step *s, float *m, Position at, int64_t f0, int32_t sum) {
-  return (Result){AT(s, y, at.image) + 4 * (at.row * s->y.row + at.column * s->y.column + f0 * s->y.plane),
-                  s->z.at < 0 ? 0 : AT(s, z, at.image) + 4 * (at.row * s->z.row + at.column * s->z.column + f0 * s->z.plane),
-                  sum * (int32_t)s->offset};
+} Summed;
+/* The same of count positions side by side in a row, of whose inputs these are the sums. */
+INLINE void put_summed(const Step *s, float *m, Position at, int64_t f0, const int32_t *totals, int64_t count, Summed *to) {
+  Result result = result_at(s, m, at.image, at.row, at.column, f0);
+  const int32_t offset = (int32_t)s->offset;
+  EACH(t, count) to[t] = (Summed){result, totals[t] * offset}, result = beside(s, result);
 }
 /* What becomes of the sums of count positions, for nb blocks of filters from f0 on. */
-INLINE void ended_sums(const Step *s, const float *constants, int32_t (*sums)[MOST_SUMS], const Result *to, int64_t count,
+INLINE void ended_sums(const Step *s, const float *constants, int32_t (*sums)[MOST_SUMS], const Summed *to, int64_t count,
                        int64_t f0, int64_t nb) {
   const Step ends = *s; /* which no result overwrites */
   const int32_t *biases = (const int32_t *)(constants + s->biases) + f0 * B, factor = (int32_t)s->factor;
   const float *scales = constants + s->scales + f0 * B, *shifts = constants + s->shifts + f0 * B;
-  const int64_t y = 4 * s->y.plane, z = 4 * s->z.plane;
   EACH(f, nb) {
     const M bias = *(const M *)(biases + f * B);
     EACH(t, count) {
       const M sum = *(const M *)(sums[t] + f * B) * factor + to[t].shared + bias;
-      ended(&ends, sum, scales + f * B, shifts + f * B, to[t].y + f * y, to[t].z ? to[t].z + f * z : 0);
+      ended(&ends, sum, scales + f * B, shifts + f * B, further(&ends, to[t].at, f));
     }
   }
 }
@@ -219,18 +220,18 @@ static void bits_part(const Step *s, float *m, const float *constants, const Str
   const int64_t f0 = v0 * 8 / B, nb = least(nv * 8 / B, s->filters - f0);
   const int32_t *totals = (const int32_t *)(words + s->images * p->rows * p->columns * p->cell);
   const Words *w = (const Words *)(constants + s->weights) + s->kernel_rows * columns * p->words * s->weight_bits * v0;
+  const int64_t step = p->cell * (p->folded ? 1 : s->stride_columns);
   Position at = position(s, 0, first);
   EACH(part, parts) {
     const int64_t width = begin(count, parts, part + 1) - begin(count, parts, part);
     const uint64_t *x[MOST_POSITIONS];
-    Result to[MOST_POSITIONS];
+    Summed to[MOST_POSITIONS];
     int32_t sums[MOST_POSITIONS][MOST_SUMS] __attribute__((aligned(64)));
-    EACH(t, width) {
-      const int64_t column = p->folded ? at.column : at.column * s->stride_columns;
-      const int64_t cell = (at.image * p->rows + at.row * s->stride_rows) * p->columns + column;
-      x[t] = words + cell * p->cell;
-      to[t] = result_at(s, m, at, f0, totals[(at.image * s->rows + at.row) * s->columns + at.column]);
-      advance(s, 0, &at);
+    for (int64_t t = 0, along; t < width; t += along, past(s, &at, along)) {
+      along = least(width - t, s->columns - at.column);
+      const uint64_t *from = words + (at.image * p->rows + at.row * p->down) * p->columns * p->cell + at.column * step;
+      EACH(i, along) x[t + i] = from + i * step;
+      put_summed(s, m, at, f0, totals + (at.image * s->rows + at.row) * s->columns + at.column, along, to + t);
     }
     bits_tiles[nv - 1][width - 1](s, p, x, w, sums);
     ended_sums(s, constants, sums, to, width, f0, nb);
@@ -249,12 +250,12 @@ static void bits(const Step *s, float *m, const float *constants, int threads) {
     uint8_t *line = malloc(LINE(p));
 #pragma omp for
     for (int64_t u = 0; u < s->images * p.rows; u++)
-      pack_row(s, &p, lanes, AT(s, x, u / p.rows) + 4 * (u % p.rows) * s->x.row, line, words + u * p.columns * p.cell,
+      pack_row(s, &p, lanes, AT(s, x, u / p.rows) + 4 * (u % p.rows) * p.skip * s->x.row, line, words + u * p.columns * p.cell,
                sums + u * p.columns);
     free(line);
 #pragma omp for
     for (int64_t u = 0; u < s->images * s->rows; u++)
-      total_row(s, sums + (u / s->rows * p.rows + u % s->rows * s->stride_rows) * p.columns, p.columns,
+      total_row(s, sums + (u / s->rows * p.rows + u % s->rows * p.down) * p.columns, p.columns,
                 p.folded ? 1 : s->stride_columns, p.folded ? 1 : s->kernel_columns, s->dilation_columns, totals + u * s->columns);
   }
   const int64_t units = (s->filters * B + UNIT - 1) / UNIT, each = MOST_VECTORS * 8 / UNIT, groups = (units + each - 1) / each;

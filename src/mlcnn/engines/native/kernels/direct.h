@@ -85,6 +85,7 @@ INLINE int64_t first_tap(int64_t origin, int64_t dilation) {
   return origin < 0 ? (dilation - 1 - origin) / dilation : 0;
 }
 INLINE int64_t end_of_taps(int64_t origin, int64_t dilation, int64_t kernel, int64_t size) {
+  if (size - origin > (kernel - 1) * dilation) return kernel; /* mostly, and division takes long */
   const int64_t end = size > origin ? (size - origin + dilation - 1) / dilation : 0;
   return end < kernel ? end : kernel;
 }

@@ -86,29 +86,49 @@ INLINE V recoded(const Step *s, V v, const char *z) {
   return smaller(larger(v, spread(s->low_y)), spread(s->high_y));
 }
 
+/* Where the result of a position lies: y, what is added to it, and the codes of it if it is a float. */
+typedef struct {
+  char *y, *rounded;
+  const char *z;
+} Result;
+INLINE Result result_at(const Step *s, float *m, int64_t image, int64_t row, int64_t column, int64_t f0) {
+#define IN(place) (AT(s, place, image) + 4 * (row * s->place.row + column * s->place.column + f0 * s->place.plane))
+  return (Result){IN(y), s->rounded.at < 0 ? 0 : IN(rounded), s->z.at < 0 ? 0 : IN(z)};
+#undef IN
+}
+/* The same of the next position of the row. */
+INLINE Result beside(const Step *s, Result a) {
+  return (Result){a.y + 4 * s->y.column, a.rounded ? a.rounded + 4 * s->rounded.column : 0, a.z ? a.z + 4 * s->z.column : 0};
+}
+/* The same f blocks of filters further. */
+INLINE Result further(const Step *s, Result a, int64_t f) {
+  return (Result){a.y + f * 4 * s->y.plane, a.rounded ? a.rounded + f * 4 * s->rounded.plane : 0, a.z ? a.z + f * 4 * s->z.plane : 0};
+}
+
 /* A sum of products on its way: a bias that no code stands for is added, then it is rounded, or it
- * stays a float, to which another one may be added. */
-INLINE void ended(const Step *s, M sum, const float *scale, const float *shift, char *y, const char *z) {
+ * stays a float, to which another one may be added, with its codes beside it. */
+INLINE void ended(const Step *s, M sum, const float *scale, const float *shift, Result to) {
   V v = __builtin_convertvector(sum, V) * *(const V *)scale;
   if (s->finish) {
     IN_REGISTER(v); /* see `recoded` */
     v += *(const V *)shift;
   }
-  if (s->finish == TO_FLOATS && z) v += *(const V *)z;
+  if (s->finish == TO_FLOATS && to.z) v += *(const V *)to.z;
   v = smaller(larger(v, spread(s->low)), spread(s->high));
   if (s->finish == TO_FLOATS) {
-    *(V *)y = v;
-    return;
-  }
-  if (s->ratio) v = recoded(s, whole(v), z);
-  put(y, v, s->zero_y);
+    *(V *)to.y = v;
+    if (!to.rounded) return;
+    v = smaller(larger(v / spread(s->ratio), spread(s->low_y)), spread(s->high_y));
+    to.y = to.rounded;
+  } else if (s->ratio) v = recoded(s, whole(v), to.z);
+  put(to.y, v, s->zero_y);
 }
 
 /* Positions of one tile. */
 #define WIDEST 8
 typedef struct {
-  const char *x[WIDEST], *z[WIDEST];
-  char *y[WIDEST];
+  const char *x[WIDEST];
+  Result to[WIDEST];
   Taps in;
 } Positions;
 
@@ -117,7 +137,7 @@ static __attribute__((noinline)) void ended_tile(const Step *s, const M *sums, i
                                                  const float *scales, const float *shifts) {
   const Step ends = *s; /* which no result overwrites */
   EACH(f, blocks) EACH(t, count)
-    ended(&ends, *sums++, scales + f * B, shifts + f * B, p->y[t] + f * 4 * s->y.plane, p->z[t] ? p->z[t] + f * 4 * s->z.plane : 0);
+    ended(&ends, *sums++, scales + f * B, shifts + f * B, further(&ends, p->to[t], f));
 }
 
 /* SHORTS: inputs are sums of 16 bits. FINISH: the results go through `ended`; never both. */
@@ -171,12 +191,12 @@ INLINE void codes_tile(const int SHORTS, const int FINISH, const int NB, const i
   }
   if (s->ratio) {
     for (int f = 0; f < NB; f++) for (int t = 0; t < T; t++)
-        a[f][t] = (M)recoded(s, whole((V)a[f][t]), p->z[t] ? p->z[t] + f * 4 * s->z.plane : 0);
+        a[f][t] = (M)recoded(s, whole((V)a[f][t]), further(s, p->to[t], f).z);
   }
   UNROLL for (int f = 0; f < NB; f++) {
     char *y[WIDEST];
     UNROLL for (int t = 0; t < T; t++) {
-      y[t] = p->y[t] + f * 4 * s->y.plane;
+      y[t] = p->to[t].y + f * 4 * s->y.plane;
       put(y[t], (V)a[f][t], s->zero_y);
     }
   }
@@ -221,29 +241,38 @@ INLINE Position position(const Step *s, int images_first, int64_t p) {
   if (images_first) return (Position){p % s->images, p / s->images / s->columns, p / s->images % s->columns};
   return (Position){p / s->columns / s->rows, p / s->columns % s->rows, p % s->columns};
 }
-INLINE void advance(const Step *s, int images_first, Position *p) {
-  if (images_first && ++p->image < s->images) return;
-  if (images_first) p->image = 0;
-  if (++p->column < s->columns) return;
+/* So many columns further, at most to the first of the next row. */
+INLINE void past(const Step *s, Position *p, int64_t columns) {
+  p->column += columns;
+  if (p->column < s->columns) return;
   p->column = 0;
   if (++p->row < s->rows) return;
   p->row = 0;
   p->image++;
 }
+INLINE void advance(const Step *s, int images_first, Position *p) {
+  if (images_first && ++p->image < s->images) return;
+  if (images_first) p->image = 0;
+  past(s, p, 1);
+}
 
 /* Where the positions from p on lie, for filters from block f0 on, and which taps any of them needs. */
 INLINE void gather(const Step *s, float *m, int64_t f0, int images_first, int64_t count, Position *at, Positions *to) {
   to->in = (Taps){s->kernel_rows, 0, s->kernel_columns, 0};
-  EACH(t, count) {
+  const int64_t step = 4 * s->stride_columns * s->x.column;
+  for (int64_t t = 0; t < count;) {
+    const int64_t along = images_first ? 1 : least(count - t, s->columns - at->column); /* in a row */
     const int64_t top = at->row * s->stride_rows - s->top, left = at->column * s->stride_columns - s->left;
+    const int64_t right = left + (along - 1) * s->stride_columns;
     to->in.rows = least(to->in.rows, first_tap(top, s->dilation_rows));
-    to->in.columns = least(to->in.columns, first_tap(left, s->dilation_columns));
+    to->in.columns = least(to->in.columns, first_tap(right, s->dilation_columns));
     to->in.rows_end = most(to->in.rows_end, end_of_taps(top, s->dilation_rows, s->kernel_rows, s->input_rows));
     to->in.columns_end = most(to->in.columns_end, end_of_taps(left, s->dilation_columns, s->kernel_columns, s->input_columns));
-    to->x[t] = AT(s, x, at->image) + 4 * (at->row * s->stride_rows * s->x.row + at->column * s->stride_columns * s->x.column);
-    to->y[t] = AT(s, y, at->image) + 4 * (at->row * s->y.row + at->column * s->y.column + f0 * s->y.plane);
-    to->z[t] = s->z.at < 0 ? 0 : AT(s, z, at->image) + 4 * (at->row * s->z.row + at->column * s->z.column + f0 * s->z.plane);
-    advance(s, images_first, at);
+    const char *x = AT(s, x, at->image) + 4 * at->row * s->stride_rows * s->x.row + at->column * step;
+    Result result = result_at(s, m, at->image, at->row, at->column, f0);
+    for (const int64_t end = t + along; t < end; t++, x += step, result = beside(s, result)) to->x[t] = x, to->to[t] = result;
+    if (images_first) advance(s, 1, at);
+    else past(s, at, along);
   }
   /* The biases are made for all taps: those over the border count, unless its code is 0. */
   if (s->zero) to->in = (Taps){0, s->kernel_rows, 0, s->kernel_columns};
@@ -294,6 +323,36 @@ static void quantise(const Step *s, float *m, int threads) {
       const V v = *(const V *)(x + 4 * (r * s->x.row + q * s->x.column)) / spread(s->ratio);
       put(y + 4 * (r * s->y.row + q * s->y.column), smaller(larger(v, spread(s->low_y)), spread(s->high_y)), s->zero_y);
     }
+  }
+}
+/* A row of a dense array, four channels at a time: the codes of a position are 32 bits side by side. */
+INLINE void quantise_row(const Step *s, const float *x, int64_t channels, char *y) {
+  const V step = spread(s->ratio), low = spread(s->low_y), high = spread(s->high_y);
+  const int32_t zero = (int32_t)s->zero_y;
+  const int64_t plane = s->z.plane, columns = s->columns;
+  for (int64_t c = 0; c < channels; c += 4) for (int64_t q = 0; q < columns; q += B) {
+    const int64_t count = columns - q < B ? columns - q : B, many = channels - c < 4 ? channels - c : 4;
+    M four = {};
+    EACH(j, many) {
+      V v = {};
+      const float *from = x + (c + j) * plane + q;
+      if (count == B) memcpy(&v, from, sizeof(V));
+      else memcpy(&v, from, count * sizeof(float));
+      v = smaller(larger(v / step, low), high) + SHIFT;
+      four |= (((M)v + zero) & 255) << (int)(8 * j);
+    }
+    EACH(t, count) memcpy(y + (q + t) * B + c, (const int32_t *)&four + t, 4);
+  }
+}
+static void quantise_array(const Step *s, float *m, const float *constants, const float *dense, int threads) {
+  const int32_t *lanes = (const int32_t *)(constants + s->lanes);
+  const Step a = *s; /* which no result overwrites */
+  (void)threads;
+  EACH(n, s->images) for (int64_t i = 0, c = 0; i < s->blocks; c += lanes[i++]) {
+    const float *x = dense + n * s->z.image + c * s->z.plane;
+    char *y = AT(s, y, n) + 4 * i * s->y.plane;
+#pragma omp parallel for num_threads(threads) if (threads > 1)
+    for (int64_t r = 0; r < s->rows; r++) quantise_row(&a, x + r * s->z.row, lanes[i], y + 4 * r * s->y.row);
   }
 }
 static void dequantise(const Step *s, float *m, int threads) {

@@ -123,7 +123,10 @@ static void run(const Step *steps, int64_t count, int64_t some, float *m, const 
         if (s->mode == POOL_MAX) codes_max(s, m, threads);
         else codes_mean(s, m, threads);
         break;
-      case QUANTISE: quantise(s, m, threads); break;
+      case QUANTISE:
+        if (s->buffer >= 0) quantise_array(s, m, constants, array, threads);
+        else quantise(s, m, threads);
+        break;
       case DEQUANTISE: dequantise(s, m, threads); break;
       case RECODE: recode(s, m, threads); break;
       case SUMS: sums(s, m, threads); break;

@@ -13,7 +13,7 @@ typedef struct {
 
 typedef struct {
   int64_t op, mode, images, blocks, filters; /* filters: blocks of them */
-  Place x, y, z, scratch, mask;              /* z: a second input; at < 0 where there is none */
+  Place x, y, z, scratch, mask, rounded;     /* z: a second input, rounded: codes of y; at < 0 where there is none */
   int64_t weights, biases, lanes, zeros;     /* offsets of constants; lanes in use, per block */
   int64_t kernel_rows, kernel_columns, stride_rows, stride_columns, dilation_rows, dilation_columns;
   int64_t input_rows, input_columns, top, left, bottom, right, rows, columns;

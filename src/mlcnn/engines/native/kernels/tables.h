@@ -162,19 +162,20 @@ static void lookup_part(const Step *s, float *m, const float *constants, const T
   const int64_t f0 = set * wide / B, nb = least(wide / B, s->filters - f0), all = a->cell / 16;
   const int64_t taps = s->kernel_rows * s->kernel_columns, parts = (all + s->bunch - 1) / s->bunch;
   const uint8_t *weights = (const uint8_t *)(constants + s->weights) + set * wide * all * taps;
+  const int64_t step = a->cell * s->stride_columns;
   Position at = {image, top, 0};
   EACH(u, bunches) {
     const int64_t number = begin(count, bunches, u + 1) - begin(count, bunches, u), tiles = (number + MOST_LOOKUP - 1) / MOST_LOOKUP;
     const uint8_t *x[BUNCH];
-    Result to[BUNCH];
+    Summed to[BUNCH];
     int32_t sums[BUNCH][MOST_SUMS] __attribute__((aligned(64)));
-    EACH(t, number) {
-      const int64_t cell = (at.row - top) * s->stride_rows * a->columns + at.column * s->stride_columns;
-      x[t] = tables + cell * a->cell;
-      to[t] = result_at(s, m, at, f0, totals[(at.row - top) * s->columns + at.column]);
-      memset(sums[t], 0, wide * sizeof(int32_t));
-      advance(s, 0, &at);
+    for (int64_t t = 0, along; t < number; t += along, past(s, &at, along)) {
+      along = least(number - t, s->columns - at.column);
+      const uint8_t *from = tables + (at.row - top) * s->stride_rows * a->row + at.column * step;
+      EACH(i, along) x[t + i] = from + i * step;
+      put_summed(s, m, at, f0, totals + (at.row - top) * s->columns + at.column, along, to + t);
     }
+    EACH(t, number) memset(sums[t], 0, wide * sizeof(int32_t));
     EACH(part, parts) {
       const int64_t begun = begin(all, parts, part), each = begin(all, parts, part + 1) - begun;
       EACH(tile, tiles) {
