@@ -18,12 +18,13 @@ from mlcnn import training, zoo
 from mlcnn.graph import save
 from mlcnn.training.quantisation import Setting, calibrate
 
-__all__ = ["main"]
+__all__ = ["WITHOUT_ROUNDING", "codes_of", "main"]
 
-_OFF = ["WeightBiasQuantization"]
+WITHOUT_ROUNDING = ["WeightBiasQuantization"]
 
 
-def _codes(path: Path, names: list[str], images: np.ndarray, off: list[str]) -> list[np.ndarray]:
+def codes_of(path: Path, names: list[str], images: np.ndarray, off: list[str]) -> list[np.ndarray]:
+    """The values of these names in ONNX Runtime, without the transformations that are off."""
     proto = onnx.load(path)
     known = {value.name for value in proto.graph.output}
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in known)
@@ -64,7 +65,8 @@ def main() -> None:
         nodes = onnx.load(path).graph.node
         names = [node.output[0] for node in nodes if node.op_type == "QuantizeLinear"]
         found[kind] = {
-            label: _codes(path, names, tests, off) for label, off in (("on", []), ("off", _OFF))
+            label: codes_of(path, names, tests, off)
+            for label, off in (("on", []), ("off", WITHOUT_ROUNDING))
         }
     pairs = {
         "biases in floats: on against off": (found["floats"]["on"], found["floats"]["off"]),

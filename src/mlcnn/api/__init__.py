@@ -45,7 +45,7 @@ from mlcnn.report import (
     warning,
 )
 from mlcnn.reproduce import reproduce
-from mlcnn.training.quantisation import Means, Setting, WeightRange, check_bits
+from mlcnn.training.quantisation import InputRange, Means, Setting, WeightRange, check_bits
 
 __all__ = [
     "COMPRESS_RECIPE",
@@ -59,6 +59,7 @@ __all__ = [
     "ExampleInput",
     "Finetuned",
     "ImageOptions",
+    "InputRange",
     "Means",
     "MeasureOptions",
     "Optimized",

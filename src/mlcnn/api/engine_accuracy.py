@@ -34,6 +34,7 @@ class EngineAccuracy:
             the first engine.
         agreement: share of the images where the quantised network says here what it said while it
             was trained; None where it was not.
+        trained: share of the images that it had right while it was trained; None likewise.
     """
 
     engine: str
@@ -44,6 +45,7 @@ class EngineAccuracy:
     same_class: float
     same_as_first: float
     agreement: float | None = None
+    trained: float | None = None
 
     def to_json(self) -> dict[str, object]:
         """For ``--json``."""
@@ -57,6 +59,7 @@ class EngineAccuracy:
             "same_class": self.same_class,
             "same_as_first": self.same_as_first,
             "agreement": self.agreement,
+            "trained": self.trained,
         }
 
 
@@ -167,4 +170,5 @@ def _row(
         float((found[0] == found[1]).mean()),
         float((found[1] == first).mean()),
         None if trained is None else float((found[1] == trained[:count]).mean()),
+        None if trained is None else float((trained[:count] == labels[:count]).mean()),
     )

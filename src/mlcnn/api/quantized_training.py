@@ -13,7 +13,7 @@ from mlcnn import nn, training
 from mlcnn.api.optimizing import Progress
 from mlcnn.errors import InputError
 from mlcnn.training import Data, Hardware, History, Normal, Recipe, Teacher
-from mlcnn.training.quantisation import Setting, WeightRange
+from mlcnn.training.quantisation import InputRange, Setting, WeightRange
 from mlcnn.training.quantisation.fine_tuning import rounded_module
 
 __all__ = ["TuneOptions", "Tuned", "tune"]
@@ -32,6 +32,8 @@ class TuneOptions:
         flip: mirror half of the images left to right.
         weight_range: what weights are divided by: ``sigma``, a multiple of each filter's standard
             deviation, or ``tanh`` as Eq. 9 has it.
+        input_range: where activations are cut off: ``learned``, with the weights (PACT),
+            ``calibrated``, where calibration images say, or ``unit``, at 1 as DoReFa has it.
         hardware: where.
         seed: of the shuffling and the augmentation.
         checkpoint: file to write and to go on from if it exists.
@@ -42,6 +44,7 @@ class TuneOptions:
     batch_size: int = 128
     flip: bool = True
     weight_range: WeightRange = WeightRange.SIGMA
+    input_range: InputRange = InputRange.LEARNED
     hardware: Hardware = field(default_factory=Hardware)
     seed: int = 0
     checkpoint: Path | None = None
@@ -117,6 +120,7 @@ def tune(
         weight_bits=setting.weight_bits,
         input_bits=setting.input_bits,
         kind=options.weight_range,
+        input_range=options.input_range,
         progress=progress,
     )
     progress("re-estimate batch norms", 0, 0)

@@ -25,6 +25,8 @@ class Tuning:
         flip: mirror half of the training images left to right.
         weight_range: what weights are divided by before they are rounded; sigma, a multiple of each
             filter's standard deviation, or tanh, DoReFa's over the layer.
+        input_range: where activations are cut off; learned, with the weights (PACT), calibrated,
+            where calibration images say, or unit, at 1 as DoReFa has it.
         training_precision: of convolutions and products while it trains; bf16 is quicker where the
             processor has it.
         training_device: cpu, or cuda, where it trains; by default where the engines run.
@@ -34,6 +36,7 @@ class Tuning:
     learning_rate: Annotated[float, Parameter(alias="--lr")] = 0.01
     flip: Annotated[bool, Parameter(negative="--no-flip")] = True
     weight_range: Literal["sigma", "tanh"] = "sigma"
+    input_range: Literal["learned", "calibrated", "unit"] = "learned"
     training_precision: Literal["fp32", "bf16"] = "fp32"
     training_device: str | None = None
 
@@ -57,6 +60,7 @@ class Tuning:
             self.learning_rate,
             flip=self.flip,
             weight_range=mlcnn.api.WeightRange(self.weight_range),
+            input_range=mlcnn.api.InputRange(self.input_range),
             hardware=mlcnn.training.Hardware(
                 self.training_device or device, mlcnn.training.Precision(self.training_precision)
             ),

@@ -1,7 +1,7 @@
 """From a network to an ``fx.GraphModule`` of ordinary modules, one for each operator."""
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
@@ -41,10 +41,17 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """A network as a module, and where its weights went."""
+    """A network as a module, and where its parts went.
+
+    Attributes:
+        module: the network.
+        bindings: its weights.
+        paths: the module of each node, by the name of the node's first output.
+    """
 
     module: fx.GraphModule
     bindings: tuple[Binding, ...]
+    paths: Mapping[str, str]
 
 
 class Constant(nn.Module):
@@ -154,7 +161,8 @@ class _Assembler:
         results = tuple(self._read(value) for value in self.model.graph.outputs)
         self._graph.output(results[0] if len(results) == 1 else results)
         module = fx.GraphModule(_tree(self.modules), self._graph, class_name="Network")
-        return Assembly(module.eval(), tuple(self.bindings))
+        named = {str(node.outputs[0].name): path for node, path in paths.items()}
+        return Assembly(module.eval(), tuple(self.bindings), named)
 
     def _add(self, name: str, module: nn.Module) -> str:
         self.modules[name] = module

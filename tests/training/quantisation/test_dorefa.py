@@ -43,18 +43,17 @@ def test_codes_fit_int8_and_are_odd(bits: int, kind: WeightRange) -> None:
     if bits < 8:
         assert (codes % 2 == 1).all()
         assert set(np.unique(codes)) <= set(range(1 - 2**bits, 2**bits, 2))
-    if kind is WeightRange.TANH or bits < 5:
+    if kind is WeightRange.TANH or bits < 5:  # else none may lie so far outside
         assert np.abs(codes).max() == quantiser.largest
 
 
-@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
 def test_gradients_pass_straight_through(bits: int) -> None:
     weight = weights(4, 9).requires_grad_()
     quantiser = WeightQuantiser(bits)
     upstream = weights(4, 9, seed=1)
     (quantiser(weight) * upstream).sum().backward()
-    inside = (weight / quantiser.ranges(weight)).abs() < 1
-    torch.testing.assert_close(weight.grad, torch.where(inside, upstream, 0.0))
+    torch.testing.assert_close(weight.grad, upstream)
 
 
 def test_gradient_of_tanh_is_that_of_the_function_without_rounding() -> None:
@@ -100,7 +99,7 @@ def test_a_bias_is_whole_steps_of_the_products(seed: int, step: float, normed: b
         norm.running_var.uniform_(0.1, 2, generator=generator)
     quantiser = WeightQuantiser(8)
     parametrize.register_parametrization(layer, "weight", quantiser)
-    put_bias_on_grid(layer, norm, quantiser, step)
+    put_bias_on_grid(layer, norm, quantiser, lambda: step)
     both = torch.nn.Sequential(layer, *([] if norm is None else [norm])).double().eval()
     steps = step * quantiser.steps(layer.parametrizations["weight"].original).flatten()
     if norm is not None:
@@ -115,7 +114,7 @@ def test_a_bias_behind_statistics_of_the_batch_is_left_alone() -> None:
     images, bias = weights(4, 3, 8, 8), norm.bias.detach().clone()
     quantiser = WeightQuantiser(8)
     parametrize.register_parametrization(layer, "weight", quantiser)
-    put_bias_on_grid(layer, norm, quantiser, 0.5)
+    put_bias_on_grid(layer, norm, quantiser, lambda: 0.5)
     norm(layer(images)).square().sum().backward()
     torch.testing.assert_close(norm.bias, bias)
     assert norm.parametrizations["bias"].original.grad.abs().max() > 0
@@ -140,6 +139,7 @@ def test_weights_are_stored_as_odd_codes_and_the_ends_as_8_bits() -> None:
             maker = node.inputs[1].producer()
             assert is_quantiser(maker, "DequantizeLinear")
             assert not constant(maker.inputs[2]).any()
+            assert len(node.inputs) == 2  # engines would round the bias to whole products
             codes[node.inputs[1].name.split(".")[0]] = constant(maker.inputs[0])
     assert {array.dtype for array in codes.values()} == {np.dtype(np.int8)}
     for name in ("inner", "side", "last"):

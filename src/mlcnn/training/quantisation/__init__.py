@@ -1,5 +1,6 @@
 """Networks with weights and activations of few bits: calibrated, or trained with the rounding."""
 
+from mlcnn.training.quantisation.activations import InputRange
 from mlcnn.training.quantisation.dorefa import WeightRange
 from mlcnn.training.quantisation.grid import Grid, check_bits
 from mlcnn.training.quantisation.observers import OBSERVERS
@@ -20,6 +21,7 @@ __all__ = [
     "Calibrated",
     "Candidate",
     "Grid",
+    "InputRange",
     "Means",
     "Setting",
     "WeightRange",

@@ -6,6 +6,7 @@ times |gamma| / sigma: beta moves so that b is on the grid. With the statistics 
 such meaning, and beta stays as it is.
 """
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -24,7 +25,7 @@ class GridBias(nn.Module):
     """Rounds a bias, as a parametrisation of it; gradients pass straight through.
 
     Attributes:
-        step: of what the layer reads.
+        step: gives that of what the layer reads.
         quantiser: of the layer's weights.
     """
 
@@ -33,7 +34,7 @@ class GridBias(nn.Module):
         layer: nn.Module,
         norm: _BatchNorm | None,
         quantiser: WeightQuantiser,
-        step: float,
+        step: Callable[[], float],
     ) -> None:
         super().__init__()
         # In a tuple, as one of them has this as its own module.
@@ -59,14 +60,17 @@ class GridBias(nn.Module):
             original = layer.parametrizations["weight"].original  # pyright: ignore
             steps = self.quantiser.steps(original).flatten().double()
             scale, whole = (each.double() for each in self._affine(bias))
-            unit = (self.step * steps * scale.abs()).clamp_min(torch.finfo(torch.float32).tiny)
+            unit = (self.step() * steps * scale.abs()).clamp_min(torch.finfo(torch.float32).tiny)
             codes = torch.round(whole / unit)
             moved = torch.where(codes.abs() < _BOUND, codes * unit - whole, 0.0)
         return bias + moved.to(bias.dtype)
 
 
 def put_bias_on_grid(
-    layer: nn.Module, norm: nn.Module | None, quantiser: WeightQuantiser, step: float
+    layer: nn.Module,
+    norm: nn.Module | None,
+    quantiser: WeightQuantiser,
+    step: Callable[[], float],
 ) -> None:
     """Round a layer's bias, or that of the batch norm behind it, if there is one.
 
@@ -74,7 +78,7 @@ def put_bias_on_grid(
         layer: its weight is parametrised by the quantiser.
         norm: the batch norm that alone reads it; None where there is none.
         quantiser: of the weight.
-        step: of what the layer reads.
+        step: gives that of what the layer reads: it may be learnt.
     """
     owner = layer if norm is None else norm
     if cast("Tensor | None", owner.bias) is None:

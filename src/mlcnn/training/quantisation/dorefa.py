@@ -9,7 +9,9 @@ bits, int8 has room for the 255 codes -127 to 127 of step 1 / 127 only: one valu
 
 Eq. 9 forgets how large weights are, which a network trained with it makes up for, in its batch
 norms. To start from a trained one, a filter's range is a multiple of its own standard deviation
-instead, with the same grid; what lies outside is cut off.
+instead, with the same grid; what lies outside is cut off. That of signs alone is the mean magnitude
+of the filter, whose squared error is least [Rastegari 2016]. A weight that is cut off has its
+gradient all the same, and comes back when that says so.
 """
 
 from enum import StrEnum
@@ -22,14 +24,14 @@ __all__ = ["WeightQuantiser", "WeightRange"]
 _INT8_BITS = 8
 # In standard deviations: the outermost of 2^k even steps that fit a normal distribution best, by
 # squared error [Max 1960, Table II].
-_SIGMAS = {1: 0.798, 2: 1.494, 3: 2.051, 4: 2.514, 5: 2.916, 6: 3.282, 7: 3.619, 8: 3.931}
+_SIGMAS = {2: 1.494, 3: 2.051, 4: 2.514, 5: 2.916, 6: 3.282, 7: 3.619, 8: 3.931}
 
 
 class WeightRange(StrEnum):
     """What a weight is divided by before it is rounded.
 
     ``TANH``: as Eq. 9 has it, over the layer. ``SIGMA``: a multiple of its filter's standard
-    deviation.
+    deviation; with 1 bit its mean magnitude.
     """
 
     TANH = "tanh"
@@ -41,29 +43,34 @@ def _rounded(x: Tensor) -> Tensor:
     return x + (torch.round(x) - x).detach()
 
 
+def _cut(x: Tensor) -> Tensor:
+    """What lies outside of -1 to 1 on the ends; gradients pass straight through."""
+    return x + (torch.clamp(x, -1, 1) - x).detach()
+
+
 class WeightQuantiser(nn.Module):
     """Rounds a layer's weight, as a parametrisation of it.
 
     Attributes:
         bits: of a code.
         kind: what weights are divided by.
-        sigmas: the range of a filter in its standard deviations, for ``SIGMA``.
     """
 
-    def __init__(
-        self, bits: int, kind: WeightRange = WeightRange.SIGMA, sigmas: float | None = None
-    ) -> None:
+    def __init__(self, bits: int, kind: WeightRange = WeightRange.SIGMA) -> None:
         super().__init__()
         self.bits, self.kind = bits, kind
-        self.sigmas = _SIGMAS[bits] if sigmas is None else sigmas
 
     def ranges(self, weight: Tensor) -> Tensor:
         """What the outermost code of each filter stands for, shape (filters, 1, ...)."""
         if self.kind is WeightRange.TANH:
             return weight.new_ones([len(weight), *[1] * (weight.ndim - 1)])
         axes = tuple(range(1, weight.ndim))
-        spread = weight.detach().square().mean(axes, keepdim=True).sqrt()
-        return (self.sigmas * spread).clamp_min(torch.finfo(weight.dtype).tiny)
+        given = weight.detach()
+        if self.bits == 1:
+            found = given.abs().mean(axes, keepdim=True)
+        else:
+            found = _SIGMAS[self.bits] * given.square().mean(axes, keepdim=True).sqrt()
+        return found.clamp_min(torch.finfo(weight.dtype).tiny)
 
     def steps(self, weight: Tensor) -> Tensor:
         """What one code of each filter stands for, shape (filters, 1, ...)."""
@@ -80,7 +87,7 @@ class WeightQuantiser(nn.Module):
             squashed = torch.tanh(weight)
             unit = squashed / squashed.abs().max().clamp_min(torch.finfo(weight.dtype).tiny)
         else:
-            unit = torch.clamp(weight / self.ranges(weight), -1, 1)
+            unit = _cut(weight / self.ranges(weight))
         if self.bits == _INT8_BITS:
             return _rounded(unit * self.largest)
         return 2 * _rounded(self.largest * (unit / 2 + 0.5)) - self.largest

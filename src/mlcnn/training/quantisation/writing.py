@@ -1,6 +1,6 @@
 """A network with its weights as codes, and ``QuantizeLinear``/``DequantizeLinear`` pairs."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ from mlcnn.graph import (
 from mlcnn.training.quantisation.grid import Floats, Grid
 from mlcnn.training.quantisation.placement import is_fused_mean
 
-__all__ = ["LayerCodes", "read_step", "write"]
+__all__ = ["LayerCodes", "mark", "read_value", "write"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,10 +67,10 @@ def write(
     values = {v.name or "": v for v in writer.model.graph.inputs}
     values |= {v.name or "": v for node in writer.model.graph for v in node.outputs}
     nodes = {n.outputs[0].name or "": n for n in writer.model.graph}
-    steps = {name: read_step(nodes[name], grids) for name in layers}
+    read = {name: read_value(nodes[name], grids) for name in layers}
     for name, codes in layers.items():
-        whole = rounded_biases and only_for is None
-        writer.put_layer(nodes[name], codes, steps[name] if whole else None)
+        value = read[name] if rounded_biases and only_for is None else None
+        writer.put_layer(nodes[name], codes, None if value is None else grids[value].step)
     for name, grid in grids.items():
         writer.put_rounding(values[name], grid, None if for_sums else only_for)
     if only_for is not None:
@@ -81,16 +81,44 @@ def write(
     return written
 
 
-def read_step(node: ir.Node, grids: Mapping[str, Grid]) -> float | None:
-    """The step of what a layer reads, through what only moves codes; None if it is not rounded."""
+def mark(
+    model: ir.Model, names: Collection[str], only_for: Collection[str] | None = None
+) -> tuple[ir.Model, dict[str, str]]:
+    """A network with ``Identity`` where values would be rounded.
+
+    Args:
+        model: the network in floats; it is not changed.
+        names: of the values.
+        only_for: see ``write``.
+
+    Returns:
+        The network, and the name of the ``Identity``'s output for each value.
+    """
+    writer = _Writer(clone(model))
+    values = {v.name or "": v for v in writer.model.graph.inputs}
+    values |= {v.name or "": v for node in writer.model.graph for v in node.outputs}
+    marks = {name: writer.put_mark(values[name], only_for) for name in names}
+    return writer.model, marks
+
+
+def read_value(node: ir.Node, names: Collection[str]) -> str | None:
+    """Which of these a layer reads, through what only moves codes; None if it reads no such."""
     value = node.inputs[0]
     while value is not None:
-        grid = grids.get(value.name or "")
-        if grid is not None:
-            return grid.step
+        if value.name in names:
+            return value.name
         maker = value.producer()
         value = None if maker is None else maker.inputs[0]
     return None
+
+
+def _readers(value: ir.Value, only_for: Collection[str] | None) -> list[tuple[ir.Node, int]]:
+    """Who reads a value, and as which input; all, or those whose outputs have these names."""
+    return [
+        (use.node, use.idx)
+        for use in value.uses()
+        if only_for is None or use.node.outputs[0].name in only_for
+    ]
 
 
 class _Writer:
@@ -163,7 +191,9 @@ class _Writer:
         """Let an operator of its own add the bias of a layer."""
         value = node.inputs[2] if len(node.inputs) > 2 else None
         bias, shape = constant(value), node.outputs[0].shape
-        if bias is None or value is None or shape is None or "beta" in node.attributes:
+        beta = node.attributes.get("beta")
+        scaled = beta is not None and beta.as_float() != 1
+        if bias is None or value is None or shape is None or scaled:
             return
         spread = bias.reshape(-1, *[1] * (shape.rank() - 2))
         output = node.outputs[0]
@@ -183,9 +213,7 @@ class _Writer:
         self, value: ir.Value, grid: Grid, only_for: Collection[str] | None = None
     ) -> None:
         """Round a value for those that read it."""
-        name, readers = value.name or "", [*value.uses()]
-        if only_for is not None:
-            readers = [use for use in readers if use.node.outputs[0].name in only_for]
+        name, readers = value.name or "", _readers(value, only_for)
         step = self._constant(np.array(grid.step, np.float32), f"{name}_scale")
         zero = self._constant(np.array(grid.zero, np.uint8), f"{name}_zero_point")
         source, nodes = value, list[ir.Node]()
@@ -203,9 +231,23 @@ class _Writer:
         leave.outputs[0].type = value.type
         for made in (enter, leave):
             made.outputs[0].shape = value.shape
-        for use in readers:
-            use.node.replace_input_with(use.idx, leave.outputs[0])
-        producer, nodes = value.producer(), [*nodes, enter, leave]
+        self._insert(value, [*nodes, enter, leave], readers)
+
+    def put_mark(self, value: ir.Value, only_for: Collection[str] | None) -> str:
+        """Let an ``Identity`` stand where a value would be rounded; the name of its output."""
+        readers = _readers(value, only_for)
+        node = self._node("Identity", [value], f"{value.name}_mark")
+        node.outputs[0].type, node.outputs[0].shape = value.type, value.shape
+        self._insert(value, [node], readers)
+        return node.outputs[0].name or ""
+
+    def _insert(
+        self, value: ir.Value, nodes: Sequence[ir.Node], readers: Sequence[tuple[ir.Node, int]]
+    ) -> None:
+        """Nodes behind a value; those that read it read the last one."""
+        for node, index in readers:
+            node.replace_input_with(index, nodes[-1].outputs[0])
+        producer = value.producer()
         if producer is not None and is_fused_mean(producer):
             for node in nodes:  # inside of a layer: they belong to it
                 node.metadata_props.update(producer.metadata_props)
