@@ -60,9 +60,7 @@ def test_closed_form_and_walk_agree_and_the_sums_are_the_layer_s(engine, task, s
     assume(engine.takes(task.layer) is None)
     walk, cost = walked(engine, task, seed)
     done = walk.done
-    np.testing.assert_array_equal(
-        walk.sums, np.einsum("gfl,gwl->gfw", walk.filters, walk.windows)
-    )
+    np.testing.assert_array_equal(walk.sums, np.einsum("gfl,gwl->gfw", walk.filters, walk.windows))
     np.testing.assert_array_equal(walk.totals, walk.windows.sum(2))
     assert cost.mapping["row_operations"] == done["senses"]
     assert cost.mapping["bits_counted"] == done["counted_bits"]

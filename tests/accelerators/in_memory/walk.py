@@ -91,9 +91,7 @@ class Walk:
         """Rows of a tile, into all sub-arrays that need them; as the bus brings them."""
         tile = tiles[name]
         planes = self.bits[name == "window"]
-        codes, other = (
-            (self.filters, "window") if name == "filter" else (self.windows, "filter")
-        )
+        codes, other = (self.filters, "window") if name == "filter" else (self.windows, "filter")
         copies = self.layout[f"{other}s_in_row"]
         for place in self._places(groups):
             group, way = place[0], place[1 if name == "filter" else 2]
@@ -156,9 +154,7 @@ class Walk:
         ways = [self.layout[f"{name}_ways"] for name in ("group", "filter", "window", "slice")]
         senses = len(filters) * len(windows) * n * k * self.layout["together"]
         sums = int(np.prod(ways)) * len(filters) * len(windows) * side
-        self.cycles += max(
-            senses * self.engine.sense_cycles, -(-sums // self.engine.output_lanes)
-        )
+        self.cycles += max(senses * self.engine.sense_cycles, -(-sums // self.engine.output_lanes))
 
     def _sensed(
         self, group: int, rows: tuple[range, range], one: Bits, other: Bits, shift: int

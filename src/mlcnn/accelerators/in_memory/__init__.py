@@ -28,7 +28,7 @@ in the sub-arrays from one batch to the next.
 from mlcnn.accelerators.in_memory.cells import CellTable, SubArray, cell_names, load_cells
 from mlcnn.accelerators.in_memory.description import EngineDescription
 from mlcnn.accelerators.in_memory.energy import EngineArea, engine_area
-from mlcnn.accelerators.in_memory.file import InMemoryFile
+from mlcnn.accelerators.in_memory.file import InMemoryFile, load_engine
 from mlcnn.accelerators.in_memory.machine import InMemoryEngine, sweep
 
 __all__ = [
@@ -41,5 +41,6 @@ __all__ = [
     "cell_names",
     "engine_area",
     "load_cells",
+    "load_engine",
     "sweep",
 ]

@@ -70,7 +70,9 @@ class CellTable:
         found = self.sizes.get((rows, columns))
         if found is not None:
             return found
-        near = min(self.sizes, key=lambda size: hypot(log2(size[0] / rows), log2(size[1] / columns)))
+        near = min(
+            self.sizes, key=lambda size: hypot(log2(size[0] / rows), log2(size[1] / columns))
+        )
         ends = [f"{min(part)} to {max(part)}" for part in zip(*self.sizes, strict=True)]
         raise InputError(
             f"{self.name} has no sub-array of {rows} rows and {columns} columns: its {len(self.sizes)} "
@@ -111,7 +113,7 @@ def cell_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _folder().glob("*.yaml")))
 
 
-def load_cells(name: str, beside: Path) -> CellTable:
+def load_cells(name: str, beside: Path = Path()) -> CellTable:
     """A table by name, or from a ``.yaml`` file of the user's.
 
     Args:

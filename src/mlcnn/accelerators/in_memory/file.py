@@ -1,14 +1,17 @@
 """Engines of memory sub-arrays from their YAML files."""
 
+from pathlib import Path
+
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from mlcnn.accelerators.border import Description, Document
 from mlcnn.accelerators.in_memory.cells import load_cells
 from mlcnn.accelerators.in_memory.machine import InMemoryEngine
+from mlcnn.accelerators.loading import load_accelerator
 from mlcnn.accelerators.machine import Machine
 from mlcnn.errors import InputError
 
-__all__ = ["InMemoryFile"]
+__all__ = ["InMemoryFile", "load_engine"]
 
 
 class _SubArrays(Document):
@@ -82,3 +85,18 @@ class InMemoryFile(Document):
             )
         except InputError as error:
             raise InputError(f"{description.where}:{line}: {error}") from error
+
+
+def load_engine(name: str | Path) -> InMemoryEngine:
+    """An engine by name, or from a ``.yaml`` file; see ``mlcnn.accelerators.load_accelerator``.
+
+    Raises:
+        InputError: it is another type of machine.
+    """
+    machine = load_accelerator(name)
+    if not isinstance(machine, InMemoryEngine):
+        raise InputError(
+            f"accelerator {machine.name} is a machine of the class {type(machine).__name__}; this "
+            "needs one of the type in-memory"
+        )
+    return machine

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlcnn.accelerators.cost import Energy, LayerCost, LayerTask, Traffic
+from mlcnn.accelerators.in_memory.cells import load_cells
 from mlcnn.accelerators.in_memory.description import EngineDescription, engines_of
 from mlcnn.accelerators.in_memory.energy import PARTS, Prices, energies, engine_area
 from mlcnn.accelerators.in_memory.mapping import BOUNDS, Counts, Laid, counts, laid, mappings, times
@@ -75,6 +76,20 @@ def _best(
 @dataclass(frozen=True, slots=True)
 class InMemoryEngine(EngineDescription):
     """Sub-arrays that sense two rows at once: bits of windows with bits of filters."""
+
+    def with_cells(self, name: str, rows: int, columns: int) -> "InMemoryEngine":
+        """The same engine with other sub-arrays.
+
+        Args:
+            name: of the cells.
+            rows: of a sub-array.
+            columns: likewise.
+
+        Raises:
+            InputError: there are no such cells, or none of this size.
+        """
+        cells = load_cells(name)
+        return replace(self, cell=cells.name, sub_array=cells.sub_array(rows, columns))
 
     def takes(self, layer: Layer) -> Infeasible | None:
         """See ``Machine``: dense weights and inputs of few bits, a row of each in a sub-array."""

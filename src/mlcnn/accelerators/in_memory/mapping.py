@@ -216,7 +216,10 @@ def laid(work: Products, e: Engines, m: Mappings) -> Laid:
     own_filters, own_windows = (
         np.ceil(filter_rows / m.filter_ways), np.ceil(window_rows / m.window_ways)
     )  # fmt: skip
-    filter_ways, window_ways = np.ceil(filter_rows / own_filters), np.ceil(window_rows / own_windows)
+    filter_ways, window_ways = (
+        np.ceil(filter_rows / own_filters),
+        np.ceil(window_rows / own_windows),
+    )
     groups = np.ceil(work.groups / np.ceil(work.groups / m.group_ways))
     free = np.floor(e.rows / together)
     stay = np.broadcast_to(m.windows_stay > 0, free.shape)
@@ -333,4 +336,3 @@ def _edges(own: Floats, tile: Floats) -> tuple[tuple[Floats, Floats], ...]:
     whole = np.floor(own / tile)
     last = own - whole * tile
     return (whole, tile), ((last > 0).astype(float), last)
-
