@@ -78,7 +78,6 @@ DECLINED: dict[str, tuple[Make, bool, str]] = {
         ),
         False, "its weights (uint8, zero point 3) are asymmetric, beyond 8 signed bits",
     ),
-    "groups": (lambda: layer(groups=2), False, "it has 2 groups"),
     "padding with what is no code": (
         lambda: layer(ends=(1, 4)), True, "it pads with zeros, and zero is none of its inputs' co"
     ),
@@ -153,10 +152,10 @@ def test_what_is_taken_is_computed_exactly(case: str) -> None:
 def test_a_layer_without_a_choice_is_told_too() -> None:
     """A depthwise one, of which there is one kernel."""
     session = Native(algorithm="auto").prepare(
-        layer(groups=CHANNELS, codes=numbers(np.int8, -1, 1)[:, :1].repeat(2, 0))
+        layer(step=EACH, groups=CHANNELS, codes=numbers(np.int8, -1, 1)[:, :1].repeat(2, 0))
     )
     session.run({"x": np.zeros((1, CHANNELS, 6, 6), np.float32)})
-    assert [note for note in session.notes if "it has 8 groups" in note]
+    assert [note for note in session.notes if "its inputs have 8 scales" in note]
 
 
 @pytest.mark.parametrize(

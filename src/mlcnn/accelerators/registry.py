@@ -23,6 +23,7 @@ _BUILT_IN = {
     for name, value in (
         (ARRAY, "mlcnn.accelerators.array:ArrayFile"),
         ("fft", "mlcnn.accelerators.fft:FftFile"),
+        ("in-memory", "mlcnn.accelerators.in_memory:InMemoryFile"),
         ("sparse", "mlcnn.accelerators.sparse:SparseFile"),
     )
 }

@@ -17,6 +17,7 @@ from mlcnn.reproduce.circconv import reproduce_circconv
 from mlcnn.reproduce.configurations import reproduce_configurations
 from mlcnn.reproduce.focused import focused_with_runs, reproduce_focused
 from mlcnn.reproduce.fused_layers import reproduce_fused_layers
+from mlcnn.reproduce.in_memory import reproduce_imce, reproduce_isvlsi_2019
 from mlcnn.reproduce.networks import reproduce_networks
 from mlcnn.reproduce.penni import penni_with_runs, reproduce_penni
 from mlcnn.reproduce.reproduction import Beside, Relation, Reproduction, Row, Tell
@@ -62,6 +63,8 @@ REPRODUCTIONS: Mapping[str, Callable[[str, Tell], Reproduction]] = {
     "penni": reproduce_penni,
     "sefact": reproduce_sefact,
     "focused": reproduce_focused,
+    "imce": reproduce_imce,
+    "isvlsi-2019": reproduce_isvlsi_2019,
 }
 """What can be reproduced: the tables and figures of [MLCNN] in its order, then other papers."""
 

@@ -62,6 +62,7 @@ class _OperationTable(Document):
     operations: _Precisions
     register_: _Register = Field(alias="register")
     selector: _Register | None = None
+    full_adder: _Register | None = None
 
 
 class _Memory(Document):
@@ -147,8 +148,11 @@ def _assemble(table: _OperationTable, memory: MemoryTable, dram: Dram) -> Techno
         for precision, part in table.operations.model_dump(exclude_none=True).items()
     }
     register = Register(**table.register_.model_dump())
-    selector = None if table.selector is None else Register(**table.selector.model_dump())
-    return Technology(table.name, operations, table.source, register, memory, dram, selector)
+    beside = (
+        None if one is None else Register(**one.model_dump())
+        for one in (table.selector, table.full_adder)
+    )  # fmt: skip
+    return Technology(table.name, operations, table.source, register, memory, dram, *beside)
 
 
 def _user(path: Path) -> Technology:

@@ -67,6 +67,7 @@ class Technology:
         operations_source: where they are from.
         register: flip-flops.
         selector: multiplexers of two bits; None where the table has none.
+        full_adder: of counters of ones, likewise.
         memory: on-chip memories.
         dram: DRAM.
     """
@@ -78,6 +79,7 @@ class Technology:
     memory: MemoryTable
     dram: Dram
     selector: Register | None = None
+    full_adder: Register | None = None
 
     @property
     def name(self) -> str:
@@ -110,6 +112,19 @@ class Technology:
                 "zeros selects its inputs by them: add a row selector, as horowitz-45nm has it"
             )
         return self.selector
+
+    def adding(self) -> Register:
+        """A full adder.
+
+        Raises:
+            InputError: the table has none.
+        """
+        if self.full_adder is None:
+            raise InputError(
+                f"table {self.operations_name} has no full adders, and a machine that counts ones "
+                "does so by them: add a row full_adder, as horowitz-45nm has it"
+            )
+        return self.full_adder
 
     def with_dram(self, pj_per_bit: float) -> "Technology":
         """The same with another DRAM energy, named by the number."""
