@@ -12,9 +12,9 @@ other way round; filters and windows are spread over sub-arrays, and each copy i
 Every mapping of these kinds is tried, and the fastest taken.
 
 Sub-arrays work in step: all write rows, as the bus brings them, then all sense pairs of rows, and
-sums leave meanwhile. Bus and output unit pass what every sub-array has room for in a step, in use or
-not. DRAM fills the buffer behind all this. An average pool behind a convolution
-runs as windows of box sums, of log2 of the pool's area more bits, at the positions behind the pool.
+sums leave meanwhile. Bus and output unit pass what every sub-array has room for in a step, in use
+or not. DRAM fills the buffer behind all this. An average pool behind a convolution runs as windows
+of box sums, of log2 of the pool's area more bits, at the positions behind the pool.
 
 Sources: AND and count of bit planes are exact (He, Angizi, Fan, ISVLSI 2018, as its abstract has
 it). Our assumptions, none of them from a publication: the mapping, the schedule, two rows in one

@@ -75,9 +75,9 @@ class CellTable:
         )
         ends = [f"{min(part)} to {max(part)}" for part in zip(*self.sizes, strict=True)]
         raise InputError(
-            f"{self.name} has no sub-array of {rows} rows and {columns} columns: its {len(self.sizes)} "
-            f"sizes have {ends[0]} rows and {ends[1]} columns, the nearest {near[0]} and {near[1]}: "
-            "take that, or give a table that has the size"
+            f"{self.name} has no sub-array of {rows} rows and {columns} columns: its "
+            f"{len(self.sizes)} sizes have {ends[0]} rows and {ends[1]} columns, the nearest "
+            f"{near[0]} and {near[1]}: take that, or give a table that has the size"
         )
 
 
@@ -157,7 +157,8 @@ def _read(description: Description) -> CellTable:
             f"{description.where}:{description.line(('cell',))}: {path} has no line of the cell "
             f"{file.cell!r} and the roadmap {file.roadmap!r}"
         )
-    _check_writes(description, file.device, sizes)
+    if file.device is not None:
+        _check_writes(description, file.device, sizes)
     return CellTable(file.name, sizes, file.source)
 
 
@@ -172,10 +173,10 @@ def _check(description: Description, device: _Device | None) -> None:
 
 
 def _check_writes(
-    description: Description, device: _Device | None, sizes: Mapping[tuple[int, int], SubArray]
+    description: Description, device: _Device, sizes: Mapping[tuple[int, int], SubArray]
 ) -> None:
     """A table of another device than the file says."""
-    for one in () if device is None else sizes.values():
+    for one in sizes.values():
         for key, part, whole in (
             ("write_pulse_ns", device.write_pulse_ns, one.write_ns),
             ("write_pj", device.write_pj, one.write_pj),

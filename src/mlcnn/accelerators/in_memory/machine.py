@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from mlcnn.workload import DENSE, Arithmetic, Layer
 __all__ = ["SLACK", "InMemoryEngine", "sweep"]
 
 Floats = NDArray[np.float64]
+_Kind = TypeVar("_Kind", np.float64, np.bool_)
 
 _MOST_BITS = 16
 SLACK = 0.01
@@ -62,7 +64,7 @@ def _best(
     where = np.argmin(total, axis=1)
     index = np.arange(len(machines))
 
-    def taken(one: Floats) -> Floats:
+    def taken(one: NDArray[_Kind]) -> NDArray[_Kind]:
         return np.broadcast_to(one, cycles.shape)[index, where]
 
     return _Found(
@@ -123,8 +125,8 @@ class InMemoryEngine(EngineDescription):
         what = " and ".join(wanted)
         return Infeasible(
             f"accelerator {self.name} cannot run {layer.name} as what it is, a layer with {what}: "
-            "its sub-arrays AND bits of dense weights with bits of inputs; use a machine that takes "
-            "it",
+            "its sub-arrays AND bits of dense weights with bits of inputs; use a machine that "
+            "takes it",
             demand=len(wanted), bound=0, unit=what, levers=("type",), unknown=True,
         )  # fmt: skip
 
@@ -135,8 +137,8 @@ class InMemoryEngine(EngineDescription):
             return None
         return Infeasible(
             f"accelerator {self.name} cannot run {layer.name}: its weights have {numbers.weight} "
-            f"bits and its inputs {numbers.input}, and bits of codes of at most {_MOST_BITS} meet in "
-            "its rows: quantise the network first, as with mlcnn quantize MODEL --data DIR "
+            f"bits and its inputs {numbers.input}, and bits of codes of at most {_MOST_BITS} meet "
+            "in its rows: quantise the network first, as with mlcnn quantize MODEL --data DIR "
             "--weight-bits 1 --input-bits 2 --finetune",
             demand=widest, bound=_MOST_BITS, unit="bits", levers=("mlcnn quantize",),
         )  # fmt: skip
@@ -166,8 +168,8 @@ class InMemoryEngine(EngineDescription):
             )  # fmt: skip
         bits = work.band_inputs * work.input_bits + work.length * work.weight_bits
         return Infeasible(
-            f"{start}inputs of a row of positions and one filter take {bits / 8:.0f} bytes, and the "
-            f"buffer has {self.buffer_bytes}: enlarge it",
+            f"{start}inputs of a row of positions and one filter take {bits / 8:.0f} bytes, and "
+            f"the buffer has {self.buffer_bytes}: enlarge it",
             demand=bits / 8, bound=self.buffer_bytes, unit="bytes", levers=("buffer bytes",),
         )  # fmt: skip
 
@@ -179,7 +181,7 @@ class InMemoryEngine(EngineDescription):
 def _cost(task: LayerTask, engine: EngineDescription, found: _Found) -> LayerCost:
     work, cycles = found.work, float(found.cycles[0])
     done = {name: int(value[0]) for name, value in found.done.items()}
-    grouped = dict.fromkeys(("dram", "buffer", "mac", "static"), 0.0)
+    grouped: dict[str, float] = dict.fromkeys(("dram", "buffer", "mac", "static"), 0.0)
     for name, part in found.parts.items():
         grouped[PARTS[name]] += float(part[0])
     longest = int(np.argmax([bound[0] for bound in found.bounds]))

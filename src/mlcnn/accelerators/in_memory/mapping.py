@@ -59,7 +59,7 @@ class Mappings:
         halvings: columns in use are the machine's, halved so often.
         filters_packed: 1 where filters lie side by side in a row, 0 where windows do.
         windows_stay: 1 where windows are written once and filters pass, 0 the other way round.
-        slice_ways: sub-arrays over which the slices of a window are spread that is longer than a row.
+        slice_ways: sub-arrays over which the slices of a long window are spread.
         group_ways: groups of channels at a time.
         filter_ways: sub-arrays over which filters are spread.
         window_ways: sub-arrays over which windows are spread.
@@ -80,6 +80,7 @@ class Laid:
 
     Attributes:
         fits: whether it can lie so.
+        windows_stay: whether windows are written once, and filters pass.
         slices: of a window.
         together: slices that one sub-array holds.
         slice_ways: sub-arrays over which they are spread.
@@ -94,10 +95,10 @@ class Laid:
         own_windows: likewise.
         filter_tile: rows of filters that it holds at a time.
         window_tile: likewise.
-        windows_stay: whether windows are written once, and filters pass.
     """
 
     fits: NDArray[np.bool_]
+    windows_stay: NDArray[np.bool_]
     slices: Floats
     together: Floats
     slice_ways: Floats
@@ -112,7 +113,6 @@ class Laid:
     own_windows: Floats
     filter_tile: Floats
     window_tile: Floats
-    windows_stay: NDArray[np.bool_]
 
     @property
     def filter_tiles(self) -> Floats:
@@ -240,7 +240,7 @@ def laid(work: Products, e: Engines, m: Mappings) -> Laid:
         filter_rows, filter_ways, window_ways, own_filters, own_windows,
         np.maximum(filter_tile, 1), np.maximum(window_tile, 1),
     )  # fmt: skip
-    return Laid(fits, *(np.broadcast_to(one, fits.shape) for one in shapes), stay)
+    return Laid(fits, stay, *(np.broadcast_to(one, fits.shape) for one in shapes))
 
 
 def _least_buffer(work: Products) -> int:

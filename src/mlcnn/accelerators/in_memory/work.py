@@ -20,7 +20,7 @@ class Products:
         length: numbers of a window, and of a filter.
         weight_bits: planes of a weight.
         input_bits: planes of an input, or of a box sum.
-        stored_inputs: inputs of all groups and images, or box sums of them, as the buffer holds them.
+        stored_inputs: all inputs, or box sums of them, as the buffer holds them.
         band_inputs: those that one row of positions reads, of one image.
         loaded_bits: all inputs as they come from DRAM.
         written_bits: all outputs as they go there.
