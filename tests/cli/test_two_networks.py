@@ -208,7 +208,8 @@ def test_one_column_where_nothing_changed(mlcnn: Call, after: Path) -> None:
 
 
 def test_bits_are_shown_where_they_are_not_32(mlcnn: Call, tmp_path: Path) -> None:
-    weights = {"w": np.full((4, 3, 1, 1), 127, np.int8), "scale": np.array(0.5, np.float32)}
+    codes = np.array([127, -128, *range(10)], np.int8).reshape(4, 3, 1, 1)
+    weights = {"w": codes, "scale": np.array(0.5, np.float32)}
     nodes = [
         helper.make_node("DequantizeLinear", ["w", "scale"], ["d"], name="dequantise"),
         helper.make_node("Conv", ["x", "d"], ["y"], name="conv"),
@@ -224,5 +225,5 @@ def test_bits_are_shown_where_they_are_not_32(mlcnn: Call, tmp_path: Path) -> No
     path = tmp_path / "quantised.onnx"
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), path)
     (row,) = mlcnn("count", path, "--json").json["layers"]
-    assert row["bits"] == {"weight": 8, "input": 32}
+    assert row["bits"] == {"weight": 8, "input": 32, "sums": 0}
     assert "8 x 32" in mlcnn("count", path).out
