@@ -22,6 +22,7 @@ from benchmarks.results import Row, Rows, repeated, show
 from benchmarks.targets import Figure, Found
 from mlcnn import engines, zoo
 from mlcnn.engines.native.algorithms import Chooser, Choosing
+from mlcnn.engines.native.choice import Asked
 from mlcnn.engines.native.geometry import Geometry
 from mlcnn.engines.native.library import load
 from mlcnn.engines.native.lowering import lower, suited
@@ -51,11 +52,11 @@ class _Both:
     choosers: Mapping[str, Chooser]
     layers: list[tuple[str, Geometry, dict[str, Kind]]] = field(default_factory=list)
 
-    def __call__(self, network: Sequence[tuple[str, Geometry]]) -> list[Kind]:
+    def __call__(self, network: Sequence[Asked]) -> list[Kind]:
         chosen = {name: chooser(network) for name, chooser in self.choosers.items()}
-        for index, (layer, geometry) in enumerate(network):
+        for index, asked in enumerate(network):
             kinds = {name: found[index] for name, found in chosen.items()}
-            self.layers.append((layer, geometry, kinds))
+            self.layers.append((asked.name, asked.geometry, kinds))
         return chosen["auto"]
 
     @property
