@@ -3,15 +3,24 @@
 import importlib.resources
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 from mlcnn.accelerators.border import is_file, read_description, unknown
 from mlcnn.accelerators.machine import Machine, precision_of
 from mlcnn.accelerators.precision import Precision
 from mlcnn.accelerators.registry import make_machine
+from mlcnn.errors import InputError
 
-__all__ = ["accelerator_names", "accelerator_text", "equal_precision", "load_accelerator"]
+__all__ = [
+    "accelerator_names",
+    "accelerator_text",
+    "equal_precision",
+    "load_accelerator",
+    "load_machine_of",
+]
 
 _WHAT = "accelerator"
+_Machine = TypeVar("_Machine")
 
 
 def _folder() -> Path:
@@ -35,6 +44,26 @@ def load_accelerator(name: str | Path) -> Machine:
     if name not in accelerator_names():
         raise unknown(_WHAT, name, accelerator_names())
     return _built_in(str(name))
+
+
+def load_machine_of(kind: type[_Machine], name: str | Path, needed: str) -> _Machine:
+    """A machine of one class; see ``load_accelerator``.
+
+    Args:
+        kind: the class.
+        name: of the machine, or the path of its file.
+        needed: what is needed and how to say so, for the message on another.
+
+    Raises:
+        InputError: it is another type of machine.
+    """
+    machine = load_accelerator(name)
+    if not isinstance(machine, kind):
+        raise InputError(
+            f"accelerator {machine.name} is a machine of the class {type(machine).__name__}; this "
+            f"needs {needed}"
+        )
+    return machine
 
 
 def accelerator_text(name: str) -> str:

@@ -11,7 +11,7 @@ from mlcnn.accelerators.array.machine import Array, DenseArray
 from mlcnn.accelerators.array.mlcnn import MlcnnArray
 from mlcnn.accelerators.array.winograd import WinogradArray
 from mlcnn.accelerators.border import Description, Document
-from mlcnn.accelerators.loading import load_accelerator
+from mlcnn.accelerators.loading import load_machine_of
 from mlcnn.accelerators.machine import Machine
 from mlcnn.accelerators.narrow import Narrow
 from mlcnn.accelerators.precision import Precision
@@ -131,10 +131,5 @@ def load_array(name: str | Path) -> Array:
     Raises:
         InputError: it is another type of machine.
     """
-    machine = load_accelerator(name)
-    if not isinstance(machine, Array):
-        raise InputError(
-            f"accelerator {machine.name} is a machine of the class {type(machine).__name__}; this "
-            "needs an array: give a file without a type, or one of the type array"
-        )
-    return machine
+    needed = "an array: give a file without a type, or one of the type array"
+    return load_machine_of(Array, name, needed)

@@ -7,7 +7,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from mlcnn.accelerators.border import Description, Document
 from mlcnn.accelerators.in_memory.cells import load_cells
 from mlcnn.accelerators.in_memory.machine import InMemoryEngine
-from mlcnn.accelerators.loading import load_accelerator
+from mlcnn.accelerators.loading import load_machine_of
 from mlcnn.accelerators.machine import Machine
 from mlcnn.errors import InputError
 
@@ -93,10 +93,4 @@ def load_engine(name: str | Path) -> InMemoryEngine:
     Raises:
         InputError: it is another type of machine.
     """
-    machine = load_accelerator(name)
-    if not isinstance(machine, InMemoryEngine):
-        raise InputError(
-            f"accelerator {machine.name} is a machine of the class {type(machine).__name__}; this "
-            "needs one of the type in-memory"
-        )
-    return machine
+    return load_machine_of(InMemoryEngine, name, "one of the type in-memory")
