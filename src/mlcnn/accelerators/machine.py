@@ -5,6 +5,7 @@ by an entry point of the group ``mlcnn.machines`` under the name that stands beh
 files; ``array``, ``fft`` and ``sparse`` come with the package.
 """
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -13,9 +14,17 @@ from mlcnn.accelerators.cost import LayerCost, LayerTask, together
 from mlcnn.accelerators.precision import Precision
 from mlcnn.accelerators.technology import Technology
 from mlcnn.errors import InfeasibleError
-from mlcnn.workload import ConvLayer, Layer
+from mlcnn.workload import DENSE, Arithmetic, ConvLayer, Layer
 
-__all__ = ["Infeasible", "Machine", "MachineType", "evaluate_layer", "precision_of"]
+__all__ = [
+    "Infeasible",
+    "Machine",
+    "MachineType",
+    "evaluate_layer",
+    "precision_of",
+    "unknown_layer",
+    "unknown_parts",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +109,42 @@ class MachineType(Protocol):
             InputError: the file is wrong.
         """
         ...
+
+
+def unknown_parts(layer: Layer, arithmetic: Collection[Arithmetic]) -> tuple[str, ...]:
+    """What a machine of dense weights over two dimensions knows nothing of in a layer, in words.
+
+    Args:
+        layer: the layer.
+        arithmetic: ways in which weights and inputs meet on the machine.
+    """
+    wanted: list[str] = []
+    if layer.weights != DENSE:
+        wanted.append(f"{layer.weights} weights")
+    if layer.arithmetic not in arithmetic:
+        wanted.append(f"weights and inputs that {layer.arithmetic}")
+    if layer.nest.depth is not None:
+        wanted.append("three dimensions")
+    if not wanted and layer.pool is None and layer.parts not in {(), (layer.nest,)}:
+        wanted.append(f"the form {layer.form}")
+    return tuple(wanted)
+
+
+def unknown_layer(machine: str, layer: Layer, wanted: Sequence[str], does: str) -> Infeasible:
+    """Why a machine knows no such layers.
+
+    Args:
+        machine: its name.
+        layer: the layer.
+        wanted: see ``unknown_parts``.
+        does: what the machine does.
+    """
+    what = " and ".join(wanted)
+    return Infeasible(
+        f"accelerator {machine} cannot run {layer.name} as what it is, a layer with {what}: "
+        f"{does}; use a machine that takes it",
+        demand=len(wanted), bound=0, unit=what, levers=("type",), unknown=True,
+    )  # fmt: skip
 
 
 def precision_of(machine: Machine) -> Precision | None:

@@ -13,11 +13,11 @@ from mlcnn.accelerators.array.shares import WHOLE, Shares, shares_of
 from mlcnn.accelerators.array.traffic import operations, transfers
 from mlcnn.accelerators.array.work import Work
 from mlcnn.accelerators.cost import LayerCost, LayerTask
-from mlcnn.accelerators.machine import Infeasible
+from mlcnn.accelerators.machine import Infeasible, unknown_layer, unknown_parts
 from mlcnn.accelerators.technology import Technology
 from mlcnn.counting import Operations
 from mlcnn.errors import InfeasibleError
-from mlcnn.workload import DENSE, Arithmetic, Layer
+from mlcnn.workload import Arithmetic, Layer
 
 __all__ = ["Array", "DenseArray", "best", "best_of", "cost_of", "refused"]
 
@@ -46,23 +46,9 @@ class Array(ArrayDescription, ABC):
 
     def unknown(self, layer: Layer) -> Infeasible | None:
         """Why no array knows such layers: what one is beside a nest, a pool and an activity."""
-        wanted: list[str] = []
-        if layer.weights != DENSE:
-            wanted.append(f"{layer.weights} weights")
-        if layer.arithmetic is not Arithmetic.MULTIPLY:
-            wanted.append(f"weights and inputs that {layer.arithmetic}")
-        if layer.nest.depth is not None:
-            wanted.append("three dimensions")
-        if not wanted and layer.pool is None and layer.parts not in {(), (layer.nest,)}:
-            wanted.append(f"the form {layer.form}")
-        if not wanted:
-            return None
-        what = " and ".join(wanted)
-        return Infeasible(
-            f"accelerator {self.name} cannot run {layer.name} as what it is, a layer with {what}: "
-            "an array multiplies dense weights; use a machine that takes it",
-            demand=len(wanted), bound=0, unit=what, levers=("type",), unknown=True,
-        )  # fmt: skip
+        wanted = unknown_parts(layer, (Arithmetic.MULTIPLY,))
+        does = "an array multiplies dense weights"
+        return unknown_layer(self.name, layer, wanted, does) if wanted else None
 
     def cost(self, task: LayerTask, technology: Technology) -> LayerCost:
         """See ``Machine``."""

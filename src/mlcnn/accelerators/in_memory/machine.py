@@ -13,10 +13,10 @@ from mlcnn.accelerators.in_memory.description import EngineDescription, engines_
 from mlcnn.accelerators.in_memory.energy import PARTS, Prices, energies, engine_area
 from mlcnn.accelerators.in_memory.mapping import BOUNDS, Counts, Laid, counts, laid, mappings, times
 from mlcnn.accelerators.in_memory.work import Products, products_of
-from mlcnn.accelerators.machine import Infeasible
+from mlcnn.accelerators.machine import Infeasible, unknown_layer, unknown_parts
 from mlcnn.accelerators.technology import Technology
 from mlcnn.errors import InfeasibleError
-from mlcnn.workload import DENSE, Arithmetic, Layer
+from mlcnn.workload import Arithmetic, Layer
 
 __all__ = ["SLACK", "InMemoryEngine", "sweep"]
 
@@ -111,24 +111,9 @@ class InMemoryEngine(EngineDescription):
         return engine_area(self, technology).total
 
     def _unknown(self, layer: Layer) -> Infeasible | None:
-        wanted: list[str] = []
-        if layer.weights != DENSE:
-            wanted.append(f"{layer.weights} weights")
-        if layer.arithmetic is Arithmetic.COMPARE:
-            wanted.append(f"weights and inputs that {layer.arithmetic}")
-        if layer.nest.depth is not None:
-            wanted.append("three dimensions")
-        if not wanted and layer.pool is None and layer.parts not in {(), (layer.nest,)}:
-            wanted.append(f"the form {layer.form}")
-        if not wanted:
-            return None
-        what = " and ".join(wanted)
-        return Infeasible(
-            f"accelerator {self.name} cannot run {layer.name} as what it is, a layer with {what}: "
-            "its sub-arrays AND bits of dense weights with bits of inputs; use a machine that "
-            "takes it",
-            demand=len(wanted), bound=0, unit=what, levers=("type",), unknown=True,
-        )  # fmt: skip
+        wanted = unknown_parts(layer, (Arithmetic.MULTIPLY, Arithmetic.AND_POPCOUNT))
+        does = "its sub-arrays AND bits of dense weights with bits of inputs"
+        return unknown_layer(self.name, layer, wanted, does) if wanted else None
 
     def _unquantised(self, layer: Layer) -> Infeasible | None:
         numbers = layer.numbers
