@@ -2,12 +2,13 @@
 
 import csv
 import importlib.resources
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlcnn.accelerators import load_technology
+from mlcnn.accelerators import DEFAULT_TECHNOLOGY, load_technology
 from mlcnn.errors import InputError
 
 
@@ -62,3 +63,13 @@ def test_memories_outside_the_table_are_refused(technology):
 def test_small_memories_are_flip_flops(technology):
     macro = technology.memory.small(64, 32, technology.register)
     assert macro.area_um2 == pytest.approx(64 * 8 * 4.522)
+
+
+@pytest.mark.parametrize(
+    ("row", "what", "part"),
+    [("selector", "multiplexers", "selecting"), ("full_adder", "full adders", "adding")],
+)
+def test_a_table_without_what_a_machine_needs(row, what, part):
+    bare = replace(load_technology(DEFAULT_TECHNOLOGY), **{row: None})
+    with pytest.raises(InputError, match=f"no {what}, .* add a row {row}, as horowitz-45nm has it"):
+        getattr(bare, part)()

@@ -106,12 +106,9 @@ class Technology:
         Raises:
             InputError: the table has none.
         """
-        if self.selector is None:
-            raise InputError(
-                f"table {self.operations_name} has no multiplexers, and a machine that leaves out "
-                "zeros selects its inputs by them: add a row selector, as horowitz-45nm has it"
-            )
-        return self.selector
+        return self._needed(
+            "selector", "multiplexers", "leaves out zeros selects its inputs by them"
+        )
 
     def adding(self) -> Register:
         """A full adder.
@@ -119,12 +116,16 @@ class Technology:
         Raises:
             InputError: the table has none.
         """
-        if self.full_adder is None:
+        return self._needed("full_adder", "full adders", "counts ones does so by them")
+
+    def _needed(self, row: str, what: str, use: str) -> Register:
+        found: Register | None = getattr(self, row)
+        if found is None:
             raise InputError(
-                f"table {self.operations_name} has no full adders, and a machine that counts ones "
-                "does so by them: add a row full_adder, as horowitz-45nm has it"
+                f"table {self.operations_name} has no {what}, and a machine that {use}: add a row "
+                f"{row}, as horowitz-45nm has it"
             )
-        return self.full_adder
+        return found
 
     def with_dram(self, pj_per_bit: float) -> "Technology":
         """The same with another DRAM energy, named by the number."""
