@@ -124,7 +124,7 @@ class InMemoryEngine(EngineDescription):
             f"accelerator {self.name} cannot run {layer.name}: its weights have {numbers.weight} "
             f"bits and its inputs {numbers.input}, and bits of codes of at most {_MOST_BITS} meet "
             "in its rows: quantise the network first, as with mlcnn quantize MODEL --data DIR "
-            "--weight-bits 1 --input-bits 2 --finetune",
+            "--weight-bits 1 --input-bits 2 --finetune EPOCHS",
             demand=widest, bound=_MOST_BITS, unit="bits", levers=("mlcnn quantize",),
         )  # fmt: skip
 

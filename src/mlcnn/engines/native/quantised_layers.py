@@ -1,6 +1,6 @@
 """Convolutions and dense layers of codes, computed in integers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -158,30 +158,22 @@ def _convolve(  # noqa: PLR0917 - one call's worth of a layer
     (top, left), (bottom, right) = windows.pads((value.rows, value.columns))
     pads = top, left, bottom, right
     value.widen(pads)
-    operations = [
-        Operation(
-            Op.CODES_CONV, Part(value, part.block, -top, -left),
-            Part(made, part.filter // build.block), None,
-            {
-                **fields, "blocks": len(part.lanes), "filters": -(-len(part.codes) // build.block),
-                "mode": int(value.item_bytes > 1), "zero": value.zero,
-            },
-        )
-        for part in parts
-    ]  # fmt: skip
+    operations = [_operation(build, part, value, made, fields, pads) for part in parts]
     give_filters(operations, "biases", build.packing.per_lane(sums, made.lanes))
-    for operation, part, bits in zip(operations, parts, few, strict=True):
-        layer = CodedLayer(part.codes, part.lanes, value.item_bytes, source.ends[0])
-        if apart:
-            implement_depthwise(operation, weights.codes, build.packing)
-            continue
-        geometry = Geometry(
-            value.images, part.lanes, len(part.codes), shape[2], shape[3], _pair(windows.kernel),
-            _pair(windows.strides), _pair(windows.dilations), pads,
-            behind is not None and behind.residual is not None, few=bits,
-            ways=_ways(build, site, source, part, bits, bordered=any(pads)),
-        )  # fmt: skip
-        build.choice(site, geometry, partial(_complete, operation, layer, bits, build.library))
+    if apart:
+        implement_depthwise(operations[0], weights.codes, build.packing)
+    else:
+        has_residual = behind is not None and behind.residual is not None
+        for operation, part, bits in zip(operations, parts, few, strict=True):
+            geometry = Geometry(
+                value.images, part.lanes, len(part.codes), shape[2], shape[3],
+                _pair(windows.kernel), _pair(windows.strides), _pair(windows.dilations), pads,
+                has_residual, few=bits,
+                ways=_ways(build, site, source, part, bits, bordered=any(pads)),
+            )  # fmt: skip
+            layer = CodedLayer(part.codes, part.lanes, value.item_bytes, source.ends[0])
+            complete = partial(_complete, operation, layer, bits, build.library)
+            build.choice(site, geometry, complete)
     build.operations.extend(operations)
     steps = np.float32(source.coding.step) * weights.steps
     if behind is not None:
@@ -189,6 +181,22 @@ def _convolve(  # noqa: PLR0917 - one call's worth of a layer
     elif target is not None:
         _rounded(build, operations, made, steps, target)
     return True
+
+
+def _operation(  # noqa: PLR0917 - a layer and where it lies
+    build: Builder, part: CodedGroup, value: Value, made: Value, fields: Mapping[str, int | float],
+    pads: tuple[int, ...],
+) -> Operation:  # fmt: skip
+    """A group of a layer, before its algorithm is known."""
+    top, left, *_ = pads
+    return Operation(
+        Op.CODES_CONV, Part(value, part.block, -top, -left),
+        Part(made, part.filter // build.block), None,
+        {
+            **fields, "blocks": len(part.lanes), "filters": -(-len(part.codes) // build.block),
+            "mode": int(value.item_bytes > 1), "zero": value.zero,
+        },
+    )  # fmt: skip
 
 
 def _pair(sizes: tuple[int, ...]) -> tuple[int, int]:
