@@ -1,4 +1,4 @@
-"""Comparator layers [CMPNET, a reconstruction]: pairs of taps are compared, and bits choose weights.
+"""Comparator layers: pairs of taps are compared, and bits choose weights [CMPNET, reconstructed].
 
 Nothing is multiplied: a comparison of a pair of taps gives a bit for all outputs, which adds a
 weight to each or does not.

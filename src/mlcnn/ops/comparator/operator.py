@@ -159,8 +159,9 @@ def read(node: ir.Node) -> Convolution | str:
     if size is None or not isinstance(channels, int):
         return "its shapes are unknown"
     kernel, edges, strides, dilations = (
-        tuple(node.attributes[name].as_ints()) for name in ("kernel", "edges", "strides", "dilations")
-    )  # fmt: skip
+        tuple(node.attributes[name].as_ints())
+        for name in ("kernel", "edges", "strides", "dilations")
+    )
     pairs = _pairs(node, channels, (kernel[0], kernel[1]))
     if isinstance(pairs, str):
         return pairs

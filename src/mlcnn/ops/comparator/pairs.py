@@ -1,6 +1,7 @@
 """Which two taps of a channel each map compares."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ __all__ = ["SHARED", "Pairs", "drawn", "share_of"]
 Ints = NDArray[np.int64]
 
 SHARED = 16
-"""Neighbouring channels that compare the same taps, by default: as many as a vector of codes has."""
+"""Neighbouring channels that compare the same taps, by default: those of a vector of codes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,7 +134,7 @@ def share_of(first: Ints, second: Ints) -> int:
 
 def drawn(
     count: int, channels: int, kernel: tuple[int, int], *, shared: int = SHARED,
-    centre: bool = False, seed: int = 0,
+    centre: bool = False, seed: int | Sequence[int] = 0,
 ) -> Pairs:  # fmt: skip
     """Pairs drawn at random, all different in a channel as long as there are so many.
 
