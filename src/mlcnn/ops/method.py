@@ -103,6 +103,8 @@ class Method:
         monotone: what becomes of an operator's inputs behind the images where each channel of these
             is not multiplied by its factor any more, nor shifted; None where that changes what a
             layer computes.
+        coded: which input of its operators can be codes; the bias is the next one. None where the
+            numbers are no weights that stand by themselves.
         nonzero: multiplications of a layer by an engine that leaves out zero weights; None where
             there is none.
         channels: where the channels of its operators stand; None where they cannot go.
@@ -124,6 +126,7 @@ class Method:
     restore: Restore | None = None
     row_input: int | None = None
     monotone: Monotone | None = None
+    coded: int | None = None
     nonzero: Callable[[Layer], int] | None = None
     channels: ChannelAxes | None = None
     computed: Callable[[str, NDArray[np.bool_]], NDArray[np.float64]] | None = None

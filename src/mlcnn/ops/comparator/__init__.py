@@ -9,6 +9,7 @@ from mlcnn.ops.comparator.module import ComparatorConv2d, make_layer
 from mlcnn.ops.comparator.operator import (
     KIND,
     OPERATORS,
+    WEIGHT,
     compare,
     monotone,
     pairs_of,
@@ -47,8 +48,9 @@ COMPARATOR = Method(
     read=read,
     layer=make_layer,
     restore=restore,
-    row_input=3,
+    row_input=WEIGHT,
     monotone=monotone,
+    coded=WEIGHT,
     nonzero=_nothing,
     summary="pairs of taps of a channel are compared, and the bits choose which weights are added",
 )

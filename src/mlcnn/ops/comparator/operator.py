@@ -77,7 +77,11 @@ def comparator_conv(  # noqa: PLR0917 - inputs and attributes
     batch = op.Slice(op.Shape(ordered), zero, one)
     every = op.Reshape(ordered, op.Concat(batch, flat, counts, axis=0))
     bits = op.Greater(op.Gather(every, first, axis=1), op.Gather(every, second, axis=1))
-    return op.Conv(op.CastLike(bits, w), w, b)
+    # As constants, which keep the layer's record: a type that is read from W loses it when a file
+    # is loaded.
+    true = op.CastLike(op.Constant(value_float=1.0), w)
+    false = op.CastLike(op.Constant(value_float=0.0), w)
+    return op.Conv(op.Where(bits, true, false), w, b)
 
 
 OPERATORS = ((DOMAIN, comparator_conv.name),)
