@@ -9,6 +9,7 @@ front, a batch norm with positive factors too, changes no bit. What is not a num
 nothing, and nothing is greater than it.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -46,18 +47,18 @@ FIRST, SECOND, WEIGHT, BIAS = 1, 2, 3, 4
 @function("ComparatorConv")
 def comparator_conv(  # noqa: PLR0917 - inputs and attributes
     x: Tensor, first: Tensor, second: Tensor, w: Tensor, b: Tensor, kernel: Ints,
-    edges: Ints, strides: Ints, dilations: Ints, extents: Ints,
+    every: Ints, edges: Ints, strides: Ints, dilations: Ints,
 ) -> Tensor:  # fmt: skip
     """``mlcnn::ComparatorConv(X, FIRST (M), SECOND (M), W (K, M, 1, 1), B (K))``."""
     zero = op.Constant(value_ints=[0])
     one = op.Constant(value_ints=[1])
-    flat = op.Constant(value_ints=[-1])
     padded = op.Pad(x, op.Constant(value_ints=edges), mode="edge")
-    reach = op.Constant(value_ints=extents)
+    # Only for the number of windows: what infers shapes knows it of a pool, not of a Range.
+    pooled = op.MaxPool(padded, kernel_shape=kernel, strides=strides, dilations=dilations)
+    counts = op.Shape(pooled, start=2)
+    taps = op.Constant(value_ints=kernel)
     step = op.Constant(value_ints=strides)
     apart = op.Constant(value_ints=dilations)
-    counts = op.Add(op.Div(op.Sub(op.Shape(padded, start=2), reach), step), one)
-    taps = op.Constant(value_ints=kernel)
     scalar = op.Constant(value_int=0)
     unit = op.Constant(value_int=1)
     rows = op.Add(
@@ -74,9 +75,8 @@ def comparator_conv(  # noqa: PLR0917 - inputs and attributes
     )  # fmt: skip
     windows = op.Gather(op.Gather(padded, rows, axis=2), columns, axis=4)
     ordered = op.Transpose(windows, perm=[0, 1, 2, 4, 3, 5])
-    batch = op.Slice(op.Shape(ordered), zero, one)
-    every = op.Reshape(ordered, op.Concat(batch, flat, counts, axis=0))
-    bits = op.Greater(op.Gather(every, first, axis=1), op.Gather(every, second, axis=1))
+    spread = op.Reshape(ordered, op.Concat(zero, op.Constant(value_ints=every), counts, axis=0))
+    bits = op.Greater(op.Gather(spread, first, axis=1), op.Gather(spread, second, axis=1))
     # As constants, which keep the layer's record: a type that is read from W loses it when a file
     # is loaded.
     true = op.CastLike(op.Constant(value_float=1.0), w)
@@ -114,7 +114,7 @@ def compare(
         edges=(0, 0, top, left, 0, 0, bottom, right),
         strides=strides,
         dilations=dilations,
-        extents=tuple((k - 1) * d + 1 for k, d in zip(pairs.kernel, dilations, strict=True)),
+        every=(pairs.channels * math.prod(pairs.kernel),),
     )  # fmt: skip
 
 
