@@ -27,7 +27,7 @@ import mlcnn
 from benchmarks.results import FOLDER, KEPT, Row, conditions, show
 from mlcnn import counting
 from mlcnn.api import QuantizeOptions, Setting, TrainOptions, train
-from mlcnn.graph import constant
+from mlcnn.graph import constant, layer_name
 from mlcnn.reproduce.study.statistics import mean_over_seeds
 from mlcnn.training import Recipe
 from mlcnn.workload import Operations
@@ -53,7 +53,6 @@ NETWORKS = {
 _BASE = "lbcnn_cnn"
 _MIRRORED = ("cifar10", "cifar100")
 _CROP = {"mnist": 2}
-_FIXED = 2  # bits of -1, 0 and 1
 _KEY = ("data", "network", "epochs", "limit", "seed")
 
 
@@ -105,10 +104,23 @@ def _run(point: dict[str, Any], given: argparse.Namespace) -> dict[str, Any]:
 
 def _operations(model: ir.Model) -> Operations:
     """What a network computes; a fixed tap of 1 or -1 adds, and multiplies nothing."""
-    found = Operations()
+    found, shares = Operations(), _shares(model)
     for row in counting.count(model).layers:
-        fixed = row.numbers.weight <= _FIXED
-        found += Operations(additions=row.nonzero[1]) if fixed else row.chosen
+        share = shares.get(row.name)
+        chosen = row.chosen
+        taken = Operations(additions=round((share or 0) * chosen.multiplications))
+        found += chosen if share is None else taken
+    return found
+
+
+def _shares(model: ir.Model) -> dict[str, float]:
+    """Which share of a layer's fixed taps is not zero."""
+    found = dict[str, float]()
+    for node in model.graph:
+        maker = node.inputs[1].producer() if node.op_type == "Conv" and node.inputs[1] else None
+        taps = None if maker is None else constant(maker.inputs[0])
+        if taps is not None:
+            found[layer_name(node)] = float((taps != 0).mean())
     return found
 
 
