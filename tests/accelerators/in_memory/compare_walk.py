@@ -52,9 +52,7 @@ class CompareWalk:
             (size - 1) * dilation + 1
             for size, dilation in zip((nest.R, nest.S), nest.dilations, strict=True)
         ]
-        self.new = [
-            min(step, reach) for step, reach in zip(nest.strides, self.extent, strict=True)
-        ]
+        self.new = [min(step, reach) for step, reach in zip(nest.strides, self.extent, strict=True)]
 
     def run(self) -> "CompareWalk":
         """All units, as many at a time as there are sub-arrays for them."""
