@@ -1,4 +1,4 @@
-"""Comparator layers: the closed form against a walk over every row, with the layer's own results."""
+"""Comparator layers: the closed form against a walk over every row, with the layer's results."""
 
 from collections.abc import Mapping
 from dataclasses import fields, replace

@@ -27,9 +27,8 @@ Floats = NDArray[np.float64]
 KIND = "comparator"
 """Of the weights of a layer that compares."""
 OPERATIONS = 2
-"""Of rows, for each plane of a comparison: XOR of both taps, AND of the first with where they differ."""
-LATCHED = 3
-"""Bits of a column that each plane of a comparison sets; and one when it leaves."""
+"""Of rows, for each plane: both taps' XOR, and the AND of the first with where they differ."""
+_LATCHED = 3  # bits of a column that each plane sets; and one more when a comparison leaves
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +256,7 @@ def done(work: Comparisons, e: Engines, x: Placed) -> Done:
     return Done(
         senses=x.units * positions * work.pairs * OPERATIONS * work.bits,
         compared=compared,
-        latched_bits=compared * (LATCHED * work.bits + 1),
+        latched_bits=compared * (_LATCHED * work.bits + 1),
         written_bits=values * work.bits * x.pair_ways,
         sent_bits=values * work.bits,
         dram_input_bits=np.where(stay, work.stored_inputs, values) * work.loaded_bits,

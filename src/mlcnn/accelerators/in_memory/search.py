@@ -96,7 +96,7 @@ def best_of(
 
 def grouped(parts: Mapping[str, float]) -> Energy:
     """Parts of the energy as every machine has them."""
-    found = dict.fromkeys(("dram", "buffer", "mac", "static"), 0.0)
+    found: dict[str, float] = dict.fromkeys(("dram", "buffer", "mac", "static"), 0.0)
     for name, part in parts.items():
         found[PARTS[name]] += part
     return Energy(**found)
