@@ -38,6 +38,7 @@ class CompareWalk:
     share: int
     planes: int
     cycles: int = 0
+    most_blocks: int = 0
     done: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -79,6 +80,7 @@ class CompareWalk:
                     yield range(start, min(start + count, end)), strips[at : at + side]
 
     def _round(self, units: list[tuple[range, list[Strip]]]) -> None:
+        self.most_blocks = max(self.most_blocks, len({channels for channels, _ in units}))
         arrays = [
             [_SubArray(self, *unit, pairs) for pairs in self._pairs()] for unit in units
         ]  # fmt: skip

@@ -117,6 +117,7 @@ def test_bits_that_the_buffer_does_not_hold_go_to_dram_and_back():
     added = spilled.mapping["add"]
     assert added["cycles"]["DRAM"] > kept.mapping["add"]["cycles"]["DRAM"]
     assert kept.traffic.dram_output == 28 * 28 * 24
+    assert kept.traffic.dram_input == 28 * 28 * 32
     assert spilled.traffic.dram_output == kept.traffic.dram_output + bits / 8
     # What the second program loads, beside inputs of the first, which overlap where strips meet.
     loaded = spilled.mapping["compare"]["bits_sent"] / 8 + bits / 8
@@ -124,8 +125,8 @@ def test_bits_that_the_buffer_does_not_hold_go_to_dram_and_back():
 
 
 def test_images_run_as_many_at_a_time_as_the_buffer_holds():
-    """14 x 14 positions of 128 bits take 3,136 bytes; a filter has 16."""
-    engine = replace(_ENGINE, buffer_bytes=2 * 3136 + 16, bus_bits=64)
+    """14 x 14 positions of 128 bits take 3,136 bytes, three rows of codes 1,344."""
+    engine = replace(_ENGINE, buffer_bytes=2 * 3136 + 1344, bus_bits=64)
     five, two, one = (engine.cost(task(_square(images=n)), _TECHNOLOGY) for n in (5, 2, 1))
     assert five.mapping["images_at_a_time"] == 2
     assert five.cycles == 2 * two.cycles + one.cycles

@@ -115,7 +115,7 @@ def test_closed_form_and_walk_agree_in_every_layout(engine, task, seed):
     assume(engine.takes(task.layer) is None)
     work, engines = comparisons_of(task), engines_of([engine])
     x = placed(work, engines, strips(work, engines))
-    taken = done(work, engines, x)
+    taken = done(work, engines, x, 0)
     cycles, *_, dram = durations(work, engines, x, taken, 0)
     which = np.random.default_rng(seed).choice(np.flatnonzero(x.fits[0]))
 
@@ -128,6 +128,7 @@ def test_closed_form_and_walk_agree_in_every_layout(engine, task, seed):
     for name in ("senses", "latched_bits", "written_bits", "sent_bits"):
         assert of(getattr(taken, name)) == walk.done[name]
     assert of(cycles) == max(walk.cycles, of(dram))
+    assert walk.most_blocks <= of(x.blocks_at_a_time)
     sums = np.einsum("npqtc,ktc->npqk", walk.bits, w.reshape(len(w), -1, task.nest.C))
     np.testing.assert_array_equal(sums, expected)
 

@@ -68,9 +68,13 @@ def additions_of(task: LayerTask) -> LayerTask:
 
 
 def images_at_a_time(task: LayerTask, engine: EngineDescription) -> int:
-    """Images whose bits of comparisons the buffer holds, beside a filter; 0 if not even one."""
+    """Images whose bits of comparisons the buffer holds; 0 if not even one.
+
+    Beside them lie the inputs of a row of positions, or a filter.
+    """
     work = comparisons_of(task)
-    room = engine.buffer_bits - work.maps * task.layer.numbers.weight
+    beside = max(work.band_inputs * work.bits, work.maps * task.layer.numbers.weight)
+    room = engine.buffer_bits - beside
     held = room // (work.height * work.width * work.maps)
     return max(min(held, work.images), 0)
 
@@ -156,7 +160,7 @@ def _best(
 ) -> _Compared:
     engines, prices = engines_of((engine,)), Prices.of((engine,), technology)
     x = placed(work, engines, strips(work, engines))
-    taken = done(work, engines, x)
+    taken = done(work, engines, x, 0 if spilled else work.made_bits)
     cycles, *bounds = durations(work, engines, x, taken, spilled)
     parts = _energies(work, taken, prices, cycles, spilled)
     choice = Choice(cycles, x.fits, sum(parts.values(), np.zeros(1)), slack)

@@ -127,6 +127,7 @@ class Placed:
         fits: whether they can lie so.
         channels: side by side, of each strip of a row.
         blocks: of so many channels, at most.
+        blocks_at_a_time: that units in different sub-arrays belong to, at most.
         height: rows of positions of a strip.
         width: positions of such a row.
         strips: of all images.
@@ -143,6 +144,7 @@ class Placed:
     fits: NDArray[np.bool_]
     channels: Floats
     blocks: Floats
+    blocks_at_a_time: Floats
     height: Floats
     width: Floats
     strips: Floats
@@ -231,28 +233,37 @@ def placed(work: Comparisons, e: Engines, m: Strips) -> Placed:
     unit_ways = np.ceil(units / rounds)
     own_pairs = np.ceil(work.pairs / m.pair_ways)
     pair_ways = np.ceil(work.pairs / own_pairs)
+    at_a_time = np.minimum(np.ceil((unit_ways - 1) / rows) + 1, blocks)
     wide = work.reach[1] + (m.width - 1) * work.steps[1]
     fits = (
         (work.reach[0] * wide * work.bits <= e.rows) & (columns >= channels)
         & (unit_ways * pair_ways <= e.arrays) & (work.band_inputs * work.bits <= e.buffer_bits)
     )  # fmt: skip
     shapes = (
-        channels, blocks, m.height, m.width, count, np.ceil(count / rows), units, unit_ways, rounds,
-        pair_ways, own_pairs, work.reach[0] * wide, work.steps[0] * wide,
+        channels, blocks, at_a_time, m.height, m.width, count, np.ceil(count / rows), units,
+        unit_ways, rounds, pair_ways, own_pairs, work.reach[0] * wide, work.steps[0] * wide,
     )  # fmt: skip
     return Placed(fits, *(np.broadcast_to(one, fits.shape) for one in shapes))
 
 
-def done(work: Comparisons, e: Engines, x: Placed) -> Done:
+def done(work: Comparisons, e: Engines, x: Placed, kept_bits: int) -> Done:
     """What comparing takes.
 
-    The border's strips are as large as the others. Inputs come from DRAM once where the buffer
-    holds all of them, and elsewhere with all that strips have in common.
+    The border's strips are as large as the others. Blocks of channels follow one another; inputs
+    come from DRAM once where the buffer holds those of all blocks that are compared at a time,
+    and elsewhere with all that strips have in common.
+
+    Args:
+        work: what is compared.
+        e: the machines.
+        x: how it lies there.
+        kept_bits: of comparisons, in the buffer.
     """
     positions = x.height * x.width
     compared = x.strips * positions * work.maps
     values = x.strips * x.places * work.channels
-    stay = work.stored_inputs * work.bits <= e.buffer_bits
+    share = np.minimum(x.blocks_at_a_time * x.channels / work.channels, 1)
+    stay = work.stored_inputs * work.bits * share + kept_bits <= e.buffer_bits
     return Done(
         senses=x.units * positions * work.pairs * OPERATIONS * work.bits,
         compared=compared,
