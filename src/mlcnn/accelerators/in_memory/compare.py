@@ -43,7 +43,7 @@ _EXECUTION = "compare and add"
 
 @dataclass(frozen=True, slots=True)
 class _Compared:
-    """The best mapping of the comparisons on one machine; arrays of shape (1,)."""
+    """The best mapping of the comparisons on one machine."""
 
     cycles: float
     bounds: Mapping[str, float]
