@@ -13,13 +13,14 @@ from mlcnn import graph, zoo
 from mlcnn.api.memory import require_memory_for_input
 from mlcnn.errors import InputError
 from mlcnn.graph import ExampleInput
-from mlcnn.passes import restore
+from mlcnn.passes import pipeline, restore
 
 __all__ = [
     "ExampleInput",
     "Rewritten",
     "Source",
     "alike",
+    "as_defined",
     "by_x",
     "is_zoo_name",
     "load",
@@ -146,7 +147,13 @@ def load(
     if entry is not None:
         path = None if weights is None else Path(weights)
         _require_shape(entry, input_shape)
-        return zoo.load(entry.name, weights=path, seed=seed, dropout=dropout)
+        if entry.passes and path is not None:
+            raise InputError(
+                f"--weights {path}: {entry.name} is trained as a whole, pairs and fixed taps with "
+                "it: give the .onnx file that `mlcnn train` wrote"
+            )
+        plain = zoo.load(entry.name, weights=path, seed=seed, dropout=dropout)
+        return as_defined(plain, entry)
     if isinstance(source, str) and not _is_path(source):
         return graph.from_callable(source, input_shape, dropout=dropout, usual_shape=usual_shape)
     model = restore(_from_model(source.model if isinstance(source, Rewritten) else source))
@@ -200,6 +207,11 @@ def zoo_entry(source: Source) -> zoo.ZooEntry | None:
             f"{error}. A file is given with its suffix (.onnx, .pt2), a function as "
             "package.module:callable"
         ) from None
+
+
+def as_defined(model: ir.Model, entry: zoo.ZooEntry) -> ir.Model:
+    """The network of an entry, made of what the zoo defines by the passes that the entry names."""
+    return pipeline.run(model, pipeline.parse(entry.passes)).model if entry.passes else model
 
 
 def _require_shape(entry: zoo.ZooEntry, input_shape: Sequence[int] | None) -> None:

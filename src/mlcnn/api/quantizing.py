@@ -230,8 +230,8 @@ def quantize(
     if chosen.tuning is None and _operators(original):
         # Codes take the place of the weights of standard operators. Batch norms go first: in some
         # forms there is no place for them.
-        lowered = rewrite(original, "fold-batch-norm,choose", check=False, chooser=_Lowered())
-        before, text = graph.inline(lowered.model), f"{lowered.pipeline},{text}"
+        before, spelled = _in_forms(original)
+        text = f"{spelled},{text}"
     if chosen.fuse:
         passes = default_passes(source) if rewriting.passes is None else rewriting.passes
         before, text = _fused(original, passes, rewriting, tell)
@@ -249,7 +249,9 @@ def quantize(
             before, found, normal, chosen.setting, chosen.tuning,
             calibration=parts[0], tests=tests, progress=tell,
         )  # fmt: skip
-        result = quantisation.Calibrated(tuned.model, Candidate("mse", False, (), None))
+        result = quantisation.Calibrated(
+            _spelled_out(tuned.model), Candidate("mse", False, (), None)
+        )
     rows, reasons = engine_accuracies(
         (before, result.model),
         parts[2],
@@ -378,6 +380,19 @@ class _Lowered:
 def _operators(model: ir.Model) -> list[str]:
     """Layers whose weights have a structure that an operator of a method computes."""
     return [graph.layer_name(node) for node in model.graph if method_of(node) is not None]
+
+
+def _in_forms(model: ir.Model) -> tuple[ir.Model, str]:
+    """The network with layers of methods in the forms that are estimated best, and the passes."""
+    lowered = rewrite(model, "fold-batch-norm,choose", check=False, chooser=_Lowered())
+    return graph.inline(lowered.model), lowered.pipeline
+
+
+def _spelled_out(model: ir.Model) -> ir.Model:
+    """The network with those layers of methods in standard operators whose weights are codes."""
+    methods = (method_of(node) for node in model.graph)
+    coded = any(method is not None and method.coded is not None for method in methods)
+    return _in_forms(model)[0] if coded else model
 
 
 def _left(model: ir.Model, *, trained: bool) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mlcnn import graph, nn, training, zoo
 from mlcnn.api.accuracy import ImageOptions
 from mlcnn.api.benchmarking import MeasureOptions, chooser_for
-from mlcnn.api.loading import Source, load, model_name, zoo_entry
+from mlcnn.api.loading import Source, as_defined, load, model_name, zoo_entry
 from mlcnn.api.optimizing import Progress, rewrite, silent
 from mlcnn.api.provenance import training_record, write_result
 from mlcnn.api.settling import settled
@@ -210,7 +210,10 @@ def _network(source: Source, data: Data, pooling: str | None, order: Order) -> i
             if pooling not in {*zoo.Pooling}:
                 raise InputError(f"--pooling {pooling}: {', '.join(zoo.Pooling)} are the forms")
             entry = zoo.with_pooling(entry, zoo.Pooling(pooling))
-        model = zoo.untrained(replace(entry, classes=data.training.classes))
+        channels, height, width = data.image_shape
+        entry = entry.for_images((channels, height, width))
+        entry = replace(entry, classes=data.training.classes)
+        model = as_defined(zoo.untrained(entry), entry)
     if order == "reordered":
         model = _rewritten(
             model, _REORDER, "--order reordered: no activation stands before an average pool here; "

@@ -1,7 +1,7 @@
 """What each form of a layer computes, operator by operator as it is emitted."""
 
-from mlcnn.ops import find_form, forms, methods
-from mlcnn.workload import DENSE, ConvLayer, Layer, Operations
+from mlcnn.ops import Form, find_form, forms, methods
+from mlcnn.workload import DENSE, Arithmetic, ConvLayer, Layer, Operations
 
 __all__ = [
     "executed_multiplications",
@@ -42,11 +42,22 @@ def executed_operations(layer: Layer) -> Operations:
     Args:
         layer: as ``mlcnn.workload.read`` gives it.
     """
-    form = find_form(layer.form)
+    form = find_form(layer.form) or _of_bits(layer)
     counted = None if form is None else form.operations(layer)
     if counted is not None:
         return counted
     return sum((part.operations for part in layer.parts), Operations())
+
+
+def _of_bits(layer: Layer) -> Form | None:
+    """The form that counts a layer which is an operator yet, and multiplies nothing.
+
+    The standard operators of its body do.
+    """
+    method = methods().get(layer.weights.kind)
+    if layer.arithmetic is not Arithmetic.COMPARE or method is None:
+        return None
+    return method.forms[0]
 
 
 def executed_multiplications(layer: Layer) -> float:

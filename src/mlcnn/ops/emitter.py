@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from mlcnn.ops.functions import Operator
 
@@ -89,6 +91,10 @@ class Emitter:
     def integers(self, values: Sequence[int], role: str) -> ir.Value:
         """A new int64 initializer."""
         return self._initializer(np.asarray(values, np.int64), role)
+
+    def codes(self, values: NDArray[np.integer[Any]], role: str) -> ir.Value:
+        """A new initializer of whole numbers in their own type."""
+        return self._initializer(values, role)
 
     def _initializer(self, array: np.ndarray, role: str) -> ir.Value:
         taken = sum(1 for value in self.weights if value.name.startswith(f"{self.name}.{role}"))  # pyright: ignore[reportOptionalMemberAccess]

@@ -19,7 +19,7 @@ from mlcnn.graph import (
     windows_of,
 )
 from mlcnn.ops.emitter import Emitter
-from mlcnn.workload import DENSE, ConvLayer, Pool, Weights, density_of
+from mlcnn.workload import DENSE, Arithmetic, ConvLayer, Pool, Weights, density_of
 
 __all__ = [
     "POOL_OPERATORS",
@@ -53,6 +53,7 @@ class Convolution:
         bits: of the codes that the weights are dequantised from; None where they are floats.
         emitter: emits the layer with another input, strides and pads, for weights that have a
             structure; None for a dense convolution.
+        arithmetic: how weight and input meet.
     """
 
     node: ir.Node
@@ -69,6 +70,7 @@ class Convolution:
     weights: Weights = DENSE
     bits: int | None = None
     emitter: Inner | None = None
+    arithmetic: Arithmetic = Arithmetic.MULTIPLY
 
     @property
     def name(self) -> str:
@@ -117,6 +119,13 @@ class Convolution:
         return None
 
     @property
+    def nonlinear(self) -> str | None:
+        """Why means of its inputs do not give means of its outputs; None where they do."""
+        if self.arithmetic is Arithmetic.COMPARE:
+            return "it compares its inputs: means of them would compare otherwise"
+        return None
+
+    @property
     def parameters(self) -> int:
         """Numbers that the node keeps, biases included."""
         shapes = (value.shape for value in self._kept)
@@ -135,7 +144,8 @@ class Convolution:
 
     @property
     def _kept(self) -> list[ir.Value]:
-        values = [kept for value in self.node.inputs[1:] for kept in stored_values(value)]
+        given = [v for v in self.node.inputs[1:] if v is None or v.dtype != ir.DataType.INT64]
+        values = [kept for value in given for kept in stored_values(value)]
         return [v for v in values if v.shape is not None and v.shape.is_static()]
 
     @property

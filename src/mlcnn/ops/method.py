@@ -20,6 +20,7 @@ OperatorId = tuple[str, str]
 
 
 Restore = Callable[[Emitter, Record, ir.Value, Sequence[ir.Node]], ir.Value | None]
+Monotone = Callable[[Emitter, ir.Node, NDArray[np.float64]], Sequence[ir.Value | None] | None]
 
 
 @runtime_checkable
@@ -99,6 +100,11 @@ class Method:
         row_input: which input of its operators has a row for each output channel, which a factor of
             the output can be multiplied into; the bias is the next one. None where a factor would
             destroy the structure.
+        monotone: what becomes of an operator's inputs behind the images where each channel of these
+            is not multiplied by its factor any more, nor shifted; None where that changes what a
+            layer computes.
+        coded: which input of its operators can be codes; the bias is the next one. None where the
+            numbers are no weights that stand by themselves.
         nonzero: multiplications of a layer by an engine that leaves out zero weights; None where
             there is none.
         channels: where the channels of its operators stand; None where they cannot go.
@@ -119,6 +125,8 @@ class Method:
     layer: Callable[[Any], TrainedLayer] | None = None
     restore: Restore | None = None
     row_input: int | None = None
+    monotone: Monotone | None = None
+    coded: int | None = None
     nonzero: Callable[[Layer], int] | None = None
     channels: ChannelAxes | None = None
     computed: Callable[[str, NDArray[np.bool_]], NDArray[np.float64]] | None = None

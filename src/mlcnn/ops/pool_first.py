@@ -52,6 +52,8 @@ class PoolFirst:
         """Why this form cannot compute the pair; None if it can."""
         if pooling is None:
             return "there is no pool"
+        if convolution.nonlinear is not None:
+            return convolution.nonlinear
         if convolution.kernel != (1, 1):
             return "the kernel is not 1x1"
         if convolution.strides != (1, 1) or any(convolution.pads):

@@ -217,6 +217,8 @@ def fused_regions(
     """
     if pooling is None:
         return "there is no pool"
+    if convolution.nonlinear is not None:
+        return convolution.nonlinear
     pool = pooling.pool
     rows = _axis_runs(convolution, pooling, 0)
     columns = _axis_runs(convolution, pooling, 1)

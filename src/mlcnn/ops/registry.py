@@ -11,6 +11,7 @@ from mlcnn.errors import InputError
 from mlcnn.graph import is_standard
 from mlcnn.ops.average_pool import AVERAGE_POOL
 from mlcnn.ops.block_circulant import BLOCK_CIRCULANT
+from mlcnn.ops.comparator import COMPARATOR
 from mlcnn.ops.focused import FOCUSED
 from mlcnn.ops.geometry import Convolution, read_convolution
 from mlcnn.ops.method import Form, Method
@@ -21,7 +22,7 @@ __all__ = ["find_form", "forms", "method_of", "methods", "read_layer"]
 
 _LOGGER = logging.getLogger(__name__)
 _GROUP = "mlcnn.methods"
-_BUILT_IN = (AVERAGE_POOL, BLOCK_CIRCULANT, SHARED_KERNELS, FOCUSED, SELECTED)
+_BUILT_IN = (AVERAGE_POOL, BLOCK_CIRCULANT, SHARED_KERNELS, FOCUSED, SELECTED, COMPARATOR)
 
 
 @functools.cache

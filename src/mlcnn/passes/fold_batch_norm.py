@@ -1,5 +1,8 @@
 """``fold-batch-norm``: a batch norm in inference becomes part of the layer before it; exact.
 
+A layer that compares inputs with each other gives the same without a batch norm in front, so that
+goes, too; where it multiplies by a negative number, the layer's comparisons are turned around.
+
 gamma * (W x + b - mean) / sqrt(var + eps) + beta = (a W) x + (a (b - mean) + beta),
 a = gamma / sqrt(var + eps), one value per output channel
 """
@@ -67,6 +70,19 @@ def _layer_before(norm: ir.Node) -> ir.Node | str:
     return node
 
 
+def _monotone_behind(norm: ir.Node) -> ir.Node | None:
+    """The only layer that reads a batch norm, if it computes the same without."""
+    value = norm.outputs[0]
+    readers = {use.node for use in value.uses()}
+    reader = next(iter(readers)) if len(readers) == 1 else None
+    method = None if reader is None or value.is_graph_output() else method_of(reader)
+    training = norm.attributes.get("training_mode")
+    known = constant(norm.inputs[1]) is not None
+    if method is None or method.monotone is None or not known:
+        return None
+    return None if training is not None and training.as_int() else reader
+
+
 def _array(value: ir.Value | None) -> np.ndarray:
     array = constant(value)
     if array is None:
@@ -125,13 +141,35 @@ class FoldBatchNorm(SitePass):
         return (n for n in model.graph if n.op_type == "BatchNormalization" and is_standard(n))
 
     def look(self, model: ir.Model, node: ir.Node) -> Candidate | str:
-        """A batch norm with a layer directly before it."""
-        layer = _layer_before(node)
+        """A batch norm with a layer directly before it, or one behind that does not need it."""
+        layer, behind = _layer_before(node), _monotone_behind(node)
+        if isinstance(layer, str) and behind is not None:
+            told = (layer_name(node), layer_name(behind))
+            return Candidate(told, told[0], partial(self._drop, model, node, behind, told))
         if isinstance(layer, str):
             return layer
         sites = (layer_name(layer), layer_name(node))
         fold = partial(self._fold, model, node, layer, sites)
         return Candidate(sites, sites[1], fold, through=layer.outputs[0].name)
+
+    def _drop(
+        self, model: ir.Model, norm: ir.Node, behind: ir.Node, sites: tuple[str, str]
+    ) -> Change | str:
+        method, source, output = method_of(behind), norm.inputs[0], behind.outputs[0]
+        if method is None or method.monotone is None:
+            return "the layer behind needs it"
+        gamma = _array(norm.inputs[1]).astype(np.float64)
+        dtype = None if source is None else source.dtype
+        kind = np.dtype(np.float32) if dtype is None else dtype.numpy()
+        emitter = Emitter(opset_of(model), kind, layer_name(behind), dict(behind.metadata_props))
+        inputs = method.monotone(emitter, behind, gamma)
+        if inputs is None:
+            return "the layer behind cannot be read"
+        change = Change(self.name, sites, True, inputs=names(source), outputs=names(output))
+        alone = copy_node(behind, [source, *inputs])
+        emitter.nodes.append(alone)
+        install(model, emitter, output, alone.outputs[0])
+        return change
 
     def _fold(
         self, model: ir.Model, norm: ir.Node, node: ir.Node, sites: tuple[str, str]

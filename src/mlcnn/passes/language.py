@@ -15,6 +15,8 @@ from mlcnn.passes.base import Pass
 from mlcnn.passes.block_circulant import BlockCirculant
 from mlcnn.passes.choice import Chooser
 from mlcnn.passes.choose import Choose
+from mlcnn.passes.compare_taps import CompareTaps
+from mlcnn.passes.fix_taps import FixTaps
 from mlcnn.passes.fold_batch_norm import FoldBatchNorm
 from mlcnn.passes.fold_constants import FoldConstants
 from mlcnn.passes.fuse import Fuse
@@ -44,8 +46,8 @@ _GROUP = "mlcnn.passes"
 _BUILT_IN: dict[str, Callable[..., Pass]] = {
     kind.name: kind
     for kind in (
-        BlockCirculant, Choose, DistributePool, FoldBatchNorm, FoldConstants, Fuse, Inline,
-        MaxToAverage, RemoveChannels, Reorder, ReorderMax, ShareKernels,
+        BlockCirculant, Choose, CompareTaps, DistributePool, FixTaps, FoldBatchNorm, FoldConstants,
+        Fuse, Inline, MaxToAverage, RemoveChannels, Reorder, ReorderMax, ShareKernels,
     )
 }  # fmt: skip
 # Set per call, not part of what a pipeline's text says.

@@ -103,6 +103,7 @@ def _record(found: Found, form: Form, known: Record | None) -> Record:
         global_pool=pooling is not None and pooling.pool is None,
         weights=convolution.weights,
         operator="Conv" if known is None else known.operator,
+        arithmetic=convolution.arithmetic,
         parameters=convolution.parameters if known is None else known.parameters,
         weight_bytes=convolution.weight_bytes if known is None else known.weight_bytes,
         density=convolution.density if known is None else known.density,

@@ -22,10 +22,14 @@ class Operations(Sum):
     Attributes:
         multiplications: number of scalar multiplications.
         additions: number of scalar additions (and comparisons, for a max pool).
+        comparisons: of pairs of inputs, whose results choose what is added.
     """
 
     multiplications: int = 0
     additions: int = 0
+    comparisons: int = 0
 
     def __rmul__(self, times: int) -> "Operations":
-        return Operations(times * self.multiplications, times * self.additions)
+        return Operations(
+            times * self.multiplications, times * self.additions, times * self.comparisons
+        )

@@ -2,7 +2,8 @@
 
 import importlib.resources
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -12,6 +13,7 @@ from mlcnn.zoo.alexnet import alexnet, alexnet_224
 from mlcnn.zoo.densenet import densenet121, densenet_cifar
 from mlcnn.zoo.googlenet import GoogLeNet
 from mlcnn.zoo.lenet import LeNet5
+from mlcnn.zoo.local_binary import local_binary
 from mlcnn.zoo.pooling import Pooling
 from mlcnn.zoo.resnet_cifar import resnet18, resnet20, resnet56
 from mlcnn.zoo.resnet_imagenet import resnet18_224, resnet50_224
@@ -21,12 +23,15 @@ from mlcnn.zoo.wide_resnet import wrn22_8
 
 __all__ = ["Normalisation", "ZooEntry", "describe", "names", "with_pooling"]
 
-Channels = tuple[float, float, float]
+Channels = tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Normalisation:
-    """What a network takes for an image x of 0..1: (x - mean) / std, per channel (R, G, B)."""
+    """What a network takes for an image x of 0..1: (x - mean) / std.
+
+    One number for each channel (R, G, B), or one for all.
+    """
 
     mean: Channels
     std: Channels
@@ -44,7 +49,10 @@ class ZooEntry:
         pooling: form of the pools between the stages.
         normalisation: what its weights, embedded or published, expect of an image.
         source: where the definition is published.
-        definition: makes the module from ``classes`` and ``pooling``.
+        definition: makes the module from ``classes`` and ``pooling``, and of a network of any size
+            from ``shape``.
+        passes: the pipeline that makes the network of what is defined; empty for most.
+        any_size: whether it takes images of any size and number of channels.
     """
 
     name: str
@@ -54,7 +62,15 @@ class ZooEntry:
     pooling: Pooling
     normalisation: Normalisation
     source: str
-    definition: Callable[[int, Pooling], nn.Module]
+    definition: Callable[..., nn.Module]
+    passes: str = ""
+    any_size: bool = False
+
+    def for_images(self, shape: tuple[int, int, int]) -> "ZooEntry":
+        """The same network for images (channels, height, width), where it takes any size."""
+        if not self.any_size:
+            return self
+        return replace(self, input_shape=shape, definition=partial(self.definition, shape=shape))
 
     @property
     def weights(self) -> Path | None:
@@ -139,6 +155,7 @@ def _embedded(file_name: str) -> Path | None:
 
 
 _CIFAR = Normalisation((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+_ANY = Normalisation((0.5,), (0.25,))
 _IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 # The pools by suffix of the name; no suffix is the original.
@@ -154,6 +171,8 @@ _YANG = "bearpaw/pytorch-classification"
 _HE = "He et al. 2016, Sec. 4.2; parameter names of akamaster/pytorch_resnet_cifar10"
 _ZAGORUYKO = "Zagoruyko and Komodakis 2016, Table 1"
 _TORCHVISION = "torchvision"
+_JUEFEI = "blocks of juefeix/lbcnn.torch, our sizes"
+_ANGIZI = "our reconstruction of CMPNET (Angizi et al. 2018) in these blocks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +180,13 @@ class _Row:
     """An architecture at one input size."""
 
     architecture: str
-    definition: Callable[[int, Pooling], nn.Module]
+    definition: Callable[..., nn.Module]
     forms: _Forms
     source: str
     normalisation: Normalisation = _CIFAR
     size: int = 32
+    passes: str = ""
+    any_size: bool = False
 
     @property
     def size_suffix(self) -> str:
@@ -184,7 +205,7 @@ class _Row:
                 name = self.architecture + form + class_suffix + self.size_suffix
                 entry = ZooEntry(
                     name, self.architecture, (3, self.size, self.size), classes, pooling,
-                    self.normalisation, self.source, self.definition,
+                    self.normalisation, self.source, self.definition, self.passes, self.any_size,
                 )  # fmt: skip
                 result[name] = made.setdefault(pooling, entry)
         return result
@@ -202,6 +223,9 @@ _ROWS = (
     _Row("resnet20", resnet20, _GLOBAL, _HE, _IMAGENET),
     _Row("resnet56", resnet56, _GLOBAL, _HE, _IMAGENET),
     _Row("wrn22_8", wrn22_8, _GLOBAL, _ZAGORUYKO),
+    _Row("lbcnn_cnn", local_binary, _GLOBAL, _JUEFEI, _ANY, any_size=True),
+    _Row("lbcnn", local_binary, _GLOBAL, _JUEFEI, _ANY, passes="fix-taps", any_size=True),
+    _Row("cmpnet", local_binary, _GLOBAL, _ANGIZI, _ANY, passes="compare-taps", any_size=True),
     _Row("vgg16", vgg16_224, _ALL, _TORCHVISION, _IMAGENET, 224),
     _Row("resnet18", resnet18_224, _ALL, _TORCHVISION, _IMAGENET, 224),
     _Row("resnet50", resnet50_224, _ALL, _TORCHVISION, _IMAGENET, 224),

@@ -30,6 +30,7 @@ from mlcnn.training.quantisation.placement import (
     Placement,
     layers_of,
     norm_behind,
+    norms_in_front,
     place,
 )
 from mlcnn.training.quantisation.post_training import folded
@@ -103,7 +104,7 @@ def _layer_codes(layer: Layer, codes: Tensor) -> LayerCodes:
     steps = np.maximum(np.abs(steps), LEAST_STEP).astype(np.float32)
     signed = (whole * signs[:, None]).astype(np.int8).reshape(codes.shape)
     moved = np.ascontiguousarray(np.moveaxis(signed, 0, layer.axis))
-    return LayerCodes(moved, steps, layer.axis, layer.bias)
+    return LayerCodes(moved, steps, layer.axis, layer.bias, layer.index, layer.adds_chosen)
 
 
 def rounded_module(
@@ -143,7 +144,8 @@ def rounded_module(
     if input_range is InputRange.UNIT:
         grids |= {name: Grid.over(0, 1, input_bits) for name in free}
     layers = tuple(layers_of(model))
-    readers = None if joined else [layer.node.outputs[0].name or "" for layer in layers]
+    reading = (*(layer.node for layer in layers), *norms_in_front(layers))
+    readers = None if joined else [node.outputs[0].name or "" for node in reading]
     learnt = free if input_range is InputRange.LEARNED else set[str]()
     fixed = {name: grid for name, grid in grids.items() if name not in learnt}
     marked, marks = mark(write(model, fixed, {}, only_for=readers), sorted(learnt), readers)
@@ -189,7 +191,7 @@ def _with_quantisers(
     found: dict[str, tuple[str, WeightQuantiser]] = {}
     for layer in layers:
         bits = WHOLE_BITS if layer in {layers[0], layers[-1]} else weight_bits
-        path = _path(assembly, layer.node.inputs[1])
+        path = _path(assembly, layer.node.inputs[layer.index])
         quantiser = WeightQuantiser(bits, kind)
         module = assembly.module.get_submodule(path)
         parametrize.register_parametrization(module, "weight", quantiser)
@@ -207,7 +209,7 @@ def _put_biases(
     """Round the biases as ``write`` does when batch norms have become part of their layers."""
     for layer in layers:
         read = read_value(layer.node, grids)
-        if read is None:
+        if read is None or layer.adds_chosen:
             continue
         path, quantiser = quantisers[layer.name]
         node = norm_behind(layer.node)

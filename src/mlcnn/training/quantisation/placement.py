@@ -8,7 +8,7 @@ With fewer than 8 bits, which no engine computes in integers, nothing but the in
 rounded, and sums read what is not: so DoReFa has it, and it costs least.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -17,6 +17,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from mlcnn.graph import MOVING, constant, is_standard, layer_name
+from mlcnn.ops import method_of
 from mlcnn.workload import Record, read_record
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "is_fused_mean",
     "layers_of",
     "norm_behind",
+    "norms_in_front",
     "place",
 ]
 
@@ -35,6 +37,9 @@ _BOUNDS = frozenset({"Clip", "Relu"})
 # told.
 _SHARING = frozenset({"Concat", "GlobalMaxPool", "Pad"})
 _JOINING = frozenset({"Add", "AveragePool", "GlobalAveragePool"})
+# What is compared, and what takes it from images.
+_COMPARING = frozenset({"Greater"})
+_CUTTING = frozenset({"Concat", "Gather", "Pad", "Slice"})
 
 
 class Means(StrEnum):
@@ -55,10 +60,12 @@ class Layer:
     Attributes:
         node: the convolution or dense layer.
         axis: of the weight's filters.
+        index: which input of the node is the weight; the bias is the next one.
     """
 
     node: ir.Node
     axis: int
+    index: int = 1
 
     @property
     def name(self) -> str:
@@ -66,9 +73,18 @@ class Layer:
         return layer_name(self.node)
 
     @property
+    def adds_chosen(self) -> bool:
+        """Whether bits, which what it reads is compared to, choose the weights that it adds.
+
+        Its sums are in steps of the weights alone, whatever the step of what is compared.
+        """
+        value = self.node.inputs[0]
+        return self.index > 1 or _compared(value) is not value
+
+    @property
     def weight(self) -> NDArray[np.float32]:
         """In floats, as the network stores it."""
-        found = constant(self.node.inputs[1])
+        found = constant(self.node.inputs[self.index])
         if found is None:
             raise ValueError(f"{self.name}: its weight is not constant")
         return found.astype(np.float32)
@@ -76,7 +92,8 @@ class Layer:
     @property
     def bias(self) -> NDArray[np.float32] | None:
         """In floats, shape (filters,); None where there is none, or none that is constant."""
-        found = constant(self.node.inputs[2]) if len(self.node.inputs) > 2 else None
+        given, at = self.node.inputs, self.index + 1
+        found = constant(given[at]) if len(given) > at else None
         return None if found is None else found.astype(np.float32)
 
 
@@ -125,6 +142,9 @@ def layers_of(model: ir.Model, floating: frozenset[str] = frozenset()) -> Iterat
         floating: names of layers that stay as they are.
     """
     for node in model.graph:
+        method = method_of(node)
+        if method is not None and method.coded is not None and layer_name(node) not in floating:
+            yield Layer(node, 0, method.coded)
         if not is_standard(node) or node.op_type not in {"Conv", "Gemm", "MatMul"}:
             continue
         weight = constant(node.inputs[1])
@@ -136,6 +156,15 @@ def layers_of(model: ir.Model, floating: frozenset[str] = frozenset()) -> Iterat
             transposed = node.op_type == "Gemm" and "transB" in node.attributes
             transposed = transposed and bool(node.attributes["transB"].as_int())
             yield Layer(node, 0 if transposed else 1)
+
+
+def norms_in_front(layers: Iterable[Layer]) -> Iterator[ir.Node]:
+    """Batch norms whose results are compared: they are gone when others become parts of layers."""
+    for layer in layers:
+        value = layer.node.inputs[0] if layer.index > 1 else None
+        maker = None if value is None else value.producer()
+        if maker is not None and maker.op_type == "BatchNormalization":
+            yield maker
 
 
 def norm_behind(node: ir.Node) -> ir.Node | None:
@@ -174,11 +203,11 @@ def place(
     placement = Placement(tuple(layers_of(model, floating)), means=means, joined=joined)
     if not joined:
         for layer in placement.layers:
-            value = layer.node.inputs[0]
+            value = _compared(layer.node.inputs[0])
             if value is not None:
                 placement.add(value)
         return placement
-    pending = [layer.node.inputs[0] for layer in placement.layers]
+    pending = [_compared(layer.node.inputs[0]) for layer in placement.layers]
     outputs = set(model.graph.outputs)
     pending += [
         _bounded(layer.node.outputs[0])
@@ -191,6 +220,19 @@ def place(
             continue
         pending += _reach(placement, value)
     return placement
+
+
+def _compared(value: ir.Value | None) -> ir.Value | None:
+    """What a layer reads: of bits, which are codes already, what is compared to give them."""
+    bits = None if value is None else value.producer()
+    greater = None if bits is None or bits.op_type != "Cast" else bits.inputs[0]
+    node = None if greater is None else greater.producer()
+    if node is None or node.op_type not in _COMPARING or not is_standard(node):
+        return value
+    while node is not None and is_standard(node) and node.op_type in _COMPARING | _CUTTING:
+        value = node.inputs[0]
+        node = None if value is None else value.producer()
+    return value
 
 
 def _bounded(value: ir.Value) -> ir.Value:

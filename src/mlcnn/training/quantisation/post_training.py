@@ -284,7 +284,9 @@ def layer_codes(layer: Layer, bits: int) -> LayerCodes:
     ordered = np.moveaxis(layer.weight, layer.axis, 0)
     steps = symmetric_steps(ordered, bits)
     codes = np.moveaxis(symmetric_codes(ordered, steps, bits), 0, layer.axis)
-    return LayerCodes(np.ascontiguousarray(codes), steps, layer.axis, layer.bias)
+    return LayerCodes(
+        np.ascontiguousarray(codes), steps, layer.axis, layer.bias, layer.index, layer.adds_chosen
+    )
 
 
 def bias_corrections(
@@ -293,7 +295,7 @@ def bias_corrections(
     """By how much the mean output of each layer is off because its weights are rounded."""
     changed: list[tuple[Layer, Floats]] = []
     for layer in placement.layers:
-        if not has_bias(layer):
+        if not has_bias(layer) or layer.index > 1:
             continue
         weight = layer.weight
         made = layer_codes(layer, bits)

@@ -32,12 +32,16 @@ class LayerCodes:
         steps: one for each filter, or one for all.
         axis: of the filters.
         bias: in floats, shape (filters,); None where the layer has none.
+        index: which input of the node is the weight; the bias is the next one.
+        own_steps: whether sums are in steps of the weights alone, so that the bias stays in floats.
     """
 
     codes: NDArray[np.int8]
     steps: Floats
     axis: int
     bias: Floats | None
+    index: int = 1
+    own_steps: bool = False
 
 
 def write(
@@ -69,13 +73,14 @@ def write(
     nodes = {n.outputs[0].name or "": n for n in writer.model.graph}
     read = {name: read_value(nodes[name], grids) for name in layers}
     for name, codes in layers.items():
-        value = read[name] if rounded_biases and only_for is None else None
+        rounded = rounded_biases and only_for is None and not codes.own_steps
+        value = read[name] if rounded else None
         writer.put_layer(nodes[name], codes, None if value is None else grids[value].step)
     for name, grid in grids.items():
         writer.put_rounding(values[name], grid, None if for_sums else only_for)
     if only_for is not None:
-        for name in layers:
-            writer.add_bias_behind(nodes[name])
+        for name, codes in layers.items():
+            writer.add_bias_behind(nodes[name], codes.index + 1)
     written = pad_codes(writer.model)
     infer_shapes(written)
     return written
@@ -157,23 +162,24 @@ class _Writer:
 
     def put_layer(self, node: ir.Node, codes: LayerCodes, step: float | None) -> None:
         """Store a layer's weights as codes, and its bias if ``step``, that of its input, is."""
-        weight = node.inputs[1]
+        at = codes.index
+        weight = node.inputs[at]
         wanted = "" if weight is None else weight.name or ""
         key = wanted, codes.axis
         if key not in self._stored:
             self._stored[key] = self._dequantised(
                 codes.codes, codes.steps, codes.axis, wanted, self._first(weight, node)
             )
-        node.replace_input_with(1, self._stored[key])
+        node.replace_input_with(at, self._stored[key])
         self._drop(weight)
         if codes.bias is None:
             return
         bias = codes.bias
-        before = node.inputs[2] if len(node.inputs) > 2 else None
+        before = node.inputs[at + 1] if len(node.inputs) > at + 1 else None
         named = f"{wanted.removesuffix('weight')}bias" if before is None else before.name or ""
-        if len(node.inputs) < 3:
-            node.resize_inputs(3)
-        node.replace_input_with(2, self._bias(codes.steps, bias, step, named, node))
+        if len(node.inputs) < at + 2:
+            node.resize_inputs(at + 2)
+        node.replace_input_with(at + 1, self._bias(codes.steps, bias, step, named, node))
         self._drop(before)
 
     def _bias(
@@ -187,9 +193,9 @@ class _Writer:
             return self._constant(bias, named)
         return self._dequantised(rounded.astype(np.int32), scales, 0, named, node)
 
-    def add_bias_behind(self, node: ir.Node) -> None:
-        """Let an operator of its own add the bias of a layer."""
-        value = node.inputs[2] if len(node.inputs) > 2 else None
+    def add_bias_behind(self, node: ir.Node, at: int) -> None:
+        """Let an operator of its own add the bias of a layer, which is this input of it."""
+        value = node.inputs[at] if len(node.inputs) > at else None
         bias, shape = constant(value), node.outputs[0].shape
         beta = node.attributes.get("beta")
         scaled = beta is not None and beta.as_float() != 1
@@ -199,7 +205,7 @@ class _Writer:
         output = node.outputs[0]
         name = output.name or ""
         output.name = free_name(f"{name}_without_bias", self._taken)
-        node.resize_inputs(2)
+        node.resize_inputs(at)
         self._drop(value)
         added = ir.Node("", "Add", [output, self._constant(spread, value.name or f"{name}_bias")])
         added.outputs[0].name = name
