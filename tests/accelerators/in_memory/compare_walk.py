@@ -44,10 +44,10 @@ class CompareWalk:
     def __post_init__(self) -> None:
         nest, pairs = self.nest, self.taps.shape[1]
         top, left, bottom, right = nest.pads
-        # Room behind the border for strips that reach beyond it.
+        # Edges are repeated; with room behind them for strips that reach beyond the border.
         room = [self.layout[name] * nest.strides[axis] for axis, name in enumerate(_SIZES)]
         wide = (0, 0), (0, 0), (top, bottom + room[0]), (left, right + room[1])
-        self.padded = np.pad(self.x, wide)
+        self.padded = np.pad(self.x, wide, mode="edge")
         self.bits = np.full((nest.N, nest.P, nest.Q, pairs, nest.C), 2, np.uint8)
         self.extent = [
             (size - 1) * dilation + 1

@@ -82,7 +82,7 @@ def _layer(task: LayerTask, x: np.ndarray, taps: np.ndarray, w: np.ndarray) -> n
     nest = task.nest
     share = min(dict(task.layer.weights.options)["share"], nest.C)
     top, left, bottom, right = nest.pads
-    padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), mode="edge")
     out = np.zeros((nest.N, nest.P, nest.Q, nest.K), np.int64)
     for n, y, z in np.ndindex(nest.N, nest.P, nest.Q):
         corner = np.array([y, z]) * nest.strides
