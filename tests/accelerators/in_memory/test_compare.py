@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+import mlcnn
 from mlcnn.accelerators import (
     DEFAULT_TECHNOLOGY,
     LayerTask,
@@ -17,7 +18,7 @@ from mlcnn.accelerators import (
 )
 from mlcnn.accelerators.in_memory import InMemoryEngine, engine_area, sweep
 from mlcnn.errors import InfeasibleError
-from mlcnn.workload import Arithmetic, ConvLayer, Layer, Numbers, Pool, Weights
+from mlcnn.workload import Arithmetic, ConvLayer, Layer, Numbers, Pool, Weights, read
 
 _TECHNOLOGY = load_technology(DEFAULT_TECHNOLOGY)
 _ENGINE = load_accelerator("cmp-pim")
@@ -171,6 +172,20 @@ def test_no_other_machine_takes_what_compares_nor_its_parts():
         assert f"{machine.name} cannot run conv as what it is" in str(caught.value)
         assert "compare" in str(caught.value)
     assert evaluate_layer(layer, _ENGINE, _TECHNOLOGY).execution == "compare and add"
+
+
+def test_layers_of_a_network_that_compares_are_taken_once_they_have_few_bits():
+    model = mlcnn.optimize("cmpnet").model
+    found = [one for one in read(model).layers if one.arithmetic is Arithmetic.COMPARE]
+    assert found
+    for layer in found:
+        assert "quantise the network first" in str(_ENGINE.takes(layer))
+        few = LayerTask(replace(layer, numbers=Numbers(1, 8)))
+        cost = _ENGINE.cost(few, _TECHNOLOGY)
+        (added,) = layer.parts
+        compared = layer.nest.N * layer.nest.P * layer.nest.Q * added.C
+        assert cost.mapping["comparisons"] == compared
+        assert cost.execution == "compare and add"
 
 
 def _refused(layer: Layer, **changes: object) -> str:
