@@ -9,8 +9,9 @@ import pytest
 from rich.console import Console
 
 import mlcnn
-from mlcnn.accelerators import LayerTask, compare, load_accelerator
+from mlcnn.accelerators import LayerTask, compare, evaluate_layer, load_accelerator
 from mlcnn.cli import main
+from mlcnn.errors import InfeasibleError
 from mlcnn.report import evaluation_tables, render, terminal
 from mlcnn.workload import Arithmetic, ConvLayer, Layer, Weights
 
@@ -134,29 +135,32 @@ NEST = ConvLayer("conv", N=2, K=16, C=32, H=10, W=10, R=3, S=3)
 
 
 @pytest.mark.usefixtures("crossbars")
-@pytest.mark.parametrize(
-    ("name", "layer", "expected"),
-    [
-        # 2 images, 8 x 8 outputs, 16 filters, 288 products each, in blocks of 8; pairs by 64.
-        (
-            "transforms",
-            {"weights": Weights("circulant", (("block", 8.0),))},
-            (73728, "transformed"),
-        ),
-        ("comparators", {"arithmetic": Arithmetic.COMPARE}, (9216, "compared")),
-    ],
-)
-def test_layers_of_other_methods_find_their_machine(name, layer, expected, tmp_path, pair):
+def test_layers_of_other_methods_find_their_machine(tmp_path, pair):
     """The machine that knows them runs them whole; an array runs what stands for them."""
     part = replace(NEST, name="conv.0", C=8)
     dense, technology = pair
-    rewritten = Layer(NEST, form="own", parts=(part,), **layer)
-    machine = _named(name, tmp_path)
+    weights = Weights("circulant", (("block", 8.0),))
+    rewritten = Layer(NEST, form="own", parts=(part,), weights=weights)
+    machine = _named("transforms", tmp_path)
     assert machine.takes(Layer(NEST)) is not None
     found = compare([LayerTask(rewritten)], machine, dense, technology, batch=2)
     (row,) = found.layers
-    assert (row.cost.cycles, row.cost.execution) == expected
+    # 2 images, 8 x 8 outputs, 16 filters, 288 products each, in blocks of 8.
+    assert (row.cost.cycles, row.cost.execution) == (73728, "transformed")
     alone = dense.cost(LayerTask(Layer(part)), technology)
     assert (row.against.name, row.against.cycles) == ("conv", alone.cycles)
-    assert row.to_json()["execution"] == expected[1]
-    assert expected[1] in _text(evaluation_tables(found, "net"))
+    assert row.to_json()["execution"] == "transformed"
+    assert "transformed" in _text(evaluation_tables(found, "net"))
+
+
+@pytest.mark.usefixtures("crossbars")
+def test_a_layer_that_compares_never_runs_as_its_parts(tmp_path, pair):
+    """Without its comparisons it would be another layer."""
+    dense, technology = pair
+    layer = Layer(NEST, parts=(replace(NEST, C=8),), arithmetic=Arithmetic.COMPARE)
+    machine = _named("comparators", tmp_path)
+    cost = evaluate_layer(LayerTask(layer), machine, technology)
+    # Pairs by 64.
+    assert (cost.cycles, cost.execution) == (9216, "compared")
+    with pytest.raises(InfeasibleError, match="weights and inputs that compare"):
+        evaluate_layer(LayerTask(layer), dense, technology)

@@ -133,6 +133,9 @@ def unknown_parts(layer: Layer, arithmetic: Collection[Arithmetic]) -> tuple[str
 def unknown_layer(machine: str, layer: Layer, wanted: Sequence[str], does: str) -> Infeasible:
     """Why a machine knows no such layers.
 
+    The point-wise layer that stands in the network for one that compares is not all of it: without
+    its comparisons it would be another layer, and so such a layer never runs as its parts.
+
     Args:
         machine: its name.
         layer: the layer.
@@ -143,7 +146,8 @@ def unknown_layer(machine: str, layer: Layer, wanted: Sequence[str], does: str) 
     return Infeasible(
         f"accelerator {machine} cannot run {layer.name} as what it is, a layer with {what}: "
         f"{does}; use a machine that takes it",
-        demand=len(wanted), bound=0, unit=what, levers=("type",), unknown=True,
+        demand=len(wanted), bound=0, unit=what, levers=("type",),
+        unknown=layer.arithmetic is not Arithmetic.COMPARE,
     )  # fmt: skip
 
 

@@ -31,8 +31,8 @@ def reproduce(
     Args:
         what: table-1 to table-7, figure-3, figure-4, figure-12 to figure-15 of MLCNN's paper;
             aaai18 or circconv, of block-circulant weights; penni, of shared kernels;
-            sefact, of few bits and early exits; focused, of masks; imce or isvlsi-2019, of memory
-            sub-arrays that compute; or all.
+            sefact, of few bits and early exits; focused, of masks; imce, isvlsi-2019 or cmp-pim, of
+            memory sub-arrays that compute; or all.
         runs: folder of records of `mlcnn study` to draw figure-3, figure-4 or figure-12 from, the
             package's own by default; for penni, of results of `mlcnn compress`; for focused,
             of `mlcnn skip`.

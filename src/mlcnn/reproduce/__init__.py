@@ -14,6 +14,7 @@ from mlcnn.errors import InputError, did_you_mean
 from mlcnn.reproduce.aaai18 import reproduce_aaai18
 from mlcnn.reproduce.additions import reproduce_additions
 from mlcnn.reproduce.circconv import reproduce_circconv
+from mlcnn.reproduce.comparator import reproduce_cmp_pim
 from mlcnn.reproduce.configurations import reproduce_configurations
 from mlcnn.reproduce.focused import focused_with_runs, reproduce_focused
 from mlcnn.reproduce.fused_layers import reproduce_fused_layers
@@ -65,6 +66,7 @@ REPRODUCTIONS: Mapping[str, Callable[[str, Tell], Reproduction]] = {
     "focused": reproduce_focused,
     "imce": reproduce_imce,
     "isvlsi-2019": reproduce_isvlsi_2019,
+    "cmp-pim": reproduce_cmp_pim,
 }
 """What can be reproduced: the tables and figures of [MLCNN] in its order, then other papers."""
 

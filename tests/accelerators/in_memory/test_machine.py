@@ -17,7 +17,7 @@ from mlcnn.accelerators import (
 )
 from mlcnn.accelerators.in_memory import InMemoryEngine, engine_area, sweep
 from mlcnn.errors import InfeasibleError
-from mlcnn.workload import Arithmetic, ConvLayer, Layer, Numbers, Pool, Weights
+from mlcnn.workload import ConvLayer, Layer, Numbers, Pool, Weights
 
 _TECHNOLOGY = load_technology(DEFAULT_TECHNOLOGY)
 _ENGINE = load_accelerator("imce-stt")
@@ -180,7 +180,6 @@ def test_other_layers_are_not_known():
     few = Numbers(1, 2)
     for layer in (
         Layer(nest, parts=(nest,), numbers=few, weights=Weights("block-circulant")),
-        Layer(nest, parts=(nest,), numbers=few, arithmetic=Arithmetic.COMPARE),
         Layer(nest, form="other", parts=(nest, nest), numbers=few),
     ):
         why = _ENGINE.takes(layer)

@@ -16,10 +16,21 @@ sums leave meanwhile. Bus and output unit pass what every sub-array has room for
 or not. DRAM fills the buffer behind all this. An average pool behind a convolution runs as windows
 of box sums, of log2 of the pool's area more bits, at the positions behind the pool.
 
+Where columns have latches (``compares``), comparator layers run as a second program. A row holds a
+bit plane of neighbouring channels at one place of several strips of the output, side by side, so
+that the two taps of a pair lie in rows of the same columns. A comparison goes plane by plane, the
+highest first: rows of both taps are sensed together for their XOR, then the first tap's row is
+ANDed with what the latch says of where they differ for the first time. Its bits leave for the
+buffer, and there they are the inputs, of one bit, of a point-wise layer by AND and count. Channels
+that have different pairs never share a row: with pairs of their own a row holds one channel, of as
+many strips as columns, and what strips have in common is written more often. Strips slide down
+over rows of inputs that are overwritten when no window needs them any more.
+
 Sources: AND and count of bit planes are exact (He, Angizi, Fan, ISVLSI 2018, as its abstract has
 it). Our assumptions, none of them from a publication: the mapping, the schedule, two rows in one
-sense cycle, segments, thresholds by halving, an SRAM buffer in front. Cells are NVSim's, adders and
-registers those of the technology.
+sense cycle, segments, thresholds by halving, an SRAM buffer in front. Of [CMP-PIM] (DAC 2018) only
+an abstract is public: the whole second program is our reconstruction, XOR of two rows in one sense
+cycle, latches and layout included. Cells are NVSim's, adders and registers those of the technology.
 
 Not modelled: control, wires, the driver of a second word line, errors of sensing, weights that stay
 in the sub-arrays from one batch to the next.

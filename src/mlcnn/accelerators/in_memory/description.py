@@ -35,6 +35,7 @@ class EngineDescription:
         buffer_banks: of the buffer.
         buffer_width_bits: of a bank's port.
         dram_bytes_per_cycle: loads and stores together.
+        compares: whether latches of the columns compare rows bit by bit.
     """
 
     name: str
@@ -52,6 +53,7 @@ class EngineDescription:
     buffer_banks: int
     buffer_width_bits: int
     dram_bytes_per_cycle: float
+    compares: bool = False
 
     def __post_init__(self) -> None:
         width = self.buffer_banks * self.buffer_width_bits
@@ -60,6 +62,11 @@ class EngineDescription:
                 f"accelerator {self.name}: bus bits is {self.bus_bits} and the banks of the buffer "
                 f"deliver {width} a cycle: narrow the bus, or give more banks or wider ones"
             )
+
+    @property
+    def buffer_bits(self) -> int:
+        """For inputs and weights."""
+        return self.buffer_bytes * 8
 
     @property
     def rows(self) -> int:
@@ -101,7 +108,7 @@ def engines_of(machines: Sequence[EngineDescription]) -> Engines:
     rows = [
         (
             one.arrays, one.rows, one.columns, one.segments, one.sense_cycles, one.write_cycles,
-            one.bus_bits, one.output_lanes, one.buffer_bytes * 8, one.dram_bytes_per_cycle * 8,
+            one.bus_bits, one.output_lanes, one.buffer_bits, one.dram_bytes_per_cycle * 8,
             one.latency,
         )
         for one in machines

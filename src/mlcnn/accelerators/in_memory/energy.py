@@ -13,16 +13,19 @@ from mlcnn.accelerators.in_memory.work import Products
 from mlcnn.accelerators.precision import Precision
 from mlcnn.accelerators.technology import Technology
 
-__all__ = ["PARTS", "EngineArea", "Prices", "energies", "engine_area"]
+__all__ = ["LATCHES", "PARTS", "EngineArea", "Prices", "energies", "engine_area"]
 
 Floats = NDArray[np.float64]
 
 PARTS = {
     "sensing": "mac", "counting": "mac", "shifting": "mac", "adding": "mac", "quantising": "mac",
     "writing": "buffer", "accumulators": "buffer", "buffer": "buffer", "dram": "dram",
-    "leakage": "static",
+    "latching": "mac", "leakage": "static",
 }  # fmt: skip
 """Parts of the energy, and the part of ``Energy`` that each belongs to."""
+
+LATCHES = 4
+"""Of a column that compares: where two bits differ, not yet decided, larger, and what leaves."""
 
 _SUM_BITS = 32
 
@@ -34,6 +37,7 @@ class EngineArea:
     Attributes:
         arrays: sub-arrays with their sense amplifiers.
         counters: trees of full adders, one for each column.
+        latches: of the columns, where these compare.
         accumulators: shifters, adders and registers of the segments.
         output_unit: adders of slices, biases and thresholds.
         input_unit: adders of box sums.
@@ -42,6 +46,7 @@ class EngineArea:
 
     arrays: float
     counters: float
+    latches: float
     accumulators: float
     output_unit: float
     input_unit: float
@@ -72,6 +77,7 @@ def engine_area(engine: EngineDescription, technology: Technology) -> EngineArea
     return EngineArea(
         arrays=engine.arrays * engine.sub_array.area_um2,
         counters=columns * technology.adding().area_um2_per_bit,
+        latches=columns * LATCHES * technology.register.area_um2_per_bit if engine.compares else 0,
         accumulators=engine.arrays * engine.segments * each,
         output_unit=engine.output_lanes * 3 * add.accumulate.area_um2,
         input_unit=engine.input_adders * add.input_add.area_um2,
@@ -94,6 +100,7 @@ class Prices:
         sent: of a bit that leaves the buffer.
         filled: of a bit that is written into it.
         dram: of a bit.
+        latch: of a bit.
         leak: of a cycle.
     """
 
@@ -107,6 +114,7 @@ class Prices:
     sent: Floats
     filled: Floats
     dram: Floats
+    latch: Floats
     leak: Floats
 
     @classmethod
@@ -126,7 +134,7 @@ def _prices(engine: EngineDescription, technology: Technology) -> tuple[float, .
         _SUM_BITS * technology.selecting().energy_pj_per_bit, registers,
         add.accumulate.energy_pj, add.input_add.energy_pj, bank.read_pj / bank.width_bits,
         bank.write_pj / bank.width_bits, technology.dram.pj_per_bit,
-        leak_mw * 1e3 / engine.clock_mhz,
+        technology.register.energy_pj_per_bit, leak_mw * 1e3 / engine.clock_mhz,
     )  # fmt: skip
 
 
@@ -144,9 +152,8 @@ def energies(work: Products, done: Counts, prices: Prices, cycles: Floats) -> Ma
     additions = done.sums + done.merged + work.pool_additions
     thresholds = work.outputs + work.written_bits
     loaded = done.dram_weight_bits + done.dram_input_bits
-    filled = done.dram_weight_bits + work.stored_inputs * work.input_bits * np.ceil(
-        done.dram_input_bits / work.loaded_bits
-    )
+    fills = np.maximum(np.ceil(done.dram_input_bits / work.loaded_bits), 1)
+    filled = done.dram_weight_bits + work.stored_inputs * work.input_bits * fills
     return {
         "sensing": done.senses * prices.sense,
         "counting": done.counted_bits * prices.count,

@@ -21,6 +21,7 @@ class _SubArrays(Document):
     number: PositiveInt
     segments: PositiveInt
     counter_latency: PositiveInt
+    compares: bool = False
 
 
 class _InputUnit(Document):
@@ -77,6 +78,7 @@ class InMemoryFile(Document):
                 arrays=given.number,
                 segments=given.segments,
                 counter_latency=given.counter_latency,
+                compares=given.compares,
                 input_adders=self.input_unit.adders,
                 output_lanes=self.output_unit.lanes,
                 output_latency=self.output_unit.latency,

@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from mlcnn.accelerators.in_memory.work import Products
 
-__all__ = ["BOUNDS", "Counts", "Engines", "Laid", "Mappings", "counts", "laid", "mappings", "times"]
+__all__ = [
+    "BOUNDS", "Counts", "Engines", "Laid", "Mappings", "counts", "laid", "mappings",
+    "numbers", "times",
+]  # fmt: skip
 
 Floats = NDArray[np.float64]
 
@@ -182,15 +185,15 @@ def mappings(work: Products, engines: Engines) -> Mappings:
         for halvings in (range(_HALVINGS + 1) if beside else (0,))
         for packed in ((0, 1) if beside else (0,))
         for stay in (0, 1)
-        for groups in _numbers(min(work.groups, arrays))
-        for slice_ways in _numbers(min(slices, arrays // groups))
-        for filters in _numbers(min(work.filters, arrays // (groups * slice_ways)))
-        for windows in _numbers(min(work.windows, arrays // (groups * slice_ways * filters)))
+        for groups in numbers(min(work.groups, arrays))
+        for slice_ways in numbers(min(slices, arrays // groups))
+        for filters in numbers(min(work.filters, arrays // (groups * slice_ways)))
+        for windows in numbers(min(work.windows, arrays // (groups * slice_ways * filters)))
     ]
     return Mappings(*np.array(rows, float).T)
 
 
-def _numbers(most: int) -> list[int]:
+def numbers(most: int) -> list[int]:
     """Numbers of sub-arrays up to a greatest one: powers of two, and halfway between them."""
     found = {1 << n for n in range(most.bit_length())}
     found |= {3 << n for n in range(most.bit_length())}
@@ -271,7 +274,8 @@ def counts(work: Products, e: Engines, x: Laid) -> Counts:
     tile = x.filter_tile * x.filter_ways * x.filters_in_row * work.length * n
     band = work.band_inputs * k
     input_stays = both | (stored + np.minimum(tile, whole) <= e.buffer_bits)
-    weight_stays = both | (whole + band <= e.buffer_bits)
+    weight_stays = both | ((whole + band <= e.buffer_bits) & (not work.made_here))
+    loads = np.zeros(1) if work.made_here else np.where(input_stays, 1, x.window_passes)
     return Counts(
         senses=g * x.filter_rows * x.window_rows * n * k * x.slices,
         filter_bits=weights * x.windows_in_row * filter_loads,
@@ -281,7 +285,7 @@ def counts(work: Products, e: Engines, x: Laid) -> Counts:
         merged=pairs * (x.slice_ways - 1),
         sent_bits=weights * x.filter_passes + inputs * x.window_passes,
         dram_weight_bits=weights * np.where(weight_stays, 1, x.filter_passes),
-        dram_input_bits=work.loaded_bits * np.where(input_stays, 1, x.window_passes),
+        dram_input_bits=work.loaded_bits * loads,
     )
 
 

@@ -28,6 +28,7 @@ class Products:
         pool_additions: of a pool behind the sums.
         outputs: what is written.
         fused: whether windows are of box sums.
+        made_here: whether the inputs were made on the chip, and lie in the buffer.
     """
 
     groups: int
@@ -44,6 +45,7 @@ class Products:
     pool_additions: int
     outputs: int
     fused: bool
+    made_here: bool = False
 
     @property
     def row_operations(self) -> int:
