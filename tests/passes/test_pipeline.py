@@ -100,8 +100,9 @@ def test_alias_within_a_pipeline() -> None:
 
 def test_registered_passes() -> None:
     assert pipeline.pass_names() == (
-        "block-circulant", "choose", "distribute-pool", "fold-batch-norm", "fold-constants", "fuse",
-        "inline", "max-to-average", "remove-channels", "reorder", "reorder-max", "share-kernels",
+        "block-circulant", "choose", "compare-taps", "distribute-pool", "fix-taps",
+        "fold-batch-norm", "fold-constants", "fuse", "inline", "max-to-average", "remove-channels",
+        "reorder", "reorder-max", "share-kernels",
     )  # fmt: skip
 
 
@@ -167,9 +168,9 @@ def test_replayed_forms_survive_any_layer_name(name: str, form: str, other: str)
 
 
 KNOWN = (
-    "Known passes: block-circulant, choose, distribute-pool, fold-batch-norm, fold-constants, "
-    "fuse, inline, max-to-average, remove-channels, reorder, reorder-max, share-kernels; named "
-    "pipelines: exact, mlcnn"
+    "Known passes: block-circulant, choose, compare-taps, distribute-pool, fix-taps, "
+    "fold-batch-norm, fold-constants, fuse, inline, max-to-average, remove-channels, reorder, "
+    "reorder-max, share-kernels; named pipelines: exact, mlcnn"
 )
 
 

@@ -17,6 +17,7 @@ from mlcnn.ops.geometry import Convolution, read_convolution
 from mlcnn.ops.method import Form, Method
 from mlcnn.ops.selected import SELECTED
 from mlcnn.ops.shared_kernels import SHARED_KERNELS
+from mlcnn.workload import Arithmetic, Record, read_record
 
 __all__ = ["find_form", "forms", "method_of", "methods", "read_layer"]
 
@@ -95,6 +96,9 @@ def read_layer(node: ir.Node) -> Convolution | str | None:
         The layer; why it cannot be rewritten; None where the node is neither.
     """
     if node.op_type == "Conv" and is_standard(node):
+        record = read_record(node)
+        if isinstance(record, Record) and record.arithmetic is Arithmetic.COMPARE:
+            return "it adds what comparisons in front of it choose, and is one layer with them"
         return read_convolution(node)
     method = method_of(node)
     return None if method is None or method.read is None else method.read(node)
