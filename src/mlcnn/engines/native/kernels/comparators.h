@@ -187,10 +187,16 @@ INLINE void four_filters(const int T, const Step *s, const uint8_t *bits, const 
     Built sums[QUAD][2] = {};
     for (; g < end; g++, bits += BESIDE, tables += QUAD * 16) {
       Built index[2];
-      UNROLL for (int t = 0; t < T; t++) index[t] = *(const Built *)(bits + t * ACROSS);
+      UNROLL for (int t = 0; t < T; t++) {
+        index[t] = *(const Built *)(bits + t * ACROSS);
+        IN_REGISTER(index[t]); /* four shuffles read it */
+      }
       UNROLL for (int f = 0; f < QUAD; f++) {
         const Built table = spread_channels(_mm_load_si128((const __m128i *)(tables + 16 * f)));
-        UNROLL for (int t = 0; t < T; t++) sums[f][t] = sum_of(sums[f][t], picked(table, index[t]));
+        UNROLL for (int t = 0; t < T; t++) {
+          sums[f][t] = sum_of(sums[f][t], picked(table, index[t]));
+          IN_REGISTER(sums[f][t]); /* and stays there */
+        }
       }
     }
     UNROLL for (int f = 0; f < QUAD; f++) UNROLL for (int t = 0; t < T; t++) {
