@@ -33,7 +33,7 @@ static Planar planar_of(const Step *s) {
   a.tiles = (a.rows * s->columns + BESIDE - 1) / BESIDE;
   return a;
 }
-#define BITS_OF_BAND(a) ((a).tiles * BESIDE + BESIDE)
+#define BITS_OF_BAND(a) ((a)->tiles * BESIDE + BESIDE)
 static int64_t comparators_floats(const Step *s) {
   const Planar a = planar_of(s);
   return (s->blocks * B * a.plane * a.item + a.tiles * s->bases * BESIDE) / 4 + 256;
@@ -69,41 +69,32 @@ INLINE void turn_codes(const char *x, char *to, int64_t plane) {
 }
 INLINE void turn_floats(const char *x, char *to, int64_t plane) {
   V v[B];
-  UNROLL for (int i = 0; i < B; i++) v[i] = *(const V *)(x + 4 * i * B);
+  UNROLL for (int i = 0; i < B; i++) v[i] = *(const U *)(x + 4 * i * B);
   transpose(v);
-  UNROLL for (int i = 0; i < B; i++) *(U *)(to + i * plane) = v[i];
+  UNROLL for (int i = 0; i < B; i++) *(U *)(to + 4 * i * plane) = v[i];
 }
-/* Edges of a row, repeated. */
-#define REPEAT_EDGES(NUMBER, row)                                                         \
-  {                                                                                       \
-    NUMBER *to = (NUMBER *)(row);                                                         \
-    EACH(q, s->left) to[q] = to[s->left];                                                 \
-    for (int64_t q = s->left + s->input_columns; q < a->width; q++) to[q] = to[s->left + s->input_columns - 1]; \
+#define LINE_OF_ROW(a) (((a)->pitch + B) * B * (a)->item)
+/* A row of a block with its edges repeated, columns in the order of planes. */
+INLINE void put_row_in_order(const int64_t CELL, const Step *s, const Planar *a, const char *x, char *line) {
+  const int64_t left = s->left, columns = s->input_columns, stride = s->stride_columns;
+  if (stride > 1) {
+    EACH(f, stride) EACH(i, a->apart)
+      memcpy(line + (f * a->apart + i) * CELL, x + inside(f + i * stride - left, columns) * CELL, CELL);
+    return;
   }
-/* Columns that are a stride apart, side by side. */
-#define SIDE_BY_SIDE(NUMBER, row, into)                                                    \
-  EACH(f, s->stride_columns) {                                                            \
-    const NUMBER *from = (const NUMBER *)(row) + f;                                        \
-    NUMBER *to = (NUMBER *)(into) + f * a->apart;                                          \
-    const int64_t stride = s->stride_columns;                                              \
-    if (stride == 2) EACH(q, (a->width - f + 1) / 2) to[q] = from[2 * q];                  \
-    else EACH(q, (a->width - f + stride - 1) / stride) to[q] = from[q * stride];           \
-  }
-#define WHOLE_ROW(a) ((a)->width + s->stride_columns + s->input_columns + B)
-/* A row of a block as rows of planes; `line` holds it where columns are put in another order. */
-WIDE_LOOPS static void turn_row(const Step *s, const Planar *a, const char *x, char *to, char *line) {
-  const int whole = s->stride_columns == 1;
-  const int64_t plane = whole ? a->plane * a->item : WHOLE_ROW(a) * a->item;
-  char *rows = whole ? to : line;
-  for (int64_t q = 0; q < s->input_columns; q += B) {
-    if (s->mode) turn_floats(x + 4 * q * s->x.column, rows + 4 * (s->left + q), plane);
-    else turn_codes(x + 4 * q * s->x.column, rows + s->left + q, plane);
-  }
-  EACH(l, B) {
-    char *row = rows + l * plane, *into = to + l * a->plane * a->item;
-    if (s->mode) REPEAT_EDGES(float, row) else REPEAT_EDGES(char, row)
-    if (whole) continue;
-    if (s->mode) SIDE_BY_SIDE(float, row, into) else SIDE_BY_SIDE(char, row, into)
+  EACH(q, left) memcpy(line + q * CELL, x, CELL);
+  memcpy(line + left * CELL, x, columns * CELL);
+  for (int64_t q = left + columns; q < a->width; q++) memcpy(line + q * CELL, x + (columns - 1) * CELL, CELL);
+}
+/* The same as rows of planes. */
+static void turn_row(const Step *s, const Planar *a, const char *x, char *to, char *line) {
+  const int64_t pitch = a->pitch, plane = a->plane;
+  if (s->mode) {
+    put_row_in_order(4 * B, s, a, x, line);
+    for (int64_t q = 0; q < pitch; q += B) turn_floats(line + 4 * q * B, to + 4 * q, plane);
+  } else {
+    put_row_in_order(B, s, a, x, line);
+    for (int64_t q = 0; q < pitch; q += B) turn_codes(line + q * B, to + q, plane);
   }
 }
 
@@ -151,12 +142,16 @@ INLINE Line four_of_floats(const Fours *f, int64_t at) {
 #endif
   return all;
 }
-/* The bits of four comparisons at all positions of a band, in its tiles. */
+/* The bits of four comparisons at all positions of a band, then in its tiles. */
+INLINE void bits_of_rows(const int FLOATS, const Step *s, const Planar *a, int64_t rows, Fours f, uint8_t *line) {
+  const int64_t columns = s->columns, step = s->stride_rows * a->pitch;
+  for (int64_t r = 0, at = 0; r < rows; r++, at += step, line += columns)
+    for (int64_t q = 0; q < columns; q += ACROSS)
+      *(Line *)(line + q) = FLOATS ? four_of_floats(&f, at + q) : four_of_codes(&f, at + q);
+}
 static void bits_of_four(const Step *s, const Planar *a, int64_t rows, const Fours *f, uint8_t *line, uint8_t *tiles) {
-  EACH(r, rows) for (int64_t q = 0; q < s->columns; q += ACROSS) {
-    const int64_t at = r * s->stride_rows * a->pitch + q;
-    *(Line *)(line + r * s->columns + q) = s->mode ? four_of_floats(f, at) : four_of_codes(f, at);
-  }
+  if (s->mode) bits_of_rows(1, s, a, rows, *f, line);
+  else bits_of_rows(0, s, a, rows, *f, line);
   for (int64_t p = 0; p < rows * s->columns; p += BESIDE, tiles += s->bases * BESIDE) memcpy(tiles, line + p, BESIDE);
 }
 
@@ -269,7 +264,7 @@ static void comparators_of_band(const Step *s, const Planar *a, float *m, const 
   (void)threads;
 #pragma omp parallel num_threads(threads) if (threads > 1)
   {
-    char *line = malloc(B * WHOLE_ROW(a) * a->item + BITS_OF_BAND(*a));
+    char *line = malloc(LINE_OF_ROW(a) + BITS_OF_BAND(a));
 #pragma omp for
     for (int64_t i = 0; i < s->blocks; i++) EACH(h, lines) {
       const char *x = AT(s, x, image) + 4 * (i * s->x.plane + inside(first * s->stride_rows - s->top + h, s->input_rows) * s->x.row);
