@@ -214,7 +214,7 @@ INLINE void turn_shorts(const uint16_t (*from)[BESIDE], int64_t p, __m128i *v) {
   }
 }
 /* Sums of a block of filters, position by position. */
-INLINE void turn_sums(const Step *s, uint16_t (*shorts)[B][BESIDE], int64_t count, int32_t (*sums)[MOST_SUMS]) {
+INLINE void turn_sums(const Step *s, uint16_t (*shorts)[B][BESIDE], int64_t count, int32_t (*sums)[MOST_SUMS], int64_t first) {
   for (int64_t p = 0; p < count; p += 8) for (int64_t f = 0; f < B; f += 8) {
     __m128i low[8], high[8];
     turn_shorts((const uint16_t (*)[BESIDE])(shorts[0] + f), p, low);
@@ -222,7 +222,7 @@ INLINE void turn_sums(const Step *s, uint16_t (*shorts)[B][BESIDE], int64_t coun
     UNROLL for (int i = 0; i < 8; i++) {
       __m256i sum = _mm256_cvtepu16_epi32(low[i]);
       if (s->bunch > 1) sum = _mm256_add_epi32(sum, _mm256_slli_epi32(_mm256_cvtepu16_epi32(high[i]), 4));
-      _mm256_store_si256((__m256i *)(sums[p + i] + f), sum);
+      _mm256_store_si256((__m256i *)(sums[p + i] + first + f), sum);
     }
   }
 }
@@ -235,20 +235,23 @@ static void comparators_of_tile(const Step *s, float *m, const float *constants,
   int32_t sums[BESIDE][MOST_SUMS] __attribute__((aligned(64)));
   const int64_t each = s->bases * QUAD * 16;
   const uint8_t *tables = (const uint8_t *)(constants + s->weights) + f0 * B / QUAD * s->bunch * each;
-  for (int64_t f = f0; f < f0 + nb; f++) {
+  for (int64_t end = f0 + nb, some; f0 < end; f0 += some) {
     Summed to[BESIDE];
-    EACH(u, B / QUAD) EACH(part, s->bunch) {
-      if (count > ACROSS) four_filters_2(s, bits, tables, shorts[part] + u * QUAD);
-      else four_filters_1(s, bits, tables, shorts[part] + u * QUAD);
-      tables += each;
-    }
-    turn_sums(s, shorts, count, sums);
     Position from = at;
     for (int64_t t = 0, along; t < count; t += along, past(s, &from, along)) {
       along = least(count - t, s->columns - from.column);
-      put_summed(s, m, from, f, nothing, along, to + t);
+      put_summed(s, m, from, f0, nothing, along, to + t);
     }
-    ended_sums(s, constants, sums, to, count, f, 1);
+    some = least(end - f0, MOST_SUMS / B);
+    EACH(f, some) {
+      EACH(u, B / QUAD) EACH(part, s->bunch) {
+        if (count > ACROSS) four_filters_2(s, bits, tables, shorts[part] + u * QUAD);
+        else four_filters_1(s, bits, tables, shorts[part] + u * QUAD);
+        tables += each;
+      }
+      turn_sums(s, shorts, count, sums, f * B);
+    }
+    ended_sums(s, constants, sums, to, count, f0, some);
   }
 }
 
