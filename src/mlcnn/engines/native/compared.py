@@ -2,7 +2,7 @@
 
 Two forms are read: that of ``mlcnn optimize``, a slice for each tap in use, and the body of
 ``mlcnn::ComparatorConv``, which gathers all windows. Both end in two ``Gather`` nodes, ``Greater``
-and a cast of its results to floats; what stands behind is a layer like others.
+and what makes floats of its results; what stands behind is a layer like others.
 """
 
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from mlcnn.engines.native.builder import Builder
+from mlcnn.engines.native.codes import refused
 from mlcnn.engines.native.comparing import Pairs
-from mlcnn.engines.native.reading import refusal
-from mlcnn.graph import constant, is_standard
+from mlcnn.graph import is_standard
 from mlcnn.nn.site import Site
 
 __all__ = ["Compared", "find"]
@@ -24,7 +24,6 @@ Ints = NDArray[np.int64]
 _RANK = 4
 _ROWS, _COLUMNS = 2, 4  # axes of the images from which a body gathers rows, then columns
 _WINDOWS = (0, 1, 2, 4, 3, 5)  # images, channels, rows and columns of the kernel, of the result
-_REMEDY = "lower it with `mlcnn optimize`"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,13 +72,15 @@ def find(build: Builder, model: ir.Model) -> dict[ir.Node, Compared]:
     for node in model.graph:
         if node.op_type != "Greater" or not is_standard(node):
             continue
-        gathers = [_maker(value, "Gather") for value in node.inputs]
-        if None in gathers or any(_axis(g) != 1 for g in gathers if g is not None):
+        gathers = [each for value in node.inputs if (each := _maker(value, "Gather")) is not None]
+        if len(gathers) < len(node.inputs) or any(_axis(each) != 1 for each in gathers):
             continue
-        site = build.site(node)
-        read = _read(build, node, [build.site(g) for g in gathers if g is not None])
+        read = _read(build, node, [build.site(each) for each in gathers])
         if isinstance(read, str):
-            raise refusal(site, f"a comparison of gathered channels: {read}; {_REMEDY}: else it")
+            raise refused(
+                build.site(node), f"it compares gathered channels, and {read}",
+                "lower comparator layers with `mlcnn optimize`, or use engine 'onnxruntime'",
+            )  # fmt: skip
         found[read[0]] = read[1]
     return found
 
@@ -100,8 +101,8 @@ def _read(build: Builder, greater: ir.Node, gathers: list[Site]) -> tuple[ir.Nod
     if every[0] is None or every[0] is not every[1] or at[0] is None or at[1] is None:
         return "both do not gather from one value, by constants"
     cast = build.only_reader(greater.outputs[0])
-    if cast is None or cast.op_type not in {"Cast", "CastLike"}:
-        return "its results are no numbers of one reader"
+    if cast is None or not _is_number(build, cast):
+        return "its results do not become 0 and 1 for one reader"
     taps = _windows(build, every[0]) or _slices(build, every[0])
     if taps is None:
         return "what it gathers from is made of no slices of one input"
@@ -114,20 +115,30 @@ def _read(build: Builder, greater: ir.Node, gathers: list[Site]) -> tuple[ir.Nod
     ):
         return "map p C + c does not compare taps of channel c"
     inside = (*padding, *taps.nodes, *(gather.node for gather in gathers), greater)
-    if not _is_apart(inside, cast):
+    idle = _others(inside, cast)
+    if idle is None:
         return "others read its taps"
     first, second = (taps.places[one] for one in indices)
     pairs = Pairs(first, second, taps.strides, pads)
-    return cast, Compared(source, cast.outputs[0], inside, pairs)
+    return cast, Compared(source, cast.outputs[0], (*inside, *idle), pairs)
 
 
-def _is_apart(inside: tuple[ir.Node, ...], last: ir.Node) -> bool:
-    """Whether nothing else reads what nodes make."""
-    known = {*inside, last}
-    values = [value for node in inside for value in node.outputs]
-    return all(
-        known.issuperset(value.consumers()) and not value.is_graph_output() for value in values
-    )
+def _is_number(build: Builder, node: ir.Node) -> bool:
+    """Whether a node makes 0 and 1 of booleans."""
+    if node.op_type == "Cast":
+        return node.attributes["to"].as_int() == ir.DataType.FLOAT
+    ends = [build.site(node).tensor(index) for index in (1, 2)]
+    numbers = [None if end is None or end.numel() > 1 else float(end) for end in ends]
+    return node.op_type == "Where" and numbers == [1, 0]
+
+
+def _others(inside: tuple[ir.Node, ...], last: ir.Node) -> tuple[ir.Node, ...] | None:
+    """Who else reads what nodes make, for nothing; None where that is for something."""
+    known, values = {*inside, last}, [value for node in inside for value in node.outputs]
+    idle = [node for value in values for node in value.consumers() if node not in known]
+    made = [value for node in idle for value in node.outputs]
+    used = any(value.consumers() or value.is_graph_output() for value in made)
+    return None if used or any(value.is_graph_output() for value in values) else tuple(idle)
 
 
 def _unpadded(

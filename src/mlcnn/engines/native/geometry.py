@@ -124,8 +124,8 @@ class Comparisons:
     def shown(self) -> str:
         """In some words."""
         rows, columns = self.window
-        of = "one" if self.patterns == 1 else str(self.patterns)
-        return f"{of} of {sum(self.lanes)} channels compared in {rows}x{columns}"
+        pairs = "a pair" if self.patterns == 1 else f"{self.patterns} pairs"
+        return f"{pairs} of each of {sum(self.lanes)} channels compared in {rows}x{columns}"
 
 
 @dataclass(frozen=True, slots=True)
