@@ -57,6 +57,7 @@ class Net:
         self.nodes, self.constants = list[ir.Node](), list[ir.Value]()
 
     def constant(self, array: object) -> ir.Value:
+        """An array of its own name."""
         tensor = ir.tensor(np.asarray(array), name=f"c{len(self.constants)}")
         value = ir.Value(
             name=tensor.name, const_value=tensor, shape=ir.Shape(np.asarray(array).shape),
@@ -65,13 +66,17 @@ class Net:
         self.constants.append(value)
         return value
 
-    def op(self, kind: str, *inputs: ir.Value, **attributes: int | str | tuple[int, ...]) -> ir.Value:
+    def op(
+        self, kind: str, *inputs: ir.Value, **attributes: int | str | tuple[int, ...]
+    ) -> ir.Value:
+        """What a node of one result gives."""
         node = ir.node(kind, list(inputs), attributes or None, name=f"{kind}{len(self.nodes)}")
         node.outputs[0].name = f"v{len(self.nodes)}"
         self.nodes.append(node)
         return node.outputs[0]
 
     def rounded(self, value: ir.Value, bits: int, step: float) -> ir.Value:
+        """A value rounded to codes of so many bits, none of them negative."""
         scale, zero = self.constant(np.float32(step)), self.constant(np.uint8(0))
         if bits < 8:
             most = self.constant(np.float32(step * ((1 << bits) - 1)))
@@ -81,6 +86,7 @@ class Net:
         )
 
     def model(self, result: ir.Value) -> ir.Model:
+        """The network with that result."""
         graph = ir.Graph(
             [self.x], [result], nodes=self.nodes, initializers=self.constants,
             opset_imports={"": 21}, name="chain",

@@ -1,4 +1,4 @@
-"""Comparator layers in the native engine: every bit, and every sum of the weights that they choose."""
+"""Comparator layers in the native engine: each bit, and each sum of the weights they choose."""
 
 import re
 from dataclasses import dataclass
@@ -14,16 +14,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlcnn.engines import get
+from mlcnn.engines.arrays import fix_shapes
 from mlcnn.engines.native import Native
 from mlcnn.engines.native.comparing import tables_of
 from mlcnn.engines.native.kinds import Few
 from mlcnn.engines.native.library import Op, load
 from mlcnn.errors import UnsupportedError
-from mlcnn.ops.comparator import Pairs, drawn
+from mlcnn.graph import fold_constants, infer_shapes, inline
+from mlcnn.ops import Emitter
+from mlcnn.ops.comparator import KIND, Pairs, compare, drawn, structure
+from mlcnn.passes import pipeline
+from mlcnn.passes.rewriting import install
+from mlcnn.workload import RECORD_KEY, Arithmetic, ConvLayer, Record
 
 Image = np.ndarray
 END = np.iinfo(np.int64).max
-ONE_BY_ONE = [0, 0, 0, 0], [1, 1], [1, 1], 1
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,11 @@ def bits_by_definition(image: Image, windows: Windows) -> Image:
     return np.concatenate(maps).swapaxes(0, 1).astype(np.float32)
 
 
+def chosen(bits: Image, codes: Image) -> Image:
+    """The sums of the weights that bits choose."""
+    return convolved(bits, codes, [0] * 4, [1, 1], [1, 1], 1)
+
+
 def compared(net: Quantised, source: str, windows: Windows) -> str:
     """The bits, as ``mlcnn optimize`` writes them: a slice for each tap."""
     pairs, (height, width) = windows.pairs, windows.pairs.kernel
@@ -79,9 +89,7 @@ def compared(net: Quantised, source: str, windows: Windows) -> str:
 @st.composite
 def windows_of(draw: st.DrawFn, channels: int) -> tuple[Windows, tuple[int, int]]:
     """Windows, and sizes of an image that has some results."""
-    kernel = draw(
-        st.sampled_from([(1, 3), (3, 1), (2, 2), (3, 3), (3, 3), (3, 5), (5, 5)])
-    )
+    kernel = draw(st.sampled_from([(1, 3), (3, 1), (2, 2), (3, 3), (3, 3), (3, 5), (5, 5)]))
     strides, dilations = (
         draw(st.sampled_from([(1, 1), (1, 1), (2, 2), (1, 2), (2, 1), (1, 3)])) for _ in "sd"
     )
@@ -104,8 +112,8 @@ def cases(draw: st.DrawFn) -> Case:
     channels = draw(st.one_of(st.integers(1, 40), st.integers(41, 130)))
     windows, sizes = draw(windows_of(channels))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    image = rng.integers(0, draw(st.sampled_from([4, 256])), (draw(st.integers(1, 2)), channels, *sizes))
-    image = image.astype(np.float32)
+    most, images = draw(st.sampled_from([4, 256])), draw(st.integers(1, 2))
+    image = rng.integers(0, most, (images, channels, *sizes)).astype(np.float32)
     bits = bits_by_definition(image, windows)
     codes = weights(
         draw, rng, draw(st.sampled_from([1, 2, 3, 4, 6, 8])),
@@ -117,12 +125,10 @@ def cases(draw: st.DrawFn) -> Case:
     if min(bits.shape[2:]) > 1 and draw(st.booleans()):
         value = net.op("AveragePool", value, kernel_shape=[2, 2], strides=[2, 2])
         rows, columns = (size // 2 * 2 for size in bits.shape[2:])
-        bits = sum(bits[:, :, i:rows:2, j:columns:2] for i in (0, 1) for j in (0, 1))
+        four = [bits[:, :, i:rows:2, j:columns:2] for i in (0, 1) for j in (0, 1)]
+        bits = np.sum(four, axis=0)
         steps *= 4
-    value, sums = (
-        net.op("Conv", value, net.weight(codes, steps)),
-        convolved(bits, codes, *ONE_BY_ONE[:3], 1),
-    )
+    value, sums = net.op("Conv", value, net.weight(codes, steps)), chosen(bits, codes)
     if draw(st.booleans()):
         return Case(net.model(value), image, sums.astype(np.float32))
     return ended(draw, net, value, sums, image, shifted=False)
@@ -148,14 +154,51 @@ def test_each_bit_is_that_of_onnx_runtime(march: str, data: st.DataObject, float
     maps = windows.pairs.maps
     net = Quantised(channels, sizes)
     bits = compared(net, "x" if floats else net.rounded("x", 0.25, 7), windows)
-    chosen = np.eye(maps, dtype=np.int8)[:, :, None, None]
-    model = net.model(net.op("Conv", bits, net.weight(chosen, np.ones(maps, np.float32))))
+    each = np.eye(maps, dtype=np.int8)[:, :, None, None]
+    model = net.model(net.op("Conv", bits, net.weight(each, np.ones(maps, np.float32))))
     image = np.random.default_rng(0).normal(0, 20, (2, channels, *sizes)).astype(np.float32)
     (expected,) = get("onnxruntime").prepare(model).run({"x": image}).values()
     assert {*np.unique(expected)} <= {0, 1}
     for kind in Few:
         found, _ = computed(model, image, kind, march, expected.shape)
         np.testing.assert_array_equal(found, expected)
+
+
+@given(data=st.data(), lowered=st.booleans())
+@settings(max_examples=15)
+def test_the_operator_and_its_form_are_read(data: st.DataObject, lowered: bool) -> None:
+    """Inlined, it gathers all windows; lowered, it slices taps: no comparison is left to others."""
+    channels = data.draw(st.integers(1, 12))
+    windows, sizes = data.draw(windows_of(channels))
+    net = Quantised(channels, sizes)
+    model = net.model(net.op("Relu", "x"))
+    model.graph.inputs[0].shape = ir.Shape([2, channels, *sizes])
+    (place,) = model.graph
+    nest = ConvLayer(
+        "layer", 1, 5, channels, *sizes, *windows.pairs.kernel, strides=windows.strides,
+        dilations=windows.dilations, pads=windows.pads,
+    )  # fmt: skip
+    record = Record(
+        "layer:0", nest, KIND, weights=structure(windows.pairs), arithmetic=Arithmetic.COMPARE
+    )
+    emitter = Emitter(21, np.dtype(np.float32), "layer", {RECORD_KEY: record.text()})
+    weight = np.random.default_rng(0).integers(-9, 9, (5, windows.pairs.maps, 1, 1))
+    made = compare(
+        emitter, place.inputs[0], windows.pairs, emitter.weight(weight.astype(float), "weight"),
+        None, strides=windows.strides, pads=windows.pads, dilations=windows.dilations,
+    )  # fmt: skip
+    place.outputs[0].shape = None
+    install(model, emitter, place.outputs[0], made)
+    infer_shapes(model)
+    if lowered:
+        model = pipeline.run(model, pipeline.parse("choose{form=compare}"), verify=False).model
+    image = np.random.default_rng(1).integers(0, 9, (2, channels, *sizes)).astype(np.float32)
+    expected = chosen(bits_by_definition(image, windows), weight)
+    fixed = fold_constants(fix_shapes(inline(model), {"x": image.shape}), spread=True)
+    infer_shapes(fixed)
+    found, ops = computed(fixed, image, None, "native", expected.shape)
+    np.testing.assert_array_equal(found, expected)
+    assert ops <= {Op.PACK, Op.COMPARE, Op.DEQUANTISE, Op.CONV, Op.ROWS, Op.SPARSE, Op.UNPACK}
 
 
 @pytest.mark.parametrize("march", MARCHES)
@@ -167,7 +210,7 @@ def test_nothing_is_greater_than_what_is_no_number(march: str, kind: Few) -> Non
     bits = compared(net, "x", windows)
     codes = np.random.default_rng(0).integers(-127, 128, (9, 64, 1, 1)).astype(np.int8)
     model = net.model(net.op("Conv", bits, net.weight(codes, np.ones(9, np.float32))))
-    expected = convolved(bits_by_definition(image, windows), codes, *ONE_BY_ONE[:3], 1)
+    expected = chosen(bits_by_definition(image, windows), codes)
     assert expected.any()
     found, _ = computed(model, image, kind, march, expected.shape)
     np.testing.assert_array_equal(found, expected)
@@ -186,8 +229,8 @@ def test_residuals_are_added_and_rounded_for_those_behind(march: str, kind: Few)
     again = net.weight(codes[:, :24], np.ones(24, np.float32))
     both = net.op("Conv", net.rounded(result, 1, 0), again)
     model = net.model(net.op("Add", both, result))
-    first = np.maximum(convolved(bits_by_definition(image, windows), codes, *ONE_BY_ONE[:3], 1) + image, 0)
-    expected = convolved(np.minimum(first, 255), codes[:, :24], *ONE_BY_ONE[:3], 1) + first
+    first = np.maximum(chosen(bits_by_definition(image, windows), codes) + image, 0)
+    expected = chosen(np.minimum(first, 255), codes[:, :24]) + first
     found, ops = computed(model, image, kind, march, expected.shape)
     np.testing.assert_array_equal(found, expected)
     assert Op.BINARY not in ops
@@ -205,7 +248,7 @@ def test_weights_of_floats_are_added_as_they_are(march: str) -> None:
     np.testing.assert_array_equal(found, expected)  # sums of 64ths, which float32 holds
 
 
-def _usual(kind: str = "lookups") -> tuple[ir.Model, Image]:
+def _usual() -> tuple[ir.Model, Image]:
     windows, rng = Windows(drawn(4, 64, (3, 3))), np.random.default_rng(0)
     net, image = Quantised(64, (8, 8)), rng.integers(0, 255, (1, 64, 8, 8)).astype(np.float32)
     bits = compared(net, net.rounded("x", 1, 0), windows)
@@ -219,12 +262,12 @@ def test_what_computes_a_layer_is_told() -> None:
     session = Native(algorithm="auto").prepare(model)
     session.run({"x": image})
     (layer,) = session.algorithms
-    assert "4 of 64 channels compared in 3x3" in layer.geometry
+    assert "4 pairs of each of 64 channels compared in 3x3" in layer.geometry
     assert layer.algorithm.startswith("compares, ")
     measured = Native().prepare(model)
     measured.run({"x": image})
     (layer,) = measured.algorithms
-    assert layer.times.keys() == {"int8", *(["lookups"] * load().comparators)}
+    assert layer.times_ms.keys() == {"int8", *(["lookups"] * load().comparators)}
 
 
 @pytest.mark.skipif(not load().comparators, reason="no shuffles of bytes here")
@@ -243,7 +286,7 @@ def test_bits_that_others_read_are_made_once() -> None:
         net.model(net.op("Add", alone, second)), image, Few.LOOKUPS, "native", (1, 5, 8, 8)
     )
     both = codes[0].astype(np.int32) + codes[1]
-    expected = convolved(bits_by_definition(image, windows), both, *ONE_BY_ONE[:3], 1)
+    expected = chosen(bits_by_definition(image, windows), both)
     np.testing.assert_array_equal(found, expected)
     assert Op.COMPARE in ops
     assert Op.COMPARE_AND_ADD not in ops
@@ -262,12 +305,12 @@ def test_tables_hold_the_sums_of_all_choices(
     tables = tables_of(codes.astype(np.int8), channels)
     assert tables is not None
     assert tables.run * int(tables.sums.max()) <= 255
-    chosen = rng.integers(0, 2, patterns * channels)
-    ordered = chosen.reshape(patterns, channels).T.reshape(-1)
+    ones = rng.integers(0, 2, patterns * channels)
+    ordered = ones.reshape(patterns, channels).T.reshape(-1)
     fours = np.pad(ordered, (0, -len(ordered) % 4)).reshape(-1, 4) @ (1, 2, 4, 8)
     found = tables.sums[:, :, np.arange(len(fours)), fours].astype(np.int64).sum(2)
     whole = sum(16**part * sums for part, sums in enumerate(found))
-    np.testing.assert_array_equal(tables.factor * (whole + tables.beneath), codes @ chosen)
+    np.testing.assert_array_equal(tables.factor * (whole + tables.beneath), codes @ ones)
 
 
 def test_sums_beyond_sixteen_bits_have_no_tables() -> None:
@@ -279,12 +322,14 @@ def test_sums_beyond_sixteen_bits_have_no_tables() -> None:
 
 def test_another_comparison_of_gathered_channels_is_refused() -> None:
     net = Quantised(4, (3, 3))
-    first, second = (net.op("Gather", "x", net.constant(np.array(one)), axis=1) for one in ([0, 1], [2, 3]))
+    pair = [net.constant(np.array(one)) for one in ([0, 1], [2, 3])]
+    first, second = (net.op("Gather", "x", one, axis=1) for one in pair)
     bits = net.op("Cast", net.op("Greater", first, second), to=1)
-    model = net.model(net.op("Conv", bits, net.weight(np.ones((1, 2, 1, 1), np.int8), np.ones(1, np.float32))))
+    weight = net.weight(np.ones((1, 2, 1, 1), np.int8), np.ones(1, np.float32))
+    model = net.model(net.op("Conv", bits, weight))
     told = (
-        "it compares gathered channels, and what it gathers from is made of no slices of one input; "
-        "lower comparator layers with `mlcnn optimize`, or use engine 'onnxruntime'"
+        "it compares gathered channels, and what it gathers from is made of no slices of one "
+        "input; lower comparator layers with `mlcnn optimize`, or use engine 'onnxruntime'"
     )
     with pytest.raises(UnsupportedError, match=re.escape(told)):
         Native().prepare(model).run({"x": np.ones((1, 4, 3, 3), np.float32)})

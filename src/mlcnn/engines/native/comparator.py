@@ -44,7 +44,7 @@ def lower(build: Builder, site: Site, found: Compared) -> None:
         source, floats = coded.value, False
     top, left, bottom, right = pairs.pads
     window = np.maximum(pairs.first, pairs.second).max(0) + 1
-    images, maps, rows, columns = shape_of(found.result, where)
+    _, maps, rows, columns = shape_of(found.result, where)
     ends = [
         (count - 1) * stride + int(reach) <= size
         for count, stride, reach, size in zip(

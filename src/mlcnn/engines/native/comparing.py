@@ -4,7 +4,6 @@ Alone, comparisons become a value of codes (``compare.h``). With a layer of code
 bits look up the sum of the weights that they choose in a table (``comparators.h``).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -264,13 +263,13 @@ def _drawn(geometry: Geometry, compared: Comparisons, block: int) -> Comparison:
     if compared.shared:
         taps = [one[:, of_blocks] for one in taps]
     first, second = (one.reshape(-1, 2) for one in taps)
-    sizes = [
+    height, width = (
         (count - 1) * stride + window
         for count, stride, window in zip(
             (geometry.rows, geometry.columns), compared.strides, compared.window, strict=True
         )
-    ]
-    source = Value(geometry.images, compared.lanes, *sizes)
+    )
+    source = Value(geometry.images, compared.lanes, height, width)
     source.item_bytes = 4 if compared.floats else 1
     made = bits_like(source, compared.patterns, geometry.rows, geometry.columns)
     pairs = Pairs(first, second, compared.strides, (0, 0, 0, 0))
