@@ -195,8 +195,8 @@ class Geometry:
             f"{f', {self.bases} shared kernels' if self.bases else ''}"
             f"{'' if self.nonzeros is None else f', {self.nonzeros} weights'}"
             f"{', focused' * self.focused}"
-            f"{'' if self.few is None else f', W{self.few.weights}A{self.few.inputs}'}"
             f"{'' if self.compared is None else f', {self.compared.shown}'}"
+            f"{'' if self.few is None else f', W{self.few.weights}A{self.few.inputs}'}"
         )
 
     def kinds(self) -> tuple[Kind, ...]:
