@@ -37,7 +37,7 @@ from mlcnn.engines.processor import named
 from mlcnn.graph import infer_shapes, inline
 from mlcnn.passes import pipeline
 
-__all__ = ["chain", "main"]
+__all__ = ["Net", "chain", "main"]
 
 _LAYERS = ((64, 56), (128, 28), (256, 14), (512, 7))
 _BITS = ((1, 1), (1, 2), (2, 2), (1, 4), (4, 4))
@@ -48,7 +48,7 @@ _OF_A_LAYER = frozenset({Op.SUMS, Op.BITS, Op.TABLE, Op.CODES_CONV})
 _OPS = {Op.BITS: "planes", Op.TABLE: "tables", Op.CODES_CONV: "int8"}
 
 
-class _Net:
+class Net:
     """A network put together node by node."""
 
     def __init__(self, channels: int, size: int) -> None:
@@ -57,6 +57,7 @@ class _Net:
         self.nodes, self.constants = list[ir.Node](), list[ir.Value]()
 
     def constant(self, array: object) -> ir.Value:
+        """An array of its own name."""
         tensor = ir.tensor(np.asarray(array), name=f"c{len(self.constants)}")
         value = ir.Value(
             name=tensor.name, const_value=tensor, shape=ir.Shape(np.asarray(array).shape),
@@ -65,13 +66,17 @@ class _Net:
         self.constants.append(value)
         return value
 
-    def op(self, kind: str, *inputs: ir.Value, **attributes: int | tuple[int, ...]) -> ir.Value:
+    def op(
+        self, kind: str, *inputs: ir.Value, **attributes: int | str | tuple[int, ...]
+    ) -> ir.Value:
+        """What a node of one result gives."""
         node = ir.node(kind, list(inputs), attributes or None, name=f"{kind}{len(self.nodes)}")
         node.outputs[0].name = f"v{len(self.nodes)}"
         self.nodes.append(node)
         return node.outputs[0]
 
     def rounded(self, value: ir.Value, bits: int, step: float) -> ir.Value:
+        """A value rounded to codes of so many bits, none of them negative."""
         scale, zero = self.constant(np.float32(step)), self.constant(np.uint8(0))
         if bits < 8:
             most = self.constant(np.float32(step * ((1 << bits) - 1)))
@@ -81,6 +86,7 @@ class _Net:
         )
 
     def model(self, result: ir.Value) -> ir.Model:
+        """The network with that result."""
         graph = ir.Graph(
             [self.x], [result], nodes=self.nodes, initializers=self.constants,
             opset_imports={"": 21}, name="chain",
@@ -103,7 +109,7 @@ def chain(
 
     The mean stands before what rounds, as ``reorder`` leaves it.
     """
-    net, rng = _Net(channels, size), np.random.default_rng(0)
+    net, rng = Net(channels, size), np.random.default_rng(0)
     inputs = 9 * channels
     value = net.x if bits is None else net.rounded(net.x, bits[1], 1.0)
     for _ in range(depth):
@@ -241,7 +247,7 @@ def _pooled(
 
 def _behind_codes(channels: int, size: int) -> ir.Model:
     """The chain in 8 bits as quantisers write it: biases within layers, as codes."""
-    net, rng = _Net(channels, size), np.random.default_rng(0)
+    net, rng = Net(channels, size), np.random.default_rng(0)
     value = net.rounded(net.x, 8, 0.02)
     for _ in range(_DEPTH):
         codes = rng.integers(-127, 128, (channels, channels, 3, 3)).astype(np.int8)

@@ -140,7 +140,10 @@ class Chooser:
         share = figure.useful_macs / (ms / 1e3) / self._machine.macs_per_s
         return LayerAlgorithm(
             layer.name, layer.geometry.shown,
-            shown(choice.kind, focused=layer.geometry.focused), choice.reason, ms,
+            shown(
+                choice.kind, focused=layer.geometry.focused,
+                compared=layer.geometry.compared is not None,
+            ), choice.reason, ms,
             choice.measured, share, figure.bound, layer.asked.bits,
             {shown(kind): spent for kind, spent in choice.ms.items()},
             layer.geometry.few is not None, paying(layer, choice),

@@ -11,6 +11,7 @@ from mlcnn.engines.native.activations import FUNCTIONS, Activation, function_of,
 from mlcnn.engines.native.algorithms import Chooser
 from mlcnn.engines.native.choice import Asked
 from mlcnn.engines.native.codes import Coded
+from mlcnn.engines.native.comparing import Comparison
 from mlcnn.engines.native.convolution import implement
 from mlcnn.engines.native.geometry import Geometry, geometry_of, rows_fit
 from mlcnn.engines.native.kinds import Kind
@@ -63,6 +64,7 @@ class Builder:
         codes: what values are, that are codes or stand for them.
         maps: what values are that have one number a position; see ``maps``.
         arrays: inputs that only a quantiser reads, as buffers: they are rounded as they lie there.
+        compared: comparisons that make bits, by the value of these; see ``comparator``.
         uncoded: why values that quantisers make are no codes here.
         declined: why layers between quantisers are not computed in their codes, or not in few bits.
     """
@@ -80,6 +82,7 @@ class Builder:
         self.codes: dict[ir.Value, Coded] = {}
         self.maps: dict[ir.Value, Value] = {}
         self.arrays: dict[ir.Value, int] = {}
+        self.compared: dict[Value, Comparison] = {}
         self.uncoded: dict[ir.Value, str] = {}
         self.declined: dict[ir.Node, str] = {}
         self._opsets = model.opset_imports

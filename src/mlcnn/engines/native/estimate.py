@@ -16,6 +16,9 @@ _REACHED_SPARSE = 0.75  # the same where zeros are skipped
 _PER_TURNED = 6  # vector operations per vector that becomes part of planes or returns
 _ENTRY_BYTES = 6  # of a weight and its place
 _PLANES, _TABLES, _INT8 = 14, 5, 3.4  # times the peak in floats, of one plane, one bit, any
+_LOOKUPS = 8  # the same of weights that a table holds, comparisons included
+_LOOKUP_BITS = 32  # of a weight's share in a table
+_ONE_TABLE = 4  # bits of weights of which one table is enough
 _PER_VALUE = 8  # vector operations that move and transform a value of a tile
 
 
@@ -106,9 +109,12 @@ def _few(geometry: Geometry, kind: Few, useful: float, machine: Machine) -> Esti
         raise ValueError("a convolution of floats has no codes of few bits")
     faster = {
         Few.PLANES: _PLANES / (few.weights * few.inputs), Few.TABLES: _TABLES / few.weights,
-        Few.INT8: _INT8,
+        Few.INT8: _INT8, Few.LOOKUPS: _LOOKUPS / (1 + (few.weights > _ONE_TABLE)),
     }[kind]  # fmt: skip
-    bits = {Few.PLANES: few.weights, Few.TABLES: max(4, few.weights), Few.INT8: 8}[kind]
+    bits = {
+        Few.PLANES: few.weights, Few.TABLES: max(4, few.weights), Few.INT8: 8,
+        Few.LOOKUPS: _LOOKUP_BITS,
+    }[kind]  # fmt: skip
     weights = geometry.channels * geometry.filters * prod(geometry.kernel)
     size = weights * bits // (8 * few.channels if kind is Few.TABLES else 8)
     return Estimate(

@@ -121,8 +121,11 @@ def implement_codes(
 
 def sample(
     geometry: Geometry, few: FewBits, source: Value, kind: Kind, library: Library
-) -> Operation:
-    """A convolution of random codes of that geometry, to be timed."""
+) -> tuple[Operation, Codes]:
+    """A convolution of random codes of that geometry, to be timed, and these.
+
+    Of an algorithm that computes what is in front of it along, without what only that knows.
+    """
     generator = np.random.default_rng(0)
     source.item_bytes = 2 if few.summed else 1
     top, left, *_ = geometry.pads
@@ -150,8 +153,9 @@ def sample(
         },
     )  # fmt: skip
     layer = CodedLayer(codes, geometry.lanes, source.item_bytes)
-    implement_codes(operation, layer, few, kind, library)
-    return operation
+    if kind is not Few.LOOKUPS:
+        implement_codes(operation, layer, few, kind, library)
+    return operation, codes
 
 
 def _sizes(value: Value) -> tuple[int, tuple[int, ...], int, int]:

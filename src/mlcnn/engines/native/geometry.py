@@ -11,7 +11,7 @@ from mlcnn.engines.native.program import Operation
 from mlcnn.engines.native.winograd import Winograd
 from mlcnn.workload import Numbers
 
-__all__ = ["FewBits", "Geometry", "geometry_of", "rows_fit"]
+__all__ = ["Comparisons", "FewBits", "Geometry", "geometry_of", "rows_fit"]
 
 _SIDE_BY_SIDE = 4  # images, so that weights are read for as many
 _SAVED = 0.95  # of the columns' taps, or fewer, that are computed
@@ -101,6 +101,34 @@ class FewBits:
 
 
 @dataclass(frozen=True, slots=True)
+class Comparisons:
+    """Comparisons in front of a layer of their bits.
+
+    Attributes:
+        lanes: channels in each block of what is compared.
+        patterns: comparisons of each channel.
+        window: rows and columns that hold all taps.
+        strides: of the windows, along rows and columns.
+        shared: whether the channels of a block compare the same taps.
+        floats: whether they are floats, not codes.
+    """
+
+    lanes: tuple[int, ...]
+    patterns: int
+    window: tuple[int, int]
+    strides: tuple[int, int]
+    shared: bool
+    floats: bool
+
+    @property
+    def shown(self) -> str:
+        """In some words."""
+        rows, columns = self.window
+        pairs = "a pair" if self.patterns == 1 else f"{self.patterns} pairs"
+        return f"{pairs} of each of {sum(self.lanes)} channels compared in {rows}x{columns}"
+
+
+@dataclass(frozen=True, slots=True)
 class Geometry:
     """A convolution; of one in groups, what each of them computes.
 
@@ -124,6 +152,7 @@ class Geometry:
         focused: whether a mask tells which positions are computed.
         few: of codes with few bits; None of floats.
         ways: the algorithms that compute these.
+        compared: comparisons that make the bits that it reads.
     """
 
     images: int
@@ -144,6 +173,7 @@ class Geometry:
     focused: bool = False
     few: FewBits | None = None
     ways: tuple[Few, ...] = ()
+    compared: Comparisons | None = None
 
     @property
     def channels(self) -> int:
@@ -165,6 +195,7 @@ class Geometry:
             f"{f', {self.bases} shared kernels' if self.bases else ''}"
             f"{'' if self.nonzeros is None else f', {self.nonzeros} weights'}"
             f"{', focused' * self.focused}"
+            f"{'' if self.compared is None else f', {self.compared.shown}'}"
             f"{'' if self.few is None else f', W{self.few.weights}A{self.few.inputs}'}"
         )
 

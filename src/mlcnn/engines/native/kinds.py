@@ -20,6 +20,7 @@ class Few(StrEnum):
     PLANES = "bit planes"
     TABLES = "tables"
     INT8 = "int8"
+    LOOKUPS = "lookups"  # of comparisons, which are made along; see ``comparators.h``
 
 
 Kind = Winograd | Sparse | Few | None
@@ -31,9 +32,17 @@ def is_plain(kind: Kind) -> bool:
     return kind is None or kind is Few.INT8
 
 
-def shown(kind: Kind, *, focused: bool = False) -> str:
-    """An algorithm's name; of a focused layer that of what it does to the positions it computes."""
+def shown(kind: Kind, *, focused: bool = False, compared: bool = False) -> str:
+    """An algorithm's name.
+
+    Args:
+        kind: the algorithm.
+        focused: whether it computes some positions: then what it does to those.
+        compared: whether comparisons stand in front of it, which are timed with it.
+    """
     if kind is None:
         return "list" if focused else "direct"
     name = kind.shown if isinstance(kind, Winograd) else kind.value
+    if compared:
+        return f"compares, {name}"
     return f"list, and {name} of tiles" if focused else name

@@ -71,6 +71,8 @@ class Op(IntEnum):
     SELECT = 29
     ROUND = 30
     CODES_DEPTHWISE = 31
+    COMPARE = 32
+    COMPARE_AND_ADD = 33
 
 
 class Pool(IntEnum):
@@ -211,6 +213,7 @@ class Library:
         counts: how ones in words are counted: 2 by one instruction, 1 by a table, 0 word by
             word.
         assembly: whether the compiler took the assembly that keeps weights in registers.
+        comparators: whether comparisons and a layer of their bits are one kernel.
         mixes: the small matrices that are compiled in, by their number.
         most_parts: rows and columns of any other.
     """
@@ -241,7 +244,11 @@ class Library:
         self._bits_scratch.argtypes = pointer, ctypes.c_int64
         self._bits_scratch.restype = ctypes.c_int64
         self._list_scratch = library.mlcnn_list_scratch
-        for function in (self._sparse_scratch, self._sparse_length, self._list_scratch):
+        self.comparators = bool(library.mlcnn_comparators())
+        self._compared_scratch = library.mlcnn_comparators_scratch
+        for function in (
+            self._sparse_scratch, self._sparse_length, self._list_scratch, self._compared_scratch,
+        ):  # fmt: skip
             function.argtypes, function.restype = (pointer,), ctypes.c_int64
         self._sink = np.zeros(1, np.float32)
         self._multiply, self._read = library.mlcnn_multiply, library.mlcnn_read
@@ -307,6 +314,15 @@ class Library:
         """
         step = Step(**fields)
         return self._bits_scratch(ctypes.addressof(step), channels)
+
+    def compared(self, fields: Mapping[str, int | float]) -> int:
+        """Floats of scratch memory of comparisons with a layer of their bits.
+
+        Args:
+            fields: of its step, by their names.
+        """
+        step = Step(**fields)
+        return self._compared_scratch(ctypes.addressof(step))
 
 
 def _mix(library: ctypes.CDLL, kind: int) -> NDArray[np.float32]:

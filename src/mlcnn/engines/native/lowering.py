@@ -5,6 +5,8 @@ from math import prod
 import onnx_ir as ir
 
 from mlcnn.engines.native import (
+    comparator,
+    compared,
     elementwise,
     focused,
     layers,
@@ -87,14 +89,20 @@ def lower(
     """
     build = Builder(model, library, choose, integers=integers, rounded_means=rounded_means)
     makers = maps.Makers.of(model)
-    build.done.update(makers.inside)
-    lower_all(build, model.graph, lambda site: _lower(build, site, makers))
+    compares = compared.find(build, model)
+    build.done.update(makers.inside, *(found.inside for found in compares.values()))
+    lower_all(build, model.graph, lambda site: _lower(build, site, makers, compares))
     return build.finish()
 
 
-def _lower(build: Builder, site: Site, makers: maps.Makers) -> None:
+def _lower(
+    build: Builder, site: Site, makers: maps.Makers, compares: dict[ir.Node, compared.Compared]
+) -> None:
     node = site.node
     if node in build.done or all(map(is_known, node.outputs)):
+        return
+    if node in compares:
+        comparator.lower(build, site, compares[node])
         return
     if any(value.consumers() or value.is_graph_output() for value in node.outputs[1:]):
         raise refusal(site, "a second output")

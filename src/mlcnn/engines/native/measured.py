@@ -9,6 +9,7 @@ from statistics import median
 
 import numpy as np
 
+from mlcnn.engines.native.comparing import with_comparisons
 from mlcnn.engines.native.convolution import implement
 from mlcnn.engines.native.few_bits import sample
 from mlcnn.engines.native.geometry import Geometry
@@ -97,7 +98,8 @@ class Stopwatch:
         )
         added = Value(made.images, made.lanes, made.rows, made.columns)
         if geometry.few is not None:
-            return Program([sample(geometry, geometry.few, source, kind, library)], library)
+            layer, codes = sample(geometry, geometry.few, source, kind, library)
+            return Program(with_comparisons(geometry, layer, codes, kind, library), library)
         bias = np.zeros(groups * filters * block, np.float32)
         operation = Operation(
             Op.CONV, Part(source, 0, -top, -left), Part(made),

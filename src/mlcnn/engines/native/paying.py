@@ -27,7 +27,7 @@ def paying(layer: Layer, choice: Choice) -> str:
         return f"declined: {layer.asked.declined}; so it runs as {how}"
     if few is None:
         return ""
-    if not few.is_few:
+    if choice.kind is not Few.LOOKUPS and not few.is_few:
         return _too_wide(few)
     if choice.kind is not Few.INT8:
         whole = choice.ms.get(Few.INT8)

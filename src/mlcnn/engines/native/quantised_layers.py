@@ -25,6 +25,7 @@ from mlcnn.engines.native.codes import (
     refused,
     weights_of,
 )
+from mlcnn.engines.native.comparator import behind_comparisons, comparison_of
 from mlcnn.engines.native.few_bits import CodedLayer, implement_codes, numbers_of
 from mlcnn.engines.native.geometry import FewBits, Geometry
 from mlcnn.engines.native.kinds import Few, Kind
@@ -144,8 +145,9 @@ def _convolve(  # noqa: PLR0917 - one call's worth of a layer
     made = build.new(shape, value.lanes if apart else None)
     parts = groups_of(build.packing, value.lanes, weights.codes, 1 if apart else groups)
     few, sums = [_few(source, part) for part in parts], _shifted(source, weights)
-    behind = None
-    if target is None or (weights.left.any() and all(bits.is_few for bits in few)):
+    behind, comparison = None, comparison_of(build, site, value, windows, len(parts))
+    exact = comparison is not None or all(bits.is_few for bits in few)
+    if target is None or (weights.left.any() and exact):
         behind = behind_sums(build, result, made, weights.left)
         few = [replace(bits, floats=behind.target is None, shifted=True) for bits in few]
     if sums is None and target is None:
@@ -173,6 +175,10 @@ def _convolve(  # noqa: PLR0917 - one call's worth of a layer
             )  # fmt: skip
             layer = CodedLayer(part.codes, part.lanes, value.item_bytes, source.ends[0])
             complete = partial(_complete, operation, layer, bits, build.library)
+            if comparison is not None:
+                geometry, complete = behind_comparisons(
+                    build, comparison, geometry, operation, layer
+                )
             build.choice(site, geometry, complete)
     build.operations.extend(operations)
     steps = np.float32(source.coding.step) * weights.steps

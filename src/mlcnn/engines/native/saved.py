@@ -75,7 +75,10 @@ def _is_row(row: Row) -> bool:
 
 def _repeated(path: Path, rows: Sequence[Row], layer: Layer) -> Choice:
     kinds: dict[str, Kind] = {
-        shown(kind, focused=layer.geometry.focused): kind for kind in layer.ways
+        shown(
+            kind, focused=layer.geometry.focused, compared=layer.geometry.compared is not None
+        ): kind
+        for kind in layer.ways
     }
     told = {row["geometry"]: row["algorithm"] for row in rows}
     name = told.get(layer.geometry.shown)

@@ -24,6 +24,8 @@
 #include "codes_depthwise.h"
 #include "bits.h"
 #include "tables.h"
+#include "compare.h"
+#include "comparators.h"
 #include "probe.h"
 
 int mlcnn_block(void) { return B; }
@@ -44,6 +46,8 @@ int64_t mlcnn_list_scratch(const Step *s) { return list_floats(s); }
 /* The same of an input that is packed, of so many channels. */
 int64_t mlcnn_bits_scratch(const Step *s, int64_t channels) { return s->op == BITS ? bits_floats(s, channels) : tables_floats(s); }
 int mlcnn_tables(void) { return TABLES ? WIDEST_SET : 0; }
+int mlcnn_comparators(void) { return COMPARATORS; }
+int64_t mlcnn_comparators_scratch(const Step *s) { return comparators_floats(s); }
 int mlcnn_vnni(void) { return VNNI; }
 int mlcnn_counts(void) { return COUNTS; }
 int mlcnn_assembly(void) {
@@ -122,6 +126,8 @@ static void run(const Step *steps, int64_t count, int64_t some, float *m, const 
       case CODES_DEPTHWISE: codes_depthwise(s, m, constants, threads); break;
       case BITS: bits(s, m, constants, threads); break;
       case TABLE: lookup(s, m, constants, threads); break;
+      case COMPARE: compare(s, m, constants, threads); break;
+      case COMPARE_AND_ADD: comparators(s, m, constants, threads); break;
       case CODES_POOL:
         if (s->mode == POOL_MAX) codes_max(s, m, threads);
         else codes_mean(s, m, threads);
