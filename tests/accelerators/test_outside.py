@@ -162,5 +162,5 @@ def test_a_layer_that_compares_never_runs_as_its_parts(tmp_path, pair):
     cost = evaluate_layer(LayerTask(layer), machine, technology)
     # Pairs by 64.
     assert (cost.cycles, cost.execution) == (9216, "compared")
-    with pytest.raises(InfeasibleError, match="weights and inputs that compare"):
+    with pytest.raises(InfeasibleError, match="inputs that are compared with each other"):
         evaluate_layer(LayerTask(layer), dense, technology)

@@ -27,6 +27,9 @@ __all__ = [
 ]
 
 
+_MEETING = {Arithmetic.COMPARE: "inputs that are compared with each other"}
+
+
 @dataclass(frozen=True, slots=True)
 class Infeasible:
     """Why a machine cannot run a layer, as data.
@@ -122,7 +125,7 @@ def unknown_parts(layer: Layer, arithmetic: Collection[Arithmetic]) -> tuple[str
     if layer.weights != DENSE:
         wanted.append(f"{layer.weights} weights")
     if layer.arithmetic not in arithmetic:
-        wanted.append(f"weights and inputs that {layer.arithmetic}")
+        wanted.append(_MEETING.get(layer.arithmetic, f"weights and inputs that {layer.arithmetic}"))
     if layer.nest.depth is not None:
         wanted.append("three dimensions")
     if not wanted and layer.pool is None and layer.parts not in {(), (layer.nest,)}:

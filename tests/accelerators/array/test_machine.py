@@ -85,7 +85,7 @@ def test_too_small_a_row_buffer_as_data(mlcnn):
     ("change", "what"),
     [
         ({"weights": Weights("circulant", (("block", 8.0),))}, "circulant(block=8) weights"),
-        ({"arithmetic": Arithmetic.COMPARE}, "weights and inputs that compare"),
+        ({"arithmetic": Arithmetic.COMPARE}, "inputs that are compared with each other"),
         ({"form": "own", "parts": (replace(NEST, C=1),)}, "the form own"),
         ({"nest": replace(NEST, depth=ConvAxis(4, 3))}, "three dimensions"),
     ],
