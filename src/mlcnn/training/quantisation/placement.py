@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from mlcnn.graph import MOVING, constant, is_standard, layer_name
+from mlcnn.graph import MOVING, code_bits, constant, is_standard, layer_name
 from mlcnn.ops import method_of
 from mlcnn.workload import Record, read_record
 
@@ -207,19 +207,25 @@ def place(
             if value is not None:
                 placement.add(value)
         return placement
-    pending = [_compared(layer.node.inputs[0]) for layer in placement.layers]
+    nodes = [*(layer.node for layer in placement.layers), *_coded(model, floating)]
+    pending = [_compared(node.inputs[0]) for node in nodes]
     outputs = set(model.graph.outputs)
-    pending += [
-        _bounded(layer.node.outputs[0])
-        for layer in placement.layers
-        if layer.node.op_type == "Conv"
-    ]
+    pending += [_bounded(node.outputs[0]) for node in nodes if node.op_type == "Conv"]
     while pending:
         value = pending.pop()
         if value is None or value in outputs or constant(value) is not None:
             continue
         pending += _reach(placement, value)
     return placement
+
+
+def _coded(model: ir.Model, floating: frozenset[str]) -> Iterator[ir.Node]:
+    """Convolutions whose weights are codes already: what they read becomes codes, too."""
+    for node in model.graph:
+        if node.op_type != "Conv" or not is_standard(node) or layer_name(node) in floating:
+            continue
+        if code_bits(node.inputs[1]) is not None:
+            yield node
 
 
 def _compared(value: ir.Value | None) -> ir.Value | None:
