@@ -20,8 +20,6 @@ def run(model: ir.Model, feeds: dict[str, np.ndarray], *inner: str) -> dict[str,
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
-    # Without VNNI, products of codes would be added up in 16 bits, which saturate.
-    options.add_session_config_entry("session.x64quantprecision", "1")
     session = ort.InferenceSession(proto.SerializeToString(), options)
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, feeds), strict=True))
