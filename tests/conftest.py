@@ -45,8 +45,8 @@ if not os.environ.get("MLCNN_UNTYPED"):
 # Two test processes share two cores: more threads each would only make them wait.
 torch.set_num_threads(1)
 
-# Without VNNI, ONNX Runtime adds up products of codes in 16 bits, which saturate, unless it is asked
-# for exact sums: tests hold other engines against it on any processor.
+# Without VNNI, ONNX Runtime adds up products of codes in 16 bits, which saturate, unless it is told
+# to be exact: tests hold other engines against it on any processor.
 _PLAIN = onnxruntime.SessionOptions
 
 
