@@ -1,7 +1,7 @@
 """Words that each level reads and writes, per operand and direction."""
 
 from dataclasses import dataclass
-from math import prod
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from mlcnn.codesign.architecture import Operand
 from mlcnn.codesign.batch import Batch
 from mlcnn.codesign.conventions import Convention
-from mlcnn.codesign.moves import extents, taken_at_once, taken_in, tiles_of
+from mlcnn.codesign.moves import extents, product, taken_at_once, taken_in, tiles_of
 from mlcnn.codesign.space import Access, accesses
 from mlcnn.codesign.windows import box, touched
 from mlcnn.errors import InputError
@@ -81,7 +81,7 @@ def _count_operand(
     counts: Counts, operand: int, access: Access, batch: Batch, rule: Convention
 ) -> None:
     keeping = [int(level) for level in np.flatnonzero(batch.keep[:, operand])]
-    for above, level in zip(keeping, keeping[1:], strict=False):
+    for above, level in pairwise(keeping):
         taken = taken_in(access, batch, above, level, rule)
         _enter(counts, operand, above, taken.together, _seen(access, batch, above))
         counts.fills[level, operand] = taken.each
@@ -104,7 +104,7 @@ def _enter(counts: Counts, operand: int, level: int, words: Array, first: Array)
 def _seen(access: Access, batch: Batch, level: int) -> Array:
     """Different words of an operand without windows that one instance of a level ever has."""
     ever = batch.temporal.prod(0) * batch.spatial[level:].prod(0)
-    return prod((ever[dim] for dim in access.plain), start=np.ones(len(batch)))
+    return product((ever[dim] for dim in access.plain), np.ones(len(batch)))
 
 
 def _instances(batch: Batch) -> Array:
@@ -120,7 +120,7 @@ def _work(batch: Batch) -> tuple[Array, Array]:
 
 def _check_exact(nest: LoopNest, counts: Counts) -> None:
     arrays = (counts.reads, counts.fills, counts.updates, counts.macs)
-    largest = max((float(array.max(initial=0.0)) for array in arrays))
+    largest = max(float(array.max(initial=0.0)) for array in arrays)
     if not largest <= MAX_EXACT:
         raise InputError(
             f"nest {nest.name}: a count of {largest:.3g} words or operations is beyond 2**53, "
@@ -145,7 +145,7 @@ def tile_words(nest: LoopNest, batch: Batch, rule: Convention) -> Array:
         inside = extents(batch, level)
         ones = np.ones_like(inside[0])
         for access in accesses(nest):
-            words = prod((inside[dim] for dim in access.plain), start=ones)
+            words = product((inside[dim] for dim in access.plain), ones)
             tiles = tiles_of(access, batch, level, level)
-            rows.append(prod(map(measure, access.windows, tiles), start=words))
+            rows.append(product(map(measure, access.windows, tiles), words))
     return np.stack(rows).reshape(batch.keep.shape[0], len(Operand), len(batch))

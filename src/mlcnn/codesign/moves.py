@@ -11,8 +11,10 @@ operands take in a tile for each iteration of the loops from the innermost relev
 and only the sliding axes of the input need the distances.
 """
 
+import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from math import prod
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +24,7 @@ from mlcnn.codesign.conventions import Convention
 from mlcnn.codesign.space import Access
 from mlcnn.codesign.windows import Copies, Tiles, WindowAxis, box, fresh, touched
 
-__all__ = ["Taken", "extents", "taken_at_once", "taken_in", "tiles_of"]
+__all__ = ["Taken", "extents", "product", "taken_at_once", "taken_in", "tiles_of"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -55,6 +57,11 @@ class _Loops:
     factor: Array
     dim: NDArray[np.int64]
     step: Array
+
+
+def product(factors: Iterable[Array], start: Array) -> Array:
+    """``start`` times all factors, from the left."""
+    return reduce(operator.mul, factors, start)
 
 
 def extents(batch: Batch, level: int) -> Array:
@@ -101,11 +108,11 @@ def taken_in(access: Access, batch: Batch, above: int, level: int, rule: Convent
     if not access.windows:
         stays = ~_moved(loops, access.relevant)
         times = np.where(stays, 1.0, loops.factor).prod(0)
-        each = prod((inside[dim] for dim in access.plain), start=times)
-        return Taken(each, prod((copies[dim] for dim in access.plain), start=each))
-    plain = prod((inside[dim] for dim in access.plain), start=np.ones(len(batch)))
+        each = product((inside[dim] for dim in access.plain), times)
+        return Taken(each, product((copies[dim] for dim in access.plain), each))
+    plain = product((inside[dim] for dim in access.plain), np.ones(len(batch)))
     each = _sliding(access, plain, tiles_of(access, batch, level, level), loops, rule)
-    several = prod((copies[dim] for dim in access.plain), start=np.ones(len(batch)))
+    several = product((copies[dim] for dim in access.plain), np.ones(len(batch)))
     tiles = tiles_of(access, batch, above, level)
     if all(tile.alone().all() for tile in tiles):
         return Taken(each, several * each)
@@ -117,10 +124,10 @@ def taken_at_once(access: Access, batch: Batch, above: int, rule: Convention) ->
     depth = batch.temporal.shape[0]
     copies = batch.spatial[above:depth].prod(0)
     times = batch.temporal.prod((0, 1))
-    words = prod((copies[dim] for dim in access.plain), start=times)
+    words = product((copies[dim] for dim in access.plain), times)
     measure = box if rule.box else touched
     tiles = tiles_of(access, batch, above, depth)
-    return prod(map(measure, access.windows, tiles), start=words)
+    return product(map(measure, access.windows, tiles), words)
 
 
 def tiles_of(access: Access, batch: Batch, above: int, level: int) -> list[Tiles]:
@@ -165,7 +172,7 @@ def _sliding(
     """
     measure = box if rule.box else touched
     sizes = [measure(axis, tile) for axis, tile in zip(access.windows, tiles, strict=True)]
-    whole = prod(sizes, start=plain)
+    whole = product(sizes, plain)
     if not len(loops.factor):
         return whole
     steps = [_steps(axis, loops) for axis in access.windows]

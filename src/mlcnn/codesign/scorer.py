@@ -1,7 +1,7 @@
 """Latency and energy of many mappings: the reference, in numpy and float64."""
 
-from dataclasses import dataclass
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
