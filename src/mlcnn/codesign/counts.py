@@ -45,6 +45,18 @@ class Counts:
     cycles: Array
     macs: Array
 
+    def part(self, start: int, stop: int) -> "Counts":
+        """Those of the mappings from ``start`` up to ``stop``; no copies."""
+        cut = slice(start, stop)
+        return Counts(
+            self.reads[..., cut],
+            self.fills[..., cut],
+            self.updates[..., cut],
+            self.instances[:, cut],
+            self.cycles[cut],
+            self.macs[cut],
+        )
+
 
 def count(nest: LoopNest, batch: Batch, rule: Convention) -> Counts:
     """Count the words of many mappings.

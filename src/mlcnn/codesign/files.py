@@ -100,4 +100,9 @@ def load_architecture(name: str | Path) -> Architecture:
         return read_yaml(Path(name), _File, _WHAT).to_domain()
     if name not in architecture_names():
         raise unknown(_WHAT, name, architecture_names())
+    return _built_in(str(name))
+
+
+@lru_cache
+def _built_in(name: str) -> Architecture:
     return read_yaml(_folder() / f"{name}.yaml", _File, _WHAT).to_domain()
