@@ -6,24 +6,18 @@ inwards, their loops outermost first, X for spatial ones.
 
 import csv
 import gzip
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlcnn.codesign.architecture import Operand
 from mlcnn.codesign.gemmini import GemminiSize
-from mlcnn.codesign.mapping import LevelLoops
 from mlcnn.codesign.mapping import Mapping as LoopMapping
 from mlcnn.errors import InputError
 from mlcnn.workload import ConvLayer
 
 __all__ = ["DosaRow", "parse_mapping", "read_rows"]
 
-_LETTERS = {"W": Operand.WEIGHT, "I": Operand.INPUT, "O": Operand.OUTPUT}
-_LEVEL = re.compile(r"L(\d+)\[([WIO]*)\]((?: [A-Z]\d+X?)*)")
-_LOOP = re.compile(r"([A-Z])(\d+)(X?)")
-_LEVELS = 4
+_LEVELS = ("L3", "L2", "L1", "L0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,25 +108,14 @@ def parse_mapping(text: str) -> LoopMapping:
     """A mapping of the table.
 
     Raises:
-        InputError: the text is none.
+        InputError: the text is none, or not of four levels.
 
     Example:
         >>> mapping = parse_mapping("L3[WIO] K2 - L2[WI] K4X - L1[O] N1 - L0[W] N1")
         >>> [level.text() for level in mapping.levels]
         ['[WIO] K2', '[WI] K4X', '[O]', '[W]']
     """
-    parts = [_LEVEL.fullmatch(part) for part in text.split(" - ")]
-    numbers = [int(part[1]) for part in parts if part is not None]
-    if numbers != list(range(_LEVELS - 1, -1, -1)) or len(parts) != _LEVELS:
-        raise InputError(
-            f"mapping {text!r}: it must be four levels as 'L3[WIO] Q4 K8X' down to L0, ' - ' "
-            "between them"
-        )
-    return LoopMapping(tuple(_level(part) for part in parts if part is not None))
-
-
-def _level(part: re.Match[str]) -> LevelLoops:
-    loops = [(dim, int(factor), mark) for dim, factor, mark in _LOOP.findall(part[3])]
-    temporal = tuple((dim, factor) for dim, factor, mark in loops if not mark)
-    spatial = tuple((dim, factor) for dim, factor, mark in loops if mark)
-    return LevelLoops(temporal, spatial, tuple(_LETTERS[letter] for letter in part[2]))
+    mapping = LoopMapping.parse(text)
+    if [part.split("[")[0] for part in text.split(" - ")] != list(_LEVELS):
+        raise InputError(f"mapping {text!r}: its levels must be {', '.join(_LEVELS)}")
+    return mapping

@@ -1,6 +1,7 @@
 """A mapping: which part of each loop runs at which level, in which order, and what is kept."""
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from mlcnn.workload import LoopNest
 __all__ = ["LevelLoops", "Mapping", "check_factors"]
 
 Loops = tuple[tuple[str, int], ...]
+_LEVEL = re.compile(r"[\w.-]*\[([WIO]*)\]((?: [A-Z]\d+X?)*)")
+_LOOP = re.compile(r"([A-Z])(\d+)(X?)")
 _LETTERS = {Operand.WEIGHT: "W", Operand.INPUT: "I", Operand.OUTPUT: "O"}
 
 
@@ -58,9 +61,38 @@ class Mapping:
             for level, loops in zip(architecture.levels, self.levels, strict=True)
         )
 
+    @classmethod
+    def parse(cls, text: str) -> "Mapping":
+        """A mapping from its text; the names of levels are not looked at.
+
+        Raises:
+            InputError: a level is no such text.
+
+        Example:
+            >>> mapping = Mapping.parse("dram[WIO] K2 P3 - [WI] K4X - [O] C2 P2")
+            >>> mapping.factor("K"), mapping.factor("P"), mapping.levels[1].spatial
+            (8, 6, (('K', 4),))
+        """
+        return cls(tuple(_parsed(part) for part in text.split(" - ")))
+
     def factor(self, dim: str) -> int:
         """Iterations of a dimension over all levels."""
         return math.prod(level.factor(dim) for level in self.levels)
+
+
+def _parsed(text: str) -> LevelLoops:
+    found = _LEVEL.fullmatch(text)
+    if found is None:
+        raise InputError(
+            f"level {text!r} of a mapping: it must be what it keeps (W, I, O) and its loops, "
+            "outermost first, X for spatial ones, as 'scratchpad[WI] K2 C4X'"
+        )
+    loops = [(dim, int(factor), mark) for dim, factor, mark in _LOOP.findall(found[2])]
+    return LevelLoops(
+        tuple((dim, factor) for dim, factor, mark in loops if not mark),
+        tuple((dim, factor) for dim, factor, mark in loops if mark),
+        tuple(operand for operand, letter in _LETTERS.items() if letter in found[1]),
+    )
 
 
 def check_factors(mapping: Mapping, nest: LoopNest, *, padded: bool = False) -> None:
