@@ -2,6 +2,7 @@
 
 from mlcnn.codesign.architecture import Architecture, EnergyLaw, FanOut, Level, Operand
 from mlcnn.codesign.batch import Batch
+from mlcnn.codesign.compiled import Fast, score_fast
 from mlcnn.codesign.conventions import (
     CONVENTIONS,
     EXACT,
@@ -29,6 +30,7 @@ __all__ = [
     "Counts",
     "EnergyLaw",
     "FanOut",
+    "Fast",
     "Level",
     "LevelLoops",
     "Mapping",
@@ -41,6 +43,7 @@ __all__ = [
     "fits",
     "load_architecture",
     "score",
+    "score_fast",
     "tile_words",
     "walk",
 ]

@@ -57,6 +57,11 @@ class Batch:
         cut = (slice(None), slice(None), slice(start, stop))
         return Batch(self.dims, self.temporal[cut], self.spatial[cut], self.order[cut], self.keep)
 
+    def at(self, index: NDArray[np.int64]) -> "Batch":
+        """Some of the mappings; copies."""
+        temporal, spatial = np.take(self.temporal, index, 2), np.take(self.spatial, index, 2)
+        return Batch(self.dims, temporal, spatial, np.take(self.order, index, 2), self.keep)
+
     @classmethod
     def of(cls, mappings: Sequence[Mapping], nest: LoopNest) -> "Batch":
         """Mappings as a batch.

@@ -15,7 +15,7 @@ from mlcnn.codesign.windows import box, touched
 from mlcnn.errors import InputError
 from mlcnn.workload import LoopNest
 
-__all__ = ["MAX_EXACT", "Counts", "count", "tile_words"]
+__all__ = ["MAX_EXACT", "Counts", "check_exact", "count", "tile_words"]
 
 MAX_EXACT = 2.0**53
 """Counts up to here are exact in float64."""
@@ -85,7 +85,8 @@ def count(nest: LoopNest, batch: Batch, rule: Convention) -> Counts:
     result = Counts(reads, fills, updates, _instances(batch), *_work(batch))
     for operand, access in enumerate(accesses(nest)):
         _count_operand(result, operand, access, batch, rule)
-    _check_exact(nest, result)
+    arrays = (reads, fills, updates, result.macs)
+    check_exact(nest, max(float(array.max(initial=0.0)) for array in arrays))
     return result
 
 
@@ -130,9 +131,12 @@ def _work(batch: Batch) -> tuple[Array, Array]:
     return cycles, cycles * batch.spatial.prod((0, 1))
 
 
-def _check_exact(nest: LoopNest, counts: Counts) -> None:
-    arrays = (counts.reads, counts.fills, counts.updates, counts.macs)
-    largest = max(float(array.max(initial=0.0)) for array in arrays)
+def check_exact(nest: LoopNest, largest: float) -> None:
+    """Check that counts up to ``largest`` are exact in float64.
+
+    Raises:
+        InputError: they are not.
+    """
     if not largest <= MAX_EXACT:
         raise InputError(
             f"nest {nest.name}: a count of {largest:.3g} words or operations is beyond 2**53, "

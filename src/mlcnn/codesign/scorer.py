@@ -13,7 +13,7 @@ from mlcnn.codesign.counts import Counts, count, tile_words
 from mlcnn.errors import InputError
 from mlcnn.workload import LoopNest
 
-__all__ = ["Score", "energy_pj", "fits", "latency_cycles", "score"]
+__all__ = ["Score", "check_keep", "energy_pj", "fits", "latency_cycles", "score"]
 
 Array = NDArray[np.float64]
 
@@ -53,7 +53,7 @@ def score(
         InputError: the mappings are of other levels than the machine, keep what a level does not
             take, or have counts that float64 does not hold exactly.
     """
-    _check_keep(architecture, batch)
+    check_keep(architecture, batch)
     counts = count(nest, batch, rule)
     return Score(latency_cycles(architecture, counts), energy_pj(architecture, counts), counts)
 
@@ -131,7 +131,7 @@ def fits(
         batch: the mappings.
         rule: how tiles are measured.
     """
-    _check_keep(architecture, batch)
+    check_keep(architecture, batch)
     words = tile_words(nest, batch, rule) * batch.keep[:, :, None]
     result = np.ones(len(batch), bool)
     for number, level in enumerate(architecture.levels):
@@ -154,7 +154,12 @@ def _spread(level: Level, batch: Batch, number: int) -> NDArray[np.bool_]:
     return result
 
 
-def _check_keep(architecture: Architecture, batch: Batch) -> None:
+def check_keep(architecture: Architecture, batch: Batch) -> None:
+    """Check that mappings have a machine's levels and keep what these take.
+
+    Raises:
+        InputError: they do not.
+    """
     if batch.keep.shape[0] != len(architecture.levels):
         raise InputError(
             f"architecture {architecture.name} has {len(architecture.levels)} levels and the "
