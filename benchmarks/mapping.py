@@ -19,7 +19,7 @@ from mlcnn.workload import ConvLayer, LoopNest, loop_nest
 
 __all__ = ["RESNET18", "main", "per_second", "valid_mappings"]
 
-_CHUNK = 1024
+_CHUNK = 4096
 _KEEP = ((True, True, True), (True, True, False), (False, False, True), (True, False, False))
 _PLACES = {"K": ((1, True),), "C": ((2, True),)}
 

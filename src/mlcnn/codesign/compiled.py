@@ -3,7 +3,7 @@
 import ctypes
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -42,8 +42,8 @@ class _Axis(ctypes.Structure):
 
 class _Operand(ctypes.Structure):
     _fields_ = (
-        ("plain", ctypes.c_uint8 * _MOST_DIMS),
-        ("relevant", ctypes.c_uint8 * _MOST_DIMS),
+        ("plain", ctypes.c_int64),
+        ("relevant", ctypes.c_int64),
         ("axes", ctypes.c_int32),
         ("axis", _Axis * _MOST_AXES),
     )
@@ -56,8 +56,8 @@ class _Level(ctypes.Structure):
         ("capacity", ctypes.c_double),
         ("each", ctypes.c_double * len(Operand)),
         ("fan_out", ctypes.c_double),
+        ("spread", ctypes.c_int64),
         ("keep", ctypes.c_uint8 * len(Operand)),
-        ("spread", ctypes.c_uint8 * _MOST_DIMS),
     )
 
 
@@ -173,8 +173,7 @@ def _problem(
 
 
 def _fill_operand(target: Any, access: Access) -> None:
-    for dim, (direct, relevant) in enumerate(zip(access.direct, access.relevant, strict=True)):
-        target.plain[dim], target.relevant[dim] = direct, relevant
+    target.plain, target.relevant = _bits(access.direct), _bits(access.relevant)
     target.axes = len(access.windows)
     for number, axis in enumerate(access.windows):
         step = math.gcd(axis.stride, axis.dilation)
@@ -195,5 +194,8 @@ def _fill_level(target: Any, level: Level, batch: Batch, number: int) -> None:
         target.each[index] = capacity.get(operand, 0) if isinstance(capacity, Mapping) else _UNBOUND
         target.keep[index] = bool(batch.keep[number, index])
     allowed = level.fan_out.dims
-    for index, dim in enumerate(batch.dims):
-        target.spread[index] = allowed is None or dim in allowed
+    target.spread = _bits([allowed is None or dim in allowed for dim in batch.dims])
+
+
+def _bits(flags: Sequence[bool]) -> int:
+    return sum(1 << number for number, flag in enumerate(flags) if flag)
