@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
@@ -167,15 +167,20 @@ def _lines(
 def _known(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:
     """Keys that are allowed beside the last of ``place``."""
     current: Any = model
+    named = False
     for key in place[:-1]:
+        if named:  # the name of an entry of a table, which may be any
+            named = False
+            continue
         fields = getattr(current, "model_fields", {})
         found = next((f for name, f in fields.items() if key in {name, f.alias}), None)
         if found is None:
             return []
-        # ``X | None`` has its model among its arguments.
+        # ``X | None`` has its model among its arguments, and so has ``dict[str, X]``.
         options = (found.annotation, *get_args(found.annotation))
+        named = get_origin(found.annotation) is dict
         current = next((o for o in options if hasattr(o, "model_fields")), None)
-    fields = getattr(current, "model_fields", {})
+    fields = {} if named else getattr(current, "model_fields", {})
     return [field.alias or name for name, field in fields.items()]
 
 

@@ -13,6 +13,7 @@ from mlcnn.workload.gates import Gate, branches
 from mlcnn.workload.grouping import density_of, ends, operand_bits, recorded
 from mlcnn.workload.layer import ConvAxis, ConvLayer, Pool, Window
 from mlcnn.workload.mask import Mask
+from mlcnn.workload.nest import LoopNest, NestForm, Projection, Term, loop_nest
 from mlcnn.workload.operations import Operations, Sum
 from mlcnn.workload.reading import Uncounted, Workload, layers, read
 from mlcnn.workload.record import RECORD_KEY, Record, read_record
@@ -29,13 +30,17 @@ __all__ = [
     "Gate",
     "InputShape",
     "Layer",
+    "LoopNest",
     "Mask",
+    "NestForm",
     "Numbers",
     "Operations",
     "Pool",
+    "Projection",
     "Record",
     "Stored",
     "Sum",
+    "Term",
     "Uncounted",
     "Weights",
     "Window",
@@ -44,6 +49,7 @@ __all__ = [
     "density_of",
     "ends",
     "layers",
+    "loop_nest",
     "operand_bits",
     "read",
     "read_record",

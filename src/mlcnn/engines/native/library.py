@@ -2,12 +2,6 @@
 
 import ctypes
 import functools
-import hashlib
-import os
-import platform
-import shlex
-import subprocess
-import tempfile
 from collections.abc import Mapping
 from enum import IntEnum
 from importlib.resources import files
@@ -16,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mlcnn.engines.compilers import c_compiler, c_compiler_missing
+from mlcnn.engines.compiled import Build, compiled, target_flag
 from mlcnn.errors import UnsupportedError
 
 __all__ = [
@@ -33,7 +27,7 @@ _FLAGS = (
 BEST_COUNTS = 2
 """Of ``Library.counts``."""
 _NO_ASSEMBLY = "-DNO_ASSEMBLY"
-_SECONDS = 300
+_OPTIONS = (("-fopenmp",), (), ("-fopenmp", _NO_ASSEMBLY), (_NO_ASSEMBLY,))
 
 
 class Op(IntEnum):
@@ -332,51 +326,6 @@ def _mix(library: ctypes.CDLL, kind: int) -> NDArray[np.float32]:
     return matrix
 
 
-def _processor() -> str:
-    """What the processor can do: a library compiled for another one may not run here."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() + platform.machine()
-    told = (line for line in lines if line.startswith(("flags", "Features", "model name")))
-    return "".join(sorted(set(told)))
-
-
-def _folder() -> Path:
-    """The user's cache, or a new folder where that cannot be written."""
-    try:
-        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        (root / "mlcnn").mkdir(parents=True, exist_ok=True)
-        if os.access(root / "mlcnn", os.W_OK):
-            return root / "mlcnn"
-    except (OSError, RuntimeError):  # there may be no home
-        pass
-    return Path(tempfile.mkdtemp(prefix="mlcnn-"))
-
-
-def _compile(command: list[str], source: Path, target: Path) -> None:
-    """Compile to a file of another name first: another process may be loading the target."""
-    shown = shlex.join(command[: -len(_FLAGS) - 1])
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        made = Path(folder) / target.name
-        for options in (["-fopenmp"], [], ["-fopenmp", _NO_ASSEMBLY], [_NO_ASSEMBLY]):
-            call = [*command, *options, "-shared", "-fPIC", "-o", str(made), str(source), "-lm"]
-            try:
-                done = subprocess.run(  # noqa: S603 - the user's compiler on our own source
-                    call, capture_output=True, text=True, timeout=_SECONDS, check=False
-                )
-            except (OSError, subprocess.TimeoutExpired) as error:
-                raise UnsupportedError(f"engine 'native': {shown}: {error}") from error
-            if done.returncode == 0:
-                made.replace(target)
-                return
-    told = next((line for line in done.stderr.splitlines() if "error" in line), "it failed")
-    raise UnsupportedError(
-        f"engine 'native': {shown} does not compile its kernels: {told.strip()}; set CC to "
-        "another compiler or use engine 'onnxruntime'"
-    )
-
-
 @functools.cache
 def load(march: str = "native", block: int | None = None) -> Library:
     """The kernels for this machine; compiled where they are not in the cache yet (seconds).
@@ -388,22 +337,9 @@ def load(march: str = "native", block: int | None = None) -> Library:
     Raises:
         UnsupportedError: there is no C compiler, or it fails.
     """
-    found = c_compiler()
-    if found is None:
-        raise UnsupportedError(
-            f"engine 'native' needs a C compiler: {c_compiler_missing()}, or use engine "
-            "'onnxruntime'"
-        )
     folder = Path(str(files("mlcnn.engines.native") / "kernels"))
-    target = "-mcpu=" if platform.machine() in {"aarch64", "arm64"} else "-march="
-    command = [*found, *_FLAGS, target + march]
+    flags = [*_FLAGS, target_flag(march)]
     if block is not None:
-        command.insert(-len(_FLAGS) - 1, f"-DBLOCK={block}")
-    key = hashlib.sha256()
-    for file in sorted(folder.glob("*.[ch]")):
-        key.update(file.read_bytes())
-    key.update("\n".join([*command, _processor()]).encode())
-    path = _folder() / f"kernels-{key.hexdigest()[:16]}.so"
-    if not path.exists():
-        _compile(command, folder / "kernels.c", path)
-    return Library(path)
+        flags.insert(0, f"-DBLOCK={block}")
+    build = Build("kernels", folder / "kernels.c", tuple(flags), _OPTIONS)
+    return Library(compiled(build, "engine 'native'", "use engine 'onnxruntime'"))

@@ -1,0 +1,49 @@
+"""Loop nests on memory hierarchies: what a mapping of a layer costs."""
+
+from mlcnn.codesign.architecture import Architecture, EnergyLaw, FanOut, Level, Operand
+from mlcnn.codesign.batch import Batch
+from mlcnn.codesign.compiled import Fast, score_fast
+from mlcnn.codesign.conventions import (
+    CONVENTIONS,
+    EXACT,
+    EXACT_BOX,
+    TIMELOOP_2023,
+    TIMELOOP_2024,
+    Convention,
+    convention,
+)
+from mlcnn.codesign.counts import Counts, count, tile_words
+from mlcnn.codesign.files import architecture_names, load_architecture
+from mlcnn.codesign.mapping import LevelLoops, Mapping, check_factors
+from mlcnn.codesign.scorer import Score, fits, score
+from mlcnn.codesign.walker import walk
+
+__all__ = [
+    "CONVENTIONS",
+    "EXACT",
+    "EXACT_BOX",
+    "TIMELOOP_2023",
+    "TIMELOOP_2024",
+    "Architecture",
+    "Batch",
+    "Convention",
+    "Counts",
+    "EnergyLaw",
+    "FanOut",
+    "Fast",
+    "Level",
+    "LevelLoops",
+    "Mapping",
+    "Operand",
+    "Score",
+    "architecture_names",
+    "check_factors",
+    "convention",
+    "count",
+    "fits",
+    "load_architecture",
+    "score",
+    "score_fast",
+    "tile_words",
+    "walk",
+]
