@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mlcnn import (
         accelerators,
         api,
+        codesign,
         counting,
         engines,
         errors,
@@ -65,6 +66,7 @@ __all__ = [
     "accelerators",
     "api",
     "bench",
+    "codesign",
     "compress",
     "count",
     "counting",

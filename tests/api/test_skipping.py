@@ -108,7 +108,13 @@ def test_heads_and_network_train_together_and_go_on_where_they_were_stopped(
 
         try:
             return mlcnn.skip(
-                trained, data, max_drop=1, finetune=how, folder=folder, measure=False, notice=notice
+                trained,
+                data,
+                max_drop=20,
+                finetune=how,
+                folder=folder,
+                measure=False,
+                notice=notice,
             )
         except StoppedError:
             return None
