@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,15 +132,19 @@ def _work(nested: Nested) -> tuple[Array, Array, Array]:
 
 
 def check_exact(nest: LoopNest, largest: float) -> None:
-    """Check that counts up to ``largest`` are exact in float64.
+    """Check that what counts up to ``largest`` are made of is exact in float64.
+
+    A bounding box has at most stride + dilation times the positions that are touched along each
+    axis, so no product on the way is more than these times a count.
 
     Raises:
-        InputError: they are not.
+        InputError: it is not.
     """
-    if not largest <= MAX_EXACT:
+    boxes = [sum(term.step for term in axis) for axis in nest.input.axes if len(axis) > 1]
+    if not largest * prod(boxes) <= MAX_EXACT:
         raise InputError(
-            f"nest {nest.name}: a count of {largest:.3g} words or operations is beyond 2**53, "
-            "above which float64 is not exact; split the layer or its batch"
+            f"nest {nest.name}: a count of {largest:.3g} words or operations is beyond what "
+            "float64 holds exactly; split the layer or its batch"
         )
 
 

@@ -12,7 +12,7 @@ and only the sliding axes of the input need the distances.
 """
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
 from itertools import pairwise
@@ -215,6 +215,8 @@ def _sliding(
 ) -> Array:
     """Words that the tiles of an operand with sliding axes take in together.
 
+    A tile for each iteration of the loops, less what stays at each move.
+
     Args:
         access: the operand.
         plain: words along its other axes.
@@ -224,55 +226,65 @@ def _sliding(
     """
     measure = box if rule.box else touched
     sizes = [measure(axis, tile) for axis, tile in zip(access.windows, tiles, strict=True)]
-    whole = product(sizes, plain)
-    if not len(loops.factor):
-        return whole
-    steps = [_steps(axis, loops) for axis in access.windows]
-    lost = _moved(loops, access.direct)
-    if rule.same_step:
-        distances, kept = _as_first(loops, steps)
-        lost |= ~kept
-    else:
-        distances = [step - _before((loops.factor - 1.0) * step) for step in steps]
-    new = np.broadcast_to(whole, lost.shape).copy()
-    row, column = np.nonzero((loops.factor > 1) & ~lost)
-    stays = plain[column]
-    for axis, tile, size, distance in zip(access.windows, tiles, sizes, distances, strict=True):
-        away = distance[row, column]
-        if rule.box:
-            stays = stays * np.maximum(size[column] - np.abs(away), 0.0)
-        else:
-            stays = stays * (size[column] - fresh(axis, tile.at(column), away))
-    new[row, column] -= stays
-    return whole + ((loops.factor - 1.0) * _outside(loops.factor) * new).sum(0)
+    result = product(loops.factor, product(sizes, plain))
+    for move in _moves(access, loops, rule):
+        stays = plain[move.index]
+        for number, axis in enumerate(access.windows):
+            size, away = sizes[number][move.index], move.distances[number]
+            if rule.box:
+                stays = stays * np.maximum(size - np.abs(away), 0.0)
+            else:
+                stays = stays * (size - fresh(axis, tiles[number].at(move.index), away))
+        result[move.index] -= move.times * stays
+    return result
 
 
-def _steps(axis: WindowAxis, loops: _Loops) -> Array:
-    """Positions along an axis that one step of each loop is."""
-    rate = np.where(loops.dim == axis.outputs, float(axis.stride), 0.0)
-    rate += np.where(loops.dim == axis.taps, float(axis.dilation), 0.0)
-    return rate * loops.step
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """Steps of one loop, of the mappings where something may stay.
+
+    Attributes:
+        index: these mappings.
+        times: how often each moves.
+        distances: positions along each sliding axis.
+    """
+
+    index: NDArray[np.int64]
+    times: Array
+    distances: list[Array]
 
 
-def _before(values: Array) -> Array:
-    """Sums over the loops inside each."""
-    return np.cumsum(values, 0) - values
+def _moves(access: Access, loops: _Loops, rule: Convention) -> Iterator[_Move]:
+    """The moves of a tile along its sliding axes alone."""
+    rates = [_rates(axis, len(access.direct)) for axis in access.windows]
+    direct, count = np.array(access.direct), loops.factor.shape[1]
+    outside = product(loops.factor, np.ones(count))
+    lost, begun = np.zeros(count, bool), np.zeros(count, bool)
+    before = [np.zeros(count) for _ in rates]
+    first = [np.zeros(count) for _ in rates]
+    for factor, dim, step in zip(loops.factor, loops.dim, loops.step, strict=True):
+        active = factor > 1
+        outside = outside / factor
+        lost |= active & direct[dim]
+        if lost.all():
+            return
+        stay = active & ~lost
+        steps = [rate[dim] * step for rate in rates]
+        distances = [one - inner for one, inner in zip(steps, before, strict=True)]
+        if rule.same_step:  # all inner loops at index 1
+            first = [np.where(begun, old, one) for old, one in zip(first, steps, strict=True)]
+            begun |= active
+            for distance, one in zip(distances, first, strict=True):
+                stay &= distance == one
+        reach = active.astype(float) if rule.same_step else factor - 1.0
+        before = [inner + reach * one for one, inner in zip(steps, before, strict=True)]
+        if len(index := np.flatnonzero(stay)):
+            times = (factor[index] - 1.0) * outside[index]
+            yield _Move(index, times, [distance[index] for distance in distances])
 
 
-def _outside(factors: Array) -> Array:
-    """Products over the loops outside each."""
-    return np.cumprod(factors[::-1], 0)[::-1] / factors
-
-
-def _as_first(loops: _Loops, steps: list[Array]) -> tuple[list[Array], Mask]:
-    """Distances with all inner loops at index 1, and whether they are the innermost loop's."""
-    active = loops.factor > 1
-    first = np.argmax(active, 0)[None]
-    distances: list[Array] = []
-    kept = np.ones_like(active)
-    for step in steps:
-        moved = np.where(active, step, 0.0)
-        distance = step - _before(moved)
-        kept &= distance == np.take_along_axis(step, first, 0)
-        distances.append(distance)
-    return distances, kept
+def _rates(axis: WindowAxis, dims: int) -> Array:
+    """Positions along an axis for an iteration of each dimension."""
+    rates = np.zeros(dims)
+    rates[axis.outputs], rates[axis.taps] = axis.stride, axis.dilation
+    return rates

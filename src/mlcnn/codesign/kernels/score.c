@@ -168,10 +168,11 @@ static V sliding(const Problem *p, Nest *n, const Operand *o, int above, int lev
                  M *alone) {
   V sizes[MOST_AXES], before[MOST_AXES], first[MOST_AXES], distance[MOST_AXES];
   const V whole = plain * measure(p, n, o, above, level, sizes, alone);
-  V outside = all(1), result = whole;
+  V outside = all(1);
   memset(before, 0, sizeof before);
   memset(first, 0, sizeof first);
   for (int k = n->start[level]; k < n->loops; k++) outside *= n->factor[k];
+  V result = whole * outside;
   const M listed = has_no_form(o) ? (M){0} - 1 : ~*alone;
   M lost = {0}, begun = {0};
   for (int k = n->start[level]; k < n->loops; k++) {
@@ -179,7 +180,7 @@ static V sliding(const Problem *p, Nest *n, const Operand *o, int above, int lev
     const M active = factor > 1;
     outside /= factor;
     lost |= active & has(o->plain, n->dim[k]);
-    V fresh = whole;
+    if (!any(~lost)) break;
     M stay = active & ~lost;
     if (any(stay)) {
       V stays = plain;
@@ -197,10 +198,9 @@ static V sliding(const Problem *p, Nest *n, const Operand *o, int above, int lev
         n->unlisted |= stay & listed;
         stays = stays_exact(n, o, level, plain, distance);
       }
-      fresh = pick(stay, whole - stays, whole);
+      result -= pick(stay, (factor - 1) * outside * stays, (V){0});
     }
     begun |= active;
-    result += (factor - 1) * outside * fresh;
   }
   return result;
 }
