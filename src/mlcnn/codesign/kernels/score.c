@@ -252,8 +252,20 @@ static V row_of(const double *row, int64_t many, int64_t column) {
   return result;
 }
 
+// Of each lane the row that ``dim`` says, built in registers: stores of lanes stall the next load.
+static inline V gather(const V *rows, M dim) {
+  _Static_assert(LANES == 4, "one element for each lane");
+  const double *lanes = (const double *)rows;
+  return (V){lanes[dim[0] * LANES], lanes[dim[1] * LANES + 1], lanes[dim[2] * LANES + 2],
+             lanes[dim[3] * LANES + 3]};
+}
+
 static M order_of(const int64_t *row, int64_t many, int64_t column) {
   M result;
+  if (column + LANES <= many) {
+    memcpy(&result, row + column, sizeof result);
+    return result;
+  }
   for (int i = 0; i < LANES; i++) result[i] = row[column + i < many ? column + i : many - 1];
   return result;
 }
@@ -277,13 +289,12 @@ static void read_nest(const Problem *p, Nest *n, const double *t, const double *
       some |= factors[d] != 1;
       inner[d] *= n->s[m][d];
     }
-    for (int i = p->dims - 1; i >= 0 && any(some); i--) {
+    const int loops = any(some) ? p->dims : 0;
+    for (int i = loops - 1; i >= 0; i--) {
       const int k = n->loops;
       n->dim[k] = order_of(order + (row + i) * many, many, column);
-      for (int x = 0; x < LANES; x++) {
-        n->factor[k][x] = factors[n->dim[k][x]][x];
-        n->step[k][x] = inner[n->dim[k][x]][x];
-      }
+      n->factor[k] = gather(factors, n->dim[k]);
+      n->step[k] = gather(inner, n->dim[k]);
       n->cycles *= n->factor[k];
       n->loops += any(n->factor[k] > 1);
     }
