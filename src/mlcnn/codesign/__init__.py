@@ -2,6 +2,7 @@
 
 from mlcnn.codesign.architecture import Architecture, EnergyLaw, FanOut, Level, Operand
 from mlcnn.codesign.batch import Batch
+from mlcnn.codesign.bounds import Bound, lower_bound
 from mlcnn.codesign.compiled import Fast, score_fast
 from mlcnn.codesign.conventions import (
     CONVENTIONS,
@@ -13,6 +14,7 @@ from mlcnn.codesign.conventions import (
     convention,
 )
 from mlcnn.codesign.counts import Counts, count, tile_words
+from mlcnn.codesign.enumeration import Best, Objective, best_of_all, every_mapping
 from mlcnn.codesign.files import architecture_names, load_architecture
 from mlcnn.codesign.mapping import LevelLoops, Mapping, check_factors
 from mlcnn.codesign.scorer import Score, fits, score
@@ -26,6 +28,8 @@ __all__ = [
     "TIMELOOP_2024",
     "Architecture",
     "Batch",
+    "Best",
+    "Bound",
     "Convention",
     "Counts",
     "EnergyLaw",
@@ -34,14 +38,18 @@ __all__ = [
     "Level",
     "LevelLoops",
     "Mapping",
+    "Objective",
     "Operand",
     "Score",
     "architecture_names",
+    "best_of_all",
     "check_factors",
     "convention",
     "count",
+    "every_mapping",
     "fits",
     "load_architecture",
+    "lower_bound",
     "score",
     "score_fast",
     "tile_words",
