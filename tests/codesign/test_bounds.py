@@ -21,9 +21,10 @@ from mlcnn.errors import InfeasibleError
 from mlcnn.workload import ConvLayer, loop_nest
 
 _ALL = tuple(Operand)
+_SPREAD = (None, ("K", "C", "P"))
 
 
-def _machine(generator, depth):
+def random_machine(generator, depth):
     def bound(most):
         return None if generator.random() < 0.5 else float(generator.uniform(0.1, most))
 
@@ -36,7 +37,7 @@ def _machine(generator, depth):
             EnergyLaw(generator.uniform(0.1, 9)),
             None if generator.random() < 0.5 else EnergyLaw(generator.uniform(0.1, 9)),
             int(generator.choice([1, 1, 4])), bound(3), bound(3), bound(5),
-            FanOut(int(generator.choice([1, 1, 2, 4])), [None, ("K", "C", "P")][generator.integers(2)]),
+            FanOut(int(generator.choice([1, 1, 2, 4])), _SPREAD[generator.integers(2)]),
         )
         for number in range(depth)
     ]  # fmt: skip
@@ -48,7 +49,7 @@ def _check(seeds, most):
     for seed in seeds:
         generator = np.random.default_rng(seed)
         nest = random_nest(generator, most=most)
-        machine = _machine(generator, int(generator.integers(1, 4)))
+        machine = random_machine(generator, int(generator.integers(1, 4)))
         bound = lower_bound(nest, machine)
         for objective in Objective:
             rule = list(CONVENTIONS.values())[seed % len(CONVENTIONS)]

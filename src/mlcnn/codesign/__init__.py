@@ -16,6 +16,7 @@ from mlcnn.codesign.conventions import (
 from mlcnn.codesign.counts import Counts, count, tile_words
 from mlcnn.codesign.enumeration import Best, Objective, best_of_all, every_mapping
 from mlcnn.codesign.files import architecture_names, load_architecture
+from mlcnn.codesign.mapper import Mapped, find_mapping
 from mlcnn.codesign.mapping import LevelLoops, Mapping, check_factors
 from mlcnn.codesign.scorer import Score, fits, score
 from mlcnn.codesign.walker import walk
@@ -37,6 +38,7 @@ __all__ = [
     "Fast",
     "Level",
     "LevelLoops",
+    "Mapped",
     "Mapping",
     "Objective",
     "Operand",
@@ -47,6 +49,7 @@ __all__ = [
     "convention",
     "count",
     "every_mapping",
+    "find_mapping",
     "fits",
     "load_architecture",
     "lower_bound",

@@ -1,17 +1,20 @@
 """What no mapping of a nest on a machine can go below.
 
-The bounds hold for every convention, every choice of what is kept, and padded factors:
+The bounds hold for every convention and every choice of what is kept, with factors that divide
+their dimensions:
 
-* The arithmetic takes at least MACs / (product of the fan-outs that a dimension may use) cycles, as
-  a whole number.
+* Side by side below a level stand at most as many instances as a product of divisors of the
+  dimensions that its fan-out takes, within its size. The arithmetic takes MACs / (the product of
+  these over the levels) cycles at least.
 * Every word of weight and input that is touched is read from the outermost level at least once, and
   every output written there. (A bounding box has no fewer words than are touched.)
 * The innermost reads: each product reads its weight and its input and updates its output somewhere.
-  One read serves at most the units that share the word: those along dimensions that do not move the
-  operand. The cheapest level that may keep the operand is the least that each costs.
+  One read serves at most the units that share the word: those side by side along dimensions that do
+  not move the operand. The cheapest level that may keep the operand is the least that each costs.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,18 +74,26 @@ def _words(nest: LoopNest, access: Access) -> float:
     words = math.prod(nest.sizes[dim] for dim in access.plain)
     none = Copies(np.ones((0, 1)), np.ones((0, 1)))
     for axis in access.windows:
-        sizes = (np.array([float(nest.sizes[dim])]) for dim in (axis.outputs, axis.taps))
-        words *= float(touched(axis, Tiles(*sizes, none, none))[0])
+        outputs, taps = (np.array([float(nest.sizes[n])]) for n in (axis.outputs, axis.taps))
+        words *= float(touched(axis, Tiles(outputs, taps, none, none))[0])
     return words
 
 
 def _units(nest: LoopNest, architecture: Architecture) -> int:
     """Arithmetic units that can be busy."""
-    return math.prod(
-        level.fan_out.size
-        for level in architecture.levels
-        if level.fan_out.dims is None or any(nest.size(dim) > 1 for dim in level.fan_out.dims)
-    )
+    return math.prod(_side_by_side(nest, level, nest.dims) for level in architecture.levels)
+
+
+def _side_by_side(nest: LoopNest, level: Level, dims: Iterable[str]) -> int:
+    """Most instances below a level along some dimensions."""
+    most = level.fan_out.size
+    products = {1}
+    for dim in dims:
+        if level.fan_out.dims is None or dim in level.fan_out.dims:
+            size = nest.size(dim)
+            divisors = [n for n in range(1, min(size, most) + 1) if size % n == 0]
+            products = {p * n for p in products for n in divisors if p * n <= most}
+    return max(products)
 
 
 def _transfer(outermost: Level, words: list[float]) -> float:
@@ -129,11 +140,7 @@ def _shared(access: Access, architecture: Architecture, number: int, nest: LoopN
     """Units below one instance of a level that one read can serve."""
     # Along the axes that slide instances may overlap: they count as if they shared all.
     slides = {dim for axis in access.windows for dim in (axis.outputs, axis.taps)}
-    shares = {
+    shares = [
         dim for index, dim in enumerate(nest.dims) if index in slides or not access.relevant[index]
-    }
-    return math.prod(
-        level.fan_out.size
-        for level in architecture.levels[number:]
-        if level.fan_out.dims is None or not shares.isdisjoint(level.fan_out.dims)
-    )
+    ]
+    return math.prod(_side_by_side(nest, level, shares) for level in architecture.levels[number:])

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,15 @@ from mlcnn.codesign.mapping import Mapping
 from mlcnn.errors import InfeasibleError
 from mlcnn.workload import LoopNest
 
-__all__ = ["Best", "Objective", "best_of_all", "every_mapping"]
+__all__ = [
+    "Best",
+    "Objective",
+    "best_of_all",
+    "every_mapping",
+    "factor_choices",
+    "keep_masks",
+    "places",
+]
 
 _PART = 4096
 Factors = tuple[int, ...]
@@ -97,9 +106,9 @@ def every_mapping(nest: LoopNest, architecture: Architecture) -> Iterator[Batch]
         nest: the layer.
         architecture: the machine.
     """
-    masks = tuple(_masks(architecture))
+    masks = tuple(keep_masks(architecture))
     factors = [
-        tuple(_factors(size, _places(dim, architecture)))
+        tuple(_factors(size, places(dim, architecture)))
         for dim, size in zip(nest.dims, nest.sizes, strict=True)
     ]
     columns: list[tuple[tuple[Factors, ...], tuple[tuple[int, ...], ...]]] = []
@@ -115,8 +124,25 @@ def every_mapping(nest: LoopNest, architecture: Architecture) -> Iterator[Batch]
         yield from _batches(nest, columns, masks)
 
 
-def _masks(architecture: Architecture) -> Iterator[NDArray[np.bool_]]:
-    """What the levels may keep: the outermost everything, the others any part of what they take."""
+def factor_choices(nest: LoopNest, architecture: Architecture) -> int:
+    """Ways to choose all factors, some of which may need more instances than there are.
+
+    Args:
+        nest: the layer.
+        architecture: the machine.
+    """
+    return prod(
+        sum(1 for _ in _factors(size, places(dim, architecture)))
+        for dim, size in zip(nest.dims, nest.sizes, strict=True)
+    )
+
+
+def keep_masks(architecture: Architecture) -> Iterator[NDArray[np.bool_]]:
+    """What the levels may keep: the outermost everything, the others any part of what they take.
+
+    Args:
+        architecture: the machine.
+    """
     choices = [_subsets(level) for level in architecture.levels[1:]]
     for chosen in itertools.product(*choices):
         rows = [(True,) * len(Operand), *chosen]
@@ -128,8 +154,13 @@ def _subsets(level: Level) -> list[tuple[bool, ...]]:
     return list(itertools.product(*options))
 
 
-def _places(dim: str, architecture: Architecture) -> list[bool]:
-    """Where a dimension may have a factor: at each level, then side by side below each."""
+def places(dim: str, architecture: Architecture) -> list[bool]:
+    """Where a dimension may have a factor: at each level, then side by side below each.
+
+    Args:
+        dim: the dimension.
+        architecture: the machine.
+    """
     spread = [
         level.fan_out.size > 1 and (level.fan_out.dims is None or dim in level.fan_out.dims)
         for level in architecture.levels
