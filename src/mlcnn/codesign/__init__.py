@@ -2,6 +2,7 @@
 
 from mlcnn.codesign.architecture import Architecture, EnergyLaw, FanOut, Level, Operand
 from mlcnn.codesign.batch import Batch
+from mlcnn.codesign.bounds import Bound, lower_bound
 from mlcnn.codesign.compiled import Fast, score_fast
 from mlcnn.codesign.conventions import (
     CONVENTIONS,
@@ -13,7 +14,9 @@ from mlcnn.codesign.conventions import (
     convention,
 )
 from mlcnn.codesign.counts import Counts, count, tile_words
+from mlcnn.codesign.enumeration import Best, Objective, best_of_all, every_mapping
 from mlcnn.codesign.files import architecture_names, load_architecture
+from mlcnn.codesign.mapper import Mapped, find_mapping
 from mlcnn.codesign.mapping import LevelLoops, Mapping, check_factors
 from mlcnn.codesign.scorer import Score, fits, score
 from mlcnn.codesign.walker import walk
@@ -26,6 +29,8 @@ __all__ = [
     "TIMELOOP_2024",
     "Architecture",
     "Batch",
+    "Best",
+    "Bound",
     "Convention",
     "Counts",
     "EnergyLaw",
@@ -33,15 +38,21 @@ __all__ = [
     "Fast",
     "Level",
     "LevelLoops",
+    "Mapped",
     "Mapping",
+    "Objective",
     "Operand",
     "Score",
     "architecture_names",
+    "best_of_all",
     "check_factors",
     "convention",
     "count",
+    "every_mapping",
+    "find_mapping",
     "fits",
     "load_architecture",
+    "lower_bound",
     "score",
     "score_fast",
     "tile_words",

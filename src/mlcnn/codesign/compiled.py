@@ -26,7 +26,10 @@ __all__ = ["Fast", "kernel", "score_fast"]
 
 _MOST_DIMS, _MOST_LEVELS, _MOST_AXES = 10, 8, 3
 # Bit for bit as numpy: no contractions, and none of the liberties of -ffast-math.
-_FLAGS = ("-O3", "-std=gnu11", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
+_FLAGS = (
+    *("-O3", "-std=gnu11", "-fno-strict-aliasing"),
+    *("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),
+)
 _TARGET = "-march=native"
 _UNBOUND = -1.0
 

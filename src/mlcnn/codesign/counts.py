@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from mlcnn.codesign.architecture import Operand
 from mlcnn.codesign.batch import Batch
 from mlcnn.codesign.conventions import Convention
-from mlcnn.codesign.moves import extents, product, taken_at_once, taken_in, tiles_of
+from mlcnn.codesign.moves import Nested, product, taken_at_once, taken_in, tiles_of
 from mlcnn.codesign.space import Access, accesses
 from mlcnn.codesign.windows import box, touched
 from mlcnn.errors import InputError
@@ -80,29 +81,30 @@ def count(nest: LoopNest, batch: Batch, rule: Convention) -> Counts:
         InputError: a count is beyond the integers that are exact in float64.
         UnsupportedError: the nest's operands are of no form that is known here.
     """
-    shape = (batch.keep.shape[0], len(Operand), len(batch))
+    nested = Nested.of(batch)
+    shape = (nested.depth, len(Operand), len(batch))
     reads, fills, updates = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    result = Counts(reads, fills, updates, _instances(batch), *_work(batch))
+    result = Counts(reads, fills, updates, *_work(nested))
     for operand, access in enumerate(accesses(nest)):
-        _count_operand(result, operand, access, batch, rule)
+        _count_operand(result, operand, access, nested, rule)
     arrays = (reads, fills, updates, result.macs)
     check_exact(nest, max(float(array.max(initial=0.0)) for array in arrays))
     return result
 
 
 def _count_operand(
-    counts: Counts, operand: int, access: Access, batch: Batch, rule: Convention
+    counts: Counts, operand: int, access: Access, nested: Nested, rule: Convention
 ) -> None:
-    keeping = [int(level) for level in np.flatnonzero(batch.keep[:, operand])]
+    keeping = [int(level) for level in np.flatnonzero(nested.batch.keep[:, operand])]
     for above, level in pairwise(keeping):
-        taken = taken_in(access, batch, above, level, rule)
-        _enter(counts, operand, above, taken.together, _seen(access, batch, above))
+        taken = taken_in(access, nested, above, level, rule)
+        _enter(counts, operand, above, taken.together, _seen(access, nested, above))
         counts.fills[level, operand] = taken.each
         if operand == _OUTPUT and not rule.first_fill:
-            counts.fills[level, operand] -= _seen(access, batch, level)
+            counts.fills[level, operand] -= _seen(access, nested, level)
     last = keeping[-1]
-    once = taken_at_once(access, batch, last, rule)
-    _enter(counts, operand, last, once, _seen(access, batch, last))
+    once = taken_at_once(access, nested, last, rule)
+    _enter(counts, operand, last, once, _seen(access, nested, last))
 
 
 def _enter(counts: Counts, operand: int, level: int, words: Array, first: Array) -> None:
@@ -114,33 +116,35 @@ def _enter(counts: Counts, operand: int, level: int, words: Array, first: Array)
         counts.reads[level, operand] = words
 
 
-def _seen(access: Access, batch: Batch, level: int) -> Array:
+def _seen(access: Access, nested: Nested, level: int) -> Array:
     """Different words of an operand without windows that one instance of a level ever has."""
-    ever = batch.temporal.prod(0) * batch.spatial[level:].prod(0)
-    return product((ever[dim] for dim in access.plain), np.ones(len(batch)))
+    return nested.words(access, 0) / nested.copies(access, 0, level)
 
 
-def _instances(batch: Batch) -> Array:
-    fan_out = batch.spatial.prod(1)
-    return np.concatenate([np.ones((1, len(batch))), np.cumprod(fan_out, 0)])
-
-
-def _work(batch: Batch) -> tuple[Array, Array]:
-    """Cycles and multiply-accumulates."""
-    cycles = batch.temporal.prod((0, 1))
-    return cycles, cycles * batch.spatial.prod((0, 1))
+def _work(nested: Nested) -> tuple[Array, Array, Array]:
+    """Instances, cycles and multiply-accumulates."""
+    one = np.ones(len(nested.batch))
+    cycles = product(nested.loops.factor, one)
+    instances = [one]
+    for row, dims in zip(nested.batch.spatial, nested.spread, strict=True):
+        instances.append(product((row[dim] for dim in sorted(dims)), instances[-1]))
+    return np.stack(instances), cycles, cycles * instances[-1]
 
 
 def check_exact(nest: LoopNest, largest: float) -> None:
-    """Check that counts up to ``largest`` are exact in float64.
+    """Check that what counts up to ``largest`` are made of is exact in float64.
+
+    A bounding box has at most stride + dilation times the positions that are touched along each
+    axis, so no product on the way is more than these times a count.
 
     Raises:
-        InputError: they are not.
+        InputError: it is not.
     """
-    if not largest <= MAX_EXACT:
+    boxes = [sum(term.step for term in axis) for axis in nest.input.axes if len(axis) > 1]
+    if not largest * prod(boxes) <= MAX_EXACT:
         raise InputError(
-            f"nest {nest.name}: a count of {largest:.3g} words or operations is beyond 2**53, "
-            "above which float64 is not exact; split the layer or its batch"
+            f"nest {nest.name}: a count of {largest:.3g} words or operations is beyond what "
+            "float64 holds exactly; split the layer or its batch"
         )
 
 
@@ -156,12 +160,11 @@ def tile_words(nest: LoopNest, batch: Batch, rule: Convention) -> Array:
         Shape (levels, operands, mappings), of one instance.
     """
     measure = box if rule.box else touched
+    nested = Nested.of(batch)
     rows: list[Array] = []
-    for level in range(batch.keep.shape[0]):
-        inside = extents(batch, level)
-        ones = np.ones_like(inside[0])
+    for level in range(nested.depth):
         for access in accesses(nest):
-            words = product((inside[dim] for dim in access.plain), ones)
-            tiles = tiles_of(access, batch, level, level)
+            tiles = tiles_of(access, nested, level, level)
+            words = nested.words(access, level)
             rows.append(product(map(measure, access.windows, tiles), words))
-    return np.stack(rows).reshape(batch.keep.shape[0], len(Operand), len(batch))
+    return np.stack(rows).reshape(nested.depth, len(Operand), len(batch))

@@ -12,9 +12,10 @@ and only the sliding axes of the input need the distances.
 """
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from mlcnn.codesign.conventions import Convention
 from mlcnn.codesign.space import Access
 from mlcnn.codesign.windows import Copies, Tiles, WindowAxis, box, fresh, touched
 
-__all__ = ["Taken", "extents", "product", "taken_at_once", "taken_in", "tiles_of"]
+__all__ = ["Nested", "Taken", "product", "taken_at_once", "taken_in", "tiles_of"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -58,110 +59,163 @@ class _Loops:
     dim: NDArray[np.int64]
     step: Array
 
+    def above(self, start: int) -> "_Loops":
+        """Those from a number on."""
+        return _Loops(self.factor[start:], self.dim[start:], self.step[start:])
+
+
+@dataclass(frozen=True, slots=True)
+class Nested:
+    """Mappings with what all counts of them need.
+
+    Attributes:
+        batch: the mappings.
+        inside: for each level, and last for the arithmetic, the iterations of each dimension
+            inside its tile; shape (dims, mappings).
+        spread: for each level, the dimensions that some mapping spreads over instances below it.
+        loops: all temporal loops.
+        start: for each level, the number of the first loop above its tile.
+    """
+
+    batch: Batch
+    inside: tuple[Array, ...]
+    spread: tuple[frozenset[int], ...]
+    loops: _Loops
+    start: tuple[int, ...]
+
+    @property
+    def depth(self) -> int:
+        """The number of levels, which stands for the arithmetic."""
+        return len(self.spread)
+
+    @classmethod
+    def of(cls, batch: Batch) -> "Nested":
+        """What there is to know of mappings."""
+        depth, dims, many = batch.temporal.shape
+        inner = np.ones((dims, many))
+        inside, start = [inner], [0]
+        factors: list[Array] = []
+        steps: list[Array] = []
+        orders: list[NDArray[np.int64]] = []
+        columns = np.arange(many)
+        for level in range(depth - 1, -1, -1):
+            temporal = batch.temporal[level]
+            inner = inner * batch.spatial[level]
+            if (temporal != 1).any():
+                order = batch.order[level, ::-1]
+                flat = order * many + columns
+                orders.append(order)
+                factors.append(np.take(temporal, flat))
+                steps.append(np.take(inner, flat))
+                inner = inner * temporal
+            inside.append(inner)
+            start.append(len(factors) * dims)
+        spread = (batch.spatial != 1).any(2)
+        none = np.ones((0, many))
+        loops = _Loops(
+            np.concatenate(factors) if factors else none,
+            np.concatenate(orders) if orders else none.astype(np.int64),
+            np.concatenate(steps) if steps else none,
+        )
+        sides = tuple(frozenset(map(int, np.flatnonzero(row))) for row in spread)
+        return cls(batch, tuple(inside[::-1]), sides, loops, tuple(start[::-1]))
+
+    def words(self, access: Access, level: int) -> Array:
+        """Words of a tile along the axes that are a dimension."""
+        one = np.ones(len(self.batch))
+        return product((self.inside[level][dim] for dim in access.plain), one)
+
+    def copies(self, access: Access, above: int, level: int) -> Array:
+        """Instances between two levels that have different words along those axes."""
+        one = np.ones(len(self.batch))
+        spatial = self.batch.spatial
+        return product(
+            (
+                spatial[outer, dim]
+                for outer in range(above, level)
+                for dim in access.plain
+                if dim in self.spread[outer]
+            ),
+            one,
+        )
+
 
 def product(factors: Iterable[Array], start: Array) -> Array:
     """``start`` times all factors, from the left."""
     return reduce(operator.mul, factors, start)
 
 
-def extents(batch: Batch, level: int) -> Array:
-    """Iterations of each dimension inside the tile of a level; shape (dims, mappings)."""
-    return batch.temporal[level:].prod(0) * batch.spatial[level:].prod(0)
-
-
-def _loops(batch: Batch, level: int) -> _Loops:
-    """The loops above the tile of a level."""
-    inner = extents(batch, level)
-    factors: list[Array] = [np.ones((0, len(batch)))]
-    dims: list[NDArray[np.int64]] = [np.zeros((0, len(batch)), np.int64)]
-    steps: list[Array] = [np.ones((0, len(batch)))]
-    for outer in range(level - 1, -1, -1):
-        inner = inner * batch.spatial[outer]
-        if (batch.temporal[outer] > 1).any():
-            order = batch.order[outer, ::-1]
-            dims.append(order)
-            factors.append(np.take_along_axis(batch.temporal[outer], order, 0))
-            steps.append(np.take_along_axis(inner, order, 0))
-        inner = inner * batch.temporal[outer]
-    return _Loops(np.concatenate(factors), np.concatenate(dims), np.concatenate(steps))
-
-
 def _moved(loops: _Loops, moves: tuple[bool, ...]) -> Mask:
     """Whether this loop or one inside is of a dimension that ``moves`` and has two iterations."""
     active = np.array(moves)[loops.dim] & (loops.factor > 1)
-    return np.logical_or.accumulate(active, 0)
+    for inner, here in pairwise(active):
+        np.logical_or(inner, here, out=here)
+    return active
 
 
-def taken_in(access: Access, batch: Batch, above: int, level: int, rule: Convention) -> Taken:
+def taken_in(access: Access, nested: Nested, above: int, level: int, rule: Convention) -> Taken:
     """Words of an operand that the tiles of a level take in.
 
     Args:
         access: the operand.
-        batch: the mappings.
+        nested: the mappings.
         above: level that they come from, the next outer one that keeps the operand.
         level: level that keeps the tile.
         rule: what is saved.
     """
-    inside = extents(batch, level)
-    copies = batch.spatial[above:level].prod(0)
-    loops = _loops(batch, level)
+    loops = nested.loops.above(nested.start[level])
+    plain, copies = nested.words(access, level), nested.copies(access, above, level)
     if not access.windows:
-        stays = ~_moved(loops, access.relevant)
-        times = np.where(stays, 1.0, loops.factor).prod(0)
-        each = product((inside[dim] for dim in access.plain), times)
-        return Taken(each, product((copies[dim] for dim in access.plain), each))
-    plain = product((inside[dim] for dim in access.plain), np.ones(len(batch)))
-    each = _sliding(access, plain, tiles_of(access, batch, level, level), loops, rule)
-    several = product((copies[dim] for dim in access.plain), np.ones(len(batch)))
-    tiles = tiles_of(access, batch, above, level)
+        each = plain
+        for moved, factor in zip(_moved(loops, access.relevant), loops.factor, strict=True):
+            np.multiply(each, factor, out=each, where=moved)
+        return Taken(each, each * copies)
+    each = _sliding(access, plain, tiles_of(access, nested, level, level), loops, rule)
+    tiles = tiles_of(access, nested, above, level)
     if all(tile.alone().all() for tile in tiles):
-        return Taken(each, several * each)
-    return Taken(each, _sliding(access, several * plain, tiles, loops, rule))
+        return Taken(each, each * copies)
+    return Taken(each, _sliding(access, copies * plain, tiles, loops, rule))
 
 
-def taken_at_once(access: Access, batch: Batch, above: int, rule: Convention) -> Array:
+def taken_at_once(access: Access, nested: Nested, above: int, rule: Convention) -> Array:
     """Words that the arithmetic below one instance of a level needs, over all cycles."""
-    depth = batch.temporal.shape[0]
-    copies = batch.spatial[above:depth].prod(0)
-    times = batch.temporal.prod((0, 1))
-    words = product((copies[dim] for dim in access.plain), times)
+    words = product(nested.loops.factor, nested.copies(access, above, nested.depth))
     measure = box if rule.box else touched
-    tiles = tiles_of(access, batch, above, depth)
+    tiles = tiles_of(access, nested, above, nested.depth)
     return product(map(measure, access.windows, tiles), words)
 
 
-def tiles_of(access: Access, batch: Batch, above: int, level: int) -> list[Tiles]:
+def tiles_of(access: Access, nested: Nested, above: int, level: int) -> list[Tiles]:
     """Tiles of a level along the sliding axes, of all instances below one of level ``above``.
 
     Args:
         access: the operand.
-        batch: the mappings.
+        nested: the mappings.
         above: a level; ``level`` itself for one instance.
         level: the level; the number of levels for the arithmetic.
     """
-    return [
-        Tiles(
-            extents(batch, level)[axis.outputs],
-            extents(batch, level)[axis.taps],
-            _copies(batch, axis.outputs, above, level),
-            _copies(batch, axis.taps, above, level),
-        )
-        for axis in access.windows
-    ]
+    result: list[Tiles] = []
+    for axis in access.windows:
+        dims = axis.outputs, axis.taps
+        levels = [n for n in range(above, level) if not nested.spread[n].isdisjoint(dims)]
+        inside = (nested.inside[level][dim] for dim in dims)
+        result.append(Tiles(*inside, *(_copies(nested, dim, levels) for dim in dims)))
+    return result
 
 
-def _copies(batch: Batch, dim: int, above: int, level: int) -> Copies:
-    """Instances between two levels that share a dimension."""
-    both = batch.temporal[:, dim] * batch.spatial[:, dim]
-    inner = [both[outer + 1 :].prod(0) for outer in range(above, level)]
-    apart = np.stack(inner) if inner else np.ones((0, len(batch)))
-    return Copies(batch.spatial[above:level, dim], apart)
+def _copies(nested: Nested, dim: int, levels: list[int]) -> Copies:
+    """Instances below some levels that share a dimension."""
+    apart = [nested.inside[level + 1][dim] for level in levels]
+    none = np.ones((0, len(nested.batch)))
+    return Copies(nested.batch.spatial[levels, dim], np.stack(apart) if apart else none)
 
 
 def _sliding(
     access: Access, plain: Array, tiles: list[Tiles], loops: _Loops, rule: Convention
 ) -> Array:
     """Words that the tiles of an operand with sliding axes take in together.
+
+    A tile for each iteration of the loops, less what stays at each move.
 
     Args:
         access: the operand.
@@ -172,55 +226,65 @@ def _sliding(
     """
     measure = box if rule.box else touched
     sizes = [measure(axis, tile) for axis, tile in zip(access.windows, tiles, strict=True)]
-    whole = product(sizes, plain)
-    if not len(loops.factor):
-        return whole
-    steps = [_steps(axis, loops) for axis in access.windows]
-    lost = _moved(loops, access.direct)
-    if rule.same_step:
-        distances, kept = _as_first(loops, steps)
-        lost |= ~kept
-    else:
-        distances = [step - _before((loops.factor - 1.0) * step) for step in steps]
-    new = np.broadcast_to(whole, lost.shape).copy()
-    row, column = np.nonzero((loops.factor > 1) & ~lost)
-    stays = plain[column]
-    for axis, tile, size, distance in zip(access.windows, tiles, sizes, distances, strict=True):
-        away = distance[row, column]
-        if rule.box:
-            stays = stays * np.maximum(size[column] - np.abs(away), 0.0)
-        else:
-            stays = stays * (size[column] - fresh(axis, tile.at(column), away))
-    new[row, column] -= stays
-    return whole + ((loops.factor - 1.0) * _outside(loops.factor) * new).sum(0)
+    result = product(loops.factor, product(sizes, plain))
+    for move in _moves(access, loops, rule):
+        stays = plain[move.index]
+        for number, axis in enumerate(access.windows):
+            size, away = sizes[number][move.index], move.distances[number]
+            if rule.box:
+                stays = stays * np.maximum(size - np.abs(away), 0.0)
+            else:
+                stays = stays * (size - fresh(axis, tiles[number].at(move.index), away))
+        result[move.index] -= move.times * stays
+    return result
 
 
-def _steps(axis: WindowAxis, loops: _Loops) -> Array:
-    """Positions along an axis that one step of each loop is."""
-    rate = np.where(loops.dim == axis.outputs, float(axis.stride), 0.0)
-    rate += np.where(loops.dim == axis.taps, float(axis.dilation), 0.0)
-    return rate * loops.step
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """Steps of one loop, of the mappings where something may stay.
+
+    Attributes:
+        index: these mappings.
+        times: how often each moves.
+        distances: positions along each sliding axis.
+    """
+
+    index: NDArray[np.int64]
+    times: Array
+    distances: list[Array]
 
 
-def _before(values: Array) -> Array:
-    """Sums over the loops inside each."""
-    return np.cumsum(values, 0) - values
+def _moves(access: Access, loops: _Loops, rule: Convention) -> Iterator[_Move]:
+    """The moves of a tile along its sliding axes alone."""
+    rates = [_rates(axis, len(access.direct)) for axis in access.windows]
+    direct, count = np.array(access.direct), loops.factor.shape[1]
+    outside = product(loops.factor, np.ones(count))
+    lost, begun = np.zeros(count, bool), np.zeros(count, bool)
+    before = [np.zeros(count) for _ in rates]
+    first = [np.zeros(count) for _ in rates]
+    for factor, dim, step in zip(loops.factor, loops.dim, loops.step, strict=True):
+        active = factor > 1
+        outside = outside / factor
+        lost |= active & direct[dim]
+        if lost.all():
+            return
+        stay = active & ~lost
+        steps = [rate[dim] * step for rate in rates]
+        distances = [one - inner for one, inner in zip(steps, before, strict=True)]
+        if rule.same_step:  # all inner loops at index 1
+            first = [np.where(begun, old, one) for old, one in zip(first, steps, strict=True)]
+            begun |= active
+            for distance, one in zip(distances, first, strict=True):
+                stay &= distance == one
+        reach = active.astype(float) if rule.same_step else factor - 1.0
+        before = [inner + reach * one for one, inner in zip(steps, before, strict=True)]
+        if len(index := np.flatnonzero(stay)):
+            times = (factor[index] - 1.0) * outside[index]
+            yield _Move(index, times, [distance[index] for distance in distances])
 
 
-def _outside(factors: Array) -> Array:
-    """Products over the loops outside each."""
-    return np.cumprod(factors[::-1], 0)[::-1] / factors
-
-
-def _as_first(loops: _Loops, steps: list[Array]) -> tuple[list[Array], Mask]:
-    """Distances with all inner loops at index 1, and whether they are the innermost loop's."""
-    active = loops.factor > 1
-    first = np.argmax(active, 0)[None]
-    distances: list[Array] = []
-    kept = np.ones_like(active)
-    for step in steps:
-        moved = np.where(active, step, 0.0)
-        distance = step - _before(moved)
-        kept &= distance == np.take_along_axis(step, first, 0)
-        distances.append(distance)
-    return distances, kept
+def _rates(axis: WindowAxis, dims: int) -> Array:
+    """Positions along an axis for an iteration of each dimension."""
+    rates = np.zeros(dims)
+    rates[axis.outputs], rates[axis.taps] = axis.stride, axis.dilation
+    return rates

@@ -1,6 +1,7 @@
 """A loop nest as scorers read it: numbers of dimensions and coefficients."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mlcnn.codesign.windows import WindowAxis
 from mlcnn.errors import UnsupportedError
@@ -26,6 +27,7 @@ class Access:
     direct: tuple[bool, ...]
 
 
+@lru_cache
 def accesses(nest: LoopNest) -> tuple[Access, Access, Access]:
     """Of weight, input and output.
 

@@ -65,6 +65,8 @@ class Copies:
 
     def span(self, size: Array) -> Array:
         """Iterations from the first to the last of tiles of ``size``."""
+        if not len(self.factor):
+            return size
         return size + ((self.factor - 1.0) * self.apart).sum(0)
 
     def adjacent(self, size: Array) -> Mask:
@@ -84,7 +86,7 @@ class Tiles:
         outputs: of one instance, shape (tiles,).
         taps: of one instance.
         output_copies: instances along the outputs.
-        tap_copies: instances along the taps.
+        tap_copies: instances along the taps; of as many levels.
     """
 
     outputs: Array

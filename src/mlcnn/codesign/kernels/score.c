@@ -168,10 +168,11 @@ static V sliding(const Problem *p, Nest *n, const Operand *o, int above, int lev
                  M *alone) {
   V sizes[MOST_AXES], before[MOST_AXES], first[MOST_AXES], distance[MOST_AXES];
   const V whole = plain * measure(p, n, o, above, level, sizes, alone);
-  V outside = all(1), result = whole;
+  V outside = all(1);
   memset(before, 0, sizeof before);
   memset(first, 0, sizeof first);
   for (int k = n->start[level]; k < n->loops; k++) outside *= n->factor[k];
+  V result = whole * outside;
   const M listed = has_no_form(o) ? (M){0} - 1 : ~*alone;
   M lost = {0}, begun = {0};
   for (int k = n->start[level]; k < n->loops; k++) {
@@ -179,7 +180,7 @@ static V sliding(const Problem *p, Nest *n, const Operand *o, int above, int lev
     const M active = factor > 1;
     outside /= factor;
     lost |= active & has(o->plain, n->dim[k]);
-    V fresh = whole;
+    if (!any(~lost)) break;
     M stay = active & ~lost;
     if (any(stay)) {
       V stays = plain;
@@ -197,10 +198,9 @@ static V sliding(const Problem *p, Nest *n, const Operand *o, int above, int lev
         n->unlisted |= stay & listed;
         stays = stays_exact(n, o, level, plain, distance);
       }
-      fresh = pick(stay, whole - stays, whole);
+      result -= pick(stay, (factor - 1) * outside * stays, (V){0});
     }
     begun |= active;
-    result += (factor - 1) * outside * fresh;
   }
   return result;
 }
@@ -252,8 +252,20 @@ static V row_of(const double *row, int64_t many, int64_t column) {
   return result;
 }
 
+// Of each lane the row that ``dim`` says, built in registers: stores of lanes stall the next load.
+static inline V gather(const V *rows, M dim) {
+  _Static_assert(LANES == 4, "one element for each lane");
+  const double *lanes = (const double *)rows;
+  return (V){lanes[dim[0] * LANES], lanes[dim[1] * LANES + 1], lanes[dim[2] * LANES + 2],
+             lanes[dim[3] * LANES + 3]};
+}
+
 static M order_of(const int64_t *row, int64_t many, int64_t column) {
   M result;
+  if (column + LANES <= many) {
+    memcpy(&result, row + column, sizeof result);
+    return result;
+  }
   for (int i = 0; i < LANES; i++) result[i] = row[column + i < many ? column + i : many - 1];
   return result;
 }
@@ -277,13 +289,12 @@ static void read_nest(const Problem *p, Nest *n, const double *t, const double *
       some |= factors[d] != 1;
       inner[d] *= n->s[m][d];
     }
-    for (int i = p->dims - 1; i >= 0 && any(some); i--) {
+    const int loops = any(some) ? p->dims : 0;
+    for (int i = loops - 1; i >= 0; i--) {
       const int k = n->loops;
       n->dim[k] = order_of(order + (row + i) * many, many, column);
-      for (int x = 0; x < LANES; x++) {
-        n->factor[k][x] = factors[n->dim[k][x]][x];
-        n->step[k][x] = inner[n->dim[k][x]][x];
-      }
+      n->factor[k] = gather(factors, n->dim[k]);
+      n->step[k] = gather(inner, n->dim[k]);
       n->cycles *= n->factor[k];
       n->loops += any(n->factor[k] > 1);
     }
