@@ -10,6 +10,7 @@ import numpy as np
 import openvino as ov
 import pytest
 import torch
+from exact_sums import needs_vnni
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +26,7 @@ from benchmarks.tables import PAGES, rewritten
 from benchmarks.targets import TARGETS, Figure, Found
 from mlcnn import zoo
 from mlcnn.engines.native.library import load
+from mlcnn.engines.processor import processor
 from mlcnn.graph import load_file
 from mlcnn.reproduce.study.records import packed
 from mlcnn.workload import ConvLayer
@@ -201,6 +203,9 @@ def test_fused_native_is_held_against_the_better_other_engine() -> None:
 # -- engines
 
 
+@pytest.mark.skipif(
+    "AVX-512" not in processor()["instructions"], reason="nothing computes in bfloat16 here"
+)
 def test_openvino_in_another_precision_is_no_baseline(monkeypatch) -> None:
     """It computes in bfloat16 where the processor can, unless told not to."""
     model = zoo.load("lenet5")
@@ -215,6 +220,7 @@ def test_openvino_in_another_precision_is_no_baseline(monkeypatch) -> None:
         prepare("openvino", model)
 
 
+@needs_vnni
 def test_engines_are_compared_on_quantised_files(tmp_path: Path) -> None:
     files = write_files("layer-16x4", str(tmp_path))
     assert list(files) == ["float32", "int8", "reordered", "fused"]

@@ -3,6 +3,7 @@
 import numpy as np
 import onnx_ir as ir
 import pytest
+from exact_sums import HAS_VNNI
 from onnx import TensorProto, helper, numpy_helper
 
 from mlcnn import engines
@@ -58,7 +59,7 @@ def test_engines_agree_on_the_border(zero: int, pads: list[int]) -> None:
     images = np.random.default_rng(1).uniform(-1, 1, (2, 3, 12, 12)).astype(np.float32)
     expected = engines.get("onnxruntime").prepare(model).run({"x": images})["y"]
     for written in (model, pad_codes(model)):
-        for engine in ("onnxruntime", "openvino", "native"):
+        for engine in ("onnxruntime", "native", *(("openvino",) if HAS_VNNI else ())):
             found = engines.get(engine).prepare(written).run({"x": images})["y"]
             apart = np.abs(found - expected) / 0.2
             assert apart.max() < 1.5, engine

@@ -34,7 +34,11 @@ def test_losses_are_the_same_to_rounding(precision: str, tolerance: float) -> No
         step = step_of(each, images, labels, hardware)
         curves.append([step() for _ in range(20)])
     assert curves[0][-1] < 0.9 * curves[0][0]
-    assert curves[1] == pytest.approx(curves[0], rel=tolerance)
+    # A loss near 0 differs by as much, relatively, as logits do absolutely.
+    steps = [step for step, loss in enumerate(curves[0]) if loss > 0.1]
+    assert len(steps) >= 5
+    found, right = ([curve[step] for step in steps] for curve in (curves[1], curves[0]))
+    assert found == pytest.approx(right, rel=tolerance)
 
 
 def test_the_limit_is_counted() -> None:

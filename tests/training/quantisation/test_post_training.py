@@ -7,6 +7,7 @@ import onnx_ir as ir
 import openvino as ov
 import pytest
 import torch
+from exact_sums import needs_vnni
 from torch import nn
 from training.quantisation.networks import images_of_classes, residual
 
@@ -43,7 +44,9 @@ def outputs(model: ir.Model, images: np.ndarray, engine: str = "onnxruntime") ->
     return next(iter(session.run({name: images}).values()))
 
 
-@pytest.mark.parametrize("engine", ["onnxruntime", "openvino", "native"])
+@pytest.mark.parametrize(
+    "engine", ["onnxruntime", pytest.param("openvino", marks=needs_vnni), "native"]
+)
 def test_engines_compute_what_the_codes_say(network: ir.Model, engine: str) -> None:
     model = calibrated(network).model
     images, _ = images_of_classes(200, seed=3)
