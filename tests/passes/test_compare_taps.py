@@ -112,16 +112,16 @@ def test_taps_are_drawn_with_replacement(sparsity: float) -> None:
     assert taps.sum() == pytest.approx(0, abs=4 * math.sqrt(share * taps.size))
 
 
-def test_every_layer_has_taps_of_its_own() -> None:
+@pytest.mark.parametrize("text", ["compare-taps", "compare-taps{share=1}"])
+def test_every_layer_has_pairs_of_its_own(text: str) -> None:
     net = Net("n", 16, 8, 8)
     value = net.x
     for name in ("stem", "first", "second"):
         value = net.conv(value, 16, 3, channels=16, name=name, pads=[1, 1, 1, 1])
-    for text in ("compare-taps", "compare-taps{share=1}"):
-        done = result_of(net.model(value), text).model
-        layers = [method_of(n).read(n) for n in done.graph if method_of(n) is not None]
-        first, second = (pairs_of(layer) for layer in layers)
-        assert (first.first != second.first).any()
+    done = result_of(net.model(value), text).model
+    layers = [method_of(n).read(n) for n in done.graph if method_of(n) is not None]
+    first, second = (pairs_of(layer) for layer in layers)
+    assert (first.first != second.first).any()
 
 
 def test_fixed_taps() -> None:

@@ -1,10 +1,14 @@
 """What a module for an operator is made of: the module, and where its weights come from."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import onnx_ir as ir
 from torch import Tensor, nn
 
-__all__ = ["TrainedLayer", "TrainedWeight"]
+from mlcnn.ops.geometry import Convolution
+
+__all__ = ["TrainedLayer", "TrainedWeight", "trained_layer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +47,28 @@ class TrainedLayer:
     module: nn.Module
     weights: tuple[TrainedWeight, ...]
     pad: nn.Module | None = None
+
+
+def trained_layer(
+    node: ir.Node,
+    read: Callable[[ir.Node], Convolution | str],
+    make: Callable[[Convolution, bool], nn.Module],
+    weights: Mapping[str, int],
+    bias: int,
+) -> TrainedLayer:
+    """The module of a method's operator, its weights still to be filled in.
+
+    Args:
+        node: the operator.
+        read: reads it.
+        make: makes the module of a layer that has a bias, or has none.
+        weights: which input of the node each weight of the module is.
+        bias: which one the bias is.
+    """
+    layer = read(node)
+    if isinstance(layer, str):
+        raise ValueError(layer)
+    has_bias = layer.bias is not None
+    places = {**weights, **({"bias": bias} if has_bias else {})}
+    kept = tuple(TrainedWeight(name, index) for name, index in places.items())
+    return TrainedLayer(make(layer, has_bias), kept)

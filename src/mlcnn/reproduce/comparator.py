@@ -20,6 +20,7 @@ from mlcnn.accelerators import (
 from mlcnn.accelerators.array import Array
 from mlcnn.accelerators.cost import Costs
 from mlcnn.accelerators.loading import load_machine_of
+from mlcnn.ops.comparator import KIND
 from mlcnn.reproduce.reproduction import Beside, Cell, Reproduction, Tell, number, published_rows
 from mlcnn.workload import Arithmetic, ConvLayer, Layer, Numbers, Weights
 
@@ -257,7 +258,7 @@ def _plain(nest: ConvLayer, bits: int) -> LayerTask:
 def _comparator(nest: ConvLayer, pairs: int, weight: int) -> LayerTask:
     """A pair for each 16 channels, codes of 8 bits, and weights of so many."""
     adding = ConvLayer(nest.name, nest.N, nest.K, pairs * nest.C, nest.P, nest.Q, 1, 1)
-    weights = Weights("comparator", (("pairs", pairs), ("share", 16)))
+    weights = Weights(KIND, (("pairs", pairs), ("share", 16)))
     layer = Layer(
         nest, arithmetic=Arithmetic.COMPARE, weights=weights, numbers=Numbers(weight, _CODE),
         parts=(adding,),

@@ -18,14 +18,12 @@ from mlcnn.accelerators.cost import LayerTask
 from mlcnn.accelerators.in_memory.mapping import Engines, numbers
 
 __all__ = [
-    "KIND", "OPERATIONS", "Comparisons", "Done", "Placed", "Strips", "comparisons_of", "done",
+    "OPERATIONS", "Comparisons", "Done", "Placed", "Strips", "comparisons_of", "done",
     "durations", "placed", "strips",
 ]  # fmt: skip
 
 Floats = NDArray[np.float64]
 
-KIND = "comparator"
-"""Of the weights of a layer that compares."""
 OPERATIONS = 2
 """Of rows, for each plane: both taps' XOR, and the AND of the first with where they differ."""
 _LATCHED = 3  # bits of a column that each plane sets; and one more when a comparison leaves

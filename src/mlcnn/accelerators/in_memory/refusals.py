@@ -4,11 +4,12 @@ import math
 
 from mlcnn.accelerators.cost import LayerTask
 from mlcnn.accelerators.in_memory.compare import additions_of
-from mlcnn.accelerators.in_memory.comparisons import KIND, comparisons_of
+from mlcnn.accelerators.in_memory.comparisons import comparisons_of
 from mlcnn.accelerators.in_memory.description import EngineDescription, engines_of
 from mlcnn.accelerators.in_memory.mapping import laid, mappings
 from mlcnn.accelerators.in_memory.work import Products, products_of
 from mlcnn.accelerators.machine import Infeasible, unknown_layer, unknown_parts
+from mlcnn.ops.comparator import KIND
 from mlcnn.workload import Arithmetic, Layer
 
 __all__ = ["refusal"]

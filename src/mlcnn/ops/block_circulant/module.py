@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import onnx_ir as ir
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
@@ -17,7 +16,7 @@ from mlcnn.ops.block_circulant.roads import (
     multiplied_by_bins,
 )
 from mlcnn.ops.geometry import Convolution
-from mlcnn.ops.trained import TrainedLayer, TrainedWeight
+from mlcnn.ops.trained import TrainedLayer, trained_layer
 
 __all__ = ["BlockCirculantConv2d", "BlockCirculantLinear", "make_layer"]
 
@@ -110,11 +109,7 @@ class BlockCirculantLinear(_Compact):
 
 def make_layer(site: Any) -> TrainedLayer:
     """The module of a node, its weights still to be filled in."""
-    node: ir.Node = site.node
-    layer = read(node)
-    if isinstance(layer, str):
-        raise ValueError(layer)
-    bias = layer.bias is not None
-    make = BlockCirculantLinear if is_dense(node) else BlockCirculantConv2d
-    weights = (TrainedWeight("weight", 1), *((TrainedWeight("bias", 2),) if bias else ()))
-    return TrainedLayer(make(layer, bias=bias), weights)
+    make = BlockCirculantLinear if is_dense(site.node) else BlockCirculantConv2d
+    return trained_layer(
+        site.node, read, lambda layer, bias: make(layer, bias=bias), {"weight": 1}, 2
+    )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from typing import Any, cast
 
-import onnx_ir as ir
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from mlcnn.ops.comparator.operator import BIAS, WEIGHT, pairs_of, read
 from mlcnn.ops.comparator.pairs import Pairs
 from mlcnn.ops.geometry import Convolution
-from mlcnn.ops.trained import TrainedLayer, TrainedWeight
+from mlcnn.ops.trained import TrainedLayer, trained_layer
 
 __all__ = ["ComparatorConv2d", "make_layer"]
 
@@ -140,13 +139,7 @@ class ComparatorConv2d(nn.Module):
 
 def make_layer(site: Any) -> TrainedLayer:
     """The module of a node, its weights still to be filled in."""
-    node: ir.Node = site.node
-    layer = read(node)
-    if isinstance(layer, str):
-        raise ValueError(layer)
-    bias = layer.bias is not None
-    weights = (
-        TrainedWeight("weight", WEIGHT),
-        *((TrainedWeight("bias", BIAS),) if bias else ()),
-    )
-    return TrainedLayer(ComparatorConv2d(layer, pairs_of(layer), bias=bias), weights)
+    return trained_layer(
+        site.node, read, lambda layer, bias: ComparatorConv2d(layer, pairs_of(layer), bias=bias),
+        {"weight": WEIGHT}, BIAS,
+    )  # fmt: skip

@@ -2,14 +2,13 @@
 
 from typing import Any
 
-import onnx_ir as ir
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
 from mlcnn.ops.geometry import Convolution
 from mlcnn.ops.shared_kernels.operator import read
-from mlcnn.ops.trained import TrainedLayer, TrainedWeight
+from mlcnn.ops.trained import TrainedLayer, trained_layer
 
 __all__ = ["SharedKernelConv2d", "make_layer"]
 
@@ -73,14 +72,7 @@ class SharedKernelConv2d(nn.Module):
 
 def make_layer(site: Any) -> TrainedLayer:
     """The module of a node, its weights still to be filled in."""
-    node: ir.Node = site.node
-    layer = read(node)
-    if isinstance(layer, str):
-        raise ValueError(layer)
-    bias = layer.bias is not None
-    weights = (
-        TrainedWeight("basis", 1),
-        TrainedWeight("weight", 2),
-        *((TrainedWeight("bias", 3),) if bias else ()),
-    )
-    return TrainedLayer(SharedKernelConv2d(layer, bias=bias), weights)
+    return trained_layer(
+        site.node, read, lambda layer, bias: SharedKernelConv2d(layer, bias=bias),
+        {"basis": 1, "weight": 2}, 3,
+    )  # fmt: skip
