@@ -1,5 +1,7 @@
 """Time of the accelerator models: one large network on one machine, one network on many.
 
+Of engines of memory sub-arrays the second alone: `--machines imce-stt`.
+
 Each in fresh processes, nothing cached before. Timed is the search of the fastest execution and
 tiling of every layer with its traffic and energy (one machine) or its cycles (many machines);
 importing, loading the network and reading the machines' descriptions are not.
@@ -14,15 +16,18 @@ from typing import Any
 import numpy as np
 
 from benchmarks import fresh
-from benchmarks.results import arguments, show, spread, write
+from benchmarks.results import arguments, show, write
+from benchmarks.targets import spread
 from mlcnn import zoo
 from mlcnn.accelerators import evaluate_layer, load_accelerator, load_technology, network_tasks
 from mlcnn.accelerators.array import load_array, sweep_cycles
+from mlcnn.accelerators.in_memory import InMemoryEngine, load_engine, sweep
 from mlcnn.reproduce.paper_networks import paper_tasks
+from mlcnn.workload import Numbers
 
 __all__ = ["main"]
 
-TARGETS_S = {"one": 2.0, "many": 60.0}
+TARGETS_S = {"one": 2.0, "many": 60.0, "many_engines": 60.0}
 
 
 def one(machine: str) -> dict[str, Any]:
@@ -54,6 +59,36 @@ def many(machine: str) -> dict[str, Any]:
     }
 
 
+def many_engines(machine: str) -> dict[str, Any]:
+    """In a fresh process: VGG-16 in weights of 1 bit and inputs of 4, on 10,000 variants."""
+    base, technology = load_engine(machine), load_technology()
+    numbers = Numbers(1, 4)
+    tasks = [
+        replace(task, layer=replace(task.layer, numbers=numbers), loaded_bits=4, written_bits=4)
+        for task in paper_tasks("vgg16", 1)
+    ]
+    grid = product(
+        range(1, 51), (1, 2, 4, 8, 16), (256, 512, 768, 1024), np.geomspace(2e4, 2e6, 10)
+    )
+    machines = [
+        replace(base, arrays=a, segments=s, bus_bits=w, buffer_bytes=int(b)) for a, s, w, b in grid
+    ]
+    start = time.perf_counter()
+    cycles, _ = sweep(tasks, machines, technology)
+    seconds = time.perf_counter() - start
+    return {
+        "seconds": seconds,
+        "variants": len(machines),
+        "layers": len(tasks),
+        "impossible": int(np.isinf(cycles).any(axis=1).sum()),
+    }
+
+
+def _kinds(machine: str) -> tuple[str, ...]:
+    engine = isinstance(load_accelerator(machine), InMemoryEngine)
+    return ("many_engines",) if engine else ("one", "many")
+
+
 def main() -> None:
     """Measure and print."""
     parser = arguments(__doc__, "evaluating")
@@ -62,7 +97,8 @@ def main() -> None:
     options = parser.parse_args()
     rows: list[list[str]] = []
     found: list[dict[str, Any]] = []
-    for machine, what in product(options.machines.split(","), TARGETS_S):
+    machines = options.machines.split(",")
+    for machine, what in ((name, kind) for name in machines for kind in _kinds(name)):
         runs = [
             fresh.call(f"benchmarks.evaluating:{what}", machine=machine)
             for _ in range(options.repeats)

@@ -1,7 +1,9 @@
 """What benchmarks write: pages from the figures kept, rows one by one, targets, useful products."""
 
+import importlib
 import json
 import os
+import pkgutil
 import re
 from argparse import Namespace
 from pathlib import Path
@@ -14,6 +16,7 @@ from exact_sums import needs_vnni
 from hypothesis import given
 from hypothesis import strategies as st
 
+import benchmarks
 from benchmarks import choice, recovery, structured, structured_accuracy, training_layers
 from benchmarks.choice import _nothing_known, time_layers
 from benchmarks.engines import useful_products
@@ -32,6 +35,9 @@ from mlcnn.reproduce.study.records import packed
 from mlcnn.workload import ConvLayer
 
 _REGIONS = re.compile(r"<!-- measured: (\w+) -->\n(.*?)<!-- end -->", re.DOTALL)
+
+OUTSIDE = frozenset({"__main__", "binary_layers_larq"})
+"""What runs when it is imported, and what runs in another environment."""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -321,3 +327,13 @@ def test_training_steps_of_a_layer_are_timed() -> None:
     )
     assert [part["key"]["blocks"] for part in found] == [8, 16]
     assert all(min(values) > 0 for part in found for values in part["ms"].values())
+
+
+# -- all of them
+
+
+@pytest.mark.parametrize(
+    "name", [m.name for m in pkgutil.iter_modules(benchmarks.__path__) if m.name not in OUTSIDE]
+)
+def test_what_a_benchmark_imports_is_there(name: str) -> None:
+    assert importlib.import_module(f"benchmarks.{name}").__doc__
