@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from mlcnn.engines import get
 from mlcnn.engines.arrays import fix_shapes
 from mlcnn.engines.native import Native
-from mlcnn.engines.native.comparing import tables_of
+from mlcnn.engines.native.comparator_steps import tables_of
 from mlcnn.engines.native.kinds import Few
 from mlcnn.engines.native.library import Op, load
 from mlcnn.errors import UnsupportedError

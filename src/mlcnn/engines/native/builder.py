@@ -11,7 +11,7 @@ from mlcnn.engines.native.activations import FUNCTIONS, Activation, function_of,
 from mlcnn.engines.native.algorithms import Chooser
 from mlcnn.engines.native.choice import Asked
 from mlcnn.engines.native.codes import Coded
-from mlcnn.engines.native.comparing import Comparison
+from mlcnn.engines.native.comparator_steps import Comparison
 from mlcnn.engines.native.convolution import implement
 from mlcnn.engines.native.geometry import Geometry, geometry_of, rows_fit
 from mlcnn.engines.native.kinds import Kind

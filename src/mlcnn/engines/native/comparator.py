@@ -10,8 +10,8 @@ import numpy as np
 
 from mlcnn.engines.native.builder import Builder
 from mlcnn.engines.native.codes import Coded, Coding
-from mlcnn.engines.native.compared import Compared
-from mlcnn.engines.native.comparing import (
+from mlcnn.engines.native.comparator_reading import Compared
+from mlcnn.engines.native.comparator_steps import (
     Comparison,
     bits_like,
     compare,

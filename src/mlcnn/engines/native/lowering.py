@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 from mlcnn.engines.native import (
     comparator,
-    compared,
+    comparator_reading,
     elementwise,
     focused,
     layers,
@@ -89,14 +89,17 @@ def lower(
     """
     build = Builder(model, library, choose, integers=integers, rounded_means=rounded_means)
     makers = maps.Makers.of(model)
-    compares = compared.find(build, model)
+    compares = comparator_reading.find(build, model)
     build.done.update(makers.inside, *(found.inside for found in compares.values()))
     lower_all(build, model.graph, lambda site: _lower(build, site, makers, compares))
     return build.finish()
 
 
 def _lower(
-    build: Builder, site: Site, makers: maps.Makers, compares: dict[ir.Node, compared.Compared]
+    build: Builder,
+    site: Site,
+    makers: maps.Makers,
+    compares: dict[ir.Node, comparator_reading.Compared],
 ) -> None:
     node = site.node
     if node in build.done or all(map(is_known, node.outputs)):

@@ -9,7 +9,7 @@ from statistics import median
 
 import numpy as np
 
-from mlcnn.engines.native.comparing import with_comparisons
+from mlcnn.engines.native.comparator_steps import with_comparisons
 from mlcnn.engines.native.convolution import implement
 from mlcnn.engines.native.few_bits import sample
 from mlcnn.engines.native.geometry import Geometry

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mlcnn.engines.native.builder import Builder
 from mlcnn.engines.native.codes import refused
-from mlcnn.engines.native.comparing import Pairs
+from mlcnn.engines.native.comparator_steps import Pairs
 from mlcnn.graph import is_standard
 from mlcnn.nn.site import Site
 
