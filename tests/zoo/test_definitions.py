@@ -198,3 +198,23 @@ def test_images_of_another_size_are_refused() -> None:
         "2048 values per image reach the dense layer, which takes 512: "
         "the images do not have the network's input size"
     )
+
+
+@pytest.mark.parametrize(
+    ("shape", "features"), [((3, 32, 32), 16 * 4 * 4), ((1, 28, 28), 16 * 3 * 3)]
+)
+@pytest.mark.parametrize("name", ["lbcnn_cnn", "lbcnn", "cmpnet"])
+def test_networks_of_any_size(name: str, shape: tuple[int, int, int], features: int) -> None:
+    """Stem, two blocks of norm, 3x3 and 1x1, two dense layers: counted by hand."""
+    entry = describe(name).for_images(shape)
+    with torch.device("meta"):
+        module = entry.definition(entry.classes, entry.pooling)
+    block = 2 * 16 + 16 * 64 * 9 + 64 * 16 + 16
+    dense = features * 128 + 128 + 128 * 10 + 10
+    assert parameters(module) == shape[0] * 16 * 9 + 2 * 16 + 2 * block + dense
+    assert module(torch.empty(2, *shape, device="meta")).shape == (2, 10)
+
+
+def test_other_networks_keep_their_size() -> None:
+    entry = describe("lenet5")
+    assert entry.for_images((1, 28, 28)) is entry

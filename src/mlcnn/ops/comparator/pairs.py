@@ -34,7 +34,7 @@ class Pairs:
     kernel: tuple[int, int]
 
     def __post_init__(self) -> None:
-        """See ``InputError`` below.
+        """Check the taps.
 
         Raises:
             InputError: a pair has one tap twice, or one outside the window.
