@@ -226,18 +226,7 @@ def quantize(
     original = load(source, input_shape=input_shape, weights=weights, image_shape=found.image_shape)
     _require_classifier(original, found)
     parts, notes = _parts(found, normal, chosen), ((note,) if note else ())
-    before, text = original, "fold-constants,fold-batch-norm"
-    if chosen.tuning is None and _operators(original):
-        # Codes take the place of the weights of standard operators. Batch norms go first: in some
-        # forms there is no place for them.
-        before, spelled = _in_forms(original)
-        text = f"{spelled},{text}"
-    if chosen.fuse:
-        passes = default_passes(source) if rewriting.passes is None else rewriting.passes
-        before, text = _fused(original, passes, rewriting, tell)
-    if any(map(graph.spreads, before.graph)):
-        # Weights that a form lays out or multiplies when it is loaded: there have to be some.
-        before = graph.fold_constants(before, spread=True)
+    before, text = _quantisable(original, source, chosen, rewriting, tell)
     tests, tuned = _tests(found, chosen), None
     if chosen.tuning is None:
         calibration, validation, _ = parts
@@ -275,6 +264,26 @@ def quantize(
         latencies=_latencies(before, result.model, chosen.measuring, tell),
         notes=notes,
     )
+
+
+def _quantisable(
+    original: ir.Model, source: Source, chosen: QuantizeOptions, rewriting: RewriteOptions,
+    tell: Progress,
+) -> tuple[ir.Model, str]:  # fmt: skip
+    """What is quantised, in floats, and the passes that make it of the network."""
+    before, text = original, "fold-constants,fold-batch-norm"
+    if chosen.tuning is None and _operators(original):
+        # Codes take the place of the weights of standard operators. Batch norms go first: in some
+        # forms there is no place for them.
+        before, spelled = _in_forms(original)
+        text = f"{spelled},{text}"
+    if chosen.fuse:
+        passes = default_passes(source) if rewriting.passes is None else rewriting.passes
+        before, text = _fused(original, passes, rewriting, tell)
+    if any(map(graph.spreads, before.graph)):
+        # Weights that a form lays out or multiplies when it is loaded: there have to be some.
+        before = graph.fold_constants(before, spread=True)
+    return before, text
 
 
 def _engines(asked: Sequence[str]) -> tuple[str, ...]:
