@@ -242,15 +242,19 @@ static V seen(const Problem *p, const Nest *n, const Operand *o, int level) {
   return words;
 }
 
-static V row_of(const double *row, int64_t many, int64_t column) {
-  V result;
-  if (column + LANES <= many) {
-    memcpy(&result, row + column, sizeof result);
-    return result;
+// Some columns of a row; behind the last one it stands again.
+#define ROW_OF(name, Vector, Number)                                                        \
+  static Vector name(const Number *row, int64_t many, int64_t column) {                     \
+    Vector result;                                                                          \
+    if (column + LANES <= many) {                                                           \
+      memcpy(&result, row + column, sizeof result);                                         \
+      return result;                                                                        \
+    }                                                                                       \
+    for (int i = 0; i < LANES; i++) result[i] = row[column + i < many ? column + i : many - 1]; \
+    return result;                                                                          \
   }
-  for (int i = 0; i < LANES; i++) result[i] = row[column + i < many ? column + i : many - 1];
-  return result;
-}
+ROW_OF(row_of, V, double)
+ROW_OF(order_of, M, int64_t)
 
 // Of each lane the row that ``dim`` says, built in registers: stores of lanes stall the next load.
 static inline V gather(const V *rows, M dim) {
@@ -258,16 +262,6 @@ static inline V gather(const V *rows, M dim) {
   const double *lanes = (const double *)rows;
   return (V){lanes[dim[0] * LANES], lanes[dim[1] * LANES + 1], lanes[dim[2] * LANES + 2],
              lanes[dim[3] * LANES + 3]};
-}
-
-static M order_of(const int64_t *row, int64_t many, int64_t column) {
-  M result;
-  if (column + LANES <= many) {
-    memcpy(&result, row + column, sizeof result);
-    return result;
-  }
-  for (int i = 0; i < LANES; i++) result[i] = row[column + i < many ? column + i : many - 1];
-  return result;
 }
 
 static void read_nest(const Problem *p, Nest *n, const double *t, const double *s,
