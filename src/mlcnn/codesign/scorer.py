@@ -39,7 +39,12 @@ class Score:
 
 
 def score(
-    nest: LoopNest, architecture: Architecture, batch: Batch, rule: Convention = EXACT
+    nest: LoopNest,
+    architecture: Architecture,
+    batch: Batch,
+    rule: Convention = EXACT,
+    *,
+    exchange: bool = False,
 ) -> Score:
     """Score mappings of a nest on a machine; what does not fit is scored all the same (``fits``).
 
@@ -48,17 +53,22 @@ def score(
         architecture: the machine.
         batch: the mappings.
         rule: what is counted.
+        exchange: whether what levels exchange is scored alone, without the arithmetic: its energy,
+            and the cycles that bandwidths allow it at least.
 
     Raises:
         InputError: the mappings are of other levels than the machine, keep what a level does not
             take, or have counts that float64 does not hold exactly.
     """
     check_keep(architecture, batch)
-    counts = count(nest, batch, rule)
-    return Score(latency_cycles(architecture, counts), energy_pj(architecture, counts), counts)
+    counts = count(nest, batch, rule, exchange=exchange)
+    latency = latency_cycles(architecture, counts, exchange=exchange)
+    return Score(latency, energy_pj(architecture, counts, exchange=exchange), counts)
 
 
-def latency_cycles(architecture: Architecture, counts: Counts) -> Array:
+def latency_cycles(
+    architecture: Architecture, counts: Counts, *, exchange: bool = False
+) -> Array:
     """Cycles: of the arithmetic, longer where a level's bandwidth does not suffice.
 
     Per instance and bandwidth b of a level: ``ceil(compute / min(1, b / (writes / compute + reads
@@ -69,9 +79,10 @@ def latency_cycles(architecture: Architecture, counts: Counts) -> Array:
     Args:
         architecture: the machine.
         counts: of the mappings.
+        exchange: whether the arithmetic takes no time.
     """
     compute = counts.cycles
-    result = compute
+    result = np.zeros_like(compute) if exchange else compute
     for number, level in enumerate(architecture.levels):
         bounds = (level.read_bandwidth, level.write_bandwidth, level.shared_bandwidth)
         if all(bound is None for bound in bounds):
@@ -83,7 +94,8 @@ def latency_cycles(architecture: Architecture, counts: Counts) -> Array:
             writes = writes + written / compute
         for bound, needed in zip(bounds, (reads, writes, writes + reads), strict=True):
             if bound is not None:
-                result = np.maximum(result, _slowed(compute, bound, needed))
+                slowed = _least if exchange else _slowed
+                result = np.maximum(result, slowed(compute, bound, needed))
     return result
 
 
@@ -94,14 +106,20 @@ def _slowed(compute: Array, bandwidth: float, needed: Array) -> Array:
     return np.ceil(compute / slowdown)
 
 
-def energy_pj(architecture: Architecture, counts: Counts) -> Array:
+def _least(compute: Array, bandwidth: float, needed: Array) -> Array:
+    """Cycles at a bandwidth at least, whatever the rounding on the way."""
+    return np.ceil(needed * compute / bandwidth * (1 - 1e-12))
+
+
+def energy_pj(architecture: Architecture, counts: Counts, *, exchange: bool = False) -> Array:
     """Energy of all instances: words in whole blocks, per operand and direction; arithmetic.
 
     Args:
         architecture: the machine.
         counts: of the mappings.
+        exchange: whether the arithmetic takes none.
     """
-    result = counts.macs * architecture.mac_energy_pj
+    result = np.zeros_like(counts.macs) if exchange else counts.macs * architecture.mac_energy_pj
     for number, level in enumerate(architecture.levels):
         read, written = np.zeros_like(result), np.zeros_like(result)
         for operand in range(len(Operand)):
