@@ -41,19 +41,22 @@ _ONCE = -1
 """Stands for r where an operand is fetched once."""
 
 
+Choices = tuple[tuple[tuple[int, ...], Shift], ...]
+"""Instances below a level: the factor of each dimension and its exponents."""
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """A level with loops, and those below it that only spread instances.
 
     Attributes:
         level: number of the level.
-        spread: choices of instances below each level from ``level`` to the next with loops: the
-            factor of each dimension and its exponents.
+        spread: choices below each level from ``level`` to the next with loops.
         inner: number of that next level; the number of levels for the arithmetic.
     """
 
     level: int
-    spread: tuple[tuple[tuple[tuple[int, ...], Shift], ...], ...]
+    spread: tuple[Choices, ...]
     inner: int
 
 
@@ -90,29 +93,33 @@ class Relaxation:
         self.blocks = _blocks(lattice, architecture)
         self.base = nest.macs * architecture.mac_energy_pj
         self.base -= self.words[_OUTPUT][-1] * architecture.levels[0].read_pj  # first visits
+        self._late = self._arithmetic()
         self.to_go: dict[int, Array] = {}
         self.parallel: dict[int, Array] = {}
         self.rows: list[Rows] = []
         self._spread: list[list[Array]] = []
+        self._busy: list[list[Array]] = []
         inner, busy = np.full((1, lattice.cells), np.inf), np.zeros(lattice.cells)
         inner[0, 0], busy[0] = 0.0, 1.0
         for block in reversed(self.blocks):
             inner, busy = self._block(block, inner, busy)
         self._spread.reverse()
+        self._busy.reverse()
         self.rows.reverse()
 
     def _block(self, block: Block, inner: Array, busy: Array) -> tuple[Array, Array]:
         """What is to go at the level of a block, of what is to go at the next one with loops."""
         rows = Rows.of(self._kept(block.inner), self.reach)
-        stages = [inner + self._fills(block, rows)]
-        for choices in reversed(block.spread):
-            stages.append(self._least(stages[-1], [shift for _, shift in choices]))
-            busy = self._most(busy, choices)
+        stages, units = [inner + self._fills(block, rows)], [busy]
+        for number, choices in reversed(list(enumerate(block.spread, block.level))):
+            stages.append(self._least(stages[-1], choices, number))
+            units.append(self._most(units[-1], choices))
         stages[-1] = stages[-1] + self._reads(block, rows)
         self.rows.append(rows)
         self._spread.append(stages[::-1])
+        self._busy.append(units[::-1])
         result = self._loops(stages[-1], rows)
-        busy = -self.lattice.lower(-busy, range(len(self.lattice.nest.dims)))
+        busy = -self.lattice.lower(-units[-1], range(len(self.lattice.nest.dims)))
         unfit = ~self._fits(block.level)
         result[unfit], busy[unfit] = np.inf, 0.0
         self.to_go[block.level], self.parallel[block.level] = result, busy
@@ -149,10 +156,9 @@ class Relaxation:
         for operand in range(len(self.access)):
             if not arithmetic and not self.keep[block.inner, operand]:
                 continue
-            above = int(np.flatnonzero(self.keep[: block.inner, operand])[-1])
-            level = self.architecture.levels[above]
-            energy = level.read_pj + (level.write_pj if operand == _OUTPUT else 0.0)
-            energy /= self._shared(operand, above, block.level)
+            if arithmetic and operand in self._elsewhere:
+                continue
+            energy = self._read_pj(operand, block)
             if arithmetic:
                 result += self.passes * self.words[operand] * energy
             else:
@@ -166,32 +172,73 @@ class Relaxation:
         result[(rows.operand == operand) & (rows.r == _ONCE)] = 0.0
         return np.maximum(result, self.words[operand][-1])
 
+    def _read_pj(self, operand: int, block: Block) -> float:
+        """Energy of a word read for the level inside a block, by all that it may be sent to."""
+        above = int(np.flatnonzero(self.keep[: block.inner, operand])[-1])
+        level = self.architecture.levels[above]
+        energy = level.read_pj + (level.write_pj if operand == _OUTPUT else 0.0)
+        return energy / self._shared(operand, above, block.level)
+
+    def _arithmetic(self) -> dict[int, list[tuple[int, float]]]:
+        """What the arithmetic reads where that hangs most on instances further out than its block.
+
+        Returns:
+            By number of the level whose instances share it, the operand and the energy of reads
+            that none of them share.
+        """
+        result: dict[int, list[tuple[int, float]]] = {}
+        self._elsewhere: set[int] = set()
+        block = self.blocks[-1]
+        for operand in range(len(self.access)):
+            above = int(np.flatnonzero(self.keep[:, operand])[-1])
+            shared = [self._shared(operand, n, n + 1) for n in range(above, self.depth)]
+            most = above + max(range(len(shared)), key=lambda n: (shared[n], n))
+            if most < block.level:
+                self._elsewhere.add(operand)
+                others = math.prod(shared) // shared[most - above]
+                whole = self._read_pj(operand, block) * self._shared(operand, above, block.level)
+                energy = self.lattice.nest.macs * whole / others
+                result.setdefault(most, []).append((operand, energy))
+        return result
+
+    def spread_pj(self, level: int, factors: tuple[int, ...]) -> float:
+        """Energy of what the arithmetic reads that hangs on the instances below a level."""
+        return sum(
+            energy / math.prod(factors[dim] for dim in self._sharing(operand))
+            for operand, energy in self._late.get(level, ())
+        )
+
+    def _sharing(self, operand: int) -> list[int]:
+        """Dimensions along which instances may share all words of an operand."""
+        access = self.access[operand]
+        slides = {dim for axis in access.windows for dim in (axis.outputs, axis.taps)}
+        return [n for n, moves in enumerate(access.relevant) if n in slides or not moves]
+
     def _shared(self, operand: int, above: int, level: int) -> int:
         """Instances of a level, below one of another, that may share all their words."""
-        access, nest = self.access[operand], self.lattice.nest
-        slides = {dim for axis in access.windows for dim in (axis.outputs, axis.taps)}
-        dims = [n for n in range(len(nest.dims)) if n in slides or not access.relevant[n]]
+        dims = self._sharing(operand)
         return math.prod(
             max(
                 math.prod(factors[dim] for dim in dims)
-                for factors in side_by_side(nest, self.architecture.levels[n])
+                for factors in side_by_side(self.lattice.nest, self.architecture.levels[n])
             )
             for n in range(above, level)
         )
 
     # Minima.
 
-    def _least(self, array: Array, shifts: list[Shift]) -> Array:
-        """The least over the instances that a tile may be spread on."""
+    def _least(self, array: Array, choices: Choices, level: int) -> Array:
+        """The least over the instances below a level that a tile may be spread on."""
         shaped = array.reshape(-1, *self.lattice.shape)
         result = np.full_like(shaped, np.inf)
-        for shift in shifts:
+        for factors, shift in choices:
             upper, under = self.lattice.cuts(shift)
             target = result[(slice(None), *upper)]
-            np.minimum(target, shaped[(slice(None), *under)], out=target)
+            part = shaped[(slice(None), *under)] + self.spread_pj(level, factors)
+            np.minimum(target, part, out=target)
         return result.reshape(array.shape)
 
-    def _most(self, busy: Array, choices: tuple[tuple[tuple[int, ...], Shift], ...]) -> Array:
+    def _most(self, busy: Array, choices: Choices) -> Array:
         shaped = busy.reshape(self.lattice.shape)
         result = np.zeros_like(shaped)
         for factors, shift in choices:
@@ -260,6 +307,10 @@ class Relaxation:
         of the block was spread, without what is read above.
         """
         return self._spread[block][number]
+
+    def busy(self, block: int, number: int) -> Array:
+        """Units of the arithmetic that may be busy inside, as ``stage`` counts."""
+        return self._busy[block][number]
 
     def reads(self, block: int) -> Array:
         """What ``stage`` 0 has more."""
