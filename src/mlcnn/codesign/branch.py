@@ -7,7 +7,7 @@ that is not bounded away is looked at before the next.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import numpy as np
@@ -25,8 +25,10 @@ __all__ = ["Branch", "Incumbent"]
 
 _NEXT = 64
 """Nodes that are expanded together."""
+_PAIRS = 1 << 18
 _PART = 1 << 15
-"""Mappings that are scored together."""
+"""Pairs of nodes and choices, and mappings, that are looked at together."""
+_ROUNDING = 1e-9
 CLOSE = 1e-12
 
 Array = NDArray[np.float64]
@@ -98,16 +100,18 @@ class Nodes:
 
 @dataclass(frozen=True, slots=True)
 class _Choices:
-    """What the loops and instances of a block may be for one outer tile.
+    """What the loops and instances of a block may be for outer tiles; a row for each.
 
     Attributes:
-        loops: tile inside the loops, shape (many,).
+        owner: number of the outer tile, ascending.
+        loops: tile inside the loops.
         spread: factor of each dimension at each level of the block, (many, levels of it, dims).
         tile: tile inside, that the next level with loops holds.
         energy: bound of what is inside the outer tile.
         busy: bound of the units that it keeps busy.
     """
 
+    owner: Whole
     loops: Whole
     spread: Whole
     tile: Whole
@@ -118,11 +122,22 @@ class _Choices:
         return _Choices(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
+def _ragged(counts: Whole) -> tuple[Whole, Whole]:
+    """For rows that stand ``counts`` times each: the row, and the number within it."""
+    rows = np.repeat(np.arange(len(counts)), counts)
+    return rows, np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+
+
 class Branch:
     """The open nodes of one mask.
 
-    Attributes:
-        pools: open nodes by block, in parts.
+    Args:
+        relaxation: the bounds.
+        architecture: the machine.
+        rule: what is counted.
+        goal: what is made small.
+        best: the best of all branches.
+        latency_cycles: that every mapping takes at least.
     """
 
     def __init__(
@@ -132,21 +147,27 @@ class Branch:
         rule: Convention,
         goal: Goal,
         best: Incumbent,
+        latency_cycles: float,
     ) -> None:
         self.relaxation, self.architecture, self.rule = relaxation, architecture, rule
         self.goal, self.best = goal, best
         self.nest = relaxation.lattice.nest
         self.macs = float(self.nest.macs)
+        self.limit = np.inf
         depth, dims = len(architecture.levels), len(self.nest.dims)
         ones = np.ones((1, depth, dims), np.int64)
         order = np.tile(np.arange(dims), (1, depth, 1))
-        zero = np.zeros(1)
+        zero, cycles = np.zeros(1), np.array([float(latency_cycles)])
         last = np.array([relaxation.lattice.cells - 1])
-        root = Nodes(ones, ones, order, last, zero, zero, np.ones(1, np.int64), zero)
-        to_go = relaxation.to_go[0][last]
-        self.root = self._bounded(root, to_go, relaxation.parallel[0][last])
+        root = Nodes(ones, ones, order, last, zero, cycles, np.ones(1, np.int64), zero)
+        self.root = self._bounded(root, relaxation.blocks[0].level)
         self.pools: list[list[Nodes]] = [[] for _ in relaxation.blocks]
-        self.limit = np.inf
+        self._boxes: dict[int, Whole] = {}
+
+    @property
+    def root_value(self) -> float:
+        """No mapping of this branch is below it."""
+        return float(self.root.value[0])
 
     def below(self, limit: float) -> None:
         """Look at every mapping that is better than the best so far and a limit.
@@ -156,7 +177,7 @@ class Branch:
         """
         self.limit = limit
         self.pools = [[] for _ in self.pools]
-        if self.root.value[0] < self.open_below:
+        if self.root_value < self.open_below:
             self.pools[0].append(self.root)
         while not self.best.over():
             open_ = [number for number, pool in enumerate(self.pools) if pool]
@@ -183,131 +204,185 @@ class Branch:
 
     def _children(self, block: int, nodes: Nodes) -> Iterator[Nodes]:
         """Those of some nodes of a block; mappings that are whole are scored and offered."""
-        for tile in np.unique(nodes.tile):
-            here = nodes.at(nodes.tile == tile)
-            choices = self._choices(block, int(tile), here)
-            for parents, chosen in self._pairs(here, choices):
-                yield from self._ordered(block, parents, chosen)
-
-    def _choices(self, block: int, tile: int, here: Nodes) -> _Choices:
-        """Loops and instances that are not bounded away for the best of the nodes of a tile."""
-        relaxation, lattice = self.relaxation, self.relaxation.lattice
-        loops = lattice.box(tile)
+        nodes = nodes.at(np.argsort(nodes.tile, kind="stable"))
+        tiles, first, owner = np.unique(nodes.tile, return_index=True, return_inverse=True)
         least = Nodes(
-            here.temporal[:1], here.spatial[:1], here.order[:1], here.tile[:1],
-            here.energy.min(keepdims=True), here.cycles.min(keepdims=True),
-            here.units.max(keepdims=True), here.value[:1],
+            nodes.temporal[first], nodes.spatial[first], nodes.order[first], tiles,
+            np.minimum.reduceat(nodes.energy, first), np.minimum.reduceat(nodes.cycles, first),
+            np.maximum.reduceat(nodes.units, first), nodes.value[first],
         )  # fmt: skip
-        rows = relaxation.rows_of(block, tile, loops)
+        choices = self._choices(block, least)
+        counts = np.bincount(choices.owner, minlength=len(tiles))
+        start = np.cumsum(counts) - counts
+        step = max(_PAIRS // max(int(counts.max()), 1), 1)
+        for begin in range(0, len(nodes), step):
+            part = slice(begin, begin + step)
+            parent, number = _ragged(counts[owner[part]])
+            parent += begin
+            chosen = start[owner[parent]] + number
+            open_ = self._open(nodes, parent, choices.energy[chosen], choices.busy[chosen])
+            yield from self._ordered(block, nodes.at(parent[open_]), choices.at(chosen[open_]))
+
+    def _choices(self, block: int, tiles: Nodes) -> _Choices:
+        """Loops and instances that are not bounded away for nodes of different tiles."""
+        relaxation, lattice = self.relaxation, self.relaxation.lattice
+        boxes = [self._box(int(tile)) for tile in tiles.tile]
+        owner, _ = _ragged(np.array([len(box) for box in boxes]))
+        loops = np.concatenate(boxes)
+        rows = relaxation.rows_of(block, tiles.tile[owner], loops)
         energy = relaxation.stage(block, 0)[rows, loops].min(0)
-        busy = relaxation.busy(block, 0)[loops]
-        stay = self._open(least, energy, busy)
-        rows, loops = rows[:, stay], loops[stay]
+        stay = self._open(tiles, owner, energy, relaxation.busy(block, 0)[loops])
+        owner, loops, rows = owner[stay], loops[stay], rows[:, stay]
         reads = relaxation.reads(block)[rows, loops]
-        inside = loops
+        index, inside, paid = np.arange(len(loops)), loops, np.zeros(len(loops))
         found = np.ones((len(loops), 0, len(self.nest.dims)), np.int64)
-        index, paid = np.arange(len(loops)), np.zeros(len(loops))
+        energy, busy = energy[stay], np.ones(len(loops))
         for number, choices in enumerate(relaxation.blocks[block].spread):
             level = relaxation.blocks[block].level + number
-            parts: list[tuple[Whole, Whole, Whole, Array, Array, Array]] = []
-            stage, busy = relaxation.stage(block, number + 1), relaxation.busy(block, number + 1)
-            taken = found.prod((1, 2))
-            for factors, shift in choices:
-                divides = (lattice.sizes[:, inside] % np.array(factors)[:, None] == 0).all(0)
-                some = np.flatnonzero(divides)
-                cells = inside[some] - lattice.distance(shift)
-                more = paid[some] + relaxation.spread_pj(level, factors)
-                energy = (reads[:, index[some]] + stage[rows[:, index[some]], cells]).min(0) + more
-                units = busy[cells] * np.prod(factors) * taken[some]
-                stay = self._open(least, energy, units)
-                some, cells = some[stay], cells[stay]
-                row = np.broadcast_to(np.array(factors), (len(some), 1, len(factors)))
-                spread = np.concatenate([found[some], row], 1)
-                parts.append((index[some], cells, spread, energy[stay], units[stay], more[stay]))
-            index, inside, found, energy, busy, paid = (
-                np.concatenate(one) for one in zip(*parts, strict=True)
-            )
-        return _Choices(loops[index], found, inside, energy, busy)
+            factors = np.array([one for one, _ in choices])
+            away = np.array([lattice.distance(shift) for _, shift in choices])
+            more = np.array([relaxation.spread_pj(level, one) for one, _ in choices])
+            sizes = lattice.sizes[:, inside]
+            some, way = np.nonzero((sizes.T[:, None] % factors == 0).all(2))
+            cells = inside[some] - away[way]
+            paid = paid[some] + more[way]
+            row = rows[:, index[some]]
+            energy = (reads[:, index[some]] + relaxation.stage(block, number + 1)[row, cells]).min(0)
+            units = found[some].prod((1, 2)) * factors[way].prod(1)
+            busy = relaxation.busy(block, number + 1)[cells] * units
+            stay = self._open(tiles, owner[index[some]], energy + paid, busy)
+            some, way = some[stay], way[stay]
+            index, inside, paid = index[some], cells[stay], paid[stay]
+            energy, busy = energy[stay] + paid, busy[stay]
+            found = np.concatenate([found[some], factors[way][:, None]], 1)
+        return _Choices(owner[index], loops[index], found, inside, energy, busy)
 
-    def _open(self, nodes: Nodes, energy: Array, busy: Array) -> NDArray[np.bool_]:
-        """Whether inner energies and busy units may still lead to something better."""
+    def _box(self, tile: int) -> Whole:
+        if tile not in self._boxes:
+            self._boxes[tile] = self.relaxation.lattice.box(tile)
+        return self._boxes[tile]
+
+    def _open(self, nodes: Nodes, row: Whole, energy: Array, busy: Array) -> NDArray[np.bool_]:
+        """Whether inner energies and busy units may still lead to something better.
+
+        Args:
+            nodes: what they are inside of.
+            row: node of each.
+            energy: bound of the inner energy.
+            busy: bound of the units inside.
+        """
         with np.errstate(divide="ignore"):
-            cycles = np.maximum(nodes.cycles, self.macs / (nodes.units * busy))
-        total = nodes.energy + energy + self.relaxation.base
+            cycles = np.maximum(nodes.cycles[row], self.macs / (nodes.units[row] * busy))
+        total = nodes.energy[row] + energy + self.relaxation.base
         return self.goal.value(total, cycles) < self.open_below
 
-    def _bounded(self, nodes: Nodes, to_go: Array, parallel: Array) -> Nodes:
+    def _bounded(self, nodes: Nodes, level: int) -> Nodes:
+        """The nodes with the bound of what a level may still lead to."""
+        relaxation = self.relaxation
         with np.errstate(divide="ignore"):
-            cycles = np.maximum(nodes.cycles, self.macs / (nodes.units * parallel))
-        value = self.goal.value(nodes.energy + to_go + self.relaxation.base, cycles)
-        arrays = [getattr(nodes, field.name) for field in fields(nodes)][:-1]
-        return Nodes(*arrays, np.maximum(value, nodes.value))
-
-    def _pairs(self, here: Nodes, choices: _Choices) -> Iterator[tuple[Nodes, _Choices]]:
-        """Nodes with choices that may be better, some at a time."""
-        for start in range(0, len(here), _NEXT):
-            part = here.at(np.arange(start, min(start + _NEXT, len(here))))
-            cycles = np.maximum(
-                part.cycles[:, None], self.macs / (part.units[:, None] * choices.busy)
-            )
-            total = part.energy[:, None] + choices.energy + self.relaxation.base
-            open_ = self.goal.value(total, cycles) < self.open_below
-            parents, chosen = np.nonzero(open_)
-            for first in range(0, len(parents), _PART):
-                cut = slice(first, first + _PART)
-                yield part.at(parents[cut]), choices.at(chosen[cut])
+            units = nodes.units * relaxation.parallel[level][nodes.tile]
+            cycles = np.maximum(nodes.cycles, self.macs / units)
+        total = nodes.energy + relaxation.to_go[level][nodes.tile] + relaxation.base
+        value = np.maximum(self.goal.value(total, cycles), nodes.value)
+        return replace(nodes, value=value)
 
     def _ordered(self, block: int, parents: Nodes, chosen: _Choices) -> Iterator[Nodes]:
-        """All orders of the loops of pairs of nodes and choices."""
+        """The children of pairs of nodes and choices: all orders of their loops."""
         lattice, one = self.relaxation.lattice, self.relaxation.blocks[block]
         factors = (lattice.sizes[:, parents.tile] // lattice.sizes[:, chosen.loops]).T
+        stay = ~self._twice(block, parents, factors)
+        parents, chosen, factors = parents.at(stay), chosen.at(stay), factors[stay]
         bits = (factors > 1) @ (1 << np.arange(factors.shape[1]))
-        for pattern in np.unique(bits):
-            some = np.flatnonzero(bits == pattern)
-            loops = tuple(n for n in range(factors.shape[1]) if pattern >> n & 1)
-            still = tuple(n for n in range(factors.shape[1]) if n not in loops)
-            if one.inner == len(self.architecture.levels):
-                ways = [loops]  # the arithmetic takes everything anew
-            else:
-                ways = orders(self.relaxation.access, loops, self.rule)
-            table = np.array([still + way for way in ways], np.int64)
-            step = max(_PART // len(table), 1)
-            for start in range(0, len(some), step):
-                part = some[start : start + step]
-                repeated = np.repeat(part, len(table))
-                nodes, choices = parents.at(repeated), chosen.at(repeated)
-                level = one.level
-                nodes.temporal[:, level] = factors[repeated]
-                nodes.order[:, level] = np.tile(table, (len(part), 1))
-                nodes.spatial[:, level : one.inner] = choices.spread
-                yield from self._scored(block, nodes, choices)
-
-    def _scored(self, block: int, nodes: Nodes, choices: _Choices) -> Iterator[Nodes]:
-        inner, depth = self.relaxation.blocks[block].inner, len(self.architecture.levels)
-        self.best.scored += len(nodes)
-        if inner == depth:
-            batch = self._batch(nodes, depth)
-            fast = score_fast(self.nest, self.architecture, batch, self.rule)
-            values = self.goal.value(fast.energy_pj, fast.latency_cycles)
-            self._check(values, nodes.value)
-            self.best.offer(np.where(fast.fits, values, np.inf), batch)
+        patterns, pattern = np.unique(bits, return_inverse=True)
+        tables, alike = zip(*(self._ways(block, int(bit)) for bit in patterns), strict=True) if (
+            len(patterns)
+        ) else ((), ())
+        if not tables:
             return
-        nodes.temporal[:, inner] = self.relaxation.lattice.sizes[:, choices.tile].T
-        machine = Architecture(
-            self.architecture.name, self.architecture.levels[: inner + 1], 0.0
+        counts = np.array([len(table) for table in tables])
+        start = np.cumsum(counts) - counts
+        ways, kinds = np.concatenate(tables), np.concatenate(alike)
+        each = counts[pattern]
+        for cut in _cuts(each, _PART):
+            pair, number = _ragged(each[cut])
+            pair += cut.start
+            way = start[pattern[pair]] + number
+            nodes, choices = parents.at(pair), chosen.at(pair)
+            nodes.temporal[:, one.level] = factors[pair]
+            nodes.order[:, one.level] = ways[way]
+            nodes.spatial[:, one.level : one.inner] = choices.spread
+            if one.inner == len(self.architecture.levels):
+                self._score(nodes)
+                continue
+            found, index = self._exchanged(one.inner, nodes, choices)
+            found = found.at(_first_of(pair[index], kinds[way[index]], found))
+            if len(found):
+                yield found
+
+    def _ways(self, block: int, bits: int) -> tuple[Whole, Whole]:
+        """Orders of all dimensions, those without a loop outermost; and which are alike."""
+        one, keep = self.relaxation.blocks[block], self.relaxation.keep
+        dims = range(len(self.nest.dims))
+        loops = tuple(n for n in dims if bits >> n & 1)
+        still = tuple(n for n in dims if n not in loops)
+        taken, deeper = (
+            tuple(int(n) for n in np.flatnonzero(keep[level:].any(0)))
+            for level in (one.inner, one.inner + 1)
         )
+        found = orders(self.relaxation.access, loops, (taken, deeper), self.rule)
+        table = [still + way for way in found.ways]
+        return np.array(table, np.int64).reshape(len(table), -1), np.array(found.alike, np.int64)
+
+    def _twice(self, block: int, parents: Nodes, factors: Whole) -> NDArray[np.bool_]:
+        """Whether the same counts come from loops of the innermost level one level further out.
+
+        A loop that moves nothing that the innermost level keeps may as well be the innermost of
+        the level above, where that has none of its dimension and spreads none.
+        """
+        last = len(self.relaxation.blocks) - 1
+        if block != last or block == 0:
+            return np.zeros(len(factors), bool)
+        level, above = (self.relaxation.blocks[n].level for n in (block, block - 1))
+        kept = np.flatnonzero(self.relaxation.keep[level])
+        access = self.relaxation.access
+        still = [
+            n
+            for n in range(factors.shape[1])
+            if not any(access[operand].relevant[n] for operand in kept)
+        ]
+        movable = (factors > 1) & (parents.temporal[:, above] == 1)
+        movable &= (parents.spatial[:, above:level] == 1).all(1)
+        return movable[:, still].any(1)
+
+    def _score(self, nodes: Nodes) -> None:
+        """Score whole mappings and offer them."""
+        self.best.scored += len(nodes)
+        batch = self._batch(nodes, len(self.architecture.levels))
+        fast = score_fast(self.nest, self.architecture, batch, self.rule)
+        values = self.goal.value(fast.energy_pj, fast.latency_cycles)
+        if (values < nodes.value * (1 - _ROUNDING)).any():
+            raise AssertionError("a lower bound is above what it bounds")
+        self.best.offer(np.where(fast.fits, values, np.inf), batch)
+
+    def _exchanged(self, inner: int, nodes: Nodes, choices: _Choices) -> tuple[Nodes, Whole]:
+        """Nodes with what their levels exchange scored: those still open, and their numbers."""
+        self.best.scored += len(nodes)
+        nodes.temporal[:, inner] = self.relaxation.lattice.sizes[:, choices.tile].T
+        machine = Architecture(self.architecture.name, self.architecture.levels[: inner + 1], 0.0)
         batch = self._batch(nodes, inner + 1)
         fast = score_fast(self.nest, machine, batch, self.rule, exchange=True)
-        units = nodes.units * choices.spread.prod((1, 2))
-        found = Nodes(
-            nodes.temporal, nodes.spatial, nodes.order, choices.tile, fast.energy_pj,
-            fast.latency_cycles, units, nodes.value,
-        )  # fmt: skip
-        to_go = self.relaxation.to_go[inner][choices.tile]
-        found = self._bounded(found, to_go, self.relaxation.parallel[inner][choices.tile])
-        found = found.at(found.value < self.open_below)
-        if len(found):
-            yield found
+        found = self._bounded(
+            replace(
+                nodes,
+                tile=choices.tile,
+                energy=fast.energy_pj,
+                cycles=np.maximum(fast.latency_cycles, nodes.cycles),
+                units=nodes.units * choices.spread.prod((1, 2)),
+            ),
+            inner,
+        )
+        index = np.flatnonzero(found.value < self.open_below)
+        return found.at(index), index
 
     def _batch(self, nodes: Nodes, levels: int) -> Batch:
         temporal, spatial = (
@@ -317,7 +392,24 @@ class Branch:
         order = np.ascontiguousarray(nodes.order[:, :levels].transpose(1, 2, 0))
         return Batch(self.nest.dims, temporal, spatial, order, self.relaxation.keep[:levels])
 
-    @staticmethod
-    def _check(values: Array, bounds: Array) -> None:
-        """A bound above what it bounds is an error here, never a result."""
-        assert (values >= bounds * (1 - 1e-9)).all(), "a lower bound is above a mapping's value"
+
+def _cuts(counts: Whole, most: int) -> Iterator[slice]:
+    """Runs of rows that have about ``most`` together, at least one row each."""
+    ends = np.cumsum(counts)
+    start = 0
+    while start < len(counts):
+        before = ends[start - 1] if start else 0
+        stop = max(int(np.searchsorted(ends, before + most, "right")), start + 1)
+        yield slice(start, stop)
+        start = stop
+
+
+def _first_of(pair: Whole, kind: Whole, nodes: Nodes) -> Whole:
+    """Of nodes of one pair and kind the best, and those that take fewer cycles than it."""
+    if not len(pair):
+        return pair
+    ranked = np.lexsort((nodes.cycles, nodes.energy, kind, pair))
+    pair, kind, cycles = pair[ranked], kind[ranked], nodes.cycles[ranked]
+    new = np.r_[True, (pair[1:] != pair[:-1]) | (kind[1:] != kind[:-1])]
+    best = cycles[new][np.cumsum(new) - 1]
+    return ranked[new | (cycles < best)]

@@ -99,12 +99,14 @@ class Relaxation:
         self.rows: list[Rows] = []
         self._spread: list[list[Array]] = []
         self._busy: list[list[Array]] = []
+        self._read: list[Array] = []
         inner, busy = np.full((1, lattice.cells), np.inf), np.zeros(lattice.cells)
         inner[0, 0], busy[0] = 0.0, 1.0
         for block in reversed(self.blocks):
             inner, busy = self._block(block, inner, busy)
         self._spread.reverse()
         self._busy.reverse()
+        self._read.reverse()
         self.rows.reverse()
 
     def _block(self, block: Block, inner: Array, busy: Array) -> tuple[Array, Array]:
@@ -114,7 +116,9 @@ class Relaxation:
         for number, choices in reversed(list(enumerate(block.spread, block.level))):
             stages.append(self._least(stages[-1], choices, number))
             units.append(self._most(units[-1], choices))
-        stages[-1] = stages[-1] + self._reads(block, rows)
+        reads = self._reads(block, rows)
+        stages[-1] = stages[-1] + reads
+        self._read.append(reads)
         self.rows.append(rows)
         self._spread.append(stages[::-1])
         self._busy.append(units[::-1])
@@ -271,29 +275,30 @@ class Relaxation:
         kept = self._kept(number)
         if capacity is None:
             return np.ones(self.lattice.cells, bool)
+        words = [self.lattice.words(operand, box=self.rule.box) for operand in kept]
         if isinstance(capacity, Table):
             room = [capacity.get(operand, 0) for operand in Operand]
-            fit = [self.words[operand] <= room[operand] for operand in kept]
+            fit = [one <= room[operand] for operand, one in zip(kept, words, strict=True)]
             return np.logical_and.reduce([np.ones(self.lattice.cells, bool), *fit])
-        return sum((self.words[operand] for operand in kept), np.zeros(1)) <= capacity
+        return np.sum([np.zeros(self.lattice.cells), *words], 0) <= capacity
 
     # What a search asks.
 
-    def rows_of(self, block: int, outer: int, tiles: Whole) -> Whole:
+    def rows_of(self, block: int, outer: Whole, tiles: Whole) -> Whole:
         """For each operand that may stay, the row of each tile inside the loops of a block.
 
         Args:
             block: number of the block.
-            outer: the tile that its level holds.
+            outer: the tiles that its level holds, shape (many,).
             tiles: cells inside its loops, shape (many,).
 
         Returns:
-            Shape (rows, many): one for none that stays, then one for each operand.
+            Shape (rows, many); one row where no operand may.
         """
         rows, sizes = self.rows[block], self.lattice.sizes
-        result = [np.full(len(tiles), rows.row(0, 1))]
+        result = [np.full(len(tiles), rows.row(0, 1))] if not rows.kept else []
+        ratio = sizes[:, outer] // sizes[:, tiles]
         for operand in rows.kept:
-            ratio = sizes[:, [outer]] // sizes[:, tiles]
             idle = self.idle[operand]
             still = np.delete(ratio, idle, 0).prod(0) == 1
             found = rows.find(operand, ratio[idle].prod(0))
@@ -314,7 +319,7 @@ class Relaxation:
 
     def reads(self, block: int) -> Array:
         """What ``stage`` 0 has more."""
-        return self._reads(self.blocks[block], self.rows[block])
+        return self._read[block]
 
 
 @dataclass(frozen=True, slots=True)

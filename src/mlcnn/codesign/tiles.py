@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mlcnn.codesign.architecture import Level
 from mlcnn.codesign.space import accesses
 from mlcnn.codesign.windows import Copies, Tiles, touched
+from mlcnn.codesign.windows import box as box_of
 from mlcnn.workload import LoopNest
 
 __all__ = ["Lattice", "Shift", "primes", "ratios", "side_by_side"]
@@ -93,14 +94,15 @@ class Lattice:
         """Product of some dimensions, of each tile."""
         return self.sizes[list(dims)].prod(0)
 
-    def words(self, operand: int) -> Array:
-        """Words of an operand in each tile, as they are touched."""
+    def words(self, operand: int, *, box: bool = False) -> Array:
+        """Words of an operand in each tile: those that are touched, or of the box around them."""
         access = accesses(self.nest)[operand]
         none = Copies(np.ones((0, self.cells)), np.ones((0, self.cells)))
+        measure = box_of if box else touched
         result = self.product(access.plain).astype(float)
         for axis in access.windows:
             outputs, taps = (self.sizes[n].astype(float) for n in (axis.outputs, axis.taps))
-            result = result * touched(axis, Tiles(outputs, taps, none, none))
+            result = result * measure(axis, Tiles(outputs, taps, none, none))
         return result
 
     def shift(self, factors: Sequence[int]) -> Shift:
