@@ -108,9 +108,9 @@ def _transfer(outermost: Level, words: list[float]) -> float:
         (outermost.write_bandwidth, output),
         (outermost.shared_bandwidth, weight + source + output),
     )
-    # Divisions round up to a few units in the last place; a bound must not.
+    # A quotient may be rounded up by a few units in the last place; a bound must not be.
     return max(
-        (math.floor(size / bound * (1 - 1e-12)) for bound, size in moved if bound is not None),
+        (math.ceil(size / bound * (1 - 1e-12)) for bound, size in moved if bound is not None),
         default=0,
     )
 

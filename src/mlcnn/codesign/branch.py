@@ -71,6 +71,7 @@ class Nodes:
         cycles: that this takes at least.
         units: instances side by side so far.
         value: bound of the objective.
+        least: bound of the energy, which comes first among equal values.
     """
 
     temporal: Whole
@@ -81,6 +82,7 @@ class Nodes:
     cycles: Array
     units: Whole
     value: Array
+    least: Array
 
     def at(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> Self:
         """Some of them."""
@@ -159,7 +161,7 @@ class Branch:
         order = np.tile(np.arange(dims), (1, depth, 1))
         zero, cycles = np.zeros(1), np.array([float(latency_cycles)])
         last = np.array([relaxation.lattice.cells - 1])
-        root = Nodes(ones, ones, order, last, zero, cycles, np.ones(1, np.int64), zero)
+        root = Nodes(ones, ones, order, last, zero, cycles, np.ones(1, np.int64), zero, zero)
         self.root = self._bounded(root, relaxation.blocks[0].level)
         self.pools: list[list[Nodes]] = [[] for _ in relaxation.blocks]
         self._boxes: dict[int, Whole] = {}
@@ -168,6 +170,11 @@ class Branch:
     def root_value(self) -> float:
         """No mapping of this branch is below it."""
         return float(self.root.value[0])
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """The bounds of the objective and of the energy."""
+        return self.root_value, float(self.root.least[0])
 
     def below(self, limit: float) -> None:
         """Look at every mapping that is better than the best so far and a limit.
@@ -194,7 +201,7 @@ class Branch:
         """Make the children of the best open nodes of a block."""
         nodes = Nodes.joined(self.pools[block])
         nodes = nodes.at(nodes.value < self.open_below)
-        ranked = np.argsort(nodes.value, kind="stable")
+        ranked = np.lexsort((nodes.least, nodes.value))
         self.pools[block] = [nodes.at(ranked[_NEXT:])] if len(ranked) > _NEXT else []
         if len(ranked):
             for children in self._children(block, nodes.at(ranked[:_NEXT])):
@@ -209,7 +216,7 @@ class Branch:
         least = Nodes(
             nodes.temporal[first], nodes.spatial[first], nodes.order[first], tiles,
             np.minimum.reduceat(nodes.energy, first), np.minimum.reduceat(nodes.cycles, first),
-            np.maximum.reduceat(nodes.units, first), nodes.value[first],
+            np.maximum.reduceat(nodes.units, first), nodes.value[first], nodes.least[first],
         )  # fmt: skip
         choices = self._choices(block, least)
         counts = np.bincount(choices.owner, minlength=len(tiles))
@@ -284,7 +291,7 @@ class Branch:
             cycles = np.maximum(nodes.cycles, self.macs / units)
         total = nodes.energy + relaxation.to_go[level][nodes.tile] + relaxation.base
         value = np.maximum(self.goal.value(total, cycles), nodes.value)
-        return replace(nodes, value=value)
+        return replace(nodes, value=value, least=total)
 
     def _ordered(self, block: int, parents: Nodes, chosen: _Choices) -> Iterator[Nodes]:
         """The children of pairs of nodes and choices: all orders of their loops."""

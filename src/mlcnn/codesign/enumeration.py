@@ -186,6 +186,8 @@ def _subsets(level: Level) -> list[tuple[bool, ...]]:
 def places(dim: str, architecture: Architecture) -> list[bool]:
     """Where a dimension may have a factor: at each level, then side by side below each.
 
+    Levels that keep nothing only spread instances: they have no loops.
+
     Args:
         dim: the dimension.
         architecture: the machine.
@@ -194,7 +196,8 @@ def places(dim: str, architecture: Architecture) -> list[bool]:
         level.fan_out.size > 1 and (level.fan_out.dims is None or dim in level.fan_out.dims)
         for level in architecture.levels
     ]
-    return [True] * len(spread) + spread
+    looping = [number == 0 or bool(level.keeps) for number, level in enumerate(architecture.levels)]
+    return looping + spread
 
 
 def _factors(size: int, places: list[bool]) -> Iterator[Factors]:

@@ -18,6 +18,7 @@ from mlcnn.codesign.architecture import Architecture
 from mlcnn.codesign.batch import Batch
 from mlcnn.codesign.bounds import lower_bound
 from mlcnn.codesign.branch import Branch, Incumbent
+from mlcnn.codesign.compiled import score_fast
 from mlcnn.codesign.conventions import EXACT, Convention
 from mlcnn.codesign.enumeration import Goal, Objective, keep_masks
 from mlcnn.codesign.mapping import Mapping
@@ -94,12 +95,21 @@ def find_mapping(
         InfeasibleError: no mapping fits the machine, or none was found in the budget.
         InputError: counts are beyond what float64 holds exactly.
     """
-    search = _Search(nest, architecture, objective, rule, time.monotonic() + budget_s)
+    end = time.monotonic() + budget_s
+    lattice = Lattice.of(nest)
+    search = first = _Search(lattice, architecture, objective, rule, end)
+    if objective is Objective.LATENCY:
+        # Most of what is fast moves little; the best of both is often fastest already.
+        first = _Search(lattice, architecture, Objective.EDP, rule, end)
     try:
-        search.run(progress)
+        first.run(progress)
+        if first is not search:
+            search.follow(first)
+            search.run(progress)
     except KeyboardInterrupt:
-        if search.best.batch is None:
+        if first.best.batch is None:
             raise
+        search.follow(first)
     return search.result()
 
 
@@ -112,15 +122,17 @@ class _Search:
 
     def __init__(
         self,
-        nest: LoopNest,
+        lattice: Lattice,
         architecture: Architecture,
         goal: Goal,
         rule: Convention,
         end: float,
     ) -> None:
+        nest = lattice.nest
         self.nest, self.architecture, self.goal, self.rule = nest, architecture, goal, rule
         self.best = Incumbent(lambda: time.monotonic() >= end)
-        self.lattice = Lattice.of(nest)
+        self.lattice = lattice
+        self.relaxations: dict[int, Relaxation] = {}
         self.latency = lower_bound(nest, architecture).latency_cycles
         self.branches: list[tuple[float, Branch]] = []
         self.masks: list[tuple[float, int, NDArray[np.bool_]]] = []
@@ -137,10 +149,12 @@ class _Search:
             self._open(self.masks[0][0])
         first = self.proven = self._least()
         distance = _FIRST
+        if self.best.value <= first:
+            return
         while np.isfinite(first) and not self.best.over():
             limit = first * (1 + distance)
             self._open(min(limit, self.best.value))
-            for bound, branch in sorted(self.branches, key=lambda one: one[0]):
+            for bound, branch in sorted(self.branches, key=lambda one: one[1].rank):
                 if bound < min(limit, self.best.value):
                     branch.below(limit)
             if not self.best.over():
@@ -151,17 +165,28 @@ class _Search:
                 return
             distance *= _GROWTH
 
+    def follow(self, other: "_Search") -> None:
+        """Start from what another search of the same nest and machine found."""
+        self.relaxations = other.relaxations
+        if (batch := other.best.batch) is not None:
+            scored = score_fast(self.nest, self.architecture, batch, self.rule)
+            self.best.offer(self.goal.of(scored), batch)
+            self.best.scored += other.best.scored
+
     def _least(self) -> float:
         return min(bound for bound, _ in self.branches)
 
     def _open(self, limit: float) -> None:
         """Bound the branches of which no more is known than that they may be below a limit."""
         while self.masks and (self.masks[0][0] <= limit or not self.branches):
-            _, _, mask = heapq.heappop(self.masks)
-            relaxation = Relaxation(self.lattice, self.architecture, mask, self.rule)
+            _, number, mask = heapq.heappop(self.masks)
+            if number not in self.relaxations:
+                made = Relaxation(self.lattice, self.architecture, mask, self.rule)
+                self.relaxations[number] = made
             branch = Branch(
-                relaxation, self.architecture, self.rule, self.goal, self.best, self.latency
-            )
+                self.relaxations[number], self.architecture, self.rule, self.goal, self.best,
+                self.latency,
+            )  # fmt: skip
             self.branches.append((branch.root_value, branch))
             if self.best.over():
                 return
