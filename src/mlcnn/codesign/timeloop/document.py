@@ -180,7 +180,7 @@ def _shown(value: object) -> str:
     return repr(str(value)) if isinstance(value, str) else type(value).__name__
 
 
-def _tag(value: object) -> str | None:
+def _tag(value: Any) -> str | None:
     if not isinstance(value, CommentedMap | CommentedSeq | TaggedScalar):
         return None
     tag = value.tag.value if value.tag else None
@@ -261,21 +261,29 @@ def _filled(text: str, path: Path, root: Path, depth: int) -> str:
         names = sorted(p.name for p in folder.glob(Path(pattern).name)) if folder.is_dir() else []
         parts = (found(Path(pattern).parent / name) for name in names)
         values = [_part(_load(part, root, depth + 1), keys).value for part in parts]
-        return _flow([one for value in values for one in (value if isinstance(value, list) else [value])])
+        return _flow(
+            [one for value in values for one in (value if isinstance(value, list) else [value])]
+        )
 
     def path_exists(name: str) -> bool:
         here = (path.parent / name).resolve()
         return here.is_relative_to(root.resolve()) and here.exists()
 
-    return render(text, where, {
-        "include": include,
-        "include_all": include_all,
-        "include_text": lambda name: _text(found(name), root, depth + 1),
-        "find_path": lambda name: str(found(name)),
-        "path_exists": path_exists,
-        "cwd": lambda: str(path.parent.resolve()),
-        "add_to_path": lambda _: "",
-    })  # fmt: skip
+    def include_text(name: str) -> str:
+        return _text(found(name), root, depth + 1)
+
+    def find_path(name: str) -> str:
+        return str(found(name))
+
+    def cwd() -> str:
+        return str(path.parent.resolve())
+
+    def add_to_path(name: str) -> str:
+        del name  # files are looked for from the folder of the file that names them
+        return ""
+
+    named = (include, include_all, include_text, find_path, path_exists, cwd, add_to_path)
+    return render(text, where, {function.__name__: function for function in named})
 
 
 def _part(node: Node, keys: tuple[str, ...]) -> Node:

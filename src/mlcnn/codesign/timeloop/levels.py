@@ -59,10 +59,10 @@ def level_of(
     block, cluster = _line(stage, numbers, bits)
     read, write = _energies(stage, keeps, energies)
     words = block * cluster
-    bandwidths = _bandwidths(numbers)
+    reading, writing, both = _bandwidths(numbers)
     return Level(
         stage.name, keeps, bits, _capacity(numbers, bits, block), EnergyLaw(read / words),
-        None if write == read else EnergyLaw(write / words), block, *bandwidths,
+        None if write == read else EnergyLaw(write / words), block, reading, writing, both,
     )  # fmt: skip
 
 
@@ -133,13 +133,18 @@ def _capacity(numbers: _Numbers, bits: int, block: int) -> int | None:
     return int(words // buffers) or None
 
 
-def _bandwidths(numbers: _Numbers) -> list[float | None]:
+def _bandwidths(numbers: _Numbers) -> tuple[float | None, float | None, float | None]:
     """Words a cycle: read, written, both."""
-    both = numbers.number("bandwidth")
-    halves = (None, None, None) if both is None else (both / 2, both / 2, None)
-    given = (numbers.number(name) for name in _BANDWIDTHS)
-    return [None if (value := one if one is not None else half) is None else float(value)
-            for one, half in zip(given, halves, strict=True)]  # fmt: skip
+    half = numbers.number("bandwidth")
+    read, write, shared = (numbers.number(name) for name in _BANDWIDTHS)
+    if half is not None:
+        read = half / 2 if read is None else read
+        write = half / 2 if write is None else write
+    return _real(read), _real(write), _real(shared)
+
+
+def _real(value: Number | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def _energies(

@@ -1,5 +1,6 @@
 """Timeloop's files, one or several, as what they describe."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,27 +10,36 @@ from mlcnn.codesign.constraints import Constraints
 from mlcnn.codesign.mapping import Mapping
 from mlcnn.codesign.timeloop.document import Node, read_document
 from mlcnn.codesign.timeloop.expression import Number
-from mlcnn.codesign.timeloop.machine import Machine, build_machine
+from mlcnn.codesign.timeloop.machine import Machine, build_machine, plain_machine
 from mlcnn.codesign.timeloop.mapping import read_mapping
 from mlcnn.codesign.timeloop.problem import DEFAULT_SPACES, VERSIONS, Problem, read_problem
-from mlcnn.codesign.timeloop.rules import bypassed, read_constraints
+from mlcnn.codesign.timeloop.rules import kept, read_constraints
 from mlcnn.codesign.timeloop.stages import Kind, Stage, numbers, stages_of
 from mlcnn.codesign.timeloop.tables import read_areas, read_energies
 from mlcnn.errors import InputError, UnsupportedError, did_you_mean
 from mlcnn.workload import LoopNest, Projection
 
-__all__ = ["TOP_KEYS", "Timeloop", "is_timeloop", "load_timeloop", "read_timeloop"]
+__all__ = [
+    "TOP_KEYS",
+    "Timeloop",
+    "is_timeloop",
+    "load_timeloop",
+    "read_constraints_file",
+    "read_mapping_file",
+    "read_problem_file",
+    "read_timeloop",
+]
 
-_CONSTRAINTS = ("architecture_constraints", "mapspace_constraints", "constraints")
-_LISTS = (*_CONSTRAINTS,)
+_LISTS = ("architecture_constraints", "mapspace_constraints", "constraints")
 _SKIPPED = (
-    "ERT_summary", "ART_summary", "compound_components", "components", "dumped_by_timeloop_front_end",
-    "globals", "mapper", "mapspace",
+    "ERT_summary", "ART_summary", "compound_components", "components", "globals", "mapper",
+    "mapspace", "dumped_by_timeloop_front_end",
 )  # fmt: skip
 """What says nothing of the layer, the machine or the mapping."""
 _REFUSED = ("sparse_optimizations", "layout")
 TOP_KEYS = ("architecture", "problem", "mapping", "ERT", "ART", "variables", *_LISTS)
 """Keys that a file of Timeloop's may have on its outermost level."""
+_TOP = re.compile(rf"^(?:{'|'.join(TOP_KEYS)})\s*:", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +88,10 @@ def load_timeloop(
 def is_timeloop(path: str | Path) -> bool:
     """Whether a file has one of the outermost keys of Timeloop's; False if it cannot be read."""
     try:
-        node = read_document(Path(path))
-    except (InputError, UnsupportedError):
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
         return False
-    return isinstance(node.value, dict) and any(key in TOP_KEYS for key in node.value)
+    return _TOP.search(text) is not None
 
 
 def read_timeloop(*paths: str | Path) -> Timeloop:
@@ -110,10 +120,80 @@ def read_timeloop(*paths: str | Path) -> Timeloop:
                 raise found.wrong("it needs a problem, whose dimensions it names; give its file")
         return Timeloop(machine, None, None, None, *_areas(parts.get("ART"), stages))
     mapping = None
-    if parts.get("mapping"):
+    if "mapping" in parts:
         mapping = read_mapping(parts["mapping"], machine, problem)
     constraints = read_constraints(rules, machine, problem)
     return Timeloop(machine, problem, mapping, constraints, *_areas(parts.get("ART"), stages))
+
+
+def read_problem_file(path: str | Path) -> Problem:
+    """The problem of a file, for a machine that is no file of Timeloop's.
+
+    Args:
+        path: of a file with the key ``problem``.
+
+    Raises:
+        InputError: the file cannot be read or is wrong: the message has file, line and key.
+        UnsupportedError: it has parts that are not scored.
+    """
+    parts, _ = _parts([read_document(Path(path))])
+    return read_problem(_only(parts, "problem", path), _variables(parts.get("variables")))
+
+
+def read_mapping_file(
+    path: str | Path, architecture: Architecture | Machine, problem: LoopNest | Problem
+) -> Mapping:
+    """The mapping of a file.
+
+    Args:
+        path: of a file with the key ``mapping``.
+        architecture: what it maps to; its levels go by their own names.
+        problem: what it maps; the data spaces of a nest are Weights, Inputs and Outputs.
+
+    Raises:
+        InputError: the file cannot be read or is wrong: the message has file, line and key.
+        UnsupportedError: it has parts that are not scored.
+    """
+    parts, _ = _parts([read_document(Path(path))])
+    return read_mapping(_only(parts, "mapping", path), *_named(architecture, problem))
+
+
+def read_constraints_file(
+    path: str | Path, architecture: Architecture | Machine, problem: LoopNest | Problem
+) -> Constraints:
+    """The constraints of a file.
+
+    Args:
+        path: of a file with constraints of the architecture or of the space of mappings.
+        architecture: what they are for; its levels go by their own names.
+        problem: what is mapped; the data spaces of a nest are Weights, Inputs and Outputs.
+
+    Raises:
+        InputError: the file cannot be read or is wrong: the message has file, line and key.
+        UnsupportedError: it has parts that mappings cannot be held to here.
+    """
+    _, rules = _parts([read_document(Path(path))])
+    if not rules:
+        raise InputError(f"Timeloop file {path}: it has no constraints ({', '.join(_LISTS)})")
+    return read_constraints(rules, *_named(architecture, problem))
+
+
+def _only(parts: dict[str, Node], key: str, path: str | Path) -> Node:
+    if key not in parts:
+        known = ", ".join(parts) or "none"
+        raise InputError(f"Timeloop file {path}: it has no key {key!r}; its keys: {known}")
+    return parts[key]
+
+
+def _named(
+    architecture: Architecture | Machine, problem: LoopNest | Problem
+) -> tuple[Machine, Problem]:
+    """Both with names: levels by their own, data spaces as a convolution's."""
+    machine = (
+        plain_machine(architecture) if isinstance(architecture, Architecture) else architecture
+    )
+    named = Problem(problem, dict(DEFAULT_SPACES)) if isinstance(problem, LoopNest) else problem
+    return machine, named
 
 
 def _parts(documents: Sequence[Node]) -> tuple[dict[str, Node], list[Node]]:
@@ -129,6 +209,8 @@ def _parts(documents: Sequence[Node]) -> tuple[dict[str, Node], list[Node]]:
                 raise InputError(f"{node.where}: unknown key {key!r}{hint}")
             if key in _LISTS:
                 rules.append(node)
+            elif key == "mapping" and not node.value:
+                continue
             elif key in parts and key not in _SKIPPED:
                 raise node.wrong(f"it stands in {parts[key].where} too; give one")
             else:
@@ -149,8 +231,7 @@ def _machine(
     names = problem or Problem(_NOTHING, dict(DEFAULT_SPACES))
 
     def keeps(stage: Stage) -> tuple[Operand, ...]:
-        gone = bypassed(stage.constraints, names)
-        return tuple(operand for operand in Operand if operand not in gone)
+        return kept(stage, names)
 
     energies = read_energies(parts["ERT"]) if "ERT" in parts else None
     return build_machine(parts["architecture"], stages, keeps, energies, inner=inner)

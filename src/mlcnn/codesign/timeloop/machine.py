@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import cast
 
 from mlcnn.codesign.architecture import Architecture, FanOut, Level, Operand
@@ -100,7 +101,7 @@ def build_machine(
     if parts[0].kind is not Kind.STORAGE:
         raise parts[0].node.wrong(f"{parts[0].name!r} is outside of all storage")
     built = _Built(inner=inner)
-    for stage, below in zip(parts, parts[1:], strict=False):
+    for stage, below in pairwise(parts):
         built.add(stage, _fans(stage, below), keeps, energies)
     mac = actions_of(parts[-1], energies).of(COMPUTE, parts[-1].name)
     source = f"{node.path.name}, energies of its ERT; leakage is not counted"
@@ -161,8 +162,8 @@ class _Built:
         try:
             self.levels.append(level_of(stage, takes, energies))
         except InputError as error:
-            raise error if str(error).startswith("Timeloop file") else stage.node.wrong(
-                str(error)
+            raise (
+                error if str(error).startswith("Timeloop file") else stage.node.wrong(str(error))
             ) from error
         number = len(self.levels) - 1
         own = self.targets.get(stage.name) if self.inner else None

@@ -63,7 +63,7 @@ def read_mapping(node: Node, machine: Machine, problem: Problem) -> Mapping:
             level = _level(item, name, target)
             levels[level].keep.update(keep_of(table, problem))
         else:
-            found = _directive(item, table, target, kind, levels, problem)
+            found = _directive(item, table, target, kind, levels=levels, problem=problem)
             rest += [(item, found, dim) for dim, factor in found.items() if factor == 0]
     for item, found, dim in rest:
         _fill(item, found, dim, levels, problem)
@@ -135,6 +135,7 @@ def _directive(
     table: Table[str, Node],
     target: Target,
     kind: str,
+    *,
     levels: list[_Loops],
     problem: Problem,
 ) -> dict[str, int]:
@@ -203,9 +204,7 @@ def _loops(read: _Loops, number: int, machine: Machine, problem: Problem) -> Lev
     order = read.order or problem.nest.dims
     temporal = [(dim, read.factors.get(dim, 1)) for dim in reversed(order)]
     spatial = [(dim, read.spatial.get(dim, 1)) for dim in problem.nest.dims]
-    keep = tuple(
-        operand for operand in Operand if read.keep.get(operand, operand in level.keeps)
-    )
+    keep = tuple(operand for operand in Operand if read.keep.get(operand, operand in level.keeps))
     return LevelLoops(
         tuple(loop for loop in temporal if loop[1] > 1),
         tuple(loop for loop in spatial if loop[1] > 1),

@@ -15,9 +15,10 @@ from mlcnn.codesign.timeloop.mapping import (
     split_of,
 )
 from mlcnn.codesign.timeloop.problem import VERSIONS, Problem
+from mlcnn.codesign.timeloop.stages import Stage
 from mlcnn.errors import UnsupportedError
 
-__all__ = ["bypassed", "read_constraints"]
+__all__ = ["kept", "read_constraints"]
 
 _TYPES = ("temporal", "spatial", *KEEP_TYPES)
 _FACTORS = ("factors", "permutation", "split", "default_max_factor", "default_min_factor",
@@ -32,9 +33,7 @@ _INSIDE = {
 _NOT_READ = ("no_reuse", "no_link_transfer", "rmw_first_update", "no_coalesce")
 
 
-def read_constraints(
-    nodes: Sequence[Node], machine: Machine, problem: Problem
-) -> Constraints:
+def read_constraints(nodes: Sequence[Node], machine: Machine, problem: Problem) -> Constraints:
     """Constraints: those of files, those that stand in the architecture, and what its names imply.
 
     Args:
@@ -55,7 +54,7 @@ def read_constraints(
             target = machine.target(table["target"])
             kind = "dataspace" if table["type"].text() in KEEP_TYPES else table["type"].text()
             name = table["target"].text()
-            rules += _rules(item, name, target, kind, table, problem)
+            rules += _rules(item, name, target, kind, table=table, problem=problem)
     rules += _implied(machine, problem)
     return Constraints(problem.nest.dims, problem.nest.sizes, tuple(rules))
 
@@ -76,21 +75,29 @@ def _inside(name: str, node: Node, machine: Machine, problem: Problem) -> Iterat
             continue
         table = part.table((*_INSIDE[kind], *_NOT_READ))
         check_reuse(table)
-        yield from _rules(part, name, machine.targets[name], kind, table, problem)
+        yield from _rules(part, name, machine.targets[name], kind, table=table, problem=problem)
 
 
-def bypassed(node: Node | None, problem: Problem) -> tuple[Operand, ...]:
-    """Operands that the constraints of a component make pass by.
+def kept(stage: Stage, problem: Problem) -> tuple[Operand, ...]:
+    """Operands that a storage may keep, by the constraints that stand with it.
 
     Args:
-        node: the constraints; None where there are none.
+        stage: the storage.
         problem: with the names of the data spaces.
     """
-    table = {} if node is None or not node.value else node.table(tuple(_INSIDE))
+    own = {} if stage.constraints is None else _kept_inside(stage.constraints, problem)
+    branch: set[Operand] = set(Operand)
+    if stage.branch is not None:
+        found = (_kept_inside(node, problem) for node in stage.branch)
+        branch = {operand for one in found for operand, keep in one.items() if keep}
+    return tuple(one for one in Operand if one in branch and own.get(one, True))
+
+
+def _kept_inside(node: Node, problem: Problem) -> dict[Operand, bool]:
+    table = node.table(tuple(_INSIDE)) if node.value else {}
     if "dataspace" not in table or not table["dataspace"].value:
-        return ()
-    part = table["dataspace"].table((*_KEEP, *_NOT_READ))
-    return tuple(operand for operand, keep in _kept(part, problem).items() if not keep)
+        return {}
+    return _kept(table["dataspace"].table((*_KEEP, *_NOT_READ)), problem)
 
 
 def _kept(table: Mapping[str, Node], problem: Problem) -> dict[Operand, bool]:
@@ -106,6 +113,7 @@ def _rules(
     name: str,
     target: Target,
     kind: str,
+    *,
     table: Mapping[str, Node],
     problem: Problem,
 ) -> Iterator[Rule]:
@@ -121,12 +129,12 @@ def _rules(
         return
     order = _order(table, problem)
     if kind == "spatial":
-        yield from _spatial(where, item, target, table, order, problem)
+        yield from _spatial(where, item, target, table=table, order=order, problem=problem)
         return
     if target.level is None:
         raise item.wrong(f"{name!r} only spreads over instances; its loops are spatial")
     for dim, factor in _factors(table, problem).items():
-        yield FactorRule(where, target.level, False, dim, *factor)  # noqa: FBT003
+        yield FactorRule(where, target.level, False, dim, *factor)
     if order.inner or order.outer:
         yield OrderRule(where, target.level, order.inner, order.outer)
 
@@ -163,7 +171,7 @@ def _factors(table: Mapping[str, Node], problem: Problem) -> dict[str, _Bounds]:
     least = table["default_min_factor"].whole() if "default_min_factor" in table else 1
     if "default_max_factor" in table:
         most = table["default_max_factor"].whole()
-        result = {dim: (None, 1, most) for dim in nest.dims} | result
+        result = dict.fromkeys(nest.dims, (None, 1, most)) | result
     if least > 1:
         raise UnsupportedError(
             f"{table['default_min_factor'].where}: a least factor of every dimension is not read"
@@ -175,6 +183,7 @@ def _spatial(
     where: str,
     item: Node,
     target: Target,
+    *,
     table: Mapping[str, Node],
     order: Permutation,
     problem: Problem,
@@ -198,9 +207,9 @@ def _spatial(
             continue
         for dim in dims:
             if dim not in chosen:
-                yield FactorRule(f"{where} split", place, True, dim, 1)  # noqa: FBT003
+                yield FactorRule(f"{where} split", place, True, dim, 1)
             elif dim in factors:
-                yield FactorRule(where, place, True, dim, *factors[dim])  # noqa: FBT003
+                yield FactorRule(where, place, True, dim, *factors[dim])
 
 
 def _implied(machine: Machine, problem: Problem) -> Iterator[Rule]:
@@ -210,4 +219,4 @@ def _implied(machine: Machine, problem: Problem) -> Iterator[Rule]:
         if number not in named:
             for dim in problem.nest.dims:
                 where = f"{machine.architecture.name} ({level.name})"
-                yield FactorRule(where, number, False, dim, 1)  # noqa: FBT003
+                yield FactorRule(where, number, False, dim, 1)

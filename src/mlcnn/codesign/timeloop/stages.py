@@ -56,6 +56,8 @@ class Stage:
         names: values that its expressions may name.
         mesh: instances along both axes, all stages outside it counted.
         constraints: that stand with it.
+        branch: constraints of all components of its branch of a !Parallel; None outside of one.
+            A branch holds only what one of them says that it keeps.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Stage:
     names: Mapping[str, Number]
     mesh: tuple[int, int]
     constraints: Node | None = None
+    branch: tuple[Node, ...] | None = None
 
 
 def stages_of(node: Node, names: Mapping[str, Number]) -> tuple[list[Stage], bool]:
@@ -132,9 +135,13 @@ class _Flat:
     def __init__(self, names: dict[str, Number]) -> None:
         self.names = names
         self.mesh = (1, 1)
+        self.branch: tuple[Node, ...] | None = None
 
     def nodes(self, node: Node, *, parallel: bool) -> Iterator[Stage]:
         for item in node.items():
+            outer = self.branch
+            if parallel:
+                self.branch = tuple(_all_constraints(item))
             match item.tag:
                 case "!Container":
                     yield from self._container(item, parallel=parallel)
@@ -146,9 +153,10 @@ class _Flat:
                     if "nodes" in table:
                         yield from self.nodes(table["nodes"], parallel=side)
                 case "!Nothing":
-                    continue
+                    pass
                 case _:
                     raise item.wrong("it needs a tag, as !Component or !Container")
+            self.branch = outer
 
     def _container(self, item: Node, *, parallel: bool) -> Iterator[Stage]:
         table = item.table(_CONTAINER)
@@ -171,6 +179,7 @@ class _Flat:
         yield Stage(
             name, _kind(item, name, table.get("class")), item, attributes,
             numbers(attributes, self.names), self.mesh, table.get("constraints"),
+            self.branch,
         )  # fmt: skip
 
     def _fan(
@@ -195,6 +204,15 @@ class _Flat:
         own = table.get("constraints") if item.tag == "!Container" else None
         yield Stage(name, Kind.FAN, item, {}, names, self.mesh, own)
         self.mesh = self.mesh[0] * x, self.mesh[1] * y
+
+
+def _all_constraints(item: Node) -> Iterator[Node]:
+    """Constraints of a branch and of all that it has inside."""
+    table = item.table()
+    if _filled(table, "constraints"):
+        yield table["constraints"]
+    for inside in table["nodes"].items() if _filled(table, "nodes") else []:
+        yield from _all_constraints(inside)
 
 
 def _tree(
