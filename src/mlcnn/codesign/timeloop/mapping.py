@@ -19,6 +19,7 @@ _TYPES = ("temporal", "spatial", *KEEP_TYPES)
 _KEYS = ("target", "type", "factors", "permutation", "split", "keep", "bypass")
 _REUSE = ("no_reuse", "no_multicast_no_reduction", "no_temporal_reuse", "rmw_first_update",
           "no_coalesce")  # fmt: skip
+_REFUSED = ("utilization", "parallelism", "max_overbooked_proportion", "skew")
 _IGNORED = ("no_link_transfer",)
 """Forwarding between neighbours moves no words of a memory, so it is nothing here."""
 
@@ -82,6 +83,9 @@ def check_directive(item: Node, keys: Sequence[str], types: Sequence[str]) -> di
         InputError: one is missing or not known.
         UnsupportedError: it has parts that are not scored.
     """
+    kinds = item.table().get("type")
+    if kinds is not None and kinds.value in _REFUSED:
+        raise UnsupportedError(f"{kinds.where}: {kinds.place}: {kinds.value} is not read")
     table = item.table((*keys, *_REUSE, *_IGNORED))
     for key in ("target", "type"):
         if key not in table:

@@ -257,7 +257,6 @@ def _check_scored(nest: LoopNest, spaces: Mapping[Operand, _Space]) -> None:
     for operand, projection in zip(Operand, nest.operands, strict=True):
         node, name = spaces[operand].node, spaces[operand].name
         seen = [term.dim for axis in projection.axes for term in axis]
-        single = [axis for axis in projection.axes if len(axis) == 1]
         for axis in projection.axes:
             shown = " + ".join(f"{term.step}*{term.dim}" for term in axis)
             whole = len(axis) == 1 and axis[0].step == 1
@@ -268,7 +267,7 @@ def _check_scored(nest: LoopNest, spaces: Mapping[Operand, _Space]) -> None:
                 )
         if len(set(seen)) < len(seen):
             raise UnsupportedError(
-                f"{node.where}: problem {nest.name}: a dimension stands twice in {name} "
-                f"({len(single)} single axes); such a projection is not scored"
+                f"{node.where}: problem {nest.name}: a dimension stands twice in {name}; such a "
+                "projection is not scored"
             )
     accesses(nest)

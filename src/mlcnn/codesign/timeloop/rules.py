@@ -171,7 +171,10 @@ def _factors(table: Mapping[str, Node], problem: Problem) -> dict[str, _Bounds]:
     least = table["default_min_factor"].whole() if "default_min_factor" in table else 1
     if "default_max_factor" in table:
         most = table["default_max_factor"].whole()
-        result = dict.fromkeys(nest.dims, (None, 1, most)) | result
+        for dim in nest.dims:
+            exact, low, high = result.get(dim, (None, 1, None))
+            if exact is None and high is None:
+                result[dim] = None, low, most
     if least > 1:
         raise UnsupportedError(
             f"{table['default_min_factor'].where}: a least factor of every dimension is not read"

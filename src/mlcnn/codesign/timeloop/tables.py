@@ -16,6 +16,7 @@ UPDATE = ("random_update", "random_write", "update", "write")
 COMPUTE = ("mac_random", "mult_random", "mac", "mult", "compute")
 """Names of an action, the first that a table has counts."""
 
+_ACTION = ("name", "arguments", "energy")
 _RANGE = re.compile(r"\[\d+\.\.\d+\]$")
 
 
@@ -117,7 +118,7 @@ def _actions(node: Node) -> Actions:
 def _energies(node: Node) -> Iterator[tuple[str, float]]:
     if not isinstance(node.value, Mapping):
         for item in node.items():
-            table = item.table()
+            table = item.table(_ACTION)
             for wanted in ("name", "energy"):
                 if wanted not in table:
                     raise item.wrong(f"key {wanted!r} is missing")
@@ -125,7 +126,7 @@ def _energies(node: Node) -> Iterator[tuple[str, float]]:
         return
     for name, action in node.table().items():
         for entry in [action] if isinstance(action.value, Mapping) else action.items():
-            table = entry.table()
+            table = entry.table(_ACTION)
             if "energy" not in table:
                 raise entry.wrong("key 'energy' is missing")
             yield name, _energy(table["energy"])
