@@ -4,6 +4,7 @@ from mlcnn.codesign.architecture import Architecture, EnergyLaw, FanOut, Level, 
 from mlcnn.codesign.batch import Batch
 from mlcnn.codesign.bounds import Bound, lower_bound
 from mlcnn.codesign.compiled import Fast, score_fast
+from mlcnn.codesign.constraints import Constraints, Rule, binding_rules, excluded
 from mlcnn.codesign.conventions import (
     CONVENTIONS,
     EXACT,
@@ -19,6 +20,7 @@ from mlcnn.codesign.files import architecture_names, load_architecture
 from mlcnn.codesign.mapper import Mapped, find_mapping
 from mlcnn.codesign.mapping import LevelLoops, Mapping, check_factors
 from mlcnn.codesign.scorer import Score, fits, score
+from mlcnn.codesign.timeloop import load_timeloop
 from mlcnn.codesign.walker import walk
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "Batch",
     "Best",
     "Bound",
+    "Constraints",
     "Convention",
     "Counts",
     "EnergyLaw",
@@ -42,16 +45,20 @@ __all__ = [
     "Mapping",
     "Objective",
     "Operand",
+    "Rule",
     "Score",
     "architecture_names",
     "best_of_all",
+    "binding_rules",
     "check_factors",
     "convention",
     "count",
     "every_mapping",
+    "excluded",
     "find_mapping",
     "fits",
     "load_architecture",
+    "load_timeloop",
     "lower_bound",
     "score",
     "score_fast",

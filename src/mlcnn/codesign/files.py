@@ -9,6 +9,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from mlcnn.accelerators.border import Document, is_file, read_yaml, unknown
 from mlcnn.codesign.architecture import Architecture, EnergyLaw, FanOut, Level, Operand
+from mlcnn.codesign.timeloop import is_timeloop, load_timeloop
 
 __all__ = ["architecture_names", "load_architecture"]
 
@@ -89,13 +90,19 @@ def architecture_names() -> tuple[str, ...]:
 def load_architecture(name: str | Path) -> Architecture:
     """An architecture by name, or from a ``.yaml`` file of the user's.
 
+    A file with the key ``architecture`` is one of Timeloop's; it needs its energies (``ERT``) in
+    it, too: several files are for ``load_timeloop``.
+
     Raises:
         InputError: the name is not known or the file is wrong.
+        UnsupportedError: a file of Timeloop's has parts that are not scored.
 
     Example:
         >>> [level.name for level in load_architecture("gemmini").levels]
         ['dram', 'scratchpad', 'accumulator', 'register']
     """
+    if is_file(name) and is_timeloop(name):
+        return load_timeloop(name)[0]
     if is_file(name):
         return read_yaml(Path(name), _File, _WHAT).to_domain()
     if name not in architecture_names():
