@@ -156,6 +156,10 @@ class Branch:
         self.nest = relaxation.lattice.nest
         self.macs = float(self.nest.macs)
         self.limit = np.inf
+        # Whether fewer words always show in the energy.
+        self.strict = all(
+            level.read_pj > 0 and level.write_pj > 0 for level in architecture.levels if level.keeps
+        )
         depth, dims = len(architecture.levels), len(self.nest.dims)
         ones = np.ones((1, depth, dims), np.int64)
         order = np.tile(np.arange(dims), (1, depth, 1))
@@ -196,6 +200,33 @@ class Branch:
     def open_below(self) -> float:
         """What is bounded by this or more is not looked at."""
         return min(self.limit, self.best.value * (1 - CLOSE))
+
+    def bounds_of(self, batch: Batch) -> Array:
+        """Bounds on the way to one mapping, which none of them may exceed.
+
+        Args:
+            batch: the mapping alone.
+
+        Returns:
+            Of the root and of the mapping's outer levels down to each level with loops.
+        """
+        lattice, nodes = self.relaxation.lattice, self.root.at(np.zeros(1, np.int64))
+        temporal, spatial, order = (
+            array[..., 0].astype(np.int64) for array in (batch.temporal, batch.spatial, batch.order)
+        )
+        result = [float(nodes.value[0])]
+        for block in self.relaxation.blocks[:-1]:
+            spread = spatial[None, block.level : block.inner]
+            inside = lattice.cell(temporal[block.inner :].prod(0) * spatial[block.inner :].prod(0))
+            loops = lattice.cell(lattice.sizes[:, inside] * spread.prod((0, 1)))
+            here = (np.zeros(1, np.int64), np.array([loops]), spread, np.array([inside]))
+            choices = _Choices(*here, np.zeros(1), np.ones(1))
+            nodes.temporal[:, block.level] = temporal[block.level]
+            nodes.order[:, block.level] = order[block.level]
+            nodes.spatial[:, block.level : block.inner] = spread
+            nodes, _ = self._exchanged(block.inner, nodes, choices)
+            result.append(float(nodes.value[0]))
+        return np.array(result)
 
     def _expand(self, block: int) -> None:
         """Make the children of the best open nodes of a block."""
@@ -244,24 +275,22 @@ class Branch:
         index, inside, paid = np.arange(len(loops)), loops, np.zeros(len(loops))
         found = np.ones((len(loops), 0, len(self.nest.dims)), np.int64)
         energy, busy = energy[stay], np.ones(len(loops))
-        for number, choices in enumerate(relaxation.blocks[block].spread):
-            level = relaxation.blocks[block].level + number
-            factors = np.array([one for one, _ in choices])
-            away = np.array([lattice.distance(shift) for _, shift in choices])
-            more = np.array([relaxation.spread_pj(level, one) for one, _ in choices])
+        for number, spread in enumerate(relaxation.blocks[block].spread):
+            away = np.array([lattice.distance(shift) for shift in spread.shifts])
+            more, instances = relaxation.spread_pj(spread), spread.instances
             sizes = lattice.sizes[:, inside]
-            some, way = np.nonzero((sizes.T[:, None] % factors == 0).all(2))
+            some, way = np.nonzero((sizes.T[:, None] % spread.factors.prod(1) == 0).all(2))
             cells = inside[some] - away[way]
             paid = paid[some] + more[way]
             row = rows[:, index[some]]
             energy = (reads[:, index[some]] + relaxation.stage(block, number + 1)[row, cells]).min(0)
-            units = found[some].prod((1, 2)) * factors[way].prod(1)
+            units = found[some].prod((1, 2)) * instances[way]
             busy = relaxation.busy(block, number + 1)[cells] * units
             stay = self._open(tiles, owner[index[some]], energy + paid, busy)
             some, way = some[stay], way[stay]
             index, inside, paid = index[some], cells[stay], paid[stay]
             energy, busy = energy[stay] + paid, busy[stay]
-            found = np.concatenate([found[some], factors[way][:, None]], 1)
+            found = np.concatenate([found[some], spread.factors[way]], 1)
         return _Choices(owner[index], loops[index], found, inside, energy, busy)
 
     def _box(self, tile: int) -> Whole:
@@ -322,7 +351,8 @@ class Branch:
                 self._score(nodes)
                 continue
             found, index = self._exchanged(one.inner, nodes, choices)
-            found = found.at(_first_of(pair[index], kinds[way[index]], found))
+            if self.strict:
+                found = found.at(_first_of(pair[index], kinds[way[index]], found.energy))
             if len(found):
                 yield found
 
@@ -411,12 +441,10 @@ def _cuts(counts: Whole, most: int) -> Iterator[slice]:
         start = stop
 
 
-def _first_of(pair: Whole, kind: Whole, nodes: Nodes) -> Whole:
-    """Of nodes of one pair and kind the best, and those that take fewer cycles than it."""
+def _first_of(pair: Whole, kind: Whole, energy: Array) -> Whole:
+    """Of nodes of one pair and kind that of the least energy, and so of the fewest words."""
     if not len(pair):
         return pair
-    ranked = np.lexsort((nodes.cycles, nodes.energy, kind, pair))
-    pair, kind, cycles = pair[ranked], kind[ranked], nodes.cycles[ranked]
-    new = np.r_[True, (pair[1:] != pair[:-1]) | (kind[1:] != kind[:-1])]
-    best = cycles[new][np.cumsum(new) - 1]
-    return ranked[new | (cycles < best)]
+    ranked = np.lexsort((energy, kind, pair))
+    pair, kind = pair[ranked], kind[ranked]
+    return ranked[np.r_[True, (pair[1:] != pair[:-1]) | (kind[1:] != kind[:-1])]]

@@ -119,8 +119,8 @@ def score_fast(
         architecture: the machine.
         batch: the mappings.
         rule: what is counted.
-        exchange: whether what levels exchange is scored alone, without the arithmetic: its energy,
-            and the cycles that bandwidths allow it at least.
+        exchange: whether what levels exchange is scored alone, without the arithmetic: its energy
+            without rounding to blocks, and the cycles that bandwidths allow it at least.
 
     Raises:
         InputError: as ``score``.

@@ -29,8 +29,8 @@ class Orders:
 
     Attributes:
         ways: numbers of dimensions, outermost first.
-        alike: a number for each; two of one number differ in what the next level takes in alone,
-            and not in what the levels further inside do.
+        alike: a number for each; two of one number differ in nothing but what the next level takes
+            in of the input.
     """
 
     ways: tuple[Dims, ...]
@@ -57,9 +57,8 @@ def orders(
     found: list[Dims] = []
     here.extend((), frozenset(loops), found)
     found = list(dict.fromkeys(found))
-    deeper = _Settled(access, taken[1], ordered=True)
     kinds: dict[object, int] = {}
-    alike = tuple(kinds.setdefault(deeper.kind(one), len(kinds)) for one in found)
+    alike = tuple(kinds.setdefault(here.kind(one, taken[1]), len(kinds)) for one in found)
     return Orders(tuple(one[::-1] for one in found), alike)
 
 
@@ -109,8 +108,8 @@ class _Settled:
             return inside or [rest]
         return [(dim,) for dim in rest]
 
-    def kind(self, inner: Dims) -> object:
-        """What of an order matters to the operands further inside."""
+    def kind(self, inner: Dims, deeper: Dims) -> object:
+        """What an order is but for what it makes the next level take in of the input."""
         result: list[object] = []
         for operand in self.taken:
             run: list[int] = []
@@ -118,5 +117,8 @@ class _Settled:
                 if self.moves(operand, dim):
                     break
                 run.append(dim)
-            result.append(tuple(run) if operand == _INPUT else frozenset(run))
+            if operand != _INPUT:
+                result.append(frozenset(run))
+            elif operand in deeper:
+                result.append(tuple(run))
         return tuple(result)

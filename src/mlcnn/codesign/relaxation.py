@@ -29,20 +29,18 @@ from numpy.typing import NDArray
 from mlcnn.codesign.architecture import Architecture, Operand
 from mlcnn.codesign.conventions import Convention
 from mlcnn.codesign.space import accesses
-from mlcnn.codesign.tiles import Lattice, Shift, ratios, side_by_side
-from mlcnn.codesign.windows import Copies, Tiles, fresh, touched
+from mlcnn.codesign.tiles import Lattice, Shift, Spread, ratios, side_by_side
+from mlcnn.codesign.windows import Copies, Tiles, box, fresh, touched
 
 __all__ = ["Block", "Relaxation"]
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
 _OUTPUT = 2
+_TOGETHER = 1000
+"""Choices of instances below several levels that are looked at together."""
 _ONCE = -1
 """Stands for r where an operand is fetched once."""
-
-
-Choices = tuple[tuple[tuple[int, ...], Shift], ...]
-"""Instances below a level: the factor of each dimension and its exponents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +49,13 @@ class Block:
 
     Attributes:
         level: number of the level.
-        spread: choices below each level from ``level`` to the next with loops.
+        spread: choices of instances below all levels from ``level`` to the next with loops,
+            outermost first; several levels together where that is not too many choices.
         inner: number of that next level; the number of levels for the arithmetic.
     """
 
     level: int
-    spread: tuple[Choices, ...]
+    spread: tuple[Spread, ...]
     inner: int
 
 
@@ -85,14 +84,13 @@ class Relaxation:
         self.depth = len(architecture.levels)
         self.passes = nest.macs / lattice.sizes.prod(0)
         self.words = tuple(lattice.words(operand) for operand in range(len(self.access)))
-        self.moved = tuple(moved_words(lattice, operand) for operand in range(len(self.access)))
+        self.moved = tuple(moved_words(lattice, n, rule) for n in range(len(self.access)))
         self.idle = tuple(
             [n for n in range(len(nest.dims)) if not one.relevant[n]] for one in self.access
         )
         self.reach = tuple(ratios(lattice, dims) for dims in self.idle)
         self.blocks = _blocks(lattice, architecture)
         self.base = nest.macs * architecture.mac_energy_pj
-        self.base -= self.words[_OUTPUT][-1] * architecture.levels[0].read_pj  # first visits
         self._late = self._arithmetic()
         self.to_go: dict[int, Array] = {}
         self.parallel: dict[int, Array] = {}
@@ -113,9 +111,9 @@ class Relaxation:
         """What is to go at the level of a block, of what is to go at the next one with loops."""
         rows = Rows.of(self._kept(block.inner), self.reach)
         stages, units = [inner + self._fills(block, rows)], [busy]
-        for number, choices in reversed(list(enumerate(block.spread, block.level))):
-            stages.append(self._least(stages[-1], choices, number))
-            units.append(self._most(units[-1], choices))
+        for spread in reversed(block.spread):
+            stages.append(self._least(stages[-1], spread))
+            units.append(self._most(units[-1], spread))
         reads = self._reads(block, rows)
         stages[-1] = stages[-1] + reads
         self._read.append(reads)
@@ -141,33 +139,47 @@ class Relaxation:
         result = np.zeros((len(rows.r), self.lattice.cells))
         if block.inner == self.depth:
             return result
-        level = self.architecture.levels[block.inner]
+        write_pj = self.architecture.levels[block.inner].write_pj
         for operand in self._kept(block.inner):
-            result += self._moved(operand, rows) * level.write_pj
-            if operand == _OUTPUT:
-                visited = np.minimum(
-                    self.words[operand][-1] * self._shared(operand, 0, block.inner),
-                    self.words[operand] * self.passes,
-                )
-                saved = level.read_pj + (0.0 if self.rule.first_fill else level.write_pj)
-                result -= visited * saved
+            words = self._moved(operand, rows)
+            if operand == _OUTPUT and not self.rule.first_fill:
+                words = np.maximum(words - self._seen(block.inner), 0.0)
+            result += words * write_pj
         return result
 
     def _reads(self, block: Block, rows: "Rows") -> Array:
         """Energy of what is read for it, by row."""
         result = np.zeros((len(rows.r), self.lattice.cells))
         arithmetic = block.inner == self.depth
+        elsewhere = {operand for late in self._late.values() for operand, _ in late}
         for operand in range(len(self.access)):
             if not arithmetic and not self.keep[block.inner, operand]:
                 continue
-            if arithmetic and operand in self._elsewhere:
+            if arithmetic and operand in elsewhere:
                 continue
-            energy = self._read_pj(operand, block)
+            above = self._above(operand, block.inner)
             if arithmetic:
-                result += self.passes * self.words[operand] * energy
+                words = self.passes * self.words[operand]
             else:
-                result += self._moved(operand, rows) * energy
+                words = self._moved(operand, rows)
+            result += self._sent_pj(operand, above, words / self._shared(operand, above, block.level))
         return result
+
+    def _above(self, operand: int, level: int) -> int:
+        """The next level further out that keeps an operand."""
+        return int(np.flatnonzero(self.keep[:level, operand])[-1])
+
+    def _sent_pj(self, operand: int, number: int, words: Array) -> Array:
+        """Energy that a level takes to send words inwards, or to take outputs in from there."""
+        level = self.architecture.levels[number]
+        if operand != _OUTPUT:
+            return words * level.read_pj
+        again = np.maximum(words - self._seen(number), 0.0)  # first visits read nothing
+        return words * level.write_pj + again * level.read_pj
+
+    def _seen(self, level: int) -> float:
+        """Different outputs that all instances of a level see at most."""
+        return float(self.words[_OUTPUT][-1]) * self._shared(_OUTPUT, 0, level)
 
     def _moved(self, operand: int, rows: "Rows") -> Array:
         """Words of an operand, by row."""
@@ -176,79 +188,103 @@ class Relaxation:
         result[(rows.operand == operand) & (rows.r == _ONCE)] = 0.0
         return np.maximum(result, self.words[operand][-1])
 
-    def _read_pj(self, operand: int, block: Block) -> float:
-        """Energy of a word read for the level inside a block, by all that it may be sent to."""
-        above = int(np.flatnonzero(self.keep[: block.inner, operand])[-1])
-        level = self.architecture.levels[above]
-        energy = level.read_pj + (level.write_pj if operand == _OUTPUT else 0.0)
-        return energy / self._shared(operand, above, block.level)
-
     def _arithmetic(self) -> dict[int, list[tuple[int, float]]]:
         """What the arithmetic reads where that hangs most on instances further out than its block.
 
         Returns:
-            By number of the level whose instances share it, the operand and the energy of reads
-            that none of them share.
+            By number of the first of the levels whose instances share it, the operand and the
+            words that are sent where none of them share.
         """
         result: dict[int, list[tuple[int, float]]] = {}
-        self._elsewhere: set[int] = set()
         block = self.blocks[-1]
         for operand in range(len(self.access)):
-            above = int(np.flatnonzero(self.keep[:, operand])[-1])
-            shared = [self._shared(operand, n, n + 1) for n in range(above, self.depth)]
-            most = above + max(range(len(shared)), key=lambda n: (shared[n], n))
-            if most < block.level:
-                self._elsewhere.add(operand)
-                others = math.prod(shared) // shared[most - above]
-                whole = self._read_pj(operand, block) * self._shared(operand, above, block.level)
-                energy = self.lattice.nest.macs * whole / others
-                result.setdefault(most, []).append((operand, energy))
+            above = self._above(operand, self.depth)
+            spreads = [one for other in self.blocks for one in other.spread]
+            spreads = [one for one in spreads if one.level + one.factors.shape[1] > above]
+            shared = [self._sharing(operand, one, above).max() for one in spreads]
+            most = max(range(len(shared)), key=lambda n: (shared[n], n))
+            if spreads[most].level < block.level:
+                others = math.prod(shared[:most]) * math.prod(shared[most + 1 :])
+                whole = self.lattice.nest.macs / float(others)
+                result.setdefault(spreads[most].level, []).append((operand, whole))
         return result
 
-    def spread_pj(self, level: int, factors: tuple[int, ...]) -> float:
-        """Energy of what the arithmetic reads that hangs on the instances below a level."""
-        return sum(
-            energy / math.prod(factors[dim] for dim in self._sharing(operand))
-            for operand, energy in self._late.get(level, ())
+    def spread_pj(self, spread: Spread) -> Array:
+        """Energy of what the arithmetic reads that hangs on some instances, by choice."""
+        result = np.zeros(len(spread.factors))
+        for operand, words in self._late.get(spread.level, ()):
+            above = self._above(operand, self.depth)
+            result += self._sent_pj(operand, above, words / self._sharing(operand, spread, above))
+        return result
+
+    def _sharing(
+        self, operand: int, spread: Spread, above: int, *, arithmetic: bool = True
+    ) -> Array:
+        """Instances by words that they need at the same time, at most, by choice.
+
+        Along an axis that slides, a outputs and b taps of the arithmetic meet in a + b - 1
+        positions at least, however far they are apart. Where other levels spread the axis as well,
+        and where whole tiles reach over each other, they may meet in one.
+
+        Args:
+            operand: the operand.
+            spread: the choices.
+            above: level that the words come from; instances above it share nothing.
+            arithmetic: whether they are sent to the arithmetic, one at a time.
+        """
+        factors = spread.factors[:, max(above - spread.level, 0) :].prod(1)
+        access, sizes = self.access[operand], self.lattice.nest.sizes
+        words = factors[:, list(access.plain)].prod(1)
+        for axis in access.windows:
+            dims = [axis.outputs, axis.taps]
+            if 1 in (sizes[axis.outputs], sizes[axis.taps]):
+                words = words * factors[:, dims].prod(1)
+            elif arithmetic and self._alone(dims, spread, above):
+                words = words * (factors[:, dims].sum(1) - 1)
+        return factors.prod(1) / words
+
+    def _alone(self, dims: list[int], spread: Spread, above: int) -> bool:
+        """Whether no other level spreads dimensions, down to the arithmetic."""
+        others = [one for block in self.blocks for one in block.spread]
+        return spread.level + spread.factors.shape[1] > above and all(
+            one.level == spread.level
+            or one.level + one.factors.shape[1] <= above
+            or (one.factors[:, :, dims] == 1).all()
+            for one in others
         )
 
-    def _sharing(self, operand: int) -> list[int]:
-        """Dimensions along which instances may share all words of an operand."""
-        access = self.access[operand]
-        slides = {dim for axis in access.windows for dim in (axis.outputs, axis.taps)}
-        return [n for n, moves in enumerate(access.relevant) if n in slides or not moves]
-
-    def _shared(self, operand: int, above: int, level: int) -> int:
+    def _shared(self, operand: int, above: int, level: int) -> float:
         """Instances of a level, below one of another, that may share all their words."""
-        dims = self._sharing(operand)
+        spreads = [one for block in self.blocks for one in block.spread]
         return math.prod(
-            max(
-                math.prod(factors[dim] for dim in dims)
-                for factors in side_by_side(self.lattice.nest, self.architecture.levels[n])
-            )
-            for n in range(above, level)
+            float(self._sharing(operand, one, above, arithmetic=False).max())
+            for one in spreads
+            if above < one.level + one.factors.shape[1] and one.level < level
         )
 
     # Minima.
 
-    def _least(self, array: Array, choices: Choices, level: int) -> Array:
-        """The least over the instances below a level that a tile may be spread on."""
+    def _least(self, array: Array, spread: Spread) -> Array:
+        """The least over the instances that a tile may be spread on."""
         shaped = array.reshape(-1, *self.lattice.shape)
         result = np.full_like(shaped, np.inf)
-        for factors, shift in choices:
+        costs: dict[Shift, float] = {}
+        for shift, cost in zip(spread.shifts, self.spread_pj(spread), strict=True):
+            costs[shift] = min(costs.get(shift, np.inf), cost)
+        for shift, cost in costs.items():
             upper, under = self.lattice.cuts(shift)
             target = result[(slice(None), *upper)]
-            part = shaped[(slice(None), *under)] + self.spread_pj(level, factors)
-            np.minimum(target, part, out=target)
+            part = shaped[(slice(None), *under)]
+            np.minimum(target, part + cost if cost else part, out=target)
         return result.reshape(array.shape)
 
-    def _most(self, busy: Array, choices: Choices) -> Array:
+    def _most(self, busy: Array, spread: Spread) -> Array:
         shaped = busy.reshape(self.lattice.shape)
         result = np.zeros_like(shaped)
-        for factors, shift in choices:
+        for shift, instances in set(zip(spread.shifts, spread.instances.tolist(), strict=True)):
             upper, under = self.lattice.cuts(shift)
             target = result[upper]
-            np.maximum(target, shaped[under] * math.prod(factors), out=target)
+            np.maximum(target, shaped[under] * instances, out=target)
         return result.reshape(-1)
 
     def _loops(self, array: Array, rows: "Rows") -> Array:
@@ -366,19 +402,22 @@ class Rows:
 
 
 def _blocks(lattice: Lattice, architecture: Architecture) -> tuple[Block, ...]:
-    levels, nest = architecture.levels, lattice.nest
-    looping = [n for n, level in enumerate(levels) if n == 0 or level.keeps]
+    looping = [n for n, level in enumerate(architecture.levels) if n == 0 or level.keeps]
     result: list[Block] = []
-    for level, inner in zip(looping, [*looping[1:], len(levels)], strict=True):
-        spread = tuple(
-            tuple((factors, lattice.shift(factors)) for factors in side_by_side(nest, levels[n]))
-            for n in range(level, inner)
+    ends = [*looping[1:], len(architecture.levels)]
+    for level, inner in zip(looping, ends, strict=True):
+        whole = math.prod(
+            len(side_by_side(lattice.nest, one)) for one in architecture.levels[level:inner]
         )
-        result.append(Block(level, spread, inner))
+        if whole <= _TOGETHER:
+            spread = [Spread.of(lattice, level, architecture, inner - level)]
+        else:
+            spread = [Spread.of(lattice, n, architecture) for n in range(level, inner)]
+        result.append(Block(level, tuple(spread), inner))
     return tuple(result)
 
 
-def moved_words(lattice: Lattice, operand: int) -> Array:
+def moved_words(lattice: Lattice, operand: int, rule: Convention) -> Array:
     """Words that all passes of each tile bring at least where its operand does not stay whole.
 
     Of its moves the innermost loop, of n >= 2 iterations, makes (n - 1) / n. Along an axis by
@@ -387,7 +426,7 @@ def moved_words(lattice: Lattice, operand: int) -> Array:
     """
     nest, access = lattice.nest, accesses(lattice.nest)[operand]
     passes = nest.macs / lattice.sizes.prod(0)
-    whole = lattice.words(operand)
+    whole = lattice.words(operand, box=rule.box)
     least = np.full(lattice.cells, np.inf)
     none = Copies(np.ones((0, lattice.cells)), np.ones((0, lattice.cells)))
     for axis in access.windows:
@@ -395,14 +434,17 @@ def moved_words(lattice: Lattice, operand: int) -> Array:
             continue  # every step brings all of the tile
         outputs, taps = (lattice.sizes[n].astype(float) for n in (axis.outputs, axis.taps))
         tiles = Tiles(outputs, taps, none, none)
-        length = touched(axis, tiles)
-        for dim, known in ((axis.outputs, None), (axis.taps, taps >= axis.reduced[0])):
-            step = axis.stride if dim == axis.outputs else axis.dilation
+        length = (box if rule.box else touched)(axis, tiles)
+        for dim, step in ((axis.outputs, axis.stride), (axis.taps, axis.dilation)):
+            away = lattice.sizes[dim] * float(step)
             anew = np.ones(lattice.cells)
-            if axis.reduced[1] == 1:
-                # Longer steps, over several instances, bring no less.
-                away = fresh(axis, tiles, lattice.sizes[dim] * float(step))
-                anew = away if known is None else np.where(known, away, anew)
+            if rule.box:
+                anew = np.minimum(away, length)
+            elif axis.reduced[1] == 1:
+                # Longer steps, over several instances, bring no less; between taps that leave
+                # gaps they may.
+                sure = dim == axis.outputs or (taps >= axis.reduced[0])
+                anew = np.where(sure, fresh(axis, tiles, away), anew)
             moves = lattice.sizes[dim] < nest.sizes[dim]
             least = np.where(moves, np.minimum(least, anew * whole / length), least)
     return passes * np.where(np.isinf(least), whole, np.minimum(whole, least) / 2)

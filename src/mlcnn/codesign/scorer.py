@@ -53,8 +53,8 @@ def score(
         architecture: the machine.
         batch: the mappings.
         rule: what is counted.
-        exchange: whether what levels exchange is scored alone, without the arithmetic: its energy,
-            and the cycles that bandwidths allow it at least.
+        exchange: whether what levels exchange is scored alone, without the arithmetic: its energy
+            without rounding to blocks, and the cycles that bandwidths allow it at least.
 
     Raises:
         InputError: the mappings are of other levels than the machine, keep what a level does not
@@ -117,25 +117,24 @@ def energy_pj(architecture: Architecture, counts: Counts, *, exchange: bool = Fa
     Args:
         architecture: the machine.
         counts: of the mappings.
-        exchange: whether the arithmetic takes none.
+        exchange: whether the arithmetic takes none, and blocks are single words.
     """
     result = np.zeros_like(counts.macs) if exchange else counts.macs * architecture.mac_energy_pj
     for number, level in enumerate(architecture.levels):
+        block = 1 if exchange else level.block_words
         read, written = np.zeros_like(result), np.zeros_like(result)
         for operand in range(len(Operand)):
-            read = read + _blocks(level, counts.reads[number, operand])
-            written = written + _blocks(level, counts.fills[number, operand])
-            written = written + _blocks(level, counts.updates[number, operand])
+            read = read + _blocks(block, counts.reads[number, operand])
+            written = written + _blocks(block, counts.fills[number, operand])
+            written = written + _blocks(block, counts.updates[number, operand])
         one = read * level.read_pj + written * level.write_pj
         result = result + one * counts.instances[number]
     return result
 
 
-def _blocks(level: Level, words: Array) -> Array:
+def _blocks(block: int, words: Array) -> Array:
     """Words rounded up to whole blocks."""
-    if level.block_words == 1:
-        return words
-    return np.ceil(words / level.block_words) * level.block_words
+    return words if block == 1 else np.ceil(words / block) * block
 
 
 def fits(

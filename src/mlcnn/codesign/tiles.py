@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mlcnn.codesign.architecture import Level
+from mlcnn.codesign.architecture import Architecture, Level
 from mlcnn.codesign.space import accesses
 from mlcnn.codesign.windows import Copies, Tiles, touched
 from mlcnn.codesign.windows import box as box_of
 from mlcnn.workload import LoopNest
 
-__all__ = ["Lattice", "Shift", "primes", "ratios", "side_by_side"]
+__all__ = ["Lattice", "Shift", "Spread", "primes", "ratios", "side_by_side"]
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -63,6 +63,7 @@ class Lattice:
             for dim, size in enumerate(nest.sizes)
             for prime, most in primes(size)
         ]
+        found = found or [(0, 2, 0)]
         shape = tuple(most + 1 for _, _, most in found)
         sizes = np.ones((len(nest.sizes), *shape), np.int64)
         for axis, (dim, prime, most) in enumerate(found):
@@ -84,7 +85,7 @@ class Lattice:
 
     def box(self, cell: int) -> Whole:
         """The cells of all divisors of a tile."""
-        most = np.unravel_index(cell, self.shape) if self.shape else ()
+        most = np.unravel_index(cell, self.shape)
         result = np.zeros(1, np.int64)
         for step, exponent in zip(self.steps(), most, strict=True):
             result = (result[:, None] + step * np.arange(exponent + 1)).reshape(-1)
@@ -109,11 +110,15 @@ class Lattice:
         """Exponents of a factor of each dimension, which divides it."""
         result: list[int] = []
         for dim, prime in self.axes:
-            exponent, rest = 0, factors[dim]
+            exponent, rest = 0, int(factors[dim])
             while rest % prime == 0:
                 exponent, rest = exponent + 1, rest // prime
             result.append(exponent)
         return tuple(result)
+
+    def cell(self, sizes: Whole) -> int:
+        """The tile of some sizes, shape (dims,)."""
+        return self.distance(self.shift([int(size) for size in sizes]))
 
     def distance(self, shift: Shift) -> int:
         """How many cells a tile divided by factors lies before it."""
@@ -140,6 +145,35 @@ class Lattice:
         return upper, under
 
 
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Every choice of instances below some levels, one below the other.
+
+    Attributes:
+        level: number of the outermost of them.
+        factors: of each level and dimension, int64 of shape (choices, levels, dims).
+        shifts: exponents of the product over the levels, by choice.
+    """
+
+    level: int
+    factors: Whole
+    shifts: tuple[Shift, ...]
+
+    @classmethod
+    def of(cls, lattice: Lattice, level: int, machine: Architecture, levels: int = 1) -> "Spread":
+        """All choices below ``levels`` levels from ``level`` on."""
+        below = [side_by_side(lattice.nest, machine.levels[level + n]) for n in range(levels)]
+        chosen = np.array(list(itertools.product(*below)), np.int64)
+        sizes = np.array(lattice.nest.sizes)
+        chosen = chosen[(sizes % chosen.prod(1) == 0).all(1)]
+        return cls(level, chosen, tuple(lattice.shift(one) for one in chosen.prod(1)))
+
+    @property
+    def instances(self) -> Whole:
+        """Of each choice."""
+        return self.factors.prod((1, 2))
+
+
 def side_by_side(nest: LoopNest, level: Level) -> list[tuple[int, ...]]:
     """Every choice of instances below a level: a factor of each dimension of the nest."""
     most = level.fan_out.size
@@ -148,7 +182,7 @@ def side_by_side(nest: LoopNest, level: Level) -> list[tuple[int, ...]]:
         allowed = level.fan_out.dims is None or dim in level.fan_out.dims
         limit = min(size, most) if allowed else 1
         choices.append([n for n in range(1, limit + 1) if size % n == 0])
-    return [one for one in _products(choices, most)]
+    return list(_products(choices, most))
 
 
 def _products(choices: list[list[int]], most: int) -> Iterator[tuple[int, ...]]:

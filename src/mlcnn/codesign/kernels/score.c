@@ -366,12 +366,13 @@ static V energy(const Problem *p, const Nest *n, Words reads, Words fills, Words
   *largest = larger(macs, *largest);
   for (int m = 0; m < p->levels; m++) {
     const Level *level = &p->level[m];
+    const double block = p->exchange ? 1 : level->block;
     V read = {0}, written = {0};
     for (int j = 0; j < OPERANDS; j++) {
       if (!level->keep[j]) continue;
-      read = read + blocks(level->block, reads[m][j]);
-      written = written + blocks(level->block, fills[m][j]);
-      written = written + blocks(level->block, updates[m][j]);
+      read = read + blocks(block, reads[m][j]);
+      written = written + blocks(block, fills[m][j]);
+      written = written + blocks(block, updates[m][j]);
       *largest = larger(larger(reads[m][j], updates[m][j]), larger(fills[m][j], *largest));
     }
     const V one = read * level->read_pj + written * level->write_pj;
