@@ -29,6 +29,7 @@ _PAIRS = 1 << 18
 _PART = 1 << 15
 """Pairs of nodes and choices, and mappings, that are looked at together."""
 _ROUNDING = 1e-9
+_INPUT = 1
 CLOSE = 1e-12
 
 Array = NDArray[np.float64]
@@ -381,6 +382,8 @@ class Branch:
             return np.zeros(len(factors), bool)
         level, above = (self.relaxation.blocks[n].level for n in (block, block - 1))
         kept = np.flatnonzero(self.relaxation.keep[level])
+        if self.rule.same_step and _INPUT in kept:
+            return np.zeros(len(factors), bool)  # what is saved hangs on the innermost loop
         access = self.relaxation.access
         still = [
             n
