@@ -92,7 +92,8 @@ def matrix_counts(form: MatrixForm, x: Tensor, *, whole: bool = False) -> Matrix
 
     Args:
         form: of the mappings' class.
-        x: logarithms of factors, shape (mappings, levels, 2, dims), float32 or float64.
+        x: logarithms of factors, shape (mappings, levels, 2, dims), float32 or float64; where one
+            is below 0, counts have no meaning and may be negative.
         whole: whether factors are whole numbers: their products are rounded to such where they are
             as near as logarithms allow, so that counts are exact. Gradients are as without.
 
