@@ -6,22 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from codesign.random_machines import random_case
 from codesign.random_mappings import random_mapping, random_mask, random_nest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mlcnn.codesign import (
     EXACT_BOX,
-    Architecture,
     Batch,
-    EnergyLaw,
-    FanOut,
-    Level,
     LevelLoops,
     Mapping,
     Operand,
     count,
-    fits,
     load_architecture,
     score,
     tile_words,
@@ -34,42 +28,14 @@ from mlcnn.codesign.matrix import (
     log_factors,
     matrix_counts,
     matrix_score,
-    violations,
 )
 from mlcnn.codesign.walker import Walked
-from mlcnn.errors import InputError
 from mlcnn.workload import ConvLayer, loop_nest
 
 _ALL = tuple(Operand)
 _NOTHING = Walked()
 _NAMES = ("reads", "fills", "updates")
 _NEST = loop_nest(ConvLayer("c", 2, 8, 6, 13, 13, 3, 3, strides=(2, 1), dilations=(1, 2)))
-
-
-def _bound(generator, most):
-    return None if generator.random() < 0.4 else float(generator.uniform(0.05, most))
-
-
-def _level(generator, name):
-    dims = None if generator.random() < 0.5 else ("K", "C", "P", "R")
-    capacity = [None, 40, {o: int(generator.integers(1, 30)) for o in _ALL[:2]}]
-    return Level(
-        name, _ALL, 8, capacity[generator.integers(3)], EnergyLaw(generator.uniform(0.1, 9), 0.03),
-        None if generator.random() < 0.5 else EnergyLaw(generator.uniform(0.1, 9)),
-        int(generator.integers(1, 9)), _bound(generator, 3), _bound(generator, 3),
-        _bound(generator, 5), FanOut(int(generator.integers(1, 9)), dims),
-    )  # fmt: skip
-
-
-def _case(seed, most=4096):
-    """A machine, a nest, a mapping of it and the mapping alone as a batch."""
-    generator = np.random.default_rng(seed)
-    depth = int(generator.integers(1, 6))
-    levels = tuple(_level(generator, f"level{number}") for number in range(depth))
-    machine = Architecture("random", levels, float(generator.uniform(0.1, 2)))
-    nest, masks = random_nest(generator, most), random_mask(generator, depth)
-    mapping = random_mapping(generator, nest, masks)
-    return machine, nest, mapping, Batch.of([mapping], nest)
 
 
 def _form(nest, mapping, batch):
@@ -79,7 +45,7 @@ def _form(nest, mapping, batch):
 def _check_bits(seeds):
     saved = 0
     for seed in seeds:
-        machine, nest, mapping, batch = _case(seed)
+        machine, nest, mapping, batch = random_case(seed)
         expected = score(nest, machine, batch, EXACT_BOX)
         form, x = _form(nest, mapping, batch), log_factors(batch)
         found = matrix_score(form, x, Hardware.of(machine), whole=True)
@@ -105,7 +71,7 @@ def test_whole_factors_give_the_bits_of_numpy_thousands_of_times():
 
 def test_without_rounding_it_is_numpys_to_the_last_digits():
     for seed in range(60):
-        machine, nest, mapping, batch = _case(seed)
+        machine, nest, mapping, batch = random_case(seed)
         plain = tuple(replace(level, block_words=1) for level in machine.levels)
         machine = replace(machine, levels=plain)
         expected = score(nest, machine, batch, EXACT_BOX)
@@ -122,7 +88,7 @@ def test_without_rounding_it_is_numpys_to_the_last_digits():
 @pytest.mark.parametrize("whole", [False, True])
 def test_single_precision_is_near(whole):
     for seed in range(60):
-        machine, nest, mapping, batch = _case(seed)
+        machine, nest, mapping, batch = random_case(seed)
         form, hardware = _form(nest, mapping, batch), Hardware.of(machine)
         expected = matrix_score(form, log_factors(batch), hardware, whole=whole)
         hardware = Hardware.of(machine, dtype=torch.float32)
@@ -207,7 +173,7 @@ def _covering(mapping, nest, generator, many):
 def test_a_class_of_more_loops_bounds_from_above():
     above = 0
     for seed in range(60):
-        machine, nest, mapping, batch = _case(seed)
+        machine, nest, mapping, batch = random_case(seed)
         x, hardware = log_factors(batch), Hardware.of(machine)
         exact = matrix_score(_form(nest, mapping, batch), x, hardware, whole=True)
         for orders in _covering(mapping, nest, np.random.default_rng(seed), 6):
@@ -262,7 +228,7 @@ def test_a_stationary_operand_is_fetched_once_for_each_tile(operand):
 
 def _smooth(seed):
     """A form and factors inside its domain, where no maximum changes."""
-    machine, nest, mapping, batch = _case(seed, 256)
+    machine, nest, mapping, batch = random_case(seed, 256)
     generator = torch.Generator().manual_seed(seed)
     form = _form(nest, mapping, batch)
     shape = (1, *form.shape)
@@ -339,7 +305,7 @@ def test_a_loop_of_one_iteration_has_a_gradient():
 def test_no_count_is_negative_while_factors_are_at_least_one():
     generator = torch.Generator().manual_seed(0)
     for seed in range(40):
-        _, nest, mapping, batch = _case(seed)
+        _, nest, mapping, batch = random_case(seed)
         for orders in _covering(mapping, nest, np.random.default_rng(seed), 2):
             form = MatrixForm.of(nest, batch.keep, orders)
             x = torch.rand((50, *form.shape), generator=generator, dtype=torch.float64)
@@ -370,77 +336,3 @@ def test_batches_are_scored_as_one_by_one():
         assert matrix_score(form, alone, small).energy_pj[0] == pytest.approx(
             own.energy_pj[number].item(), rel=1e-14
         )
-
-
-def test_nothing_is_violated_exactly_where_a_mapping_fits():
-    fitting = 0
-    for seed in range(200):
-        machine, nest, mapping, batch = _case(seed, 64)
-        form, x, hardware = _form(nest, mapping, batch), log_factors(batch), Hardware.of(machine)
-        found = violations(form, x, hardware, matrix_counts(form, x))
-        expected = bool(fits(nest, machine, batch, EXACT_BOX)[0])
-        assert (found.total.item() < 1e-9) == expected, seed
-        fitting += expected
-    assert 10 < fitting < 190
-
-
-@given(st.floats(1.0, 4.0), st.floats(0.5, 0.99))
-def test_violations_tell_by_how_much(factor, part):
-    machine = load_architecture("gemmini")
-    nest = loop_nest(ConvLayer("dense", 1, 64, 8, 1, 1, 1, 1))
-    form = MatrixForm.of(nest, np.array([[1, 1, 1], [1, 1, 0], [0, 0, 1], [1, 0, 0]], bool),
-                         OrderClass((("K",), (), ("C",), ())))  # fmt: skip
-    x = torch.zeros(1, *form.shape, dtype=torch.float64)
-    x[0, 1, 1, 1], x[0, 1, 1, 2] = np.log(16 * factor), np.log(1.5)
-    x[0, 0, 0, 1], x[0, 2, 0, 2] = np.log(4 / factor), np.log(8 / 1.5)
-    x[0, 3, 0, 4] = np.log(part)
-    found = violations(form, x, Hardware.of(machine), matrix_counts(form, x))
-    assert found.fan_out[0, 1].item() == pytest.approx(np.log(factor * 1.5))
-    assert found.misplaced[0].tolist() == pytest.approx([0, np.log(1.5), 0, 0])
-    assert found.remainder[0, :3].tolist() == pytest.approx([0, 0, 0], abs=1e-12)
-    assert found.below_one.item() == pytest.approx(-np.log(part))
-
-
-@pytest.mark.parametrize(
-    ("orders", "message"),
-    [
-        ((("K",),), "a class of orders of 1 levels, and there are 2"),
-        ((("K", "X"), ()), "class of orders: level 0 has a loop over X, and c has N K C P Q R S"),
-    ],
-)
-def test_classes_of_other_nests_are_told(orders, message):
-    with pytest.raises(InputError) as told:
-        MatrixForm.of(_NEST, np.ones((2, 3), bool), OrderClass(orders))
-    assert str(told.value) == message
-
-
-def test_a_dimension_twice_in_a_level_is_told():
-    with pytest.raises(InputError) as told:
-        OrderClass((("K", "C", "K"),))
-    assert str(told.value) == (
-        "class of orders: a dimension stands twice in level 0: K C K; name each once"
-    )
-
-
-def test_a_mask_without_the_outermost_is_told():
-    with pytest.raises(InputError) as told:
-        MatrixForm.of(_NEST, np.zeros((2, 3), bool), OrderClass(((), ())))
-    assert str(told.value) == (
-        "what is kept must be of shape (levels, 3), the outermost level keeping all, got shape "
-        "(2, 3)"
-    )
-
-
-def test_factors_of_another_shape_or_type_and_other_machines_are_told():
-    form = MatrixForm.of(_NEST, np.ones((2, 3), bool), OrderClass(((), ())))
-    wanted = "factors of c must be float32 or float64 of shape (mappings, 2, 2, 7), got "
-    for x, given_ in (
-        (torch.zeros(1, 2, 7), "torch.float32 of (1, 2, 7)"),
-        (torch.zeros(1, 2, 2, 7, dtype=torch.int64), "torch.int64 of (1, 2, 2, 7)"),
-    ):
-        with pytest.raises(InputError) as told:
-            matrix_counts(form, x)
-        assert str(told.value) == wanted + given_
-    with pytest.raises(InputError) as told:
-        matrix_score(form, torch.zeros(1, 2, 2, 7), Hardware.of(load_architecture("gemmini")))
-    assert str(told.value) == "architecture gemmini has 4 levels and the mappings have 2"
