@@ -11,6 +11,8 @@ python -m benchmarks.regression  no network of the zoo gets slower
 python -m benchmarks.accuracy    accuracy of a trained network in every engine, before and after
 python -m benchmarks.rewriting   time and memory of the passes themselves
 python -m benchmarks.evaluating  time of the accelerator models themselves
+python -m benchmarks.mapping     valid mappings scored in a second, compiled and in numpy
+python -m benchmarks.mapping_peers the mapper beside AccelForge's, optima and seconds
 python -m benchmarks.fft_engine  FFT engines over dense machines, and fixed point's accuracy
 python -m benchmarks.sparse_array pruned networks on arrays that leave out zeros, over dense ones
 python -m benchmarks.fixed_point accuracy of trained networks in the FFT engine's integers

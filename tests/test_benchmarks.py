@@ -36,7 +36,7 @@ from mlcnn.workload import ConvLayer
 
 _REGIONS = re.compile(r"<!-- measured: (\w+) -->\n(.*?)<!-- end -->", re.DOTALL)
 
-OUTSIDE = frozenset({"__main__", "binary_layers_larq"})
+OUTSIDE = frozenset({"__main__", "binary_layers_larq", "mapping_accelforge"})
 """What runs when it is imported, and what runs in another environment."""
 
 
