@@ -15,7 +15,7 @@ from mlcnn.codesign.conventions import (
     convention,
 )
 from mlcnn.codesign.counts import Counts, count, tile_words
-from mlcnn.codesign.enumeration import Best, Objective, best_of_all, every_mapping
+from mlcnn.codesign.enumeration import Best, Objective, Weighted, best_of_all, every_mapping
 from mlcnn.codesign.files import architecture_names, load_architecture
 from mlcnn.codesign.mapper import Mapped, find_mapping
 from mlcnn.codesign.mapping import LevelLoops, Mapping, check_factors
@@ -47,6 +47,7 @@ __all__ = [
     "Operand",
     "Rule",
     "Score",
+    "Weighted",
     "architecture_names",
     "best_of_all",
     "binding_rules",

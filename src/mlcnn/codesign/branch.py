@@ -29,6 +29,8 @@ _PAIRS = 1 << 18
 _PART = 1 << 15
 """Pairs of nodes and choices, and mappings, that are looked at together."""
 _ROUNDING = 1e-9
+_DIVES = (1e-3, 1e-2, 0.1, 1.0, 10.0, np.inf)
+"""How far above the best bound children of a dive may be, where there are none nearer."""
 _INPUT = 1
 CLOSE = 1e-12
 
@@ -197,6 +199,21 @@ class Branch:
                 return
             self._expand(open_[-1])
 
+    def dive(self) -> None:
+        """Follow the best few nodes down to whole mappings, to have something to compare with."""
+        nodes, last = self.root, len(self.pools) - 1
+        for block in range(len(self.pools)):
+            before, found = self.best.value, list[Nodes]()
+            for distance in _DIVES:
+                self.limit = float(nodes.value.min()) * (1 + distance)
+                found = list(self._children(block, nodes))
+                if found or self.best.value < before or self.best.over():
+                    break
+            if block == last or not found:
+                return
+            nodes = Nodes.joined(found)
+            nodes = nodes.at(np.lexsort((nodes.least, nodes.value))[:_NEXT])
+
     @property
     def open_below(self) -> float:
         """What is bounded by this or more is not looked at."""
@@ -284,7 +301,9 @@ class Branch:
             cells = inside[some] - away[way]
             paid = paid[some] + more[way]
             row = rows[:, index[some]]
-            energy = (reads[:, index[some]] + relaxation.stage(block, number + 1)[row, cells]).min(0)
+            energy = (reads[:, index[some]] + relaxation.stage(block, number + 1)[row, cells]).min(
+                0
+            )
             units = found[some].prod((1, 2)) * instances[way]
             busy = relaxation.busy(block, number + 1)[cells] * units
             stay = self._open(tiles, owner[index[some]], energy + paid, busy)
@@ -311,7 +330,7 @@ class Branch:
         with np.errstate(divide="ignore"):
             cycles = np.maximum(nodes.cycles[row], self.macs / (nodes.units[row] * busy))
         total = nodes.energy[row] + energy + self.relaxation.base
-        return self.goal.value(total, cycles) < self.open_below
+        return self.goal.worth(total, cycles) < self.open_below
 
     def _bounded(self, nodes: Nodes, level: int) -> Nodes:
         """The nodes with the bound of what a level may still lead to."""
@@ -320,7 +339,7 @@ class Branch:
             units = nodes.units * relaxation.parallel[level][nodes.tile]
             cycles = np.maximum(nodes.cycles, self.macs / units)
         total = nodes.energy + relaxation.to_go[level][nodes.tile] + relaxation.base
-        value = np.maximum(self.goal.value(total, cycles), nodes.value)
+        value = np.maximum(self.goal.worth(total, cycles), nodes.value)
         return replace(nodes, value=value, least=total)
 
     def _ordered(self, block: int, parents: Nodes, chosen: _Choices) -> Iterator[Nodes]:
@@ -331,9 +350,11 @@ class Branch:
         parents, chosen, factors = parents.at(stay), chosen.at(stay), factors[stay]
         bits = (factors > 1) @ (1 << np.arange(factors.shape[1]))
         patterns, pattern = np.unique(bits, return_inverse=True)
-        tables, alike = zip(*(self._ways(block, int(bit)) for bit in patterns), strict=True) if (
-            len(patterns)
-        ) else ((), ())
+        tables, alike = (
+            zip(*(self._ways(block, int(bit)) for bit in patterns), strict=True)
+            if (len(patterns))
+            else ((), ())
+        )
         if not tables:
             return
         counts = np.array([len(table) for table in tables])
@@ -399,7 +420,7 @@ class Branch:
         self.best.scored += len(nodes)
         batch = self._batch(nodes, len(self.architecture.levels))
         fast = score_fast(self.nest, self.architecture, batch, self.rule)
-        values = self.goal.value(fast.energy_pj, fast.latency_cycles)
+        values = self.goal.worth(fast.energy_pj, fast.latency_cycles)
         if (values < nodes.value * (1 - _ROUNDING)).any():
             raise AssertionError("a lower bound is above what it bounds")
         self.best.offer(np.where(fast.fits, values, np.inf), batch)

@@ -59,9 +59,7 @@ class Counts:
         )
 
 
-def count(
-    nest: LoopNest, batch: Batch, rule: Convention, *, exchange: bool = False
-) -> Counts:
+def count(nest: LoopNest, batch: Batch, rule: Convention, *, exchange: bool = False) -> Counts:
     """Count the words of many mappings.
 
     With F(c) the words that the tiles at level c take in (``moves``) and V(p) the outputs that

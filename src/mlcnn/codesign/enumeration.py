@@ -47,9 +47,9 @@ class Objective(StrEnum):
 
     def of(self, scored: Fast) -> NDArray[np.float64]:
         """Its value of each mapping: pJ x cycles, pJ or cycles."""
-        return self.value(scored.energy_pj, scored.latency_cycles)
+        return self.worth(scored.energy_pj, scored.latency_cycles)
 
-    def value(self, energy_pj: Array, latency_cycles: Array) -> Array:
+    def worth(self, energy_pj: Array, latency_cycles: Array) -> Array:
         """Its value; it grows with both."""
         if self is Objective.ENERGY:
             return energy_pj
@@ -70,9 +70,9 @@ class Weighted:
 
     def of(self, scored: Fast) -> Array:
         """Its value of each mapping, in pJ."""
-        return self.value(scored.energy_pj, scored.latency_cycles)
+        return self.worth(scored.energy_pj, scored.latency_cycles)
 
-    def value(self, energy_pj: Array, latency_cycles: Array) -> Array:
+    def worth(self, energy_pj: Array, latency_cycles: Array) -> Array:
         """Its value; it grows with both."""
         return energy_pj + self.pj_per_cycle * latency_cycles
 

@@ -145,8 +145,10 @@ class _Search:
     def run(self, progress: Progress | None) -> None:
         """Search until the best is proven or there is no more time."""
         self._open(0.0)
+        self._dive()
         while self.masks and self._least() >= self.masks[0][0] and not self.best.over():
             self._open(self.masks[0][0])
+        self._dive()
         first = self.proven = self._least()
         distance = _FIRST
         if self.best.value <= first:
@@ -172,6 +174,12 @@ class _Search:
             scored = score_fast(self.nest, self.architecture, batch, self.rule)
             self.best.offer(self.goal.of(scored), batch)
             self.best.scored += other.best.scored
+
+    def _dive(self) -> None:
+        """Find something from the branch of the least bound."""
+        bound, branch = min(self.branches, key=lambda one: one[1].rank)
+        if np.isfinite(bound):
+            branch.dive()
 
     def _least(self) -> float:
         return min(bound for bound, _ in self.branches)

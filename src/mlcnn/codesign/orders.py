@@ -84,9 +84,7 @@ class _Settled:
     def open(self, inner: Dims) -> list[int]:
         """Operands of which something may stay at what follows some loops."""
         return [
-            operand
-            for operand in self.taken
-            if not any(self.moves(operand, dim) for dim in inner)
+            operand for operand in self.taken if not any(self.moves(operand, dim) for dim in inner)
         ]
 
     def extend(self, inner: Dims, left: frozenset[int], found: list[Dims]) -> None:

@@ -162,7 +162,9 @@ class Relaxation:
                 words = self.passes * self.words[operand]
             else:
                 words = self._moved(operand, rows)
-            result += self._sent_pj(operand, above, words / self._shared(operand, above, block.level))
+            result += self._sent_pj(
+                operand, above, words / self._shared(operand, above, block.level)
+            )
         return result
 
     def _above(self, operand: int, level: int) -> int:

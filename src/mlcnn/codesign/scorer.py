@@ -66,9 +66,7 @@ def score(
     return Score(latency, energy_pj(architecture, counts, exchange=exchange), counts)
 
 
-def latency_cycles(
-    architecture: Architecture, counts: Counts, *, exchange: bool = False
-) -> Array:
+def latency_cycles(architecture: Architecture, counts: Counts, *, exchange: bool = False) -> Array:
     """Cycles: of the arithmetic, longer where a level's bandwidth does not suffice.
 
     Per instance and bandwidth b of a level: ``ceil(compute / min(1, b / (writes / compute + reads
