@@ -217,6 +217,20 @@ def test_what_is_not_scored_is_refused(tmp_path, old, new, message):
     assert str(told.value) == f"Timeloop file {tmp_path / 'map.yaml'}:3: {message}"
 
 
+def test_what_the_architecture_lets_pass_is_not_kept(tmp_path):
+    inside = "    constraints: {dataspace: {bypass: [Outputs]}}\n"
+    texts = dict(_FORMS["v4"], arch=FLAT.replace("class: SRAM\n", f"class: SRAM\n{inside}"))
+    read = read_timeloop(*write(tmp_path, **texts))
+    assert read.mapping.levels[1].keep == (Operand.WEIGHT, Operand.INPUT)
+    texts["map"] += "- {target: GlobalBuffer, type: dataspace, keep: [Outputs]}\n"
+    with pytest.raises(InputError) as told:
+        read_timeloop(*write(tmp_path, **texts))
+    assert str(told.value) == (
+        f"Timeloop file {tmp_path / 'map.yaml'}:6: mapping[4]: 'GlobalBuffer' keeps Outputs, which "
+        "bypasses it by the architecture's own constraints"
+    )
+
+
 @pytest.mark.parametrize("form", _FORMS)
 @pytest.mark.parametrize("version", ["0.3", "0.4"])
 def test_what_is_written_is_read_back(tmp_path, form, version):

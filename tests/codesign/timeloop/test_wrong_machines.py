@@ -48,6 +48,15 @@ _ARCH, _ERT = "arch", "ert"
         ),
         (
             "depth: 64",
+            "depth: 64, read_bandwidth: 0",
+            _ARCH,
+            (
+                ":21: architecture.nodes[4].attributes.read_bandwidth: a bandwidth is more than 0 "
+                "words a cycle, got 0"
+            ),
+        ),
+        (
+            "depth: 64",
             "detph: 64",
             _ARCH,
             (":21: unknown key 'architecture.nodes[4].attributes.detph'; did you mean 'depth'?"),
