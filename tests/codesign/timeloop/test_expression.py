@@ -45,15 +45,20 @@ _WHAT = "an expression is numbers and known names with + - * / // % ** and brack
         ("True", f"'True' in 'True': {_WHAT}"),
         ("'a'*9", f"\"'a'\" in \"'a'*9\": {_WHAT}"),
         ("1 << 9", f"'1 << 9': {_WHAT}"),
-        ("9**9**9", "'9**9**9': the power 9 ** 387420489 is not computed; bases are at most "
-         "65536 and exponents at most 64"),
+        (
+            "9**9**9",
+            (
+                "'9**9**9': the power 9 ** 387420489 is not computed; bases are at most "
+                "65536 and exponents at most 64"
+            ),
+        ),
         ("9**64", "'9**64': a value is beyond 9.22e+18"),
         ("(-2)**0.5", "'(-2)**0.5': -2 ** 0.5 is no real number"),
         ("1/0", "'1/0' cannot be computed: division by zero"),
         ("1e999", "'1e999': a value is beyond 9.22e+18"),
         ("1+" * 200 + "1", "an expression of 401 characters; at most 200 are read"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_arithmetic_is_told(text, message):
     with pytest.raises(InputError) as told:
         evaluate(text, {"width": 64})

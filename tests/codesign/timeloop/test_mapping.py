@@ -41,9 +41,9 @@ def _read(folder, form, old="", new=""):
 
 
 def test_what_is_not_said_is_kept_and_one(tmp_path):
-    read = _read(tmp_path, "v4", "{target: RegisterFile, type: temporal, factors: [P=16], "
-                 "permutation: [R, P, K, C]}", "{target: RegisterFile, type: temporal, factors: "
-                 "[P=16]}\n- {target: RegisterFile, type: dataspace, bypass: [Inputs]}")  # fmt: skip
+    said = "factors: [P=16], permutation: [R, P, K, C]}"
+    less = "factors: [P=16]}\n- {target: RegisterFile, type: dataspace, bypass: [Inputs]}"
+    read = _read(tmp_path, "v4", said, less)
     keeps = [level.keep for level in read.mapping.levels]
     assert keeps == [tuple(Operand), tuple(Operand), (Operand.WEIGHT, Operand.OUTPUT)]
 
@@ -68,44 +68,125 @@ def test_an_axis_by_the_split(tmp_path):
 @pytest.mark.parametrize(
     ("form", "old", "new", "message"),
     [
-        ("v4", "target: GlobalBuffer", "target: GlobalBufer", ":4: mapping[2].target: "
-         "'GlobalBufer' is no level of the architecture; did you mean 'GlobalBuffer'?; known: "
-         "MainMemory, PE, GlobalBuffer, RegisterFile"),
-        ("v4", "type: spatial", "type: spacial", ":3: mapping[1].type: type 'spacial' is not read;"
-         " did you mean 'spatial'?"),
-        ("v4", "permutation: [K]", "permutaton: [K]", ":3: unknown key 'mapping[1].permutaton'; "
-         "did you mean 'permutation'?"),
+        (
+            "v4",
+            "target: GlobalBuffer",
+            "target: GlobalBufer",
+            (
+                ":4: mapping[2].target: "
+                "'GlobalBufer' is no level of the architecture; did you mean 'GlobalBuffer'?; "
+                "known: "
+                "MainMemory, PE, GlobalBuffer, RegisterFile"
+            ),
+        ),
+        (
+            "v4",
+            "type: spatial",
+            "type: spacial",
+            (":3: mapping[1].type: type 'spacial' is not read; did you mean 'spatial'?"),
+        ),
+        (
+            "v4",
+            "permutation: [K]",
+            "permutaton: [K]",
+            (":3: unknown key 'mapping[1].permutaton'; did you mean 'permutation'?"),
+        ),
         ("v4", "target: PE, ", "", ":3: mapping[1]: key 'target' is missing"),
-        ("v4", "[K=16]", "[K=8]", ":1: mapping: mapping of Line: the factors of K are 8 x 2 x 1 = "
-         "16, and K has 32 iterations: a factor of 2 is missing"),
-        ("v4", "R=3, K=2", "R=2, K=2", ":1: mapping: mapping of Line: the factors of R are 1 x 2 x "
-         "1 = 2, and R has 3 iterations: 2 does not divide 3, the remainder is 1"),
-        ("v4", "[K=16]", "[k=16]", ":3: mapping[1].factors: 'k' is no dimension of the problem; "
-         "it has C K R P"),
-        ("v4", "[K=16]", "[K=sixteen]", ":3: mapping[1].factors: 'K=sixteen' is no factor; write "
-         "them as 'K=4 C<=2'"),
+        (
+            "v4",
+            "[K=16]",
+            "[K=8]",
+            (
+                ":1: mapping: mapping of Line: the factors of K are 8 x 2 x 1 = "
+                "16, and K has 32 iterations: a factor of 2 is missing"
+            ),
+        ),
+        (
+            "v4",
+            "R=3, K=2",
+            "R=2, K=2",
+            (
+                ":1: mapping: mapping of Line: the factors of R are 1 x 2 x "
+                "1 = 2, and R has 3 iterations: 2 does not divide 3, the remainder is 1"
+            ),
+        ),
+        (
+            "v4",
+            "[K=16]",
+            "[k=16]",
+            (":3: mapping[1].factors: 'k' is no dimension of the problem; it has C K R P"),
+        ),
+        (
+            "v4",
+            "[K=16]",
+            "[K=sixteen]",
+            (":3: mapping[1].factors: 'K=sixteen' is no factor; write them as 'K=4 C<=2'"),
+        ),
         ("v4", "[K=16]", "[K=16, K=2]", ":3: mapping[1].factors: K stands twice; give one factor"),
-        ("v4", "[K=16]", "[K<=16]", ":3: mapping[1].factors: K: a mapping has factors, not bounds "
-         "of them"),
-        ("v4", "permutation: [K]", "permutation: [K, K]", ":3: mapping[1].permutation: K stands "
-         "twice in the permutation 'KK'"),
-        ("v4", "permutation: [K]", "permutation: [K], split: 0", ":3: mapping[1]: 'PE' has no "
-         "instances for K=16 along the axis Y"),
-        ("v4", "target: PE, type: spatial", "target: PE, type: temporal", ":3: mapping[1]: 'PE' "
-         "only spreads over instances and holds nothing"),
-        ("v4", "target: PE, type: spatial", "target: GlobalBuffer, type: spatial", ":3: "
-         "mapping[1]: 'GlobalBuffer' has no instances for K=16 along the axis X"),
-        ("v3", "keep: [Weights, Inputs, Outputs]", "keep: [Weights, Output]", ":6: mapping[4].keep"
-         "[1]: 'Output' is no data space of the problem; did you mean 'Outputs'?; it has Weights, "
-         "Inputs, Outputs"),
-        ("v3", "bypass: []", "bypass: [Weights]", ":6: mapping[4].bypass[0]: 'Weights' is kept "
-         "and bypasses"),
-        ("v3", "type: datatype", "type: temporal", ":6: mapping[4]: 'GlobalBuffer' has two "
-         "directives of the type temporal; give one"),
-        ("v3", "R3 K2 C32", "R3 K2 C32 P3", ":5: mapping[3]: P=0: the other factors of P are 3 "
-         "together, and P has 16 iterations: the remainder is 1"),
+        (
+            "v4",
+            "[K=16]",
+            "[K<=16]",
+            (":3: mapping[1].factors: K: a mapping has factors, not bounds of them"),
+        ),
+        (
+            "v4",
+            "permutation: [K]",
+            "permutation: [K, K]",
+            (":3: mapping[1].permutation: K stands twice in the permutation 'KK'"),
+        ),
+        (
+            "v4",
+            "permutation: [K]",
+            "permutation: [K], split: 0",
+            (":3: mapping[1]: 'PE' has no instances for K=16 along the axis Y"),
+        ),
+        (
+            "v4",
+            "target: PE, type: spatial",
+            "target: PE, type: temporal",
+            (":3: mapping[1]: 'PE' only spreads over instances and holds nothing"),
+        ),
+        (
+            "v4",
+            "target: PE, type: spatial",
+            "target: GlobalBuffer, type: spatial",
+            (":3: mapping[1]: 'GlobalBuffer' has no instances for K=16 along the axis X"),
+        ),
+        (
+            "v3",
+            "keep: [Weights, Inputs, Outputs]",
+            "keep: [Weights, Output]",
+            (
+                ":6: mapping[4].keep"
+                "[1]: 'Output' is no data space of the problem; did you mean 'Outputs'?; it "
+                "has Weights, "
+                "Inputs, Outputs"
+            ),
+        ),
+        (
+            "v3",
+            "bypass: []",
+            "bypass: [Weights]",
+            (":6: mapping[4].bypass[0]: 'Weights' is kept and bypasses"),
+        ),
+        (
+            "v3",
+            "type: datatype",
+            "type: temporal",
+            (":6: mapping[4]: 'GlobalBuffer' has two directives of the type temporal; give one"),
+        ),
+        (
+            "v3",
+            "R3 K2 C32",
+            "R3 K2 C32 P3",
+            (
+                ":5: mapping[3]: P=0: the other factors of P are 3 "
+                "together, and P has 16 iterations: the remainder is 1"
+            ),
+        ),
     ],
-)  # fmt: skip
+)
 def test_wrong_mappings_are_told(tmp_path, form, old, new, message):
     with pytest.raises(InputError) as told:
         _read(tmp_path, form, old, new)
@@ -115,16 +196,39 @@ def test_wrong_mappings_are_told(tmp_path, form, old, new, message):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("K16,R1 P1 C1", "K16,8 R1", "the factor of K has 8 last iterations; only factors that "
-         "are whole are read"),
-        ("split: 4", "split: 4, no_reuse: [Inputs]", "mapping[1].no_reuse: reuse cannot be "
-         "switched off here; what several instances need in one step is read once"),
+        (
+            "K16,R1 P1 C1",
+            "K16,8 R1",
+            ("the factor of K has 8 last iterations; only factors that are whole are read"),
+        ),
+        (
+            "split: 4",
+            "split: 4, no_reuse: [Inputs]",
+            (
+                "mapping[1].no_reuse: reuse cannot be "
+                "switched off here; what several instances need in one step is read once"
+            ),
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_not_scored_is_refused(tmp_path, old, new, message):
     with pytest.raises(UnsupportedError) as told:
         _read(tmp_path, "v3", old, new)
     assert str(told.value) == f"Timeloop file {tmp_path / 'map.yaml'}:3: {message}"
+
+
+def test_what_the_architecture_lets_pass_is_not_kept(tmp_path):
+    inside = "    constraints: {dataspace: {bypass: [Outputs]}}\n"
+    texts = dict(_FORMS["v4"], arch=FLAT.replace("class: SRAM\n", f"class: SRAM\n{inside}"))
+    read = read_timeloop(*write(tmp_path, **texts))
+    assert read.mapping.levels[1].keep == (Operand.WEIGHT, Operand.INPUT)
+    texts["map"] += "- {target: GlobalBuffer, type: dataspace, keep: [Outputs]}\n"
+    with pytest.raises(InputError) as told:
+        read_timeloop(*write(tmp_path, **texts))
+    assert str(told.value) == (
+        f"Timeloop file {tmp_path / 'map.yaml'}:6: mapping[4]: 'GlobalBuffer' keeps Outputs, which "
+        "bypasses it by the architecture's own constraints"
+    )
 
 
 @pytest.mark.parametrize("form", _FORMS)

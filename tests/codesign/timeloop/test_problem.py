@@ -109,35 +109,92 @@ def test_any_such_nest_counts_as_a_walk(tmp_path, text):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("version: 0.4", "version: 0.5", ":2: problem.version: version 0.5 is not read; known: "
-         "0.2, 0.3, 0.4"),
-        ("dimensions:", "dimension:", ":5: unknown key 'problem.shape.dimension'; did you mean "
-         "'dimensions'?"),
-        ("[C, K, R, P]", "[C, K, R, PQ]", ":5: dimension 'PQ': a dimension is one capital letter "
-         "here"),
-        ("[C, K, R, P]", "[C, K, R, P, R]", ":5: problem.shape.dimensions: dimension R stands "
-         "twice"),
-        ("[[K]], [[R]]]", "[[K]], [[S]]]", ":10: problem.shape.data_spaces[0].projection[2][0][0]: "
-         "'S' is no dimension of the problem; it has C K R P"),
-        ("[P, stride]", "[P, strde]", ":12: problem.shape.data_spaces[1].projection[1][1][1]: "
-         "'strde' is no coefficient of the problem; did you mean 'stride'?"),
-        ("P: 16}", "P: 16, strid: 2}", ":16: unknown key 'problem.instance.strid'; did you mean "
-         "'stride'?"),
+        (
+            "version: 0.4",
+            "version: 0.5",
+            (":2: problem.version: version 0.5 is not read; known: 0.2, 0.3, 0.4"),
+        ),
+        (
+            "dimensions:",
+            "dimension:",
+            (":5: unknown key 'problem.shape.dimension'; did you mean 'dimensions'?"),
+        ),
+        (
+            "[C, K, R, P]",
+            "[C, K, R, PQ]",
+            (":5: dimension 'PQ': a dimension is one capital letter here"),
+        ),
+        (
+            "[C, K, R, P]",
+            "[C, K, R, P, R]",
+            (":5: problem.shape.dimensions: dimension R stands twice"),
+        ),
+        (
+            "[[K]], [[R]]]",
+            "[[K]], [[S]]]",
+            (
+                ":10: problem.shape.data_spaces[0].projection[2][0][0]: "
+                "'S' is no dimension of the problem; it has C K R P"
+            ),
+        ),
+        (
+            "[P, stride]",
+            "[P, strde]",
+            (
+                ":12: problem.shape.data_spaces[1].projection[1][1][1]: "
+                "'strde' is no coefficient of the problem; did you mean 'stride'?"
+            ),
+        ),
+        (
+            "P: 16}",
+            "P: 16, strid: 2}",
+            (":16: unknown key 'problem.instance.strid'; did you mean 'stride'?"),
+        ),
         (", P: 16}", "}", ":16: problem.instance: the size of dimension 'P' is missing"),
-        ("R: 3,", "R: 0,", ":16: problem.instance.R: it must be a whole number of at least 1, "
-         "got 0"),
-        ("read_write: True", "read_write: False", ":8: data spaces Weights, Inputs, Outputs: what "
-         "is scored reads two and has one of read_write: true"),
-        ("[R], [P, stride]", "[R], [K], [P]", ":12: problem Line: the axis 1*K + 1*P + 1*R of "
-         "Inputs is not scored; an axis is a dimension or, of what is read, a sum of two"),
-        ("[[[K]], [[P]]]", "[[[K]], [[P], [R]]]", ":14: problem Line: the axis 1*P + 1*R of "
-         "Outputs is not scored; an axis is a dimension or, of what is read, a sum of two"),
-        ("[[[C]], [[R], [P", "[[[R]], [[R], [P", ":12: problem Line: a dimension stands twice in "
-         "Inputs; such a projection is not scored"),
-        ("P: 16}", "P: 16, densities: {Inputs: 0.5}}", ":16: problem.instance.densities: data "
-         "that is sparse is not scored"),
+        (
+            "R: 3,",
+            "R: 0,",
+            (":16: problem.instance.R: it must be a whole number of at least 1, got 0"),
+        ),
+        (
+            "read_write: True",
+            "read_write: False",
+            (
+                ":8: data spaces Weights, Inputs, Outputs: what "
+                "is scored reads two and has one of read_write: true"
+            ),
+        ),
+        (
+            "[R], [P, stride]",
+            "[R], [K], [P]",
+            (
+                ":12: problem Line: the axis 1*K + 1*P + 1*R of "
+                "Inputs is not scored; an axis is a dimension or, of what is read, a sum of two"
+            ),
+        ),
+        (
+            "[[[K]], [[P]]]",
+            "[[[K]], [[P], [R]]]",
+            (
+                ":14: problem Line: the axis 1*P + 1*R of "
+                "Outputs is not scored; an axis is a dimension or, of what is read, a sum of two"
+            ),
+        ),
+        (
+            "[[[C]], [[R], [P",
+            "[[[R]], [[R], [P",
+            (
+                ":12: problem Line: a dimension stands twice in "
+                "Inputs; such a projection is not scored"
+            ),
+        ),
+        (
+            "P: 16}",
+            "P: 16, densities: {Inputs: 0.5}}",
+            (":16: problem.instance.densities: data that is sparse is not scored"),
+        ),
     ],
-)  # fmt: skip
+)
 def test_wrong_problems_are_told(tmp_path, old, new, message):
     assert old in PROBLEM
     with pytest.raises((InputError, UnsupportedError)) as told:
@@ -148,12 +205,17 @@ def test_wrong_problems_are_told(tmp_path, old, new, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (_SHORT.replace("cnn-layer", "gemm-layer"), ":2: problem.shape: the shape 'gemm-layer' is "
-         "not known; give it in full, or cnn-layer"),
+        (
+            _SHORT.replace("cnn-layer", "gemm-layer"),
+            (
+                ":2: problem.shape: the shape 'gemm-layer' is "
+                "not known; give it in full, or cnn-layer"
+            ),
+        ),
         ("architecture: {}\n", ": it has no key 'problem'; its keys: architecture"),
         ("problm: {}\n", ":1: unknown key 'problm'; did you mean 'problem'?"),
     ],
-)  # fmt: skip
+)
 def test_files_that_are_no_problem_are_told(tmp_path, text, message):
     with pytest.raises(InputError) as told:
         _read(tmp_path, text)

@@ -126,19 +126,32 @@ def test_constraints_for_a_machine_that_is_no_file_of_timeloops(tmp_path):
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        ("target: GlobalBufer, type: temporal", ":2: constraints[0].target: 'GlobalBufer' is no "
-         "level of the architecture; did you mean 'GlobalBuffer'?; known: MainMemory, "
-         "GlobalBuffer, RegisterFile"),
-        ("target: GlobalBuffer, type: temporal, factor: R=1", ":2: unknown key 'constraints[0]."
-         "factor'; did you mean 'factors'?"),
-        ("target: GlobalBuffer, type: temporal, factors: R<1", ":2: constraints[0].factors: R<1 "
-         "lets no factor be; the least is 1"),
-        ("target: MainMemory, type: bypass, bypass: [Inputs]", ":2: constraints[0]: 'MainMemory' "
-         "is the outermost level and keeps everything"),
-        ("target: MainMemory, type: spatial, factors: K=4, split: 0", ":2: constraints[0]: K=4: "
-         "there are no instances along its axis"),
+        (
+            "target: GlobalBufer, type: temporal",
+            (
+                ":2: constraints[0].target: 'GlobalBufer' is no "
+                "level of the architecture; did you mean 'GlobalBuffer'?; known: MainMemory, "
+                "GlobalBuffer, RegisterFile"
+            ),
+        ),
+        (
+            "target: GlobalBuffer, type: temporal, factor: R=1",
+            (":2: unknown key 'constraints[0].factor'; did you mean 'factors'?"),
+        ),
+        (
+            "target: GlobalBuffer, type: temporal, factors: R<1",
+            (":2: constraints[0].factors: R<1 lets no factor be; the least is 1"),
+        ),
+        (
+            "target: MainMemory, type: bypass, bypass: [Inputs]",
+            (":2: constraints[0]: 'MainMemory' is the outermost level and keeps everything"),
+        ),
+        (
+            "target: MainMemory, type: spatial, factors: K=4, split: 0",
+            (":2: constraints[0]: K=4: there are no instances along its axis"),
+        ),
     ],
-)  # fmt: skip
+)
 def test_wrong_constraints_are_told(tmp_path, rule, message):
     with pytest.raises(InputError) as told:
         _tree(tmp_path, f"constraints:\n- {{{rule}}}\n")
@@ -148,15 +161,25 @@ def test_wrong_constraints_are_told(tmp_path, rule, message):
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        ("target: GlobalBuffer, type: temporal, no_temporal_reuse: [Inputs]", ":2: constraints[0]."
-         "no_temporal_reuse: reuse cannot be switched off here; what several instances need in one "
-         "step is read once"),
-        ("target: GlobalBuffer, type: utilization, min: 0.5", ":2: constraints[0].type: "
-         "utilization is not read"),
-        ("target: GlobalBuffer, type: temporal, default_min_factor: 2", ":2: a least factor of "
-         "every dimension is not read"),
+        (
+            "target: GlobalBuffer, type: temporal, no_temporal_reuse: [Inputs]",
+            (
+                ":2: constraints[0]."
+                "no_temporal_reuse: reuse cannot be switched off here; what several instances "
+                "need in one "
+                "step is read once"
+            ),
+        ),
+        (
+            "target: GlobalBuffer, type: utilization, min: 0.5",
+            (":2: constraints[0].type: utilization is not read"),
+        ),
+        (
+            "target: GlobalBuffer, type: temporal, default_min_factor: 2",
+            (":2: a least factor of every dimension is not read"),
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_mappings_cannot_be_held_to_is_refused(tmp_path, rule, message):
     with pytest.raises(UnsupportedError) as told:
         _tree(tmp_path, f"constraints:\n- {{{rule}}}\n")

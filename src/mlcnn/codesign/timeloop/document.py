@@ -1,6 +1,7 @@
 """YAML of Timeloop's files: every value with its line, tags by name, templates filled in."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ __all__ = ["TAGS", "Node", "read_document"]
 
 TAGS = ("!Component", "!Container", "!Hierarchical", "!Nothing", "!Parallel", "!Pipelined")
 _WHAT = "Timeloop file"
-_MAX_NODES = 500_000
+_MAX_NODES = 200_000
 _MAX_DEPTH = 8
 
 
@@ -143,6 +144,8 @@ class Node:
                 raise self.wrong(str(error)) from error
         if isinstance(self.value, bool) or not isinstance(self.value, int | float):
             raise self.wrong(f"it must be a number, got {_shown(self.value)}")
+        if not math.isfinite(self.value):
+            raise self.wrong(f"it must be a finite number, got {self.value}")
         return int(self.value) if isinstance(self.value, int) else float(self.value)
 
     def whole(self, names: Mapping[str, Number] | None = None, least: int = 1) -> int:
@@ -210,15 +213,24 @@ def _load(path: Path, root: Path, depth: int) -> Node:
         mark = error.problem_mark
         line = "" if mark is None else f":{mark.line + 1}"
         raise InputError(f"{where}{line}: not valid YAML, {error.problem}") from error
-    except (YAMLError, RecursionError, ValueError) as error:
-        raise InputError(f"{where}: not valid YAML") from error
-    for number, (tag, line) in enumerate(_tags(value, 1)):
-        if number > _MAX_NODES:
-            raise InputError(f"{where}: it has more than {_MAX_NODES} values")
-        if tag is not None and tag not in TAGS:
-            hint = did_you_mean(tag, TAGS, otherwise=f"; known: {', '.join(TAGS)}")
-            raise InputError(f"{where}:{line}: unknown tag {tag!r}{hint}")
+    except (YAMLError, RecursionError, ValueError, TypeError) as error:
+        # Ruamel fails with a TypeError where a key is a list.
+        raise InputError(f"{where}: not valid YAML, or a key that is no text") from error
+    _check_tags(value, where)
     return Node(value, path, 1)
+
+
+def _check_tags(value: Any, where: str) -> None:
+    """Check that there are only tags that are known, and not too many values."""
+    try:
+        for number, (tag, line) in enumerate(_tags(value, 1)):
+            if number > _MAX_NODES:
+                raise InputError(f"{where}: it has more than {_MAX_NODES} values")
+            if tag is not None and tag not in TAGS:
+                hint = did_you_mean(tag, TAGS, otherwise=f"; known: {', '.join(TAGS)}")
+                raise InputError(f"{where}:{line}: unknown tag {tag!r}{hint}")
+    except RecursionError as error:
+        raise InputError(f"{where}: its values are nested too deeply") from error
 
 
 def _tags(value: Any, line: int) -> Iterator[tuple[str | None, int]]:

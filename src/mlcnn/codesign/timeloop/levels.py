@@ -135,16 +135,19 @@ def _capacity(numbers: _Numbers, bits: int, block: int) -> int | None:
 
 def _bandwidths(numbers: _Numbers) -> tuple[float | None, float | None, float | None]:
     """Words a cycle: read, written, both."""
-    half = numbers.number("bandwidth")
-    read, write, shared = (numbers.number(name) for name in _BANDWIDTHS)
-    if half is not None:
-        read = half / 2 if read is None else read
-        write = half / 2 if write is None else write
-    return _real(read), _real(write), _real(shared)
+    both = _bandwidth(numbers, "bandwidth")
+    half = None if both is None else both / 2
+    read, write, shared = (_bandwidth(numbers, name) for name in _BANDWIDTHS)
+    return half if read is None else read, half if write is None else write, shared
 
 
-def _real(value: Number | None) -> float | None:
-    return None if value is None else float(value)
+def _bandwidth(numbers: _Numbers, name: str) -> float | None:
+    node, value = numbers.node((name,)), numbers.number(name)
+    if node is None or value is None:
+        return None
+    if value <= 0:
+        raise node.wrong(f"a bandwidth is more than 0 words a cycle, got {value}")
+    return float(value)
 
 
 def _energies(

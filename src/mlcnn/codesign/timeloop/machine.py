@@ -11,7 +11,7 @@ from mlcnn.codesign.timeloop.document import Node
 from mlcnn.codesign.timeloop.levels import actions_of, level_of
 from mlcnn.codesign.timeloop.stages import Kind, Stage
 from mlcnn.codesign.timeloop.tables import COMPUTE, Actions
-from mlcnn.errors import InputError, did_you_mean
+from mlcnn.errors import did_you_mean
 
 __all__ = ["Machine", "Target", "build_machine", "plain_machine"]
 
@@ -159,12 +159,7 @@ class _Built:
             raise stage.node.wrong(
                 f"the outermost storage {stage.name!r} must keep everything; {missing} bypasses it"
             )
-        try:
-            self.levels.append(level_of(stage, takes, energies))
-        except InputError as error:
-            raise (
-                error if str(error).startswith("Timeloop file") else stage.node.wrong(str(error))
-            ) from error
+        self.levels.append(level_of(stage, takes, energies))
         number = len(self.levels) - 1
         own = self.targets.get(stage.name) if self.inner else None
         axes = self._spread(fans)

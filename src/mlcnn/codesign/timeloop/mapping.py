@@ -63,6 +63,13 @@ def read_mapping(node: Node, machine: Machine, problem: Problem) -> Mapping:
         if which == "keep":
             level = _level(item, name, target)
             levels[level].keep.update(keep_of(table, problem))
+            takes = machine.architecture.levels[level].keeps
+            for operand, kept in levels[level].keep.items():
+                if kept and operand not in takes:
+                    raise item.wrong(
+                        f"{name!r} keeps {problem.spaces[operand]}, which bypasses it by the "
+                        "architecture's own constraints"
+                    )
         else:
             found = _directive(item, table, target, kind, levels=levels, problem=problem)
             rest += [(item, found, dim) for dim, factor in found.items() if factor == 0]
