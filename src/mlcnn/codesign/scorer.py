@@ -1,6 +1,6 @@
 """Latency and energy of many mappings: the reference, in numpy and float64."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +13,19 @@ from mlcnn.codesign.counts import Counts, count, tile_words
 from mlcnn.errors import InputError
 from mlcnn.workload import LoopNest
 
-__all__ = ["Score", "check_keep", "energy_pj", "fits", "latency_cycles", "score"]
+__all__ = [
+    "Score",
+    "bandwidth_cycles",
+    "check_keep",
+    "energy_pj",
+    "fits",
+    "latency_cycles",
+    "score",
+    "whole_blocks",
+]
 
 Array = NDArray[np.float64]
+_WORDS = ("read", "written", "both")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +80,26 @@ def latency_cycles(architecture: Architecture, counts: Counts) -> Array:
         architecture: the machine.
         counts: of the mappings.
     """
+    result = counts.cycles
+    for _, _, cycles in bandwidth_cycles(architecture, counts):
+        result = np.maximum(result, cycles)
+    return result
+
+
+def bandwidth_cycles(
+    architecture: Architecture, counts: Counts
+) -> Iterator[tuple[int, str, Array]]:
+    """Cycles at each bandwidth that there is: see ``latency_cycles``.
+
+    Args:
+        architecture: the machine.
+        counts: of the mappings.
+
+    Yields:
+        The level's number, which words the bandwidth is of (``read``, ``written``, ``both``), and
+        the cycles, shape (mappings,), no less than those of the arithmetic.
+    """
     compute = counts.cycles
-    result = compute
     for number, level in enumerate(architecture.levels):
         bounds = (level.read_bandwidth, level.write_bandwidth, level.shared_bandwidth)
         if all(bound is None for bound in bounds):
@@ -81,10 +109,10 @@ def latency_cycles(architecture: Architecture, counts: Counts) -> Array:
             reads = reads + counts.reads[number, operand] / compute
             written = counts.updates[number, operand] + counts.fills[number, operand]
             writes = writes + written / compute
-        for bound, needed in zip(bounds, (reads, writes, writes + reads), strict=True):
+        needs = (reads, writes, writes + reads)
+        for what, bound, needed in zip(_WORDS, bounds, needs, strict=True):
             if bound is not None:
-                result = np.maximum(result, _slowed(compute, bound, needed))
-    return result
+                yield number, what, _slowed(compute, bound, needed)
 
 
 def _slowed(compute: Array, bandwidth: float, needed: Array) -> Array:
@@ -105,16 +133,21 @@ def energy_pj(architecture: Architecture, counts: Counts) -> Array:
     for number, level in enumerate(architecture.levels):
         read, written = np.zeros_like(result), np.zeros_like(result)
         for operand in range(len(Operand)):
-            read = read + _blocks(level, counts.reads[number, operand])
-            written = written + _blocks(level, counts.fills[number, operand])
-            written = written + _blocks(level, counts.updates[number, operand])
+            read = read + whole_blocks(level, counts.reads[number, operand])
+            written = written + whole_blocks(level, counts.fills[number, operand])
+            written = written + whole_blocks(level, counts.updates[number, operand])
         one = read * level.read_pj + written * level.write_pj
         result = result + one * counts.instances[number]
     return result
 
 
-def _blocks(level: Level, words: Array) -> Array:
-    """Words rounded up to whole blocks."""
+def whole_blocks(level: Level, words: Array) -> Array:
+    """Words rounded up to whole blocks.
+
+    Args:
+        level: whose blocks.
+        words: of one instance.
+    """
     if level.block_words == 1:
         return words
     return np.ceil(words / level.block_words) * level.block_words
