@@ -29,7 +29,7 @@ def exact(layers, slack=1.0):
             rows[(weights.energy * rows[:, 0] + weights.latency * rows[:, 1]).argmin()]
             for rows in layers
         ]
-        point = Point(*map(float, np.sum(rows, axis=0)), rows)
+        point = Point(*map(float, np.sum(rows, axis=0)))
         return Minimum(point, weights.of(point) * slack)
 
     return oracle

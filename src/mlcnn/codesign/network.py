@@ -52,12 +52,12 @@ class Point:
     Attributes:
         energy: of all layers, positive.
         latency: of all layers, positive.
-        choice: what was chosen.
+        choice: for each layer the number of what was chosen.
     """
 
     energy: float
     latency: float
-    choice: object = field(default=None, compare=False, repr=False)
+    choice: tuple[int, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def product(self) -> float:
