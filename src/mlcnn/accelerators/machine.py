@@ -2,7 +2,7 @@
 
 Comparisons, reports and reproductions know nothing else of a machine. A class of one's own is found
 by an entry point of the group ``mlcnn.machines`` under the name that stands behind ``type`` in its
-files; ``array``, ``fft`` and ``sparse`` come with the package.
+files; ``array``, ``fft``, ``in-memory``, ``loop-nest`` and ``sparse`` come with the package.
 """
 
 from collections.abc import Collection, Sequence
@@ -90,7 +90,7 @@ class Machine(Protocol):
         ...
 
     def area(self, technology: Technology) -> float:
-        """Area in square micrometres.
+        """Area in square micrometres; not a number where it is not known.
 
         Raises:
             InputError: a part of the machine lies outside the tables.
