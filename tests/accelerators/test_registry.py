@@ -81,8 +81,9 @@ def test_an_unknown_type_names_the_nearest_and_what_installs_it(crossbars):
     crossbars.write_text(crossbars.read_text().replace("type: crossbars", "type: crosbar"))
     assert _message(crossbars) == (
         f"accelerator {crossbars}:1: unknown machine type 'crosbar', did you mean 'crossbars'? "
-        "Known: array, comparators, crossbars, fft, in-memory, loop-nest, sparse, transforms; any other comes "
-        "with a package that has an entry point 'crosbar' of the group mlcnn.machines: install that"
+        "Known: array, comparators, crossbars, fft, in-memory, loop-nest, sparse, transforms; any "
+        "other comes with a package that has an entry point 'crosbar' of the group mlcnn.machines: "
+        "install that"
     )
 
 

@@ -4,6 +4,7 @@ from mlcnn.codesign.architecture import Architecture, AreaLaw, EnergyLaw, FanOut
 from mlcnn.codesign.batch import Batch
 from mlcnn.codesign.bounds import Bound, lower_bound
 from mlcnn.codesign.breakdown import ARITHMETIC, Breakdown, Limit, Moved, break_down
+from mlcnn.codesign.checked_mapping import Checked, check_mapping
 from mlcnn.codesign.checking import Misfit, Move, misfits, smallest_move
 from mlcnn.codesign.compiled import Fast, score_fast
 from mlcnn.codesign.conventions import (
@@ -27,6 +28,7 @@ from mlcnn.codesign.mapper import Mapped, find_mapping
 from mlcnn.codesign.mapping import LevelLoops, Mapping, check_factors
 from mlcnn.codesign.mapping_file import read_mapping
 from mlcnn.codesign.network import LeastProduct, least_product
+from mlcnn.codesign.scored_mapping import ScoredMapping, scored_mapping
 from mlcnn.codesign.scorer import Score, fits, score
 from mlcnn.codesign.walker import walk
 
@@ -43,6 +45,7 @@ __all__ = [
     "Best",
     "Bound",
     "Breakdown",
+    "Checked",
     "Convention",
     "Counts",
     "EnergyLaw",
@@ -67,11 +70,13 @@ __all__ = [
     "Objective",
     "Operand",
     "Score",
+    "ScoredMapping",
     "Search",
     "architecture_names",
     "best_of_all",
     "break_down",
     "check_factors",
+    "check_mapping",
     "convention",
     "count",
     "every_mapping",
@@ -88,6 +93,7 @@ __all__ = [
     "read_mapping",
     "score",
     "score_fast",
+    "scored_mapping",
     "smallest_move",
     "tile_words",
     "walk",

@@ -77,6 +77,15 @@ class Limit:
     bandwidth: float
     cycles: float
 
+    def to_json(self) -> dict[str, object]:
+        """All fields by name."""
+        return {
+            "level": self.level,
+            "words": self.words,
+            "bandwidth": self.bandwidth,
+            "cycles": self.cycles,
+        }
+
     def __str__(self) -> str:
         if self.level == ARITHMETIC:
             return f"the arithmetic ({self.bandwidth:,.0f} products a cycle)"

@@ -4,19 +4,19 @@ All that is known here of the mapper's interface stands in ``_search`` and ``fin
 """
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from mlcnn.codesign.architecture import Architecture, Operand
 from mlcnn.codesign.batch import Batch
 from mlcnn.codesign.bounds import lower_bound
-from mlcnn.codesign.breakdown import Breakdown, break_down
 from mlcnn.codesign.checking import misfits
 from mlcnn.codesign.conventions import EXACT, Convention
 from mlcnn.codesign.counts import check_exact
 from mlcnn.codesign.enumeration import Objective
 from mlcnn.codesign.mapper import Mapped, find_mapping
 from mlcnn.codesign.mapping import LevelLoops, Mapping
+from mlcnn.codesign.scored_mapping import ScoredMapping
 from mlcnn.errors import InfeasibleError, UnsupportedError
 from mlcnn.workload import LoopNest
 
@@ -51,7 +51,7 @@ class Weighted:
 
     pj_per_cycle: float
 
-    def of(self, energy_pj: float, latency_cycles: float) -> float:
+    def value(self, energy_pj: float, latency_cycles: float) -> float:
         """Its value."""
         return energy_pj + self.pj_per_cycle * latency_cycles
 
@@ -75,59 +75,54 @@ class Search:
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A mapping of one layer on one machine, and what is known of it.
+@dataclass(frozen=True, slots=True, repr=False)
+class Found(ScoredMapping):
+    """The mapping of a search, and what is known of it.
 
     Attributes:
-        nest: the layer.
-        computed: what the mapping computes: the layer, or a larger one with its padding.
-        architecture: the machine.
         search: what was asked for.
-        mapped: the mapper's answer.
+        value: of the objective.
+        bound: no mapping is below it; ``value`` where it is optimal.
+        optimal: whether that is proven.
+        scored: mappings that were looked at.
         seconds: of processor time.
     """
 
-    nest: LoopNest
-    computed: LoopNest
-    architecture: Architecture
     search: Search
-    mapped: Mapped = field(repr=False)
+    value: float
+    bound: float
+    optimal: bool
+    scored: int
     seconds: float
 
     @property
-    def breakdown(self) -> Breakdown:
-        """Its cost in parts."""
-        mapped = self.mapped
-        return break_down(
-            self.computed, self.architecture, mapped.batch, mapped.score, self.search.rule
-        )
+    def gap(self) -> float:
+        """Share of ``bound`` by which it may be above the optimum."""
+        return 0.0 if self.optimal else self.value / self.bound - 1.0
 
     @property
-    def text(self) -> str:
-        """The mapping in one line."""
-        return self.mapped.mapping.text(self.architecture)
+    def told(self) -> str:
+        """Whether it is the best, or how far it may be from that."""
+        name = self.search.objective.value
+        if self.optimal:
+            return f"{name} optimal"
+        return f"{name} at most {self.gap:.2%} above the optimum"
 
-    @property
-    def latency_cycles(self) -> float:
-        """Cycles."""
-        return float(self.mapped.score.latency_cycles[0])
-
-    @property
-    def energy_pj(self) -> float:
-        """Energy."""
-        return float(self.mapped.score.energy_pj[0])
-
-    @property
-    def edp(self) -> float:
-        """Energy times latency, pJ x cycles."""
-        return self.energy_pj * self.latency_cycles
-
-    @property
-    def utilisation(self) -> float:
-        """Share of all units' cycles that products of the layer take, without padding."""
-        units = self.architecture.instances(len(self.architecture.levels))
-        return self.nest.macs / (self.latency_cycles * units)
+    def to_json(self) -> dict[str, object]:
+        """What ``mlcnn map --json`` prints."""
+        search = self.search
+        # Named, since a class with slots is made anew, and `super()` knows only the first.
+        return ScoredMapping.to_json(self) | {
+            "objective": search.objective.value,
+            "factors": search.factors.value,
+            "space": search.factors.told,
+            "budget_s": search.budget_s,
+            "lower_bound": {search.objective.value: self.bound},
+            "optimal": self.optimal,
+            "gap": self.gap,
+            "scored": self.scored,
+            "seconds": self.seconds,
+        }
 
 
 def find(nest: LoopNest, architecture: Architecture, search: Search) -> Found:
@@ -150,7 +145,11 @@ def find(nest: LoopNest, architecture: Architecture, search: Search) -> Found:
     except InfeasibleError as error:
         raise _nothing_fits(nest, architecture, search.rule, error) from error
     computed = getattr(mapped, "nest", None) or nest
-    return Found(nest, computed, architecture, search, mapped, time.process_time() - begun)
+    return Found(
+        nest, computed, architecture, search.rule, mapped.mapping, mapped.batch, mapped.score,
+        search, mapped.value, mapped.bound, mapped.optimal, mapped.scored,
+        time.process_time() - begun,
+    )  # fmt: skip
 
 
 def _search(nest: LoopNest, architecture: Architecture, search: Search) -> Mapped:
@@ -198,4 +197,4 @@ def find_weighted(
     """
     del search
     bound = lower_bound(nest, architecture)
-    return None, weight.of(bound.energy_pj, bound.latency_cycles)
+    return None, weight.value(bound.energy_pj, bound.latency_cycles)

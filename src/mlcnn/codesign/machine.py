@@ -127,8 +127,8 @@ def _cost(layer: ConvLayer, form: NestForm, found: Found) -> LayerCost:
         fused=not is_plain,
         mapping={
             "mapping": found.text,
-            "optimal": found.mapped.optimal,
-            "gap": found.mapped.gap,
+            "optimal": found.optimal,
+            "gap": found.gap,
             "mapping_budget_s": found.search.budget_s,
             "convention": found.search.rule.name,
         },

@@ -72,16 +72,16 @@ class MappedLayer:
             "energy_pj": found.energy_pj,
             "edp": found.edp,
             "utilisation": found.utilisation,
-            "bound_by": found.breakdown.bound.level,
+            "bound_by": found.breakdown.bound.to_json(),
             "accesses": found.breakdown.accesses(),
             "own": {
                 "mapping": self.own.text,
                 "latency_cycles": self.own.latency_cycles,
                 "energy_pj": self.own.energy_pj,
                 "edp": self.own.edp,
-                "lower_bound": self.own.mapped.bound,
-                "optimal": self.own.mapped.optimal,
-                "gap": self.own.mapped.gap,
+                "lower_bound": self.own.bound,
+                "optimal": self.own.optimal,
+                "gap": self.own.gap,
             },
         }
 
@@ -218,7 +218,7 @@ def map_nests(
             weights = ()
             point = work.own
             bound = work.added(search.objective)
-            optimal = all(one[search.objective].mapped.optimal for one in work.known)
+            optimal = all(one[search.objective].optimal for one in work.known)
         chosen = zip(work.groups, work.pool, point.choice, strict=True)
         layers = tuple(MappedLayer(group, pool[one], pool[0]) for group, pool, one in chosen)
         return MappedNetwork(
@@ -253,7 +253,7 @@ class _Work:
     def added(self, objective: Objective) -> float:
         """Lower bound of an objective that adds up."""
         pairs = zip(self.groups, self.known, strict=True)
-        return math.fsum(len(group.names) * one[objective].mapped.bound for group, one in pairs)
+        return math.fsum(len(group.names) * one[objective].bound for group, one in pairs)
 
     def product(self) -> LeastProduct:
         """The least product of sums."""
@@ -310,8 +310,8 @@ class _Work:
         Each part has its own bound; and of two numbers of a known product the sum is least where
         they are equal.
         """
-        bounds = {objective: one.mapped.bound for objective, one in self.known[number].items()}
-        apart = weight.of(bounds[Objective.ENERGY], bounds[Objective.LATENCY])
+        bounds = {objective: one.bound for objective, one in self.known[number].items()}
+        apart = weight.value(bounds[Objective.ENERGY], bounds[Objective.LATENCY])
         together = 2.0 * math.sqrt(weight.pj_per_cycle * bounds.get(Objective.EDP, 0.0))
         return max(apart, together)
 
