@@ -18,7 +18,7 @@ from mlcnn.codesign.conventions import (
 )
 from mlcnn.codesign.counts import Counts, count, tile_words
 from mlcnn.codesign.enumeration import Best, Objective, best_of_all, every_mapping
-from mlcnn.codesign.explaining import Explained, explain
+from mlcnn.codesign.explaining import Amounts, Explained, explain
 from mlcnn.codesign.files import architecture_names, load_architecture
 from mlcnn.codesign.finding import Factors, Found, Search, find
 from mlcnn.codesign.layer_text import parse_layer
@@ -39,6 +39,7 @@ __all__ = [
     "EXACT_BOX",
     "TIMELOOP_2023",
     "TIMELOOP_2024",
+    "Amounts",
     "Architecture",
     "AreaLaw",
     "Batch",

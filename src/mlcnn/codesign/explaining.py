@@ -106,7 +106,7 @@ def place_of(architecture: Architecture, text: str) -> tuple[int, Operand]:
             f"{start}{architecture.name} has no level {level!r}{hint}; levels: {', '.join(names)}"
         )
     if operand not in set(Operand):
-        hint = did_you_mean(operand, tuple(Operand))
+        hint = did_you_mean(operand, [one.value for one in Operand])
         raise InputError(
             f"{start}there is no operand {operand!r}{hint}; operands: {', '.join(Operand)}"
         )

@@ -1,50 +1,21 @@
 """The best mappings of a network's layers, identical layers once."""
 
-import math
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mlcnn.codesign.architecture import Architecture
 from mlcnn.codesign.enumeration import Objective
-from mlcnn.codesign.finding import Found, Search, Weighted, find, find_weighted
+from mlcnn.codesign.finding import Found, Search
 from mlcnn.codesign.interruption import interruptions
-from mlcnn.codesign.network import LeastProduct, Minimum, Point, Weights, least_product
+from mlcnn.codesign.layer_searches import LayerGroup, LayerSearches, Tell, grouped, together
+from mlcnn.codesign.network import Point, Weights
 from mlcnn.errors import InputError
-from mlcnn.workload import LoopNest
+from mlcnn.table import Shown, Tabular, flat
+from mlcnn.workload import LoopNest, Uncounted
 
-__all__ = ["LayerGroup", "MappedLayer", "MappedNetwork", "grouped", "map_nests"]
-
-_ROUNDS = 8
-"""Searches of each layer that the budget is laid out for: three objectives, and some sums."""
-
-Tell = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class LayerGroup:
-    """Layers of one loop nest.
-
-    Attributes:
-        nest: it, by the name of the first.
-        names: of all.
-    """
-
-    nest: LoopNest
-    names: tuple[str, ...]
-
-
-def grouped(nests: Iterable[LoopNest]) -> tuple[LayerGroup, ...]:
-    """Layers with those that are alike but for the name, in the order of the first of each.
-
-    Args:
-        nests: of a network.
-    """
-    groups: dict[LoopNest, list[LoopNest]] = {}
-    for nest in nests:
-        groups.setdefault(replace(nest, name=""), []).append(nest)
-    return tuple(LayerGroup(same[0], tuple(one.name for one in same)) for same in groups.values())
+__all__ = ["MappedLayer", "MappedNetwork", "map_nests"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +57,8 @@ class MappedLayer:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class MappedNetwork:
+@dataclass(frozen=True, slots=True, repr=False)
+class MappedNetwork(Tabular):
     """A network's layers on one machine, one after the other.
 
     Attributes:
@@ -100,6 +71,7 @@ class MappedNetwork:
             that add up.
         interrupted: whether the user ended the search.
         seconds: of processor time.
+        uncounted: what multiplies in the network and is not among its layers.
     """
 
     architecture: Architecture
@@ -110,16 +82,17 @@ class MappedNetwork:
     weights: tuple[Weights, ...] = field(repr=False)
     interrupted: bool
     seconds: float
+    uncounted: tuple[Uncounted, ...] = ()
 
     @property
     def latency_cycles(self) -> float:
         """Of all layers, one after the other."""
-        return _sums((one.group, one.found) for one in self.layers).latency
+        return together((one.group, one.found) for one in self.layers).latency
 
     @property
     def energy_pj(self) -> float:
         """Of all layers."""
-        return _sums((one.group, one.found) for one in self.layers).energy
+        return together((one.group, one.found) for one in self.layers).energy
 
     @property
     def edp(self) -> float:
@@ -139,7 +112,7 @@ class MappedNetwork:
     @property
     def own(self) -> Point:
         """What the layers come to if each has the best mapping for itself."""
-        return _sums((one.group, one.own) for one in self.layers)
+        return together((one.group, one.own) for one in self.layers)
 
     def to_json(self) -> dict[str, object]:
         """What ``mlcnn map --json`` prints."""
@@ -165,12 +138,40 @@ class MappedNetwork:
             },
             "weights": [[one.energy, one.latency] for one in self.weights],
             "interrupted": self.interrupted,
+            "uncounted": [asdict(other) for other in self.uncounted],
             "seconds": self.seconds,
         }
 
     def records(self) -> list[dict[str, Any]]:
-        """A row for each distinct layer."""
-        return [one.to_json() for one in self.layers]
+        """A row for each distinct layer: all that ``to_json`` has of it but the accesses."""
+        documents = (one.to_json() for one in self.layers)
+        return [flat({k: v for k, v in one.items() if k != "accesses"}) for one in documents]
+
+    @property
+    def told(self) -> str:
+        """Whether it is the best, or how far it may be from that."""
+        name = self.search.objective.value
+        if self.optimal:
+            return f"{name} optimal"
+        return f"{name} at most {self.gap:.2%} above the optimum"
+
+    def shown(self) -> Shown:
+        """Distinct layers, how many there are of each, and what each takes."""
+        rows = tuple(
+            (
+                one.group.names[0],
+                str(len(one.group.names)),
+                f"{one.found.latency_cycles:,.0f}",
+                f"{one.found.energy_pj / 1e6:,.4g}",
+                one.found.text,
+            )
+            for one in self.layers
+        )
+        title = (
+            f"{self.architecture.name}: {self.latency_cycles:,.0f} cycles, "
+            f"{self.energy_pj / 1e6:,.4g} uJ, {self.told}"
+        )
+        return Shown(title, ("layer", "times", "cycles", "uJ", "mapping"), rows)
 
 
 def _value(objective: Objective, point: Point) -> float:
@@ -180,14 +181,6 @@ def _value(objective: Objective, point: Point) -> float:
         Objective.LATENCY: point.latency,
     }
     return values[objective]
-
-
-def _sums(chosen: Iterable[tuple[LayerGroup, Found]]) -> Point:
-    pairs = [(len(group.names), found) for group, found in chosen]
-    return Point(
-        math.fsum(count * found.energy_pj for count, found in pairs),
-        math.fsum(count * found.latency_cycles for count, found in pairs),
-    )
 
 
 def map_nests(
@@ -209,7 +202,7 @@ def map_nests(
         raise InputError("the network has no convolution and no dense layer to map")
     begun = time.process_time()
     with interruptions() as interrupted:
-        work = _Work(grouped(nests), architecture, search, tell, interrupted)
+        work = LayerSearches(grouped(nests), architecture, search, tell, interrupted)
         if search.objective is Objective.EDP:
             best = work.product()
             weights = best.weights
@@ -225,103 +218,3 @@ def map_nests(
             architecture, search, layers, bound, optimal, weights, interrupted(),
             time.process_time() - begun,
         )  # fmt: skip
-
-
-class _Work:
-    """Searches of all layers, and every mapping that they found, that for the objective first."""
-
-    def __init__(
-        self, groups: tuple[LayerGroup, ...], architecture: Architecture, search: Search,
-        tell: Tell, interrupted: Callable[[], bool],
-    ) -> None:  # fmt: skip
-        self.groups, self.architecture, self.search = groups, architecture, search
-        self.tell, self.interrupted = tell, interrupted
-        self.end = time.monotonic() + search.budget_s
-        self.rounds = 0
-        self.known: list[dict[Objective, Found]] = [{} for _ in groups]
-        self.pool: list[list[Found]] = [[] for _ in groups]
-        self._round(search.objective)
-        self.own = _sums(
-            (group, one[search.objective]) for group, one in zip(groups, self.known, strict=True)
-        )
-
-    def _point(self, choice: tuple[int, ...]) -> Point:
-        """The sums of some of the mappings that were found."""
-        chosen = (pool[number] for pool, number in zip(self.pool, choice, strict=True))
-        return replace(_sums(zip(self.groups, chosen, strict=True)), choice=choice)
-
-    def added(self, objective: Objective) -> float:
-        """Lower bound of an objective that adds up."""
-        pairs = zip(self.groups, self.known, strict=True)
-        return math.fsum(len(group.names) * one[objective].bound for group, one in pairs)
-
-    def product(self) -> LeastProduct:
-        """The least product of sums."""
-        return least_product(self._minimum, [self.own], self._over)
-
-    def _over(self) -> bool:
-        return self.interrupted() or time.monotonic() >= self.end
-
-    def _minimum(self, weights: Weights) -> Minimum:
-        """The least weighted sum over all layers, by the best of all mappings that are known."""
-        if weights.latency == 0:
-            self._round(Objective.ENERGY)
-            bound = self.added(Objective.ENERGY)
-        elif weights.energy == 0:
-            self._round(Objective.LATENCY)
-            bound = self.added(Objective.LATENCY)
-        else:
-            bound = self._weighted(Weighted(weights.latency))
-        point = self._point(tuple(_least(weights, pool) for pool in self.pool))
-        return Minimum(point, min(bound, weights.of(point)))
-
-    def _round(self, objective: Objective) -> None:
-        """One search of every layer for an objective."""
-        name = f"map for {objective.value}"
-        for number, group in enumerate(self.groups):
-            self.tell(name, number, len(self.groups))
-            if objective not in self.known[number]:
-                search = replace(self.search, objective=objective, budget_s=self._share(number))
-                found = find(group.nest, self.architecture, search)
-                self.known[number][objective] = found
-                self.pool[number].append(found)
-        self.rounds += 1
-
-    def _weighted(self, weight: Weighted) -> float:
-        bounds: list[float] = []
-        for number, group in enumerate(self.groups):
-            self.tell(
-                f"map for energy + {weight.pj_per_cycle:.4g} pJ/cycle", number, len(self.groups)
-            )
-            least = self._weighted_bound(number, weight)
-            if not self._over():
-                search = replace(self.search, budget_s=self._share(number))
-                found, bound = find_weighted(group.nest, self.architecture, search, weight)
-                least = max(least, bound)
-                if found is not None:
-                    self.pool[number].append(found)
-            bounds.append(len(group.names) * least)
-        self.rounds += 1
-        return math.fsum(bounds)
-
-    def _weighted_bound(self, number: int, weight: Weighted) -> float:
-        """What is known of a weighted sum of one layer by the bounds of the other objectives.
-
-        Each part has its own bound; and of two numbers of a known product the sum is least where
-        they are equal.
-        """
-        bounds = {objective: one.bound for objective, one in self.known[number].items()}
-        apart = weight.value(bounds[Objective.ENERGY], bounds[Objective.LATENCY])
-        together = 2.0 * math.sqrt(weight.pj_per_cycle * bounds.get(Objective.EDP, 0.0))
-        return max(apart, together)
-
-    def _share(self, number: int) -> float:
-        """Seconds for the search of a layer: what is left over the searches that are left."""
-        rounds = max(_ROUNDS - self.rounds, 2) if self.search.objective is Objective.EDP else 1
-        left = rounds * len(self.groups) - number
-        return 0.0 if self.interrupted() else max(self.end - time.monotonic(), 0.0) / left
-
-
-def _least(weights: Weights, pool: Sequence[Found]) -> int:
-    values = [weights.of(Point(one.energy_pj, one.latency_cycles)) for one in pool]
-    return values.index(min(values))

@@ -1,0 +1,168 @@
+"""Searches of the layers of a network on one machine, within one budget."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from mlcnn.codesign.architecture import Architecture
+from mlcnn.codesign.enumeration import Objective
+from mlcnn.codesign.finding import Found, Search, Weighted, find, find_weighted
+from mlcnn.codesign.network import LeastProduct, Minimum, Point, Weights, least_product
+from mlcnn.workload import LoopNest
+
+__all__ = ["LayerGroup", "LayerSearches", "Tell", "grouped", "together"]
+
+_ROUNDS = 8
+"""Searches of each layer that the budget is laid out for: three objectives, and some sums."""
+
+Tell = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerGroup:
+    """Layers of one loop nest.
+
+    Attributes:
+        nest: it, by the name of the first.
+        names: of all.
+    """
+
+    nest: LoopNest
+    names: tuple[str, ...]
+
+
+def grouped(nests: Iterable[LoopNest]) -> tuple[LayerGroup, ...]:
+    """Layers with those that are alike but for the name, in the order of the first of each.
+
+    Args:
+        nests: of a network.
+    """
+    groups: dict[LoopNest, list[LoopNest]] = {}
+    for nest in nests:
+        groups.setdefault(replace(nest, name=""), []).append(nest)
+    return tuple(LayerGroup(same[0], tuple(one.name for one in same)) for same in groups.values())
+
+
+def together(chosen: Iterable[tuple[LayerGroup, Found]]) -> Point:
+    """What layers come to, one after the other.
+
+    Args:
+        chosen: each group of layers with the mapping of each of them.
+    """
+    pairs = [(len(group.names), found) for group, found in chosen]
+    return Point(
+        math.fsum(count * found.energy_pj for count, found in pairs),
+        math.fsum(count * found.latency_cycles for count, found in pairs),
+    )
+
+
+class LayerSearches:
+    """Searches of all layers, and every mapping that they found, that for the objective first.
+
+    Args:
+        groups: the layers.
+        architecture: the machine.
+        search: what to look for; the budget is for all.
+        tell: told how the work goes on.
+        interrupted: says whether to begin no other search.
+
+    Attributes:
+        known: for each group the answers by objective.
+        pool: for each group all mappings.
+        own: what the layers come to with the best mapping of each for the objective.
+    """
+
+    def __init__(
+        self, groups: tuple[LayerGroup, ...], architecture: Architecture, search: Search,
+        tell: Tell, interrupted: Callable[[], bool],
+    ) -> None:  # fmt: skip
+        self.groups, self.architecture, self.search = groups, architecture, search
+        self.tell, self.interrupted = tell, interrupted
+        self.end = time.monotonic() + search.budget_s
+        self.rounds = 0
+        self.known: list[dict[Objective, Found]] = [{} for _ in groups]
+        self.pool: list[list[Found]] = [[] for _ in groups]
+        self._round(search.objective)
+        self.own = self._point((0,) * len(groups))
+
+    def _point(self, choice: tuple[int, ...]) -> Point:
+        """The sums of some of the mappings that were found."""
+        chosen = (pool[number] for pool, number in zip(self.pool, choice, strict=True))
+        return replace(together(zip(self.groups, chosen, strict=True)), choice=choice)
+
+    def added(self, objective: Objective) -> float:
+        """Lower bound of an objective that adds up."""
+        pairs = zip(self.groups, self.known, strict=True)
+        return math.fsum(len(group.names) * one[objective].bound for group, one in pairs)
+
+    def product(self) -> LeastProduct:
+        """The least product of sums."""
+        return least_product(self._minimum, [self.own], self._over)
+
+    def _over(self) -> bool:
+        return self.interrupted() or time.monotonic() >= self.end
+
+    def _minimum(self, weights: Weights) -> Minimum:
+        """The least weighted sum over all layers, by the best of all mappings that are known."""
+        if weights.latency == 0:
+            self._round(Objective.ENERGY)
+            bound = self.added(Objective.ENERGY)
+        elif weights.energy == 0:
+            self._round(Objective.LATENCY)
+            bound = self.added(Objective.LATENCY)
+        else:
+            bound = self._weighted(Weighted(weights.latency))
+        point = self._point(tuple(_least(weights, pool) for pool in self.pool))
+        return Minimum(point, min(bound, weights.of(point)))
+
+    def _round(self, objective: Objective) -> None:
+        """One search of every layer for an objective."""
+        name = f"map for {objective.value}"
+        for number, group in enumerate(self.groups):
+            self.tell(name, number, len(self.groups))
+            if objective not in self.known[number]:
+                search = replace(self.search, objective=objective, budget_s=self._share(number))
+                found = find(group.nest, self.architecture, search)
+                self.known[number][objective] = found
+                self.pool[number].append(found)
+        self.rounds += 1
+
+    def _weighted(self, weight: Weighted) -> float:
+        bounds: list[float] = []
+        for number, group in enumerate(self.groups):
+            self.tell(
+                f"map for energy + {weight.pj_per_cycle:.4g} pJ/cycle", number, len(self.groups)
+            )
+            least = self._weighted_bound(number, weight)
+            if not self._over():
+                search = replace(self.search, budget_s=self._share(number))
+                found, bound = find_weighted(group.nest, self.architecture, search, weight)
+                least = max(least, bound)
+                if found is not None:
+                    self.pool[number].append(found)
+            bounds.append(len(group.names) * least)
+        self.rounds += 1
+        return math.fsum(bounds)
+
+    def _weighted_bound(self, number: int, weight: Weighted) -> float:
+        """What is known of a weighted sum of one layer by the bounds of the other objectives.
+
+        Each part has its own bound; and of two numbers of a known product the sum is least where
+        they are equal.
+        """
+        bounds = {objective: one.bound for objective, one in self.known[number].items()}
+        apart = weight.value(bounds[Objective.ENERGY], bounds[Objective.LATENCY])
+        together = 2.0 * math.sqrt(weight.pj_per_cycle * bounds.get(Objective.EDP, 0.0))
+        return max(apart, together)
+
+    def _share(self, number: int) -> float:
+        """Seconds for the search of a layer: what is left over the searches that are left."""
+        rounds = max(_ROUNDS - self.rounds, 2) if self.search.objective is Objective.EDP else 1
+        left = rounds * len(self.groups) - number
+        return 0.0 if self.interrupted() else max(self.end - time.monotonic(), 0.0) / left
+
+
+def _least(weights: Weights, pool: Sequence[Found]) -> int:
+    values = [weights.of(Point(one.energy_pj, one.latency_cycles)) for one in pool]
+    return values.index(min(values))
