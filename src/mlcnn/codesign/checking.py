@@ -39,17 +39,17 @@ class Misfit:
     lever: str
 
     def __str__(self) -> str:
-        parts = " + ".join(f"{name} {words:,}" for name, words in self.needed.items())
         if self.unit == "words":
+            parts = " + ".join(f"{name} {words:,}" for name, words in self.needed.items())
             total = f" = {self.demand:,}" if len(self.needed) > 1 else ""
             return f"level {self.level} has {self.bound:,} words, and {parts}{total} are needed"
+        spread = " x ".join(f"{dim}{factor}" for dim, factor in self.needed.items())
         if self.unit == "instances":
-            spread = " x ".join(f"{dim}{factor}" for dim, factor in self.needed.items())
             return (
                 f"level {self.level} has {self.bound:,} instances below it, and {spread} = "
                 f"{self.demand:,} are needed"
             )
-        return f"level {self.level} does not spread {self.unit} over its instances: {parts}"
+        return f"level {self.level} does not spread {self.unit} over its instances: {spread}"
 
     def to_json(self) -> dict[str, object]:
         """All fields by name."""

@@ -6,15 +6,19 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from mlcnn.codesign.architecture import Architecture
+from mlcnn.codesign.bounds import lower_bound
 from mlcnn.codesign.enumeration import Objective
 from mlcnn.codesign.finding import Found, Search, Weighted, find, find_weighted
 from mlcnn.codesign.network import LeastProduct, Minimum, Point, Weights, least_product
+from mlcnn.errors import InfeasibleError
 from mlcnn.workload import LoopNest
 
 __all__ = ["LayerGroup", "LayerSearches", "Tell", "grouped", "together"]
 
 _ROUNDS = 8
 """Searches of each layer that the budget is laid out for: three objectives, and some sums."""
+_LEAST_S = 0.2
+"""Seconds of a search that has to be: of layers that have no mapping yet."""
 
 Tell = Callable[[str, int, int], None]
 
@@ -93,8 +97,17 @@ class LayerSearches:
 
     def added(self, objective: Objective) -> float:
         """Lower bound of an objective that adds up."""
-        pairs = zip(self.groups, self.known, strict=True)
-        return math.fsum(len(group.names) * one[objective].bound for group, one in pairs)
+        return math.fsum(
+            len(group.names) * self._bound(number, objective)
+            for number, group in enumerate(self.groups)
+        )
+
+    def _bound(self, number: int, objective: Objective) -> float:
+        """What no mapping of a layer is below, whether or not it was looked for."""
+        known = self.known[number].get(objective)
+        if known is not None:
+            return known.bound
+        return lower_bound(self.groups[number].nest, self.architecture).of(objective)
 
     def product(self) -> LeastProduct:
         """The least product of sums."""
@@ -117,15 +130,22 @@ class LayerSearches:
         return Minimum(point, min(bound, weights.of(point)))
 
     def _round(self, objective: Objective) -> None:
-        """One search of every layer for an objective."""
+        """One search of every layer for an objective; none that is not needed once time is over."""
         name = f"map for {objective.value}"
         for number, group in enumerate(self.groups):
             self.tell(name, number, len(self.groups))
-            if objective not in self.known[number]:
-                search = replace(self.search, objective=objective, budget_s=self._share(number))
+            needed = objective is self.search.objective
+            if objective in self.known[number] or (self._over() and not needed):
+                continue
+            search = replace(self.search, objective=objective, budget_s=self._share(number))
+            try:
                 found = find(group.nest, self.architecture, search)
-                self.known[number][objective] = found
-                self.pool[number].append(found)
+            except InfeasibleError:
+                if needed:
+                    raise
+                continue  # one that fits is known, and this search was short
+            self.known[number][objective] = found
+            self.pool[number].append(found)
         self.rounds += 1
 
     def _weighted(self, weight: Weighted) -> float:
@@ -151,16 +171,18 @@ class LayerSearches:
         Each part has its own bound; and of two numbers of a known product the sum is least where
         they are equal.
         """
-        bounds = {objective: one.bound for objective, one in self.known[number].items()}
-        apart = weight.value(bounds[Objective.ENERGY], bounds[Objective.LATENCY])
-        together = 2.0 * math.sqrt(weight.pj_per_cycle * bounds.get(Objective.EDP, 0.0))
-        return max(apart, together)
+        energy, latency, product = (
+            self._bound(number, one) for one in (Objective.ENERGY, Objective.LATENCY, Objective.EDP)
+        )
+        equal = 2.0 * math.sqrt(weight.pj_per_cycle * product)
+        return max(weight.value(energy, latency), equal)
 
     def _share(self, number: int) -> float:
         """Seconds for the search of a layer: what is left over the searches that are left."""
         rounds = max(_ROUNDS - self.rounds, 2) if self.search.objective is Objective.EDP else 1
         left = rounds * len(self.groups) - number
-        return 0.0 if self.interrupted() else max(self.end - time.monotonic(), 0.0) / left
+        seconds = 0.0 if self.interrupted() else (self.end - time.monotonic()) / left
+        return max(seconds, _LEAST_S)
 
 
 def _least(weights: Weights, pool: Sequence[Found]) -> int:

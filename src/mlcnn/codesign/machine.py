@@ -62,6 +62,18 @@ class LoopNestMachine:
         bits = self.architecture.levels[0].word_bits
         return Precision.INT8 if bits == Precision.INT8.bits else None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Where its energy is from, and how well its layers are mapped."""
+        search = self.search
+        return (
+            (
+                f"{self.name}: energy by the constants of its own file, not by these tables, and "
+                f"no leakage; each layer by the best mapping found in {search.budget_s:g} s at most "
+                f"({search.objective}, {search.factors} factors, counted as {search.rule.name})"
+            ),
+        )
+
     def takes(self, layer: Layer) -> Infeasible | None:
         """See ``Machine``: dense weights that are multiplied, what the outermost level can hold."""
         wanted = unknown_parts(layer, {Arithmetic.MULTIPLY})

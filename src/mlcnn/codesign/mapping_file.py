@@ -27,7 +27,7 @@ class _Level(Document):
 
 class _File(Document):
     mapping: str | None = None
-    levels: dict[str, _Level] | None = None
+    levels: dict[str, _Level] = Field(default_factory=dict[str, _Level])
 
 
 def read_mapping(given: str | Path, architecture: Architecture) -> Mapping:
@@ -49,7 +49,7 @@ def read_mapping(given: str | Path, architecture: Architecture) -> Mapping:
         return _parsed(str(given), "--check", architecture)
     description = read_description(Path(given), _WHAT, tuple(_File.model_fields))
     file = description.read(_File)
-    if (file.mapping is None) == (file.levels is None):
+    if (file.mapping is None) == ("levels" not in description.values):
         raise InputError(
             f"{description.where}: one of the keys mapping and levels is required, and there "
             f"{'is none' if file.mapping is None else 'are both'}"
@@ -57,7 +57,7 @@ def read_mapping(given: str | Path, architecture: Architecture) -> Mapping:
     if file.mapping is not None:
         where = f"{description.where}:{description.line(('mapping',))}"
         return _parsed(file.mapping, where, architecture)
-    return _levels(description, file.levels or {}, architecture)
+    return _levels(description, file.levels, architecture)
 
 
 def _parsed(text: str, where: str, architecture: Architecture) -> Mapping:

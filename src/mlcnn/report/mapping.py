@@ -172,7 +172,7 @@ def _layers(found: MappedNetwork) -> Table:
     headings = ("times", "cycles", "energy, uJ", "util.")
     table = columns_table(
         ("layer", False), *((heading, True) for heading in headings),
-        ("bound by", False), ("own EDP, gap", True),
+        ("bound by", False), (f"own {found.search.objective}, gap", True),
         title="Each layer once, and how often it is there",
     )  # fmt: skip
     for one in found.layers:
@@ -184,7 +184,7 @@ def _layers(found: MappedNetwork) -> Table:
             figure(mapped.energy_pj / 1e6),
             percent(mapped.utilisation),
             printable(mapped.breakdown.bound.level),
-            f"{one.own.edp:.4g}, {'optimal' if one.own.optimal else percent(one.own.gap)}",
+            f"{one.own.value:.4g}, {'optimal' if one.own.optimal else percent(one.own.gap)}",
         )
     table.add_section()
     table.add_row(
@@ -203,7 +203,7 @@ def _together(found: MappedNetwork) -> Iterator[str]:
     if name == "edp":
         more = own.product / found.edp - 1
         yield (
-            f"each layer by its own best EDP: {own.latency:,.0f} cycles, "
+            f"each layer by the best EDP found for itself: {own.latency:,.0f} cycles, "
             f"{figure(own.energy / 1e6)} uJ, EDP {own.product:.6g}"
             + (f", {percent(more)} more" if more > 0 else "")
         )
