@@ -66,13 +66,13 @@ class LoopNestMachine:
     def notes(self) -> tuple[str, ...]:
         """Where its energy is from, and how well its layers are mapped."""
         search = self.search
-        return (
-            (
-                f"{self.name}: energy by the constants of its own file, not by these tables, and "
-                f"no leakage; each layer by the best mapping found in {search.budget_s:g} s at most "
-                f"({search.objective}, {search.factors} factors, counted as {search.rule.name})"
-            ),
+        how = f"{search.objective}, {search.factors} factors, counted as {search.rule.name}"
+        note = (
+            f"{self.name}: energy by the constants of its own file, not by these tables, and no "
+            "leakage; each layer by the best mapping found in "
+            f"{search.budget_s:g} s at most ({how})"
         )
+        return (note,)
 
     def takes(self, layer: Layer) -> Infeasible | None:
         """See ``Machine``: dense weights that are multiplied, what the outermost level can hold."""
