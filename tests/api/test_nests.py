@@ -28,7 +28,7 @@ def test_a_layer_stands_behind_the_last_colon_that_is_not_the_networks(target, n
 
 @pytest.mark.parametrize("target", ["lenet6:conv1", "no-module:build"])
 def test_what_is_neither_network_nor_module_is_told(target):
-    with pytest.raises(InputError, match="There is no module '.*' either; a layer stands behind"):
+    with pytest.raises(InputError, match=r"There is no module '.*' either; a layer stands behind"):
         split_layer(target)
 
 
