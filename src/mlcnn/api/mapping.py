@@ -38,7 +38,6 @@ class MapOptions:
         budget_s: seconds after which the best so far is taken; of a network, for all its layers.
         convention: what is counted: ``exact``, ``exact-box``, ``timeloop-2023`` or
             ``timeloop-2024``.
-        seed: of what is drawn at random.
     """
 
     on: "str | PathLike[str]" = "gemmini"
@@ -46,7 +45,6 @@ class MapOptions:
     factors: str = "perfect"
     budget_s: float = 60.0
     convention: str = "exact"
-    seed: int = 0
 
     def load(self) -> "Hardware":
         """Read the architecture and the choices, so that what is wrong is known before the work.
@@ -61,7 +59,6 @@ class MapOptions:
             codesign.convention(self.convention),
             _choice(codesign.Factors, "factors", self.factors),
             self.budget_s,
-            self.seed,
         )
         return Hardware(codesign.load_architecture(fspath(self.on)), search)
 

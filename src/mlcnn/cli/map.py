@@ -45,7 +45,6 @@ class Mapping:
         factors: perfect, whose products are the dimensions, or padded, which may exceed them.
         budget: time after which the best so far is taken, as 60s or 2m; of a network, for all.
         convention: what is counted: exact, exact-box, timeloop-2023 or timeloop-2024.
-        seed: of what is drawn at random.
     """
 
     on: str = "gemmini"
@@ -53,7 +52,6 @@ class Mapping:
     factors: Literal["perfect", "padded"] = "perfect"
     budget: str = "60s"
     convention: str = "exact"
-    seed: int = 0
 
     def options(self) -> "MapOptions":
         """The same for the API.
@@ -67,7 +65,6 @@ class Mapping:
             self.factors,
             parse_seconds(self.budget),
             self.convention,
-            self.seed,
         )
 
 

@@ -7,6 +7,7 @@ from mlcnn.codesign.breakdown import ARITHMETIC, Breakdown, Limit, Moved, break_
 from mlcnn.codesign.checked_mapping import Checked, check_mapping
 from mlcnn.codesign.checking import Misfit, Move, misfits, smallest_move
 from mlcnn.codesign.compiled import Fast, score_fast
+from mlcnn.codesign.constraints import Constraints, Rule, binding_rules, excluded
 from mlcnn.codesign.conventions import (
     CONVENTIONS,
     EXACT,
@@ -30,6 +31,7 @@ from mlcnn.codesign.mapping_file import read_mapping
 from mlcnn.codesign.network import LeastProduct, least_product
 from mlcnn.codesign.scored_mapping import ScoredMapping, scored_mapping
 from mlcnn.codesign.scorer import Score, fits, score
+from mlcnn.codesign.timeloop import load_timeloop
 from mlcnn.codesign.walker import walk
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "Bound",
     "Breakdown",
     "Checked",
+    "Constraints",
     "Convention",
     "Counts",
     "EnergyLaw",
@@ -70,23 +73,27 @@ __all__ = [
     "Moved",
     "Objective",
     "Operand",
+    "Rule",
     "Score",
     "ScoredMapping",
     "Search",
     "architecture_names",
     "best_of_all",
+    "binding_rules",
     "break_down",
     "check_factors",
     "check_mapping",
     "convention",
     "count",
     "every_mapping",
+    "excluded",
     "explain",
     "find",
     "find_mapping",
     "fits",
     "least_product",
     "load_architecture",
+    "load_timeloop",
     "lower_bound",
     "map_nests",
     "misfits",

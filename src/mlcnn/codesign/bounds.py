@@ -18,9 +18,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlcnn.codesign.architecture import Architecture, Level, Operand
-from mlcnn.codesign.enumeration import Objective
+from mlcnn.codesign.enumeration import Goal
 from mlcnn.codesign.space import Access, accesses
 from mlcnn.codesign.windows import Copies, Tiles, touched
 from mlcnn.workload import LoopNest
@@ -40,21 +41,20 @@ class Bound:
     latency_cycles: float
     energy_pj: float
 
-    def of(self, objective: Objective) -> float:
+    def of(self, objective: Goal) -> float:
         """The least of an objective."""
-        if objective is Objective.LATENCY:
-            return self.latency_cycles
-        if objective is Objective.ENERGY:
-            return self.energy_pj
-        return self.latency_cycles * self.energy_pj
+        return float(objective.value(self.energy_pj, self.latency_cycles))
 
 
-def lower_bound(nest: LoopNest, architecture: Architecture) -> Bound:
+def lower_bound(
+    nest: LoopNest, architecture: Architecture, keep: NDArray[np.bool_] | None = None
+) -> Bound:
     """Bounds of latency and energy.
 
     Args:
         nest: the layer.
         architecture: the machine.
+        keep: what each level keeps, shape (levels, operands); None for the best choice.
 
     Raises:
         UnsupportedError: the nest is of no form that is scored.
@@ -64,8 +64,12 @@ def lower_bound(nest: LoopNest, architecture: Architecture) -> Bound:
     compute = math.ceil(nest.macs / _units(nest, architecture))
     energy = nest.macs * architecture.mac_energy_pj
     outermost = architecture.levels[0]
-    for operand, one, size in zip(Operand, access, words, strict=True):
-        energy += _operand(nest, architecture, operand, one, size)
+    for number, (operand, one, size) in enumerate(zip(Operand, access, words, strict=True)):
+        levels = range(len(architecture.levels))
+        serving = [n for n in levels if operand in architecture.levels[n].keeps]
+        if keep is not None:
+            serving = [int(np.flatnonzero(keep[:, number])[-1])]
+        energy += _operand(nest, architecture, operand, one, size, serving)
     return Bound(max(compute, _transfer(outermost, words)), energy)
 
 
@@ -104,28 +108,31 @@ def _transfer(outermost: Level, words: list[float]) -> float:
         (outermost.write_bandwidth, output),
         (outermost.shared_bandwidth, weight + source + output),
     )
-    # Divisions round up to a few units in the last place; a bound must not.
+    # A quotient may be rounded up by a few units in the last place; a bound must not be.
     return max(
-        (math.floor(size / bound * (1 - 1e-12)) for bound, size in moved if bound is not None),
+        (math.ceil(size / bound * (1 - 1e-12)) for bound, size in moved if bound is not None),
         default=0,
     )
 
 
 def _operand(
-    nest: LoopNest, architecture: Architecture, operand: Operand, access: Access, words: float
+    nest: LoopNest,
+    architecture: Architecture,
+    operand: Operand,
+    access: Access,
+    words: float,
+    serving: list[int],
 ) -> float:
-    """Least energy of one operand's accesses.
+    """Least energy of one operand's accesses, where some level of several serves the arithmetic.
 
-    Either the outermost level alone serves the arithmetic, or every word moves there once and an
-    inner level serves it.
+    Either the outermost level alone does, or every word moves there once and an inner one does.
     """
     outermost = architecture.levels[0]
     writes = operand is Operand.OUTPUT
     once = words * (outermost.write_pj if writes else outermost.read_pj)
     options: list[float] = []
-    for number, level in enumerate(architecture.levels):
-        if operand not in level.keeps:
-            continue
+    for number in serving:
+        level = architecture.levels[number]
         served = nest.macs / _shared(access, architecture, number, nest)
         energy = served * (level.write_pj if writes else level.read_pj)
         if writes:

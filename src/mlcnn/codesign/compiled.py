@@ -68,7 +68,7 @@ class _Problem(ctypes.Structure):
     _fields_ = (
         ("dims", ctypes.c_int32),
         ("levels", ctypes.c_int32),
-        *((name, ctypes.c_uint8) for name in ("box", "same_step", "first_fill")),
+        *((name, ctypes.c_uint8) for name in ("box", "same_step", "first_fill", "exchange")),
         ("mac_pj", ctypes.c_double),
         ("operand", _Operand * len(Operand)),
         ("level", _Level * _MOST_LEVELS),
@@ -105,7 +105,12 @@ def kernel() -> ctypes.CDLL | None:
 
 
 def score_fast(
-    nest: LoopNest, architecture: Architecture, batch: Batch, rule: Convention = EXACT
+    nest: LoopNest,
+    architecture: Architecture,
+    batch: Batch,
+    rule: Convention = EXACT,
+    *,
+    exchange: bool = False,
 ) -> Fast:
     """Score mappings by the compiled kernel, in numpy without a compiler.
 
@@ -114,6 +119,8 @@ def score_fast(
         architecture: the machine.
         batch: the mappings.
         rule: what is counted.
+        exchange: whether what levels exchange is scored alone, without the arithmetic: its energy,
+            and the cycles that bandwidths allow it at least.
 
     Raises:
         InputError: as ``score``.
@@ -124,8 +131,9 @@ def score_fast(
     access = accesses(nest)
     axes = max(len(one.windows) for one in access)
     if library is None or dims > _MOST_DIMS or levels > _MOST_LEVELS or axes > _MOST_AXES:
-        return _in_numpy(nest, architecture, batch, rule)
+        return _in_numpy(nest, architecture, batch, rule, exchange=exchange)
     problem = _problem(architecture, batch, access, rule)
+    problem.exchange = exchange
     result = Fast(np.empty(many), np.empty(many), np.empty(many, np.bool_))
     unlisted = np.empty(many, np.bool_)
     arrays = (
@@ -143,14 +151,16 @@ def score_fast(
     check_exact(nest, largest)
     # What has no closed form: instances side by side along a sliding axis.
     if len(index := np.flatnonzero(unlisted)):
-        scored = score(nest, architecture, batch.at(index), rule)
+        scored = score(nest, architecture, batch.at(index), rule, exchange=exchange)
         result.latency_cycles[index] = scored.latency_cycles
         result.energy_pj[index] = scored.energy_pj
     return result
 
 
-def _in_numpy(nest: LoopNest, architecture: Architecture, batch: Batch, rule: Convention) -> Fast:
-    scored = score(nest, architecture, batch, rule)
+def _in_numpy(
+    nest: LoopNest, architecture: Architecture, batch: Batch, rule: Convention, *, exchange: bool
+) -> Fast:
+    scored = score(nest, architecture, batch, rule, exchange=exchange)
     return Fast(scored.latency_cycles, scored.energy_pj, fits(nest, architecture, batch, rule))
 
 

@@ -60,7 +60,9 @@ class Counts:
         )
 
 
-def count(nest: LoopNest, batch: Batch, rule: Convention) -> Counts:
+def count(
+    nest: LoopNest, batch: Batch, rule: Convention, *, exchange: bool = False
+) -> Counts:
     """Count the words of many mappings.
 
     With F(c) the words that the tiles at level c take in (``moves``) and V(p) the outputs that
@@ -77,6 +79,7 @@ def count(nest: LoopNest, batch: Batch, rule: Convention) -> Counts:
         nest: what is mapped.
         batch: the mappings; factors as they are, checked by ``check_factors``.
         rule: what is counted.
+        exchange: whether only what levels exchange is counted, not what the arithmetic takes.
 
     Raises:
         InputError: a count is beyond the integers that are exact in float64.
@@ -87,14 +90,20 @@ def count(nest: LoopNest, batch: Batch, rule: Convention) -> Counts:
     reads, fills, updates = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     result = Counts(reads, fills, updates, *_work(nested))
     for operand, access in enumerate(accesses(nest)):
-        _count_operand(result, operand, access, nested, rule)
+        _count_operand(result, operand, access, nested, rule, exchange=exchange)
     arrays = (reads, fills, updates, result.macs)
     check_exact(nest, max(float(array.max(initial=0.0)) for array in arrays))
     return result
 
 
 def _count_operand(
-    counts: Counts, operand: int, access: Access, nested: Nested, rule: Convention
+    counts: Counts,
+    operand: int,
+    access: Access,
+    nested: Nested,
+    rule: Convention,
+    *,
+    exchange: bool,
 ) -> None:
     keeping = [int(level) for level in np.flatnonzero(nested.batch.keep[:, operand])]
     for above, level in pairwise(keeping):
@@ -103,6 +112,8 @@ def _count_operand(
         counts.fills[level, operand] = taken.each
         if operand == _OUTPUT and not rule.first_fill:
             counts.fills[level, operand] -= _seen(access, nested, level)
+    if exchange:
+        return
     last = keeping[-1]
     once = taken_at_once(access, nested, last, rule)
     _enter(counts, operand, last, once, _seen(access, nested, last))

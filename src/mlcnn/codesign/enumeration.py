@@ -22,7 +22,9 @@ from mlcnn.workload import LoopNest
 
 __all__ = [
     "Best",
+    "Goal",
     "Objective",
+    "Weighted",
     "best_of_all",
     "every_mapping",
     "factor_choices",
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 _PART = 4096
+Array = NDArray[np.float64]
 Factors = tuple[int, ...]
 """Of one dimension: for each level temporal, then for each level spatial."""
 
@@ -44,11 +47,37 @@ class Objective(StrEnum):
 
     def of(self, scored: Fast) -> NDArray[np.float64]:
         """Its value of each mapping: pJ x cycles, pJ or cycles."""
+        return self.value(scored.energy_pj, scored.latency_cycles)
+
+    def value(self, energy_pj: Array, latency_cycles: Array) -> Array:
+        """Its value; it grows with both."""
         if self is Objective.ENERGY:
-            return scored.energy_pj
+            return energy_pj
         if self is Objective.LATENCY:
-            return scored.latency_cycles
-        return scored.energy_pj * scored.latency_cycles
+            return latency_cycles
+        return energy_pj * latency_cycles
+
+
+@dataclass(frozen=True, slots=True)
+class Weighted:
+    """A sum of energy and latency that is made small.
+
+    Attributes:
+        pj_per_cycle: what a cycle weighs.
+    """
+
+    pj_per_cycle: float
+
+    def of(self, scored: Fast) -> Array:
+        """Its value of each mapping, in pJ."""
+        return self.value(scored.energy_pj, scored.latency_cycles)
+
+    def value(self, energy_pj: Array, latency_cycles: Array) -> Array:
+        """Its value; it grows with both."""
+        return energy_pj + self.pj_per_cycle * latency_cycles
+
+
+Goal = Objective | Weighted
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +96,7 @@ class Best:
 
 
 def best_of_all(
-    nest: LoopNest, architecture: Architecture, objective: Objective, rule: Convention = EXACT
+    nest: LoopNest, architecture: Architecture, objective: Goal, rule: Convention = EXACT
 ) -> Best:
     """The best mapping, by scoring every one.
 
@@ -157,6 +186,8 @@ def _subsets(level: Level) -> list[tuple[bool, ...]]:
 def places(dim: str, architecture: Architecture) -> list[bool]:
     """Where a dimension may have a factor: at each level, then side by side below each.
 
+    Levels that keep nothing only spread instances: they have no loops.
+
     Args:
         dim: the dimension.
         architecture: the machine.
@@ -165,7 +196,8 @@ def places(dim: str, architecture: Architecture) -> list[bool]:
         level.fan_out.size > 1 and (level.fan_out.dims is None or dim in level.fan_out.dims)
         for level in architecture.levels
     ]
-    return [True] * len(spread) + spread
+    looping = [number == 0 or bool(level.keeps) for number, level in enumerate(architecture.levels)]
+    return looping + spread
 
 
 def _factors(size: int, places: list[bool]) -> Iterator[Factors]:

@@ -17,6 +17,7 @@ from mlcnn.codesign.architecture import (
     Operand,
 )
 from mlcnn.codesign.sram import load_sram_table, sram_tables
+from mlcnn.codesign.timeloop import is_timeloop, load_timeloop
 from mlcnn.errors import InputError, did_you_mean
 
 __all__ = ["TYPE", "architecture_names", "load_architecture", "read_architecture"]
@@ -129,13 +130,19 @@ def architecture_names() -> tuple[str, ...]:
 def load_architecture(name: str | Path) -> Architecture:
     """An architecture by name, or from a ``.yaml`` file of the user's.
 
+    A file with the key ``architecture`` is one of Timeloop's; it needs its energies (``ERT``) in
+    it, too: several files are for ``load_timeloop``.
+
     Raises:
         InputError: the name is not known or the file is wrong.
+        UnsupportedError: a file of Timeloop's has parts that are not scored.
 
     Example:
         >>> [level.name for level in load_architecture("gemmini").levels]
         ['dram', 'scratchpad', 'accumulator', 'register']
     """
+    if is_file(name) and is_timeloop(name):
+        return load_timeloop(name)[0]
     if is_file(name):
         return read_architecture(read_description(Path(name), _WHAT, tuple(_File.model_fields)))
     if name not in architecture_names():

@@ -1,6 +1,6 @@
 """The mapper as commands and machines call it: what is asked for, and what is known of the answer.
 
-All that is known here of the mapper's interface stands in ``_search`` and ``find_weighted``.
+All that is known here of the mapper's interface stands in ``_found``.
 """
 
 import time
@@ -9,18 +9,17 @@ from enum import StrEnum
 
 from mlcnn.codesign.architecture import Architecture, Operand
 from mlcnn.codesign.batch import Batch
-from mlcnn.codesign.bounds import lower_bound
 from mlcnn.codesign.checking import misfits
 from mlcnn.codesign.conventions import EXACT, Convention
 from mlcnn.codesign.counts import check_exact
-from mlcnn.codesign.enumeration import Objective
-from mlcnn.codesign.mapper import Mapped, find_mapping
+from mlcnn.codesign.enumeration import Goal, Objective, Weighted
+from mlcnn.codesign.mapper import find_mapping
 from mlcnn.codesign.mapping import LevelLoops, Mapping
 from mlcnn.codesign.scored_mapping import ScoredMapping
 from mlcnn.errors import InfeasibleError, UnsupportedError
 from mlcnn.workload import LoopNest
 
-__all__ = ["Factors", "Found", "Search", "Weighted", "find", "find_weighted"]
+__all__ = ["Factors", "Found", "Search", "find", "find_weighted"]
 
 
 class Factors(StrEnum):
@@ -38,22 +37,8 @@ class Factors(StrEnum):
             Factors.PERFECT: "all factors that multiply to their dimensions",
             Factors.PADDED: "all factors, those that pad their dimensions too",
         }
-        return f"{factors[self]}, all orders of loops, all choices of what each level keeps"
-
-
-@dataclass(frozen=True, slots=True)
-class Weighted:
-    """Energy plus so many pJ for a cycle, as what is made small.
-
-    Attributes:
-        pj_per_cycle: what a cycle counts as.
-    """
-
-    pj_per_cycle: float
-
-    def value(self, energy_pj: float, latency_cycles: float) -> float:
-        """Its value."""
-        return energy_pj + self.pj_per_cycle * latency_cycles
+        return f"{factors[self]}, all orders of loops, all choices of what each level keeps "
+            "(levels that keep nothing have no loops)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +50,12 @@ class Search:
         rule: what is counted.
         factors: of which mappings.
         budget_s: seconds after which the best so far is taken.
-        seed: of what is drawn at random.
     """
 
     objective: Objective = Objective.EDP
     rule: Convention = EXACT
     factors: Factors = Factors.PERFECT
     budget_s: float = 60.0
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -139,27 +122,23 @@ def find(nest: LoopNest, architecture: Architecture, search: Search) -> Found:
         UnsupportedError: the nest is of no form that is scored.
     """
     check_exact(nest, float(nest.macs))
-    begun = time.process_time()
     try:
-        mapped = _search(nest, architecture, search)
+        return _found(nest, architecture, search, search.objective)
     except InfeasibleError as error:
         raise _nothing_fits(nest, architecture, search.rule, error) from error
-    computed = getattr(mapped, "nest", None) or nest
-    return Found(
-        nest, computed, architecture, search.rule, mapped.mapping, mapped.batch, mapped.score,
-        search, mapped.value, mapped.bound, mapped.optimal, mapped.scored,
-        time.process_time() - begun,
-    )  # fmt: skip
 
 
-def _search(nest: LoopNest, architecture: Architecture, search: Search) -> Mapped:
+def _found(nest: LoopNest, architecture: Architecture, search: Search, goal: Goal) -> Found:
     if search.factors is Factors.PADDED:
         raise UnsupportedError(
             f"{nest.name}: padded factors are not searched yet; use --factors {Factors.PERFECT}"
         )
-    return find_mapping(
-        nest, architecture, search.objective, search.rule,
-        budget_s=search.budget_s, seed=search.seed,
+    begun = time.process_time()
+    mapped = find_mapping(nest, architecture, goal, search.rule, budget_s=search.budget_s)
+    return Found(
+        nest, mapped.nest, architecture, search.rule, mapped.mapping, mapped.batch, mapped.score,
+        search, mapped.value, mapped.bound, mapped.optimal, mapped.scored,
+        time.process_time() - begun,
     )  # fmt: skip
 
 
@@ -181,10 +160,8 @@ def _nothing_fits(
 
 def find_weighted(
     nest: LoopNest, architecture: Architecture, search: Search, weight: Weighted
-) -> tuple[Found | None, float]:
-    """The mapping of least energy plus so many pJ for a cycle, and what none is below.
-
-    The mapper minimises no sums yet: there is no mapping, only the bound.
+) -> Found:
+    """The mapping of least energy plus so many pJ for a cycle; its value and bound are in pJ.
 
     Args:
         nest: the layer.
@@ -192,9 +169,7 @@ def find_weighted(
         search: how to look; its objective is not used.
         weight: what a cycle counts as.
 
-    Returns:
-        The mapping, or None, and the bound in pJ.
+    Raises:
+        InfeasibleError: nothing was found that fits.
     """
-    del search
-    bound = lower_bound(nest, architecture)
-    return None, weight.value(bound.energy_pj, bound.latency_cycles)
+    return _found(nest, architecture, search, weight)

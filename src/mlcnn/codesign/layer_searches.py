@@ -3,12 +3,13 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from mlcnn.codesign.architecture import Architecture
 from mlcnn.codesign.bounds import lower_bound
-from mlcnn.codesign.enumeration import Objective
-from mlcnn.codesign.finding import Found, Search, Weighted, find, find_weighted
+from mlcnn.codesign.enumeration import Objective, Weighted
+from mlcnn.codesign.finding import Found, Search, find, find_weighted
 from mlcnn.codesign.network import LeastProduct, Minimum, Point, Weights, least_product
 from mlcnn.errors import InfeasibleError
 from mlcnn.workload import LoopNest
@@ -157,9 +158,9 @@ class LayerSearches:
             least = self._weighted_bound(number, weight)
             if not self._over():
                 search = replace(self.search, budget_s=self._share(number))
-                found, bound = find_weighted(group.nest, self.architecture, search, weight)
-                least = max(least, bound)
-                if found is not None:
+                with suppress(InfeasibleError):  # one that fits is known, this search was short
+                    found = find_weighted(group.nest, self.architecture, search, weight)
+                    least = max(least, found.bound)
                     self.pool[number].append(found)
             bounds.append(len(group.names) * least)
         self.rounds += 1
@@ -175,7 +176,7 @@ class LayerSearches:
             self._bound(number, one) for one in (Objective.ENERGY, Objective.LATENCY, Objective.EDP)
         )
         equal = 2.0 * math.sqrt(weight.pj_per_cycle * product)
-        return max(weight.value(energy, latency), equal)
+        return max(energy + weight.pj_per_cycle * latency, equal)
 
     def _share(self, number: int) -> float:
         """Seconds for the search of a layer: what is left over the searches that are left."""

@@ -49,7 +49,12 @@ class Score:
 
 
 def score(
-    nest: LoopNest, architecture: Architecture, batch: Batch, rule: Convention = EXACT
+    nest: LoopNest,
+    architecture: Architecture,
+    batch: Batch,
+    rule: Convention = EXACT,
+    *,
+    exchange: bool = False,
 ) -> Score:
     """Score mappings of a nest on a machine; what does not fit is scored all the same (``fits``).
 
@@ -58,17 +63,20 @@ def score(
         architecture: the machine.
         batch: the mappings.
         rule: what is counted.
+        exchange: whether what levels exchange is scored alone, without the arithmetic: its energy,
+            and the cycles that bandwidths allow it at least.
 
     Raises:
         InputError: the mappings are of other levels than the machine, keep what a level does not
             take, or have counts that float64 does not hold exactly.
     """
     check_keep(architecture, batch)
-    counts = count(nest, batch, rule)
-    return Score(latency_cycles(architecture, counts), energy_pj(architecture, counts), counts)
+    counts = count(nest, batch, rule, exchange=exchange)
+    latency = latency_cycles(architecture, counts, exchange=exchange)
+    return Score(latency, energy_pj(architecture, counts, exchange=exchange), counts)
 
 
-def latency_cycles(architecture: Architecture, counts: Counts) -> Array:
+def latency_cycles(architecture: Architecture, counts: Counts, *, exchange: bool = False) -> Array:
     """Cycles: of the arithmetic, longer where a level's bandwidth does not suffice.
 
     Per instance and bandwidth b of a level: ``ceil(compute / min(1, b / (writes / compute + reads
@@ -79,25 +87,27 @@ def latency_cycles(architecture: Architecture, counts: Counts) -> Array:
     Args:
         architecture: the machine.
         counts: of the mappings.
+        exchange: whether the arithmetic takes no time.
     """
-    result = counts.cycles
-    for _, _, cycles in bandwidth_cycles(architecture, counts):
+    result = np.zeros_like(counts.cycles) if exchange else counts.cycles
+    for _, _, cycles in bandwidth_cycles(architecture, counts, exchange=exchange):
         result = np.maximum(result, cycles)
     return result
 
 
 def bandwidth_cycles(
-    architecture: Architecture, counts: Counts
+    architecture: Architecture, counts: Counts, *, exchange: bool = False
 ) -> Iterator[tuple[int, str, Array]]:
     """Cycles at each bandwidth that there is: see ``latency_cycles``.
 
     Args:
         architecture: the machine.
         counts: of the mappings.
+        exchange: whether the arithmetic takes no time.
 
     Yields:
         The level's number, which words the bandwidth is of (``read``, ``written``, ``both``), and
-        the cycles, shape (mappings,), no less than those of the arithmetic.
+        the cycles, shape (mappings,), no less than those of the arithmetic where it takes time.
     """
     compute = counts.cycles
     for number, level in enumerate(architecture.levels):
@@ -112,7 +122,8 @@ def bandwidth_cycles(
         needs = (reads, writes, writes + reads)
         for what, bound, needed in zip(_WORDS, bounds, needs, strict=True):
             if bound is not None:
-                yield number, what, _slowed(compute, bound, needed)
+                slowed = _least if exchange else _slowed
+                yield number, what, slowed(compute, bound, needed)
 
 
 def _slowed(compute: Array, bandwidth: float, needed: Array) -> Array:
@@ -122,14 +133,20 @@ def _slowed(compute: Array, bandwidth: float, needed: Array) -> Array:
     return np.ceil(compute / slowdown)
 
 
-def energy_pj(architecture: Architecture, counts: Counts) -> Array:
+def _least(compute: Array, bandwidth: float, needed: Array) -> Array:
+    """Cycles at a bandwidth at least, whatever the rounding on the way."""
+    return np.ceil(needed * compute / bandwidth * (1 - 1e-12))
+
+
+def energy_pj(architecture: Architecture, counts: Counts, *, exchange: bool = False) -> Array:
     """Energy of all instances: words in whole blocks, per operand and direction; arithmetic.
 
     Args:
         architecture: the machine.
         counts: of the mappings.
+        exchange: whether the arithmetic takes none.
     """
-    result = counts.macs * architecture.mac_energy_pj
+    result = np.zeros_like(counts.macs) if exchange else counts.macs * architecture.mac_energy_pj
     for number, level in enumerate(architecture.levels):
         read, written = np.zeros_like(result), np.zeros_like(result)
         for operand in range(len(Operand)):

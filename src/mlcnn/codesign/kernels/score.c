@@ -36,7 +36,7 @@ typedef struct {
 
 typedef struct {
   int32_t dims, levels;
-  uint8_t box, same_step, first_fill;
+  uint8_t box, same_step, first_fill, exchange;
   double mac_pj;
   Operand operand[OPERANDS];
   Level level[MOST_LEVELS];
@@ -305,6 +305,7 @@ static void count(const Problem *p, Nest *n, Words reads, Words fills, Words upd
     int above = 0;
     for (int level = 1; level <= p->levels; level++) {
       if (level < p->levels && !p->level[level].keep[j]) continue;
+      if (level == p->levels && p->exchange) continue;
       V words, each, sizes[MOST_AXES];
       if (level < p->levels) {
         taken(p, n, o, above, level, &each, &words);
@@ -326,7 +327,7 @@ static void count(const Problem *p, Nest *n, Words reads, Words fills, Words upd
 }
 
 static V latency(const Problem *p, const Nest *n, Words reads, Words fills, Words updates) {
-  V result = n->cycles;
+  V result = p->exchange ? (V){0} : n->cycles;
   for (int m = 0; m < p->levels; m++) {
     const double *bound = p->level[m].bandwidth;
     if (!bound[0] && !bound[1] && !bound[2]) continue;
@@ -338,7 +339,9 @@ static V latency(const Problem *p, const Nest *n, Words reads, Words fills, Word
     }
     const V needed[3] = {r, w, w + r};
     for (int i = 0; i < 3; i++)
-      if (bound[i] && any(needed[i] > bound[i])) {
+      if (p->exchange && bound[i]) {
+        result = larger(ceils(needed[i] * n->cycles / bound[i] * (1 - 1e-12)), result);
+      } else if (bound[i] && any(needed[i] > bound[i])) {
         const V slowed = ceils(n->cycles / (all(bound[i]) / needed[i]));
         result = pick(needed[i] > bound[i], larger(slowed, result), result);
       }
@@ -359,7 +362,7 @@ static V energy(const Problem *p, const Nest *n, Words reads, Words fills, Words
       if (n->spread[m] >> d & 1) copies *= n->s[m][d];
   }
   const V macs = n->cycles * copies;
-  V result = macs * p->mac_pj;
+  V result = p->exchange ? (V){0} : macs * p->mac_pj;
   *largest = larger(macs, *largest);
   for (int m = 0; m < p->levels; m++) {
     const Level *level = &p->level[m];

@@ -1,0 +1,422 @@
+"""Branch and bound over the mappings of a nest on a machine whose levels keep what a mask says.
+
+From the outermost level inwards, a node is what the loops and instances of some levels are; what
+their levels exchange is scored exactly, and what is inside is bounded by ``Relaxation``. Of the
+tiles that the outermost level on the chip may hold, the best come first; below each, everything
+that is not bounded away is looked at before the next.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlcnn.codesign.architecture import Architecture
+from mlcnn.codesign.batch import Batch
+from mlcnn.codesign.compiled import score_fast
+from mlcnn.codesign.conventions import Convention
+from mlcnn.codesign.enumeration import Goal
+from mlcnn.codesign.orders import orders
+from mlcnn.codesign.relaxation import Relaxation
+
+__all__ = ["Branch", "Incumbent"]
+
+_NEXT = 64
+"""Nodes that are expanded together."""
+_PAIRS = 1 << 18
+_PART = 1 << 15
+"""Pairs of nodes and choices, and mappings, that are looked at together."""
+_ROUNDING = 1e-9
+CLOSE = 1e-12
+
+Array = NDArray[np.float64]
+Whole = NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class Incumbent:
+    """The best mapping so far.
+
+    Attributes:
+        value: of the objective.
+        batch: it alone.
+        scored: mappings and parts of mappings that were scored.
+        over: whether to stop.
+    """
+
+    over: Callable[[], bool]
+    value: float = np.inf
+    batch: Batch | None = None
+    scored: int = 0
+
+    def offer(self, values: Array, batch: Batch) -> None:
+        """Take the best of some if it is better."""
+        index = int(values.argmin())
+        if values[index] < self.value:
+            self.value, self.batch = float(values[index]), batch.at(np.array([index]))
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """Mappings whose outer levels are chosen; arrays with a row for each.
+
+    Attributes:
+        temporal: iterations, int64 of shape (many, levels, dims).
+        spatial: instances.
+        order: numbers of the dimensions.
+        tile: what the next level holds.
+        energy: of what the outer levels exchange.
+        cycles: that this takes at least.
+        units: instances side by side so far.
+        value: bound of the objective.
+        least: bound of the energy, which comes first among equal values.
+    """
+
+    temporal: Whole
+    spatial: Whole
+    order: Whole
+    tile: Whole
+    energy: Array
+    cycles: Array
+    units: Whole
+    value: Array
+    least: Array
+
+    def at(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> Self:
+        """Some of them."""
+        return type(self)(*(getattr(self, field.name)[index] for field in fields(self)))
+
+    @classmethod
+    def joined(cls, parts: list["Nodes"]) -> "Nodes":
+        """All of several."""
+        if len(parts) == 1:
+            return parts[0]
+        names = [field.name for field in fields(cls)]
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+    def __len__(self) -> int:
+        return len(self.tile)
+
+
+@dataclass(frozen=True, slots=True)
+class _Choices:
+    """What the loops and instances of a block may be for outer tiles; a row for each.
+
+    Attributes:
+        owner: number of the outer tile, ascending.
+        loops: tile inside the loops.
+        spread: factor of each dimension at each level of the block, (many, levels of it, dims).
+        tile: tile inside, that the next level with loops holds.
+        energy: bound of what is inside the outer tile.
+        busy: bound of the units that it keeps busy.
+    """
+
+    owner: Whole
+    loops: Whole
+    spread: Whole
+    tile: Whole
+    energy: Array
+    busy: Array
+
+    def at(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> "_Choices":
+        return _Choices(*(getattr(self, field.name)[index] for field in fields(self)))
+
+
+def _ragged(counts: Whole) -> tuple[Whole, Whole]:
+    """For rows that stand ``counts`` times each: the row, and the number within it."""
+    rows = np.repeat(np.arange(len(counts)), counts)
+    return rows, np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+
+
+class Branch:
+    """The open nodes of one mask.
+
+    Args:
+        relaxation: the bounds.
+        architecture: the machine.
+        rule: what is counted.
+        goal: what is made small.
+        best: the best of all branches.
+        latency_cycles: that every mapping takes at least.
+    """
+
+    def __init__(
+        self,
+        relaxation: Relaxation,
+        architecture: Architecture,
+        rule: Convention,
+        goal: Goal,
+        best: Incumbent,
+        latency_cycles: float,
+    ) -> None:
+        self.relaxation, self.architecture, self.rule = relaxation, architecture, rule
+        self.goal, self.best = goal, best
+        self.nest = relaxation.lattice.nest
+        self.macs = float(self.nest.macs)
+        self.limit = np.inf
+        depth, dims = len(architecture.levels), len(self.nest.dims)
+        ones = np.ones((1, depth, dims), np.int64)
+        order = np.tile(np.arange(dims), (1, depth, 1))
+        zero, cycles = np.zeros(1), np.array([float(latency_cycles)])
+        last = np.array([relaxation.lattice.cells - 1])
+        root = Nodes(ones, ones, order, last, zero, cycles, np.ones(1, np.int64), zero, zero)
+        self.root = self._bounded(root, relaxation.blocks[0].level)
+        self.pools: list[list[Nodes]] = [[] for _ in relaxation.blocks]
+        self._boxes: dict[int, Whole] = {}
+
+    @property
+    def root_value(self) -> float:
+        """No mapping of this branch is below it."""
+        return float(self.root.value[0])
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """The bounds of the objective and of the energy."""
+        return self.root_value, float(self.root.least[0])
+
+    def below(self, limit: float) -> None:
+        """Look at every mapping that is better than the best so far and a limit.
+
+        Args:
+            limit: value of the objective.
+        """
+        self.limit = limit
+        self.pools = [[] for _ in self.pools]
+        if self.root_value < self.open_below:
+            self.pools[0].append(self.root)
+        while not self.best.over():
+            open_ = [number for number, pool in enumerate(self.pools) if pool]
+            if not open_:
+                return
+            self._expand(open_[-1])
+
+    @property
+    def open_below(self) -> float:
+        """What is bounded by this or more is not looked at."""
+        return min(self.limit, self.best.value * (1 - CLOSE))
+
+    def _expand(self, block: int) -> None:
+        """Make the children of the best open nodes of a block."""
+        nodes = Nodes.joined(self.pools[block])
+        nodes = nodes.at(nodes.value < self.open_below)
+        ranked = np.lexsort((nodes.least, nodes.value))
+        self.pools[block] = [nodes.at(ranked[_NEXT:])] if len(ranked) > _NEXT else []
+        if len(ranked):
+            for children in self._children(block, nodes.at(ranked[:_NEXT])):
+                self.pools[block + 1].append(children)
+
+    # Children.
+
+    def _children(self, block: int, nodes: Nodes) -> Iterator[Nodes]:
+        """Those of some nodes of a block; mappings that are whole are scored and offered."""
+        nodes = nodes.at(np.argsort(nodes.tile, kind="stable"))
+        tiles, first, owner = np.unique(nodes.tile, return_index=True, return_inverse=True)
+        least = Nodes(
+            nodes.temporal[first], nodes.spatial[first], nodes.order[first], tiles,
+            np.minimum.reduceat(nodes.energy, first), np.minimum.reduceat(nodes.cycles, first),
+            np.maximum.reduceat(nodes.units, first), nodes.value[first], nodes.least[first],
+        )  # fmt: skip
+        choices = self._choices(block, least)
+        counts = np.bincount(choices.owner, minlength=len(tiles))
+        start = np.cumsum(counts) - counts
+        step = max(_PAIRS // max(int(counts.max()), 1), 1)
+        for begin in range(0, len(nodes), step):
+            part = slice(begin, begin + step)
+            parent, number = _ragged(counts[owner[part]])
+            parent += begin
+            chosen = start[owner[parent]] + number
+            open_ = self._open(nodes, parent, choices.energy[chosen], choices.busy[chosen])
+            yield from self._ordered(block, nodes.at(parent[open_]), choices.at(chosen[open_]))
+
+    def _choices(self, block: int, tiles: Nodes) -> _Choices:
+        """Loops and instances that are not bounded away for nodes of different tiles."""
+        relaxation, lattice = self.relaxation, self.relaxation.lattice
+        boxes = [self._box(int(tile)) for tile in tiles.tile]
+        owner, _ = _ragged(np.array([len(box) for box in boxes]))
+        loops = np.concatenate(boxes)
+        rows = relaxation.rows_of(block, tiles.tile[owner], loops)
+        energy = relaxation.stage(block, 0)[rows, loops].min(0)
+        stay = self._open(tiles, owner, energy, relaxation.busy(block, 0)[loops])
+        owner, loops, rows = owner[stay], loops[stay], rows[:, stay]
+        reads = relaxation.reads(block)[rows, loops]
+        index, inside, paid = np.arange(len(loops)), loops, np.zeros(len(loops))
+        found = np.ones((len(loops), 0, len(self.nest.dims)), np.int64)
+        energy, busy = energy[stay], np.ones(len(loops))
+        for number, choices in enumerate(relaxation.blocks[block].spread):
+            level = relaxation.blocks[block].level + number
+            factors = np.array([one for one, _ in choices])
+            away = np.array([lattice.distance(shift) for _, shift in choices])
+            more = np.array([relaxation.spread_pj(level, one) for one, _ in choices])
+            sizes = lattice.sizes[:, inside]
+            some, way = np.nonzero((sizes.T[:, None] % factors == 0).all(2))
+            cells = inside[some] - away[way]
+            paid = paid[some] + more[way]
+            row = rows[:, index[some]]
+            energy = (reads[:, index[some]] + relaxation.stage(block, number + 1)[row, cells]).min(0)
+            units = found[some].prod((1, 2)) * factors[way].prod(1)
+            busy = relaxation.busy(block, number + 1)[cells] * units
+            stay = self._open(tiles, owner[index[some]], energy + paid, busy)
+            some, way = some[stay], way[stay]
+            index, inside, paid = index[some], cells[stay], paid[stay]
+            energy, busy = energy[stay] + paid, busy[stay]
+            found = np.concatenate([found[some], factors[way][:, None]], 1)
+        return _Choices(owner[index], loops[index], found, inside, energy, busy)
+
+    def _box(self, tile: int) -> Whole:
+        if tile not in self._boxes:
+            self._boxes[tile] = self.relaxation.lattice.box(tile)
+        return self._boxes[tile]
+
+    def _open(self, nodes: Nodes, row: Whole, energy: Array, busy: Array) -> NDArray[np.bool_]:
+        """Whether inner energies and busy units may still lead to something better.
+
+        Args:
+            nodes: what they are inside of.
+            row: node of each.
+            energy: bound of the inner energy.
+            busy: bound of the units inside.
+        """
+        with np.errstate(divide="ignore"):
+            cycles = np.maximum(nodes.cycles[row], self.macs / (nodes.units[row] * busy))
+        total = nodes.energy[row] + energy + self.relaxation.base
+        return self.goal.value(total, cycles) < self.open_below
+
+    def _bounded(self, nodes: Nodes, level: int) -> Nodes:
+        """The nodes with the bound of what a level may still lead to."""
+        relaxation = self.relaxation
+        with np.errstate(divide="ignore"):
+            units = nodes.units * relaxation.parallel[level][nodes.tile]
+            cycles = np.maximum(nodes.cycles, self.macs / units)
+        total = nodes.energy + relaxation.to_go[level][nodes.tile] + relaxation.base
+        value = np.maximum(self.goal.value(total, cycles), nodes.value)
+        return replace(nodes, value=value, least=total)
+
+    def _ordered(self, block: int, parents: Nodes, chosen: _Choices) -> Iterator[Nodes]:
+        """The children of pairs of nodes and choices: all orders of their loops."""
+        lattice, one = self.relaxation.lattice, self.relaxation.blocks[block]
+        factors = (lattice.sizes[:, parents.tile] // lattice.sizes[:, chosen.loops]).T
+        stay = ~self._twice(block, parents, factors)
+        parents, chosen, factors = parents.at(stay), chosen.at(stay), factors[stay]
+        bits = (factors > 1) @ (1 << np.arange(factors.shape[1]))
+        patterns, pattern = np.unique(bits, return_inverse=True)
+        tables, alike = zip(*(self._ways(block, int(bit)) for bit in patterns), strict=True) if (
+            len(patterns)
+        ) else ((), ())
+        if not tables:
+            return
+        counts = np.array([len(table) for table in tables])
+        start = np.cumsum(counts) - counts
+        ways, kinds = np.concatenate(tables), np.concatenate(alike)
+        each = counts[pattern]
+        for cut in _cuts(each, _PART):
+            pair, number = _ragged(each[cut])
+            pair += cut.start
+            way = start[pattern[pair]] + number
+            nodes, choices = parents.at(pair), chosen.at(pair)
+            nodes.temporal[:, one.level] = factors[pair]
+            nodes.order[:, one.level] = ways[way]
+            nodes.spatial[:, one.level : one.inner] = choices.spread
+            if one.inner == len(self.architecture.levels):
+                self._score(nodes)
+                continue
+            found, index = self._exchanged(one.inner, nodes, choices)
+            found = found.at(_first_of(pair[index], kinds[way[index]], found))
+            if len(found):
+                yield found
+
+    def _ways(self, block: int, bits: int) -> tuple[Whole, Whole]:
+        """Orders of all dimensions, those without a loop outermost; and which are alike."""
+        one, keep = self.relaxation.blocks[block], self.relaxation.keep
+        dims = range(len(self.nest.dims))
+        loops = tuple(n for n in dims if bits >> n & 1)
+        still = tuple(n for n in dims if n not in loops)
+        taken, deeper = (
+            tuple(int(n) for n in np.flatnonzero(keep[level:].any(0)))
+            for level in (one.inner, one.inner + 1)
+        )
+        found = orders(self.relaxation.access, loops, (taken, deeper), self.rule)
+        table = [still + way for way in found.ways]
+        return np.array(table, np.int64).reshape(len(table), -1), np.array(found.alike, np.int64)
+
+    def _twice(self, block: int, parents: Nodes, factors: Whole) -> NDArray[np.bool_]:
+        """Whether the same counts come from loops of the innermost level one level further out.
+
+        A loop that moves nothing that the innermost level keeps may as well be the innermost of
+        the level above, where that has none of its dimension and spreads none.
+        """
+        last = len(self.relaxation.blocks) - 1
+        if block != last or block == 0:
+            return np.zeros(len(factors), bool)
+        level, above = (self.relaxation.blocks[n].level for n in (block, block - 1))
+        kept = np.flatnonzero(self.relaxation.keep[level])
+        access = self.relaxation.access
+        still = [
+            n
+            for n in range(factors.shape[1])
+            if not any(access[operand].relevant[n] for operand in kept)
+        ]
+        movable = (factors > 1) & (parents.temporal[:, above] == 1)
+        movable &= (parents.spatial[:, above:level] == 1).all(1)
+        return movable[:, still].any(1)
+
+    def _score(self, nodes: Nodes) -> None:
+        """Score whole mappings and offer them."""
+        self.best.scored += len(nodes)
+        batch = self._batch(nodes, len(self.architecture.levels))
+        fast = score_fast(self.nest, self.architecture, batch, self.rule)
+        values = self.goal.value(fast.energy_pj, fast.latency_cycles)
+        if (values < nodes.value * (1 - _ROUNDING)).any():
+            raise AssertionError("a lower bound is above what it bounds")
+        self.best.offer(np.where(fast.fits, values, np.inf), batch)
+
+    def _exchanged(self, inner: int, nodes: Nodes, choices: _Choices) -> tuple[Nodes, Whole]:
+        """Nodes with what their levels exchange scored: those still open, and their numbers."""
+        self.best.scored += len(nodes)
+        nodes.temporal[:, inner] = self.relaxation.lattice.sizes[:, choices.tile].T
+        machine = Architecture(self.architecture.name, self.architecture.levels[: inner + 1], 0.0)
+        batch = self._batch(nodes, inner + 1)
+        fast = score_fast(self.nest, machine, batch, self.rule, exchange=True)
+        found = self._bounded(
+            replace(
+                nodes,
+                tile=choices.tile,
+                energy=fast.energy_pj,
+                cycles=np.maximum(fast.latency_cycles, nodes.cycles),
+                units=nodes.units * choices.spread.prod((1, 2)),
+            ),
+            inner,
+        )
+        index = np.flatnonzero(found.value < self.open_below)
+        return found.at(index), index
+
+    def _batch(self, nodes: Nodes, levels: int) -> Batch:
+        temporal, spatial = (
+            np.ascontiguousarray(array[:, :levels].transpose(1, 2, 0).astype(float))
+            for array in (nodes.temporal, nodes.spatial)
+        )
+        order = np.ascontiguousarray(nodes.order[:, :levels].transpose(1, 2, 0))
+        return Batch(self.nest.dims, temporal, spatial, order, self.relaxation.keep[:levels])
+
+
+def _cuts(counts: Whole, most: int) -> Iterator[slice]:
+    """Runs of rows that have about ``most`` together, at least one row each."""
+    ends = np.cumsum(counts)
+    start = 0
+    while start < len(counts):
+        before = ends[start - 1] if start else 0
+        stop = max(int(np.searchsorted(ends, before + most, "right")), start + 1)
+        yield slice(start, stop)
+        start = stop
+
+
+def _first_of(pair: Whole, kind: Whole, nodes: Nodes) -> Whole:
+    """Of nodes of one pair and kind the best, and those that take fewer cycles than it."""
+    if not len(pair):
+        return pair
+    ranked = np.lexsort((nodes.cycles, nodes.energy, kind, pair))
+    pair, kind, cycles = pair[ranked], kind[ranked], nodes.cycles[ranked]
+    new = np.r_[True, (pair[1:] != pair[:-1]) | (kind[1:] != kind[:-1])]
+    best = cycles[new][np.cumsum(new) - 1]
+    return ranked[new | (cycles < best)]
