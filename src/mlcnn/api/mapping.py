@@ -80,7 +80,7 @@ _USUAL = MapOptions()
 
 
 def _choice(kind: type[_Choice], what: str, name: str) -> _Choice:
-    names = [one.value for one in kind]
+    names = [str(one) for one in kind]
     if name not in names:
         hint = did_you_mean(name, names)
         raise InputError(f"unknown {what} {name!r}{hint}; known: {', '.join(names)}")

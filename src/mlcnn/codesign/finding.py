@@ -37,8 +37,10 @@ class Factors(StrEnum):
             Factors.PERFECT: "all factors that multiply to their dimensions",
             Factors.PADDED: "all factors, those that pad their dimensions too",
         }
-        return f"{factors[self]}, all orders of loops, all choices of what each level keeps "
-            "(levels that keep nothing have no loops)"
+        return (
+            f"{factors[self]}, all orders of loops, all choices of what each level keeps; levels "
+            "that keep nothing have no loops"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ class Found(ScoredMapping):
     @property
     def told(self) -> str:
         """Whether it is the best, or how far it may be from that."""
-        name = self.search.objective.value
+        name = str(self.search.objective)
         if self.optimal:
             return f"{name} optimal"
         return f"{name} at most {self.gap:.2%} above the optimum"
@@ -96,11 +98,11 @@ class Found(ScoredMapping):
         search = self.search
         # Named, since a class with slots is made anew, and `super()` knows only the first.
         return ScoredMapping.to_json(self) | {
-            "objective": search.objective.value,
+            "objective": str(search.objective),
             "factors": search.factors.value,
             "space": search.factors.told,
             "budget_s": search.budget_s,
-            "lower_bound": {search.objective.value: self.bound},
+            "lower_bound": {str(search.objective): self.bound},
             "optimal": self.optimal,
             "gap": self.gap,
             "scored": self.scored,

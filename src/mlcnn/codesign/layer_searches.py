@@ -132,7 +132,7 @@ class LayerSearches:
 
     def _round(self, objective: Objective) -> None:
         """One search of every layer for an objective; none that is not needed once time is over."""
-        name = f"map for {objective.value}"
+        name = f"map for {objective}"
         for number, group in enumerate(self.groups):
             self.tell(name, number, len(self.groups))
             needed = objective is self.search.objective

@@ -119,7 +119,7 @@ class MappedNetwork(Tabular):
         search, own = self.search, self.own
         return {
             "architecture": self.architecture.name,
-            "objective": search.objective.value,
+            "objective": str(search.objective),
             "convention": search.rule.name,
             "factors": search.factors.value,
             "space": search.factors.told,
@@ -128,7 +128,7 @@ class MappedNetwork(Tabular):
             "latency_cycles": self.latency_cycles,
             "energy_pj": self.energy_pj,
             "edp": self.edp,
-            "lower_bound": {search.objective.value: self.bound},
+            "lower_bound": {str(search.objective): self.bound},
             "optimal": self.optimal,
             "gap": self.gap,
             "own_optima": {
@@ -150,7 +150,7 @@ class MappedNetwork(Tabular):
     @property
     def told(self) -> str:
         """Whether it is the best, or how far it may be from that."""
-        name = self.search.objective.value
+        name = str(self.search.objective)
         if self.optimal:
             return f"{name} optimal"
         return f"{name} at most {self.gap:.2%} above the optimum"

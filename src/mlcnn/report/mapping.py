@@ -109,13 +109,13 @@ def _energy(found: ScoredMapping) -> Text:
 
 def _known(found: Found) -> Iterator[str]:
     """Whether it is the best, of what, and by how much work."""
-    unit = _UNITS[found.search.objective.value]
+    unit = _UNITS[str(found.search.objective)]
     yield _verdict(found.search, found.bound, found.gap, optimal=found.optimal)
     yield f"{plural(found.scored, 'mapping')} scored in {found.seconds:.1f} CPU-seconds ({unit})"
 
 
 def _verdict(search: Search, bound: float, gap: float, *, optimal: bool) -> str:
-    name = search.objective.value
+    name = str(search.objective)
     space = f"of {search.factors.told}"
     if optimal:
         return f"optimal in {name} {space}"
@@ -195,7 +195,7 @@ def _layers(found: MappedNetwork) -> Table:
 
 
 def _together(found: MappedNetwork) -> Iterator[str]:
-    own, name = found.own, found.search.objective.value
+    own, name = found.own, str(found.search.objective)
     yield (
         f"together {found.latency_cycles:,.0f} cycles, {figure(found.energy_pj / 1e6)} uJ, EDP "
         f"{found.edp:.6g} pJ x cycles (sum of energies times sum of cycles)"
