@@ -237,8 +237,8 @@ def test_budgets_that_are_none(text: str) -> None:
         (
             ("lenet5:conv1", "--on", "geminni"),
             (
-                "unknown architecture 'geminni', did you mean 'gemmini'? Known: gemmini; or give "
-                "the path of a .yaml file"
+                "unknown architecture 'geminni', did you mean 'gemmini'? Known: eyeriss, "
+                "gemmini, simba, systolic; or give the path of a .yaml file"
             ),
         ),
         (
@@ -359,3 +359,36 @@ def test_a_layer_with_weights_of_a_structure(mlcnn: Call) -> None:
         "multiply-accumulates with dense weights are mapped; mlcnn evaluate runs it on a machine "
         "that takes it"
     )
+
+
+_PROBLEM = """\
+problem:
+  shape: cnn-layer
+  instance: {N: 1, K: 4, C: 2, P: 4, Q: 4, R: 1, S: 1}
+"""
+_TIMELOOP = """\
+mapping:
+- {target: memory, type: temporal, factors: K=4 C=2 P=4 Q=4, permutation: CKPQ}
+"""
+_ONE_LEVEL = """\
+name: one
+mac_energy_pj: 1
+levels:
+  memory: {keeps: [weight, input, output], word_bits: 8, energy: {pj: 1}}
+"""
+
+
+def test_timeloops_problems_and_mappings(mlcnn: Call, tmp_path: Path) -> None:
+    files = {"problem.yaml": _PROBLEM, "mapping.yaml": _TIMELOOP, "one.yaml": _ONE_LEVEL}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    found = mlcnn("map", "--layer", "problem.yaml", "--on", "one.yaml", "--json").json
+    # Each of 128 products reads both operands and updates its output; half of them read it first.
+    assert found["sizes"] == {"N": 1, "K": 4, "C": 2, "P": 4, "Q": 4, "R": 1, "S": 1}
+    assert found["latency_cycles"] == 128
+    assert found["energy_pj"] == 128 * (1 + 3) + 64
+    assert found["optimal"] is True
+    given = mlcnn("map", "--layer", "problem.yaml", "--on", "one.yaml", "--check", "mapping.yaml",
+                  "--json").json  # fmt: skip
+    assert given["fits"] is True
+    assert given["energy_pj"] == found["energy_pj"]

@@ -6,9 +6,11 @@ from os import PathLike, fspath
 from typing import TypeVar
 
 from mlcnn import codesign
+from mlcnn.accelerators.border import is_file
 from mlcnn.api.loading import Source
 from mlcnn.api.nests import NetworkOptions, layer_nest, network_nests, split_layer
 from mlcnn.api.optimizing import Progress, silent
+from mlcnn.codesign.timeloop import is_timeloop, read_mapping_file, read_problem_file
 from mlcnn.errors import InputError, did_you_mean
 from mlcnn.workload import ConvLayer, LoopNest, loop_nest
 
@@ -92,7 +94,8 @@ def nest_of(layer: str | ConvLayer | LoopNest, network: NetworkOptions = _AS_IT_
 
     Args:
         layer: sizes as text (``K=64,C=64,H=56,W=56,R=3,S=3``), a layer of a network
-            (``resnet18-224:layer1.0.conv1``), a layer, or a nest.
+            (``resnet18-224:layer1.0.conv1``), the ``.yaml`` file of a problem of Timeloop's, a
+            layer, or a nest.
         network: how the network is read; its form and batch also hold for sizes.
 
     Raises:
@@ -101,6 +104,8 @@ def nest_of(layer: str | ConvLayer | LoopNest, network: NetworkOptions = _AS_IT_
     """
     if isinstance(layer, LoopNest):
         return layer
+    if isinstance(layer, str) and is_file(layer):
+        return read_problem_file(layer).nest
     if isinstance(layer, str) and "=" not in layer:
         source, name = split_layer(layer)
         if name is None:
@@ -187,7 +192,8 @@ def check_mapping(
 
     Args:
         layer: see ``nest_of``.
-        mapping: its text, or the path of a ``.yaml`` file.
+        mapping: its text, or the path of a ``.yaml`` file, ``codesign.read_mapping``'s or
+            Timeloop's.
         options: on what; objective and budget are not used.
         network: how a network is read.
 
@@ -197,8 +203,12 @@ def check_mapping(
         UnsupportedError: the layer is no loop nest here.
     """
     hardware = options.load()
-    given = codesign.read_mapping(fspath(mapping), hardware.architecture)
     nest = nest_of(layer, network)
+    path = fspath(mapping)
+    if is_file(path) and is_timeloop(path):
+        given = read_mapping_file(path, hardware.architecture, nest)
+    else:
+        given = codesign.read_mapping(path, hardware.architecture)
     return codesign.check_mapping(nest, hardware.architecture, given, hardware.search.rule)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 import mlcnn
+from mlcnn.accelerators.border import is_file
 from mlcnn.cli.options import Loading, Printing
 from mlcnn.cli.output import print_json, progress, show
 from mlcnn.errors import InputError
@@ -40,7 +41,8 @@ class Mapping:
     """On what to map, and what to look for.
 
     Attributes:
-        on: architecture, as gemmini, or your own .yaml file.
+        on: architecture, as gemmini, eyeriss, simba or systolic, or your own .yaml file (also
+            Timeloop's, energies and all).
         objective: what is made small; edp is energy times latency.
         factors: perfect, whose products are the dimensions, or padded, which may exceed them.
         budget: time after which the best so far is taken, as 60s or 2m; of a network, for all.
@@ -88,14 +90,15 @@ def mapping(
         model: network, and a layer of it behind a colon, as resnet18-224:layer1.0.conv1; without a
             layer the whole network, identical layers once.
         layer: sizes instead, as N=1,K=64,C=64,H=56,W=56,R=3,S=3,pad=1,stride=2,dilation=1,G=1;
-            P and Q instead of H and W; pool=2 for a pool behind it.
+            P and Q instead of H and W; pool=2 for a pool behind it. Or the .yaml file of a problem
+            of Timeloop's.
         form: how a convolution with a pool behind it is computed: box and expanded rewrite the
             network first.
         passes: pipeline that rewrites the network first, as for mlcnn optimize; in the form plain
             none runs by default.
         batch: images; 1 by default, or what the network is fixed to.
-        check: a mapping, as text or a .yaml file: it is scored, and what does not fit is told, with
-            the smallest change that helps. Exit code 1 where it does not fit.
+        check: a mapping, as text or a .yaml file (also Timeloop's): it is scored, and what does not
+            fit is told, with the smallest change that helps. Exit code 1 where it does not fit.
         explain: level and operand, as scratchpad.input: how that count comes about, and what others
             would count.
         mapped: on what, and what to look for.
@@ -142,7 +145,7 @@ def _layer(model: str | None, layer: str | None) -> str | None:
             f"--layer with sizes is required, and {given} given"
         )
     if layer is not None:
-        if "=" not in layer:
+        if "=" not in layer and not is_file(layer):
             raise InputError(
                 f"--layer {layer}: sizes are required, as N=1,K=64,C=64,H=56,W=56,R=3,S=3; a layer "
                 f"of a network is given as NETWORK:{layer}"
