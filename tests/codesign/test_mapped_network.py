@@ -172,3 +172,16 @@ def test_a_network_of_nothing_is_told():
     with pytest.raises(InputError) as told:
         map_nests([], load_architecture("gemmini"), Search(), silent)
     assert str(told.value) == "the network has no convolution and no dense layer to map"
+
+
+def test_an_interruption_before_every_layer_has_a_mapping_leaves_nothing(monkeypatch):
+    def interrupted(nest, *_rest):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise InfeasibleError(f"{nest.name}: none was found") from None
+
+    monkeypatch.setattr(layer_searches, "find", interrupted)
+    nests = [loop_nest(ConvLayer("a", 1, 4, 2, 4, 4, 1, 1))]
+    with pytest.raises(KeyboardInterrupt):
+        map_nests(nests, load_architecture("gemmini"), Search(budget_s=9), silent)

@@ -142,6 +142,8 @@ class LayerSearches:
             try:
                 found = find(group.nest, self.architecture, search)
             except InfeasibleError:
+                if needed and self.interrupted():  # a layer has no mapping, so there is no result
+                    raise KeyboardInterrupt from None
                 if needed:
                     raise
                 continue  # one that fits is known, and this search was short
