@@ -2,6 +2,7 @@
 
 import itertools
 import signal
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -185,3 +186,21 @@ def test_an_interruption_before_every_layer_has_a_mapping_leaves_nothing(monkeyp
     nests = [loop_nest(ConvLayer("a", 1, 4, 2, 4, 4, 1, 1))]
     with pytest.raises(KeyboardInterrupt):
         map_nests(nests, load_architecture("gemmini"), Search(budget_s=9), silent)
+
+
+def test_a_search_that_is_too_short_is_followed_by_longer_ones(monkeypatch):
+    asked = []
+
+    def slow(nest, machine, search):
+        asked.append(search.budget_s)
+        if search.budget_s < 1:
+            time.sleep(search.budget_s)
+            raise InfeasibleError(f"{nest.name}: none was found in time")
+        return find(nest, machine, search)
+
+    monkeypatch.setattr(layer_searches, "find", slow)
+    nests = [loop_nest(ConvLayer("a", 1, 4, 2, 4, 4, 1, 1))]
+    search = Search(Objective.EDP, budget_s=2)
+    found = map_nests(nests, load_architecture("gemmini"), search, silent)
+    assert found.edp > 0
+    assert asked[:2] == pytest.approx([0.25, 1.0], rel=0.1)

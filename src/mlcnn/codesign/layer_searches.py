@@ -20,6 +20,8 @@ _ROUNDS = 8
 """Searches of each layer that the budget is laid out for: three objectives, and some sums."""
 _LEAST_S = 0.2
 """Seconds of a search that has to be: of layers that have no mapping yet."""
+_USED_UP = 0.9
+"""Share of its seconds after which a search that found nothing may have been too short."""
 
 Tell = Callable[[str, int, int], None]
 
@@ -140,16 +142,34 @@ class LayerSearches:
                 continue
             search = replace(self.search, objective=objective, budget_s=self._share(number))
             try:
-                found = find(group.nest, self.architecture, search)
+                found = self._needed(group, search) if needed else self._find(group, search)
             except InfeasibleError:
-                if needed and self.interrupted():  # a layer has no mapping, so there is no result
-                    raise KeyboardInterrupt from None
                 if needed:
                     raise
                 continue  # one that fits is known, and this search was short
             self.known[number][objective] = found
             self.pool[number].append(found)
         self.rounds += 1
+
+    def _find(self, group: LayerGroup, search: Search) -> Found:
+        return find(group.nest, self.architecture, search)
+
+    def _needed(self, group: LayerGroup, search: Search) -> Found:
+        """The first mapping of a layer: a search too short to find one is followed by longer ones.
+
+        Raises:
+            InfeasibleError: nothing fits, or nothing is found before all time is over.
+        """
+        while True:
+            begun = time.monotonic()
+            try:
+                return self._find(group, search)
+            except InfeasibleError:
+                if self.interrupted():  # a layer has no mapping, so there is no result
+                    raise KeyboardInterrupt from None
+                if self._over() or time.monotonic() - begun < search.budget_s * _USED_UP:
+                    raise
+            search = replace(search, budget_s=search.budget_s * 4)
 
     def _weighted(self, weight: Weighted) -> float:
         bounds: list[float] = []
