@@ -169,7 +169,8 @@ class LayerSearches:
                     raise KeyboardInterrupt from None
                 if self._over() or time.monotonic() - begun < search.budget_s * _USED_UP:
                     raise
-            search = replace(search, budget_s=search.budget_s * 4)
+            left = max(self.end - time.monotonic(), _LEAST_S)
+            search = replace(search, budget_s=min(search.budget_s * 4, left))
 
     def _weighted(self, weight: Weighted) -> float:
         bounds: list[float] = []
