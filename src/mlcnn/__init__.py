@@ -1,8 +1,9 @@
 """mlcnn finds the cheapest way to run a convolutional network.
 
 The verbs of the command line are functions here: `load`, `optimize`, `count`, `bench`, `evaluate`,
-`finetune`, `quantize`, `compress`, `skip`, `run`. They and the packages below them are imported
-when they are first used, so that ``import mlcnn`` takes no time.
+`finetune`, `quantize`, `compress`, `skip`, `run`; of `map` there are two, `map_layer` and
+`map_network`. They and the packages below them are imported when they are first used, so that
+``import mlcnn`` takes no time.
 """
 
 import importlib
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
         CompressOptions,
         EvaluateOptions,
         ImageOptions,
+        MapOptions,
         MeasureOptions,
+        NetworkOptions,
         Optimized,
         Quantized,
         QuantizeOptions,
@@ -46,6 +49,8 @@ if TYPE_CHECKING:
         evaluate,
         finetune,
         load,
+        map_layer,
+        map_network,
         optimize,
         quantize,
         run,
@@ -56,7 +61,9 @@ __all__ = [
     "CompressOptions",
     "EvaluateOptions",
     "ImageOptions",
+    "MapOptions",
     "MeasureOptions",
+    "NetworkOptions",
     "Optimized",
     "QuantizeOptions",
     "Quantized",
@@ -77,6 +84,8 @@ __all__ = [
     "frontier",
     "graph",
     "load",
+    "map_layer",
+    "map_network",
     "nn",
     "ops",
     "optimize",
@@ -103,7 +112,7 @@ _FROM_API = frozenset(
     }
     | {"QuantizeOptions", "RewriteOptions", "SkipOptions"}
     | {"bench", "compress", "count", "evaluate", "finetune", "load", "optimize", "quantize", "run"}
-    | {"skip"}
+    | {"MapOptions", "NetworkOptions", "map_layer", "map_network", "skip"}
 )
 
 __version__ = "0.1.0"

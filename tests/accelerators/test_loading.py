@@ -12,6 +12,7 @@ from mlcnn.accelerators import (
     load_technology,
     technology_names,
 )
+from mlcnn.codesign import LoopNestMachine
 from mlcnn.errors import InputError
 
 LIBRARY = Path(str(importlib.resources.files("mlcnn.accelerators") / "library"))
@@ -40,11 +41,13 @@ def test_table_vii_and_its_memory():
     assert {name: load_accelerator(name).slices for name in slices} == slices
     for name in accelerator_names():
         machine = load_accelerator(name)
+        assert machine.name == name
+        if isinstance(machine, LoopNestMachine):  # sized as others published it
+            continue
         array = getattr(machine, "array", machine)
         # Of memory that computes, what stands beside it.
         held = array.on_chip_bytes if hasattr(array, "on_chip_bytes") else array.buffer_bytes
         assert held <= 134 * 1024
-        assert machine.name == name
 
 
 def test_a_copy_can_be_edited(tmp_path):

@@ -9,6 +9,7 @@ from mlcnn.accelerators.array import ArrayFile, MlcnnArray
 from mlcnn.accelerators.fft import FftFile
 from mlcnn.accelerators.in_memory import InMemoryFile
 from mlcnn.accelerators.sparse import SparseFile
+from mlcnn.codesign import LoopNestFile
 from mlcnn.errors import InputError
 
 LIBRARY_FILE = "mlcnn-fp32.yaml"
@@ -29,7 +30,8 @@ def _file(tmp_path, text):
 def test_built_in_types_need_no_metadata(monkeypatch):
     monkeypatch.setattr("mlcnn.accelerators.registry.entry_points", lambda **_: ())
     assert machine_types() == {
-        "array": ArrayFile, "fft": FftFile, "in-memory": InMemoryFile, "sparse": SparseFile,
+        "array": ArrayFile, "fft": FftFile, "in-memory": InMemoryFile, "loop-nest": LoopNestFile,
+        "sparse": SparseFile,
     }  # fmt: skip
     assert isinstance(load_accelerator("mlcnn-fp32"), MlcnnArray)
 
@@ -63,7 +65,8 @@ def test_a_type_of_another_package_is_found(crossbars):
     assert type(machine).__name__ == "Crossbars"
     assert (machine.name, machine.clock_mhz, machine.crossbars) == ("bars", 250, 40)
     assert list(machine_types()) == [
-        "array", "comparators", "crossbars", "fft", "in-memory", "sparse", "transforms",
+        "array", "comparators", "crossbars", "fft", "in-memory", "loop-nest", "sparse",
+        "transforms",
     ]  # fmt: skip
 
 
@@ -78,8 +81,9 @@ def test_an_unknown_type_names_the_nearest_and_what_installs_it(crossbars):
     crossbars.write_text(crossbars.read_text().replace("type: crossbars", "type: crosbar"))
     assert _message(crossbars) == (
         f"accelerator {crossbars}:1: unknown machine type 'crosbar', did you mean 'crossbars'? "
-        "Known: array, comparators, crossbars, fft, in-memory, sparse, transforms; any other comes "
-        "with a package that has an entry point 'crosbar' of the group mlcnn.machines: install that"
+        "Known: array, comparators, crossbars, fft, in-memory, loop-nest, sparse, transforms; any "
+        "other comes with a package that has an entry point 'crosbar' of the group mlcnn.machines: "
+        "install that"
     )
 
 

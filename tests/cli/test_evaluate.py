@@ -210,3 +210,35 @@ def test_dynamic_sizes_need_a_shape(mlcnn: Call, dynamic: Path) -> None:
     assert "give the network's input a shape in numbers" in refused.error
     given = mlcnn("evaluate", dynamic, "--input-shape", "1x3x16x16", "--json").json
     assert given["layers"][0]["against_multiplications"] == 16 * 4 * 3 * 9 * 256
+
+
+def test_an_architecture_stands_beside_the_machines(mlcnn: Call, fusable: Path) -> None:
+    options = ("--on", "gemmini", "--against", "dcnn-int8", "--batch", "1")
+    document = mlcnn("evaluate", fusable, *options, "--json").json
+    assert (document["accelerator"], document["against"]) == ("gemmini", "dcnn-int8")
+    (layer,) = document["layers"]
+    # Four filters on three channels: at most 12 of the 256 units work.
+    assert (layer["execution"], layer["fused"]) == ("expanded", True)
+    assert layer["multiplications"] == 12 * 16 * 16
+    assert layer["cycles"] >= 16 * 16
+    assert layer["utilisation"] <= 12 / 256
+    assert layer["mapping"].startswith("dram[WIO]")
+    # The law of its table: 256 units, 32 kB of accumulators, 128 kB of scratchpad.
+    square_mm = 256 * 4.34223226e-4 + 32768 * 5.547277e-6 + 131072 * 2.61332274e-6
+    assert document["area_um2"] == pytest.approx(square_mm * 1e6)
+    (note,) = document["notes"]
+    text = " ".join(mlcnn("evaluate", fusable, *options).out.split())
+    assert note in text
+    assert "bound by" in text
+
+
+def test_an_architecture_without_an_area_says_so(
+    mlcnn: Call, fusable: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "flat.yaml"
+    path.write_text(
+        "type: loop-nest\nname: flat\nmac_energy_pj: 1\nlevels:\n"
+        "  dram: {keeps: [weight, input, output], word_bits: 8, energy: {pj: 1}}\n"
+    )
+    assert mlcnn("evaluate", fusable, "--on", path, "--json").json["area_um2"] is None
+    assert "unknown" in mlcnn("evaluate", fusable, "--on", path).out

@@ -7,7 +7,7 @@ from statistics import fmean, geometric_mean
 from typing import Any
 
 from mlcnn.accelerators.cost import Costs, Energy, Extremes, LayerCost, LayerTask
-from mlcnn.accelerators.machine import Machine, evaluate_layer, precision_of
+from mlcnn.accelerators.machine import Machine, evaluate_layer, notes_of, precision_of
 from mlcnn.accelerators.narrow import scaling_told
 from mlcnn.accelerators.technology import Technology
 from mlcnn.table import Shown, Tabular, flat
@@ -250,10 +250,16 @@ class Evaluation(Tabular):
         return tuple(told for machine in sides for told in scaling_told(machine, layers))
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What either machine says of all its results."""
+        both = (*notes_of(self.accelerator), *notes_of(self.against))
+        return tuple(dict.fromkeys(both))
+
+    @property
     def told(self) -> tuple[str, ...]:
         """What stands below the figures."""
         depends = () if self.extremes is None else self.extremes.told
-        return (*self.zeros, *self.scaling, *depends)
+        return (*self.notes, *self.zeros, *self.scaling, *depends)
 
     def records(self) -> list[dict[str, Any]]:
         """A row for each layer: all that ``to_json`` has of it, names joined by underscores."""
@@ -291,6 +297,7 @@ class Evaluation(Tabular):
             "uncounted": [asdict(other) for other in self.uncounted],
             "zeros": list(self.zeros),
             "scaling": list(self.scaling),
+            "notes": list(self.notes),
             "extremes": None if self.extremes is None else self.extremes.to_json(),
             **_means(self),
             "network": {

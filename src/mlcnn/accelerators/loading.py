@@ -20,17 +20,23 @@ __all__ = [
 ]
 
 _WHAT = "accelerator"
+# Packages by name, as types of machines are: those above this one have machines, too.
+_LIBRARIES = (("mlcnn.accelerators", "library"), ("mlcnn.codesign", "templates"))
 _Machine = TypeVar("_Machine")
 
 
-def _folder() -> Path:
-    return Path(str(importlib.resources.files("mlcnn.accelerators") / "library"))
+@lru_cache
+def _files() -> dict[str, Path]:
+    """The file of every machine that comes with the package, by its name."""
+    folders = (Path(str(importlib.resources.files(package) / name)) for package, name in _LIBRARIES)
+    files = [path for folder in folders for path in folder.glob("*.yaml")]
+    return {path.stem: path for path in sorted(files, key=lambda path: path.stem)}
 
 
 @lru_cache
 def accelerator_names() -> tuple[str, ...]:
     """The machines that come with the package."""
-    return tuple(sorted(path.stem for path in _folder().glob("*.yaml")))
+    return tuple(_files())
 
 
 def load_accelerator(name: str | Path) -> Machine:
@@ -72,12 +78,12 @@ def accelerator_text(name: str) -> str:
     Raises:
         InputError: the name is not known.
     """
-    return (_folder() / f"{load_accelerator(name).name}.yaml").read_text(encoding="utf-8")
+    return _files()[load_accelerator(name).name].read_text(encoding="utf-8")
 
 
 @lru_cache
 def _built_in(name: str) -> Machine:
-    return make_machine(read_description(_folder() / f"{name}.yaml", _WHAT))
+    return make_machine(read_description(_files()[name], _WHAT))
 
 
 def equal_precision(machine: Machine, precision: Precision) -> Machine:

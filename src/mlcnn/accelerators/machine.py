@@ -2,7 +2,7 @@
 
 Comparisons, reports and reproductions know nothing else of a machine. A class of one's own is found
 by an entry point of the group ``mlcnn.machines`` under the name that stands behind ``type`` in its
-files; ``array``, ``fft`` and ``sparse`` come with the package.
+files; ``array``, ``fft``, ``in-memory``, ``loop-nest`` and ``sparse`` come with the package.
 """
 
 from collections.abc import Collection, Sequence
@@ -21,6 +21,7 @@ __all__ = [
     "Machine",
     "MachineType",
     "evaluate_layer",
+    "notes_of",
     "precision_of",
     "unknown_layer",
     "unknown_parts",
@@ -62,7 +63,11 @@ class Infeasible:
 
 @runtime_checkable
 class Machine(Protocol):
-    """A machine; immutable. A ``precision`` beside these is used where there is one."""
+    """A machine; immutable.
+
+    A ``precision`` beside these is used where there is one, and so are ``notes``: sentences that
+    stand below every result of the machine.
+    """
 
     @property
     def name(self) -> str:
@@ -90,7 +95,7 @@ class Machine(Protocol):
         ...
 
     def area(self, technology: Technology) -> float:
-        """Area in square micrometres.
+        """Area in square micrometres; not a number where it is not known.
 
         Raises:
             InputError: a part of the machine lies outside the tables.
@@ -158,6 +163,11 @@ def precision_of(machine: Machine) -> Precision | None:
     """Format of a machine's weights and activations; None where it names none."""
     found = getattr(machine, "precision", None)
     return found if isinstance(found, Precision) else None
+
+
+def notes_of(machine: Machine) -> tuple[str, ...]:
+    """What a machine says of all its results; nothing for most."""
+    return tuple(map(str, getattr(machine, "notes", ())))
 
 
 def evaluate_layer(task: LayerTask, machine: Machine, technology: Technology) -> LayerCost:

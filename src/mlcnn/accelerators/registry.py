@@ -24,6 +24,7 @@ _BUILT_IN = {
         (ARRAY, "mlcnn.accelerators.array:ArrayFile"),
         ("fft", "mlcnn.accelerators.fft:FftFile"),
         ("in-memory", "mlcnn.accelerators.in_memory:InMemoryFile"),
+        ("loop-nest", "mlcnn.codesign.machine:LoopNestFile"),
         ("sparse", "mlcnn.accelerators.sparse:SparseFile"),
     )
 }

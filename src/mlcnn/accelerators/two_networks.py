@@ -6,7 +6,7 @@ from typing import Any
 import onnx_ir as ir
 
 from mlcnn.accelerators.cost import Costs, LayerCost
-from mlcnn.accelerators.machine import Machine, evaluate_layer
+from mlcnn.accelerators.machine import Machine, evaluate_layer, notes_of
 from mlcnn.accelerators.narrow import scaling_told
 from mlcnn.accelerators.network import not_run, require_tasks, tasks_of
 from mlcnn.accelerators.technology import Technology
@@ -66,7 +66,8 @@ class NetworkComparison(Tabular):
         names: what the two networks are called: the one asked about, the other.
         layers: joined by name, in the order of the other network.
         uncounted: what multiplies in either and is not among them: no machine runs it.
-        scaling: how the machine is charged for layers of fewer bits than its own.
+        scaling: how the machine is charged for layers of fewer bits than its own, and what it says
+            of all its results.
         depends: what is to be known of networks whose cost depends on the image.
     """
 
@@ -165,7 +166,7 @@ def compare_networks(
         for old, new in joined(before, after)
     )
     uncounted = dict.fromkeys(item for work in workloads for item in not_run(work))
-    scaling = scaling_told(accelerator, workloads[0].layers)
+    scaling = (*notes_of(accelerator), *scaling_told(accelerator, workloads[0].layers))
     return NetworkComparison(
         accelerator, technology, workloads[0].images, names, rows, tuple(uncounted), scaling
     )

@@ -12,6 +12,15 @@ from mlcnn.api.finetuning import FINETUNE_RECIPE, Finetuned, finetune
 from mlcnn.api.image_times import latency_per_image
 from mlcnn.api.listing import Described, describe, listed
 from mlcnn.api.loading import ExampleInput, Source, is_zoo_name, load, model_name
+from mlcnn.api.mapping import (
+    MapOptions,
+    check_mapping,
+    explain_count,
+    map_layer,
+    map_network,
+    nest_of,
+)
+from mlcnn.api.nests import NetworkOptions, split_layer
 from mlcnn.api.optimized import Optimized
 from mlcnn.api.optimizing import (
     Progress,
@@ -38,6 +47,9 @@ from mlcnn.report import (
     coded_layers,
     columns_table,
     evaluation_tables,
+    explained_text,
+    mapping_tables,
+    network_mapping_tables,
     network_tables,
     printable,
     terminal,
@@ -60,8 +72,10 @@ __all__ = [
     "Finetuned",
     "ImageOptions",
     "InputRange",
+    "MapOptions",
     "Means",
     "MeasureOptions",
+    "NetworkOptions",
     "Optimized",
     "Origin",
     "PerImage",
@@ -82,6 +96,7 @@ __all__ = [
     "WeightRange",
     "bench",
     "check_bits",
+    "check_mapping",
     "check_output",
     "chooser_for",
     "coded_layers",
@@ -95,12 +110,19 @@ __all__ = [
     "energy_per_image",
     "evaluate",
     "evaluation_tables",
+    "explain_count",
+    "explained_text",
     "finetune",
     "is_zoo_name",
     "latency_per_image",
     "listed",
     "load",
+    "map_layer",
+    "map_network",
+    "mapping_tables",
     "model_name",
+    "nest_of",
+    "network_mapping_tables",
     "network_tables",
     "nothing_to_gain",
     "optimize",
@@ -114,6 +136,7 @@ __all__ = [
     "run",
     "skip",
     "skip_recipe",
+    "split_layer",
     "study",
     "summarise",
     "terminal",

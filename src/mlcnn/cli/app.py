@@ -55,6 +55,7 @@ _COMMANDS = {
         "evaluate:evaluate",
         "Cycles, energy and area on an accelerator, against another.",
     ),
+    "map": ("map:mapping", "The best mapping of a layer or a network on given hardware."),
     "train": ("train:train", "Train a network from scratch on labelled images."),
     "finetune": (
         "finetune:finetune",

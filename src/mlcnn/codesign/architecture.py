@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from mlcnn.errors import InputError
 
-__all__ = ["ENERGY_KB", "Architecture", "EnergyLaw", "FanOut", "Level", "Operand"]
+__all__ = ["ENERGY_KB", "Architecture", "AreaLaw", "EnergyLaw", "FanOut", "Level", "Operand"]
 
 ENERGY_KB = 1024
 """Bytes of the unit that an energy law counts in."""
@@ -117,6 +117,23 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
+class AreaLaw:
+    """Area of a machine, linear in its units and in the bytes of its memories.
+
+    Attributes:
+        name: of the table that it is from.
+        unit_um2: of an arithmetic unit.
+        byte_um2: of a byte of each level, by the level's name; of levels that are not named here
+            the area is not known to be anything, so it is left out: DRAM, or registers that are
+            part of the units.
+    """
+
+    name: str
+    unit_um2: float
+    byte_um2: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Architecture:
     """Levels of memory, and the arithmetic units below the innermost.
 
@@ -129,12 +146,16 @@ class Architecture:
         levels: outermost first.
         mac_energy_pj: of one multiply-accumulate.
         source: where its numbers come from.
+        clock_mhz: of its cycles.
+        area: its area in square micrometres, or a law of it; None where it is not known.
     """
 
     name: str
     levels: tuple[Level, ...]
     mac_energy_pj: float
     source: str = ""
+    clock_mhz: float = 1000.0
+    area: float | AreaLaw | None = None
 
     def __post_init__(self) -> None:
         if not self.levels:
@@ -152,6 +173,18 @@ class Architecture:
     def instances(self, index: int) -> int:
         """Instances of a level; of the arithmetic units for the number of levels."""
         return math.prod(level.fan_out.size for level in self.levels[:index])
+
+    @property
+    def area_um2(self) -> float | None:
+        """Area; None where it is not known."""
+        if not isinstance(self.area, AreaLaw):
+            return self.area
+        sizes = {
+            level.name: self.instances(number) * level.size_bytes
+            for number, level in enumerate(self.levels)
+        }
+        memories = math.fsum(sizes[name] * each for name, each in self.area.byte_um2)
+        return self.area.unit_um2 * self.instances(len(self.levels)) + memories
 
     def with_levels(self, changes: Mapping[str, Mapping[str, object]]) -> "Architecture":
         """The same with other fields of some levels.

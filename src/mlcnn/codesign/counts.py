@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from mlcnn.codesign.architecture import Operand
 from mlcnn.codesign.batch import Batch
 from mlcnn.codesign.conventions import Convention
-from mlcnn.codesign.moves import Nested, product, taken_at_once, taken_in, tiles_of
+from mlcnn.codesign.moves import taken_at_once, taken_in
+from mlcnn.codesign.nested import Nested, product, tiles_of
 from mlcnn.codesign.space import Access, accesses
 from mlcnn.codesign.windows import box, touched
 from mlcnn.errors import InputError

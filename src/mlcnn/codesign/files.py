@@ -1,4 +1,4 @@
-"""Architectures by name, or from a user's YAML file."""
+"""Architectures by name, or from a user's YAML file: the machines of the type ``loop-nest``."""
 
 import importlib.resources
 from functools import lru_cache
@@ -7,11 +7,23 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from mlcnn.accelerators.border import Document, is_file, read_yaml, unknown
-from mlcnn.codesign.architecture import Architecture, EnergyLaw, FanOut, Level, Operand
+from mlcnn.accelerators.border import Description, Document, is_file, read_description, unknown
+from mlcnn.codesign.architecture import (
+    Architecture,
+    AreaLaw,
+    EnergyLaw,
+    FanOut,
+    Level,
+    Operand,
+)
+from mlcnn.codesign.sram import load_sram_table, sram_tables
 from mlcnn.codesign.timeloop import is_timeloop, load_timeloop
+from mlcnn.errors import InputError, did_you_mean
 
-__all__ = ["architecture_names", "load_architecture"]
+__all__ = ["TYPE", "architecture_names", "load_architecture", "read_architecture"]
+
+TYPE = "loop-nest"
+"""The type of these files among those of machines."""
 
 _WHAT = "architecture"
 _Operand = Literal["weight", "input", "output"]
@@ -68,13 +80,41 @@ def _dims(below: _FanOut) -> tuple[str, ...] | None:
 
 class _File(Document):
     name: str = Field(min_length=1)
+    type: Literal["loop-nest"] = TYPE
     source: str = ""
+    clock_mhz: PositiveFloat = 1000.0
     mac_energy_pj: NonNegativeFloat
+    area_um2: PositiveFloat | str | None = None
+    mapping_budget_s: PositiveFloat | None = None  # of the machine that maps, see ``machine``
     levels: dict[str, _Level] = Field(min_length=1)
 
-    def to_domain(self) -> Architecture:
+    def to_domain(self, description: Description) -> Architecture:
         levels = tuple(level.to_domain(name) for name, level in self.levels.items())
-        return Architecture(self.name, levels, self.mac_energy_pj, self.source)
+        return Architecture(
+            self.name, levels, self.mac_energy_pj, self.source, self.clock_mhz,
+            self._area(description),
+        )  # fmt: skip
+
+    def _area(self, description: Description) -> float | AreaLaw | None:
+        area = self.area_um2
+        if not isinstance(area, str):
+            return area
+        where = f"{description.where}:{description.line(('area_um2',))}"
+        if area not in sram_tables():
+            hint = did_you_mean(area, sram_tables())
+            raise InputError(
+                f"{where}: area_um2 is {area!r}, and there is no law of this name{hint}; give a "
+                f"number, or one of {', '.join(sram_tables())}"
+            )
+        law = load_sram_table(area).area
+        names = [name for name, _ in law.byte_um2]
+        if missing := [name for name in names if name not in self.levels]:
+            raise InputError(
+                f"{where}: the law of area {area} is of machines with the levels "
+                f"{', '.join(names)}, and there is no {', '.join(missing)}; give a number, or "
+                "leave the key away"
+            )
+        return law
 
 
 def _folder() -> Path:
@@ -104,7 +144,7 @@ def load_architecture(name: str | Path) -> Architecture:
     if is_file(name) and is_timeloop(name):
         return load_timeloop(name)[0]
     if is_file(name):
-        return read_yaml(Path(name), _File, _WHAT).to_domain()
+        return read_architecture(read_description(Path(name), _WHAT, tuple(_File.model_fields)))
     if name not in architecture_names():
         raise unknown(_WHAT, name, architecture_names())
     return _built_in(str(name))
@@ -112,4 +152,16 @@ def load_architecture(name: str | Path) -> Architecture:
 
 @lru_cache
 def _built_in(name: str) -> Architecture:
-    return read_yaml(_folder() / f"{name}.yaml", _File, _WHAT).to_domain()
+    return read_architecture(read_description(_folder() / f"{name}.yaml", _WHAT))
+
+
+def read_architecture(description: Description) -> Architecture:
+    """The architecture that a file describes.
+
+    Args:
+        description: the file, with its ``type`` or without.
+
+    Raises:
+        InputError: the file is wrong.
+    """
+    return description.read(_File).to_domain(description)

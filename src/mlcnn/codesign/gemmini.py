@@ -1,17 +1,12 @@
 """Gemminis of other sizes, with the constants of a table."""
 
-import importlib.resources
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
-from pydantic import Field, NonNegativeFloat
-
-from mlcnn.accelerators.border import Document, read_yaml
 from mlcnn.codesign.architecture import Architecture, EnergyLaw, FanOut
 from mlcnn.codesign.files import load_architecture
+from mlcnn.codesign.sram import SramTable
 
-__all__ = ["GemminiSize", "SramTable", "gemmini", "load_sram_table", "with_one_law"]
+__all__ = ["GemminiSize", "gemmini", "with_one_law"]
 
 _MEMORIES = ("scratchpad", "accumulator", "register")
 
@@ -29,70 +24,6 @@ class GemminiSize:
     side: int
     accumulator_words: int
     scratchpad_bytes: int
-
-
-class _Sram(Document):
-    pj: NonNegativeFloat
-    pj_per_kb: NonNegativeFloat
-
-
-class _Area(Document):
-    per_unit: NonNegativeFloat
-    per_accumulator_byte: NonNegativeFloat
-    per_scratchpad_byte: NonNegativeFloat
-
-
-class _Table(Document):
-    name: str = Field(min_length=1)
-    source: str = Field(min_length=1)
-    sram: _Sram
-    area_mm2: _Area
-
-
-@dataclass(frozen=True, slots=True)
-class SramTable:
-    """Laws of memories and area.
-
-    Attributes:
-        name: of the table.
-        byte: energy of a byte.
-        unit_mm2: area of an arithmetic unit with its register.
-        accumulator_mm2: area of a byte of accumulators.
-        scratchpad_mm2: area of a byte of scratchpad.
-        source: where the numbers come from.
-    """
-
-    name: str
-    byte: EnergyLaw
-    unit_mm2: float
-    accumulator_mm2: float
-    scratchpad_mm2: float
-    source: str
-
-    def area_mm2(self, size: GemminiSize) -> float:
-        """Area of a Gemmini; 7 % off on average (validity: see ``source``)."""
-        accumulator = 4 * size.accumulator_words * size.side
-        return (
-            self.unit_mm2 * size.side**2
-            + self.accumulator_mm2 * accumulator
-            + self.scratchpad_mm2 * size.scratchpad_bytes
-        )
-
-
-@lru_cache
-def load_sram_table() -> SramTable:
-    """The table ``gemmini-40nm``."""
-    folder = Path(str(importlib.resources.files("mlcnn.codesign") / "tables"))
-    table = read_yaml(folder / "gemmini-40nm.yaml", _Table, "table")
-    area = table.area_mm2
-    return SramTable(
-        table.name,
-        EnergyLaw(table.sram.pj, table.sram.pj_per_kb),
-        area.per_unit,
-        area.per_accumulator_byte,
-        area.per_scratchpad_byte,
-        table.source,
-    )
 
 
 def gemmini(size: GemminiSize) -> Architecture:

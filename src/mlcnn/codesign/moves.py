@@ -11,21 +11,19 @@ operands take in a tile for each iteration of the loops from the innermost relev
 and only the sliding axes of the input need the distances.
 """
 
-import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import reduce
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlcnn.codesign.batch import Batch
 from mlcnn.codesign.conventions import Convention
+from mlcnn.codesign.nested import Loops, Nested, product, tiles_of
 from mlcnn.codesign.space import Access
-from mlcnn.codesign.windows import Copies, Tiles, WindowAxis, box, fresh, touched
+from mlcnn.codesign.windows import Tiles, WindowAxis, box, fresh, touched
 
-__all__ = ["Nested", "Taken", "product", "taken_at_once", "taken_in", "tiles_of"]
+__all__ = ["Saved", "Taken", "Terms", "taken_at_once", "taken_in", "terms"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -45,107 +43,7 @@ class Taken:
     together: Array
 
 
-@dataclass(frozen=True, slots=True)
-class _Loops:
-    """Temporal loops above a tile, innermost first; arrays of shape (loops, mappings).
-
-    Attributes:
-        factor: iterations.
-        dim: number of the dimension.
-        step: iterations of the dimension that one step of the loop is.
-    """
-
-    factor: Array
-    dim: NDArray[np.int64]
-    step: Array
-
-    def above(self, start: int) -> "_Loops":
-        """Those from a number on."""
-        return _Loops(self.factor[start:], self.dim[start:], self.step[start:])
-
-
-@dataclass(frozen=True, slots=True)
-class Nested:
-    """Mappings with what all counts of them need.
-
-    Attributes:
-        batch: the mappings.
-        inside: for each level, and last for the arithmetic, the iterations of each dimension
-            inside its tile; shape (dims, mappings).
-        spread: for each level, the dimensions that some mapping spreads over instances below it.
-        loops: all temporal loops.
-        start: for each level, the number of the first loop above its tile.
-    """
-
-    batch: Batch
-    inside: tuple[Array, ...]
-    spread: tuple[frozenset[int], ...]
-    loops: _Loops
-    start: tuple[int, ...]
-
-    @property
-    def depth(self) -> int:
-        """The number of levels, which stands for the arithmetic."""
-        return len(self.spread)
-
-    @classmethod
-    def of(cls, batch: Batch) -> "Nested":
-        """What there is to know of mappings."""
-        depth, dims, many = batch.temporal.shape
-        inner = np.ones((dims, many))
-        inside, start = [inner], [0]
-        factors: list[Array] = []
-        steps: list[Array] = []
-        orders: list[NDArray[np.int64]] = []
-        columns = np.arange(many)
-        for level in range(depth - 1, -1, -1):
-            temporal = batch.temporal[level]
-            inner = inner * batch.spatial[level]
-            if (temporal != 1).any():
-                order = batch.order[level, ::-1]
-                flat = order * many + columns
-                orders.append(order)
-                factors.append(np.take(temporal, flat))
-                steps.append(np.take(inner, flat))
-                inner = inner * temporal
-            inside.append(inner)
-            start.append(len(factors) * dims)
-        spread = (batch.spatial != 1).any(2)
-        none = np.ones((0, many))
-        loops = _Loops(
-            np.concatenate(factors) if factors else none,
-            np.concatenate(orders) if orders else none.astype(np.int64),
-            np.concatenate(steps) if steps else none,
-        )
-        sides = tuple(frozenset(map(int, np.flatnonzero(row))) for row in spread)
-        return cls(batch, tuple(inside[::-1]), sides, loops, tuple(start[::-1]))
-
-    def words(self, access: Access, level: int) -> Array:
-        """Words of a tile along the axes that are a dimension."""
-        one = np.ones(len(self.batch))
-        return product((self.inside[level][dim] for dim in access.plain), one)
-
-    def copies(self, access: Access, above: int, level: int) -> Array:
-        """Instances between two levels that have different words along those axes."""
-        one = np.ones(len(self.batch))
-        spatial = self.batch.spatial
-        return product(
-            (
-                spatial[outer, dim]
-                for outer in range(above, level)
-                for dim in access.plain
-                if dim in self.spread[outer]
-            ),
-            one,
-        )
-
-
-def product(factors: Iterable[Array], start: Array) -> Array:
-    """``start`` times all factors, from the left."""
-    return reduce(operator.mul, factors, start)
-
-
-def _moved(loops: _Loops, moves: tuple[bool, ...]) -> Mask:
+def _moved(loops: Loops, moves: tuple[bool, ...]) -> Mask:
     """Whether this loop or one inside is of a dimension that ``moves`` and has two iterations."""
     active = np.array(moves)[loops.dim] & (loops.factor > 1)
     for inner, here in pairwise(active):
@@ -185,33 +83,8 @@ def taken_at_once(access: Access, nested: Nested, above: int, rule: Convention) 
     return product(map(measure, access.windows, tiles), words)
 
 
-def tiles_of(access: Access, nested: Nested, above: int, level: int) -> list[Tiles]:
-    """Tiles of a level along the sliding axes, of all instances below one of level ``above``.
-
-    Args:
-        access: the operand.
-        nested: the mappings.
-        above: a level; ``level`` itself for one instance.
-        level: the level; the number of levels for the arithmetic.
-    """
-    result: list[Tiles] = []
-    for axis in access.windows:
-        dims = axis.outputs, axis.taps
-        levels = [n for n in range(above, level) if not nested.spread[n].isdisjoint(dims)]
-        inside = (nested.inside[level][dim] for dim in dims)
-        result.append(Tiles(*inside, *(_copies(nested, dim, levels) for dim in dims)))
-    return result
-
-
-def _copies(nested: Nested, dim: int, levels: list[int]) -> Copies:
-    """Instances below some levels that share a dimension."""
-    apart = [nested.inside[level + 1][dim] for level in levels]
-    none = np.ones((0, len(nested.batch)))
-    return Copies(nested.batch.spatial[levels, dim], np.stack(apart) if apart else none)
-
-
 def _sliding(
-    access: Access, plain: Array, tiles: list[Tiles], loops: _Loops, rule: Convention
+    access: Access, plain: Array, tiles: list[Tiles], loops: Loops, rule: Convention
 ) -> Array:
     """Words that the tiles of an operand with sliding axes take in together.
 
@@ -227,6 +100,32 @@ def _sliding(
     measure = box if rule.box else touched
     sizes = [measure(axis, tile) for axis, tile in zip(access.windows, tiles, strict=True)]
     result = product(loops.factor, product(sizes, plain))
+    for one in _saved(access, plain, tiles, loops, rule, sizes=sizes):
+        result[one.index] -= one.times * one.stays
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What stays of a tile at the steps of one loop, of the mappings where something may.
+
+    Attributes:
+        loop: its number among those above the tile, innermost first.
+        index: these mappings.
+        times: steps.
+        stays: words at each.
+    """
+
+    loop: int
+    index: NDArray[np.int64]
+    times: Array
+    stays: Array
+
+
+def _saved(
+    access: Access, plain: Array, tiles: list[Tiles], loops: Loops, rule: Convention,
+    *, sizes: list[Array],
+) -> Iterator[Saved]:  # fmt: skip
     for move in _moves(access, loops, rule):
         stays = plain[move.index]
         for number, axis in enumerate(access.windows):
@@ -235,8 +134,68 @@ def _sliding(
                 stays = stays * np.maximum(size - np.abs(away), 0.0)
             else:
                 stays = stays * (size - fresh(axis, tiles[number].at(move.index), away))
-        result[move.index] -= move.times * stays
-    return result
+        yield Saved(move.loop, move.index, move.times, stays)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the words that the tiles of a level take in are made of.
+
+    Attributes:
+        tile: words of the tiles at one step; shape (mappings,).
+        factors: iterations of the loops above, innermost first; shape (loops, mappings).
+        dims: numbers of their dimensions, of the same shape.
+        levels: of each loop its level.
+        multiplies: whether a loop multiplies the tile, of the shape of ``factors``.
+        saved: what is taken off.
+    """
+
+    tile: Array
+    factors: Array
+    dims: NDArray[np.int64]
+    levels: tuple[int, ...]
+    multiplies: Mask
+    saved: tuple[Saved, ...]
+
+    @property
+    def words(self) -> Array:
+        """What it comes to."""
+        result = self.tile * np.where(self.multiplies, self.factors, 1.0).prod(0)
+        for one in self.saved:
+            result[one.index] -= one.times * one.stays
+        return result
+
+
+def terms(access: Access, nested: Nested, above: int, level: int, rule: Convention) -> Terms:
+    """The terms of ``taken_in`` and ``taken_at_once``, to be told.
+
+    Args:
+        access: the operand.
+        nested: the mappings.
+        above: what all instances below one of this level take in together is counted; ``level``
+            itself for one instance.
+        level: level that keeps the tile; the number of levels for the arithmetic, which keeps none.
+        rule: what is saved.
+    """
+    measure = box if rule.box else touched
+    plain = nested.words(access, level) * nested.copies(access, above, level)
+    tiles = tiles_of(access, nested, above, level)
+    sizes = [measure(axis, tile) for axis, tile in zip(access.windows, tiles, strict=True)]
+    loops = nested.loops.above(nested.start[level])
+    multiplies, saved = np.ones(loops.factor.shape, bool), ()
+    if level < nested.depth and access.windows:
+        saved = tuple(_saved(access, plain, tiles, loops, rule, sizes=sizes))
+    elif level < nested.depth:
+        multiplies = _moved(loops, access.relevant)
+    levels = tuple(
+        owner
+        for owner in range(nested.depth - 1, -1, -1)
+        for _ in range(nested.start[owner + 1], nested.start[owner])
+    )
+    return Terms(
+        product(sizes, plain), loops.factor, loops.dim, levels[nested.start[level] :],
+        multiplies, saved,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,17 +203,19 @@ class _Move:
     """Steps of one loop, of the mappings where something may stay.
 
     Attributes:
+        loop: number of the loop.
         index: these mappings.
         times: how often each moves.
         distances: positions along each sliding axis.
     """
 
+    loop: int
     index: NDArray[np.int64]
     times: Array
     distances: list[Array]
 
 
-def _moves(access: Access, loops: _Loops, rule: Convention) -> Iterator[_Move]:
+def _moves(access: Access, loops: Loops, rule: Convention) -> Iterator[_Move]:
     """The moves of a tile along its sliding axes alone."""
     rates = [_rates(axis, len(access.direct)) for axis in access.windows]
     direct, count = np.array(access.direct), loops.factor.shape[1]
@@ -262,7 +223,8 @@ def _moves(access: Access, loops: _Loops, rule: Convention) -> Iterator[_Move]:
     lost, begun = np.zeros(count, bool), np.zeros(count, bool)
     before = [np.zeros(count) for _ in rates]
     first = [np.zeros(count) for _ in rates]
-    for factor, dim, step in zip(loops.factor, loops.dim, loops.step, strict=True):
+    each = enumerate(zip(loops.factor, loops.dim, loops.step, strict=True))
+    for number, (factor, dim, step) in each:
         active = factor > 1
         outside = outside / factor
         lost |= active & direct[dim]
@@ -280,7 +242,7 @@ def _moves(access: Access, loops: _Loops, rule: Convention) -> Iterator[_Move]:
         before = [inner + reach * one for one, inner in zip(steps, before, strict=True)]
         if len(index := np.flatnonzero(stay)):
             times = (factor[index] - 1.0) * outside[index]
-            yield _Move(index, times, [distance[index] for distance in distances])
+            yield _Move(number, index, times, [distance[index] for distance in distances])
 
 
 def _rates(axis: WindowAxis, dims: int) -> Array:

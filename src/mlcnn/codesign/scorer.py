@@ -1,6 +1,6 @@
 """Latency and energy of many mappings: the reference, in numpy and float64."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +13,19 @@ from mlcnn.codesign.counts import Counts, count, tile_words
 from mlcnn.errors import InputError
 from mlcnn.workload import LoopNest
 
-__all__ = ["Score", "check_keep", "energy_pj", "fits", "latency_cycles", "score"]
+__all__ = [
+    "Score",
+    "bandwidth_cycles",
+    "check_keep",
+    "energy_pj",
+    "fits",
+    "latency_cycles",
+    "score",
+    "whole_blocks",
+]
 
 Array = NDArray[np.float64]
+_WORDS = ("read", "written", "both")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +89,27 @@ def latency_cycles(architecture: Architecture, counts: Counts, *, exchange: bool
         counts: of the mappings.
         exchange: whether the arithmetic takes no time.
     """
+    result = np.zeros_like(counts.cycles) if exchange else counts.cycles
+    for _, _, cycles in bandwidth_cycles(architecture, counts, exchange=exchange):
+        result = np.maximum(result, cycles)
+    return result
+
+
+def bandwidth_cycles(
+    architecture: Architecture, counts: Counts, *, exchange: bool = False
+) -> Iterator[tuple[int, str, Array]]:
+    """Cycles at each bandwidth that there is: see ``latency_cycles``.
+
+    Args:
+        architecture: the machine.
+        counts: of the mappings.
+        exchange: whether the arithmetic takes no time.
+
+    Yields:
+        The level's number, which words the bandwidth is of (``read``, ``written``, ``both``), and
+        the cycles, shape (mappings,), no less than those of the arithmetic where it takes time.
+    """
     compute = counts.cycles
-    result = np.zeros_like(compute) if exchange else compute
     for number, level in enumerate(architecture.levels):
         bounds = (level.read_bandwidth, level.write_bandwidth, level.shared_bandwidth)
         if all(bound is None for bound in bounds):
@@ -90,11 +119,11 @@ def latency_cycles(architecture: Architecture, counts: Counts, *, exchange: bool
             reads = reads + counts.reads[number, operand] / compute
             written = counts.updates[number, operand] + counts.fills[number, operand]
             writes = writes + written / compute
-        for bound, needed in zip(bounds, (reads, writes, writes + reads), strict=True):
+        needs = (reads, writes, writes + reads)
+        for what, bound, needed in zip(_WORDS, bounds, needs, strict=True):
             if bound is not None:
                 slowed = _least if exchange else _slowed
-                result = np.maximum(result, slowed(compute, bound, needed))
-    return result
+                yield number, what, slowed(compute, bound, needed)
 
 
 def _slowed(compute: Array, bandwidth: float, needed: Array) -> Array:
@@ -122,17 +151,22 @@ def energy_pj(architecture: Architecture, counts: Counts, *, exchange: bool = Fa
         block = 1 if exchange else level.block_words
         read, written = np.zeros_like(result), np.zeros_like(result)
         for operand in range(len(Operand)):
-            read = read + _blocks(block, counts.reads[number, operand])
-            written = written + _blocks(block, counts.fills[number, operand])
-            written = written + _blocks(block, counts.updates[number, operand])
+            read = read + whole_blocks(block, counts.reads[number, operand])
+            written = written + whole_blocks(block, counts.fills[number, operand])
+            written = written + whole_blocks(block, counts.updates[number, operand])
         one = read * level.read_pj + written * level.write_pj
         result = result + one * counts.instances[number]
     return result
 
 
-def _blocks(block: int, words: Array) -> Array:
-    """Words rounded up to whole blocks."""
-    return words if block == 1 else np.ceil(words / block) * block
+def whole_blocks(block_words: int, words: Array) -> Array:
+    """Words rounded up to whole blocks.
+
+    Args:
+        block_words: words of a block.
+        words: of one instance.
+    """
+    return words if block_words == 1 else np.ceil(words / block_words) * block_words
 
 
 def fits(

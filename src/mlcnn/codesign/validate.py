@@ -21,15 +21,17 @@ from mlcnn.codesign.batch import Batch
 from mlcnn.codesign.conventions import EXACT, EXACT_BOX, TIMELOOP_2023, Convention
 from mlcnn.codesign.counts import count
 from mlcnn.codesign.dosa import DosaRow, read_rows
-from mlcnn.codesign.gemmini import GemminiSize, gemmini, load_sram_table, with_one_law
+from mlcnn.codesign.gemmini import GemminiSize, gemmini, with_one_law
 from mlcnn.codesign.mapping import check_factors
 from mlcnn.codesign.scorer import energy_pj, latency_cycles
+from mlcnn.codesign.sram import load_sram_table
 from mlcnn.errors import InputError, MlcnnError
 from mlcnn.workload import ConvLayer, loop_nest
 
 __all__ = ["main", "validate"]
 
 Array = NDArray[np.float64]
+_UM2_PER_MM2 = 1e6
 _SIGNIFICANT = 6
 
 
@@ -130,8 +132,9 @@ def _summary(table: _Rows, cycles: Array, energy_uj: Array) -> dict[str, float]:
 def _area(rows: Sequence[DosaRow]) -> dict[str, float]:
     """Error of the area's law over the different machines."""
     machines = sorted({(row.size.side, row.area_mm2, row.size) for row in rows}, key=str)
-    table = load_sram_table()
-    errors = np.array([abs(table.area_mm2(size) / area - 1) for _, area, size in machines])
+    laws = (gemmini(size).area_um2 or np.nan for _, _, size in machines)
+    areas = (area * _UM2_PER_MM2 for _, area, _ in machines)
+    errors = np.array([abs(law / area - 1) for law, area in zip(laws, areas, strict=True)])
     return {"machines": len(machines), "mae": float(errors.mean()), "max": float(errors.max())}
 
 

@@ -3,6 +3,7 @@
 from mlcnn.report.coded_layers import coded_layers
 from mlcnn.report.compression import write_compression
 from mlcnn.report.evaluation import evaluation_tables
+from mlcnn.report.mapping import explained_text, mapping_tables, network_mapping_tables
 from mlcnn.report.page import render, write
 from mlcnn.report.picture import find_browser, picture
 from mlcnn.report.recorded import recorded_json
@@ -32,7 +33,10 @@ __all__ = [
     "coded_layers",
     "columns_table",
     "evaluation_tables",
+    "explained_text",
     "find_browser",
+    "mapping_tables",
+    "network_mapping_tables",
     "network_tables",
     "ordered",
     "picture",

@@ -20,6 +20,7 @@ from mlcnn.accelerators import (
 from mlcnn.report.table import columns_table, warning
 from mlcnn.report.wording import (
     amount,
+    area,
     figure,
     percent,
     plural,
@@ -211,7 +212,7 @@ def _machines(comparison: Evaluation) -> Table:
     def add(machine: Machine, seconds: float, spent: Energy) -> None:
         table.add_row(
             Text(printable(machine.name)),
-            figure(machine.area(comparison.technology) / 1e6, 3),
+            area(machine.area(comparison.technology)),
             figure(machine.clock_mhz),
             figure(seconds * 1e3),
             f"{comparison.batch / seconds:,.0f}",

@@ -1,5 +1,6 @@
 """Numbers and names in words, for the page and for the terminal. ASCII only, names apart."""
 
+import math
 import re
 from collections.abc import Iterable
 
@@ -7,6 +8,7 @@ from mlcnn.workload import Uncounted
 
 __all__ = [
     "amount",
+    "area",
     "duration",
     "error",
     "figure",
@@ -52,6 +54,16 @@ def figure(number: float, digits: int = 4) -> str:
     ('1,235', '0.03120', '100')
     """
     return _significant(number, digits)
+
+
+def area(square_micrometres: float) -> str:
+    """An area in square millimetres, to stand under its unit; it may not be known.
+
+    >>> area(1_234_000.0), area(float("nan"))
+    ('1.23', 'unknown')
+    """
+    known = math.isfinite(square_micrometres)
+    return figure(square_micrometres / 1e6, 3) if known else "unknown"
 
 
 def duration(milliseconds: float) -> str:

@@ -8,7 +8,7 @@ from mlcnn.report.charts import ENERGY_PARTS, accelerator_charts
 from mlcnn.report.evaluation import execution
 from mlcnn.report.sections.section import Section
 from mlcnn.report.summary import RunSummary
-from mlcnn.report.wording import amount, figure, percent, plural, printable, ratio, removed
+from mlcnn.report.wording import amount, area, figure, percent, plural, printable, ratio, removed
 
 __all__ = ["accelerator"]
 
@@ -108,7 +108,7 @@ def _machine(
 ) -> MachineRow:
     return MachineRow(
         printable(machine.name),
-        f"{figure(machine.area(comparison.technology) / 1e6, 3)} mm\N{SUPERSCRIPT TWO}",
+        f"{area(machine.area(comparison.technology))} mm\N{SUPERSCRIPT TWO}",
         f"{figure(seconds * 1e3)} ms",
         f"{comparison.batch / seconds:,.0f}",
         *gains,
