@@ -43,7 +43,7 @@ class Bound:
 
     def of(self, objective: Goal) -> float:
         """The least of an objective."""
-        return float(objective.worth(np.float64(self.energy_pj), np.float64(self.latency_cycles)))
+        return float(objective.worth(np.array(self.energy_pj), np.array(self.latency_cycles)))
 
 
 def lower_bound(

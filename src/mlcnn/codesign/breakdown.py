@@ -166,7 +166,9 @@ def break_down(
             one = tuple(
                 array[number, index] for array in (counts.reads, counts.fills, counts.updates)
             )
-            reads, fills, updates = (float(whole_blocks(level.block_words, words)[0]) for words in one)
+            reads, fills, updates = (
+                float(whole_blocks(level.block_words, words)[0]) for words in one
+            )
             energy = reads * level.read_pj + (fills + updates) * level.write_pj
             moved.append(
                 Moved(

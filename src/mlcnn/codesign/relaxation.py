@@ -158,10 +158,8 @@ class Relaxation:
             if arithmetic and operand in elsewhere:
                 continue
             above = self._above(operand, block.inner)
-            if arithmetic:
-                words = self.passes * self.words[operand]
-            else:
-                words = self._moved(operand, rows)
+            once = self.passes * self.words[operand]  # each product reads anew
+            words = once if arithmetic else self._moved(operand, rows)
             result += self._sent_pj(
                 operand, above, words / self._shared(operand, above, block.level)
             )
