@@ -53,7 +53,7 @@ def weighted_by_enumeration(nest, machine, search, weight):
     best = None
     for batch in every_mapping(nest, machine):
         fast = score_fast(nest, machine, batch, EXACT)
-        values = np.where(fast.fits, weight.value(fast.energy_pj, fast.latency_cycles), np.inf)
+        values = np.where(fast.fits, weight.worth(fast.energy_pj, fast.latency_cycles), np.inf)
         index = int(values.argmin())
         if best is None or values[index] < best[0]:
             best = float(values[index]), batch.mapping(index)

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from benchmarks.mapping import valid_mappings
 from codesign.random_mappings import random_nest
 from codesign.test_bounds import random_machine
 
@@ -15,6 +16,7 @@ from mlcnn.codesign import (
     Architecture,
     Batch,
     Level,
+    Mapping,
     Objective,
     Operand,
     Weighted,
@@ -42,7 +44,8 @@ def _bounds(nest, machine, goal, rule, batch):
     """Bounds on the way to a mapping."""
     relaxation = Relaxation(Lattice.of(nest), machine, batch.keep, rule)
     latency = lower_bound(nest, machine).latency_cycles
-    branch = Branch(relaxation, machine, rule, goal, Incumbent(lambda: False), latency)
+    best = Incumbent(lambda: False)
+    branch = Branch(relaxation, machine, rule, goal=goal, best=best, latency_cycles=latency)
     return branch.bounds_of(batch)
 
 
@@ -147,8 +150,6 @@ def test_what_is_found_fits_and_is_scored(layer1):
 def test_of_many_images_no_random_mapping_is_better():
     nest = loop_nest(ConvLayer("c", 16, 32, 16, 14, 14, 3, 3, pads=(1, 1, 1, 1)))
     machine = load_architecture("gemmini")
-    from benchmarks.mapping import valid_mappings
-
     batch = valid_mappings(nest, machine, 20000, np.random.default_rng(3))
     scored = score(nest, machine, batch)
     for goal in Objective:
@@ -208,8 +209,6 @@ def test_no_order_that_is_left_out_is_better(rule):
                 f"[WI] {middle} - [O] {inner} - [W]".replace(" - [O]  -", " - [O] -")
                 for way in ways
             ]
-            from mlcnn.codesign import Mapping
-
             batch = Batch.of([Mapping.parse(" ".join(text.split())) for text in texts], nest)
             scored = score(nest, machine, batch, rule)
             best[kind] = [goal.of(scored).min() for goal in _GOALS]

@@ -21,7 +21,7 @@ from mlcnn.codesign import (
     load_architecture,
     walk,
 )
-from mlcnn.codesign.gemmini import load_sram_table
+from mlcnn.codesign.sram import load_sram_table
 from mlcnn.codesign.walker import Walked
 from mlcnn.workload import ConvLayer, loop_nest
 

@@ -46,6 +46,9 @@ class Bound:
         return float(objective.worth(np.array(self.energy_pj), np.array(self.latency_cycles)))
 
 
+_OUTPUT = 2
+
+
 def lower_bound(
     nest: LoopNest, architecture: Architecture, keep: NDArray[np.bool_] | None = None
 ) -> Bound:
@@ -64,12 +67,12 @@ def lower_bound(
     compute = math.ceil(nest.macs / _units(nest, architecture))
     energy = nest.macs * architecture.mac_energy_pj
     outermost = architecture.levels[0]
-    for number, (operand, one, size) in enumerate(zip(Operand, access, words, strict=True)):
+    for number, operand in enumerate(Operand):
         levels = range(len(architecture.levels))
         serving = [n for n in levels if operand in architecture.levels[n].keeps]
         if keep is not None:
             serving = [int(np.flatnonzero(keep[:, number])[-1])]
-        energy += _operand(nest, architecture, operand, one, size, serving)
+        energy += _operand(nest, architecture, number, serving)
     return Bound(max(compute, _transfer(outermost, words)), energy)
 
 
@@ -118,17 +121,15 @@ def _transfer(outermost: Level, words: list[float]) -> float:
 def _operand(
     nest: LoopNest,
     architecture: Architecture,
-    operand: Operand,
-    access: Access,
-    words: float,
+    operand: int,
     serving: list[int],
 ) -> float:
     """Least energy of one operand's accesses, where some level of several serves the arithmetic.
 
     Either the outermost level alone does, or every word moves there once and an inner one does.
     """
-    outermost = architecture.levels[0]
-    writes = operand is Operand.OUTPUT
+    access, outermost = accesses(nest)[operand], architecture.levels[0]
+    words, writes = _words(nest, access), operand == _OUTPUT
     once = words * (outermost.write_pj if writes else outermost.read_pj)
     options: list[float] = []
     for number in serving:

@@ -150,6 +150,7 @@ class Branch:
         relaxation: Relaxation,
         architecture: Architecture,
         rule: Convention,
+        *,
         goal: Goal,
         best: Incumbent,
         latency_cycles: float,

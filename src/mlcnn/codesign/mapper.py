@@ -192,9 +192,13 @@ class _Search:
                 made = Relaxation(self.lattice, self.architecture, mask, self.rule)
                 self.relaxations[number] = made
             branch = Branch(
-                self.relaxations[number], self.architecture, self.rule, self.goal, self.best,
-                self.latency,
-            )  # fmt: skip
+                self.relaxations[number],
+                self.architecture,
+                self.rule,
+                goal=self.goal,
+                best=self.best,
+                latency_cycles=self.latency,
+            )
             self.branches.append((branch.root_value, branch))
             if self.best.over():
                 return
