@@ -91,6 +91,7 @@ class Relaxation:
         self.reach = tuple(ratios(lattice, dims) for dims in self.idle)
         self.blocks = _blocks(lattice, architecture)
         self.base = nest.macs * architecture.mac_energy_pj
+        self._joints: dict[tuple[int, int, tuple[int, int], bool], Array] = {}
         self._late = self._arithmetic()
         self.to_go: dict[int, Array] = {}
         self.parallel: dict[int, Array] = {}
@@ -137,13 +138,14 @@ class Relaxation:
     def _fills(self, block: Block, rows: "Rows") -> Array:
         """Energy of what the level inside a block takes in, by row."""
         result = np.zeros((len(rows.r), self.lattice.cells))
+        every = np.arange(self.lattice.cells)
         if block.inner == self.depth:
             return result
         write_pj = self.architecture.levels[block.inner].write_pj
         for operand in self._kept(block.inner):
             words = self._moved(operand, rows)
             if operand == _OUTPUT and not self.rule.first_fill:
-                words = np.maximum(words - self._seen(block.inner), 0.0)
+                words = np.maximum(words - self._seen(block.inner, every), 0.0)
             result += words * write_pj
         return result
 
@@ -151,7 +153,8 @@ class Relaxation:
         """Energy of what is read for it, by row."""
         result = np.zeros((len(rows.r), self.lattice.cells))
         arithmetic = block.inner == self.depth
-        elsewhere = {operand for late in self._late.values() for operand, _ in late}
+        elsewhere = {one.operand for late in self._late.values() for one in late}
+        every = np.arange(self.lattice.cells)
         for operand in range(len(self.access)):
             if not arithmetic and not self.keep[block.inner, operand]:
                 continue
@@ -160,26 +163,33 @@ class Relaxation:
             above = self._above(operand, block.inner)
             once = self.passes * self.words[operand]  # each product reads anew
             words = once if arithmetic else self._moved(operand, rows)
-            result += self._sent_pj(
-                operand, above, words / self._shared(operand, above, block.level)
-            )
+            shared = self._outside(operand, above, block.level, every, arithmetic=False)
+            result += self._sent_pj(operand, above, words / shared, every)
         return result
 
     def _above(self, operand: int, level: int) -> int:
         """The next level further out that keeps an operand."""
         return int(np.flatnonzero(self.keep[:level, operand])[-1])
 
-    def _sent_pj(self, operand: int, number: int, words: Array) -> Array:
-        """Energy that a level takes to send words inwards, or to take outputs in from there."""
+    def _sent_pj(self, operand: int, number: int, words: Array, cells: Whole) -> Array:
+        """Energy that a level takes to send words inwards, or to take outputs in from there.
+
+        Args:
+            operand: the operand.
+            number: the level.
+            words: of all instances.
+            cells: tiles inside.
+        """
         level = self.architecture.levels[number]
         if operand != _OUTPUT:
             return words * level.read_pj
-        again = np.maximum(words - self._seen(number), 0.0)  # first visits read nothing
+        again = np.maximum(words - self._seen(number, cells), 0.0)  # first visits read nothing
         return words * level.write_pj + again * level.read_pj
 
-    def _seen(self, level: int) -> float:
-        """Different outputs that all instances of a level see at most."""
-        return float(self.words[_OUTPUT][-1]) * self._shared(_OUTPUT, 0, level)
+    def _seen(self, level: int, cells: Whole) -> Array:
+        """Different outputs that all instances of a level see at most, each of which holds tiles."""
+        shared = self._outside(_OUTPUT, 0, level, cells, arithmetic=False)
+        return self.words[_OUTPUT][-1] * shared
 
     def _moved(self, operand: int, rows: "Rows") -> Array:
         """Words of an operand, by row."""
@@ -188,33 +198,58 @@ class Relaxation:
         result[(rows.operand == operand) & (rows.r == _ONCE)] = 0.0
         return np.maximum(result, self.words[operand][-1])
 
-    def _arithmetic(self) -> dict[int, list[tuple[int, float]]]:
+    def _arithmetic(self) -> dict[int, list["Late"]]:
         """What the arithmetic reads where that hangs most on instances further out than its block.
 
         Returns:
-            By number of the first of the levels whose instances share it, the operand and the
-            words that are sent where none of them share.
+            By number of the first of the levels whose instances share it.
         """
-        result: dict[int, list[tuple[int, float]]] = {}
-        block = self.blocks[-1]
+        result: dict[int, list[Late]] = {}
         for operand in range(len(self.access)):
             above = self._above(operand, self.depth)
-            spreads = [one for other in self.blocks for one in other.spread]
-            spreads = [one for one in spreads if one.level + one.factors.shape[1] > above]
-            shared = [self._sharing(operand, one, above).max() for one in spreads]
-            most = max(range(len(shared)), key=lambda n: (shared[n], n))
-            if spreads[most].level < block.level:
-                others = math.prod(shared[:most]) * math.prod(shared[most + 1 :])
-                whole = self.lattice.nest.macs / float(others)
-                result.setdefault(spreads[most].level, []).append((operand, whole))
+            spreads = self._between(above, self.depth)
+            shared = [self._sharing(operand, one, above) for one in spreads]
+            most = max(range(len(shared)), key=lambda n: (shared[n].max(), n))
+            if (level := spreads[most].level) < self.blocks[-1].level:
+                result.setdefault(level, []).append(Late(operand, above, spreads[most], shared[most]))
         return result
 
-    def spread_pj(self, spread: Spread) -> Array:
-        """Energy of what the arithmetic reads that hangs on some instances, by choice."""
-        result = np.zeros(len(spread.factors))
-        for operand, words in self._late.get(spread.level, ()):
-            above = self._above(operand, self.depth)
-            result += self._sent_pj(operand, above, words / self._sharing(operand, spread, above))
+    def spread_pj(self, spread: Spread, choice: Whole, outer: Whole, inner: Whole) -> Array:
+        """Energy of what the arithmetic reads that hangs on some instances.
+
+        Args:
+            spread: the choices of instances.
+            choice: numbers of some.
+            outer: tiles that these make up.
+            inner: tiles of one instance.
+        """
+        result = np.zeros(np.broadcast_shapes(choice.shape, outer.shape))
+        for late in self._late.get(spread.level, ()):
+            others = self._outside(late.operand, late.above, spread.level, outer)
+            others = others * self._inside(late.operand, late.above, spread.end, inner)
+            words = self.lattice.nest.macs / (late.share[choice] * others)
+            result += self._sent_pj(late.operand, late.above, words, outer)
+        return result
+
+    def sent_pj(self, level: int, spatial: Whole, tiles: Whole) -> Array:
+        """Energy of what the arithmetic reads that hangs on instances outside a level.
+
+        ``to_go`` of the level has no part in it.
+
+        Args:
+            level: number of a level with loops.
+            spatial: instances of all levels, shape (many, levels, dims).
+            tiles: that the level holds.
+        """
+        result = np.zeros(len(tiles))
+        for late in (one for start, some in self._late.items() if start < level for one in some):
+            shared = self._inside(late.operand, late.above, level, tiles)
+            for one in self._between(late.above, level):
+                shared = shared * self._shares(
+                    late.operand, one, spatial[:, one.level : one.end], late.above
+                )
+            words = self.lattice.nest.macs / shared
+            result += self._sent_pj(late.operand, late.above, words, tiles)
         return result
 
     def _sharing(
@@ -232,7 +267,19 @@ class Relaxation:
             above: level that the words come from; instances above it share nothing.
             arithmetic: whether they are sent to the arithmetic, one at a time.
         """
-        factors = spread.factors[:, max(above - spread.level, 0) :].prod(1)
+        return self._shares(operand, spread, spread.factors, above, arithmetic=arithmetic)
+
+    def _shares(
+        self,
+        operand: int,
+        spread: Spread,
+        chosen: Whole,
+        above: int,
+        *,
+        arithmetic: bool = True,
+    ) -> Array:
+        """``_sharing`` of some choices, shape (many, levels, dims)."""
+        factors = chosen[:, max(above - spread.level, 0) :].prod(1)
         access, sizes = self.access[operand], self.lattice.nest.sizes
         words = factors[:, list(access.plain)].prod(1)
         for axis in access.windows:
@@ -246,21 +293,63 @@ class Relaxation:
     def _alone(self, dims: list[int], spread: Spread, above: int) -> bool:
         """Whether no other level spreads dimensions, down to the arithmetic."""
         others = [one for block in self.blocks for one in block.spread]
-        return spread.level + spread.factors.shape[1] > above and all(
+        return spread.end > above and all(
             one.level == spread.level
-            or one.level + one.factors.shape[1] <= above
+            or one.end <= above
             or (one.factors[:, :, dims] == 1).all()
             for one in others
         )
 
-    def _shared(self, operand: int, above: int, level: int) -> float:
-        """Instances of a level, below one of another, that may share all their words."""
+    def _between(self, above: int, level: int) -> list[Spread]:
+        """Choices of instances of a level that lie below one of another."""
         spreads = [one for block in self.blocks for one in block.spread]
-        return math.prod(
-            float(self._sharing(operand, one, above, arithmetic=False).max())
-            for one in spreads
-            if above < one.level + one.factors.shape[1] and one.level < level
-        )
+        return [one for one in spreads if above < one.end and one.level < level]
+
+    def _outside(
+        self, operand: int, above: int, level: int, tiles: Whole, *, arithmetic: bool = True
+    ) -> Array:
+        """Instances of a level, below one of another, that may share all their words.
+
+        Args:
+            operand: the operand.
+            above: number of the other level.
+            level: number of the level.
+            tiles: that lie inside these instances.
+            arithmetic: whether words are sent to the arithmetic.
+        """
+        found = self._joint(operand, above, (above, level), arithmetic=arithmetic)
+        return found[self.lattice.cells - 1 - tiles]
+
+    def _inside(self, operand: int, above: int, level: int, tiles: Whole) -> Array:
+        """Units of the arithmetic, below one instance of a level, that may share their words.
+
+        Args:
+            operand: the operand.
+            above: number of the level that the words come from.
+            level: number of the level, further inwards.
+            tiles: that it holds.
+        """
+        return self._joint(operand, above, (level, self.depth), arithmetic=True)[tiles]
+
+    def _joint(
+        self, operand: int, above: int, levels: tuple[int, int], *, arithmetic: bool
+    ) -> Array:
+        """Most instances by words that they need, by the tile that all of them divide.
+
+        Args:
+            operand: the operand.
+            above: number of the level that the words come from.
+            levels: instances below the first down to the second.
+            arithmetic: as for ``_sharing``.
+        """
+        key = (operand, above, levels, arithmetic)
+        if key not in self._joints:
+            known = {(0,) * len(self.lattice.shape): 1.0}
+            for one in self._between(*levels):
+                shares = self._sharing(operand, one, above, arithmetic=arithmetic)
+                known = self.lattice.combined(known, _greatest(one.shifts, shares))
+            self._joints[key] = self.lattice.greatest(known)
+        return self._joints[key]
 
     # Minima.
 
@@ -268,14 +357,17 @@ class Relaxation:
         """The least over the instances that a tile may be spread on."""
         shaped = array.reshape(-1, *self.lattice.shape)
         result = np.full_like(shaped, np.inf)
-        costs: dict[Shift, float] = {}
-        for shift, cost in zip(spread.shifts, self.spread_pj(spread), strict=True):
-            costs[shift] = min(costs.get(shift, np.inf), cost)
-        for shift, cost in costs.items():
-            upper, under = self.lattice.cuts(shift)
-            target = result[(slice(None), *upper)]
-            part = shaped[(slice(None), *under)]
-            np.minimum(target, part + cost if cost else part, out=target)
+        late = [one.share for one in self._late.get(spread.level, ())]
+        some = dict.fromkeys(zip(spread.shifts, *late, strict=True))
+        cells = np.arange(self.lattice.cells).reshape(self.lattice.shape)
+        numbers = {one: n for n, one in enumerate(zip(spread.shifts, *late, strict=True))}
+        for one in some:
+            upper, under = self.lattice.cuts(one[0])
+            target, part = result[(slice(None), *upper)], shaped[(slice(None), *under)]
+            if late:
+                choice = np.array(numbers[one])
+                part = part + self.spread_pj(spread, choice, cells[upper], cells[under])
+            np.minimum(target, part, out=target)
         return result.reshape(array.shape)
 
     def _most(self, busy: Array, spread: Spread) -> Array:
@@ -359,6 +451,23 @@ class Relaxation:
 
 
 @dataclass(frozen=True, slots=True)
+class Late:
+    """What the arithmetic reads of an operand, counted where instances further out share it.
+
+    Attributes:
+        operand: the operand.
+        above: number of the level that it is read at.
+        spread: the choices of these instances.
+        share: instances by words that they need at the same time, at most, by choice.
+    """
+
+    operand: int
+    above: int
+    spread: Spread
+    share: Array
+
+
+@dataclass(frozen=True, slots=True)
 class Rows:
     """The operands that may stay, each with its r, as rows of arrays.
 
@@ -415,6 +524,14 @@ def _blocks(lattice: Lattice, architecture: Architecture) -> tuple[Block, ...]:
             spread = [Spread.of(lattice, n, architecture) for n in range(level, inner)]
         result.append(Block(level, tuple(spread), inner))
     return tuple(result)
+
+
+def _greatest(shifts: tuple[Shift, ...], values: Array) -> dict[Shift, float]:
+    """The greatest of the values of each shift."""
+    result: dict[Shift, float] = {}
+    for shift, value in zip(shifts, values.tolist(), strict=True):
+        result[shift] = max(result.get(shift, value), value)
+    return result
 
 
 def moved_words(lattice: Lattice, operand: int, rule: Convention) -> Array:

@@ -8,6 +8,7 @@ after the other, and a tile divided by factors lies at a fixed distance.
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as Table
 from dataclasses import dataclass
 
 import numpy as np
@@ -138,6 +139,36 @@ class Lattice:
                 np.minimum.accumulate(shaped, axis=lead + axis, out=shaped)
         return shaped.reshape(array.shape)
 
+    def combined(
+        self, first: Table[Shift, float], second: Table[Shift, float]
+    ) -> dict[Shift, float]:
+        """Products of values whose factors together divide the nest, the greatest of each shift.
+
+        Those are left out than which others are no less with factors that divide theirs.
+        """
+        result: dict[Shift, float] = {}
+        for one, value in first.items():
+            for other, more in second.items():
+                both = tuple(a + b for a, b in zip(one, other, strict=True))
+                if all(n < size for n, size in zip(both, self.shape, strict=True)):
+                    result[both] = max(result.get(both, 0.0), value * more)
+        shifts, values = np.array(list(result)), np.array(list(result.values()))
+        kept: dict[Shift, float] = {}
+        for shift, value in result.items():
+            smaller = (shifts <= shift).all(1) & (values >= value)
+            if smaller.sum() == 1:
+                kept[shift] = value
+        return kept
+
+    def greatest(self, values: Table[Shift, float]) -> Array:
+        """For each tile the greatest of the values whose factors divide it."""
+        result = np.full(self.shape, -np.inf)
+        for shift, value in values.items():
+            result[shift] = max(result[shift], value)
+        for axis in range(len(self.shape)):
+            np.maximum.accumulate(result, axis=axis, out=result)
+        return result.reshape(-1)
+
     def cuts(self, shift: Shift) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
         """The cells that factors divide, and those that they are then."""
         upper = tuple(slice(one, None) for one in shift)
@@ -167,6 +198,11 @@ class Spread:
         sizes = np.array(lattice.nest.sizes)
         chosen = chosen[(sizes % chosen.prod(1) == 0).all(1)]
         return cls(level, chosen, tuple(lattice.shift(one) for one in chosen.prod(1)))
+
+    @property
+    def end(self) -> int:
+        """Number of the first level that is not below them."""
+        return self.level + self.factors.shape[1]
 
     @property
     def instances(self) -> Whole:
