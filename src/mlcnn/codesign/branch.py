@@ -303,7 +303,7 @@ class Branch:
             sizes = lattice.sizes[:, inside]
             some, way = np.nonzero((sizes.T[:, None] % spread.factors.prod(1) == 0).all(2))
             cells = inside[some] - away[way]
-            paid = paid[some] + relaxation.spread_pj(spread, way, inside[some], cells)
+            paid = paid[some] + relaxation.sending.spread_pj(spread, way, inside[some], cells)
             row = rows[:, index[some]]
             energy = (reads[:, index[some]] + relaxation.stage(block, number + 1)[row, cells]).min(
                 0
@@ -465,7 +465,7 @@ class Branch:
                 nodes,
                 tile=choices.tile,
                 energy=fast.energy_pj
-                + self.relaxation.sent_pj(inner, nodes.spatial, choices.tile),
+                + self.relaxation.sending.late_pj(inner, nodes.spatial, choices.tile),
                 cycles=np.maximum(fast.latency_cycles, nodes.cycles),
                 units=nodes.units * choices.spread.prod((1, 2)),
             ),
