@@ -30,6 +30,8 @@ _PAIRS = 1 << 18
 _PART = 1 << 15
 """Pairs of nodes and choices, and mappings, that are looked at together."""
 _ROUNDING = 1e-9
+_LESS = 1 - 1e-12
+"""What cycles that are sums and quotients are taken for: whole ones may be that near above."""
 _DIVES = (1e-3, 1e-2, 0.1, 1.0, 10.0, np.inf)
 """How far above the best bound children of a dive may be, where there are none nearer."""
 _INPUT = 1
@@ -74,6 +76,7 @@ class Nodes:
         tile: what the next level holds.
         energy: of what the outer levels exchange.
         cycles: that this takes at least.
+        flow: cycles that the outermost level takes for it (``Branch.flow``).
         units: instances side by side so far.
         value: bound of the objective.
         least: bound of the energy, which comes first among equal values.
@@ -85,6 +88,7 @@ class Nodes:
     tile: Whole
     energy: Array
     cycles: Array
+    flow: Array
     units: Whole
     value: Array
     least: Array
@@ -115,6 +119,7 @@ class _Choices:
         spread: factor of each dimension at each level of the block, (many, levels of it, dims).
         tile: tile inside, that the next level with loops holds.
         energy: bound of what is inside the outer tile.
+        flow: bound of the cycles that the outermost level takes for it, where they are looked at.
         busy: bound of the units that it keeps busy.
     """
 
@@ -123,6 +128,7 @@ class _Choices:
     spread: Whole
     tile: Whole
     energy: Array
+    flow: Array
     busy: Array
 
     def at(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> "_Choices":
@@ -145,6 +151,10 @@ class Branch:
         goal: what is made small.
         best: the best of all branches.
         latency_cycles: that every mapping takes at least.
+
+    Attributes:
+        flow: bounds of the cycles that the outermost level takes; None where they are not looked
+            at.
     """
 
     def __init__(
@@ -171,8 +181,11 @@ class Branch:
         order = np.tile(np.arange(dims), (1, depth, 1))
         zero, cycles = np.zeros(1), np.array([float(latency_cycles)])
         last = np.array([relaxation.lattice.cells - 1])
-        root = Nodes(ones, ones, order, last, zero, cycles, np.ones(1, np.int64), zero, zero)
-        self.root = self._bounded(root, relaxation.blocks[0].level)
+        self.flow: Relaxation | None = None
+        self.root = Nodes(
+            ones, ones, order, last, zero, cycles, zero, np.ones(1, np.int64), zero, zero
+        )
+        self.root = self._bounded(self.root, relaxation.blocks[0].level)
         self.pools: list[list[Nodes]] = [[] for _ in relaxation.blocks]
         self._boxes: dict[int, Whole] = {}
 
@@ -241,7 +254,7 @@ class Branch:
             inside = lattice.cell(temporal[block.inner :].prod(0) * spatial[block.inner :].prod(0))
             loops = lattice.cell(lattice.sizes[:, inside] * spread.prod((0, 1)))
             here = (np.zeros(1, np.int64), np.array([loops]), spread, np.array([inside]))
-            choices = _Choices(*here, np.zeros(1), np.ones(1))
+            choices = _Choices(*here, np.zeros(1), np.zeros(1), np.ones(1))
             nodes.temporal[:, block.level] = temporal[block.level]
             nodes.order[:, block.level] = order[block.level]
             nodes.spatial[:, block.level : block.inner] = spread
@@ -268,7 +281,8 @@ class Branch:
         least = Nodes(
             nodes.temporal[first], nodes.spatial[first], nodes.order[first], tiles,
             np.minimum.reduceat(nodes.energy, first), np.minimum.reduceat(nodes.cycles, first),
-            np.maximum.reduceat(nodes.units, first), nodes.value[first], nodes.least[first],
+            np.minimum.reduceat(nodes.flow, first), np.maximum.reduceat(nodes.units, first),
+            nodes.value[first], nodes.least[first],
         )  # fmt: skip
         choices = self._choices(block, least)
         counts = np.bincount(choices.owner, minlength=len(tiles))
@@ -279,43 +293,52 @@ class Branch:
             parent, number = _ragged(counts[owner[part]])
             parent += begin
             chosen = start[owner[parent]] + number
-            open_ = self._open(nodes, parent, choices.energy[chosen], choices.busy[chosen])
+            costs = [choices.energy[chosen], choices.flow[chosen]]
+            open_ = self._open(nodes, parent, costs, choices.busy[chosen])
             yield from self._ordered(block, nodes.at(parent[open_]), choices.at(chosen[open_]))
 
     def _choices(self, block: int, tiles: Nodes) -> _Choices:
         """Loops and instances that are not bounded away for nodes of different tiles."""
         relaxation, lattice = self.relaxation, self.relaxation.lattice
+        bounds = [relaxation] if self.flow is None else [relaxation, self.flow]
         boxes = [self._box(int(tile)) for tile in tiles.tile]
         owner, _ = _ragged(np.array([len(box) for box in boxes]))
         loops = np.concatenate(boxes)
         rows = relaxation.rows_of(block, tiles.tile[owner], loops)
-        energy = relaxation.stage(block, 0)[rows, loops].min(0)
-        stay = self._open(tiles, owner, energy, relaxation.busy(block, 0)[loops])
+        costs = [one.stage(block, 0)[rows, loops].min(0) for one in bounds]
+        stay = self._open(tiles, owner, costs, relaxation.busy(block, 0)[loops])
         stay &= self._allowed(block, tiles.tile[owner], loops)
         owner, loops, rows = owner[stay], loops[stay], rows[:, stay]
-        reads = relaxation.reads(block)[rows, loops]
-        index, inside, paid = np.arange(len(loops)), loops, np.zeros(len(loops))
+        index, inside = np.arange(len(loops)), loops
         found = np.ones((len(loops), 0, len(self.nest.dims)), np.int64)
-        energy, busy = energy[stay], np.ones(len(loops))
+        paid = [np.zeros(len(loops)) for _ in bounds]
+        costs, busy = [one[stay] for one in costs], np.ones(len(loops))
         for number, spread in enumerate(relaxation.blocks[block].spread):
             away = np.array([lattice.distance(shift) for shift in spread.shifts])
             instances = spread.instances
             sizes = lattice.sizes[:, inside]
             some, way = np.nonzero((sizes.T[:, None] % spread.factors.prod(1) == 0).all(2))
-            cells = inside[some] - away[way]
-            paid = paid[some] + relaxation.sending.spread_pj(spread, way, inside[some], cells)
-            row = rows[:, index[some]]
-            energy = (reads[:, index[some]] + relaxation.stage(block, number + 1)[row, cells]).min(
-                0
-            )
+            outer, cells, row = inside[some], inside[some] - away[way], rows[:, index[some]]
+            paid = [
+                before[some] + one.sending.spread_pj(spread, way, outer, cells)
+                for before, one in zip(paid, bounds, strict=True)
+            ]
+            costs = [
+                before
+                + (
+                    one.reads(block)[row, loops[index[some]]]
+                    + one.stage(block, number + 1)[row, cells]
+                ).min(0)
+                for before, one in zip(paid, bounds, strict=True)
+            ]
             units = found[some].prod((1, 2)) * instances[way]
             busy = relaxation.busy(block, number + 1)[cells] * units
-            stay = self._open(tiles, owner[index[some]], energy + paid, busy)
+            stay = self._open(tiles, owner[index[some]], costs, busy)
             some, way = some[stay], way[stay]
-            index, inside, paid = index[some], cells[stay], paid[stay]
-            energy, busy = energy[stay] + paid, busy[stay]
+            index, inside, paid = index[some], cells[stay], [one[stay] for one in paid]
+            costs, busy = [one[stay] for one in costs], busy[stay]
             found = np.concatenate([found[some], spread.factors[way]], 1)
-        return _Choices(owner[index], loops[index], found, inside, energy, busy)
+        return _Choices(owner[index], loops[index], found, inside, costs[0], costs[-1], busy)
 
     def _allowed(self, block: int, outer: Whole, loops: Whole) -> NDArray[np.bool_]:
         """Whether the loops between outer tiles and those inside keep to the constraints."""
@@ -332,18 +355,21 @@ class Branch:
             self._boxes[tile] = self.relaxation.lattice.box(tile)
         return self._boxes[tile]
 
-    def _open(self, nodes: Nodes, row: Whole, energy: Array, busy: Array) -> NDArray[np.bool_]:
+    def _open(self, nodes: Nodes, row: Whole, costs: list[Array], busy: Array) -> NDArray[np.bool_]:
         """Whether inner energies and busy units may still lead to something better.
 
         Args:
             nodes: what they are inside of.
             row: node of each.
-            energy: bound of the inner energy.
+            costs: bounds of the energy inside and, where they are looked at, of the cycles that the
+                outermost level takes for it.
             busy: bound of the units inside.
         """
         with np.errstate(divide="ignore"):
             cycles = np.maximum(nodes.cycles[row], self.macs / (nodes.units[row] * busy))
-        total = nodes.energy[row] + energy + self.relaxation.base
+        if self.flow is not None:
+            cycles = np.maximum(cycles, (nodes.flow[row] + costs[1]) * _LESS)
+        total = nodes.energy[row] + costs[0] + self.relaxation.base
         return self.goal.worth(total, cycles) < self.open_below
 
     def _bounded(self, nodes: Nodes, level: int) -> Nodes:
@@ -352,6 +378,9 @@ class Branch:
         with np.errstate(divide="ignore"):
             units = nodes.units * relaxation.parallel[level][nodes.tile]
             cycles = np.maximum(nodes.cycles, self.macs / units)
+        if self.flow is not None:
+            flow = nodes.flow + self.flow.to_go[level][nodes.tile]
+            cycles = np.maximum(cycles, flow * _LESS)
         total = nodes.energy + relaxation.to_go[level][nodes.tile] + relaxation.base
         value = np.maximum(self.goal.worth(total, cycles), nodes.value)
         return replace(nodes, value=value, least=total)
@@ -460,12 +489,13 @@ class Branch:
         machine = Architecture(self.architecture.name, self.architecture.levels[: inner + 1], 0.0)
         batch = self._batch(nodes, inner + 1)
         fast = score_fast(self.nest, machine, batch, self.rule, exchange=True)
+        late = self.relaxation.sending.late_pj(inner, nodes.spatial, choices.tile)
         found = self._bounded(
             replace(
                 nodes,
                 tile=choices.tile,
-                energy=fast.energy_pj
-                + self.relaxation.sending.late_pj(inner, nodes.spatial, choices.tile),
+                energy=fast.energy_pj + late,
+                flow=self._flowing(inner, nodes, choices, batch),
                 cycles=np.maximum(fast.latency_cycles, nodes.cycles),
                 units=nodes.units * choices.spread.prod((1, 2)),
             ),
@@ -473,6 +503,21 @@ class Branch:
         )
         index = np.flatnonzero(found.value < self.open_below)
         return found.at(index), index
+
+    def _flowing(self, inner: int, nodes: Nodes, choices: _Choices, batch: Batch) -> Array:
+        """Cycles that the outermost level takes for what is chosen."""
+        if self.flow is None:
+            return nodes.flow
+        machine = self.flow.architecture
+        machine = Architecture(machine.name, machine.levels[: inner + 1], 0.0)
+        fast = score_fast(self.nest, machine, batch, self.rule, exchange=True)
+        return fast.energy_pj + self.flow.sending.late_pj(inner, nodes.spatial, choices.tile)
+
+    def bound_flow(self) -> None:
+        """Look at the cycles that the outermost level takes from now on, where it has a bound."""
+        if self.flow is None and (flow := self.relaxation.flow) is not None:
+            self.flow = flow
+            self.root = self._bounded(self.root, self.relaxation.blocks[0].level)
 
     def _batch(self, nodes: Nodes, levels: int) -> Batch:
         temporal, spatial = (

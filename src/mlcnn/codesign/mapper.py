@@ -32,7 +32,7 @@ from mlcnn.workload import LoopNest
 
 __all__ = ["Mapped", "Progress", "find_mapping"]
 
-_FIRST, _GROWTH, _LAST = 1e-3, 3.0, 1e5
+_FIRST, _GROWTH, _LAST = 1e-3, 10.0, 1e5
 """The first limit, above the least bound; how its distance grows; beyond the last there is none."""
 
 
@@ -177,7 +177,8 @@ class _Search:
         self.best = Incumbent(task.over, value)
         self.relaxations: dict[int, Relaxation] = {}
         self.latency = lower_bound(nest, task.architecture).latency_cycles
-        self.branches: list[tuple[float, Branch]] = []
+        self.branches: list[Branch] = []
+        self.flowing = False
         self.masks: list[tuple[float, int, NDArray[np.bool_]]] = []
         for number, mask in enumerate(keep_masks(task.architecture)):
             if task.constraints is None or task.constraints.keep_allowed(mask):
@@ -214,10 +215,12 @@ class _Search:
         if not self.branches:
             self.proven = np.inf
             return
-        self._dive()
+        self._dive(None)
+        dived = self._next()
         while self.masks and self._least() >= self.masks[0][0] and not self.best.over():
             self._open(self.masks[0][0])
-        self._dive()
+        self._dive(dived)
+        self._flow()
         first = self.proven = self._least()
         distance = _FIRST
         if self.best.value <= first:
@@ -225,8 +228,8 @@ class _Search:
         while np.isfinite(first) and not self.best.over():
             limit = first * (1 + distance) if distance < _LAST else np.inf
             self._open(min(limit, self.best.value))
-            for bound, branch in sorted(self.branches, key=lambda one: one[1].rank):
-                if bound < min(limit, self.best.value):
+            for branch in sorted(self.branches, key=lambda one: one.rank):
+                if branch.root_value < min(limit, self.best.value):
                     branch.below(limit)
             if not self.best.over():
                 self.proven = min(limit, self.best.value)
@@ -238,20 +241,35 @@ class _Search:
 
     def follow(self, other: "_Search") -> None:
         """Start from what another search of the same nest and machine found."""
-        self.relaxations = other.relaxations
+        self.relaxations, self.flowing = other.relaxations, other.flowing
         if (batch := other.best.batch) is not None:
             scored = score_fast(self.nest, self.architecture, batch, self.rule)
             self.best.offer(self.goal.of(scored), batch)
             self.best.scored += other.best.scored
 
-    def _dive(self) -> None:
-        """Find something from the branch of the least bound."""
-        bound, branch = min(self.branches, key=lambda one: one[1].rank)
-        if np.isfinite(bound):
+    def _next(self) -> Branch:
+        """The branch of the least bound."""
+        return min(self.branches, key=lambda one: one.rank)
+
+    def _dive(self, dived: Branch | None) -> None:
+        """Find something from the branch of the least bound, if that was not dived into."""
+        branch = self._next()
+        if np.isfinite(branch.root_value) and branch is not dived:
             branch.dive()
 
+    def _flow(self) -> None:
+        """Bound the cycles of the outermost level where it is what the best so far waits for."""
+        if self.goal is Objective.ENERGY or self.best.batch is None:
+            return
+        batch = self.best.batch
+        cycles = score_fast(self.nest, self.architecture, batch, self.rule).latency_cycles[0]
+        self.flowing = bool(cycles > self.nest.macs / batch.spatial.prod())
+        if self.flowing:
+            for branch in self.branches:
+                branch.bound_flow()
+
     def _least(self) -> float:
-        return min(bound for bound, _ in self.branches)
+        return min(branch.root_value for branch in self.branches)
 
     def _open(self, limit: float) -> None:
         """Bound the branches of which no more is known than that they may be below a limit."""
@@ -273,7 +291,9 @@ class _Search:
                 best=self.best,
                 latency_cycles=self.latency,
             )
-            self.branches.append((branch.root_value, branch))
+            if self.flowing:
+                branch.bound_flow()
+            self.branches.append(branch)
             if self.best.over():
                 return
 

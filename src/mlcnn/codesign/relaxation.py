@@ -21,11 +21,13 @@ that the innermost loop can bring; conflicts between levels about what stays.
 
 from collections.abc import Callable, Iterable
 from collections.abc import Mapping as Table
+from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlcnn.codesign.architecture import Architecture, Operand
+from mlcnn.codesign.architecture import Architecture, EnergyLaw, Operand
 from mlcnn.codesign.constraints import Constraints
 from mlcnn.codesign.conventions import Convention
 from mlcnn.codesign.sending import Sending
@@ -257,6 +259,17 @@ class Relaxation:
 
     # What a search asks.
 
+    @cached_property
+    def flow(self) -> "Relaxation | None":
+        """Bounds of the cycles that the outermost level takes to move its words, as energies.
+
+        None where it moves any amount in no time.
+        """
+        machine = _flow_of(self.architecture)
+        if machine is None:
+            return None
+        return Relaxation(self.lattice, machine, self.keep, self.rule, self.constraints)
+
     def rows_of(self, block: int, outer: Whole, inside: Whole) -> Whole:
         """For each operand that may stay, the row of each tile inside the loops of a block.
 
@@ -292,3 +305,24 @@ class Relaxation:
     def reads(self, block: int) -> Array:
         """What ``stage`` 0 has more."""
         return self._read[block]
+
+
+def _flow_of(architecture: Architecture) -> Architecture | None:
+    """A machine whose energy is the cycles that the outermost level takes for what it moves.
+
+    None where it moves any amount in no time.
+    """
+    first = architecture.levels[0]
+    both = first.shared_bandwidth
+    read, write = (both, both) if both else (first.read_bandwidth, None)
+    if not read:
+        return None
+    free = EnergyLaw(0.0)
+    outermost = replace(
+        first,
+        capacity=None,
+        energy=EnergyLaw(1.0 / read),
+        write_energy=EnergyLaw(1.0 / write) if write else free,
+    )
+    others = (replace(one, energy=free, write_energy=None) for one in architecture.levels[1:])
+    return replace(architecture, levels=(outermost, *others), mac_energy_pj=0.0)
