@@ -8,7 +8,7 @@ that is not bounded away is looked at before the next.
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -24,8 +24,8 @@ from mlcnn.codesign.relaxation import Relaxation
 
 __all__ = ["CLOSE", "Branch", "Incumbent"]
 
-_NEXT = 64
-"""Nodes that are expanded together."""
+_NEXT, _DIVING = 1024, 128
+"""Nodes that are expanded together: in a search, and in a dive."""
 _PAIRS = 1 << 18
 _PART = 1 << 15
 """Pairs of nodes and choices, and mappings, that are looked at together."""
@@ -40,6 +40,7 @@ CLOSE = 1e-12
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
+Narrow = NDArray[np.integer]
 
 
 @dataclass(slots=True)
@@ -70,9 +71,9 @@ class Nodes:
     """Mappings whose outer levels are chosen; arrays with a row for each.
 
     Attributes:
-        temporal: iterations, int64 of shape (many, levels, dims).
+        temporal: iterations, whole, of shape (many, levels, dims).
         spatial: instances.
-        order: numbers of the dimensions.
+        order: numbers of the dimensions, int8.
         tile: what the next level holds.
         energy: of what the outer levels exchange.
         cycles: that this takes at least.
@@ -82,9 +83,9 @@ class Nodes:
         least: bound of the energy, which comes first among equal values.
     """
 
-    temporal: Whole
-    spatial: Whole
-    order: Whole
+    temporal: Narrow
+    spatial: Narrow
+    order: Narrow
     tile: Whole
     energy: Array
     cycles: Array
@@ -95,15 +96,18 @@ class Nodes:
 
     def at(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> Self:
         """Some of them."""
-        return type(self)(*(getattr(self, field.name)[index] for field in fields(self)))
+        if index.dtype == np.bool_:
+            index = np.flatnonzero(index)
+        return type(self)(*(getattr(self, name).take(index, 0) for name in self.__slots__))
 
     @classmethod
     def joined(cls, parts: list["Nodes"]) -> "Nodes":
         """All of several."""
         if len(parts) == 1:
             return parts[0]
-        names = [field.name for field in fields(cls)]
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+        return cls(
+            *(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__)
+        )
 
     def __len__(self) -> int:
         return len(self.tile)
@@ -132,7 +136,9 @@ class _Choices:
     busy: Array
 
     def at(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> "_Choices":
-        return _Choices(*(getattr(self, field.name)[index] for field in fields(self)))
+        if index.dtype == np.bool_:
+            index = np.flatnonzero(index)
+        return _Choices(*(getattr(self, name).take(index, 0) for name in self.__slots__))
 
 
 def _ragged(counts: Whole) -> tuple[Whole, Whole]:
@@ -177,8 +183,9 @@ class Branch:
             level.read_pj > 0 and level.write_pj > 0 for level in architecture.levels if level.keeps
         )
         depth, dims = len(architecture.levels), len(self.nest.dims)
-        ones = np.ones((1, depth, dims), np.int64)
-        order = np.tile(np.arange(dims), (1, depth, 1))
+        # Narrow, as most of the work is to copy them.
+        ones = np.ones((1, depth, dims), np.min_scalar_type(-1 - max(self.nest.sizes)))
+        order = np.tile(np.arange(dims, dtype=np.int8), (1, depth, 1))
         zero, cycles = np.zeros(1), np.array([float(latency_cycles)])
         last = np.array([relaxation.lattice.cells - 1])
         self.flow: Relaxation | None = None
@@ -228,7 +235,7 @@ class Branch:
             if block == last or not found:
                 return
             nodes = Nodes.joined(found)
-            nodes = nodes.at(np.lexsort((nodes.least, nodes.value))[:_NEXT])
+            nodes = nodes.at(np.lexsort((nodes.least, nodes.value))[:_DIVING])
 
     @property
     def open_below(self) -> float:
@@ -521,10 +528,10 @@ class Branch:
 
     def _batch(self, nodes: Nodes, levels: int) -> Batch:
         temporal, spatial = (
-            np.ascontiguousarray(array[:, :levels].transpose(1, 2, 0).astype(float))
+            np.ascontiguousarray(array[:, :levels].transpose(1, 2, 0), np.float64)
             for array in (nodes.temporal, nodes.spatial)
         )
-        order = np.ascontiguousarray(nodes.order[:, :levels].transpose(1, 2, 0))
+        order = np.ascontiguousarray(nodes.order[:, :levels].transpose(1, 2, 0), np.int64)
         return Batch(self.nest.dims, temporal, spatial, order, self.relaxation.keep[:levels])
 
 

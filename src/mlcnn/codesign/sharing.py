@@ -53,6 +53,7 @@ class Sharing:
         self.lattice, self.blocks, self.depth = lattice, blocks, blocks[-1].inner
         self.access = accesses(lattice.nest)
         self.spreads = [one for block in blocks for one in block.spread]
+        self._apart: dict[tuple[int, int, tuple[int, ...]], bool] = {}
         self._joints: dict[tuple[int, int, tuple[int, int], bool], Array] = {}
 
     def of(self, operand: int, spread: Spread, above: int, *, arithmetic: bool = True) -> Array:
@@ -93,10 +94,15 @@ class Sharing:
 
     def _alone(self, dims: list[int], spread: Spread, above: int) -> bool:
         """Whether no other level spreads dimensions, down to the arithmetic."""
-        return spread.end > above and all(
-            one.level == spread.level or one.end <= above or (one.factors[:, :, dims] == 1).all()
-            for one in self.spreads
-        )
+        key = (spread.level, above, tuple(dims))
+        if key not in self._apart:
+            self._apart[key] = spread.end > above and all(
+                one.level == spread.level
+                or one.end <= above
+                or (one.factors[:, :, dims] == 1).all()
+                for one in self.spreads
+            )
+        return self._apart[key]
 
     def between(self, above: int, level: int) -> list[Spread]:
         """Choices of instances of a level that lie below one of another."""
