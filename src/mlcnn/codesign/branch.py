@@ -299,11 +299,11 @@ class Branch:
         energy, busy = energy[stay], np.ones(len(loops))
         for number, spread in enumerate(relaxation.blocks[block].spread):
             away = np.array([lattice.distance(shift) for shift in spread.shifts])
-            more, instances = relaxation.spread_pj(spread), spread.instances
+            instances = spread.instances
             sizes = lattice.sizes[:, inside]
             some, way = np.nonzero((sizes.T[:, None] % spread.factors.prod(1) == 0).all(2))
             cells = inside[some] - away[way]
-            paid = paid[some] + more[way]
+            paid = paid[some] + relaxation.sending.spread_pj(spread, way, inside[some], cells)
             row = rows[:, index[some]]
             energy = (reads[:, index[some]] + relaxation.stage(block, number + 1)[row, cells]).min(
                 0
@@ -464,7 +464,8 @@ class Branch:
             replace(
                 nodes,
                 tile=choices.tile,
-                energy=fast.energy_pj,
+                energy=fast.energy_pj
+                + self.relaxation.sending.late_pj(inner, nodes.spatial, choices.tile),
                 cycles=np.maximum(fast.latency_cycles, nodes.cycles),
                 units=nodes.units * choices.spread.prod((1, 2)),
             ),

@@ -19,9 +19,8 @@ Left out, so that all this is a bound: rounding to blocks; of the input's window
 that the innermost loop can bring; conflicts between levels about what stays.
 """
 
-import math
+from collections.abc import Callable, Iterable
 from collections.abc import Mapping as Table
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,35 +28,16 @@ from numpy.typing import NDArray
 from mlcnn.codesign.architecture import Architecture, Operand
 from mlcnn.codesign.constraints import Constraints
 from mlcnn.codesign.conventions import Convention
-from mlcnn.codesign.space import accesses
-from mlcnn.codesign.tiles import Lattice, Shift, Spread, ratios, side_by_side
-from mlcnn.codesign.windows import Copies, Tiles, box, fresh, touched
+from mlcnn.codesign.sending import Sending
+from mlcnn.codesign.sharing import Block, sharing_of
+from mlcnn.codesign.tile_words import Rows, TileWords
+from mlcnn.codesign.tiles import Lattice, Spread
 
-__all__ = ["Block", "Relaxation"]
+__all__ = ["Relaxation"]
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
 _OUTPUT = 2
-_TOGETHER = 1000
-"""Choices of instances below several levels that are looked at together."""
-_ONCE = -1
-"""Stands for r where an operand is fetched once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """A level with loops, and those below it that only spread instances.
-
-    Attributes:
-        level: number of the level.
-        spread: choices of instances below all levels from ``level`` to the next with loops,
-            outermost first; several levels together where that is not too many choices.
-        inner: number of that next level; the number of levels for the arithmetic.
-    """
-
-    level: int
-    spread: tuple[Spread, ...]
-    inner: int
 
 
 class Relaxation:
@@ -65,10 +45,14 @@ class Relaxation:
 
     Attributes:
         lattice: the tiles.
+        tiles: their words.
         blocks: outermost first.
+        sending: energy of what is sent; ``to_go`` of a level has no part in what is late further
+            out.
         base: energy that every mapping takes at least beside what is counted elsewhere, in pJ.
         to_go: by number of a level with loops, the least energy of everything inside it for each
-            tile that it may hold, infinite where that does not fit.
+            tile that it may hold, infinite where that does not fit. Of the outermost level, whose
+            tile is the nest, for that alone.
         parallel: by the same, arithmetic units that a tile can keep busy at most.
     """
 
@@ -81,19 +65,15 @@ class Relaxation:
         constraints: Constraints | None = None,
     ) -> None:
         self.lattice, self.architecture, self.keep, self.rule = lattice, architecture, keep, rule
-        nest, self.constraints = lattice.nest, constraints
-        self.access = accesses(nest)
+        self.constraints = constraints
+        self.tiles = TileWords.of(lattice, rule)
+        self.access = self.tiles.access
         self.depth = len(architecture.levels)
-        self.passes = nest.macs / lattice.sizes.prod(0)
-        self.words = tuple(lattice.words(operand) for operand in range(len(self.access)))
-        self.moved = tuple(moved_words(lattice, n, rule) for n in range(len(self.access)))
-        self.idle = tuple(
-            [n for n in range(len(nest.dims)) if not one.relevant[n]] for one in self.access
-        )
-        self.reach = tuple(ratios(lattice, dims) for dims in self.idle)
-        self.blocks = _blocks(lattice, architecture, constraints)
-        self.base = nest.macs * architecture.mac_energy_pj
-        self._late = self._arithmetic()
+        sharing = sharing_of(lattice, architecture, constraints)
+        self.blocks = sharing.blocks
+        self.sending = Sending(lattice, self.tiles, sharing, architecture, keep)
+        self.base = lattice.nest.macs * architecture.mac_energy_pj
+        self._every = np.arange(lattice.cells)
         self.to_go: dict[int, Array] = {}
         self.parallel: dict[int, Array] = {}
         self.rows: list[Rows] = []
@@ -102,16 +82,16 @@ class Relaxation:
         self._read: list[Array] = []
         inner, busy = np.full((1, lattice.cells), np.inf), np.zeros(lattice.cells)
         inner[0, 0], busy[0] = 0.0, 1.0
-        for block in reversed(self.blocks):
-            inner, busy = self._block(block, inner, busy)
+        self.rows = [Rows.of(self._kept(block.inner), self.tiles.stays) for block in self.blocks]
+        for number in reversed(range(len(self.blocks))):
+            inner, busy = self._block(number, inner, busy)
         self._spread.reverse()
         self._busy.reverse()
         self._read.reverse()
-        self.rows.reverse()
 
-    def _block(self, block: Block, inner: Array, busy: Array) -> tuple[Array, Array]:
+    def _block(self, number: int, inner: Array, busy: Array) -> tuple[Array, Array]:
         """What is to go at the level of a block, of what is to go at the next one with loops."""
-        rows = Rows.of(self._kept(block.inner), self.reach)
+        block, rows = self.blocks[number], self.rows[number]
         stages, units = [inner + self._fills(block, rows)], [busy]
         for spread in reversed(block.spread):
             stages.append(self._least(stages[-1], spread))
@@ -119,10 +99,13 @@ class Relaxation:
         reads = self._reads(block, rows)
         stages[-1] = stages[-1] + reads
         self._read.append(reads)
-        self.rows.append(rows)
         self._spread.append(stages[::-1])
         self._busy.append(units[::-1])
-        result = self._loops(stages[-1], rows, block.level)
+        if number == 0:
+            result = np.full(self.lattice.cells, np.inf)
+            result[-1] = self._from_outermost(stages[-1])
+        else:
+            result = self._loops(stages[-1], rows, block.level)
         busy = -self.lattice.lower(-units[-1], range(len(self.lattice.nest.dims)))
         unfit = ~self._fits(block.level)
         result[unfit], busy[unfit] = np.inf, 0.0
@@ -136,133 +119,61 @@ class Relaxation:
 
     # What a level takes in, and what that takes above.
 
-    def _fills(self, block: Block, rows: "Rows") -> Array:
+    def _fills(self, block: Block, rows: Rows) -> Array:
         """Energy of what the level inside a block takes in, by row."""
-        result = np.zeros((len(rows.r), self.lattice.cells))
         if block.inner == self.depth:
-            return result
+            return np.zeros((1, self.lattice.cells))
         write_pj = self.architecture.levels[block.inner].write_pj
-        for operand in self._kept(block.inner):
-            words = self._moved(operand, rows)
+
+        def filled(operand: int, words: Array) -> Array:
             if operand == _OUTPUT and not self.rule.first_fill:
-                words = np.maximum(words - self._seen(block.inner), 0.0)
-            result += words * write_pj
-        return result
+                words = np.maximum(words - self.sending.seen(block.inner, self._every), 0.0)
+            return words * write_pj
 
-    def _reads(self, block: Block, rows: "Rows") -> Array:
+        return self._by_row(rows, rows.kept, filled)
+
+    def _reads(self, block: Block, rows: Rows) -> Array:
         """Energy of what is read for it, by row."""
-        result = np.zeros((len(rows.r), self.lattice.cells))
-        arithmetic = block.inner == self.depth
-        elsewhere = {operand for late in self._late.values() for operand, _ in late}
-        for operand in range(len(self.access)):
-            if not arithmetic and not self.keep[block.inner, operand]:
-                continue
-            if arithmetic and operand in elsewhere:
-                continue
-            above = self._above(operand, block.inner)
-            once = self.passes * self.words[operand]  # each product reads anew
-            words = once if arithmetic else self._moved(operand, rows)
-            result += self._sent_pj(
-                operand, above, words / self._shared(operand, above, block.level)
-            )
-        return result
+        if block.inner == self.depth:
+            late = {one.operand for some in self.sending.late.values() for one in some}
+            result = np.zeros((1, self.lattice.cells))
+            for operand in range(len(self.access)):
+                if operand not in late:
+                    once = self.tiles.passes * self.tiles.words[operand]  # each product reads anew
+                    result += self._read_pj(operand, block, once)
+            return result
+        return self._by_row(
+            rows, rows.kept, lambda operand, words: self._read_pj(operand, block, words)
+        )
 
-    def _above(self, operand: int, level: int) -> int:
-        """The next level further out that keeps an operand."""
-        return int(np.flatnonzero(self.keep[:level, operand])[-1])
+    def _read_pj(self, operand: int, block: Block, words: Array) -> Array:
+        above = self.sending.above(operand, block.inner)
+        shared = self.sending.sharing.outside(
+            operand, above, block.level, self._every, arithmetic=False
+        )
+        return self.sending.level_pj(operand, above, words / shared, self._every)
 
-    def _sent_pj(self, operand: int, number: int, words: Array) -> Array:
-        """Energy that a level takes to send words inwards, or to take outputs in from there."""
-        level = self.architecture.levels[number]
-        if operand != _OUTPUT:
-            return words * level.read_pj
-        again = np.maximum(words - self._seen(number), 0.0)  # first visits read nothing
-        return words * level.write_pj + again * level.read_pj
-
-    def _seen(self, level: int) -> float:
-        """Different outputs that all instances of a level see at most."""
-        return float(self.words[_OUTPUT][-1]) * self._shared(_OUTPUT, 0, level)
-
-    def _moved(self, operand: int, rows: "Rows") -> Array:
-        """Words of an operand, by row."""
-        scale = np.where(rows.operand == operand, 1.0 / rows.r, 1.0)
-        result = scale[:, None] * self.moved[operand]
-        result[(rows.operand == operand) & (rows.r == _ONCE)] = 0.0
-        return np.maximum(result, self.words[operand][-1])
-
-    def _arithmetic(self) -> dict[int, list[tuple[int, float]]]:
-        """What the arithmetic reads where that hangs most on instances further out than its block.
-
-        Returns:
-            By number of the first of the levels whose instances share it, the operand and the
-            words that are sent where none of them share.
-        """
-        result: dict[int, list[tuple[int, float]]] = {}
-        block = self.blocks[-1]
-        for operand in range(len(self.access)):
-            above = self._above(operand, self.depth)
-            spreads = [one for other in self.blocks for one in other.spread]
-            spreads = [one for one in spreads if one.level + one.factors.shape[1] > above]
-            shared = [self._sharing(operand, one, above).max() for one in spreads]
-            most = max(range(len(shared)), key=lambda n: (shared[n], n))
-            if spreads[most].level < block.level:
-                others = math.prod(shared[:most]) * math.prod(shared[most + 1 :])
-                whole = self.lattice.nest.macs / float(others)
-                result.setdefault(spreads[most].level, []).append((operand, whole))
-        return result
-
-    def spread_pj(self, spread: Spread) -> Array:
-        """Energy of what the arithmetic reads that hangs on some instances, by choice."""
-        result = np.zeros(len(spread.factors))
-        for operand, words in self._late.get(spread.level, ()):
-            above = self._above(operand, self.depth)
-            result += self._sent_pj(operand, above, words / self._sharing(operand, spread, above))
-        return result
-
-    def _sharing(
-        self, operand: int, spread: Spread, above: int, *, arithmetic: bool = True
+    def _by_row(
+        self, rows: Rows, operands: Iterable[int], cost: Callable[[int, Array], Array]
     ) -> Array:
-        """Instances by words that they need at the same time, at most, by choice.
-
-        Along an axis that slides, a outputs and b taps of the arithmetic meet in a + b - 1
-        positions at least, however far they are apart. Where other levels spread the axis as well,
-        and where whole tiles reach over each other, they may meet in one.
+        """Sums over operands of what their words cost, by the one that stays.
 
         Args:
-            operand: the operand.
-            spread: the choices.
-            above: level that the words come from; instances above it share nothing.
-            arithmetic: whether they are sent to the arithmetic, one at a time.
+            rows: those that may stay.
+            operands: the same.
+            cost: of words, shape (..., cells).
         """
-        factors = spread.factors[:, max(above - spread.level, 0) :].prod(1)
-        access, sizes = self.access[operand], self.lattice.nest.sizes
-        words = factors[:, list(access.plain)].prod(1)
-        for axis in access.windows:
-            dims = [axis.outputs, axis.taps]
-            if 1 in (sizes[axis.outputs], sizes[axis.taps]):
-                words = words * factors[:, dims].prod(1)
-            elif arithmetic and self._alone(dims, spread, above):
-                words = words * (factors[:, dims].sum(1) - 1)
-        return factors.prod(1) / words
-
-    def _alone(self, dims: list[int], spread: Spread, above: int) -> bool:
-        """Whether no other level spreads dimensions, down to the arithmetic."""
-        others = [one for block in self.blocks for one in block.spread]
-        return spread.level + spread.factors.shape[1] > above and all(
-            one.level == spread.level
-            or one.level + one.factors.shape[1] <= above
-            or (one.factors[:, :, dims] == 1).all()
-            for one in others
-        )
-
-    def _shared(self, operand: int, above: int, level: int) -> float:
-        """Instances of a level, below one of another, that may share all their words."""
-        spreads = [one for block in self.blocks for one in block.spread]
-        return math.prod(
-            float(self._sharing(operand, one, above, arithmetic=False).max())
-            for one in spreads
-            if above < one.level + one.factors.shape[1] and one.level < level
-        )
+        moved = {one: cost(one, self.tiles.stays[one].moved[0]) for one in operands}
+        result = np.zeros((rows.many, self.lattice.cells))
+        for one in moved.values():
+            result[0] += one
+        for operand in rows.kept:
+            part = result[rows.first[operand] : rows.last[operand] + 1]
+            part += cost(operand, self.tiles.stays[operand].moved)
+            for other, one in moved.items():
+                if other != operand:
+                    part += one
+        return result
 
     # Minima.
 
@@ -270,14 +181,17 @@ class Relaxation:
         """The least over the instances that a tile may be spread on."""
         shaped = array.reshape(-1, *self.lattice.shape)
         result = np.full_like(shaped, np.inf)
-        costs: dict[Shift, float] = {}
-        for shift, cost in zip(spread.shifts, self.spread_pj(spread), strict=True):
-            costs[shift] = min(costs.get(shift, np.inf), cost)
-        for shift, cost in costs.items():
-            upper, under = self.lattice.cuts(shift)
-            target = result[(slice(None), *upper)]
-            part = shaped[(slice(None), *under)]
-            np.minimum(target, part + cost if cost else part, out=target)
+        late = [one.share for one in self.sending.late.get(spread.level, ())]
+        some = dict.fromkeys(zip(spread.shifts, *late, strict=True))
+        cells = np.arange(self.lattice.cells).reshape(self.lattice.shape)
+        numbers = {one: n for n, one in enumerate(zip(spread.shifts, *late, strict=True))}
+        for one in some:
+            upper, under = self.lattice.cuts(one[0])
+            target, part = result[(slice(None), *upper)], shaped[(slice(None), *under)]
+            if late:
+                choice = np.array(numbers[one])
+                part = part + self.sending.spread_pj(spread, choice, cells[upper], cells[under])
+            np.minimum(target, part, out=target)
         return result.reshape(array.shape)
 
     def _most(self, busy: Array, spread: Spread) -> Array:
@@ -289,28 +203,35 @@ class Relaxation:
             np.maximum(target, shaped[under] * instances, out=target)
         return result.reshape(-1)
 
-    def _loops(self, array: Array, rows: "Rows", level: int) -> Array:
+    def _from_outermost(self, array: Array) -> float:
+        """The least over the loops of the outermost level."""
+        last, dims = np.array(self.lattice.cells - 1), self._looping(self.blocks[0].level)
+        still = [dim for dim in range(len(self.lattice.nest.dims)) if dim not in dims]
+        sizes = self.lattice.sizes[still]
+        inside = np.flatnonzero((sizes == sizes[:, -1:]).all(0))
+        rows = self.rows_of(0, np.broadcast_to(last, inside.shape), inside)
+        return float(array[rows, inside].min())
+
+    def _loops(self, array: Array, rows: Rows, level: int) -> Array:
         """The least over the loops of a level, for each tile outside them."""
         dims = self._looping(level)
-        result = self.lattice.lower(array[rows.row(0, 1)], dims)
+        result = self.lattice.lower(array[0], dims)
         shaped = result.reshape(self.lattice.shape)
         for operand in rows.kept:
-            once = array[rows.row(operand, _ONCE)]
-            still = [dim for dim in self.idle[operand] if dim in dims]
-            np.minimum(result, self.lattice.lower(once, still), out=result)
-            moves = [dim for dim in dims if dim not in self.idle[operand]]
-            first, last = rows.row(operand, 1), rows.row(operand, _ONCE)
+            stays = self.tiles.stays[operand]
+            first, last = rows.first[operand], rows.last[operand]
+            still = [dim for dim in stays.idle if dim in dims]
+            np.minimum(result, self.lattice.lower(array[last], still), out=result)
+            moves = [dim for dim in dims if dim not in stays.idle]
             lower = self.lattice.lower(array[first:last], moves)
             lower = lower.reshape(-1, *self.lattice.shape)
-            for shift, r in self.reach[operand]:
-                if any(
-                    n and axis[0] not in dims
-                    for n, axis in zip(shift, self.lattice.axes, strict=True)
-                ):
+            rest = [dim not in dims for dim, _ in self.lattice.axes]
+            for shift, r in stays.reach:
+                if any(n and fixed for n, fixed in zip(shift, rest, strict=True)):
                     continue
                 upper, under = self.lattice.cuts(shift)
-                target = shaped[upper]
-                np.minimum(target, lower[(rows.row(operand, r) - first, *under)], out=target)
+                target, row = shaped[upper], int(np.searchsorted(stays.lengths, r))
+                np.minimum(target, lower[(row, *under)], out=target)
         return result
 
     def _looping(self, level: int) -> list[int]:
@@ -327,7 +248,7 @@ class Relaxation:
         kept = self._kept(number)
         if capacity is None:
             return np.ones(self.lattice.cells, bool)
-        words = [self.lattice.words(operand, box=self.rule.box) for operand in kept]
+        words = [self.tiles.taken[operand] for operand in kept]
         if isinstance(capacity, Table):
             room = [capacity.get(operand, 0) for operand in Operand]
             fit = [one <= room[operand] for operand, one in zip(kept, words, strict=True)]
@@ -336,26 +257,25 @@ class Relaxation:
 
     # What a search asks.
 
-    def rows_of(self, block: int, outer: Whole, tiles: Whole) -> Whole:
+    def rows_of(self, block: int, outer: Whole, inside: Whole) -> Whole:
         """For each operand that may stay, the row of each tile inside the loops of a block.
 
         Args:
             block: number of the block.
             outer: the tiles that its level holds, shape (many,).
-            tiles: cells inside its loops, shape (many,).
+            inside: tiles inside its loops, shape (many,).
 
         Returns:
             Shape (rows, many); one row where no operand may.
         """
-        rows, sizes = self.rows[block], self.lattice.sizes
-        result = [np.full(len(tiles), rows.row(0, 1))] if not rows.kept else []
-        ratio = sizes[:, outer] // sizes[:, tiles]
-        for operand in rows.kept:
-            idle = self.idle[operand]
-            still = np.delete(ratio, idle, 0).prod(0) == 1
-            found = rows.find(operand, ratio[idle].prod(0))
-            result.append(np.where(still, rows.row(operand, _ONCE), found))
-        return np.stack(result)
+        rows = self.rows[block]
+        result = np.zeros((max(len(rows.kept), 1), len(inside)), np.int64)
+        for operand, row in zip(rows.kept, result, strict=False):
+            stays = self.tiles.stays[operand]
+            found = stays.number[stays.still[outer] - stays.still[inside]] + rows.first[operand]
+            whole = stays.moving[outer] == stays.moving[inside]
+            row[:] = np.where(whole, rows.last[operand], found)
+        return result
 
     def stage(self, block: int, number: int) -> Array:
         """Least energy inside, by row and tile: before the spread over a level of a block.
@@ -372,97 +292,3 @@ class Relaxation:
     def reads(self, block: int) -> Array:
         """What ``stage`` 0 has more."""
         return self._read[block]
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """The operands that may stay, each with its r, as rows of arrays.
-
-    Attributes:
-        kept: operands that may.
-        operand: of each row.
-        r: of each row; ``_ONCE`` where the operand is fetched once.
-        first: of each kept operand, its first row.
-    """
-
-    kept: tuple[int, ...]
-    operand: Whole
-    r: Whole
-    first: Table[int, int]
-
-    @classmethod
-    def of(cls, kept: list[int], reach: tuple[list[tuple[Shift, int]], ...]) -> "Rows":
-        """Rows of operands that may stay."""
-        operand, r, first = [-1], [1], {}
-        for one in kept:
-            first[one] = len(r)
-            lengths = sorted({length for _, length in reach[one]})
-            operand += [one] * (len(lengths) + 1)
-            r += [*lengths, _ONCE]
-        return cls(tuple(kept), np.array(operand), np.array(r), first)
-
-    def row(self, operand: int, r: int) -> int:
-        """The row of an operand and its r; (0, 1) is also that where none stays."""
-        if operand not in self.first:
-            return 0
-        return int(self.find(operand, np.array([r]))[0]) if r != _ONCE else self._last(operand)
-
-    def find(self, operand: int, r: Whole) -> Whole:
-        """The rows of an operand and several r."""
-        first, last = self.first[operand], self._last(operand)
-        return first + np.searchsorted(self.r[first:last], r)
-
-    def _last(self, operand: int) -> int:
-        later = [first for first in self.first.values() if first > self.first[operand]]
-        return min(later, default=len(self.r)) - 1
-
-
-def _blocks(
-    lattice: Lattice, architecture: Architecture, rules: Constraints | None
-) -> tuple[Block, ...]:
-    looping = [n for n, level in enumerate(architecture.levels) if n == 0 or level.keeps]
-    result: list[Block] = []
-    ends = [*looping[1:], len(architecture.levels)]
-    for level, inner in zip(looping, ends, strict=True):
-        whole = math.prod(
-            len(side_by_side(lattice.nest, one)) for one in architecture.levels[level:inner]
-        )
-        if whole <= _TOGETHER:
-            spread = [Spread.of(lattice, level, architecture, inner - level, rules)]
-        else:
-            spread = [Spread.of(lattice, n, architecture, 1, rules) for n in range(level, inner)]
-        result.append(Block(level, tuple(spread), inner))
-    return tuple(result)
-
-
-def moved_words(lattice: Lattice, operand: int, rule: Convention) -> Array:
-    """Words that all passes of each tile bring at least where its operand does not stay whole.
-
-    Of its moves the innermost loop, of n >= 2 iterations, makes (n - 1) / n. Along an axis by
-    itself each brings the whole tile; along a sliding one it brings what one step has anew. What
-    the moves of other loops bring of a sliding tile is not counted.
-    """
-    nest, access = lattice.nest, accesses(lattice.nest)[operand]
-    passes = nest.macs / lattice.sizes.prod(0)
-    whole = lattice.words(operand, box=rule.box)
-    least = np.full(lattice.cells, np.inf)
-    none = Copies(np.ones((0, lattice.cells)), np.ones((0, lattice.cells)))
-    for axis in access.windows:
-        if 1 in (nest.sizes[axis.outputs], nest.sizes[axis.taps]):
-            continue  # every step brings all of the tile
-        outputs, taps = (lattice.sizes[n].astype(float) for n in (axis.outputs, axis.taps))
-        tiles = Tiles(outputs, taps, none, none)
-        length = (box if rule.box else touched)(axis, tiles)
-        for dim, step in ((axis.outputs, axis.stride), (axis.taps, axis.dilation)):
-            away = lattice.sizes[dim] * float(step)
-            anew = np.ones(lattice.cells)
-            if rule.box:
-                anew = np.minimum(away, length)
-            elif axis.reduced[1] == 1:
-                # Longer steps, over several instances, bring no less; between taps that leave
-                # gaps they may.
-                sure = dim == axis.outputs or (taps >= axis.reduced[0])
-                anew = np.where(sure, fresh(axis, tiles, away), anew)
-            moves = lattice.sizes[dim] < nest.sizes[dim]
-            least = np.where(moves, np.minimum(least, anew * whole / length), least)
-    return passes * np.where(np.isinf(least), whole, np.minimum(whole, least) / 2)

@@ -8,7 +8,9 @@ after the other, and a tile divided by factors lies at a fixed distance.
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as Table
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +23,12 @@ from mlcnn.codesign.windows import box as box_of
 from mlcnn.errors import InfeasibleError
 from mlcnn.workload import LoopNest
 
-__all__ = ["Lattice", "Shift", "Spread", "primes", "ratios", "side_by_side"]
+__all__ = ["NESTS", "Lattice", "Shift", "Spread", "primes", "ratios", "side_by_side"]
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
+NESTS = 64
+"""Nests whose tiles are kept for searches to come."""
 Shift = tuple[int, ...]
 """Exponents of factors, by axis."""
 
@@ -41,7 +45,7 @@ def primes(number: int) -> Iterator[tuple[int, int]]:
         factor = factor + 1 if factor * factor <= number else max(number, factor + 1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Lattice:
     """The tiles of a nest.
 
@@ -58,8 +62,9 @@ class Lattice:
     sizes: Whole
 
     @classmethod
+    @lru_cache(maxsize=NESTS)
     def of(cls, nest: LoopNest) -> "Lattice":
-        """The tiles of a nest."""
+        """The tiles of a nest; the same object for the same nest."""
         found = [
             (dim, prime, most)
             for dim, size in enumerate(nest.sizes)
@@ -84,6 +89,20 @@ class Lattice:
         """How far the next cell along each axis is."""
         behind = [math.prod(self.shape[axis + 1 :]) for axis in range(len(self.shape))]
         return np.array(behind, np.int64)
+
+    def numbers(self, dims: Sequence[int]) -> Whole:
+        """The number of each tile among those that differ in some dimensions alone.
+
+        They are linear in the exponents, so that differences are numbers of factors.
+        """
+        result, behind = np.zeros(self.shape, np.int64), 1
+        for axis, (size, (dim, _)) in enumerate(zip(self.shape, self.axes, strict=True)):
+            if dim in dims:
+                along = [1] * len(self.shape)
+                along[axis] = size
+                result += (behind * np.arange(size)).reshape(along)
+                behind *= size
+        return result.reshape(-1)
 
     def box(self, cell: int) -> Whole:
         """The cells of all divisors of a tile."""
@@ -133,12 +152,46 @@ class Lattice:
             array: of shape (..., cells).
             dims: numbers of the dimensions.
         """
-        shaped = array.reshape(*array.shape[:-1], *self.shape).copy()
-        lead = len(array.shape) - 1
-        for axis, (dim, _) in enumerate(self.axes):
+        result, behind = array.copy(), self.cells
+        for size, (dim, _) in zip(self.shape, self.axes, strict=True):
+            behind //= size
             if dim in dims:
-                np.minimum.accumulate(shaped, axis=lead + axis, out=shaped)
-        return shaped.reshape(array.shape)
+                # (Slices: ``accumulate`` takes seven times as long along short axes.)
+                shaped = result.reshape(-1, size, behind)
+                for exponent in range(1, size):
+                    target = shaped[:, exponent]
+                    np.minimum(target, shaped[:, exponent - 1], out=target)
+        return result
+
+    def combined(
+        self, first: Table[Shift, float], second: Table[Shift, float]
+    ) -> dict[Shift, float]:
+        """Products of values whose factors together divide the nest, the greatest of each shift.
+
+        Those are left out than which others are no less with factors that divide theirs.
+        """
+        result: dict[Shift, float] = {}
+        for one, value in first.items():
+            for other, more in second.items():
+                both = tuple(a + b for a, b in zip(one, other, strict=True))
+                if all(n < size for n, size in zip(both, self.shape, strict=True)):
+                    result[both] = max(result.get(both, 0.0), value * more)
+        shifts, values = np.array(list(result)), np.array(list(result.values()))
+        kept: dict[Shift, float] = {}
+        for shift, value in result.items():
+            smaller = (shifts <= shift).all(1) & (values >= value)
+            if smaller.sum() == 1:
+                kept[shift] = value
+        return kept
+
+    def greatest(self, values: Table[Shift, float]) -> Array:
+        """For each tile the greatest of the values whose factors divide it."""
+        result = np.ones(self.shape)  # where none does, there is no such mapping
+        for shift, value in values.items():
+            result[shift] = max(result[shift], value)
+        for axis in range(len(self.shape)):
+            np.maximum.accumulate(result, axis=axis, out=result)
+        return result.reshape(-1)
 
     def cuts(self, shift: Shift) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
         """The cells that factors divide, and those that they are then."""
@@ -190,6 +243,11 @@ class Spread:
                 f"{machine.levels[level].name} keep to the constraints"
             )
         return cls(level, chosen, tuple(lattice.shift(one) for one in chosen.prod(1)))
+
+    @property
+    def end(self) -> int:
+        """Number of the first level that is not below them."""
+        return self.level + self.factors.shape[1]
 
     @property
     def instances(self) -> Whole:
