@@ -12,7 +12,6 @@ import csv
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 
 from benchmarks.mapping import RESNET18
 from mlcnn.codesign.exploration import Space, evaluate_network, load_template

@@ -5,10 +5,10 @@ import math
 
 import numpy as np
 import pytest
-from benchmarks.mapping import valid_mappings
 from codesign.random_mappings import random_nest
 from codesign.test_bounds import random_machine
 
+from benchmarks.mapping import valid_mappings
 from mlcnn.codesign import (
     CONVENTIONS,
     EXACT,

@@ -114,7 +114,12 @@ def demand(
         kept = [n for n in levels if operand in architecture.levels[n].keeps]
         if keep is not None:
             kept = [int(np.flatnonzero(keep[:, number])[-1])]
-        serving.append(tuple(_serving(nest, architecture, operand, one, size, n) for n in kept))
+        served = [nest.macs / _shared(one, architecture, n, nest) for n in kept]
+        read = [
+            _visits(each, size, architecture.instances(n)) if operand is Operand.OUTPUT else 0.0
+            for n, each in zip(kept, served, strict=True)
+        ]
+        serving.append(tuple(zip(kept, served, read, strict=True)))
     least = max(compute, _transfer(architecture.levels[0], words))
     return Demand(least, nest.macs, tuple(words), tuple(serving))
 
@@ -183,20 +188,9 @@ def _transfer(outermost: Level, words: list[float]) -> float:
     )
 
 
-def _serving(
-    nest: LoopNest,
-    architecture: Architecture,
-    operand: Operand,
-    access: Access,
-    words: float,
-    number: int,
-) -> tuple[int, float, float]:
-    """What a level is read or written at least where it serves the arithmetic an operand."""
-    served = nest.macs / _shared(access, architecture, number, nest)
-    if operand is not Operand.OUTPUT:
-        return number, served, 0.0
-    # First visits read nothing; each instance may have one of each word.
-    return number, served, max(served - words * architecture.instances(number), 0.0)
+def _visits(served: float, words: float, instances: int) -> float:
+    """Words of outputs that are read: first visits are none, one of each word in each instance."""
+    return max(served - words * instances, 0.0)
 
 
 def _shared(access: Access, architecture: Architecture, number: int, nest: LoopNest) -> int:

@@ -97,4 +97,3 @@ class Archive:
         open_ = self.open()
         best = self.values(self.front()).min(initial=np.inf)
         return float(min(self.least()[open_, 0].min(initial=np.inf), best))
-

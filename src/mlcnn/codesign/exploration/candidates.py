@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mlcnn.codesign.architecture import Architecture
+from mlcnn.codesign.architecture import Architecture, Level
 from mlcnn.codesign.bounds import demand
 from mlcnn.codesign.exploration.quantities import Limit, Quantity
 from mlcnn.codesign.exploration.template import Design, Space
@@ -67,7 +67,7 @@ class Candidates:
         """
         designs = tuple(space)
         machines = [space.architecture(design) for design in designs]
-        areas = np.array([nan_for_none(machine.area_um2) for machine in machines])
+        areas = np.array([_nan_for_none(machine.area_um2) for machine in machines])
         if np.isnan(areas).any() and (wants_area or _has(limits, Quantity.AREA)):
             raise UnsupportedError(
                 f"template {space.template.name}: its area is not known (its architecture "
@@ -120,11 +120,12 @@ class Candidates:
         """Why no design is within a bound: what the least is, and whether another bound binds."""
         least, design = self._cheapest(limit.quantity)
         sure = "is" if limit.quantity is Quantity.AREA else "is not below"
-        beside = "".join(f" and {other}" for other in others)
+        beside = "".join(f" and {other.told}" for other in others)
         name = self.space.template.name
         message = (
-            f"no design of template {name} has {_article(limit)}{beside}: the least "
-            f"{limit.quantity} {sure} {limit.quantity.told(least)}, with {self.space.told(design)}"
+            f"no design of template {name} has {limit.told}{beside}: the least "
+            f"{limit.quantity} {sure} {limit.quantity.told(least, up=True)}, with "
+            f"{self.space.told(design)}"
         )
         free, other_design = everything._cheapest(limit.quantity)
         if others and free <= limit.most:
@@ -132,7 +133,7 @@ class Candidates:
             return InfeasibleError(
                 f"{message}; it is the bound on {relaxed} that binds: without it "
                 f"{everything.space.told(other_design)} may come down to "
-                f"{limit.quantity.told(free)}"
+                f"{limit.quantity.told(free, up=True)}"
             )
         return InfeasibleError(f"{message}; raise the bound on {limit.quantity} to that or more")
 
@@ -142,22 +143,16 @@ class Candidates:
         return float(values[index]), self.designs[index]
 
 
-def nan_for_none(value: float | None) -> float:
+def _nan_for_none(value: float | None) -> float:
     """A number for what may not be known."""
     return math.nan if value is None else value
-
-
-def _article(limit: Limit) -> str:
-    return f"{'an' if str(limit)[0] in 'aeiou' else 'a'} {limit}"
 
 
 def _has(limits: Sequence[Limit], quantity: Quantity) -> bool:
     return any(limit.quantity is quantity for limit in limits)
 
 
-def _bounds(
-    machines: Sequence[Architecture], groups: Sequence[LayerGroup]
-) -> tuple[Array, Array]:
+def _bounds(machines: Sequence[Architecture], groups: Sequence[LayerGroup]) -> tuple[Array, Array]:
     """Least energy and latency of all layers together on every machine."""
     energy, latency = np.zeros(len(machines)), np.zeros(len(machines))
     alike: dict[Hashable, list[int]] = {}
@@ -165,10 +160,7 @@ def _bounds(
         alike.setdefault(_but_for_energy(machine), []).append(number)
     for numbers in alike.values():
         some = [machines[number] for number in numbers]
-        read, write = (
-            _by_level(some, of)
-            for of in (lambda level: level.read_pj, lambda level: level.write_pj)
-        )
+        read, write = _by_level(some, _read_pj), _by_level(some, _write_pj)
         for group in groups:
             needed, count = demand(group.nest, some[0]), len(group.names)
             each = needed.energy_pj(read, write, some[0].mac_energy_pj)
@@ -178,8 +170,16 @@ def _bounds(
     return energy * (1 - 1e-12), latency
 
 
-def _by_level(machines: Sequence[Architecture], of: Callable[..., float]) -> Array:
+def _by_level(machines: Sequence[Architecture], of: Callable[[Level], float]) -> Array:
     return np.array([[of(level) for level in machine.levels] for machine in machines]).T
+
+
+def _read_pj(level: Level) -> float:
+    return level.read_pj
+
+
+def _write_pj(level: Level) -> float:
+    return level.write_pj
 
 
 def _but_for_energy(machine: Architecture) -> Hashable:

@@ -45,7 +45,9 @@ class Journal:
         InputError: it is that of another run, or in use, or cannot be written.
     """
 
-    def __init__(self, path: Path | None, run: Mapping[str, object], *, fresh: bool = False) -> None:
+    def __init__(
+        self, path: Path | None, run: Mapping[str, object], *, fresh: bool = False
+    ) -> None:
         self.path = path
         self._lock = None if path is None else _locked(path, run)
         try:
@@ -98,6 +100,12 @@ class Journal:
         with self._writing():
             rows = self._connection.execute("SELECT design, result FROM designs ORDER BY number")
             return {design: json.loads(result) for design, result in rows}
+
+    def seconds(self) -> float:
+        """Of processor time, that all designs took together."""
+        with self._writing():
+            rows = list(self._connection.execute("SELECT total(seconds) FROM designs"))
+            return float(rows[0][0])
 
     def add(
         self, number: int, design: str, result: Mapping[str, Any] | None, seconds: float

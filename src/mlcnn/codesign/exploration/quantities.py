@@ -1,5 +1,6 @@
 """What designs are compared by, and what bounds them."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,21 +43,30 @@ class Quantity(StrEnum):
         }
         return values[self]
 
-    def told(self, value: float) -> str:
-        """A value in words."""
-        match self:
-            case Quantity.LATENCY:
-                return f"{value:,.0f} cycles"
-            case Quantity.ENERGY:
-                return f"{value / 1e6:.6g} uJ"
-            case Quantity.POWER:
-                return f"{value:.4g} W"
-            case Quantity.AREA:
-                return f"{value / 1e6:.4g} mm2"
-            case Quantity.EDP:
-                return f"{value:.5g} pJ x cycles"
+    def told(self, value: float, *, up: bool = False) -> str:
+        """A value in words.
+
+        Args:
+            value: in the unit of ``of``.
+            up: rounded up, so that a bound of what is told is met.
+        """
+        if self is Quantity.LATENCY:
+            return f"{math.ceil(value) if up else value:,.0f} cycles"
+        scale, unit = _SHOWN[self]
+        value *= scale
+        if up:
+            step = 10.0 ** (math.floor(math.log10(value)) - _DIGITS + 1)
+            value = math.ceil(value / step * (1 - 1e-12)) * step
+        return f"{value:.{_DIGITS}g} {unit}"
 
 
+_DIGITS = 5
+_SHOWN = {
+    Quantity.ENERGY: (1e-6, "uJ"),
+    Quantity.POWER: (1.0, "W"),
+    Quantity.AREA: (1e-6, "mm2"),
+    Quantity.EDP: (1.0, "pJ x cycles"),
+}
 _UNITS: dict[Quantity, dict[str, float]] = {
     Quantity.LATENCY: {"": 1.0, "cycles": 1.0},
     Quantity.ENERGY: {"pj": 1.0, "": 1.0, "nj": 1e3, "uj": 1e6, "mj": 1e9, "j": 1e12},
@@ -80,6 +90,11 @@ class Limit:
 
     def __str__(self) -> str:
         return f"{self.quantity} of at most {self.quantity.told(self.most)}"
+
+    @property
+    def told(self) -> str:
+        """The same with its article."""
+        return f"{'an' if self.quantity[0] in 'ae' else 'a'} {self}"
 
     def met(self, found: Evaluation) -> bool:
         """Whether a design is within it."""

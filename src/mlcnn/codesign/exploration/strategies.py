@@ -92,7 +92,7 @@ def _anything(archive: Archive, generator: np.random.Generator) -> list[int]:
 
 
 def _spread(archive: Archive, generator: np.random.Generator) -> list[int]:
-    """Designs far from each other: of some that are drawn, each time that farthest from the rest."""
+    """Designs far from each other: of some that are drawn, that farthest from the rest."""
     designs = np.array(archive.candidates.designs, float)
     steps = [len(one.values) for one in archive.candidates.space.parameters]
     places = designs / np.maximum(np.array(steps) - 1, 1)

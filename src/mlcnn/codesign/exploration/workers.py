@@ -142,7 +142,7 @@ class Processes:
         self._stop()
 
     def _stop(self) -> None:
-        processes = list(self._pool._processes.values())  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - nothing public ends them
+        processes = list(self._pool._processes.values())  # pyright: ignore[reportPrivateUsage] - nothing public ends them
         self._pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:
             process.terminate()
