@@ -252,7 +252,7 @@ def design_text(found: Explored, one: FrontDesign) -> str:
         if quantity is not Quantity.AREA or one.found.area_um2 is not None
     )
     text = io.StringIO()
-    YAML(typ="safe", pure=True).dump(document, text)
+    YAML(typ="rt", pure=True).dump(document, text)
     return (
         f"# {_one_line(found.network)}: {told}\n"
         "# Every layer has the least energy + mapping_pj_per_cycle * latency, so that the network "
