@@ -15,6 +15,9 @@ from mlcnn.codesign import (
     EXACT_BOX,
     Architecture,
     Batch,
+    Constraints,
+    Factors,
+    FanOut,
     Level,
     Mapping,
     Objective,
@@ -22,6 +25,7 @@ from mlcnn.codesign import (
     Weighted,
     best_of_all,
     check_factors,
+    every_mapping,
     find_mapping,
     fits,
     load_architecture,
@@ -29,7 +33,9 @@ from mlcnn.codesign import (
     score,
 )
 from mlcnn.codesign.branch import Branch, Incumbent
+from mlcnn.codesign.constraints import FactorRule, KeepRule, OrderRule
 from mlcnn.codesign.orders import orders
+from mlcnn.codesign.padding import padded_nests
 from mlcnn.codesign.relaxation import Relaxation
 from mlcnn.codesign.space import accesses
 from mlcnn.codesign.tiles import Lattice
@@ -175,6 +181,108 @@ def test_an_interrupt_leaves_the_best_so_far(layer1):
     assert fits(layer1, load_architecture("gemmini"), found.batch)[0]
 
 
+def _rules(generator, nest, machine):
+    """A few random rules on factors, orders and what is kept."""
+    depth, dims = len(machine.levels), nest.dims
+    rules = []
+    for number in range(int(generator.integers(1, 4))):
+        level, dim = int(generator.integers(depth)), str(generator.choice(dims))
+        where = f"rules:{number}"
+        kind = generator.integers(4)
+        if kind == 0:
+            exact = int(generator.choice([0, 1, nest.size(dim)]))
+            rules.append(FactorRule(where, level, False, dim, exact))
+        elif kind == 1:
+            spatial = bool(generator.random() < 0.5)
+            rules.append(FactorRule(where, level, spatial, dim, most=int(generator.integers(1, 3))))
+        elif kind == 2:
+            inner = tuple(map(str, generator.permutation(dims)[:3]))
+            rules.append(OrderRule(where, level, inner))
+        elif level > 0 and machine.levels[level].keeps:
+            operand = machine.levels[level].keeps[0]
+            rules.append(KeepRule(where, level, operand, bool(generator.random() < 0.5)))
+    return Constraints(nest.dims, nest.sizes, tuple(rules))
+
+
+def _best_allowed(nest, machine, goal, rule, rules):
+    best = math.inf
+    for batch in every_mapping(nest, machine):
+        scored = score(nest, machine, batch, rule)
+        fit = fits(nest, machine, batch, rule) & rules.allows(batch)
+        best = min(best, np.where(fit, goal.of(scored), np.inf).min())
+    return best
+
+
+def test_constraints_are_kept_to():
+    reached, excluded = 0, 0
+    for seed in range(60):
+        generator = np.random.default_rng(seed)
+        nest = random_nest(generator, most=12)
+        machine = random_machine(generator, 2)
+        rules, goal = _rules(generator, nest, machine), _GOALS[seed % 4]
+        best = _best_allowed(nest, machine, goal, EXACT, rules)
+        if math.isinf(best):
+            excluded += 1
+            with pytest.raises(InfeasibleError):
+                find_mapping(nest, machine, goal, constraints=rules)
+            continue
+        found = find_mapping(nest, machine, goal, constraints=rules)
+        assert found.value == pytest.approx(best, rel=1e-12), (seed, rules)
+        assert rules.allows(found.batch).all()
+        reached += 1
+    assert reached > 20
+    assert excluded > 0
+
+
+def test_the_constraint_that_excludes_everything_is_named():
+    machine = Architecture("m", (Level("a", tuple(Operand), 8), Level("b", (), 8)), 1.0)
+    nest = loop_nest(ConvLayer("c", 1, 4, 3, 1, 1, 1, 1))
+    rules = Constraints(
+        nest.dims,
+        nest.sizes,
+        (FactorRule("f:1", 0, False, "C", 3), FactorRule("f:2", 0, False, "K", 3)),
+    )
+    with pytest.raises(InfeasibleError) as told:
+        find_mapping(nest, machine, constraints=rules)
+    assert str(told.value) == (
+        "the constraints exclude every mapping; what binds: f:2: temporal K=3 at level 0; leave "
+        "it out or widen it"
+    )
+
+
+@pytest.mark.parametrize("size", [13, 27, 55])
+def test_padding_helps_sizes_with_large_primes(size):
+    nest = loop_nest(ConvLayer("c", 1, size, size, 7, 7, 3, 3, pads=(1, 1, 1, 1)))
+    machine = load_architecture("gemmini")
+    for goal in Objective:
+        perfect = find_mapping(nest, machine, goal)
+        padded = find_mapping(nest, machine, goal, factors=Factors.PADDED)
+        assert padded.value <= perfect.value
+        check_factors(padded.mapping, padded.nest)
+        check_factors(padded.mapping, nest, padded=True)
+        assert padded.score.counts.macs[0] == padded.nest.macs
+        # 13 of 16 units are busy as it is; 14 or 16 are as much more work.
+        assert (padded.value < perfect.value) == (size > 16)
+        assert (padded.nest.macs > nest.macs) == (size > 16)
+
+
+def test_padding_finds_the_best_of_all_padded_nests():
+    machine = load_architecture("gemmini").with_levels(
+        {
+            "scratchpad": {"fan_out": FanOut(2, ("K",))},
+            "accumulator": {"fan_out": FanOut(2, ("C",))},
+        }
+    )
+    nest = loop_nest(ConvLayer("c", 1, 3, 3, 1, 1, 1, 1))
+    nests = padded_nests(nest, machine)
+    assert {one.sizes[1:3] for one in nests} == {(3, 3), (3, 4), (4, 3), (4, 4)}
+    for goal in Objective:
+        best = min(best_of_all(one, machine, goal).value for one in nests)
+        found = find_mapping(nest, machine, goal, factors=Factors.PADDED)
+        assert found.optimal
+        assert found.value == pytest.approx(best, rel=1e-12)
+
+
 def test_where_nothing_fits_it_is_told():
     machine = Architecture("m", (Level("a", tuple(Operand), 8, 3),), 1.0)
     nest = loop_nest(ConvLayer("c", 1, 2, 3, 1, 1, 1, 1))
@@ -202,7 +310,7 @@ def test_no_order_that_is_left_out_is_better(rule):
         taken = ((0, 1, 2), (0, 2))
         for kind, ways in (
             ("all", every),
-            ("some", orders(accesses(nest), tuple(map(int, loops)), taken, rule).ways),
+            ("some", orders(accesses(nest), tuple(map(int, loops)), taken, rule=rule).ways),
         ):
             texts = [
                 f"[WIO] {' '.join(f'{nest.dims[d]}{sizes[nest.dims[d]]}' for d in way)} - "

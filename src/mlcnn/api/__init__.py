@@ -20,6 +20,7 @@ from mlcnn.api.mapping import (
     map_layer,
     map_network,
     nest_of,
+    save_for_timeloop,
 )
 from mlcnn.api.nests import NetworkOptions, split_layer
 from mlcnn.api.optimized import Optimized
@@ -140,6 +141,7 @@ __all__ = [
     "reproduce",
     "rewrite",
     "run",
+    "save_for_timeloop",
     "skip",
     "skip_recipe",
     "split_layer",

@@ -21,7 +21,7 @@ from mlcnn.codesign.counts import Counts, count, tile_words
 from mlcnn.codesign.enumeration import Best, Objective, Weighted, best_of_all, every_mapping
 from mlcnn.codesign.explaining import Amounts, Explained, explain
 from mlcnn.codesign.files import architecture_names, load_architecture
-from mlcnn.codesign.finding import Factors, Found, Search, find
+from mlcnn.codesign.finding import Found, Search, find
 from mlcnn.codesign.layer_text import parse_layer
 from mlcnn.codesign.machine import LoopNestFile, LoopNestMachine
 from mlcnn.codesign.mapped_network import MappedLayer, MappedNetwork, map_nests
@@ -29,6 +29,7 @@ from mlcnn.codesign.mapper import Mapped, find_mapping
 from mlcnn.codesign.mapping import LevelLoops, Mapping, check_factors
 from mlcnn.codesign.mapping_file import read_mapping
 from mlcnn.codesign.network import LeastProduct, least_product
+from mlcnn.codesign.padding import Factors, padded_nests
 from mlcnn.codesign.scored_mapping import ScoredMapping, scored_mapping
 from mlcnn.codesign.scorer import Score, fits, score
 from mlcnn.codesign.timeloop import load_timeloop
@@ -98,6 +99,7 @@ __all__ = [
     "lower_bound",
     "map_nests",
     "misfits",
+    "padded_nests",
     "parse_layer",
     "read_mapping",
     "score",

@@ -6,6 +6,7 @@ tiles that the outermost level on the chip may hold, the best come first; below 
 that is not bounded away is looked at before the next.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Self
@@ -21,7 +22,7 @@ from mlcnn.codesign.enumeration import Goal
 from mlcnn.codesign.orders import orders
 from mlcnn.codesign.relaxation import Relaxation
 
-__all__ = ["Branch", "Incumbent"]
+__all__ = ["CLOSE", "Branch", "Incumbent"]
 
 _NEXT = 64
 """Nodes that are expanded together."""
@@ -33,6 +34,7 @@ _DIVES = (1e-3, 1e-2, 0.1, 1.0, 10.0, np.inf)
 """How far above the best bound children of a dive may be, where there are none nearer."""
 _INPUT = 1
 CLOSE = 1e-12
+"""What is better by no more than this share is not looked for."""
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -156,7 +158,7 @@ class Branch:
         latency_cycles: float,
     ) -> None:
         self.relaxation, self.architecture, self.rule = relaxation, architecture, rule
-        self.goal, self.best = goal, best
+        self.goal, self.best, self.constraints = goal, best, relaxation.constraints
         self.nest = relaxation.lattice.nest
         self.macs = float(self.nest.macs)
         self.limit = np.inf
@@ -289,6 +291,7 @@ class Branch:
         rows = relaxation.rows_of(block, tiles.tile[owner], loops)
         energy = relaxation.stage(block, 0)[rows, loops].min(0)
         stay = self._open(tiles, owner, energy, relaxation.busy(block, 0)[loops])
+        stay &= self._allowed(block, tiles.tile[owner], loops)
         owner, loops, rows = owner[stay], loops[stay], rows[:, stay]
         reads = relaxation.reads(block)[rows, loops]
         index, inside, paid = np.arange(len(loops)), loops, np.zeros(len(loops))
@@ -313,6 +316,16 @@ class Branch:
             energy, busy = energy[stay] + paid, busy[stay]
             found = np.concatenate([found[some], spread.factors[way]], 1)
         return _Choices(owner[index], loops[index], found, inside, energy, busy)
+
+    def _allowed(self, block: int, outer: Whole, loops: Whole) -> NDArray[np.bool_]:
+        """Whether the loops between outer tiles and those inside keep to the constraints."""
+        sizes, result = self.relaxation.lattice.sizes, np.ones(len(loops), bool)
+        if self.constraints is not None:
+            level = self.relaxation.blocks[block].level
+            for number, dim in enumerate(self.nest.dims):
+                allowed = self.constraints.factors_allowed(level, dim, spatial=False)
+                result &= allowed.among(sizes[number, outer] // sizes[number, loops])
+        return result
 
     def _box(self, tile: int) -> Whole:
         if tile not in self._boxes:
@@ -389,9 +402,23 @@ class Branch:
             tuple(int(n) for n in np.flatnonzero(keep[level:].any(0)))
             for level in (one.inner, one.inner + 1)
         )
-        found = orders(self.relaxation.access, loops, (taken, deeper), self.rule)
+        allowed = None
+        if self.constraints is not None and self.constraints.orders(one.level):
+            rules, names = self.constraints, self.nest.dims
+            allowed = tuple(
+                way
+                for way in itertools.permutations(loops)
+                if rules.order_allowed(one.level, [names[dim] for dim in way])
+            )
+            if not taken:
+                allowed = allowed[:1]  # the arithmetic takes everything anew, in any order
+        found = orders(
+            self.relaxation.access, loops, (taken, deeper), rule=self.rule, allowed=allowed
+        )
         table = [still + way for way in found.ways]
-        return np.array(table, np.int64).reshape(len(table), -1), np.array(found.alike, np.int64)
+        return np.array(table, np.int64).reshape(len(table), len(dims)), np.array(
+            found.alike, np.int64
+        )
 
     def _twice(self, block: int, parents: Nodes, factors: Whole) -> NDArray[np.bool_]:
         """Whether the same counts come from loops of the innermost level one level further out.
@@ -400,7 +427,7 @@ class Branch:
         the level above, where that has none of its dimension and spreads none.
         """
         last = len(self.relaxation.blocks) - 1
-        if block != last or block == 0:
+        if block != last or block == 0 or self.constraints is not None:
             return np.zeros(len(factors), bool)
         level, above = (self.relaxation.blocks[n].level for n in (block, block - 1))
         kept = np.flatnonzero(self.relaxation.keep[level])

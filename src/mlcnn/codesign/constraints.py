@@ -141,6 +141,15 @@ class Allowed:
             return False
         return self.least <= factor and (self.most is None or factor <= self.most)
 
+    def among(self, factors: NDArray[np.int64] | NDArray[np.float64]) -> Mask:
+        """Which of some factors may stand here."""
+        result = factors >= self.least
+        if self.exact is not None:
+            result &= factors == self.exact
+        if self.most is not None:
+            result &= factors <= self.most
+        return result
+
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
@@ -231,7 +240,7 @@ class Constraints:
         for level, dim, spatial in places:
             allowed = self.factors_allowed(level, dim, spatial=spatial)
             array = batch.spatial if spatial else batch.temporal
-            result &= _within(array[level, batch.dims.index(dim)], allowed)
+            result &= allowed.among(array[level, batch.dims.index(dim)])
         for level in {rule.level for rule in self.rules if isinstance(rule, OrderRule)}:
             for number in np.flatnonzero(result):
                 order = [
@@ -241,6 +250,10 @@ class Constraints:
                 ]
                 result[number] = self.order_allowed(level, order)
         return result
+
+    def orders(self, level: int) -> bool:
+        """Whether the order of a level's loops has a rule."""
+        return any(isinstance(rule, OrderRule) and rule.level == level for rule in self.rules)
 
     def _factor_rules(self, dim: str | None = None) -> Iterator[FactorRule]:
         for rule in self.rules:
@@ -268,15 +281,6 @@ def _both(one: Allowed, other: Allowed) -> Allowed:
         exact = 0
     bounds = [bound for bound in (one.most, other.most) if bound is not None]
     return Allowed(exact, max(one.least, other.least), min(bounds) if bounds else None)
-
-
-def _within(factors: NDArray[np.float64], allowed: Allowed) -> Mask:
-    result = factors >= allowed.least
-    if allowed.exact is not None:
-        result &= factors == allowed.exact
-    if allowed.most is not None:
-        result &= factors <= allowed.most
-    return result
 
 
 def binding_rules(

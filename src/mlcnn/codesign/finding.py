@@ -5,42 +5,22 @@ All that is known here of the mapper's interface stands in ``_found``.
 
 import time
 from dataclasses import dataclass
-from enum import StrEnum
 
 from mlcnn.codesign.architecture import Architecture, Operand
 from mlcnn.codesign.batch import Batch
 from mlcnn.codesign.checking import misfits
+from mlcnn.codesign.constraints import Constraints
 from mlcnn.codesign.conventions import EXACT, Convention
 from mlcnn.codesign.counts import check_exact
 from mlcnn.codesign.enumeration import Goal, Objective, Weighted
 from mlcnn.codesign.mapper import find_mapping
 from mlcnn.codesign.mapping import LevelLoops, Mapping
+from mlcnn.codesign.padding import Factors
 from mlcnn.codesign.scored_mapping import ScoredMapping
-from mlcnn.errors import InfeasibleError, UnsupportedError
+from mlcnn.errors import InfeasibleError
 from mlcnn.workload import LoopNest
 
 __all__ = ["Factors", "Found", "Search", "find", "find_weighted"]
-
-
-class Factors(StrEnum):
-    """Which factors a dimension may be split into."""
-
-    PERFECT = "perfect"
-    """Those whose product is the dimension."""
-    PADDED = "padded"
-    """Also those whose product exceeds it: the rest is work on padding."""
-
-    @property
-    def told(self) -> str:
-        """The space of mappings in words."""
-        factors = {
-            Factors.PERFECT: "all factors that multiply to their dimensions",
-            Factors.PADDED: "all factors, those that pad their dimensions too",
-        }
-        return (
-            f"{factors[self]}, all orders of loops, all choices of what each level keeps; levels "
-            "that keep nothing have no loops"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +32,14 @@ class Search:
         rule: what is counted.
         factors: of which mappings.
         budget_s: seconds after which the best so far is taken.
+        constraints: what mappings must keep to.
     """
 
     objective: Objective = Objective.EDP
     rule: Convention = EXACT
     factors: Factors = Factors.PERFECT
     budget_s: float = 60.0
+    constraints: Constraints | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -131,12 +113,16 @@ def find(nest: LoopNest, architecture: Architecture, search: Search) -> Found:
 
 
 def _found(nest: LoopNest, architecture: Architecture, search: Search, goal: Goal) -> Found:
-    if search.factors is Factors.PADDED:
-        raise UnsupportedError(
-            f"{nest.name}: padded factors are not searched yet; use --factors {Factors.PERFECT}"
-        )
     begun = time.process_time()
-    mapped = find_mapping(nest, architecture, goal, search.rule, budget_s=search.budget_s)
+    mapped = find_mapping(
+        nest,
+        architecture,
+        goal,
+        search.rule,
+        factors=search.factors,
+        constraints=search.constraints,
+        budget_s=search.budget_s,
+    )
     return Found(
         nest, mapped.nest, architecture, search.rule, mapped.mapping, mapped.batch, mapped.score,
         search, mapped.value, mapped.bound, mapped.optimal, mapped.scored,

@@ -9,7 +9,7 @@ bound; what was found at one limit cuts the search at the next.
 import heapq
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from mlcnn.codesign.architecture import Architecture
 from mlcnn.codesign.batch import Batch
 from mlcnn.codesign.bounds import lower_bound
-from mlcnn.codesign.branch import Branch, Incumbent
+from mlcnn.codesign.branch import CLOSE, Branch, Incumbent
 from mlcnn.codesign.compiled import score_fast
+from mlcnn.codesign.constraints import Constraints, binding_rules, excluded
 from mlcnn.codesign.conventions import EXACT, Convention
 from mlcnn.codesign.enumeration import Goal, Objective, keep_masks
 from mlcnn.codesign.mapping import Mapping
+from mlcnn.codesign.padding import Factors, padded_nests
 from mlcnn.codesign.relaxation import Relaxation
 from mlcnn.codesign.scorer import Score, score
 from mlcnn.codesign.tiles import Lattice
@@ -30,8 +32,8 @@ from mlcnn.workload import LoopNest
 
 __all__ = ["Mapped", "Progress", "find_mapping"]
 
-_FIRST, _GROWTH = 1e-3, 3.0
-"""The first limit, above the least bound, and how its distance grows."""
+_FIRST, _GROWTH, _LAST = 1e-3, 3.0, 1e5
+"""The first limit, above the least bound; how its distance grows; beyond the last there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +76,12 @@ def find_mapping(
     objective: Goal = Objective.EDP,
     rule: Convention = EXACT,
     *,
+    factors: Factors = Factors.PERFECT,
+    constraints: Constraints | None = None,
     budget_s: float = 60.0,
     progress: Progress | None = None,
 ) -> Mapped:
-    """Find the best of all mappings whose factors divide the dimensions.
+    """Find the best of all mappings.
 
     All factors, orders, instances side by side and choices of what each level keeps are looked at
     or bounded away; levels that keep nothing have no loops. An interrupt (Ctrl-C) ends the search
@@ -88,29 +92,75 @@ def find_mapping(
         architecture: the machine.
         objective: what is made small.
         rule: what is counted.
+        factors: whether dimensions may be padded (``padded_nests``).
+        constraints: what mappings must keep to.
         budget_s: seconds after which the best so far is returned.
         progress: told after each limit.
 
     Raises:
-        InfeasibleError: no mapping fits the machine, or none was found in the budget.
+        InfeasibleError: no mapping fits the machine, none keeps to the constraints (which one
+            excludes all is told), or none was found in the budget.
         InputError: counts are beyond what float64 holds exactly.
     """
     end = time.monotonic() + budget_s
-    lattice = Lattice.of(nest)
-    search = first = _Search(lattice, architecture, objective, rule, end)
-    if objective is Objective.LATENCY:
-        # Most of what is fast moves little; the best of both is often fastest already.
-        first = _Search(lattice, architecture, Objective.EDP, rule, end)
-    try:
-        first.run(progress)
-        if first is not search:
-            search.follow(first)
-            search.run(progress)
-    except KeyboardInterrupt:
-        if first.best.batch is None:
-            raise
-        search.follow(first)
-    return search.result()
+    task = _Task(architecture, objective, rule, constraints, lambda: time.monotonic() >= end)
+    nests = [nest] if factors is Factors.PERFECT else padded_nests(nest, architecture)
+    bounds = [float(lower_bound(one, architecture).of(objective)) for one in nests]
+    # What is not padded first: the rest is then never worse.
+    waiting = sorted(zip(bounds[1:], nests[1:], strict=True), key=lambda one: one[0])
+    waiting = [(bounds[0], nests[0]), *waiting]
+    best: _Search | None = None
+    value, proven, scored = np.inf, np.inf, 0
+    while waiting and waiting[0][0] < value * (1 - CLOSE):
+        bound, one = waiting.pop(0)
+        search = _Search(Lattice.of(one), task, value)
+        told = search.go(progress)
+        scored += search.best.scored
+        if search.best.batch is not None:
+            best, value = search, search.best.value
+        proven = min(proven, max(search.proven, bound))
+        if not told or task.over():
+            break
+    proven = min([proven, *(bound for bound, _ in waiting)])
+    if best is None:
+        raise _nothing(nest, task, feasible=bool(np.isfinite(proven)))
+    return best.result(min(proven, value), scored)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What is looked for, on which machine.
+
+    Attributes:
+        over: whether to stop.
+    """
+
+    architecture: Architecture
+    goal: Goal
+    rule: Convention
+    constraints: Constraints | None
+    over: Callable[[], bool]
+
+
+def _nothing(nest: LoopNest, task: _Task, *, feasible: bool) -> InfeasibleError:
+    """Why nothing was found."""
+    where = f"{nest.name} on {task.architecture.name}"
+    if feasible:
+        return InfeasibleError(f"{where}: no mapping was found in time; allow a longer budget")
+    plain = replace(task, goal=Objective.ENERGY)
+    if task.constraints is None or not _any(nest, replace(plain, constraints=None)):
+        return InfeasibleError(f"{where}: no mapping fits its memories; give a level more capacity")
+    return excluded(
+        binding_rules(task.constraints, lambda fewer: _any(nest, replace(plain, constraints=fewer)))
+    )
+
+
+def _any(nest: LoopNest, task: _Task) -> bool:
+    """Whether there is a mapping."""
+    search = _Search(Lattice.of(nest), replace(task, over=lambda: False))
+    search.best.over = lambda: search.best.batch is not None
+    search.go(None)
+    return search.best.batch is not None
 
 
 class _Search:
@@ -120,31 +170,50 @@ class _Search:
         proven: no mapping is below it.
     """
 
-    def __init__(
-        self,
-        lattice: Lattice,
-        architecture: Architecture,
-        goal: Goal,
-        rule: Convention,
-        end: float,
-    ) -> None:
+    def __init__(self, lattice: Lattice, task: _Task, value: float = np.inf) -> None:
         nest = lattice.nest
-        self.nest, self.architecture, self.goal, self.rule = nest, architecture, goal, rule
-        self.best = Incumbent(lambda: time.monotonic() >= end)
-        self.lattice = lattice
+        self.lattice, self.nest, self.task = lattice, nest, task
+        self.architecture, self.goal, self.rule = task.architecture, task.goal, task.rule
+        self.best = Incumbent(task.over, value)
         self.relaxations: dict[int, Relaxation] = {}
-        self.latency = lower_bound(nest, architecture).latency_cycles
+        self.latency = lower_bound(nest, task.architecture).latency_cycles
         self.branches: list[tuple[float, Branch]] = []
         self.masks: list[tuple[float, int, NDArray[np.bool_]]] = []
-        for number, mask in enumerate(keep_masks(architecture)):
-            bound = float(lower_bound(nest, architecture, mask).of(goal))
-            self.masks.append((bound, number, mask))
+        for number, mask in enumerate(keep_masks(task.architecture)):
+            if task.constraints is None or task.constraints.keep_allowed(mask):
+                bound = float(lower_bound(nest, task.architecture, mask).of(task.goal))
+                self.masks.append((bound, number, mask))
         heapq.heapify(self.masks)
-        self.proven = self.masks[0][0]
+        self.proven = self.masks[0][0] if self.masks else np.inf
+
+    def go(self, progress: Progress | None) -> bool:
+        """Search; whether it was not interrupted.
+
+        Raises:
+            KeyboardInterrupt: before anything was found.
+        """
+        first = self
+        if self.goal is Objective.LATENCY:
+            # Most of what is fast moves little; the best of both is often fastest already.
+            first = _Search(self.lattice, replace(self.task, goal=Objective.EDP))
+        try:
+            first.run(progress if first is self else None)
+            if first is not self:
+                self.follow(first)
+                self.run(progress)
+        except KeyboardInterrupt:
+            if first.best.batch is None:
+                raise
+            self.follow(first)
+            return False
+        return True
 
     def run(self, progress: Progress | None) -> None:
         """Search until the best is proven or there is no more time."""
         self._open(0.0)
+        if not self.branches:
+            self.proven = np.inf
+            return
         self._dive()
         while self.masks and self._least() >= self.masks[0][0] and not self.best.over():
             self._open(self.masks[0][0])
@@ -154,7 +223,7 @@ class _Search:
         if self.best.value <= first:
             return
         while np.isfinite(first) and not self.best.over():
-            limit = first * (1 + distance)
+            limit = first * (1 + distance) if distance < _LAST else np.inf
             self._open(min(limit, self.best.value))
             for bound, branch in sorted(self.branches, key=lambda one: one[1].rank):
                 if bound < min(limit, self.best.value):
@@ -163,7 +232,7 @@ class _Search:
                 self.proven = min(limit, self.best.value)
             if progress is not None:
                 progress(self.best.value, self.proven)
-            if self.best.value <= limit:
+            if self.best.value <= limit or np.isinf(limit):
                 return
             distance *= _GROWTH
 
@@ -189,7 +258,12 @@ class _Search:
         while self.masks and (self.masks[0][0] <= limit or not self.branches):
             _, number, mask = heapq.heappop(self.masks)
             if number not in self.relaxations:
-                made = Relaxation(self.lattice, self.architecture, mask, self.rule)
+                rules = self.task.constraints
+                try:
+                    made = Relaxation(self.lattice, self.architecture, mask, self.rule, rules)
+                except InfeasibleError:  # for every mask
+                    self.masks.clear()
+                    return
                 self.relaxations[number] = made
             branch = Branch(
                 self.relaxations[number],
@@ -203,28 +277,22 @@ class _Search:
             if self.best.over():
                 return
 
-    def result(self) -> Mapped:
+    def result(self, proven: float, scored: int) -> Mapped:
         """What was found.
 
-        Raises:
-            InfeasibleError: nothing.
+        Args:
+            proven: no mapping is below it.
+            scored: mappings of all searches.
         """
-        if self.best.batch is None:
-            raise InfeasibleError(
-                f"{self.nest.name} on {self.architecture.name}: no mapping fits its memories; give "
-                "a level more capacity"
-                if np.isinf(self.proven)
-                else f"{self.nest.name} on {self.architecture.name}: no mapping was found in time; "
-                "allow a longer budget"
-            )
-        optimal = self.best.value <= self.proven
+        batch = self.best.batch
+        assert batch is not None  # noqa: S101
         return Mapped(
             self.nest,
-            self.best.batch.mapping(0),
-            self.best.batch,
-            score(self.nest, self.architecture, self.best.batch, self.rule),
+            batch.mapping(0),
+            batch,
+            score(self.nest, self.architecture, batch, self.rule),
             self.best.value,
-            self.best.value if optimal else self.proven,
-            optimal,
-            self.best.scored,
+            proven,
+            self.best.value <= proven,
+            scored,
         )

@@ -42,7 +42,9 @@ def orders(
     access: tuple[Access, Access, Access],
     loops: Dims,
     taken: tuple[Dims, Dims],
+    *,
     rule: Convention,
+    allowed: tuple[Dims, ...] | None = None,
 ) -> Orders:
     """Orders of the loops of a level.
 
@@ -52,10 +54,14 @@ def orders(
         taken: operands that are kept at the next level or further inside; those further inside.
         rule: what is counted. (Where savings depend on the steps inside, ``same_step``, the second
             rule is not used.)
+        allowed: orders, outermost first, of which none is left out; None for all.
     """
     here = _Settled(access, taken[0], ordered=not rule.same_step)
     found: list[Dims] = []
-    here.extend((), frozenset(loops), found)
+    if allowed is None:
+        here.extend((), frozenset(loops), found)
+    else:
+        found = [way[::-1] for way in allowed]
     found = list(dict.fromkeys(found))
     kinds: dict[object, int] = {}
     alike = tuple(kinds.setdefault(here.kind(one, taken[1]), len(kinds)) for one in found)

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlcnn.codesign.architecture import Architecture, Operand
+from mlcnn.codesign.constraints import Constraints
 from mlcnn.codesign.conventions import Convention
 from mlcnn.codesign.space import accesses
 from mlcnn.codesign.tiles import Lattice, Shift, Spread, ratios, side_by_side
@@ -77,9 +78,10 @@ class Relaxation:
         architecture: Architecture,
         keep: NDArray[np.bool_],
         rule: Convention,
+        constraints: Constraints | None = None,
     ) -> None:
         self.lattice, self.architecture, self.keep, self.rule = lattice, architecture, keep, rule
-        nest = lattice.nest
+        nest, self.constraints = lattice.nest, constraints
         self.access = accesses(nest)
         self.depth = len(architecture.levels)
         self.passes = nest.macs / lattice.sizes.prod(0)
@@ -89,7 +91,7 @@ class Relaxation:
             [n for n in range(len(nest.dims)) if not one.relevant[n]] for one in self.access
         )
         self.reach = tuple(ratios(lattice, dims) for dims in self.idle)
-        self.blocks = _blocks(lattice, architecture)
+        self.blocks = _blocks(lattice, architecture, constraints)
         self.base = nest.macs * architecture.mac_energy_pj
         self._late = self._arithmetic()
         self.to_go: dict[int, Array] = {}
@@ -120,7 +122,7 @@ class Relaxation:
         self.rows.append(rows)
         self._spread.append(stages[::-1])
         self._busy.append(units[::-1])
-        result = self._loops(stages[-1], rows)
+        result = self._loops(stages[-1], rows, block.level)
         busy = -self.lattice.lower(-units[-1], range(len(self.lattice.nest.dims)))
         unfit = ~self._fits(block.level)
         result[unfit], busy[unfit] = np.inf, 0.0
@@ -287,23 +289,37 @@ class Relaxation:
             np.maximum(target, shaped[under] * instances, out=target)
         return result.reshape(-1)
 
-    def _loops(self, array: Array, rows: "Rows") -> Array:
+    def _loops(self, array: Array, rows: "Rows", level: int) -> Array:
         """The least over the loops of a level, for each tile outside them."""
-        dims = range(len(self.lattice.nest.dims))
+        dims = self._looping(level)
         result = self.lattice.lower(array[rows.row(0, 1)], dims)
         shaped = result.reshape(self.lattice.shape)
         for operand in rows.kept:
             once = array[rows.row(operand, _ONCE)]
-            np.minimum(result, self.lattice.lower(once, self.idle[operand]), out=result)
+            still = [dim for dim in self.idle[operand] if dim in dims]
+            np.minimum(result, self.lattice.lower(once, still), out=result)
             moves = [dim for dim in dims if dim not in self.idle[operand]]
             first, last = rows.row(operand, 1), rows.row(operand, _ONCE)
             lower = self.lattice.lower(array[first:last], moves)
             lower = lower.reshape(-1, *self.lattice.shape)
             for shift, r in self.reach[operand]:
+                if any(
+                    n and axis[0] not in dims
+                    for n, axis in zip(shift, self.lattice.axes, strict=True)
+                ):
+                    continue
                 upper, under = self.lattice.cuts(shift)
                 target = shaped[upper]
                 np.minimum(target, lower[(rows.row(operand, r) - first, *under)], out=target)
         return result
+
+    def _looping(self, level: int) -> list[int]:
+        """Dimensions that may have a loop at a level."""
+        dims = self.lattice.nest.dims
+        if self.constraints is None:
+            return list(range(len(dims)))
+        allowed = [self.constraints.factors_allowed(level, dim, spatial=False) for dim in dims]
+        return [n for n, one in enumerate(allowed) if one.exact != 1 and one.most != 1]
 
     def _fits(self, number: int) -> NDArray[np.bool_]:
         """Whether each tile fits a level."""
@@ -401,7 +417,9 @@ class Rows:
         return min(later, default=len(self.r)) - 1
 
 
-def _blocks(lattice: Lattice, architecture: Architecture) -> tuple[Block, ...]:
+def _blocks(
+    lattice: Lattice, architecture: Architecture, rules: Constraints | None
+) -> tuple[Block, ...]:
     looping = [n for n, level in enumerate(architecture.levels) if n == 0 or level.keeps]
     result: list[Block] = []
     ends = [*looping[1:], len(architecture.levels)]
@@ -410,9 +428,9 @@ def _blocks(lattice: Lattice, architecture: Architecture) -> tuple[Block, ...]:
             len(side_by_side(lattice.nest, one)) for one in architecture.levels[level:inner]
         )
         if whole <= _TOGETHER:
-            spread = [Spread.of(lattice, level, architecture, inner - level)]
+            spread = [Spread.of(lattice, level, architecture, inner - level, rules)]
         else:
-            spread = [Spread.of(lattice, n, architecture) for n in range(level, inner)]
+            spread = [Spread.of(lattice, n, architecture, 1, rules) for n in range(level, inner)]
         result.append(Block(level, tuple(spread), inner))
     return tuple(result)
 

@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlcnn.codesign.architecture import Architecture, Level
+from mlcnn.codesign.constraints import Constraints
 from mlcnn.codesign.space import accesses
 from mlcnn.codesign.windows import Copies, Tiles, touched
 from mlcnn.codesign.windows import box as box_of
+from mlcnn.errors import InfeasibleError
 from mlcnn.workload import LoopNest
 
 __all__ = ["Lattice", "Shift", "Spread", "primes", "ratios", "side_by_side"]
@@ -160,12 +162,33 @@ class Spread:
     shifts: tuple[Shift, ...]
 
     @classmethod
-    def of(cls, lattice: Lattice, level: int, machine: Architecture, levels: int = 1) -> "Spread":
-        """All choices below ``levels`` levels from ``level`` on."""
-        below = [side_by_side(lattice.nest, machine.levels[level + n]) for n in range(levels)]
+    def of(
+        cls,
+        lattice: Lattice,
+        level: int,
+        machine: Architecture,
+        levels: int = 1,
+        rules: Constraints | None = None,
+    ) -> "Spread":
+        """All choices below ``levels`` levels from ``level`` on that keep to some rules.
+
+        Raises:
+            InfeasibleError: none does.
+        """
+        nest = lattice.nest
+        below = [side_by_side(nest, machine.levels[level + n]) for n in range(levels)]
         chosen = np.array(list(itertools.product(*below)), np.int64)
-        sizes = np.array(lattice.nest.sizes)
+        sizes = np.array(nest.sizes)
         chosen = chosen[(sizes % chosen.prod(1) == 0).all(1)]
+        if rules is not None:
+            for n, dim in np.ndindex(levels, len(sizes)):
+                allowed = rules.factors_allowed(level + n, nest.dims[dim], spatial=True)
+                chosen = chosen[allowed.among(chosen[:, n, dim])]
+        if not len(chosen):
+            raise InfeasibleError(
+                f"{nest.name} on {machine.name}: no instances side by side below level "
+                f"{machine.levels[level].name} keep to the constraints"
+            )
         return cls(level, chosen, tuple(lattice.shift(one) for one in chosen.prod(1)))
 
     @property
