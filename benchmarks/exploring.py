@@ -12,9 +12,22 @@ import csv
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 from benchmarks.mapping import RESNET18
-from mlcnn.codesign.exploration import Space, evaluate_network, load_template
+from mlcnn.codesign.conventions import EXACT
+from mlcnn.codesign.exploration import (
+    Candidates,
+    Here,
+    Journal,
+    Limit,
+    Quantity,
+    Question,
+    Space,
+    Work,
+    evaluate_network,
+    load_template,
+)
 from mlcnn.codesign.layer_searches import LayerGroup
 from mlcnn.workload import loop_nest
 
@@ -23,6 +36,7 @@ __all__ = ["COUNTS", "main", "resnet18"]
 COUNTS = (1, 4, 1, 1, 3, 1, 1, 3, 1, 1, 3, 1)
 """How many layers of ResNet-18 are as each of ``RESNET18``."""
 _UM2_PER_MM2 = 1e6
+_CLOSE = 0.01
 _RESULTS = ("area_um2", "energy_pj", "latency_cycles", "edp_bound", "cpu_seconds")
 
 
@@ -58,6 +72,42 @@ def _yardstick(path: Path, space: Space, max_area: float) -> None:
             file.flush()
 
 
+def _compare(path: Path, space: Space, areas: Sequence[float], seeds: int) -> None:
+    """Explore under area budgets, and print how far from the best row of the yardstick it ends."""
+    rows = _rows(path)
+    groups = resnet18()
+    print("area mm2, seeds: within 1 %, worst gap; designs; CPU-seconds (medians, largest)")
+    for area in areas:
+        limit = Limit(Quantity.AREA, area * _UM2_PER_MM2)
+        best = min(_edp(row) for row in rows if float(row["area_um2"]) <= limit.most)
+        runs = [_run(groups, space, limit, seed) for seed in range(seeds)]
+        gaps = [edp / best - 1.0 for edp, _, _ in runs]
+        close = sum(gap <= _CLOSE for gap in gaps)
+        designs, seconds = ([run[n] for run in runs] for n in (1, 2))
+        print(
+            f"{area:g}, {seeds}: {close} of {seeds}, {max(gaps):.2%}; {median(designs):g}, "
+            f"{max(designs):g}; {median(seconds):.1f}, {max(seconds):.1f}",
+            flush=True,
+        )
+
+
+def _edp(row: dict[str, str]) -> float:
+    return float(row["energy_pj"]) * float(row["latency_cycles"])
+
+
+def _run(
+    groups: tuple[LayerGroup, ...], space: Space, limit: Limit, seed: int
+) -> tuple[float, int, float]:
+    """The least energy times latency of one exploration, designs mapped, and CPU-seconds."""
+    begun = time.process_time()
+    candidates = Candidates.of(space, groups, [limit])
+    question = Question(space, (Quantity.EDP,), (limit,), seed=seed)
+    with Journal(None, {}) as journal:
+        workers = Here(groups, EXACT)
+        found = Work(question, candidates, journal, workers, lambda _: None).explored("resnet18")
+    return found.front[0].found.edp, found.scored, time.process_time() - begun
+
+
 def _rows(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
@@ -72,10 +122,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--space")
     parser.add_argument("--range", action="append", default=[], dest="ranges")
     parser.add_argument("--max-area", type=float, default=float("inf"))
+    parser.add_argument("--areas", type=float, nargs="+", default=[0.3, 0.64, 1.0, 2.0, 3.0])
+    parser.add_argument("--seeds", type=int, default=10)
     given = parser.parse_args(arguments)
     space = load_template(given.template).space(given.space, given.ranges)
     if given.what == "yardstick":
         _yardstick(given.path, space, given.max_area)
+    else:
+        _compare(given.path, space, given.areas, given.seeds)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ class ExploreOptions:
         area_mm2: no design is larger.
         at_most: other bounds, as ``power=0.5W``.
         budget_s: seconds after which the search ends.
-        search: how designs are chosen: ``guided`` or ``descent``.
+        search: how designs are chosen: ``guided``, ``proof`` or ``descent``.
         seed: of what is drawn.
         processes: that map designs.
         journal: file that every finished design is written to, and that a run goes on from.
@@ -187,6 +187,7 @@ def explore(
     )
     name = model_name(source)
     run = question.run(f"{name} {_digest(groups)}", f"explore {_VERSION}", rule.name)
+    run["network_name"] = name  # for whoever finds the journal in use
     path = None if options.journal is None else Path(options.journal)
     workers: AbstractContextManager[Here | Processes] = (
         Here(groups, rule) if options.processes == 1 else Processes(groups, rule, options.processes)

@@ -41,8 +41,8 @@ class Exploring:
         at_most: another bound, as power=0.5W, latency=5ms or energy=2mJ. Repeat it for more.
         budget: time after which the search ends, as 60s or 10m; until nothing better is expected by
             default.
-        search: guided by bounds and estimates, or descent from random designs to the best
-            neighbour.
+        search: guided by bounds and estimates; proof, which goes on until every other design is
+            bounded away; or descent from random designs to the best neighbour.
         seed: of what is drawn.
         processes: that map designs.
         journal: file that every finished design is written to; the same command goes on from it.
@@ -58,7 +58,7 @@ class Exploring:
     area: float | None = None
     at_most: tuple[str, ...] = ()
     budget: str | None = None
-    search: Literal["guided", "descent"] = "guided"
+    search: Literal["guided", "proof", "descent"] = "guided"
     seed: int = 0
     processes: int = 1
     journal: Path | None = None

@@ -5,6 +5,7 @@ a function of the seed and of what the designs come to: it ends the same however
 interrupted, and however many processes map its batches.
 
 ``guided`` maps designs that may well be better than all so far, by bounds and ``Estimates``.
+``proof`` goes on from there with every design that the bounds do not rule out.
 ``descent`` goes from random designs to their best neighbours until none is better.
 """
 
@@ -24,7 +25,7 @@ Array = NDArray[np.float64]
 _BATCH = 4
 """Designs that are chosen together: enough for a few processes, few enough to learn from."""
 _DRAWN = 64
-_OPTIMISM = 1.0
+_OPTIMISM = 3.0
 _GAIN = 1e-3
 """Share by which a design must be expected to be better in something."""
 _EVEN = 0.05
@@ -36,6 +37,7 @@ class Strategy(StrEnum):
     """How designs are chosen."""
 
     GUIDED = "guided"
+    PROOF = "proof"
     DESCENT = "descent"
 
 
@@ -57,6 +59,7 @@ def batches(
         yield [start]
     making: dict[Strategy, Callable[[Archive, int, int | None], Iterator[list[int]]]] = {
         Strategy.GUIDED: _guided,
+        Strategy.PROOF: _proof,
         Strategy.DESCENT: _descent,
     }
     yield from making[strategy](archive, seed, start)
@@ -84,6 +87,13 @@ def _guided(archive: Archive, seed: int, start: int | None) -> Iterator[list[int
         if not chosen:
             return
         yield chosen
+
+
+def _proof(archive: Archive, seed: int, start: int | None) -> Iterator[list[int]]:
+    yield from _guided(archive, seed, start)
+    while len(left := np.flatnonzero(archive.open())):
+        hopes = _logarithms(archive, Estimates.of(archive))[left].sum(1)
+        yield [int(one) for one in left[np.argsort(hopes, kind="stable")[:_BATCH]]]
 
 
 def _anything(archive: Archive, generator: np.random.Generator) -> list[int]:
