@@ -8,6 +8,7 @@ from mlcnn.api.compressing import COMPRESS_RECIPE, CompressOptions, compress
 from mlcnn.api.counting import count
 from mlcnn.api.dynamic import Dynamic
 from mlcnn.api.evaluation import EvaluateOptions, energy_per_image, evaluate
+from mlcnn.api.exploring import ExploreOptions, explore, write_designs
 from mlcnn.api.finetuning import FINETUNE_RECIPE, Finetuned, finetune
 from mlcnn.api.image_times import latency_per_image
 from mlcnn.api.listing import Described, describe, listed
@@ -49,6 +50,7 @@ from mlcnn.report import (
     columns_table,
     evaluation_tables,
     explained_text,
+    exploration_table,
     mapping_tables,
     network_mapping_tables,
     network_tables,
@@ -56,6 +58,7 @@ from mlcnn.report import (
     terminal,
     uncounted_sentence,
     warning,
+    write_front,
 )
 from mlcnn.reproduce import reproduce
 from mlcnn.training.quantisation import InputRange, Means, Setting, WeightRange, check_bits
@@ -70,6 +73,7 @@ __all__ = [
     "Dynamic",
     "EvaluateOptions",
     "ExampleInput",
+    "ExploreOptions",
     "Finetuned",
     "ImageOptions",
     "InputRange",
@@ -113,6 +117,8 @@ __all__ = [
     "evaluation_tables",
     "explain_count",
     "explained_text",
+    "exploration_table",
+    "explore",
     "finetune",
     "is_zoo_name",
     "latency_per_image",
@@ -147,4 +153,6 @@ __all__ = [
     "uncounted_sentence",
     "warning",
     "within_budget",
+    "write_designs",
+    "write_front",
 ]
