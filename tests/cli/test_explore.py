@@ -62,7 +62,8 @@ levels:
     block_words: {side}, shared_bandwidth: {2 * side}, energy: {{pj: 0.49, pj_per_kb: 0.02513}},
     fan_out: {{size: {side}, dims: [K]}}}}
   accumulator: {{keeps: [output], word_bits: 32, capacity: {accumulator.capacity},
-    shared_bandwidth: 2, energy: {{pj: 1.94, pj_per_kb: 0.1005}}, fan_out: {{size: {side}, dims: [C]}}}}
+    shared_bandwidth: 2, energy: {{pj: 1.94, pj_per_kb: 0.1005}},
+    fan_out: {{size: {side}, dims: [C]}}}}
   register: {{keeps: [weight], word_bits: 8, capacity: 1, energy: {{pj: 0.48746}}}}
 """,
         encoding="utf-8",
@@ -181,7 +182,8 @@ def test_interrupted(tmp_path: Path, fusable: Path) -> None:
             ("--area", "0.001"),
             (
                 "no design of template gemmini has an area of at most 0.001 mm2: the least area is "
-                "0.010094 mm2, with pe=2 scratchpad_kb=1 accumulator_kb=1; raise the bound on area to "
+                "0.010094 mm2, with pe=2 scratchpad_kb=1 accumulator_kb=1; "
+                "raise the bound on area to "
                 "that or more"
             ),
         ),
@@ -220,7 +222,8 @@ def test_interrupted(tmp_path: Path, fusable: Path) -> None:
         (
             ("--template", "eyeriss", "--area", "1"),
             (
-                "template eyeriss: its area is not known (its architecture eyeriss has no area_um2), "
+                "template eyeriss: its area is not known (its architecture "
+                "eyeriss has no area_um2), "
                 "so designs can be neither bounded nor compared by it; leave out --area and the "
                 "objective area, as --objectives latency,energy"
             ),

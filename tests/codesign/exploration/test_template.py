@@ -52,7 +52,8 @@ def test_neighbours_are_a_step_away():
         (
             ["pe=200..300"],
             (
-                "--range pe=200..300: the template's steps are 2, 4, 8, 16, 32, 64, 128, and that is "
+                "--range pe=200..300: the template's steps are 2, 4, 8, 16, "
+                "32, 64, 128, and that is "
                 "others"
             ),
         ),
@@ -81,7 +82,8 @@ def test_neighbours_are_a_step_away():
         (
             ["scratchpad=8"],
             (
-                "--range scratchpad=8: a parameter of template gemmini and its values are required, "
+                "--range scratchpad=8: a parameter of template gemmini and "
+                "its values are required, "
                 "as pe=8..64; did you mean 'scratchpad_kb'?; its parameters: pe, scratchpad_kb, "
                 "accumulator_kb"
             ),
@@ -137,7 +139,8 @@ def test_a_file_of_ones_own(tmp_path):
             ", times: 2",
             "",
             (
-                ":4: a range needs either times, above 1, or plus: what leads from one value to the "
+                ":4: a range needs either times, above 1, or plus: what "
+                "leads from one value to the "
                 "next"
             ),
         ),
@@ -145,7 +148,8 @@ def test_a_file_of_ones_own(tmp_path):
             "times: 2",
             "times: 1",
             (
-                ":4: a range needs either times, above 1, or plus: what leads from one value to the "
+                ":4: a range needs either times, above 1, or plus: what "
+                "leads from one value to the "
                 "next"
             ),
         ),
@@ -192,7 +196,8 @@ def test_files_that_are_wrong(tmp_path, old, new, message):
         (
             "pe - 20",
             (
-                "template mine with pe=16: fan_out of level scratchpad, pe - 20, is -5; it must be 1 "
+                "template mine with pe=16: fan_out of level scratchpad, pe - "
+                "20, is -5; it must be 1 "
                 "or more"
             ),
         ),
