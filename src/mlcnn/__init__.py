@@ -1,8 +1,8 @@
 """mlcnn finds the cheapest way to run a convolutional network.
 
 The verbs of the command line are functions here: `load`, `optimize`, `count`, `bench`, `evaluate`,
-`finetune`, `quantize`, `compress`, `skip`, `run`; of `map` there are two, `map_layer` and
-`map_network`. They and the packages below them are imported when they are first used, so that
+`explore`, `finetune`, `quantize`, `compress`, `skip`, `run`; of `map` there are two, `map_layer`
+and `map_network`. They and the packages below them are imported when they are first used, so that
 ``import mlcnn`` takes no time.
 """
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mlcnn.api import (
         CompressOptions,
         EvaluateOptions,
+        ExploreOptions,
         ImageOptions,
         MapOptions,
         MeasureOptions,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
         compress,
         count,
         evaluate,
+        explore,
         finetune,
         load,
         map_layer,
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CompressOptions",
     "EvaluateOptions",
+    "ExploreOptions",
     "ImageOptions",
     "MapOptions",
     "MeasureOptions",
@@ -80,6 +83,7 @@ __all__ = [
     "engines",
     "errors",
     "evaluate",
+    "explore",
     "finetune",
     "frontier",
     "graph",
@@ -113,6 +117,7 @@ _FROM_API = frozenset(
     | {"QuantizeOptions", "RewriteOptions", "SkipOptions"}
     | {"bench", "compress", "count", "evaluate", "finetune", "load", "optimize", "quantize", "run"}
     | {"MapOptions", "NetworkOptions", "map_layer", "map_network", "skip"}
+    | {"ExploreOptions", "explore"}
 )
 
 __version__ = "0.1.0"

@@ -251,8 +251,8 @@ def test_budgets_that_are_none(text: str) -> None:
         (
             ("lenet5", "--explain", "dram.input"),
             (
-                "--check and --explain are of one layer, and lenet5 is a network: give the layer "
-                "behind a colon, as lenet5:conv1"
+                "--check, --explain and --timeloop are of one layer, and lenet5 is a network: give "
+                "the layer behind a colon, as lenet5:conv1"
             ),
         ),
         (
@@ -392,3 +392,73 @@ def test_timeloops_problems_and_mappings(mlcnn: Call, tmp_path: Path) -> None:
                   "--json").json  # fmt: skip
     assert given["fits"] is True
     assert given["energy_pj"] == found["energy_pj"]
+
+
+_RULES = """\
+constraints:
+- {target: memory, type: temporal, factors: "K=4", permutation: QP}
+"""
+_MACHINE = """\
+architecture:
+  version: 0.4
+  nodes:
+  - !Container
+    name: system
+    attributes: {technology: 45nm, global_cycle_seconds: 1e-9}
+  - !Component
+    name: memory
+    class: DRAM
+    attributes: {width: 8, datawidth: 8}
+  - !Component
+    name: mac
+    class: intmac
+    attributes: {width: 8}
+"""
+_ENERGIES = """\
+ERT:
+  version: 0.4
+  tables:
+  - name: system.memory
+    actions: [{name: read, energy: 2}, {name: write, energy: 2}, {name: update, energy: 2}]
+  - {name: system.mac, actions: [{name: compute, energy: 1}]}
+"""
+
+
+def _refused(mlcnn: Call, *arguments: str) -> str:
+    result = mlcnn(*arguments)
+    assert result.code == 2
+    return str(result.error)
+
+
+def test_constraints_of_a_layer(mlcnn: Call, tmp_path: Path) -> None:
+    files = {"problem.yaml": _PROBLEM, "one.yaml": _ONE_LEVEL, "rules.yaml": _RULES}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    asked = ("map", "--layer", "problem.yaml", "--on", "one.yaml", "--constraints", "rules.yaml")
+    found = mlcnn(*asked, "--json").json
+    # Q and then P stand innermost.
+    assert found["mapping"].endswith("P4 Q4")
+    (tmp_path / "rules.yaml").write_text(_RULES.replace("K=4", "K=2"))
+    told = _refused(mlcnn, *asked)
+    assert "the constraints exclude every mapping; what binds: rules.yaml:2" in told
+    assert "temporal K=2" in told
+    told = _refused(mlcnn, "map", "lenet5", "--constraints", "rules.yaml")
+    assert "rules.yaml: constraints are of one layer" in told
+
+
+def test_a_machine_of_several_files_of_timeloops(mlcnn: Call, tmp_path: Path) -> None:
+    files = {"problem.yaml": _PROBLEM, "machine.yaml": _MACHINE, "energies.yaml": _ENERGIES}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    asked = ("map", "--layer", "problem.yaml", "--on", "machine.yaml,energies.yaml")
+    found = mlcnn(*asked, "--timeloop", "out", "--json").json
+    assert found["energy_pj"] == 128 * (1 + 2 * 3) + 2 * 64
+    assert (tmp_path / "out" / "statistics.yaml").read_text().startswith("convention: exact\n")
+    again = mlcnn(*asked, "--check", "out/mapping.yaml", "--json").json
+    assert again["mapping"] == found["mapping"]
+    assert again["energy_pj"] == found["energy_pj"]
+    (tmp_path / "file").write_text("")
+    told = _refused(mlcnn, *asked, "--timeloop", "file")
+    assert "file: it cannot be written: File exists" in told
+    told = _refused(mlcnn, "map", "--layer", "K=2", "--on", "machine.yaml,gemmini")
+    assert "gemmini: of several files for the machine each must be Timeloop's" in told

@@ -8,6 +8,7 @@ from mlcnn.api.compressing import COMPRESS_RECIPE, CompressOptions, compress
 from mlcnn.api.counting import count
 from mlcnn.api.dynamic import Dynamic
 from mlcnn.api.evaluation import EvaluateOptions, energy_per_image, evaluate
+from mlcnn.api.exploring import ExploreOptions, explore, write_designs
 from mlcnn.api.finetuning import FINETUNE_RECIPE, Finetuned, finetune
 from mlcnn.api.image_times import latency_per_image
 from mlcnn.api.listing import Described, describe, listed
@@ -19,6 +20,7 @@ from mlcnn.api.mapping import (
     map_layer,
     map_network,
     nest_of,
+    save_for_timeloop,
 )
 from mlcnn.api.nests import NetworkOptions, split_layer
 from mlcnn.api.optimized import Optimized
@@ -48,6 +50,7 @@ from mlcnn.report import (
     columns_table,
     evaluation_tables,
     explained_text,
+    exploration_table,
     mapping_tables,
     network_mapping_tables,
     network_tables,
@@ -55,6 +58,7 @@ from mlcnn.report import (
     terminal,
     uncounted_sentence,
     warning,
+    write_front,
 )
 from mlcnn.reproduce import reproduce
 from mlcnn.training.quantisation import InputRange, Means, Setting, WeightRange, check_bits
@@ -69,6 +73,7 @@ __all__ = [
     "Dynamic",
     "EvaluateOptions",
     "ExampleInput",
+    "ExploreOptions",
     "Finetuned",
     "ImageOptions",
     "InputRange",
@@ -112,6 +117,8 @@ __all__ = [
     "evaluation_tables",
     "explain_count",
     "explained_text",
+    "exploration_table",
+    "explore",
     "finetune",
     "is_zoo_name",
     "latency_per_image",
@@ -134,6 +141,7 @@ __all__ = [
     "reproduce",
     "rewrite",
     "run",
+    "save_for_timeloop",
     "skip",
     "skip_recipe",
     "split_layer",
@@ -145,4 +153,6 @@ __all__ = [
     "uncounted_sentence",
     "warning",
     "within_budget",
+    "write_designs",
+    "write_front",
 ]

@@ -56,6 +56,7 @@ _COMMANDS = {
         "Cycles, energy and area on an accelerator, against another.",
     ),
     "map": ("map:mapping", "The best mapping of a layer or a network on given hardware."),
+    "explore": ("explore:exploring", "Hardware sizes and mappings searched together."),
     "train": ("train:train", "Train a network from scratch on labelled images."),
     "finetune": (
         "finetune:finetune",

@@ -42,11 +42,12 @@ class Mapping:
 
     Attributes:
         on: architecture, as gemmini, eyeriss, simba or systolic, or your own .yaml file (also
-            Timeloop's, energies and all).
+            Timeloop's, energies and all, or several with commas between them).
         objective: what is made small; edp is energy times latency.
         factors: perfect, whose products are the dimensions, or padded, which may exceed them.
         budget: time after which the best so far is taken, as 60s or 2m; of a network, for all.
         convention: what is counted: exact, exact-box, timeloop-2023 or timeloop-2024.
+        constraints: file of Timeloop's with what the mappings of a layer must keep to.
     """
 
     on: str = "gemmini"
@@ -54,6 +55,7 @@ class Mapping:
     factors: Literal["perfect", "padded"] = "perfect"
     budget: str = "60s"
     convention: str = "exact"
+    constraints: str | None = None
 
     def options(self) -> "MapOptions":
         """The same for the API.
@@ -67,6 +69,7 @@ class Mapping:
             self.factors,
             parse_seconds(self.budget),
             self.convention,
+            self.constraints,
         )
 
 
@@ -80,6 +83,7 @@ def mapping(
     batch: Annotated[int | None, Parameter(group="Layer")] = None,
     check: str | None = None,
     explain: str | None = None,
+    timeloop: str | None = None,
     mapped: Mapping = Mapping(),
     loading: Loading = Loading(),
     printing: Printing = Printing(),
@@ -101,6 +105,8 @@ def mapping(
             fit is told, with the smallest change that helps. Exit code 1 where it does not fit.
         explain: level and operand, as scratchpad.input: how that count comes about, and what others
             would count.
+        timeloop: folder that the mapping of a layer is written to as Timeloop reads it, and its
+            statistics.
         mapped: on what, and what to look for.
         loading: how to load the network.
         printing: what is printed.
@@ -115,13 +121,15 @@ def mapping(
     )
     given = _layer(model, layer)
     if given is None:
-        return _network(str(model), options, network, printing, check or explain)
+        return _network(str(model), options, network, printing, check or explain or timeloop)
     with progress() as tell:
         if check is None:
             found = mlcnn.map_layer(given, options, network, tell)
         else:
             found = mlcnn.api.check_mapping(given, check, options, network)
         told = None if explain is None else mlcnn.api.explain_count(found, explain)
+        if timeloop is not None:
+            mlcnn.api.save_for_timeloop(found, timeloop, given, options, network)
     if printing.json:
         print_json(found.to_json() | ({} if told is None else {"explained": told.to_json()}))
     elif told is not None:
@@ -163,8 +171,8 @@ def _network(
 ) -> int:
     if single is not None:
         raise InputError(
-            f"--check and --explain are of one layer, and {model} is a network: give the layer "
-            f"behind a colon, as {model}:conv1"
+            f"--check, --explain and --timeloop are of one layer, and {model} is a network: give "
+            f"the layer behind a colon, as {model}:conv1"
         )
     with progress() as tell:
         found = mlcnn.map_network(model, options, network, tell)

@@ -26,7 +26,7 @@ from mlcnn.codesign.space import Access, accesses
 from mlcnn.codesign.windows import Copies, Tiles, touched
 from mlcnn.workload import LoopNest
 
-__all__ = ["Bound", "lower_bound"]
+__all__ = ["Bound", "Demand", "demand", "lower_bound"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,81 @@ class Bound:
 _OUTPUT = 2
 
 
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a nest asks of all machines that differ in the energies of their levels alone.
+
+    Attributes:
+        latency_cycles: least.
+        macs: multiply-accumulates.
+        words: different ones of each operand.
+        serving: for each operand the levels that may serve the arithmetic: number of the level,
+            words that it is read or, of outputs, written at least, and words of outputs that it is
+            read at least.
+    """
+
+    latency_cycles: float
+    macs: int
+    words: tuple[float, ...]
+    serving: tuple[tuple[tuple[int, float, float], ...], ...]
+
+    def energy_pj(
+        self, read_pj: NDArray[np.float64], write_pj: NDArray[np.float64], mac_pj: float
+    ) -> NDArray[np.float64]:
+        """The least energy on several machines, shape (machines,).
+
+        Either the outermost level alone serves an operand, or every word moves there once and an
+        inner level serves it.
+
+        Args:
+            read_pj: of a word of each level, shape (levels, machines).
+            write_pj: likewise.
+            mac_pj: of a multiply-accumulate.
+        """
+        energy = np.full(read_pj.shape[1], self.macs * mac_pj)
+        for operand, words, serving in zip(Operand, self.words, self.serving, strict=True):
+            served_pj = write_pj if operand is Operand.OUTPUT else read_pj
+            once = words * served_pj[0]
+            least = np.full(len(energy), np.inf)
+            for number, served, visits in serving:
+                each = served * served_pj[number] + visits * read_pj[number]
+                least = np.minimum(least, each if number == 0 else once + each)
+            energy += np.maximum(least, once)
+        return energy
+
+
+def demand(
+    nest: LoopNest, architecture: Architecture, keep: NDArray[np.bool_] | None = None
+) -> Demand:
+    """What a nest asks of a machine, whatever energy its levels take.
+
+    Args:
+        nest: the layer.
+        architecture: the machine.
+        keep: what each level keeps, shape (levels, operands); None for the best choice.
+
+    Raises:
+        UnsupportedError: the nest is of no form that is scored.
+    """
+    access = accesses(nest)
+    words = [_words(nest, one) for one in access]
+    compute = math.ceil(nest.macs / _units(nest, architecture))
+    serving: list[tuple[tuple[int, float, float], ...]] = []
+    for number, (operand, one, size) in enumerate(zip(Operand, access, words, strict=True)):
+        levels = range(len(architecture.levels))
+        kept = [n for n in levels if operand in architecture.levels[n].keeps]
+        if keep is not None:
+            kept = [int(np.flatnonzero(keep[:, number])[-1])]
+        served = [nest.macs / _shared(one, architecture, n, nest) for n in kept]
+        read = [
+            _visits(each, size, architecture.instances(n)) if operand is Operand.OUTPUT else 0.0
+            for n, each in zip(kept, served, strict=True)
+        ]
+        serving.append(tuple(zip(kept, served, read, strict=True)))
+    least = max(compute, _transfer(architecture.levels[0], words))
+    return Demand(least, nest.macs, tuple(words), tuple(serving))
+
+
 def lower_bound(
     nest: LoopNest, architecture: Architecture, keep: NDArray[np.bool_] | None = None
 ) -> Bound:
@@ -62,18 +137,13 @@ def lower_bound(
     Raises:
         UnsupportedError: the nest is of no form that is scored.
     """
-    access = accesses(nest)
-    words = [_words(nest, one) for one in access]
-    compute = math.ceil(nest.macs / _units(nest, architecture))
-    energy = nest.macs * architecture.mac_energy_pj
-    outermost = architecture.levels[0]
-    for number, operand in enumerate(Operand):
-        levels = range(len(architecture.levels))
-        serving = [n for n in levels if operand in architecture.levels[n].keeps]
-        if keep is not None:
-            serving = [int(np.flatnonzero(keep[:, number])[-1])]
-        energy += _operand(nest, architecture, number, serving)
-    return Bound(max(compute, _transfer(outermost, words)), energy)
+    needed = demand(nest, architecture, keep)
+    read, write = (
+        np.array([[getattr(level, name)] for level in architecture.levels])
+        for name in ("read_pj", "write_pj")
+    )
+    energy = needed.energy_pj(read, write, architecture.mac_energy_pj)
+    return Bound(needed.latency_cycles, float(energy[0]))
 
 
 def _words(nest: LoopNest, access: Access) -> float:
@@ -118,30 +188,9 @@ def _transfer(outermost: Level, words: list[float]) -> float:
     )
 
 
-def _operand(
-    nest: LoopNest,
-    architecture: Architecture,
-    operand: int,
-    serving: list[int],
-) -> float:
-    """Least energy of one operand's accesses, where some level of several serves the arithmetic.
-
-    Either the outermost level alone does, or every word moves there once and an inner one does.
-    """
-    access, outermost = accesses(nest)[operand], architecture.levels[0]
-    words, writes = _words(nest, access), operand == _OUTPUT
-    once = words * (outermost.write_pj if writes else outermost.read_pj)
-    options: list[float] = []
-    for number in serving:
-        level = architecture.levels[number]
-        served = nest.macs / _shared(access, architecture, number, nest)
-        energy = served * (level.write_pj if writes else level.read_pj)
-        if writes:
-            # First visits read nothing; each instance may have one of each word.
-            visits = max(served - words * architecture.instances(number), 0.0)
-            energy += visits * level.read_pj
-        options.append(energy if number == 0 else once + energy)
-    return max(min(options), once)
+def _visits(served: float, words: float, instances: int) -> float:
+    """Words of outputs that are read: first visits are none, one of each word in each instance."""
+    return max(served - words * instances, 0.0)
 
 
 def _shared(access: Access, architecture: Architecture, number: int, nest: LoopNest) -> int:

@@ -20,7 +20,13 @@ from mlcnn.codesign.sram import load_sram_table, sram_tables
 from mlcnn.codesign.timeloop import is_timeloop, load_timeloop
 from mlcnn.errors import InputError, did_you_mean
 
-__all__ = ["TYPE", "architecture_names", "load_architecture", "read_architecture"]
+__all__ = [
+    "TYPE",
+    "architecture_names",
+    "load_architecture",
+    "read_architecture",
+    "read_design",
+]
 
 TYPE = "loop-nest"
 """The type of these files among those of machines."""
@@ -78,6 +84,11 @@ def _dims(below: _FanOut) -> tuple[str, ...] | None:
     return None if below.dims is None else tuple(below.dims)
 
 
+class _Design(Document):
+    template: str = Field(min_length=1)
+    values: dict[str, PositiveFloat] = Field(min_length=1)
+
+
 class _File(Document):
     name: str = Field(min_length=1)
     type: Literal["loop-nest"] = TYPE
@@ -86,6 +97,8 @@ class _File(Document):
     mac_energy_pj: NonNegativeFloat
     area_um2: PositiveFloat | str | None = None
     mapping_budget_s: PositiveFloat | None = None  # of the machine that maps, see ``machine``
+    mapping_pj_per_cycle: PositiveFloat | None = None  # likewise
+    design: _Design | None = None  # of which template it is, see ``read_design``
     levels: dict[str, _Level] = Field(min_length=1)
 
     def to_domain(self, description: Description) -> Architecture:
@@ -165,3 +178,16 @@ def read_architecture(description: Description) -> Architecture:
         InputError: the file is wrong.
     """
     return description.read(_File).to_domain(description)
+
+
+def read_design(path: Path) -> tuple[str, dict[str, float]] | None:
+    """The template that a file's architecture is of, and its values; None where it says nothing.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        InputError: the file is wrong.
+    """
+    found = read_description(path, _WHAT, tuple(_File.model_fields)).read(_File).design
+    return None if found is None else (found.template, dict(found.values))

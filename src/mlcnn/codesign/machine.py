@@ -19,8 +19,9 @@ from mlcnn.accelerators.precision import Precision
 from mlcnn.accelerators.technology import Technology
 from mlcnn.codesign.architecture import Architecture, Operand
 from mlcnn.codesign.breakdown import Breakdown
+from mlcnn.codesign.enumeration import Weighted
 from mlcnn.codesign.files import read_architecture
-from mlcnn.codesign.finding import Found, Search, find
+from mlcnn.codesign.finding import Found, Search, find, find_weighted
 from mlcnn.errors import InfeasibleError, UnsupportedError
 from mlcnn.workload import Arithmetic, ConvLayer, Layer, LoopNest, NestForm, loop_nest
 
@@ -38,10 +39,13 @@ class LoopNestMachine:
     Attributes:
         architecture: its levels.
         search: how mappings are looked for; a layer is looked for once.
+        weight: what a cycle counts as; then each layer is mapped for the least energy and latency
+            so weighted, in place of the search's objective.
     """
 
     architecture: Architecture
     search: Search = _SEARCH
+    weight: Weighted | None = None
     _known: dict[LoopNest, Found] = field(
         default_factory=dict[LoopNest, Found], compare=False, repr=False
     )
@@ -66,7 +70,12 @@ class LoopNestMachine:
     def notes(self) -> tuple[str, ...]:
         """Where its energy is from, and how well its layers are mapped."""
         search = self.search
-        how = f"{search.objective}, {search.factors} factors, counted as {search.rule.name}"
+        goal = (
+            str(search.objective)
+            if self.weight is None
+            else f"energy + {self.weight.pj_per_cycle:.5g} pJ a cycle"
+        )
+        how = f"{goal}, {search.factors} factors, counted as {search.rule.name}"
         note = (
             f"{self.name}: energy by the constants of its own file, not by these tables, and no "
             "leakage; each layer by the best mapping found in "
@@ -102,13 +111,22 @@ class LoopNestMachine:
 
     def _best(self, layer: ConvLayer) -> tuple[NestForm, Found]:
         found = [(form, self._found(nest)) for form, nest in _nests(layer)]
-        return min(found, key=lambda one: one[1].edp)
+        return min(found, key=lambda one: self._worth(one[1]))
+
+    def _worth(self, found: Found) -> float:
+        if self.weight is None:
+            return found.edp
+        return found.energy_pj + self.weight.pj_per_cycle * found.latency_cycles
 
     def _found(self, nest: LoopNest) -> Found:
         """The mapping of a nest, whatever it is called."""
         key = replace(nest, name="")
         if key not in self._known:
-            self._known[key] = find(nest, self.architecture, self.search)
+            self._known[key] = (
+                find(nest, self.architecture, self.search)
+                if self.weight is None
+                else find_weighted(nest, self.architecture, self.search, self.weight)
+            )
         return self._known[key]
 
 
@@ -178,4 +196,7 @@ class LoopNestFile:
         """
         architecture = read_architecture(description)
         budget = description.values.get("mapping_budget_s", BUDGET_S)
-        return LoopNestMachine(architecture, Search(budget_s=budget))
+        weight = description.values.get("mapping_pj_per_cycle")
+        return LoopNestMachine(
+            architecture, Search(budget_s=budget), None if weight is None else Weighted(weight)
+        )

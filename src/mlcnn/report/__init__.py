@@ -3,6 +3,7 @@
 from mlcnn.report.coded_layers import coded_layers
 from mlcnn.report.compression import write_compression
 from mlcnn.report.evaluation import evaluation_tables
+from mlcnn.report.exploring import exploration_table, write_front
 from mlcnn.report.mapping import explained_text, mapping_tables, network_mapping_tables
 from mlcnn.report.page import render, write
 from mlcnn.report.picture import find_browser, picture
@@ -34,6 +35,7 @@ __all__ = [
     "columns_table",
     "evaluation_tables",
     "explained_text",
+    "exploration_table",
     "find_browser",
     "mapping_tables",
     "network_mapping_tables",
@@ -48,4 +50,5 @@ __all__ = [
     "warning",
     "write",
     "write_compression",
+    "write_front",
 ]

@@ -94,11 +94,12 @@ def is_timeloop(path: str | Path) -> bool:
     return _TOP.search(text) is not None
 
 
-def read_timeloop(*paths: str | Path) -> Timeloop:
+def read_timeloop(*paths: str | Path, nest: LoopNest | None = None) -> Timeloop:
     """As ``load_timeloop``, with the names of levels and data spaces and with areas.
 
     Args:
         paths: of the files.
+        nest: the problem, where no file has one; its data spaces are Weights, Inputs and Outputs.
 
     Raises:
         InputError: a file cannot be read or is wrong: the message has file, line and key.
@@ -110,7 +111,8 @@ def read_timeloop(*paths: str | Path) -> Timeloop:
             f"Timeloop files {', '.join(map(str, paths))}: none has the key 'architecture'"
         )
     names = _variables(parts.get("variables"))
-    problem = read_problem(parts["problem"], names) if "problem" in parts else None
+    problem = None if nest is None else Problem(nest, dict(DEFAULT_SPACES))
+    problem = read_problem(parts["problem"], names) if "problem" in parts else problem
     stages, inner = stages_of(parts["architecture"], names)
     machine = _machine(parts, stages, problem, inner=inner)
     if problem is None:

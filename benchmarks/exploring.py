@@ -1,0 +1,136 @@
+"""Every design of a template mapped, and how near to the best of them ``explore`` comes.
+
+The first makes the yardstick, a row a design, and goes on where it was interrupted; the second
+explores under area budgets with several seeds and compares.
+
+    python -m benchmarks.exploring yardstick yardstick.csv --max-area 3
+    python -m benchmarks.exploring compare yardstick.csv --areas 0.3 0.64 1 2 3 --seeds 10
+"""
+
+import argparse
+import csv
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from benchmarks.mapping import RESNET18
+from mlcnn.codesign.conventions import EXACT
+from mlcnn.codesign.exploration import (
+    Candidates,
+    Here,
+    Journal,
+    Limit,
+    Quantity,
+    Question,
+    Space,
+    Work,
+    evaluate_network,
+    load_template,
+)
+from mlcnn.codesign.layer_searches import LayerGroup
+from mlcnn.workload import loop_nest
+
+__all__ = ["COUNTS", "main", "resnet18"]
+
+COUNTS = (1, 4, 1, 1, 3, 1, 1, 3, 1, 1, 3, 1)
+"""How many layers of ResNet-18 are as each of ``RESNET18``."""
+_UM2_PER_MM2 = 1e6
+_CLOSE = 0.01
+_RESULTS = ("area_um2", "energy_pj", "latency_cycles", "edp_bound", "cpu_seconds")
+
+
+def resnet18() -> tuple[LayerGroup, ...]:
+    """The distinct layers of ResNet-18 at 224 x 224, batch 1."""
+    groups: list[LayerGroup] = []
+    for layer, count in zip(RESNET18, COUNTS, strict=True):
+        names = tuple(f"{layer.name}.{number}" for number in range(count))
+        groups.append(LayerGroup(loop_nest(layer), names))
+    return tuple(groups)
+
+
+def _yardstick(path: Path, space: Space, max_area: float) -> None:
+    names = [one.name for one in space.parameters]
+    known = {tuple(row[name] for name in names) for row in _rows(path)} if path.exists() else set()
+    groups = resnet18()
+    with path.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [*names, *_RESULTS], lineterminator="\n")
+        if not known:
+            writer.writeheader()
+        for design in space:
+            values = {name: f"{value:g}" for name, value in space.values(design).items()}
+            machine = space.architecture(design)
+            area = machine.area_um2 or 0.0
+            if tuple(values.values()) in known or area > max_area * _UM2_PER_MM2:
+                continue
+            begun = time.process_time()
+            found = evaluate_network(groups, machine)
+            seconds = time.process_time() - begun
+            results = (area, found.energy_pj, found.latency_cycles, found.edp_bound)
+            told = (*(repr(one) for one in results), f"{seconds:.2f}")
+            writer.writerow({**values, **dict(zip(_RESULTS, told, strict=True))})
+            file.flush()
+
+
+def _compare(path: Path, space: Space, areas: Sequence[float], seeds: int) -> None:
+    """Explore under area budgets, and print how far from the best row of the yardstick it ends."""
+    rows = _rows(path)
+    groups = resnet18()
+    print("area mm2, seeds: within 1 %, worst gap; designs; CPU-seconds (medians, largest)")
+    for area in areas:
+        limit = Limit(Quantity.AREA, area * _UM2_PER_MM2)
+        best = min(_edp(row) for row in rows if float(row["area_um2"]) <= limit.most)
+        runs = [_run(groups, space, limit, seed) for seed in range(seeds)]
+        gaps = [edp / best - 1.0 for edp, _, _ in runs]
+        close = sum(gap <= _CLOSE for gap in gaps)
+        designs, seconds = ([run[n] for run in runs] for n in (1, 2))
+        print(
+            f"{area:g}, {seeds}: {close} of {seeds}, {max(gaps):.2%}; {median(designs):g}, "
+            f"{max(designs):g}; {median(seconds):.1f}, {max(seconds):.1f}",
+            flush=True,
+        )
+
+
+def _edp(row: dict[str, str]) -> float:
+    return float(row["energy_pj"]) * float(row["latency_cycles"])
+
+
+def _run(
+    groups: tuple[LayerGroup, ...], space: Space, limit: Limit, seed: int
+) -> tuple[float, int, float]:
+    """The least energy times latency of one exploration, designs mapped, and CPU-seconds."""
+    begun = time.process_time()
+    candidates = Candidates.of(space, groups, [limit])
+    question = Question(space, (Quantity.EDP,), (limit,), seed=seed)
+    with Journal(None, {}) as journal:
+        workers = Here(groups, EXACT)
+        found = Work(question, candidates, journal, workers, lambda _: None).explored("resnet18")
+    return found.front[0].found.edp, found.scored, time.process_time() - begun
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make the yardstick, or compare with it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("yardstick", "compare"))
+    parser.add_argument("path", type=Path)
+    parser.add_argument("--template", default="gemmini")
+    parser.add_argument("--space")
+    parser.add_argument("--range", action="append", default=[], dest="ranges")
+    parser.add_argument("--max-area", type=float, default=float("inf"))
+    parser.add_argument("--areas", type=float, nargs="+", default=[0.3, 0.64, 1.0, 2.0, 3.0])
+    parser.add_argument("--seeds", type=int, default=10)
+    given = parser.parse_args(arguments)
+    space = load_template(given.template).space(given.space, given.ranges)
+    if given.what == "yardstick":
+        _yardstick(given.path, space, given.max_area)
+    else:
+        _compare(given.path, space, given.areas, given.seeds)
+
+
+if __name__ == "__main__":
+    main()

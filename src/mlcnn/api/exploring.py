@@ -1,0 +1,228 @@
+"""Hardware sizes searched together with the mappings of a network."""
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from os import PathLike, fspath
+from pathlib import Path
+
+from mlcnn import codesign
+from mlcnn.api.loading import Source, model_name
+from mlcnn.api.nests import NetworkOptions, network_nests
+from mlcnn.codesign import exploration
+from mlcnn.codesign.exploration import (
+    Candidates,
+    Explored,
+    Here,
+    Journal,
+    Limit,
+    Processes,
+    Quantity,
+    Question,
+    Space,
+    Standing,
+    StartDesign,
+    Strategy,
+)
+from mlcnn.codesign.files import read_design
+from mlcnn.codesign.layer_searches import LayerGroup, grouped
+from mlcnn.errors import InputError, did_you_mean
+
+__all__ = ["ExploreOptions", "explore", "write_designs"]
+
+_UM2_PER_MM2 = 1e6
+_AS_IT_IS = NetworkOptions()
+_VERSION = 1
+"""Of how designs are evaluated and chosen: journals of another are not gone on with."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExploreOptions:
+    """Which designs, what is made small, and how long.
+
+    Attributes:
+        template: a name (``mlcnn.codesign.exploration.template_names()``), or the path of a
+            ``.yaml`` file.
+        space: which steps of the template; its first space by default.
+        ranges: parts of these, as ``pe=8..64``.
+        objectives: one to three of ``latency``, ``energy``, ``power``, ``area`` and ``edp``, with
+            commas between; by default latency, power and, where it is known, area.
+        area_mm2: no design is larger.
+        at_most: other bounds, as ``power=0.5W``.
+        budget_s: seconds after which the search ends.
+        search: how designs are chosen: ``guided``, ``proof`` or ``descent``.
+        seed: of what is drawn.
+        processes: that map designs.
+        journal: file that every finished design is written to, and that a run goes on from.
+        fresh: begin the journal anew.
+        start_from: a design to improve on: a ``.yaml`` file that says which design it is.
+        convention: what is counted.
+    """
+
+    template: "str | PathLike[str]" = "gemmini"
+    space: str | None = None
+    ranges: Sequence[str] = ()
+    objectives: str | None = None
+    area_mm2: float | None = None
+    at_most: Sequence[str] = ()
+    budget_s: float = math.inf
+    search: str = "guided"
+    seed: int = 0
+    processes: int = 1
+    journal: "str | PathLike[str] | None" = None
+    fresh: bool = False
+    start_from: "str | PathLike[str] | None" = None
+    convention: str = "exact"
+
+    def question(self) -> Question:
+        """The same, read, so that what is wrong is known before the work.
+
+        Raises:
+            InputError: a name, a range or a bound cannot be used.
+        """
+        if not self.budget_s > 0:
+            raise InputError(f"a budget of {self.budget_s:g} s: it must be positive")
+        if self.processes < 1:
+            raise InputError(f"--processes {self.processes}: it must be 1 or more")
+        if self.seed < 0:
+            raise InputError(f"--seed {self.seed}: it must be 0 or more")
+        names = [str(one) for one in Strategy]
+        if self.search not in names:
+            raise InputError(
+                f"unknown search {self.search!r}{did_you_mean(self.search, names)}; known: "
+                f"{', '.join(names)}"
+            )
+        template = exploration.load_template(fspath(self.template))
+        space = template.space(self.space, self.ranges)
+        return Question(
+            space,
+            self._objectives(space),
+            self._limits(space),
+            Strategy(self.search),
+            self.seed,
+            self.budget_s,
+            None if self.start_from is None else _start(Path(self.start_from), space),
+        )
+
+    def _objectives(self, space: Space) -> tuple[Quantity, ...]:
+        if self.objectives is not None:
+            return exploration.parse_objectives(self.objectives)
+        area = space.template.architecture.area_um2
+        usual = (Quantity.LATENCY, Quantity.POWER, Quantity.AREA)
+        return usual if area is not None else usual[:2]
+
+    def _limits(self, space: Space) -> tuple[Limit, ...]:
+        clock = space.template.architecture.clock_mhz
+        limits = [exploration.parse_limit(text, clock) for text in self.at_most]
+        if self.area_mm2 is not None:
+            if not 0 < self.area_mm2 < math.inf:
+                raise InputError(f"--area {self.area_mm2:g}: it must be positive, in mm2")
+            limits.insert(0, Limit(Quantity.AREA, self.area_mm2 * _UM2_PER_MM2))
+        quantities = [limit.quantity for limit in limits]
+        for quantity in quantities:
+            if quantities.count(quantity) > 1:
+                raise InputError(f"two bounds on {quantity} are given: give one")
+        return tuple(limits)
+
+
+_USUAL = ExploreOptions()
+
+
+def _start(path: Path, space: Space) -> StartDesign:
+    """The design of a file.
+
+    Raises:
+        InputError: it does not say which design of the template it is.
+    """
+    name = space.template.name
+    parameters = [one.name for one in space.parameters]
+    known = read_design(path)
+    if known is None or known[0] != name or set(known[1]) != set(parameters):
+        given = (
+            "it does not say which design it is"
+            if known is None
+            else f"it is a design of template {known[0]} with {', '.join(known[1])}"
+        )
+        keys = ", ".join(f"{key}: {value:g}" for key, value in space.template.default.items())
+        raise InputError(
+            f"--start-from {path}: {given}, and one of template {name} is required, as mlcnn "
+            f"explore writes it: design: {{template: {name}, values: {{{keys}}}}}"
+        )
+    return StartDesign(path.stem, known[1], codesign.load_architecture(path))
+
+
+def _silent(standing: Standing) -> None:
+    del standing
+
+
+def explore(
+    source: Source,
+    options: ExploreOptions = _USUAL,
+    network: NetworkOptions = _AS_IT_IS,
+    progress: Callable[[Standing], None] | None = None,
+) -> Explored:
+    """The designs of a template that no other beats for a network.
+
+    Args:
+        source: see ``mlcnn.load``.
+        options: which designs, what is made small, and how long.
+        network: how the network is read.
+        progress: told after every design that was mapped.
+
+    Raises:
+        InputError: the network, the template, a bound or the journal cannot be used.
+        UnsupportedError: a layer is no loop nest here, or the area is not known and needed.
+        InfeasibleError: no design is within the bounds, or none was mapped in time.
+    """
+    question = options.question()
+    rule = codesign.convention(options.convention)
+    nests, _ = network_nests(source, network)
+    if not nests:
+        raise InputError("the network has no convolution and no dense layer to map")
+    groups = grouped(nests)
+    candidates = Candidates.of(
+        question.space, groups, question.limits, wants_area=Quantity.AREA in question.objectives
+    )
+    name = model_name(source)
+    run = question.run(f"{name} {_digest(groups)}", f"explore {_VERSION}", rule.name)
+    run["network_name"] = name  # for whoever finds the journal in use
+    path = None if options.journal is None else Path(options.journal)
+    workers: AbstractContextManager[Here | Processes] = (
+        Here(groups, rule) if options.processes == 1 else Processes(groups, rule, options.processes)
+    )
+    with Journal(path, run, fresh=options.fresh) as journal, workers as mapping:
+        work = exploration.Work(question, candidates, journal, mapping, progress or _silent)
+        return work.explored(name)
+
+
+def _digest(groups: Sequence[LayerGroup]) -> str:
+    """What a network's layers come to, whatever they are called."""
+    content = repr([(replace(one.nest, name=""), len(one.names)) for one in groups])
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def write_designs(found: Explored, folder: "str | PathLike[str]") -> list[Path]:
+    """Write each design of a front as an architecture file.
+
+    Args:
+        found: the front.
+        folder: where to; it is made where it is missing.
+
+    Returns:
+        The files, in the order of the front.
+
+    Raises:
+        InputError: they cannot be written.
+    """
+    place = Path(folder)
+    paths: list[Path] = []
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        for number, one in enumerate(found.front, 1):
+            paths.append(place / f"design-{number:02}.yaml")
+            paths[-1].write_text(exploration.design_text(found, one), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--output {place}: cannot be written ({error.strerror})") from error
+    return paths

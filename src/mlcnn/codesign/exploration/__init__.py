@@ -1,0 +1,69 @@
+"""Machines searched together with the mappings of a network on them."""
+
+from mlcnn.codesign.exploration.archive import Archive, beaten, front_of
+from mlcnn.codesign.exploration.candidates import Candidates
+from mlcnn.codesign.exploration.evaluation import Evaluation, Unfinished, evaluate_network
+from mlcnn.codesign.exploration.explored import (
+    Ending,
+    Explored,
+    FrontDesign,
+    Start,
+    design_text,
+)
+from mlcnn.codesign.exploration.exploring import Question, Standing, StartDesign, Work
+from mlcnn.codesign.exploration.journal import Journal
+from mlcnn.codesign.exploration.quantities import (
+    Limit,
+    Quantity,
+    parse_limit,
+    parse_objectives,
+    within,
+)
+from mlcnn.codesign.exploration.strategies import Strategy, batches
+from mlcnn.codesign.exploration.template import (
+    Design,
+    Parameter,
+    Space,
+    Template,
+    load_template,
+    template_names,
+)
+from mlcnn.codesign.exploration.workers import Finished, Here, Job, Processes, Workers
+
+__all__ = [
+    "Archive",
+    "Candidates",
+    "Design",
+    "Ending",
+    "Evaluation",
+    "Explored",
+    "Finished",
+    "FrontDesign",
+    "Here",
+    "Job",
+    "Journal",
+    "Limit",
+    "Parameter",
+    "Processes",
+    "Quantity",
+    "Question",
+    "Space",
+    "Standing",
+    "Start",
+    "StartDesign",
+    "Strategy",
+    "Template",
+    "Unfinished",
+    "Work",
+    "Workers",
+    "batches",
+    "beaten",
+    "design_text",
+    "evaluate_network",
+    "front_of",
+    "load_template",
+    "parse_limit",
+    "parse_objectives",
+    "template_names",
+    "within",
+]

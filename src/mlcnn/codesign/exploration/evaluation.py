@@ -1,0 +1,251 @@
+"""What a network comes to on one design: every distinct layer mapped exactly, once.
+
+The layers minimise E + w * D for one w, that at which the product of the sums (sum E) * (sum D) is
+least: see ``mlcnn.codesign.network``. The first w is that of the bounds, which are near; of another
+w a layer is only searched again where its mapping is not known to be the best for that one too.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mlcnn.codesign.architecture import Architecture
+from mlcnn.codesign.bounds import Bound, lower_bound
+from mlcnn.codesign.conventions import EXACT, Convention
+from mlcnn.codesign.enumeration import Weighted
+from mlcnn.codesign.layer_searches import LayerGroup
+from mlcnn.codesign.mapper import Mapped, find_mapping
+from mlcnn.codesign.network import Minimum, Point, Weights, least_product
+from mlcnn.errors import InfeasibleError
+
+__all__ = ["Evaluation", "LayerMapping", "Unfinished", "evaluate_network"]
+
+_CLOSE = 1e-9
+
+
+class Unfinished(Exception):  # noqa: N818 - no mistake was made
+    """The time was over before every layer was mapped and its mapping proven."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerMapping:
+    """Layers that are alike and their mapping.
+
+    Attributes:
+        names: of the layers.
+        mapping: of each, as text.
+        energy_pj: of each.
+        latency_cycles: of each.
+    """
+
+    names: tuple[str, ...]
+    mapping: str
+    energy_pj: float
+    latency_cycles: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A network on a machine.
+
+    Attributes:
+        layers: distinct ones.
+        edp_bound: no choice of mappings has a smaller energy times latency.
+        clock_mhz: of the cycles.
+        area_um2: of the machine; None where it is not known.
+    """
+
+    layers: tuple[LayerMapping, ...]
+    edp_bound: float
+    clock_mhz: float
+    area_um2: float | None
+
+    @property
+    def energy_pj(self) -> float:
+        """Of all layers."""
+        return math.fsum(len(one.names) * one.energy_pj for one in self.layers)
+
+    @property
+    def latency_cycles(self) -> float:
+        """Of all layers, one after the other."""
+        return math.fsum(len(one.names) * one.latency_cycles for one in self.layers)
+
+    @property
+    def edp(self) -> float:
+        """Energy times latency, pJ x cycles."""
+        return self.energy_pj * self.latency_cycles
+
+    @property
+    def power_w(self) -> float:
+        """Mean power at the clock, leakage not counted."""
+        return self.energy_pj * 1e-12 / (self.latency_cycles / (self.clock_mhz * 1e6))
+
+    @property
+    def mappings(self) -> dict[str, str]:
+        """The mapping of each layer by its name."""
+        return {name: one.mapping for one in self.layers for name in one.names}
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``from_json`` reads."""
+        return {
+            "layers": [
+                [list(one.names), one.mapping, one.energy_pj, one.latency_cycles]
+                for one in self.layers
+            ],
+            "edp_bound": self.edp_bound,
+            "clock_mhz": self.clock_mhz,
+            "area_um2": self.area_um2,
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> "Evaluation":
+        """The same again."""
+        layers = tuple(
+            LayerMapping(tuple(names), mapping, energy, latency)
+            for names, mapping, energy, latency in document["layers"]
+        )
+        return cls(layers, document["edp_bound"], document["clock_mhz"], document["area_um2"])
+
+
+def evaluate_network(
+    groups: Sequence[LayerGroup],
+    architecture: Architecture,
+    rule: Convention = EXACT,
+    *,
+    seconds: Callable[[], float] = lambda: math.inf,
+) -> Evaluation:
+    """Map a network on a machine so that its energy times latency is least.
+
+    Args:
+        groups: its layers.
+        architecture: the machine.
+        rule: what is counted.
+        seconds: how many are left.
+
+    Raises:
+        Unfinished: there was not time enough.
+        InfeasibleError: a layer fits in no way.
+    """
+    work = _Work(groups, architecture, rule, seconds)
+    best = least_product(work.minimum, [work.first()])
+    chosen = zip(groups, work.pools, best.point.choice, strict=True)
+    layers = tuple(
+        LayerMapping(
+            group.names,
+            (found := pool[number]).mapping.text(architecture),
+            float(found.score.energy_pj[0]),
+            float(found.score.latency_cycles[0]),
+        )
+        for group, pool, number in chosen
+    )
+    return Evaluation(layers, best.bound, architecture.clock_mhz, architecture.area_um2)
+
+
+class _Work:
+    """Layers on a machine, and all mappings of them that were found."""
+
+    def __init__(
+        self,
+        groups: Sequence[LayerGroup],
+        architecture: Architecture,
+        rule: Convention,
+        seconds: Callable[[], float],
+    ) -> None:
+        self.groups, self.architecture, self.rule = groups, architecture, rule
+        self.seconds = seconds
+        self.counts = [len(group.names) for group in groups]
+        self.bounds: list[Bound] = [lower_bound(one.nest, architecture) for one in groups]
+        self.pools: list[list[Mapped]] = [[] for _ in groups]
+        self.proven: list[list[tuple[float, Mapped]]] = [[] for _ in groups]
+        """Of each layer the weights that it was searched for, and what is best there."""
+
+    def first(self) -> Point:
+        """The best point for the weight that the bounds say."""
+        least = self._sum(lambda number: self.bounds[number].latency_cycles)
+        weight = self._sum(lambda number: self.bounds[number].energy_pj) / least
+        return self._weighted(weight).point
+
+    def minimum(self, weights: Weights) -> Minimum:
+        """The least weighted sum; of energy or latency alone a bound, and the best that is known.
+
+        What is of no use for the product is not searched for.
+        """
+        if weights.energy and weights.latency:
+            return self._weighted(weights.latency)
+        choice = tuple(
+            min(range(len(pool)), key=lambda n, p=pool: weights.of(_point(p[n])))
+            for pool in self.pools
+        )
+        point = self._at(choice)
+        bound = self._sum(
+            lambda number: weights.of(
+                Point(self.bounds[number].energy_pj, self.bounds[number].latency_cycles)
+            )
+        )
+        return Minimum(point, min(bound, weights.of(point)))
+
+    def _weighted(self, weight: float) -> Minimum:
+        choice = tuple(self._best(number, weight) for number in range(len(self.groups)))
+        point = self._at(choice)
+        return Minimum(point, Weights(1.0, weight).of(point))
+
+    def _best(self, number: int, weight: float) -> int:
+        """Number of a layer's mapping that has the least E + weight * D of all."""
+        pool = self.pools[number]
+        for searched, found in self.proven[number]:
+            if self._settled(number, searched, found, weight):
+                return pool.index(found)
+        found = self._find(number, weight)
+        self.proven[number].append((weight, found))
+        pool.append(found)
+        return len(pool) - 1
+
+    def _settled(self, number: int, searched: float, found: Mapped, weight: float) -> bool:
+        """Whether what is best for one weight is known to be the best for another.
+
+        No mapping is below the bounds of energy and latency. So with the least sum L of one weight,
+        ``E + w' * D >= L + (w' - w) * (least D)`` for a larger one, and for a smaller one
+        ``E + w' * D >= w' / w * L + (1 - w' / w) * (least E)``.
+        """
+        point, bound = _point(found), self.bounds[number]
+        least = point.energy + searched * point.latency
+        if weight >= searched:
+            below = least + (weight - searched) * bound.latency_cycles
+        else:
+            share = weight / searched
+            below = share * least + (1 - share) * bound.energy_pj
+        return point.energy + weight * point.latency <= below * (1 + _CLOSE)
+
+    def _find(self, number: int, weight: float) -> Mapped:
+        left = self.seconds()
+        if left <= 0:
+            raise Unfinished
+        nest = self.groups[number].nest
+        try:
+            found = find_mapping(
+                nest, self.architecture, Weighted(weight), self.rule, budget_s=left
+            )
+        except InfeasibleError:
+            if self.seconds() <= 0:
+                raise Unfinished from None
+            raise
+        if not found.optimal:
+            raise Unfinished
+        return found
+
+    def _at(self, choice: tuple[int, ...]) -> Point:
+        points = [_point(pool[n]) for pool, n in zip(self.pools, choice, strict=True)]
+        return Point(
+            self._sum(lambda number: points[number].energy),
+            self._sum(lambda number: points[number].latency),
+            choice,
+        )
+
+    def _sum(self, of: Callable[[int], float]) -> float:
+        """Of all layers."""
+        return math.fsum(count * of(number) for number, count in enumerate(self.counts))
+
+
+def _point(found: Mapped) -> Point:
+    return Point(float(found.score.energy_pj[0]), float(found.score.latency_cycles[0]))

@@ -1,0 +1,181 @@
+"""The journal of an exploration: an SQLite file with one row a finished design.
+
+A row is written before its design is shown, so what was shown is never lost. What a run is of
+stands in the journal, too: another network, template, version or seed does not go on in it.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Self
+
+from mlcnn.errors import InputError
+
+__all__ = ["Journal"]
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS run (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS designs (
+    number INTEGER PRIMARY KEY, design TEXT NOT NULL UNIQUE, result TEXT NOT NULL, seconds REAL
+);
+"""
+_SAME = (
+    "mlcnn", "network", "template", "space", "convention", "search", "seed", "objectives", "bounds",
+    "start",
+)  # fmt: skip
+"""What must be the same, in the order in which differences are told."""
+
+
+class Journal:
+    """A journal, or a place in memory where no file is asked for.
+
+    Args:
+        path: of the file; None for memory.
+        run: what the run is of, by the names of ``_SAME``.
+        fresh: begin a new one, whatever is in the file.
+
+    Raises:
+        InputError: it is that of another run, or in use, or cannot be written.
+    """
+
+    def __init__(
+        self, path: Path | None, run: Mapping[str, object], *, fresh: bool = False
+    ) -> None:
+        self.path = path
+        self._lock = None if path is None else _locked(path, run)
+        try:
+            with self._writing():
+                if fresh and path is not None:
+                    for name in (path, _beside(path, "-wal"), _beside(path, "-shm")):
+                        name.unlink(missing_ok=True)
+                self._connection = sqlite3.connect(":memory:" if path is None else path)
+                if path is not None:
+                    self._connection.execute("PRAGMA journal_mode=WAL")
+                self._connection.executescript(_TABLES)
+                self._check(run)
+        except BaseException:
+            self._unlock()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.close()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+
+    def _check(self, run: Mapping[str, object]) -> None:
+        known = dict(self._connection.execute("SELECT key, value FROM run"))
+        wanted = {key: json.dumps(run.get(key)) for key in _SAME}
+        if not known:
+            rows = list(wanted.items())
+            with self._connection:
+                self._connection.executemany("INSERT INTO run VALUES (?, ?)", rows)
+            return
+        other = [key for key in _SAME if known.get(key) != wanted[key]]
+        if other:
+            told = "; ".join(
+                f"{key} is {known.get(key, 'missing')} there and {wanted[key]} here"
+                for key in other
+            )
+            raise InputError(
+                f"journal {self.path} is of another run: {told}; give --journal another file, or "
+                "--fresh to begin this one anew"
+            )
+
+    def known(self) -> dict[str, dict[str, Any] | None]:
+        """The results so far by design; None where nothing fits."""
+        with self._writing():
+            rows = self._connection.execute("SELECT design, result FROM designs ORDER BY number")
+            return {design: json.loads(result) for design, result in rows}
+
+    def seconds(self) -> float:
+        """Of processor time, that all designs took together."""
+        with self._writing():
+            rows = list(self._connection.execute("SELECT total(seconds) FROM designs"))
+            return float(rows[0][0])
+
+    def add(
+        self, number: int, design: str, result: Mapping[str, Any] | None, seconds: float
+    ) -> None:
+        """Write a finished design.
+
+        Args:
+            number: in the order in which designs were chosen.
+            design: its numbers as text.
+            result: what it came to; None where nothing fits.
+            seconds: of processor time that it took.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        row = (number, design, json.dumps(result), seconds)
+        with self._writing(), self._connection:
+            self._connection.execute("INSERT INTO designs VALUES (?, ?, ?, ?)", row)
+
+    @contextmanager
+    def _writing(self) -> Generator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            text = str(error)
+            if isinstance(error, sqlite3.DatabaseError) and "not a database" in text:
+                raise InputError(
+                    f"journal {self.path}: it is no journal ({text}); give --journal another "
+                    "file, or --fresh to write over it"
+                ) from error
+            raise InputError(
+                f"journal {self.path}: it cannot be written ({text}); make room or give --journal "
+                "another place; what is in it stays, and the same command goes on from there"
+            ) from error
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _locked(path: Path, run: Mapping[str, object]) -> IO[str]:
+    """The file beside a journal that says who writes it, held as long as it is open.
+
+    The operating system lets go of it when the process ends, however that ends.
+
+    Raises:
+        InputError: somebody else holds it, or it cannot be written.
+    """
+    try:
+        file = _beside(path, ".lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"journal {path}: it cannot be written ({error.strerror}); give --journal a place that "
+            "can be"
+        ) from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        holder = " ".join(file.read().split()) or "another exploration"
+        file.close()
+        raise InputError(
+            f"journal {path} is in use by {holder}; wait for it, end it, or give --journal another "
+            "file"
+        ) from None
+    started = time.strftime("%Y-%m-%d %H:%M:%S")
+    file.truncate(0)
+    file.write(
+        f"the exploration of {run.get('network_name', 'a network')} by process {os.getpid()} on "
+        f"{socket.gethostname()}, begun {started}"
+    )
+    file.flush()
+    return file
