@@ -39,7 +39,7 @@ from mlcnn.codesign.padding import padded_nests
 from mlcnn.codesign.relaxation import Relaxation
 from mlcnn.codesign.space import accesses
 from mlcnn.codesign.tiles import Lattice
-from mlcnn.errors import InfeasibleError
+from mlcnn.errors import InfeasibleError, InputError
 from mlcnn.workload import ConvLayer, loop_nest
 
 _GOALS = (*Objective, Weighted(3.0))
@@ -281,6 +281,48 @@ def test_padding_finds_the_best_of_all_padded_nests():
         found = find_mapping(nest, machine, goal, factors=Factors.PADDED)
         assert found.optimal
         assert found.value == pytest.approx(best, rel=1e-12)
+
+
+def test_a_search_that_starts_from_a_mapping_proves_the_same(layer1):
+    machine = load_architecture("gemmini")
+    plain = find_mapping(layer1, machine)
+    start = Mapping.parse("[WIO] K4 P56 - [WI] K16X - [O] C4 R3 S3 C16X - [W] Q56")
+    for first in (start, plain.mapping):
+        found = find_mapping(layer1, machine, start=first)
+        assert found.optimal
+        assert found.value == plain.value
+
+
+def test_a_budget_that_has_ended_leaves_the_mapping_to_start_from(layer1):
+    machine = load_architecture("gemmini")
+    start = Mapping.parse("[WIO] K4 P56 - [WI] K16X - [O] C4 R3 S3 C16X - [W] Q56")
+    value = Objective.EDP.of(score(layer1, machine, Batch.of([start], layer1)))[0]
+    found = find_mapping(layer1, machine, start=start, budget_s=0.0)
+    assert found.value <= value
+    assert found.bound < found.value
+
+
+def test_a_start_that_does_not_fit_is_left_aside():
+    nest = loop_nest(ConvLayer("c", 1, 8, 8, 4, 4, 1, 1))
+    machine = load_architecture("gemmini")
+    start = Mapping.parse("[WIO] - [WI] - [O] - [W] K8 C8 P4 Q4")  # all weights in one register
+    found = find_mapping(nest, machine, start=start)
+    assert found.optimal
+    assert fits(nest, machine, found.batch)[0]
+
+
+def test_a_start_of_another_nest_or_machine_is_told(layer1):
+    machine = load_architecture("gemmini")
+    with pytest.raises(InputError) as told:
+        find_mapping(layer1, machine, start=Mapping.parse("[WIO] K4 - [WI] - [O] - [W]"))
+    assert str(told.value) == (
+        "mapping of layer1: the factors of K are 4 x 1 x 1 x 1 = 4, and K has 64 iterations: a "
+        "factor of 16 is missing"
+    )
+    loops = "K64 C64 P56 Q56 R3 S3"
+    with pytest.raises(InputError) as told:
+        find_mapping(layer1, machine, start=Mapping.parse(f"[WIO] {loops} - [W]"))
+    assert str(told.value) == ("architecture gemmini has 4 levels and the mappings have 2")
 
 
 def test_where_nothing_fits_it_is_told():

@@ -9,7 +9,6 @@ that is not bounded away is looked at before the next.
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from mlcnn.codesign.batch import Batch
 from mlcnn.codesign.compiled import score_fast
 from mlcnn.codesign.conventions import Convention
 from mlcnn.codesign.enumeration import Goal
+from mlcnn.codesign.nodes import Choices, Nodes, cuts, first_of, ragged
 from mlcnn.codesign.orders import orders
 from mlcnn.codesign.relaxation import Relaxation
 
@@ -40,7 +40,6 @@ CLOSE = 1e-12
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
-Narrow = NDArray[np.integer]
 
 
 @dataclass(slots=True)
@@ -64,87 +63,6 @@ class Incumbent:
         index = int(values.argmin())
         if values[index] < self.value:
             self.value, self.batch = float(values[index]), batch.at(np.array([index]))
-
-
-@dataclass(frozen=True, slots=True)
-class Nodes:
-    """Mappings whose outer levels are chosen; arrays with a row for each.
-
-    Attributes:
-        temporal: iterations, whole, of shape (many, levels, dims).
-        spatial: instances.
-        order: numbers of the dimensions, int8.
-        tile: what the next level holds.
-        energy: of what the outer levels exchange.
-        cycles: that this takes at least.
-        flow: cycles that the outermost level takes for it (``Branch.flow``).
-        units: instances side by side so far.
-        value: bound of the objective.
-        least: bound of the energy, which comes first among equal values.
-    """
-
-    temporal: Narrow
-    spatial: Narrow
-    order: Narrow
-    tile: Whole
-    energy: Array
-    cycles: Array
-    flow: Array
-    units: Whole
-    value: Array
-    least: Array
-
-    def at(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> Self:
-        """Some of them."""
-        if index.dtype == np.bool_:
-            index = np.flatnonzero(index)
-        return type(self)(*(getattr(self, name).take(index, 0) for name in self.__slots__))
-
-    @classmethod
-    def joined(cls, parts: list["Nodes"]) -> "Nodes":
-        """All of several."""
-        if len(parts) == 1:
-            return parts[0]
-        return cls(
-            *(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__)
-        )
-
-    def __len__(self) -> int:
-        return len(self.tile)
-
-
-@dataclass(frozen=True, slots=True)
-class _Choices:
-    """What the loops and instances of a block may be for outer tiles; a row for each.
-
-    Attributes:
-        owner: number of the outer tile, ascending.
-        loops: tile inside the loops.
-        spread: factor of each dimension at each level of the block, (many, levels of it, dims).
-        tile: tile inside, that the next level with loops holds.
-        energy: bound of what is inside the outer tile.
-        flow: bound of the cycles that the outermost level takes for it, where they are looked at.
-        busy: bound of the units that it keeps busy.
-    """
-
-    owner: Whole
-    loops: Whole
-    spread: Whole
-    tile: Whole
-    energy: Array
-    flow: Array
-    busy: Array
-
-    def at(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> "_Choices":
-        if index.dtype == np.bool_:
-            index = np.flatnonzero(index)
-        return _Choices(*(getattr(self, name).take(index, 0) for name in self.__slots__))
-
-
-def _ragged(counts: Whole) -> tuple[Whole, Whole]:
-    """For rows that stand ``counts`` times each: the row, and the number within it."""
-    rows = np.repeat(np.arange(len(counts)), counts)
-    return rows, np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 class Branch:
@@ -261,7 +179,7 @@ class Branch:
             inside = lattice.cell(temporal[block.inner :].prod(0) * spatial[block.inner :].prod(0))
             loops = lattice.cell(lattice.sizes[:, inside] * spread.prod((0, 1)))
             here = (np.zeros(1, np.int64), np.array([loops]), spread, np.array([inside]))
-            choices = _Choices(*here, np.zeros(1), np.zeros(1), np.ones(1))
+            choices = Choices(*here, np.zeros(1), np.zeros(1), np.ones(1))
             nodes.temporal[:, block.level] = temporal[block.level]
             nodes.order[:, block.level] = order[block.level]
             nodes.spatial[:, block.level : block.inner] = spread
@@ -297,22 +215,25 @@ class Branch:
         step = max(_PAIRS // max(int(counts.max()), 1), 1)
         for begin in range(0, len(nodes), step):
             part = slice(begin, begin + step)
-            parent, number = _ragged(counts[owner[part]])
+            parent, number = ragged(counts[owner[part]])
             parent += begin
             chosen = start[owner[parent]] + number
             costs = [choices.energy[chosen], choices.flow[chosen]]
             open_ = self._open(nodes, parent, costs, choices.busy[chosen])
             yield from self._ordered(block, nodes.at(parent[open_]), choices.at(chosen[open_]))
 
-    def _choices(self, block: int, tiles: Nodes) -> _Choices:
+    def _choices(self, block: int, tiles: Nodes) -> Choices:
         """Loops and instances that are not bounded away for nodes of different tiles."""
         relaxation, lattice = self.relaxation, self.relaxation.lattice
         bounds = [relaxation] if self.flow is None else [relaxation, self.flow]
         boxes = [self._box(int(tile)) for tile in tiles.tile]
-        owner, _ = _ragged(np.array([len(box) for box in boxes]))
+        owner, _ = ragged(np.array([len(box) for box in boxes]))
         loops = np.concatenate(boxes)
         rows = relaxation.rows_of(block, tiles.tile[owner], loops)
-        costs = [one.stage(block, 0)[rows, loops].min(0) for one in bounds]
+        costs = [
+            (one.stage(block, 0)[rows, loops] + one.reads(block)[rows, loops]).min(0)
+            for one in bounds
+        ]
         stay = self._open(tiles, owner, costs, relaxation.busy(block, 0)[loops])
         stay &= self._allowed(block, tiles.tile[owner], loops)
         owner, loops, rows = owner[stay], loops[stay], rows[:, stay]
@@ -345,7 +266,7 @@ class Branch:
             index, inside, paid = index[some], cells[stay], [one[stay] for one in paid]
             costs, busy = [one[stay] for one in costs], busy[stay]
             found = np.concatenate([found[some], spread.factors[way]], 1)
-        return _Choices(owner[index], loops[index], found, inside, costs[0], costs[-1], busy)
+        return Choices(owner[index], loops[index], found, inside, costs[0], costs[-1], busy)
 
     def _allowed(self, block: int, outer: Whole, loops: Whole) -> NDArray[np.bool_]:
         """Whether the loops between outer tiles and those inside keep to the constraints."""
@@ -392,7 +313,7 @@ class Branch:
         value = np.maximum(self.goal.worth(total, cycles), nodes.value)
         return replace(nodes, value=value, least=total)
 
-    def _ordered(self, block: int, parents: Nodes, chosen: _Choices) -> Iterator[Nodes]:
+    def _ordered(self, block: int, parents: Nodes, chosen: Choices) -> Iterator[Nodes]:
         """The children of pairs of nodes and choices: all orders of their loops."""
         lattice, one = self.relaxation.lattice, self.relaxation.blocks[block]
         factors = (lattice.sizes[:, parents.tile] // lattice.sizes[:, chosen.loops]).T
@@ -411,8 +332,8 @@ class Branch:
         start = np.cumsum(counts) - counts
         ways, kinds = np.concatenate(tables), np.concatenate(alike)
         each = counts[pattern]
-        for cut in _cuts(each, _PART):
-            pair, number = _ragged(each[cut])
+        for cut in cuts(each, _PART):
+            pair, number = ragged(each[cut])
             pair += cut.start
             way = start[pattern[pair]] + number
             nodes, choices = parents.at(pair), chosen.at(pair)
@@ -424,7 +345,7 @@ class Branch:
                 continue
             found, index = self._exchanged(one.inner, nodes, choices)
             if self.strict:
-                found = found.at(_first_of(pair[index], kinds[way[index]], found.energy))
+                found = found.at(first_of(pair[index], kinds[way[index]], found.energy))
             if len(found):
                 yield found
 
@@ -489,7 +410,7 @@ class Branch:
             raise AssertionError("a lower bound is above what it bounds")
         self.best.offer(np.where(fast.fits, values, np.inf), batch)
 
-    def _exchanged(self, inner: int, nodes: Nodes, choices: _Choices) -> tuple[Nodes, Whole]:
+    def _exchanged(self, inner: int, nodes: Nodes, choices: Choices) -> tuple[Nodes, Whole]:
         """Nodes with what their levels exchange scored: those still open, and their numbers."""
         self.best.scored += len(nodes)
         nodes.temporal[:, inner] = self.relaxation.lattice.sizes[:, choices.tile].T
@@ -511,7 +432,7 @@ class Branch:
         index = np.flatnonzero(found.value < self.open_below)
         return found.at(index), index
 
-    def _flowing(self, inner: int, nodes: Nodes, choices: _Choices, batch: Batch) -> Array:
+    def _flowing(self, inner: int, nodes: Nodes, choices: Choices, batch: Batch) -> Array:
         """Cycles that the outermost level takes for what is chosen."""
         if self.flow is None:
             return nodes.flow
@@ -533,23 +454,3 @@ class Branch:
         )
         order = np.ascontiguousarray(nodes.order[:, :levels].transpose(1, 2, 0), np.int64)
         return Batch(self.nest.dims, temporal, spatial, order, self.relaxation.keep[:levels])
-
-
-def _cuts(counts: Whole, most: int) -> Iterator[slice]:
-    """Runs of rows that have about ``most`` together, at least one row each."""
-    ends = np.cumsum(counts)
-    start = 0
-    while start < len(counts):
-        before = ends[start - 1] if start else 0
-        stop = max(int(np.searchsorted(ends, before + most, "right")), start + 1)
-        yield slice(start, stop)
-        start = stop
-
-
-def _first_of(pair: Whole, kind: Whole, energy: Array) -> Whole:
-    """Of nodes of one pair and kind that of the least energy, and so of the fewest words."""
-    if not len(pair):
-        return pair
-    ranked = np.lexsort((energy, kind, pair))
-    pair, kind = pair[ranked], kind[ranked]
-    return ranked[np.r_[True, (pair[1:] != pair[:-1]) | (kind[1:] != kind[:-1])]]

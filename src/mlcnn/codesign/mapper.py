@@ -22,10 +22,10 @@ from mlcnn.codesign.compiled import score_fast
 from mlcnn.codesign.constraints import Constraints, binding_rules, excluded
 from mlcnn.codesign.conventions import EXACT, Convention
 from mlcnn.codesign.enumeration import Goal, Objective, keep_masks
-from mlcnn.codesign.mapping import Mapping
+from mlcnn.codesign.mapping import Mapping, check_factors
 from mlcnn.codesign.padding import Factors, padded_nests
 from mlcnn.codesign.relaxation import Relaxation
-from mlcnn.codesign.scorer import Score, score
+from mlcnn.codesign.scorer import Score, check_keep, fits, score
 from mlcnn.codesign.tiles import Lattice
 from mlcnn.errors import InfeasibleError
 from mlcnn.workload import LoopNest
@@ -34,6 +34,8 @@ __all__ = ["Mapped", "Progress", "find_mapping"]
 
 _FIRST, _GROWTH, _LAST = 1e-3, 10.0, 1e5
 """The first limit, above the least bound; how its distance grows; beyond the last there is none."""
+_NEAR = 1.1
+"""How far above the bound something may be that is good enough to begin with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ def find_mapping(
     *,
     factors: Factors = Factors.PERFECT,
     constraints: Constraints | None = None,
+    start: Mapping | None = None,
     budget_s: float = 60.0,
     progress: Progress | None = None,
 ) -> Mapped:
@@ -94,16 +97,22 @@ def find_mapping(
         rule: what is counted.
         factors: whether dimensions may be padded (``padded_nests``).
         constraints: what mappings must keep to.
+        start: a mapping that may be good, as that of a machine alike: the search looks for better
+            ones. It is left aside where it does not fit or keep to the constraints.
         budget_s: seconds after which the best so far is returned.
         progress: told after each limit.
 
     Raises:
         InfeasibleError: no mapping fits the machine, none keeps to the constraints (which one
             excludes all is told), or none was found in the budget.
-        InputError: counts are beyond what float64 holds exactly.
+        InputError: counts are beyond what float64 holds exactly; or ``start`` is no mapping of the
+            nest on the machine.
     """
     end = time.monotonic() + budget_s
     task = _Task(architecture, objective, rule, constraints, lambda: time.monotonic() >= end)
+    if start is not None:
+        check_factors(start, nest, padded=factors is Factors.PADDED)
+        task = replace(task, start=Batch.of([start], nest))
     nests = [nest] if factors is Factors.PERFECT else padded_nests(nest, architecture)
     bounds = [float(lower_bound(one, architecture).of(objective)) for one in nests]
     # What is not padded first: the rest is then never worse.
@@ -133,6 +142,7 @@ class _Task:
 
     Attributes:
         over: whether to stop.
+        start: a mapping to start from, alone.
     """
 
     architecture: Architecture
@@ -140,6 +150,22 @@ class _Task:
     rule: Convention
     constraints: Constraints | None
     over: Callable[[], bool]
+    start: Batch | None = None
+
+    def starts(self, nest: LoopNest) -> bool:
+        """Whether the mapping to start from is one that a search of a nest might find."""
+        if self.start is None:
+            return False
+        check_keep(self.architecture, self.start)
+        factors = self.start.temporal * self.start.spatial
+        loops = np.array([number == 0 or bool(level.keeps) for number, level in
+                          enumerate(self.architecture.levels)])  # fmt: skip
+        return bool(
+            (factors.prod(0)[:, 0] == nest.sizes).all()
+            and (self.start.temporal[~loops] == 1).all()
+            and fits(nest, self.architecture, self.start, self.rule)[0]
+            and (self.constraints is None or self.constraints.allows(self.start)[0])
+        )
 
 
 def _nothing(nest: LoopNest, task: _Task, *, feasible: bool) -> InfeasibleError:
@@ -175,7 +201,7 @@ class _Search:
         self.lattice, self.nest, self.task = lattice, nest, task
         self.architecture, self.goal, self.rule = task.architecture, task.goal, task.rule
         self.best = Incumbent(task.over, value)
-        self.relaxations: dict[int, Relaxation] = {}
+        self.relaxations: dict[bytes, Relaxation] = {}
         self.latency = lower_bound(nest, task.architecture).latency_cycles
         self.branches: list[Branch] = []
         self.flowing = False
@@ -186,6 +212,8 @@ class _Search:
                 self.masks.append((bound, number, mask))
         heapq.heapify(self.masks)
         self.proven = self.masks[0][0] if self.masks else np.inf
+        if task.start is not None and task.starts(nest):
+            self._take(task.start)
 
     def go(self, progress: Progress | None) -> bool:
         """Search; whether it was not interrupted.
@@ -217,11 +245,12 @@ class _Search:
             return
         self._dive(None)
         dived = self._next()
-        while self.masks and self._least() >= self.masks[0][0] and not self.best.over():
+        while self._waiting(self._least()) and not self.best.over():
             self._open(self.masks[0][0])
         self._dive(dived)
         self._flow()
-        first = self.proven = self._least()
+        # (Where time was over, some branches may not be bounded yet.)
+        first = self.proven = min([self._least(), *(bound for bound, _, _ in self.masks[:1])])
         distance = _FIRST
         if self.best.value <= first:
             return
@@ -233,6 +262,7 @@ class _Search:
                     branch.below(limit)
             if not self.best.over():
                 self.proven = min(limit, self.best.value)
+            self._close()
             if progress is not None:
                 progress(self.best.value, self.proven)
             if self.best.value <= limit or np.isinf(limit):
@@ -242,10 +272,14 @@ class _Search:
     def follow(self, other: "_Search") -> None:
         """Start from what another search of the same nest and machine found."""
         self.relaxations, self.flowing = other.relaxations, other.flowing
-        if (batch := other.best.batch) is not None:
-            scored = score_fast(self.nest, self.architecture, batch, self.rule)
-            self.best.offer(self.goal.of(scored), batch)
+        if other.best.batch is not None:
+            self._take(other.best.batch)
             self.best.scored += other.best.scored
+
+    def _take(self, batch: Batch) -> None:
+        """Take a mapping if it is better than the best."""
+        scored = score_fast(self.nest, self.architecture, batch, self.rule)
+        self.best.offer(self.goal.of(scored), batch)
 
     def _next(self) -> Branch:
         """The branch of the least bound."""
@@ -254,7 +288,8 @@ class _Search:
     def _dive(self, dived: Branch | None) -> None:
         """Find something from the branch of the least bound, if that was not dived into."""
         branch = self._next()
-        if np.isfinite(branch.root_value) and branch is not dived:
+        near = self.best.value <= branch.root_value * _NEAR
+        if np.isfinite(branch.root_value) and branch is not dived and not near:
             branch.dive()
 
     def _flow(self) -> None:
@@ -271,20 +306,33 @@ class _Search:
     def _least(self) -> float:
         return min(branch.root_value for branch in self.branches)
 
+    def _close(self) -> None:
+        """Forget the branches that hold nothing better than the best: they take memory."""
+        better = self.best.value * (1 - CLOSE)
+        open_ = [one for one in self.branches if one.root_value < better]
+        self.branches = open_ or self.branches[:1]
+        self.relaxations = {one.relaxation.keep.tobytes(): one.relaxation for one in self.branches}
+
+    def _waiting(self, limit: float) -> bool:
+        """Whether there may be a branch below a limit, and the best, that is not bounded yet."""
+        if not self.masks or self.masks[0][0] >= self.best.value * (1 - CLOSE):
+            return False
+        return self.masks[0][0] <= limit
+
     def _open(self, limit: float) -> None:
         """Bound the branches of which no more is known than that they may be below a limit."""
-        while self.masks and (self.masks[0][0] <= limit or not self.branches):
-            _, number, mask = heapq.heappop(self.masks)
-            if number not in self.relaxations:
+        while self._waiting(limit) or (self.masks and not self.branches):
+            _, _, mask = heapq.heappop(self.masks)
+            if mask.tobytes() not in self.relaxations:
                 rules = self.task.constraints
                 try:
                     made = Relaxation(self.lattice, self.architecture, mask, self.rule, rules)
                 except InfeasibleError:  # for every mask
                     self.masks.clear()
                     return
-                self.relaxations[number] = made
+                self.relaxations[mask.tobytes()] = made
             branch = Branch(
-                self.relaxations[number],
+                self.relaxations[mask.tobytes()],
                 self.architecture,
                 self.rule,
                 goal=self.goal,

@@ -99,15 +99,15 @@ class Relaxation:
             stages.append(self._least(stages[-1], spread))
             units.append(self._most(units[-1], spread))
         reads = self._reads(block, rows)
-        stages[-1] = stages[-1] + reads
         self._read.append(reads)
         self._spread.append(stages[::-1])
         self._busy.append(units[::-1])
+        whole = stages[-1] + reads
         if number == 0:
             result = np.full(self.lattice.cells, np.inf)
-            result[-1] = self._from_outermost(stages[-1])
+            result[-1] = self._from_outermost(whole)
         else:
-            result = self._loops(stages[-1], rows, block.level)
+            result = self._loops(whole, rows, block.level)
         busy = -self.lattice.lower(-units[-1], range(len(self.lattice.nest.dims)))
         unfit = ~self._fits(block.level)
         result[unfit], busy[unfit] = np.inf, 0.0
@@ -181,6 +181,8 @@ class Relaxation:
 
     def _least(self, array: Array, spread: Spread) -> Array:
         """The least over the instances that a tile may be spread on."""
+        if not any(map(any, spread.shifts)) and spread.level not in self.sending.late:
+            return array
         shaped = array.reshape(-1, *self.lattice.shape)
         result = np.full_like(shaped, np.inf)
         late = [one.share for one in self.sending.late.get(spread.level, ())]
@@ -294,7 +296,7 @@ class Relaxation:
         """Least energy inside, by row and tile: before the spread over a level of a block.
 
         ``number`` 0 is of the tiles inside the loops; each next one of those after one more level
-        of the block was spread, without what is read above.
+        of the block was spread. What is read above is not in it.
         """
         return self._spread[block][number]
 
@@ -303,7 +305,7 @@ class Relaxation:
         return self._busy[block][number]
 
     def reads(self, block: int) -> Array:
-        """What ``stage`` 0 has more."""
+        """Energy of what is read above, by row and tile inside the loops."""
         return self._read[block]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlcnn.codesign.architecture import Architecture
+from mlcnn.codesign.nodes import Narrow
 from mlcnn.codesign.sharing import Sharing
 from mlcnn.codesign.tile_words import TileWords
 from mlcnn.codesign.tiles import Lattice, Spread
@@ -120,7 +121,7 @@ class Sending:
             result += self.level_pj(late.operand, late.above, words, outer)
         return result
 
-    def late_pj(self, level: int, spatial: Whole, tiles: Whole) -> Array:
+    def late_pj(self, level: int, spatial: Narrow, tiles: Whole) -> Array:
         """Energy of what the arithmetic reads that hangs on instances outside a level.
 
         Args:

@@ -75,7 +75,7 @@ class Sharing:
         self,
         operand: int,
         spread: Spread,
-        chosen: Whole,
+        chosen: NDArray[np.integer],
         above: int,
         *,
         arithmetic: bool = True,
