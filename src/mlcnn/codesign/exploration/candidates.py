@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mlcnn.codesign.architecture import Architecture, Level
+from mlcnn.codesign.architecture import Architecture, Level, Operand
 from mlcnn.codesign.bounds import demand
 from mlcnn.codesign.exploration.quantities import Limit, Quantity
 from mlcnn.codesign.exploration.template import Design, Space
@@ -175,24 +175,27 @@ def _sums(
         for group in groups:
             needed, count = demand(group.nest, some[0]), len(group.names)
             least = needed.energy_pj(read, write, some[0].mac_energy_pj)
+            once = float(sum(needed.words))
             traffic = _traffic(group.nest, words)
-            more = np.maximum(traffic - sum(needed.words), 0.0) * read[0]
+            # Where memories are large, little more than every word moves, and once.
+            more = traffic * np.minimum(traffic / once, 1.0) ** 2
             energy[numbers] += count * least
             latency[numbers] += count * needed.latency_cycles
-            likely_energy[numbers] += count * (least + more)
+            likely_energy[numbers] += count * (least + more * read[0])
             likely_latency[numbers] += count * np.maximum(
-                needed.latency_cycles, traffic / bandwidth
+                needed.latency_cycles, (once + more) / bandwidth
             )
     # Sums in another order may be a few units in the last place above; bounds must not be.
     return energy * (1 - 1e-12), latency, likely_energy, likely_latency
 
 
 def _words(machine: Architecture) -> float:
-    """Words of all memories but the outermost."""
-    levels = enumerate(machine.levels[1:], 1)
-    return math.fsum(
-        machine.instances(number) * level.words for number, level in levels if level.capacity
-    )
+    """Words that all memories but the outermost have for an operand: the geometric mean."""
+    words = dict.fromkeys(Operand, 1.0)
+    for number, level in enumerate(machine.levels[1:], 1):
+        for operand in level.keeps:
+            words[operand] += machine.instances(number) * (level.words or math.inf)
+    return math.prod(words.values()) ** (1 / len(words))
 
 
 def _traffic(nest: LoopNest, words: Array) -> Array:
