@@ -80,7 +80,7 @@ def test_memories_have_the_one_law_of_the_table(name):
 @pytest.mark.parametrize("layer", RESNET18, ids=lambda layer: layer.name)
 def test_every_layer_of_resnet_has_a_mapping(name, layer):
     nest, machine = loop_nest(layer), load_architecture(name)
-    found = find_mapping(nest, machine, Objective.EDP, budget_s=0.3)
+    found = find_mapping(nest, machine, Objective.EDP, budget_s=20)
     check_factors(found.mapping, nest)
     assert fits(nest, machine, Batch.of([found.mapping], nest))[0]
     assert found.value >= found.bound > 0

@@ -30,9 +30,9 @@ from numpy.typing import NDArray
 from mlcnn.codesign.architecture import Architecture, EnergyLaw, Operand
 from mlcnn.codesign.constraints import Constraints
 from mlcnn.codesign.conventions import Convention
+from mlcnn.codesign.lattice_words import Rows, TileWords
 from mlcnn.codesign.sending import Sending
 from mlcnn.codesign.sharing import Block, sharing_of
-from mlcnn.codesign.tile_words import Rows, TileWords
 from mlcnn.codesign.tiles import Lattice, Spread
 
 __all__ = ["Relaxation"]

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlcnn.codesign.architecture import Architecture
+from mlcnn.codesign.lattice_words import TileWords
 from mlcnn.codesign.nodes import Narrow
 from mlcnn.codesign.sharing import Sharing
-from mlcnn.codesign.tile_words import TileWords
 from mlcnn.codesign.tiles import Lattice, Spread
 
 __all__ = ["Late", "Sending"]

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mlcnn.codesign.architecture import Architecture, Level
+from mlcnn.codesign.architecture import Architecture, Level, Operand
 from mlcnn.codesign.bounds import demand
 from mlcnn.codesign.exploration.quantities import Limit, Quantity
 from mlcnn.codesign.exploration.template import Design, Space
 from mlcnn.codesign.layer_searches import LayerGroup
+from mlcnn.codesign.space import accesses
 from mlcnn.errors import InfeasibleError, UnsupportedError
+from mlcnn.workload import LoopNest
 
 __all__ = ["Candidates"]
 
@@ -33,6 +35,8 @@ class Candidates:
         designs: they.
         energy_pj: the least of any mapping.
         latency_cycles: likewise.
+        likely_energy_pj: a guess that knows of the sizes of memories, not below the bound.
+        likely_latency_cycles: likewise.
         area_um2: not a number where it is not known.
         clock_mhz: of all.
     """
@@ -41,6 +45,8 @@ class Candidates:
     designs: tuple[Design, ...]
     energy_pj: Array
     latency_cycles: Array
+    likely_energy_pj: Array
+    likely_latency_cycles: Array
     area_um2: Array
     clock_mhz: float
 
@@ -75,9 +81,9 @@ class Candidates:
                 "bounded nor compared by it; leave out --area and the objective area, as "
                 "--objectives latency,energy"
             )
-        energy, latency = _bounds(machines, groups)
+        sums = _sums(machines, groups)
         clock = space.template.architecture.clock_mhz
-        found = cls(space, designs, energy, latency, areas, clock)
+        found = cls(space, designs, *sums, areas, clock)
         return found._within(limits)
 
     def __len__(self) -> int:
@@ -102,6 +108,7 @@ class Candidates:
         designs = tuple(self.designs[number] for number in np.flatnonzero(stay))
         return Candidates(
             self.space, designs, self.energy_pj[stay], self.latency_cycles[stay],
+            self.likely_energy_pj[stay], self.likely_latency_cycles[stay],
             self.area_um2[stay], self.clock_mhz,
         )  # fmt: skip
 
@@ -152,22 +159,55 @@ def _has(limits: Sequence[Limit], quantity: Quantity) -> bool:
     return any(limit.quantity is quantity for limit in limits)
 
 
-def _bounds(machines: Sequence[Architecture], groups: Sequence[LayerGroup]) -> tuple[Array, Array]:
-    """Least energy and latency of all layers together on every machine."""
-    energy, latency = np.zeros(len(machines)), np.zeros(len(machines))
+def _sums(
+    machines: Sequence[Architecture], groups: Sequence[LayerGroup]
+) -> tuple[Array, Array, Array, Array]:
+    """Least energy and latency of all layers together on every machine, and likely ones."""
+    energy, latency, likely_energy, likely_latency = np.zeros((4, len(machines)))
     alike: dict[Hashable, list[int]] = {}
     for number, machine in enumerate(machines):
         alike.setdefault(_but_for_energy(machine), []).append(number)
     for numbers in alike.values():
         some = [machines[number] for number in numbers]
         read, write = _by_level(some, _read_pj), _by_level(some, _write_pj)
+        words = np.array([_words(machine) for machine in some])
+        bandwidth = some[0].levels[0].shared_bandwidth or math.inf
         for group in groups:
             needed, count = demand(group.nest, some[0]), len(group.names)
-            each = needed.energy_pj(read, write, some[0].mac_energy_pj)
-            energy[numbers] += count * each
+            least = needed.energy_pj(read, write, some[0].mac_energy_pj)
+            once = float(sum(needed.words))
+            traffic = _traffic(group.nest, words)
+            # Where memories are large, little more than every word moves, and once.
+            more = traffic * np.minimum(traffic / once, 1.0) ** 2
+            energy[numbers] += count * least
             latency[numbers] += count * needed.latency_cycles
+            likely_energy[numbers] += count * (least + more * read[0])
+            likely_latency[numbers] += count * np.maximum(
+                needed.latency_cycles, (once + more) / bandwidth
+            )
     # Sums in another order may be a few units in the last place above; bounds must not be.
-    return energy * (1 - 1e-12), latency
+    return energy * (1 - 1e-12), latency, likely_energy, likely_latency
+
+
+def _words(machine: Architecture) -> float:
+    """Words that all memories but the outermost have for an operand: the geometric mean."""
+    words = dict.fromkeys(Operand, 1.0)
+    for number, level in enumerate(machine.levels[1:], 1):
+        for operand in level.keeps:
+            words[operand] += machine.instances(number) * (level.words or math.inf)
+    return math.prod(words.values()) ** (1 / len(words))
+
+
+def _traffic(nest: LoopNest, words: Array) -> Array:
+    """Words that a convolution moves from and to the outermost level, roughly.
+
+    Twice the products over the root of the words on the chip and of how often a window uses a
+    word (Chen et al., "Communication lower bound in convolution accelerators", HPCA 2020).
+    """
+    reuse = 1.0
+    for axis in accesses(nest)[1].windows:
+        reuse *= max(nest.sizes[axis.taps] / axis.stride, 1.0)
+    return 2.0 * nest.macs / np.sqrt(np.maximum(reuse * words, 1.0))
 
 
 def _by_level(machines: Sequence[Architecture], of: Callable[[Level], float]) -> Array:

@@ -1,8 +1,8 @@
 """What the designs that are not mapped probably come to, by those that are.
 
-Energy and latency are their bounds times a factor of at least 1, which grows as memories shrink.
-Its logarithm is taken as linear in the logarithms of the sizes plus a Gaussian process, whose
-posterior mean and standard deviation say what to expect and how well that is known. (Rasmussen and
+Energy and latency are taken as the likely ones (``Candidates``) times a factor whose logarithm is
+linear in the logarithms of the sizes, with small slopes, plus a Gaussian process, whose posterior
+mean and standard deviation say what to expect and how well that is known. (Rasmussen and
 Williams, Gaussian Processes for Machine Learning, 2006, eq. 2.25 and 2.26.) An estimate only says
 what to map next; it is never a result.
 """
@@ -21,7 +21,9 @@ Array = NDArray[np.float64]
 _LENGTH = 2.0
 """Doublings of a size over which factors are alike."""
 _NOISE = 1e-4
-_RIDGE = 1e-2
+_RIDGE = 0.3
+_FIRST_SPREAD = 0.1
+"""Standard deviation of the factor's logarithm while nothing is known."""
 _LEAST_SPREAD = 0.02
 
 
@@ -47,14 +49,17 @@ class Estimates:
 
     @classmethod
     def of(cls, archive: Archive) -> "Estimates":
-        """Those that follow from an archive with a design at least."""
+        """Those that follow from an archive."""
         candidates = archive.candidates
         known = [number for number, one in archive.found.items() if one is not None]
         found = [archive.found[number] for number in known]
         places = _places(archive)
         energy = np.log([one.energy_pj for one in found if one is not None])
         latency = np.log([one.latency_cycles for one in found if one is not None])
-        least = np.log(candidates.energy_pj), np.log(candidates.latency_cycles)
+        least = (
+            np.log(candidates.likely_energy_pj),
+            np.log(candidates.likely_latency_cycles),
+        )
         expected = [
             _expected(places, known, values - bound[known])
             for values, bound in zip((energy, latency), least, strict=True)
@@ -109,7 +114,9 @@ def _places(archive: Archive) -> Array:
 
 
 def _expected(places: Array, known: list[int], values: Array) -> tuple[Array, Array]:
-    """Mean, at least 0, and standard deviation at all places of what some are known to have."""
+    """Mean and standard deviation at all places of what some are known to have."""
+    if not known:
+        return np.zeros(len(places)), np.full(len(places), _FIRST_SPREAD)
     centre = places.mean(0)
     trend = np.concatenate([np.ones((len(places), 1)), places - centre], 1)
     given = trend[known]
@@ -123,7 +130,7 @@ def _expected(places: Array, known: list[int], values: Array) -> tuple[Array, Ar
     solved = np.linalg.solve(alike, np.concatenate([rest[:, None], across.T], 1))
     mean = trend @ slopes + across @ solved[:, 0]
     left = np.clip(1.0 - (across * solved[:, 1:].T).sum(1), 0.0, 1.0)
-    return np.maximum(mean, 0.0), spread * np.sqrt(left)
+    return mean, spread * np.sqrt(left)
 
 
 def _alike(one: Array, other: Array) -> Array:

@@ -24,7 +24,6 @@ __all__ = ["Strategy", "batches"]
 Array = NDArray[np.float64]
 _BATCH = 4
 """Designs that are chosen together: enough for a few processes, few enough to learn from."""
-_DRAWN = 64
 _OPTIMISM = 3.0
 _GAIN = 1e-3
 """Share by which a design must be expected to be better in something."""
@@ -74,16 +73,10 @@ def _generator(seed: int, number: int) -> np.random.Generator:
 
 def _guided(archive: Archive, seed: int, start: int | None) -> Iterator[list[int]]:
     del start  # mapped, so it is in the estimates
-    first = _spread(archive, _generator(seed, 0))
-    if first:
-        yield first
     number = 0
     while True:
         number += 1
-        if not any(archive.found.values()):
-            chosen = _anything(archive, _generator(seed, number))
-        else:
-            chosen = _promising(archive, _generator(seed, number))
+        chosen = _promising(archive, _generator(seed, number))
         if not chosen:
             return
         yield chosen
@@ -94,32 +87,6 @@ def _proof(archive: Archive, seed: int, start: int | None) -> Iterator[list[int]
     while len(left := np.flatnonzero(archive.open())):
         hopes = _logarithms(archive, Estimates.of(archive))[left].sum(1)
         yield [int(one) for one in left[np.argsort(hopes, kind="stable")[:_BATCH]]]
-
-
-def _anything(archive: Archive, generator: np.random.Generator) -> list[int]:
-    left = np.flatnonzero(archive.open())
-    return [int(one) for one in generator.permutation(left)[:_BATCH]]
-
-
-def _spread(archive: Archive, generator: np.random.Generator) -> list[int]:
-    """Designs far from each other: of some that are drawn, that farthest from the rest."""
-    designs = np.array(archive.candidates.designs, float)
-    steps = [len(one.values) for one in archive.candidates.space.parameters]
-    places = designs / np.maximum(np.array(steps) - 1, 1)
-    left = np.flatnonzero(archive.open())
-    chosen = list(archive.found)
-    result: list[int] = []
-    while len(result) < min(_BATCH, len(left)):
-        drawn = generator.choice(left, min(_DRAWN, len(left)), replace=False)
-        drawn = np.array([one for one in drawn if one not in chosen])
-        if not len(drawn):
-            continue
-        apart = np.full(len(drawn), np.inf)
-        for other in chosen:
-            apart = np.minimum(apart, ((places[drawn] - places[other]) ** 2).sum(1))
-        result.append(int(drawn[apart.argmax()]))
-        chosen.append(result[-1])
-    return result
 
 
 def _promising(archive: Archive, generator: np.random.Generator) -> list[int]:
