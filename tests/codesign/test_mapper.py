@@ -47,12 +47,14 @@ _RULES = tuple(CONVENTIONS.values())
 
 
 def _bounds(nest, machine, goal, rule, batch):
-    """Bounds on the way to a mapping."""
+    """Bounds on the way to a mapping: without and with the cycles of the outermost level."""
     relaxation = Relaxation(Lattice.of(nest), machine, batch.keep, rule)
     latency = lower_bound(nest, machine).latency_cycles
     best = Incumbent(lambda: False)
     branch = Branch(relaxation, machine, rule, goal=goal, best=best, latency_cycles=latency)
-    return branch.bounds_of(batch)
+    without = branch.bounds_of(batch)
+    branch.bound_flow()
+    return np.concatenate([without, branch.bounds_of(batch)])
 
 
 def _compare(nest, machine, goal, rule, what):
