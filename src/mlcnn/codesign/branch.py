@@ -108,8 +108,9 @@ class Branch:
         last = np.array([relaxation.lattice.cells - 1])
         self.flow: Relaxation | None = None
         self.root = Nodes(
-            ones, ones, order, last, zero, cycles, zero, np.ones(1, np.int64), zero, zero
-        )
+            ones, ones, order, last, np.array([relaxation.rows[0].everything]), zero, cycles, zero,
+            np.ones(1, np.int64), zero, zero,
+        )  # fmt: skip
         self.root = self._bounded(self.root, relaxation.blocks[0].level)
         self.pools: list[list[Nodes]] = [[] for _ in relaxation.blocks]
         self._boxes: dict[int, Whole] = {}
@@ -201,10 +202,14 @@ class Branch:
 
     def _children(self, block: int, nodes: Nodes) -> Iterator[Nodes]:
         """Those of some nodes of a block; mappings that are whole are scored and offered."""
-        nodes = nodes.at(np.argsort(nodes.tile, kind="stable"))
-        tiles, first, owner = np.unique(nodes.tile, return_index=True, return_inverse=True)
+        # What may follow hangs on the tile, and on what the loops outside leave still.
+        kinds = nodes.tile * self.relaxation.rows[block].many + nodes.row
+        ranked = np.argsort(kinds, kind="stable")
+        nodes = nodes.at(ranked)
+        tiles, first, owner = np.unique(kinds[ranked], return_index=True, return_inverse=True)
         least = Nodes(
-            nodes.temporal[first], nodes.spatial[first], nodes.order[first], tiles,
+            nodes.temporal[first], nodes.spatial[first], nodes.order[first], nodes.tile[first],
+            nodes.row[first],
             np.minimum.reduceat(nodes.energy, first), np.minimum.reduceat(nodes.cycles, first),
             np.minimum.reduceat(nodes.flow, first), np.maximum.reduceat(nodes.units, first),
             nodes.value[first], nodes.least[first],
@@ -229,7 +234,7 @@ class Branch:
         boxes = [self._box(int(tile)) for tile in tiles.tile]
         owner, _ = ragged(np.array([len(box) for box in boxes]))
         loops = np.concatenate(boxes)
-        rows = relaxation.rows_of(block, tiles.tile[owner], loops)
+        rows = relaxation.rows_of(block, tiles.tile[owner], loops, tiles.row[owner])
         costs = [
             (one.stage(block, 0)[rows, loops] + one.reads(block)[rows, loops]).min(0)
             for one in bounds
@@ -307,9 +312,9 @@ class Branch:
             units = nodes.units * relaxation.parallel[level][nodes.tile]
             cycles = np.maximum(nodes.cycles, self.macs / units)
         if self.flow is not None:
-            flow = nodes.flow + self.flow.to_go[level][nodes.tile]
+            flow = nodes.flow + self.flow.to_go[level][nodes.row, nodes.tile]
             cycles = np.maximum(cycles, flow * _LESS)
-        total = nodes.energy + relaxation.to_go[level][nodes.tile] + relaxation.base
+        total = nodes.energy + relaxation.to_go[level][nodes.row, nodes.tile] + relaxation.base
         value = np.maximum(self.goal.worth(total, cycles), nodes.value)
         return replace(nodes, value=value, least=total)
 
@@ -422,6 +427,7 @@ class Branch:
             replace(
                 nodes,
                 tile=choices.tile,
+                row=self.relaxation.row(inner, nodes.temporal, nodes.order),
                 energy=fast.energy_pj + late,
                 flow=self._flowing(inner, nodes, choices, batch),
                 cycles=np.maximum(fast.latency_cycles, nodes.cycles),

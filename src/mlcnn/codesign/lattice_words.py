@@ -15,12 +15,10 @@ from mlcnn.codesign.space import Access, accesses
 from mlcnn.codesign.tiles import NESTS, Lattice, Shift, ratios
 from mlcnn.codesign.windows import Copies, Tiles, box, fresh, touched
 
-__all__ = ["ONCE", "Rows", "Stays", "TileWords", "moved_words"]
+__all__ = ["Rows", "Stays", "TileWords", "moved_words"]
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
-ONCE = -1
-"""Stands for r where an operand is fetched once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +35,9 @@ class Stays:
             factors.
         moving: number of each tile along the others.
         number: of each factor of the idle dimensions, the place of its r.
+        times: place of the product of two r, by their places, whole of shape (lengths + 1,
+            lengths + 1); what is fetched once stays so. (Of factors that are not of the nest
+            together: some place.)
     """
 
     idle: tuple[int, ...]
@@ -46,6 +47,7 @@ class Stays:
     still: Whole
     moving: Whole
     number: Whole
+    times: Whole
 
     @classmethod
     def of(cls, lattice: Lattice, moved: Array, words: Array, idle: tuple[int, ...]) -> "Stays":
@@ -65,7 +67,11 @@ class Stays:
         for shift, length in reach:
             number[still[lattice.distance(shift)]] = np.searchsorted(lengths, length)
         moving = lattice.numbers([n for n in range(len(lattice.nest.dims)) if n not in idle])
-        return cls(idle, reach, lengths, np.maximum(rows, words[-1]), still, moving, number)
+        times = np.full((len(lengths) + 1, len(lengths) + 1), len(lengths))
+        places = np.searchsorted(lengths, np.multiply.outer(lengths, lengths))
+        times[:-1, :-1] = np.minimum(places, len(lengths) - 1)
+        moved = np.maximum(rows, words[-1])
+        return cls(idle, reach, lengths, moved, still, moving, number, times)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +115,10 @@ def _tile_words(lattice: Lattice, rule: Convention) -> TileWords:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows of arrays: first that of no operand that stays, then each operand's r, ``ONCE`` last.
+    """Rows of arrays: what the loops outside a tile leave still.
+
+    First that of no operand; then each operand's r, last of these if it is fetched once; and last
+    that of all operands, where there are no loops outside.
 
     Attributes:
         kept: operands that may stay.
@@ -130,7 +139,20 @@ class Rows:
         for one in operands:
             first[one], many = many, many + len(stays[one].moved)
             last[one] = many - 1
-        return cls(operands, first, last, many)
+        return cls(operands, first, last, many + bool(operands))
+
+    @property
+    def everything(self) -> int:
+        """The row of all operands."""
+        return self.many - 1
+
+    def among(self, outer: "Rows") -> Whole:
+        """The row here of each row of a block further out, where these and others may stay."""
+        result = np.zeros(outer.many, np.int64)
+        for one in self.kept:
+            result[outer.first[one] : outer.last[one] + 1] = range(self.first[one], self.last[one] + 1)
+        result[-1] = self.everything
+        return result
 
 
 def moved_words(lattice: Lattice, operand: int, rule: Convention) -> Array:

@@ -23,6 +23,7 @@ class Nodes:
         spatial: instances.
         order: numbers of the dimensions, int8.
         tile: what the next level holds.
+        row: what the loops outside it leave still (``Relaxation.row``).
         energy: of what the outer levels exchange.
         cycles: that this takes at least.
         flow: cycles that the outermost level takes for it (``Branch.flow``).
@@ -35,6 +36,7 @@ class Nodes:
     spatial: Narrow
     order: Narrow
     tile: Whole
+    row: Whole
     energy: Array
     cycles: Array
     flow: Array

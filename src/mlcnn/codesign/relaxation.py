@@ -8,8 +8,11 @@ stay as a whole: the innermost loop outside the tile leaves exactly the operand 
 depend on it. It stays for the product r of the loops in a row that it does not depend on:
 
 * r is at most the ratio of these dimensions on both sides of the level's loops;
-* where the level has no loop that moves x, loops further out may leave it still as well: then x is
-  fetched once, as a whole, at least.
+* where the level has no loop that moves x, loops further out leave x still as well if it is the one
+  that stays there: r is the product of both. Where no loop moves it, it is fetched once.
+
+So what an operand costs hangs on what stays at a tile seen from outside (``Rows``), and the least
+is found for each of that.
 
 What is read above and sent to several instances at once is that of the tile of all of them
 together: Pi(u) * words(u) / r. So between levels stand two tiles, u = t * (instances), and the
@@ -30,7 +33,8 @@ from numpy.typing import NDArray
 from mlcnn.codesign.architecture import Architecture, EnergyLaw, Operand
 from mlcnn.codesign.constraints import Constraints
 from mlcnn.codesign.conventions import Convention
-from mlcnn.codesign.lattice_words import Rows, TileWords
+from mlcnn.codesign.lattice_words import Rows, Stays, TileWords
+from mlcnn.codesign.nodes import Narrow
 from mlcnn.codesign.sending import Sending
 from mlcnn.codesign.sharing import Block, sharing_of
 from mlcnn.codesign.tiles import Lattice, Spread
@@ -52,9 +56,11 @@ class Relaxation:
         sending: energy of what is sent; ``to_go`` of a level has no part in what is late further
             out.
         base: energy that every mapping takes at least beside what is counted elsewhere, in pJ.
-        to_go: by number of a level with loops, the least energy of everything inside it for each
-            tile that it may hold, infinite where that does not fit. Of the outermost level, whose
-            tile is the nest, for that alone.
+        rows: of each block, what the loops outside its tile may leave still that levels inside it
+            keep.
+        to_go: by number of a level with loops, the least energy of everything inside it, by row
+            and tile that it may hold, infinite where that does not fit. Of the outermost level,
+            whose tile is the nest, for that alone.
         parallel: by the same, arithmetic units that a tile can keep busy at most.
     """
 
@@ -78,13 +84,15 @@ class Relaxation:
         self._every = np.arange(lattice.cells)
         self.to_go: dict[int, Array] = {}
         self.parallel: dict[int, Array] = {}
-        self.rows: list[Rows] = []
         self._spread: list[list[Array]] = []
         self._busy: list[list[Array]] = []
         self._read: list[Array] = []
         inner, busy = np.full((1, lattice.cells), np.inf), np.zeros(lattice.cells)
         inner[0, 0], busy[0] = 0.0, 1.0
-        self.rows = [Rows.of(self._kept(block.inner), self.tiles.stays) for block in self.blocks]
+        self.rows = [
+            Rows.of(np.flatnonzero(keep[block.inner :].any(0)).tolist(), self.tiles.stays)
+            for block in self.blocks
+        ]
         for number in reversed(range(len(self.blocks))):
             inner, busy = self._block(number, inner, busy)
         self._spread.reverse()
@@ -94,6 +102,8 @@ class Relaxation:
     def _block(self, number: int, inner: Array, busy: Array) -> tuple[Array, Array]:
         """What is to go at the level of a block, of what is to go at the next one with loops."""
         block, rows = self.blocks[number], self.rows[number]
+        if number + 1 < len(self.blocks):
+            inner = inner[self.rows[number + 1].among(rows)]
         stages, units = [inner + self._fills(block, rows)], [busy]
         for spread in reversed(block.spread):
             stages.append(self._least(stages[-1], spread))
@@ -104,15 +114,15 @@ class Relaxation:
         self._busy.append(units[::-1])
         whole = stages[-1] + reads
         if number == 0:
-            result = np.full(self.lattice.cells, np.inf)
-            result[-1] = self._from_outermost(whole)
+            result = np.full((rows.many, self.lattice.cells), np.inf)
+            result[rows.everything, -1] = self._from_outermost(whole)
         else:
             result = self._loops(whole, rows, block.level)
         busy = -self.lattice.lower(-units[-1], range(len(self.lattice.nest.dims)))
         unfit = ~self._fits(block.level)
-        result[unfit], busy[unfit] = np.inf, 0.0
+        result[:, unfit], busy[unfit] = np.inf, 0.0
         self.to_go[block.level], self.parallel[block.level] = result, busy
-        return result[None], busy
+        return result, busy
 
     def _kept(self, level: int) -> list[int]:
         if level == self.depth:
@@ -132,7 +142,7 @@ class Relaxation:
                 words = np.maximum(words - self.sending.seen(block.inner, self._every), 0.0)
             return words * write_pj
 
-        return self._by_row(rows, rows.kept, filled)
+        return self._by_row(rows, self._kept(block.inner), filled)
 
     def _reads(self, block: Block, rows: Rows) -> Array:
         """Energy of what is read for it, by row."""
@@ -145,7 +155,9 @@ class Relaxation:
                     result += self._read_pj(operand, block, once)
             return result
         return self._by_row(
-            rows, rows.kept, lambda operand, words: self._read_pj(operand, block, words)
+            rows,
+            self._kept(block.inner),
+            lambda operand, words: self._read_pj(operand, block, words),
         )
 
     def _read_pj(self, operand: int, block: Block, words: Array) -> Array:
@@ -158,23 +170,26 @@ class Relaxation:
     def _by_row(
         self, rows: Rows, operands: Iterable[int], cost: Callable[[int, Array], Array]
     ) -> Array:
-        """Sums over operands of what their words cost, by the one that stays.
+        """Sums over operands of what their words cost, by what stays.
 
         Args:
-            rows: those that may stay.
-            operands: the same.
+            rows: what may stay.
+            operands: those that cost something.
             cost: of words, shape (..., cells).
         """
         moved = {one: cost(one, self.tiles.stays[one].moved[0]) for one in operands}
         result = np.zeros((rows.many, self.lattice.cells))
         for one in moved.values():
-            result[0] += one
-        for operand in rows.kept:
+            result += one
+        whole = np.zeros(self.lattice.cells)
+        for operand in operands:
             part = result[rows.first[operand] : rows.last[operand] + 1]
-            part += cost(operand, self.tiles.stays[operand].moved)
+            part[:] = cost(operand, self.tiles.stays[operand].moved)
+            whole += part[-1]
             for other, one in moved.items():
                 if other != operand:
                     part += one
+        result[rows.everything] = whole
         return result
 
     # Minima.
@@ -213,21 +228,31 @@ class Relaxation:
         still = [dim for dim in range(len(self.lattice.nest.dims)) if dim not in dims]
         sizes = self.lattice.sizes[still]
         inside = np.flatnonzero((sizes == sizes[:, -1:]).all(0))
-        rows = self.rows_of(0, np.broadcast_to(last, inside.shape), inside)
+        outer = np.broadcast_to(last, inside.shape)
+        rows = self.rows_of(0, outer, inside, np.full(inside.shape, self.rows[0].everything))
         return float(array[rows, inside].min())
 
     def _loops(self, array: Array, rows: Rows, level: int) -> Array:
-        """The least over the loops of a level, for each tile outside them."""
+        """The least over the loops of a level, for each tile outside them and row there."""
         dims = self._looping(level)
+        result = np.empty_like(array)
+        result[:] = self._moving(array, rows, dims)
+        for operand in rows.kept:
+            mine = slice(rows.first[operand], rows.last[operand] + 1)
+            still = self._still(array[mine], self.tiles.stays[operand], dims)
+            np.minimum(result[mine], still, out=result[mine])
+            result[rows.everything] = np.minimum(result[rows.everything], still[-1])
+        np.minimum(result[rows.everything], array[rows.everything], out=result[rows.everything])
+        return result
+
+    def _moving(self, array: Array, rows: Rows, dims: list[int]) -> Array:
+        """The least where what stays hangs on the loops of a level alone, by tile outside."""
         result = self.lattice.lower(array[0], dims)
         shaped = result.reshape(self.lattice.shape)
         for operand in rows.kept:
             stays = self.tiles.stays[operand]
-            first, last = rows.first[operand], rows.last[operand]
-            still = [dim for dim in stays.idle if dim in dims]
-            np.minimum(result, self.lattice.lower(array[last], still), out=result)
             moves = [dim for dim in dims if dim not in stays.idle]
-            lower = self.lattice.lower(array[first:last], moves)
+            lower = self.lattice.lower(array[rows.first[operand] : rows.last[operand]], moves)
             lower = lower.reshape(-1, *self.lattice.shape)
             rest = [dim not in dims for dim, _ in self.lattice.axes]
             for shift, r in stays.reach:
@@ -236,6 +261,28 @@ class Relaxation:
                 upper, under = self.lattice.cuts(shift)
                 target, row = shaped[upper], int(np.searchsorted(stays.lengths, r))
                 np.minimum(target, lower[(row, *under)], out=target)
+        return result
+
+    def _still(self, array: Array, stays: Stays, dims: list[int]) -> Array:
+        """The least where an operand stays outside, and no loop of a level moves it either.
+
+        Args:
+            array: of the operand's rows, by tile inside the loops.
+            stays: of the operand.
+            dims: that may have loops.
+
+        Returns:
+            By the operand's rows outside, and tile there.
+        """
+        result, behind = array.copy(), self.lattice.cells
+        for size, (dim, prime) in zip(self.lattice.shape, self.lattice.axes, strict=True):
+            behind //= size
+            if dim in dims and dim in stays.idle:
+                longer = stays.times[np.searchsorted(stays.lengths, prime)]
+                shaped = result.reshape(len(result), -1, size, behind)
+                for exponent in range(1, size):
+                    target = shaped[:, :, exponent]
+                    np.minimum(target, shaped[longer, :, exponent - 1], out=target)
         return result
 
     def _looping(self, level: int) -> list[int]:
@@ -272,24 +319,56 @@ class Relaxation:
             return None
         return Relaxation(self.lattice, machine, self.keep, self.rule, self.constraints)
 
-    def rows_of(self, block: int, outer: Whole, inside: Whole) -> Whole:
+    def rows_of(self, block: int, outer: Whole, inside: Whole, outside: Whole) -> Whole:
         """For each operand that may stay, the row of each tile inside the loops of a block.
 
         Args:
             block: number of the block.
             outer: the tiles that its level holds, shape (many,).
             inside: tiles inside its loops, shape (many,).
+            outside: rows of the outer tiles, shape (many,).
 
         Returns:
-            Shape (rows, many); one row where no operand may.
+            Shape (operands, many); one row where no operand may.
         """
         rows = self.rows[block]
         result = np.zeros((max(len(rows.kept), 1), len(inside)), np.int64)
+        everything = outside == rows.everything
         for operand, row in zip(rows.kept, result, strict=False):
-            stays = self.tiles.stays[operand]
-            found = stays.number[stays.still[outer] - stays.still[inside]] + rows.first[operand]
+            stays, first, last = self.tiles.stays[operand], rows.first[operand], rows.last[operand]
+            found = stays.number[stays.still[outer] - stays.still[inside]]
+            further = np.where((first <= outside) & (outside <= last), outside - first, 0)
+            further = stays.times[found, np.where(everything, last - first, further)]
             whole = stays.moving[outer] == stays.moving[inside]
-            row[:] = np.where(whole, rows.last[operand], found)
+            row[:] = np.where(whole, further, found) + first
+        result[:, outer == inside] = outside[outer == inside]
+        return result
+
+    def row(self, level: int, temporal: Narrow, order: Narrow) -> Whole:
+        """What the loops outside a level leave still, as a row of the block that begins there.
+
+        Args:
+            level: number of a level with loops.
+            temporal: iterations of all levels, shape (many, levels, dims).
+            order: of their loops.
+        """
+        rows = self.rows[[one.level for one in self.blocks].index(level)]
+        result = np.full(len(temporal), rows.everything)
+        loops = np.take_along_axis(temporal[:, :level], order[:, :level].astype(np.int64), 2)
+        loops = loops.reshape(len(loops), -1)[:, ::-1]
+        dims = order[:, :level].reshape(len(loops), -1)[:, ::-1]
+        first = (loops > 1).argmax(1)
+        any_ = loops[np.arange(len(loops)), first] > 1
+        result[any_] = 0
+        for operand in rows.kept:
+            stays = self.tiles.stays[operand]
+            idle = np.isin(dims, stays.idle) | (loops == 1)
+            run = np.logical_and.accumulate(idle, 1)
+            length = np.where(run, loops, 1).prod(1, dtype=np.int64)
+            place = np.searchsorted(stays.lengths, length)
+            place[run.all(1)] = len(stays.lengths)
+            mine = any_ & (length > 1)
+            result[mine] = rows.first[operand] + place[mine]
         return result
 
     def stage(self, block: int, number: int) -> Array:
