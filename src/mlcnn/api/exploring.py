@@ -34,7 +34,7 @@ __all__ = ["ExploreOptions", "explore", "write_designs"]
 
 _UM2_PER_MM2 = 1e6
 _AS_IT_IS = NetworkOptions()
-_VERSION = 1
+_VERSION = 2
 """Of how designs are evaluated and chosen: journals of another are not gone on with."""
 
 

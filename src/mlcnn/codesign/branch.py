@@ -8,14 +8,14 @@ that is not bounded away is looked at before the next.
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlcnn.codesign.architecture import Architecture
 from mlcnn.codesign.batch import Batch
-from mlcnn.codesign.compiled import score_fast
+from mlcnn.codesign.compiled import Fast, score_fast
 from mlcnn.codesign.conventions import Convention
 from mlcnn.codesign.enumeration import Goal
 from mlcnn.codesign.nodes import Choices, Nodes, cuts, first_of, ragged
@@ -44,25 +44,48 @@ Whole = NDArray[np.int64]
 
 @dataclass(slots=True)
 class Incumbent:
-    """The best mapping so far.
+    """The best mapping so far, and those that are nearly as good.
 
     Attributes:
-        value: of the objective.
-        batch: it alone.
-        scored: mappings and parts of mappings that were scored.
         over: whether to stop.
+        value: of the objective.
+        margin: share of it by which what is looked for may be above.
+        batch: the best alone.
+        near: (energy, cycles) of the mappings within the margin that no other beats in both, and
+            each alone; beyond it as well, of those that were within it once.
+        scored: mappings and parts of mappings that were scored.
     """
 
     over: Callable[[], bool]
     value: float = np.inf
+    margin: float = 0.0
     batch: Batch | None = None
+    near: dict[tuple[float, float], Batch] = field(default_factory=dict[tuple[float, float], Batch])
     scored: int = 0
 
-    def offer(self, values: Array, batch: Batch) -> None:
-        """Take the best of some if it is better."""
+    @property
+    def ceiling(self) -> float:
+        """What is not below it is of no use."""
+        return self.value * (1 + self.margin)
+
+    def offer(self, values: Array, scored: Fast, batch: Batch) -> None:
+        """Take the best of some if it is better, and what is nearly as good."""
         index = int(values.argmin())
         if values[index] < self.value:
             self.value, self.batch = float(values[index]), batch.at(np.array([index]))
+        if self.margin:
+            for number in np.flatnonzero(values < self.ceiling):
+                self._keep(scored, batch, int(number))
+
+    def _keep(self, scored: Fast, batch: Batch, number: int) -> None:
+        energy, cycles = float(scored.energy_pj[number]), float(scored.latency_cycles[number])
+        if not any(one <= energy and other <= cycles for one, other in self.near):
+            self.near = {
+                (one, other): kept
+                for (one, other), kept in self.near.items()
+                if one < energy or other < cycles
+            }
+            self.near[energy, cycles] = batch.at(np.array([number]))
 
 
 class Branch:
@@ -159,7 +182,7 @@ class Branch:
     @property
     def open_below(self) -> float:
         """What is bounded by this or more is not looked at."""
-        return min(self.limit, self.best.value * (1 - CLOSE))
+        return min(self.limit, self.best.ceiling * (1 - CLOSE))
 
     def bounds_of(self, batch: Batch) -> Array:
         """Bounds on the way to one mapping, which none of them may exceed.
@@ -413,7 +436,7 @@ class Branch:
         values = self.goal.worth(fast.energy_pj, fast.latency_cycles)
         if (values < nodes.value * (1 - _ROUNDING)).any():
             raise AssertionError("a lower bound is above what it bounds")
-        self.best.offer(np.where(fast.fits, values, np.inf), batch)
+        self.best.offer(np.where(fast.fits, values, np.inf), fast, batch)
 
     def _exchanged(self, inner: int, nodes: Nodes, choices: Choices) -> tuple[Nodes, Whole]:
         """Nodes with what their levels exchange scored: those still open, and their numbers."""

@@ -150,7 +150,9 @@ class Rows:
         """The row here of each row of a block further out, where these and others may stay."""
         result = np.zeros(outer.many, np.int64)
         for one in self.kept:
-            result[outer.first[one] : outer.last[one] + 1] = range(self.first[one], self.last[one] + 1)
+            result[outer.first[one] : outer.last[one] + 1] = range(
+                self.first[one], self.last[one] + 1
+            )
         result[-1] = self.everything
         return result
 

@@ -10,6 +10,7 @@ import heapq
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,12 +31,27 @@ from mlcnn.codesign.tiles import Lattice
 from mlcnn.errors import InfeasibleError
 from mlcnn.workload import LoopNest
 
-__all__ = ["Mapped", "Progress", "find_mapping"]
+__all__ = ["Mapped", "Near", "Progress", "find_mapping"]
 
 _FIRST, _GROWTH, _LAST = 1e-3, 10.0, 1e5
 """The first limit, above the least bound; how its distance grows; beyond the last there is none."""
 _NEAR = 1.1
 """How far above the bound something may be that is good enough to begin with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """A mapping that is nearly the best.
+
+    Attributes:
+        mapping: it.
+        energy_pj: of the nest.
+        latency_cycles: likewise.
+    """
+
+    mapping: Mapping
+    energy_pj: float
+    latency_cycles: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +67,8 @@ class Mapped:
         bound: no mapping is below it; ``value`` where it is optimal.
         optimal: whether that is proven.
         scored: mappings, and outer parts of mappings, that were scored.
+        near: it and those within the margin that no other beats in energy and latency.
+        near_bound: no other mapping is below it but such as these beat in both.
     """
 
     nest: LoopNest
@@ -61,6 +79,8 @@ class Mapped:
     bound: float
     optimal: bool
     scored: int
+    near: tuple[Near, ...] = ()
+    near_bound: float = 0.0
 
     @property
     def gap(self) -> float:
@@ -81,6 +101,7 @@ def find_mapping(
     factors: Factors = Factors.PERFECT,
     constraints: Constraints | None = None,
     start: Mapping | None = None,
+    margin: float = 0.0,
     budget_s: float = 60.0,
     progress: Progress | None = None,
 ) -> Mapped:
@@ -99,6 +120,8 @@ def find_mapping(
         constraints: what mappings must keep to.
         start: a mapping that may be good, as that of a machine alike: the search looks for better
             ones. It is left aside where it does not fit or keep to the constraints.
+        margin: share of the best by which mappings may be above it that are looked for as well
+            (``Mapped.near``).
         budget_s: seconds after which the best so far is returned.
         progress: told after each limit.
 
@@ -109,7 +132,8 @@ def find_mapping(
             nest on the machine.
     """
     end = time.monotonic() + budget_s
-    task = _Task(architecture, objective, rule, constraints, lambda: time.monotonic() >= end)
+    over = partial(_over, end)
+    task = _Task(architecture, objective, rule, constraints, over, margin=margin)
     if start is not None:
         check_factors(start, nest, padded=factors is Factors.PADDED)
         task = replace(task, start=Batch.of([start], nest))
@@ -133,7 +157,11 @@ def find_mapping(
     proven = min([proven, *(bound for bound, _ in waiting)])
     if best is None:
         raise _nothing(nest, task, feasible=bool(np.isfinite(proven)))
-    return best.result(min(proven, value), scored)
+    return best.result(proven, scored)
+
+
+def _over(end: float) -> bool:
+    return time.monotonic() >= end
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +171,7 @@ class _Task:
     Attributes:
         over: whether to stop.
         start: a mapping to start from, alone.
+        margin: share of the best above which nothing is looked for.
     """
 
     architecture: Architecture
@@ -151,6 +180,7 @@ class _Task:
     constraints: Constraints | None
     over: Callable[[], bool]
     start: Batch | None = None
+    margin: float = 0.0
 
     def starts(self, nest: LoopNest) -> bool:
         """Whether the mapping to start from is one that a search of a nest might find."""
@@ -200,7 +230,7 @@ class _Search:
         nest = lattice.nest
         self.lattice, self.nest, self.task = lattice, nest, task
         self.architecture, self.goal, self.rule = task.architecture, task.goal, task.rule
-        self.best = Incumbent(task.over, value)
+        self.best = Incumbent(task.over, value, task.margin)
         self.relaxations: dict[bytes, Relaxation] = {}
         self.latency = lower_bound(nest, task.architecture).latency_cycles
         self.branches: list[Branch] = []
@@ -252,20 +282,21 @@ class _Search:
         # (Where time was over, some branches may not be bounded yet.)
         first = self.proven = min([self._least(), *(bound for bound, _, _ in self.masks[:1])])
         distance = _FIRST
-        if self.best.value <= first:
+        if self.best.ceiling <= first:
+            self.proven = self.best.ceiling
             return
         while np.isfinite(first) and not self.best.over():
             limit = first * (1 + distance) if distance < _LAST else np.inf
-            self._open(min(limit, self.best.value))
+            self._open(min(limit, self.best.ceiling))
             for branch in sorted(self.branches, key=lambda one: one.rank):
-                if branch.root_value < min(limit, self.best.value):
+                if branch.root_value < min(limit, self.best.ceiling):
                     branch.below(limit)
             if not self.best.over():
-                self.proven = min(limit, self.best.value)
+                self.proven = min(limit, self.best.ceiling)
             self._close()
             if progress is not None:
                 progress(self.best.value, self.proven)
-            if self.best.value <= limit or np.isinf(limit):
+            if self.best.ceiling <= limit or np.isinf(limit):
                 return
             distance *= _GROWTH
 
@@ -279,7 +310,7 @@ class _Search:
     def _take(self, batch: Batch) -> None:
         """Take a mapping if it is better than the best."""
         scored = score_fast(self.nest, self.architecture, batch, self.rule)
-        self.best.offer(self.goal.of(scored), batch)
+        self.best.offer(self.goal.of(scored), scored, batch)
 
     def _next(self) -> Branch:
         """The branch of the least bound."""
@@ -308,14 +339,14 @@ class _Search:
 
     def _close(self) -> None:
         """Forget the branches that hold nothing better than the best: they take memory."""
-        better = self.best.value * (1 - CLOSE)
+        better = self.best.ceiling * (1 - CLOSE)
         open_ = [one for one in self.branches if one.root_value < better]
         self.branches = open_ or self.branches[:1]
         self.relaxations = {one.relaxation.keep.tobytes(): one.relaxation for one in self.branches}
 
     def _waiting(self, limit: float) -> bool:
         """Whether there may be a branch below a limit, and the best, that is not bounded yet."""
-        if not self.masks or self.masks[0][0] >= self.best.value * (1 - CLOSE):
+        if not self.masks or self.masks[0][0] >= self.best.ceiling * (1 - CLOSE):
             return False
         return self.masks[0][0] <= limit
 
@@ -360,7 +391,9 @@ class _Search:
             batch,
             score(self.nest, self.architecture, batch, self.rule),
             self.best.value,
-            proven,
+            min(proven, self.best.value),
             self.best.value <= proven,
             scored,
+            tuple(Near(one.mapping(0), *costs) for costs, one in self.best.near.items()),
+            min(proven, self.best.ceiling),
         )

@@ -54,7 +54,7 @@ class Formula:
         energy, latency = found.energy_pj[number] * memory * uneven, found.latency_cycles[number]
         latency *= 1 + 0.5 / values["scratchpad_kb"]
         layer = LayerMapping(("a",), "text", float(energy), float(latency))
-        return Evaluation((layer,), 0.0, found.clock_mhz, float(found.area_um2[number]))
+        return Evaluation((layer,), 1.0, 0.0, found.clock_mhz, float(found.area_um2[number]))
 
     def all(self):
         return {number: self.evaluation(number) for number in range(len(self.candidates))}

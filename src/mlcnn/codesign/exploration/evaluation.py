@@ -1,8 +1,9 @@
 """What a network comes to on one design: every distinct layer mapped exactly, once.
 
 The layers minimise E + w * D for one w, that at which the product of the sums (sum E) * (sum D) is
-least: see ``mlcnn.codesign.network``. The first w is that of the bounds, which are near; of another
-w a layer is only searched again where its mapping is not known to be the best for that one too.
+least: see ``mlcnn.codesign.network``. The first w is that of mappings that are good on machines
+alike, or of the bounds, which are near. A search keeps all mappings that are nearly as good as the
+best, so that of another w a layer is only searched again where that is far away.
 """
 
 import math
@@ -11,17 +12,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlcnn.codesign.architecture import Architecture
+from mlcnn.codesign.batch import Batch
 from mlcnn.codesign.bounds import Bound, lower_bound
 from mlcnn.codesign.conventions import EXACT, Convention
 from mlcnn.codesign.enumeration import Weighted
 from mlcnn.codesign.layer_searches import LayerGroup
-from mlcnn.codesign.mapper import Mapped, find_mapping
+from mlcnn.codesign.mapper import Mapped, Near, find_mapping
+from mlcnn.codesign.mapping import Mapping as LoopMapping
 from mlcnn.codesign.network import Minimum, Point, Weights, least_product
+from mlcnn.codesign.scorer import fits, score
 from mlcnn.errors import InfeasibleError
 
 __all__ = ["Evaluation", "LayerMapping", "Unfinished", "evaluate_network"]
 
 _CLOSE = 1e-9
+_MARGIN = 3e-4
+"""Share above the best below which mappings are looked for."""
+_Guess = tuple[Point, LoopMapping]
 
 
 class Unfinished(Exception):  # noqa: N818 - no mistake was made
@@ -51,12 +58,14 @@ class Evaluation:
 
     Attributes:
         layers: distinct ones.
+        pj_per_cycle: what a cycle weighs where every layer's mapping is the best.
         edp_bound: no choice of mappings has a smaller energy times latency.
         clock_mhz: of the cycles.
         area_um2: of the machine; None where it is not known.
     """
 
     layers: tuple[LayerMapping, ...]
+    pj_per_cycle: float
     edp_bound: float
     clock_mhz: float
     area_um2: float | None
@@ -93,6 +102,7 @@ class Evaluation:
                 [list(one.names), one.mapping, one.energy_pj, one.latency_cycles]
                 for one in self.layers
             ],
+            "pj_per_cycle": self.pj_per_cycle,
             "edp_bound": self.edp_bound,
             "clock_mhz": self.clock_mhz,
             "area_um2": self.area_um2,
@@ -105,7 +115,8 @@ class Evaluation:
             LayerMapping(tuple(names), mapping, energy, latency)
             for names, mapping, energy, latency in document["layers"]
         )
-        return cls(layers, document["edp_bound"], document["clock_mhz"], document["area_um2"])
+        names = ("pj_per_cycle", "edp_bound", "clock_mhz", "area_um2")
+        return cls(layers, *(document[name] for name in names))
 
 
 def evaluate_network(
@@ -113,33 +124,38 @@ def evaluate_network(
     architecture: Architecture,
     rule: Convention = EXACT,
     *,
+    like: Sequence[Evaluation] = (),
     seconds: Callable[[], float] = lambda: math.inf,
 ) -> Evaluation:
     """Map a network on a machine so that its energy times latency is least.
+
+    Machines alike only make it sooner found.
 
     Args:
         groups: its layers.
         architecture: the machine.
         rule: what is counted.
+        like: the same layers on machines of as many levels.
         seconds: how many are left.
 
     Raises:
         Unfinished: there was not time enough.
         InfeasibleError: a layer fits in no way.
     """
-    work = _Work(groups, architecture, rule, seconds)
+    work = _Work(groups, architecture, rule, like, seconds)
     best = least_product(work.minimum, [work.first()])
     chosen = zip(groups, work.pools, best.point.choice, strict=True)
     layers = tuple(
         LayerMapping(
             group.names,
-            (found := pool[number]).mapping.text(architecture),
-            float(found.score.energy_pj[0]),
-            float(found.score.latency_cycles[0]),
+            (known := pool[number]).mapping.text(architecture),
+            known.energy_pj,
+            known.latency_cycles,
         )
         for group, pool, number in chosen
     )
-    return Evaluation(layers, best.bound, architecture.clock_mhz, architecture.area_um2)
+    weight = work.weights.get(best.point.choice, best.point.energy / best.point.latency)
+    return Evaluation(layers, weight, best.bound, architecture.clock_mhz, architecture.area_um2)
 
 
 class _Work:
@@ -150,21 +166,50 @@ class _Work:
         groups: Sequence[LayerGroup],
         architecture: Architecture,
         rule: Convention,
+        like: Sequence[Evaluation],
         seconds: Callable[[], float],
     ) -> None:
         self.groups, self.architecture, self.rule = groups, architecture, rule
         self.seconds = seconds
         self.counts = [len(group.names) for group in groups]
         self.bounds: list[Bound] = [lower_bound(one.nest, architecture) for one in groups]
-        self.pools: list[list[Mapped]] = [[] for _ in groups]
-        self.proven: list[list[tuple[float, Mapped]]] = [[] for _ in groups]
-        """Of each layer the weights that it was searched for, and what is best there."""
+        self.pools: list[list[Near]] = [[] for _ in groups]
+        self.proven: list[list[tuple[float, float]]] = [[] for _ in groups]
+        """Of each layer the weights that it was searched for, and what no others are below."""
+        self.weights: dict[tuple[int, ...], float] = {}
+        self.guesses = [self._guesses(number, like) for number in range(len(groups))]
 
     def first(self) -> Point:
-        """The best point for the weight that the bounds say."""
-        least = self._sum(lambda number: self.bounds[number].latency_cycles)
-        weight = self._sum(lambda number: self.bounds[number].energy_pj) / least
+        """The best point for the weight that the guesses, or else the bounds, say."""
+        weight, last = self._weight(self._bound), 0.0
+        while not math.isclose(weight, last) and any(self.guesses):
+            last = weight
+            weight = self._weight(lambda number, w=last: self._guess(number, w)[0])
         return self._weighted(weight).point
+
+    def _weight(self, of: Callable[[int], Point]) -> float:
+        return self._sum(lambda n: of(n).energy) / self._sum(lambda n: of(n).latency)
+
+    def _guesses(self, number: int, like: Sequence[Evaluation]) -> list[_Guess]:
+        """What the mappings of machines alike come to here, where they fit."""
+        nest, found = self.groups[number].nest, list[_Guess]()
+        for text in dict.fromkeys(one.layers[number].mapping for one in like):
+            mapping = LoopMapping.parse(text)
+            batch = Batch.of([mapping], nest)
+            if fits(nest, self.architecture, batch, self.rule)[0]:
+                scored = score(nest, self.architecture, batch, self.rule)
+                energy, latency = scored.energy_pj[0], scored.latency_cycles[0]
+                found.append((Point(float(energy), float(latency)), mapping))
+        return found
+
+    def _guess(self, number: int, weight: float) -> tuple[Point, LoopMapping | None]:
+        """The best guess of a layer, or else its bound."""
+        weights = Weights(1.0, weight)
+        known = min(self.guesses[number], key=lambda one: weights.of(one[0]), default=None)
+        return known or (self._bound(number), None)
+
+    def _bound(self, number: int) -> Point:
+        return Point(self.bounds[number].energy_pj, self.bounds[number].latency_cycles)
 
     def minimum(self, weights: Weights) -> Minimum:
         """The least weighted sum; of energy or latency alone a bound, and the best that is known.
@@ -178,44 +223,39 @@ class _Work:
             for pool in self.pools
         )
         point = self._at(choice)
-        bound = self._sum(
-            lambda number: weights.of(
-                Point(self.bounds[number].energy_pj, self.bounds[number].latency_cycles)
-            )
-        )
+        bound = self._sum(lambda number: weights.of(self._bound(number)))
         return Minimum(point, min(bound, weights.of(point)))
 
     def _weighted(self, weight: float) -> Minimum:
         choice = tuple(self._best(number, weight) for number in range(len(self.groups)))
+        self.weights[choice] = weight
         point = self._at(choice)
         return Minimum(point, Weights(1.0, weight).of(point))
 
     def _best(self, number: int, weight: float) -> int:
         """Number of a layer's mapping that has the least E + weight * D of all."""
-        pool = self.pools[number]
-        for searched, found in self.proven[number]:
-            if self._settled(number, searched, found, weight):
-                return pool.index(found)
-        found = self._find(number, weight)
-        self.proven[number].append((weight, found))
-        pool.append(found)
-        return len(pool) - 1
+        pool, weights = self.pools[number], Weights(1.0, weight)
+        if not any(self._settled(number, *known, weights) for known in self.proven[number]):
+            found = self._find(number, weight)
+            self.proven[number].append((weight, found.near_bound))
+            pool += [one for one in found.near if one not in pool]
+        return min(range(len(pool)), key=lambda one: weights.of(_point(pool[one])))
 
-    def _settled(self, number: int, searched: float, found: Mapped, weight: float) -> bool:
-        """Whether what is best for one weight is known to be the best for another.
+    def _settled(self, number: int, searched: float, least: float, weights: Weights) -> bool:
+        """Whether a mapping that is known is the best for one weight, by a search for another.
 
-        No mapping is below the bounds of energy and latency. So with the least sum L of one weight,
-        ``E + w' * D >= L + (w' - w) * (least D)`` for a larger one, and for a smaller one
-        ``E + w' * D >= w' / w * L + (1 - w' / w) * (least E)``.
+        No mapping is below the bounds of energy and latency. So where E + w * D >= L for all others
+        and one weight, ``E + w' * D >= L + (w' - w) * (least D)`` for a larger one, and for a
+        smaller one ``E + w' * D >= w' / w * L + (1 - w' / w) * (least E)``.
         """
-        point, bound = _point(found), self.bounds[number]
-        least = point.energy + searched * point.latency
+        bound, weight = self.bounds[number], weights.latency
         if weight >= searched:
             below = least + (weight - searched) * bound.latency_cycles
         else:
             share = weight / searched
             below = share * least + (1 - share) * bound.energy_pj
-        return point.energy + weight * point.latency <= below * (1 + _CLOSE)
+        best = min(weights.of(_point(one)) for one in self.pools[number])
+        return best <= below * (1 + _CLOSE)
 
     def _find(self, number: int, weight: float) -> Mapped:
         left = self.seconds()
@@ -224,8 +264,9 @@ class _Work:
         nest = self.groups[number].nest
         try:
             found = find_mapping(
-                nest, self.architecture, Weighted(weight), self.rule, budget_s=left
-            )
+                nest, self.architecture, Weighted(weight), self.rule,
+                start=self._guess(number, weight)[1], margin=_MARGIN, budget_s=left,
+            )  # fmt: skip
         except InfeasibleError:
             if self.seconds() <= 0:
                 raise Unfinished from None
@@ -247,5 +288,5 @@ class _Work:
         return math.fsum(count * of(number) for number, count in enumerate(self.counts))
 
 
-def _point(found: Mapped) -> Point:
-    return Point(float(found.score.energy_pj[0]), float(found.score.latency_cycles[0]))
+def _point(known: Near) -> Point:
+    return Point(known.energy_pj, known.latency_cycles)

@@ -242,7 +242,7 @@ def design_text(found: Explored, one: FrontDesign) -> str:
     document |= {
         "name": name,
         "design": {"template": template, "values": one.hardware},
-        "mapping_pj_per_cycle": one.found.energy_pj / one.found.latency_cycles,
+        "mapping_pj_per_cycle": one.found.pj_per_cycle,
         "mapping_budget_s": _MAPPING_S,
         "levels": levels,
     }

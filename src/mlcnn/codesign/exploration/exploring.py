@@ -14,7 +14,7 @@ from mlcnn.codesign.exploration.explored import Ending, Explored, FrontDesign, S
 from mlcnn.codesign.exploration.journal import Journal
 from mlcnn.codesign.exploration.quantities import Limit, Quantity
 from mlcnn.codesign.exploration.strategies import Strategy, batches
-from mlcnn.codesign.exploration.template import Space
+from mlcnn.codesign.exploration.template import Design, Space
 from mlcnn.codesign.exploration.workers import Finished, Job, Workers
 from mlcnn.codesign.interruption import interruptions
 from mlcnn.errors import InfeasibleError
@@ -23,6 +23,8 @@ __all__ = ["Question", "Standing", "StartDesign", "Work"]
 
 _START = "start"
 _START_NUMBER = -1
+_NEAREST = 3
+"""Designs whose mappings are tried first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +203,8 @@ class Work:
                 results[number] = _evaluation(self.known[names[number]])
             else:
                 design = self.candidates.designs[number]
-                jobs.append(Job(number, self.question.space.architecture(design)))
+                machine = self.question.space.architecture(design)
+                jobs.append(Job(number, machine, self._like(design)))
         try:
             for done in self.workers.map(jobs, self.deadline) if jobs else ():
                 place = first + list(numbers).index(done.number)
@@ -212,6 +215,18 @@ class Work:
             for number in numbers:
                 if number in results:
                     self.archive.found[number] = results[number]
+
+    def _like(self, design: Design) -> tuple[Evaluation, ...]:
+        """What the network comes to on the nearest designs that were mapped in earlier batches."""
+        space = self.question.space
+        mine = space.values(design).values()
+
+        def apart(number: int) -> float:
+            values = space.values(self.candidates.designs[number]).values()
+            return sum(abs(math.log(one / other)) for one, other in zip(mine, values, strict=True))
+
+        known = {number: one for number, one in self.archive.found.items() if one is not None}
+        return tuple(known[number] for number in sorted(known, key=apart)[:_NEAREST])
 
     def _start(self) -> Start | None:
         """What the network comes to on the design to improve on.

@@ -31,10 +31,12 @@ class Job:
     Attributes:
         number: by which it is known to whoever asks.
         architecture: the machine.
+        like: what the network comes to on designs alike.
     """
 
     number: int
     architecture: Architecture
+    like: tuple[Evaluation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ def _finish(network: _Network, job: Job, deadline: float) -> Finished:
     begun = time.process_time()
     try:
         found = evaluate_network(
-            network.groups, job.architecture, network.rule,
+            network.groups, job.architecture, network.rule, like=job.like,
             seconds=lambda: math.inf if math.isinf(deadline) else deadline - time.time(),
         )  # fmt: skip
     except InfeasibleError as error:
