@@ -18,6 +18,7 @@ from mlcnn.codesign.exploration import (
     Here,
     Journal,
     Limit,
+    OnRay,
     Processes,
     Quantity,
     Question,
@@ -25,6 +26,8 @@ from mlcnn.codesign.exploration import (
     Standing,
     StartDesign,
     Strategy,
+    Workers,
+    require_ray,
 )
 from mlcnn.codesign.files import read_design
 from mlcnn.codesign.layer_searches import LayerGroup, grouped
@@ -34,6 +37,7 @@ __all__ = ["ExploreOptions", "explore", "write_designs"]
 
 _UM2_PER_MM2 = 1e6
 _AS_IT_IS = NetworkOptions()
+_ENGINES = ("local", "ray")
 _VERSION = 1
 """Of how designs are evaluated and chosen: journals of another are not gone on with."""
 
@@ -55,6 +59,9 @@ class ExploreOptions:
         search: how designs are chosen: ``guided``, ``proof`` or ``descent``.
         seed: of what is drawn.
         processes: that map designs.
+        engine: ``local``, or ``ray``: the extra ``mlcnn[ray]``.
+        address: of a cluster of Ray, as ``HOST:PORT`` or ``auto``; by default Ray is started on
+            this machine with ``processes``.
         journal: file that every finished design is written to, and that a run goes on from.
         fresh: begin the journal anew.
         start_from: a design to improve on: a ``.yaml`` file that says which design it is.
@@ -71,6 +78,8 @@ class ExploreOptions:
     search: str = "guided"
     seed: int = 0
     processes: int = 1
+    engine: str = "local"
+    address: str | None = None
     journal: "str | PathLike[str] | None" = None
     fresh: bool = False
     start_from: "str | PathLike[str] | None" = None
@@ -81,6 +90,7 @@ class ExploreOptions:
 
         Raises:
             InputError: a name, a range or a bound cannot be used.
+            UnsupportedError: Ray is asked for and not installed.
         """
         if not self.budget_s > 0:
             raise InputError(f"a budget of {self.budget_s:g} s: it must be positive")
@@ -88,6 +98,7 @@ class ExploreOptions:
             raise InputError(f"--processes {self.processes}: it must be 1 or more")
         if self.seed < 0:
             raise InputError(f"--seed {self.seed}: it must be 0 or more")
+        self._check_engine()
         names = [str(one) for one in Strategy]
         if self.search not in names:
             raise InputError(
@@ -105,6 +116,35 @@ class ExploreOptions:
             self.budget_s,
             None if self.start_from is None else _start(Path(self.start_from), space),
         )
+
+    def _check_engine(self) -> None:
+        if self.engine not in _ENGINES:
+            hint = did_you_mean(self.engine, _ENGINES)
+            raise InputError(f"unknown engine {self.engine!r}{hint}; known: {', '.join(_ENGINES)}")
+        if self.address is not None and self.engine != "ray":
+            raise InputError(f"--address {self.address}: it is of --engine ray; give that, too")
+        if self.address is not None and self.processes != 1:
+            raise InputError(
+                f"--processes {self.processes}: they are of this machine, and the cluster at "
+                f"--address {self.address} has its own; leave one of the two out"
+            )
+        if self.engine == "ray":
+            require_ray()
+
+    def workers(
+        self, groups: tuple[LayerGroup, ...], rule: codesign.Convention
+    ) -> "AbstractContextManager[Workers]":
+        """What maps designs.
+
+        Args:
+            groups: the network's layers.
+            rule: what is counted.
+        """
+        if self.engine == "ray":
+            return OnRay(groups, rule, self.processes, self.address)
+        if self.processes > 1:
+            return Processes(groups, rule, self.processes)
+        return Here(groups, rule)
 
     def _objectives(self, space: Space) -> tuple[Quantity, ...]:
         if self.objectives is not None:
@@ -173,7 +213,8 @@ def explore(
 
     Raises:
         InputError: the network, the template, a bound or the journal cannot be used.
-        UnsupportedError: a layer is no loop nest here, or the area is not known and needed.
+        UnsupportedError: a layer is no loop nest here, the area is not known and needed, or Ray is
+            asked for and not installed.
         InfeasibleError: no design is within the bounds, or none was mapped in time.
     """
     question = options.question()
@@ -189,9 +230,7 @@ def explore(
     run = question.run(f"{name} {_digest(groups)}", f"explore {_VERSION}", rule.name)
     run["network_name"] = name  # for whoever finds the journal in use
     path = None if options.journal is None else Path(options.journal)
-    workers: AbstractContextManager[Here | Processes] = (
-        Here(groups, rule) if options.processes == 1 else Processes(groups, rule, options.processes)
-    )
+    workers = options.workers(groups, rule)
     with Journal(path, run, fresh=options.fresh) as journal, workers as mapping:
         work = exploration.Work(question, candidates, journal, mapping, progress or _silent)
         return work.explored(name)

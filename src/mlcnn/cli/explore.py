@@ -45,6 +45,10 @@ class Exploring:
             bounded away; or descent from random designs to the best neighbour.
         seed: of what is drawn.
         processes: that map designs.
+        engine: local processes, or ray, which needs pip install "mlcnn[ray]" and is worth its start
+            of some seconds for clusters, and where a design takes long.
+        address: of a cluster of Ray that runs, as HOST:PORT or auto; by default Ray is started on
+            this machine, with --processes.
         journal: file that every finished design is written to; the same command goes on from it.
         fresh: begin the journal anew.
         start_from: .yaml file of a design to improve on, as --output writes it.
@@ -61,6 +65,8 @@ class Exploring:
     search: Literal["guided", "proof", "descent"] = "guided"
     seed: int = 0
     processes: int = 1
+    engine: Literal["local", "ray"] = "local"
+    address: str | None = None
     journal: Path | None = None
     fresh: bool = False
     start_from: Path | None = None
@@ -83,6 +89,8 @@ class Exploring:
             search=self.search,
             seed=self.seed,
             processes=self.processes,
+            engine=self.engine,
+            address=self.address,
             journal=self.journal,
             fresh=self.fresh,
             start_from=self.start_from,

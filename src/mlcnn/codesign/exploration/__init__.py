@@ -12,6 +12,7 @@ from mlcnn.codesign.exploration.explored import (
 )
 from mlcnn.codesign.exploration.exploring import Question, Standing, StartDesign, Work
 from mlcnn.codesign.exploration.journal import Journal
+from mlcnn.codesign.exploration.on_ray import OnRay, require_ray
 from mlcnn.codesign.exploration.quantities import (
     Limit,
     Quantity,
@@ -43,6 +44,7 @@ __all__ = [
     "Job",
     "Journal",
     "Limit",
+    "OnRay",
     "Parameter",
     "Processes",
     "Quantity",
@@ -64,6 +66,7 @@ __all__ = [
     "load_template",
     "parse_limit",
     "parse_objectives",
+    "require_ray",
     "template_names",
     "within",
 ]

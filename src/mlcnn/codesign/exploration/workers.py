@@ -19,7 +19,7 @@ from mlcnn.codesign.exploration.evaluation import Evaluation, Unfinished, evalua
 from mlcnn.codesign.layer_searches import LayerGroup
 from mlcnn.errors import InfeasibleError
 
-__all__ = ["Finished", "Here", "Job", "Processes", "Workers"]
+__all__ = ["Finished", "Here", "Job", "Network", "Processes", "Workers", "finish"]
 
 _WATCH_S = 1.0
 
@@ -55,7 +55,14 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
-class _Network:
+class Network:
+    """What all jobs are about.
+
+    Attributes:
+        groups: the network's layers.
+        rule: what is counted.
+    """
+
     groups: tuple[LayerGroup, ...]
     rule: Convention
 
@@ -85,7 +92,7 @@ class Here:
     """
 
     def __init__(self, groups: tuple[LayerGroup, ...], rule: Convention) -> None:
-        self._network = _Network(groups, rule)
+        self._network = Network(groups, rule)
 
     def __enter__(self) -> Self:
         return self
@@ -96,10 +103,20 @@ class Here:
     def map(self, jobs: Sequence[Job], deadline: float) -> Iterator[Finished]:
         """See ``Workers``."""
         for job in jobs:
-            yield _finish(self._network, job, deadline)
+            yield finish(self._network, job, deadline)
 
 
-def _finish(network: _Network, job: Job, deadline: float) -> Finished:
+def finish(network: Network, job: Job, deadline: float) -> Finished:
+    """Map a network on one design.
+
+    Args:
+        network: it.
+        job: the design.
+        deadline: by ``time.time()``; infinite for none.
+
+    Raises:
+        Unfinished: the deadline is over.
+    """
     begun = time.process_time()
     try:
         found = evaluate_network(
@@ -121,7 +138,7 @@ class Processes:
     """
 
     def __init__(self, groups: tuple[LayerGroup, ...], rule: Convention, count: int) -> None:
-        self._network, self._count = _Network(groups, rule), count
+        self._network, self._count = Network(groups, rule), count
         self._pool = self._started()
 
     def _started(self) -> ProcessPoolExecutor:
@@ -179,11 +196,11 @@ class Processes:
             raise late
 
 
-_given: list[_Network] = []
+_given: list[Network] = []
 """In a process of a pool: what its jobs are about."""
 
 
-def _begin(network: _Network, parent: int) -> None:
+def _begin(network: Network, parent: int) -> None:
     _given[:] = [network]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
@@ -197,4 +214,4 @@ def _watch(parent: int) -> None:
 
 
 def _in_process(job: Job, deadline: float) -> Finished:
-    return _finish(_given[0], job, deadline)
+    return finish(_given[0], job, deadline)

@@ -1,0 +1,195 @@
+"""Designs mapped by tasks of Ray, on this machine or on a cluster: the extra ``mlcnn[ray]``.
+
+A task knows nothing but what it is given: the network, which is put into Ray's store once, and a
+block of designs. One whose process or machine dies is begun again elsewhere. Results go to the
+journal of this process alone, so they are those of local processes.
+"""
+
+import importlib
+import importlib.util
+import math
+import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+import mlcnn
+from mlcnn.codesign.conventions import Convention
+from mlcnn.codesign.exploration.evaluation import Unfinished
+from mlcnn.codesign.exploration.workers import Finished, Job, Network, finish
+from mlcnn.codesign.layer_searches import LayerGroup
+from mlcnn.errors import InputError, UnsupportedError
+
+__all__ = ["OnRay", "blocks", "require_ray"]
+
+_BLOCK_S = 1.0
+"""Of work in a task: what handing it over costs, some milliseconds, is little then."""
+_RETRIES = 20
+"""Of a task whose process died. What kills every process, as too little memory, is told then."""
+_LOOK_S = 1.0
+_CONNECT_S = 5.0
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # it would install the package anew for every process
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+"""Read by Ray when it is imported."""
+_INSTEAD = "or map in processes of this machine alone: --engine local --processes N"
+
+
+def require_ray() -> None:
+    """Look whether Ray is there, which takes no time.
+
+    Raises:
+        UnsupportedError: it is not installed.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise UnsupportedError(
+            '--engine ray: the package ray is not installed; run pip install "mlcnn[ray]", '
+            f"{_INSTEAD}"
+        )
+
+
+def blocks(jobs: Sequence[Job], seconds: float) -> list[Sequence[Job]]:
+    """Jobs for one task each: as many tasks as have a second of work.
+
+    Args:
+        jobs: all.
+        seconds: what one probably takes; infinite while nothing is known.
+    """
+    count = len(jobs) if math.isinf(seconds) else int(len(jobs) * seconds / _BLOCK_S)
+    count = max(1, min(count, len(jobs)))
+    return [jobs[number::count] for number in range(count)]
+
+
+class OnRay:
+    """Maps in tasks of Ray. See ``Workers``.
+
+    Args:
+        groups: the network's layers.
+        rule: what is counted.
+        count: of processes on this machine, where no address is given.
+        address: of a cluster that runs, as ``HOST:PORT``, or ``auto`` for the one that this machine
+            is in.
+
+    Raises:
+        UnsupportedError: Ray is not installed.
+    """
+
+    def __init__(
+        self,
+        groups: tuple[LayerGroup, ...],
+        rule: Convention,
+        count: int = 1,
+        address: str | None = None,
+    ) -> None:
+        require_ray()
+        for name, value in _QUIET.items():
+            os.environ.setdefault(name, value)
+        self._ray = importlib.import_module("ray")
+        self._network, self._count, self._address = Network(groups, rule), count, address
+        self._mine = False
+        self._seconds: list[float] = []
+
+    def __enter__(self) -> Self:
+        """Connect, unless this process is connected.
+
+        Raises:
+            InputError: Ray cannot be reached.
+        """
+        if not self._ray.is_initialized():
+            self._connect()
+            self._mine = True
+        self._task = self._ray.remote(_block).options(max_retries=_RETRIES)
+        self._given = self._ray.put(self._network)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._mine:
+            self._ray.shutdown()
+
+    def _connect(self) -> None:
+        here = {} if self._address else {"num_cpus": self._count, "include_dashboard": False}
+        try:
+            _answers(self._address)
+            self._ray.init(
+                address=self._address or "local", log_to_driver=False, logging_level="error", **here
+            )
+        except Exception as error:  # what Ray raises is of many kinds
+            at = f"at {self._address}" if self._address else "on this machine"
+            why = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
+            raise InputError(
+                f"--engine ray: Ray cannot be reached {at} ({why}); give --address a cluster that "
+                f"runs, as ray start --head prints it, {_INSTEAD}"
+            ) from error
+
+    def map(self, jobs: Sequence[Job], deadline: float) -> Iterator[Finished]:
+        """See ``Workers``. The deadline is kept here: clocks of other machines may differ.
+
+        Raises:
+            Unfinished: the deadline is over.
+            UnsupportedError: tasks die wherever they run, or Ray's machines have another mlcnn.
+        """
+        taken = self._seconds
+        expected = sum(taken) / len(taken) if taken else math.inf
+        waiting = [
+            self._task.remote(self._given, block, mlcnn.__version__)
+            for block in blocks(jobs, expected)
+        ]
+        try:
+            while waiting:
+                left = deadline - time.time()
+                done, waiting = self._ray.wait(waiting, timeout=max(0.0, min(left, _LOOK_S)))
+                for one in done:
+                    for finished in self._results(one):
+                        taken.append(finished.seconds)
+                        yield finished
+                if left <= 0 and not done and waiting:
+                    raise Unfinished
+        finally:
+            for one in waiting:
+                self._ray.cancel(one, force=True)
+
+    def _results(self, reference: Any) -> list[Finished]:
+        try:
+            found: list[Finished] | str = self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:
+            if "No module named 'mlcnn" in str(error):
+                raise _other("none") from error
+            raise
+        except self._ray.exceptions.RayError as error:
+            why = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
+            raise UnsupportedError(
+                f"--engine ray: a task was lost {_RETRIES + 1} times ({type(error).__name__}: "
+                f"{why}); see that a process has memory enough, {_INSTEAD}; what is in the "
+                "journal stays"
+            ) from error
+        if isinstance(found, str):
+            raise _other(found)
+        return found
+
+
+def _other(version: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"--engine ray: mlcnn {mlcnn.__version__} is required on every machine of the cluster, and "
+        f'one has {version}; install the same there: pip install "mlcnn[ray]=={mlcnn.__version__}"'
+    )
+
+
+def _answers(address: str | None) -> None:
+    """Look whether anything listens at HOST:PORT: Ray itself waits for minutes, and then exits.
+
+    Raises:
+        OSError: nothing does.
+    """
+    host, colon, port = (address or "").rpartition(":")
+    if colon and port.isdigit() and "/" not in host:
+        socket.create_connection((host, int(port)), _CONNECT_S).close()
+
+
+def _block(network: Network, jobs: Sequence[Job], version: str) -> list[Finished] | str:
+    """In a task: what became of some designs, or the version where it is another."""
+    if version != mlcnn.__version__:
+        return mlcnn.__version__
+    return [finish(network, job, math.inf) for job in jobs]
