@@ -137,7 +137,7 @@ class Explored(Tabular):
     @property
     def gap(self) -> float | None:
         """Of a single objective, the share of the bound by which the best may be above it."""
-        if self.bound is None:
+        if not self.bound:  # nothing bounds power but 0
             return None
         return max(self.objectives[0].of(self.front[0].found) / self.bound - 1.0, 0.0)
 

@@ -261,7 +261,7 @@ class Work:
         first, bound = archive.objectives[0], both.bound()
         value = float(both.values(front[:1])[0, 0])
         told = f"{first} {first.told(value)} with {self._told(front[0])}"
-        gap = None if bound is None else value / bound - 1.0
+        gap = value / bound - 1.0 if bound else None  # nothing bounds power but 0
         return Standing(len(both.found), len(front), told, gap)
 
     def _nothing(self, *, exhausted: bool) -> InfeasibleError:
