@@ -4,6 +4,7 @@ import contextlib
 import importlib.machinery
 import math
 import os
+import pickle
 import random
 import signal
 import socket
@@ -75,8 +76,9 @@ class StandIn:
 
     exceptions = types.SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError)
 
-    def __init__(self, fail=None, *, idle=False, version=None, reach=None):
-        self.fail, self.idle, self.version, self.reach = fail, idle, version, reach
+    def __init__(self, fail=None, *, idle=False, version=None, network=None, reach=None):
+        self.fail, self.idle, self.reach = fail, idle, reach
+        self.version, self.network = version, network
         self.tasks, self.cancelled, self.options_given = [], [], {}
         self.__spec__ = importlib.machinery.ModuleSpec("ray", None)
 
@@ -95,9 +97,9 @@ class StandIn:
         return one
 
     def remote(self, task):
-        def begin(network, block, version):
-            self.tasks.append(len(block))
-            return lambda: task(network, block, self.version or version)
+        def begin(version, network, block):
+            self.tasks.append(len(pickle.loads(block)))  # noqa: S301
+            return lambda: task(self.version or version, self.network or network, block)
 
         return types.SimpleNamespace(
             options=lambda **options: (
@@ -207,18 +209,28 @@ def test_a_task_that_dies_wherever_it_runs(ray):
     )
 
 
+HERE = mlcnn.__version__
+LACKING = pickle.dumps(math.floor).replace(b"floor", b"flaw!")
+
+
 @pytest.mark.parametrize(
-    ("fail", "version", "there"),
-    [(None, "0.0.9", mlcnn.__version__), (RayTaskError("No module named 'mlcnn'"), None, "none")],
+    ("options", "there"),
+    [
+        ({"version": "0.0.9"}, HERE),  # what the tasks are told is the other one
+        ({"network": LACKING}, f"{HERE} with other files"),
+        (
+            {"fail": RayTaskError("The remote function failed to import on the worker. This may")},
+            "none, or one without this",
+        ),
+    ],
 )
-def test_another_mlcnn_on_the_cluster(ray, fail, version, there):
-    ray(fail, version=version)
+def test_another_mlcnn_on_the_cluster(ray, options, there):
+    ray(**options)
     with pytest.raises(UnsupportedError) as error:
         mapped(OnRay(GROUPS, EXACT), 1)
     assert str(error.value) == (
-        f"--engine ray: mlcnn {mlcnn.__version__} is required on every machine of the cluster, and "
-        f"one has {there}; install the same there: pip install "
-        f'"mlcnn[ray]=={mlcnn.__version__}"'
+        f"--engine ray: mlcnn {HERE} is required on every machine of the cluster, and one has "
+        f'{there}; install the same there: pip install "mlcnn[ray]=={HERE}"'
     )
 
 

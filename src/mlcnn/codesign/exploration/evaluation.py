@@ -195,7 +195,7 @@ class _Work:
         pool = self.pools[number]
         for searched, found in self.proven[number]:
             if self._settled(number, searched, found, weight):
-                return pool.index(found)
+                return next(place for place, one in enumerate(pool) if one is found)
         found = self._find(number, weight)
         self.proven[number].append((weight, found))
         pool.append(found)

@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import math
 import os
+import pickle
 import socket
 import time
 from collections.abc import Iterator, Sequence
@@ -102,7 +103,7 @@ class OnRay:
             self._connect()
             self._mine = True
         self._task = self._ray.remote(_block).options(max_retries=_RETRIES)
-        self._given = self._ray.put(self._network)
+        self._given = self._ray.put(pickle.dumps(self._network))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -118,10 +119,9 @@ class OnRay:
             )
         except Exception as error:  # what Ray raises is of many kinds
             at = f"at {self._address}" if self._address else "on this machine"
-            why = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
             raise InputError(
-                f"--engine ray: Ray cannot be reached {at} ({why}); give --address a cluster that "
-                f"runs, as ray start --head prints it, {_INSTEAD}"
+                f"--engine ray: Ray cannot be reached {at} ({_first(error)}); give --address a "
+                f"cluster that runs, as ray start --head prints it, {_INSTEAD}"
             ) from error
 
     def map(self, jobs: Sequence[Job], deadline: float) -> Iterator[Finished]:
@@ -134,7 +134,7 @@ class OnRay:
         taken = self._seconds
         expected = sum(taken) / len(taken) if taken else math.inf
         waiting = [
-            self._task.remote(self._given, block, mlcnn.__version__)
+            self._task.remote(mlcnn.__version__, self._given, pickle.dumps(block))
             for block in blocks(jobs, expected)
         ]
         try:
@@ -155,19 +155,23 @@ class OnRay:
         try:
             found: list[Finished] | str = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
-            if "No module named 'mlcnn" in str(error):
-                raise _other("none") from error
+            if "failed to import on the worker" in str(error):
+                raise _other("none, or one without this") from error
             raise
         except self._ray.exceptions.RayError as error:
-            why = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
             raise UnsupportedError(
                 f"--engine ray: a task was lost {_RETRIES + 1} times ({type(error).__name__}: "
-                f"{why}); see that a process has memory enough, {_INSTEAD}; what is in the "
-                "journal stays"
+                f"{_first(error)}); see that a process has memory enough, {_INSTEAD}; what is in "
+                "the journal stays"
             ) from error
         if isinstance(found, str):
             raise _other(found)
         return found
+
+
+def _first(error: Exception) -> str:
+    """The first sentence of an error."""
+    return str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
 
 
 def _other(version: str) -> UnsupportedError:
@@ -188,8 +192,13 @@ def _answers(address: str | None) -> None:
         socket.create_connection((host, int(port)), _CONNECT_S).close()
 
 
-def _block(network: Network, jobs: Sequence[Job], version: str) -> list[Finished] | str:
-    """In a task: what became of some designs, or the version where it is another."""
+def _block(version: str, network: bytes, block: bytes) -> list[Finished] | str:
+    """In a task: what became of some designs, or which version is there where it is another."""
     if version != mlcnn.__version__:
         return mlcnn.__version__
-    return [finish(network, job, math.inf) for job in jobs]
+    try:
+        known: Network = pickle.loads(network)  # noqa: S301 - of the process that began the task
+        jobs: Sequence[Job] = pickle.loads(block)  # noqa: S301
+    except (AttributeError, ImportError, TypeError):
+        return f"{mlcnn.__version__} with other files"
+    return [finish(known, job, math.inf) for job in jobs]
