@@ -39,7 +39,7 @@ from mlcnn.errors import InputError, UnsupportedError
 
 RANGES = ("pe=8..32", "scratchpad_kb=32", "accumulator_kb=16..64")
 LAYERS = resnet18()[1:5]
-KILLS = 4
+KILLS = 3
 INSTEAD = "or map in processes of this machine alone: --engine local --processes N"
 
 

@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
-import mlcnn
 from mlcnn.codesign.conventions import Convention
 from mlcnn.codesign.exploration.evaluation import Unfinished
 from mlcnn.codesign.exploration.workers import Finished, Job, Network, finish
@@ -37,6 +36,11 @@ _QUIET = {
 }
 """Read by Ray when it is imported."""
 _INSTEAD = "or map in processes of this machine alone: --engine local --processes N"
+
+
+def _version() -> str:
+    """Of mlcnn in this process; a name for it here would be an import of all that is above."""
+    return importlib.import_module("mlcnn").__version__
 
 
 def require_ray() -> None:
@@ -134,7 +138,7 @@ class OnRay:
         taken = self._seconds
         expected = sum(taken) / len(taken) if taken else math.inf
         waiting = [
-            self._task.remote(mlcnn.__version__, self._given, pickle.dumps(block))
+            self._task.remote(_version(), self._given, pickle.dumps(block))
             for block in blocks(jobs, expected)
         ]
         try:
@@ -175,9 +179,10 @@ def _first(error: Exception) -> str:
 
 
 def _other(version: str) -> UnsupportedError:
+    mine = _version()
     return UnsupportedError(
-        f"--engine ray: mlcnn {mlcnn.__version__} is required on every machine of the cluster, and "
-        f'one has {version}; install the same there: pip install "mlcnn[ray]=={mlcnn.__version__}"'
+        f"--engine ray: mlcnn {mine} is required on every machine of the cluster, and one has "
+        f'{version}; install the same there: pip install "mlcnn[ray]=={mine}"'
     )
 
 
@@ -194,11 +199,12 @@ def _answers(address: str | None) -> None:
 
 def _block(version: str, network: bytes, block: bytes) -> list[Finished] | str:
     """In a task: what became of some designs, or which version is there where it is another."""
-    if version != mlcnn.__version__:
-        return mlcnn.__version__
+    mine = _version()
+    if version != mine:
+        return mine
     try:
         known: Network = pickle.loads(network)  # noqa: S301 - of the process that began the task
         jobs: Sequence[Job] = pickle.loads(block)  # noqa: S301
     except (AttributeError, ImportError, TypeError):
-        return f"{mlcnn.__version__} with other files"
+        return f"{mine} with other files"
     return [finish(known, job, math.inf) for job in jobs]
