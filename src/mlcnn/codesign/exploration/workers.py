@@ -11,12 +11,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
-from mlcnn.codesign.architecture import Architecture
-from mlcnn.codesign.conventions import Convention
-from mlcnn.codesign.exploration.evaluation import Evaluation, Unfinished, evaluate_network
-from mlcnn.codesign.layer_searches import LayerGroup
+from mlcnn.codesign.exploration.evaluation import Evaluation, Unfinished
+from mlcnn.codesign.exploration.pricing import Network
 from mlcnn.errors import InfeasibleError
 
 __all__ = ["Finished", "Here", "Job", "Processes", "Workers"]
@@ -34,7 +32,7 @@ class Job:
     """
 
     number: int
-    architecture: Architecture
+    architecture: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +50,6 @@ class Finished:
     found: Evaluation | None
     why: str
     seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Network:
-    groups: tuple[LayerGroup, ...]
-    rule: Convention
 
 
 class Workers(Protocol):
@@ -80,12 +72,11 @@ class Here:
     """Maps in this process, one design after the other.
 
     Args:
-        groups: the network's layers.
-        rule: what is counted.
+        network: its layers.
     """
 
-    def __init__(self, groups: tuple[LayerGroup, ...], rule: Convention) -> None:
-        self._network = _Network(groups, rule)
+    def __init__(self, network: Network) -> None:
+        self._network = network
 
     def __enter__(self) -> Self:
         return self
@@ -99,13 +90,13 @@ class Here:
             yield _finish(self._network, job, deadline)
 
 
-def _finish(network: _Network, job: Job, deadline: float) -> Finished:
+def _finish(network: Network, job: Job, deadline: float) -> Finished:
     begun = time.process_time()
     try:
-        found = evaluate_network(
-            network.groups, job.architecture, network.rule,
+        found = network.price(
+            job.architecture,
             seconds=lambda: math.inf if math.isinf(deadline) else deadline - time.time(),
-        )  # fmt: skip
+        )
     except InfeasibleError as error:
         return Finished(job.number, None, str(error), time.process_time() - begun)
     return Finished(job.number, found, "", time.process_time() - begun)
@@ -115,13 +106,12 @@ class Processes:
     """Maps in processes of its own. A process that dies is no loss but of what it was at.
 
     Args:
-        groups: the network's layers.
-        rule: what is counted.
+        network: its layers.
         count: of processes.
     """
 
-    def __init__(self, groups: tuple[LayerGroup, ...], rule: Convention, count: int) -> None:
-        self._network, self._count = _Network(groups, rule), count
+    def __init__(self, network: Network, count: int) -> None:
+        self._network, self._count = network, count
         self._pool = self._started()
 
     def _started(self) -> ProcessPoolExecutor:
@@ -179,11 +169,11 @@ class Processes:
             raise late
 
 
-_given: list[_Network] = []
+_given: list[Network] = []
 """In a process of a pool: what its jobs are about."""
 
 
-def _begin(network: _Network, parent: int) -> None:
+def _begin(network: Network, parent: int) -> None:
     _given[:] = [network]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
