@@ -25,7 +25,8 @@ __all__ = ["main"]
 _UM2_PER_MM2 = 1e6
 _SPACES = {"fp32": ("fine", ("precision=fp32",)), "free": ("powers", ())}
 """For each choice of precisions the space and its part."""
-_HEAD = """| network | precision | least | template | design | cycles | energy, uJ | EDP | area, mm2 |
+_HEAD = """\
+| network | precision | least | template | design | cycles | energy, uJ | EDP | area, mm2 |
 |---|---|---|---|---|---|---|---|---|"""
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from pathlib import Path
 
@@ -182,7 +182,7 @@ def explore(
         InfeasibleError: no design is within the bounds, or none was mapped in time.
     """
     question = options.question()
-    priced = _priced(source, options, network, question.space)
+    priced = _priced(source, options, network, question)
     candidates = Candidates.of(
         question.space, priced, question.limits, wants_area=Quantity.AREA in question.objectives
     )
@@ -199,7 +199,7 @@ def explore(
 
 
 def _priced(
-    source: Source, options: ExploreOptions, network: NetworkOptions, space: Space
+    source: Source, options: ExploreOptions, network: NetworkOptions, question: Question
 ) -> Network:
     """A network's layers, as the machines of a template run them.
 
@@ -207,7 +207,7 @@ def _priced(
         InputError: it has none, or a convention is given for what counts by none.
         UnsupportedError: the template cannot run one of them on any size.
     """
-    template = space.template
+    template = question.space.template
     rule = codesign.convention(options.convention)
     if isinstance(template, ArrayTemplate):
         if rule is not codesign.EXACT:
@@ -217,7 +217,9 @@ def _priced(
             )
         machine = template.make(template.default)
         tasks = network_tasks(source, network)
-        return ArrayLayers.of(tasks, machine, template.technology, template.name)
+        layers = ArrayLayers.of(tasks, machine, template.technology, template.name)
+        fastest = exploration.only_latency(question.objectives, question.limits)
+        return replace(layers, fastest=fastest)
     nests, _ = network_nests(source, network)
     if not nests:
         raise InputError("the network has no convolution and no dense layer to map")

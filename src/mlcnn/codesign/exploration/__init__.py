@@ -21,6 +21,7 @@ from mlcnn.codesign.exploration.pricing import Network
 from mlcnn.codesign.exploration.quantities import (
     Limit,
     Quantity,
+    only_latency,
     parse_limit,
     parse_objectives,
     within,
@@ -66,6 +67,7 @@ __all__ = [
     "evaluate_network",
     "front_of",
     "load_template",
+    "only_latency",
     "parse_limit",
     "parse_objectives",
     "template_names",

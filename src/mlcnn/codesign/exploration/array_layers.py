@@ -3,7 +3,8 @@
 The tiling of a layer is the array's own. Where a pool can be fused, each layer has several ways,
 and those are chosen so that the energy of all layers times their latency is least; then they are
 what each layer comes to by itself where a cycle counts as energy over latency, so that this one
-number (``mapping_pj_per_cycle``) is all that a design's file has to say of them.
+number (``mapping_pj_per_cycle``) is all that a design's file has to say of them. Where nothing but
+the latency is asked for, each layer runs in the fastest way, as without that number.
 """
 
 import hashlib
@@ -45,10 +46,12 @@ class ArrayLayers:
     Attributes:
         groups: its layers, identical ones together.
         technology: tables of energy and area.
+        fastest: whether every layer runs in the fastest way, whatever its energy.
     """
 
     groups: tuple[TaskGroup, ...]
     technology: Technology
+    fastest: bool = False
 
     @classmethod
     def of(
@@ -113,6 +116,9 @@ class ArrayLayers:
         """See ``Network``; the bound is that of other ways with the tilings that they have."""
         if seconds() <= 0:
             raise Unfinished
+        if self.fastest:
+            costs = [machine.cost(one.task, self.technology) for one in self.groups]
+            return self._evaluation(costs, machine, 0.0)
         found = [costs_of(one.task, machine, self.technology) for one in self.groups]
         best = least_product(lambda weights: self._minimum(found, weights))
         chosen = [ways[number] for ways, number in zip(found, best.point.choice, strict=True)]
@@ -123,6 +129,11 @@ class ArrayLayers:
             if again == chosen:
                 break
             chosen = again
+        return self._evaluation(chosen, machine, best.bound)
+
+    def _evaluation(
+        self, chosen: Sequence[LayerCost], machine: Array, edp_bound: float
+    ) -> Evaluation:
         layers = tuple(
             LayerMapping(
                 group.names, _text(cost), cost.energy.total, cost.cycles, cost.execution,
@@ -131,7 +142,7 @@ class ArrayLayers:
             for group, cost in zip(self.groups, chosen, strict=True)
         )  # fmt: skip
         area = machine.area(self.technology)
-        return Evaluation(layers, best.bound, machine.clock_mhz, area)
+        return Evaluation(layers, edp_bound, machine.clock_mhz, area)
 
     def _minimum(self, found: Sequence[Sequence[LayerCost]], weights: Weights) -> Minimum:
         """The ways of the least weighted sum."""

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from mlcnn.codesign.exploration.evaluation import Evaluation
 from mlcnn.codesign.exploration.loop_nests import LoopNestTemplate
 from mlcnn.codesign.exploration.parameter import value_text
-from mlcnn.codesign.exploration.quantities import Limit, Quantity
+from mlcnn.codesign.exploration.quantities import Limit, Quantity, only_latency
 from mlcnn.codesign.exploration.strategies import Strategy
 from mlcnn.codesign.exploration.template import Design, Space
 from mlcnn.table import Shown, Tabular
@@ -247,8 +247,14 @@ def design_text(found: Explored, one: FrontDesign) -> str:
     document |= {
         "name": "-".join([template.name, *map(value_text, one.hardware.values())]),
         "design": {"template": template.name, "values": one.hardware},
-        "mapping_pj_per_cycle": one.found.energy_pj / one.found.latency_cycles,
     }
+    how = "in the fastest way."
+    if isinstance(template, LoopNestTemplate) or not only_latency(found.objectives, found.limits):
+        document["mapping_pj_per_cycle"] = one.found.energy_pj / one.found.latency_cycles
+        how = (
+            "with the least energy + mapping_pj_per_cycle * latency, so that the network has the\n"
+            "# least energy times latency."
+        )
     if isinstance(template, LoopNestTemplate):
         document["mapping_budget_s"] = _MAPPING_S
     for key in [key for key, value in document.items() if isinstance(value, dict)]:
@@ -260,12 +266,7 @@ def design_text(found: Explored, one: FrontDesign) -> str:
     )
     text = io.StringIO()
     YAML(typ="rt", pure=True).dump(document, text)
-    return (
-        f"# {_one_line(found.network)}: {told}\n"
-        "# Every layer runs with the least energy + mapping_pj_per_cycle * latency, so that the "
-        "network has the\n# least energy times latency.\n"
-        f"{text.getvalue()}"
-    )
+    return f"# {_one_line(found.network)}: {told}\n# Every layer runs {how}\n{text.getvalue()}"
 
 
 def _one_line(name: str) -> str:

@@ -183,7 +183,8 @@ def whole(template: str, what: str, given: str, values: Values) -> int:
         InputError: it is below 1, or no expression of the parameters.
     """
     numbers = {name: value for name, value in values.items() if not isinstance(value, str)}
-    found = math.floor(evaluate(given, numbers) * (1 + _ROUNDING))
+    exact = evaluate(given, numbers)
+    found = math.floor(exact + abs(exact) * _ROUNDING)
     if found < 1:
         words = ", ".join(f"{name}={value_text(value)}" for name, value in values.items())
         raise InputError(
