@@ -2,8 +2,8 @@
 
 Arrays: the best design of the template ``mlcnn`` beside the best of ``dense``, each proven to be
 the best of its space, at equal precision and with the precision free. Loop nests: the best
-``gemmini`` that is found for a network whose pooled sites run with the expanded kernel, beside the
-best for the plain convolutions, whose pools are left out.
+``gemmini`` that is found for a network whose pooled sites may run with the expanded kernel, beside
+the best for the plain convolutions, whose pools are left out.
 
     python -m benchmarks.fused_designs arrays vgg16 googlenet --batch 1
     python -m benchmarks.fused_designs gemmini vgg16 --area 1.0 --budget 300
@@ -18,7 +18,6 @@ from mlcnn.accelerators import load_accelerator, load_technology
 from mlcnn.api import ExploreOptions
 from mlcnn.api.nests import NetworkOptions, network_tasks
 from mlcnn.codesign.exploration import Evaluation, Explored, Quantity, value_text
-from mlcnn.workload import NestForm
 
 __all__ = ["main"]
 
@@ -96,10 +95,15 @@ def _arrays(network: str, precision: str, objective: Quantity, area: float, batc
 
 
 def _gemmini(network: str, area: float, batch: int, budget_s: float) -> None:
-    options = ExploreOptions("gemmini", objectives="edp", area_mm2=area, budget_s=budget_s)
     both = [
-        mlcnn.explore(network, options, NetworkOptions(form, batch))
-        for form in (NestForm.EXPANDED, NestForm.PLAIN)
+        mlcnn.explore(
+            network,
+            ExploreOptions(
+                "gemmini", objectives="edp", area_mm2=area, budget_s=budget_s, expanded=expanded
+            ),
+            NetworkOptions(batch=batch),
+        )
+        for expanded in (True, False)
     ]
     expanded, plain = (one.front[0].found for one in both)
     print(f"batch {batch}\n\n{_HEAD}", *(_row("int8", one) for one in both), sep="\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlcnn import codesign
 from mlcnn.api.loading import Source, model_name
-from mlcnn.api.nests import NetworkOptions, network_nests, network_tasks
+from mlcnn.api.nests import NetworkOptions, network_forms, network_nests, network_tasks
 from mlcnn.codesign import exploration
 from mlcnn.codesign.exploration import (
     ArrayLayers,
@@ -61,6 +61,8 @@ class ExploreOptions:
         fresh: begin the journal anew.
         start_from: a design to improve on: a ``.yaml`` file that says which design it is.
         convention: what is counted on loop nests.
+        expanded: whether a convolution with a pool behind it may run with the expanded kernel on
+            loop nests, too; the network is rewritten for that. Arrays choose among their own forms.
     """
 
     template: "str | PathLike[str]" = "gemmini"
@@ -77,6 +79,7 @@ class ExploreOptions:
     fresh: bool = False
     start_from: "str | PathLike[str] | None" = None
     convention: str = "exact"
+    expanded: bool = False
 
     def question(self) -> Question:
         """The same, read, so that what is wrong is known before the work.
@@ -220,10 +223,15 @@ def _priced(
         layers = ArrayLayers.of(tasks, machine, template.technology, template.name)
         fastest = exploration.only_latency(question.objectives, question.limits)
         return replace(layers, fastest=fastest)
-    nests, _ = network_nests(source, network)
-    if not nests:
+    if options.expanded:
+        forms = network_forms(source, network)
+        layers = LoopNests.of(forms, rule)
+    else:
+        nests, _ = network_nests(source, network)
+        layers = LoopNests(grouped(nests), rule)
+    if not layers.groups:
         raise InputError("the network has no convolution and no dense layer to map")
-    return LoopNests(grouped(nests), rule)
+    return layers
 
 
 def write_designs(found: Explored, folder: "str | PathLike[str]") -> list[Path]:

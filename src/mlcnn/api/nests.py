@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -20,7 +21,14 @@ from mlcnn.api.options import NO_REWRITE, RewriteOptions
 from mlcnn.errors import InputError, UnsupportedError, did_you_mean
 from mlcnn.workload import Arithmetic, Layer, LoopNest, NestForm, Workload, loop_nest
 
-__all__ = ["NetworkOptions", "layer_nest", "network_nests", "network_tasks", "split_layer"]
+__all__ = [
+    "NetworkOptions",
+    "layer_nest",
+    "network_forms",
+    "network_nests",
+    "network_tasks",
+    "split_layer",
+]
 
 _FILES = (".onnx", ".pt2")
 
@@ -142,6 +150,32 @@ def network_nests(
         for layer in found.layers
     )
     return nests, found.uncounted
+
+
+def network_forms(
+    source: Source, options: NetworkOptions
+) -> tuple[tuple[LoopNest, LoopNest | None], ...]:
+    """The layers of a network as loop nests, every site with a pool in two forms.
+
+    Args:
+        source: see ``mlcnn.load``.
+        options: how the network is read.
+
+    Returns:
+        For each layer the nest of the convolution, and that of the expanded kernel where the
+        layer has a pool whose windows are whole.
+
+    Raises:
+        UnsupportedError: a layer is no loop nest here.
+    """
+    layers = _read(source, options, fused=True).layers
+    return tuple((_nest(one, NestForm.PLAIN), _expanded(one)) for one in layers)
+
+
+def _expanded(layer: Layer) -> LoopNest | None:
+    with suppress(UnsupportedError):
+        return None if layer.pool is None else _nest(layer, NestForm.EXPANDED)
+    return None
 
 
 def network_tasks(source: Source, options: NetworkOptions) -> tuple[LayerTask, ...]:

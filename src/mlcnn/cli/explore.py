@@ -49,6 +49,8 @@ class Exploring:
         fresh: begin the journal anew.
         start_from: .yaml file of a design to improve on, as --output writes it.
         convention: what is counted on loop nests: exact, exact-box, timeloop-2023 or timeloop-2024.
+        expanded: let convolutions with a pool behind them run with the expanded kernel on loop
+            nests, where a design gains by it. Arrays choose among their forms in any case.
     """
 
     template: str = "gemmini"
@@ -65,6 +67,7 @@ class Exploring:
     fresh: bool = False
     start_from: Path | None = None
     convention: str = "exact"
+    expanded: bool = False
 
     def options(self) -> "ExploreOptions":
         """The same for the API.
@@ -87,6 +90,7 @@ class Exploring:
             fresh=self.fresh,
             start_from=self.start_from,
             convention=self.convention,
+            expanded=self.expanded,
         )
 
 

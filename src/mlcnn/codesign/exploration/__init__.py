@@ -15,7 +15,8 @@ from mlcnn.codesign.exploration.explored import (
 from mlcnn.codesign.exploration.exploring import Question, Standing, StartDesign, Work
 from mlcnn.codesign.exploration.journal import Journal
 from mlcnn.codesign.exploration.loading import load_template, template_names
-from mlcnn.codesign.exploration.loop_nests import LoopNests, LoopNestTemplate
+from mlcnn.codesign.exploration.loop_nests import LoopNestTemplate
+from mlcnn.codesign.exploration.nest_layers import LoopNests
 from mlcnn.codesign.exploration.parameter import Parameter, value_text
 from mlcnn.codesign.exploration.pricing import Network
 from mlcnn.codesign.exploration.quantities import (

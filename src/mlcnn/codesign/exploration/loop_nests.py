@@ -1,37 +1,24 @@
-"""Templates of loop nests: a memory hierarchy whose layers the exact mapper maps.
-
-The bounds (``mlcnn.codesign.bounds``) take no search: a network's energy and latency on thousands
-of designs in seconds. Where the memories are not tiny, they are a few per cent below the optimum.
-"""
+"""Templates of loop nests: memory hierarchies with sizes left open."""
 
 import hashlib
 import json
-import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import Field, PositiveFloat
 
 from mlcnn.accelerators.border import Description, Document
 from mlcnn.codesign.architecture import Architecture, Level, Operand
-from mlcnn.codesign.bounds import demand
-from mlcnn.codesign.conventions import EXACT, Convention
-from mlcnn.codesign.exploration.evaluation import Evaluation, evaluate_network
 from mlcnn.codesign.exploration.parameter import Range, Values, ranges_of
-from mlcnn.codesign.exploration.pricing import Array, Bounds
 from mlcnn.codesign.exploration.template import Template, whole
 from mlcnn.codesign.files import load_architecture, read_design
-from mlcnn.codesign.layer_searches import LayerGroup
-from mlcnn.codesign.space import accesses
 from mlcnn.codesign.timeloop.expression import evaluate
 from mlcnn.codesign.writing import architecture_document
 from mlcnn.errors import InputError, did_you_mean
-from mlcnn.workload import LoopNest
 
-__all__ = ["LoopNestTemplate", "LoopNestTemplateFile", "LoopNests"]
+__all__ = ["LoopNestTemplate", "LoopNestTemplateFile"]
 
 _RATES = ("read_bandwidth", "write_bandwidth", "shared_bandwidth")
 _FAN_OUT = "fan_out"
@@ -157,115 +144,3 @@ def _check(
                 f"{architecture.name} has no level {level!r}{did_you_mean(level, names)}; its "
                 f"levels: {', '.join(names)}"
             )
-
-
-@dataclass(frozen=True, slots=True)
-class LoopNests:
-    """A network's layers as loop nests; see ``Network``.
-
-    Attributes:
-        groups: its layers, identical ones together.
-        rule: what is counted.
-    """
-
-    groups: tuple[LayerGroup, ...]
-    rule: Convention = EXACT
-
-    @property
-    def digest(self) -> str:
-        """See ``Network``."""
-        content = repr([(replace(one.nest, name=""), len(one.names)) for one in self.groups])
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-    @property
-    def counted(self) -> str:
-        """See ``Network``."""
-        return self.rule.name
-
-    def bounds(self, machines: Sequence[Architecture]) -> Bounds:
-        """See ``Network``."""
-        return Bounds(*_sums(machines, self.groups))
-
-    def refusal(self, machine: Architecture) -> str:
-        """See ``Network``: whether a nest fits, only the search tells."""
-        del machine
-        return ""
-
-    def price(self, machine: Architecture, *, seconds: Callable[[], float]) -> Evaluation:
-        """See ``Network``: every layer by its best mapping."""
-        return evaluate_network(self.groups, machine, self.rule, seconds=seconds)
-
-
-def _sums(
-    machines: Sequence[Architecture], groups: Sequence[LayerGroup]
-) -> tuple[Array, Array, Array, Array]:
-    """Least energy and latency of all layers together on every machine, and likely ones."""
-    energy, latency, likely_energy, likely_latency = np.zeros((4, len(machines)))
-    alike: dict[Hashable, list[int]] = {}
-    for number, machine in enumerate(machines):
-        alike.setdefault(_but_for_energy(machine), []).append(number)
-    for numbers in alike.values():
-        some = [machines[number] for number in numbers]
-        read, write = _by_level(some, _read_pj), _by_level(some, _write_pj)
-        words = np.array([_words(machine) for machine in some])
-        bandwidth = some[0].levels[0].shared_bandwidth or math.inf
-        for group in groups:
-            needed, count = demand(group.nest, some[0]), len(group.names)
-            least = needed.energy_pj(read, write, some[0].mac_energy_pj)
-            once = float(sum(needed.words))
-            traffic = _traffic(group.nest, words)
-            # Where memories are large, little more than every word moves, and once.
-            more = traffic * np.minimum(traffic / once, 1.0) ** 2
-            energy[numbers] += count * least
-            latency[numbers] += count * needed.latency_cycles
-            likely_energy[numbers] += count * (least + more * read[0])
-            likely_latency[numbers] += count * np.maximum(
-                needed.latency_cycles, (once + more) / bandwidth
-            )
-    # Sums in another order may be a few units in the last place above; bounds must not be.
-    return energy * (1 - 1e-12), latency, likely_energy, likely_latency
-
-
-def _words(machine: Architecture) -> float:
-    """Words that all memories but the outermost have for an operand: the geometric mean."""
-    words = dict.fromkeys(Operand, 1.0)
-    for number, level in enumerate(machine.levels[1:], 1):
-        for operand in level.keeps:
-            words[operand] += machine.instances(number) * (level.words or math.inf)
-    return math.prod(words.values()) ** (1 / len(words))
-
-
-def _traffic(nest: LoopNest, words: Array) -> Array:
-    """Words that a convolution moves from and to the outermost level, roughly.
-
-    Twice the products over the root of the words on the chip and of how often a window uses a
-    word (Chen et al., "Communication lower bound in convolution accelerators", HPCA 2020).
-    """
-    reuse = 1.0
-    for axis in accesses(nest)[1].windows:
-        reuse *= max(nest.sizes[axis.taps] / axis.stride, 1.0)
-    return 2.0 * nest.macs / np.sqrt(np.maximum(reuse * words, 1.0))
-
-
-def _by_level(machines: Sequence[Architecture], of: Callable[[Level], float]) -> Array:
-    return np.array([[of(level) for level in machine.levels] for machine in machines]).T
-
-
-def _read_pj(level: Level) -> float:
-    return level.read_pj
-
-
-def _write_pj(level: Level) -> float:
-    return level.write_pj
-
-
-def _but_for_energy(machine: Architecture) -> Hashable:
-    """All that the demand of a nest depends on."""
-    outermost = machine.levels[0]
-    return (
-        outermost.read_bandwidth,
-        outermost.write_bandwidth,
-        outermost.shared_bandwidth,
-        machine.mac_energy_pj,
-        tuple((level.keeps, level.fan_out.size, level.fan_out.dims) for level in machine.levels),
-    )
