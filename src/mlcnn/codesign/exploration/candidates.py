@@ -83,14 +83,11 @@ class Candidates:
 
         ordered = sorted(limits, key=lambda limit: limit.quantity is not Quantity.AREA)
         small = np.ones(len(designs), bool)
-        for limit in ordered[:1]:
-            if limit.quantity is Quantity.AREA:
-                small = areas <= limit.most * (1 + _ROUNDING)
-                if not small.any():
-                    unknown = np.full(len(designs), np.nan)
-                    unbounded = Bounds(unknown, unknown, unknown, unknown)
-                    everything = cls._bounded(space, designs, unbounded, areas)
-                    raise everything._too_tight(limit, (), everything)
+        if _has(ordered[:1], Quantity.AREA):
+            small = areas <= ordered[0].most * (1 + _ROUNDING)
+        if not small.any():
+            unknown = Bounds(*np.full((4, len(designs)), np.nan))
+            raise cls._bounded(space, designs, unknown, areas)._too_tight(ordered[0])
         found = bounded(small)._that_run(network, machines[int(np.argmax(small * areas))])
         return found._within(ordered, lambda: bounded(np.ones(len(designs), bool)))
 
@@ -154,12 +151,15 @@ class Candidates:
         for number, limit in enumerate(limits):
             stay = found.least(limit.quantity) <= limit.most * (1 + _ROUNDING)
             if not stay.any():
-                raise found._too_tight(limit, limits[:number], everything())
+                raise found._too_tight(limit, limits[:number], everything)
             found = found.at(stay)
         return found
 
     def _too_tight(
-        self, limit: Limit, others: Sequence[Limit], everything: "Candidates"
+        self,
+        limit: Limit,
+        others: Sequence[Limit] = (),
+        everything: Callable[[], "Candidates"] | None = None,
     ) -> InfeasibleError:
         """Why no design is within a bound: what the least is, and whether another bound binds."""
         least, design = self._cheapest(limit.quantity)
@@ -171,12 +171,13 @@ class Candidates:
             f"{limit.quantity} {sure} {limit.quantity.told(least, up=True)}, with "
             f"{self.space.told(design)}"
         )
-        free, other_design = everything._cheapest(limit.quantity)
-        if others and free <= limit.most:
+        unbounded = everything() if others and everything is not None else self
+        free, other_design = unbounded._cheapest(limit.quantity)
+        if free <= limit.most:
             relaxed = " and ".join(str(one.quantity) for one in others)
             return InfeasibleError(
                 f"{message}; it is the bound on {relaxed} that binds: without it "
-                f"{everything.space.told(other_design)} may come down to "
+                f"{unbounded.space.told(other_design)} may come down to "
                 f"{limit.quantity.told(free, up=True)}"
             )
         return InfeasibleError(f"{message}; raise the bound on {limit.quantity} to that or more")
