@@ -24,6 +24,8 @@ __all__ = ["main"]
 _UM2_PER_MM2 = 1e6
 _SPACES = {"fp32": ("fine", ("precision=fp32",)), "free": ("powers", ())}
 """For each choice of precisions the space and its part."""
+_NOT_TINY = ("scratchpad_kb=16..2048", "accumulator_kb=8..2048")
+"""Sizes of gemmini: with smaller memories a network takes minutes to map, and none is the best."""
 _HEAD = """\
 | network | precision | least | template | design | cycles | energy, uJ | EDP | area, mm2 |
 |---|---|---|---|---|---|---|---|---|"""
@@ -99,7 +101,12 @@ def _gemmini(network: str, area: float, batch: int, budget_s: float) -> None:
         mlcnn.explore(
             network,
             ExploreOptions(
-                "gemmini", objectives="edp", area_mm2=area, budget_s=budget_s, expanded=expanded
+                "gemmini",
+                ranges=_NOT_TINY,
+                objectives="edp",
+                area_mm2=area,
+                budget_s=budget_s,
+                expanded=expanded,
             ),
             NetworkOptions(batch=batch),
         )
