@@ -32,6 +32,7 @@ from mlcnn.codesign.exploration import (
     Here,
     Journal,
     Limit,
+    LoopNests,
     Quantity,
     Question,
     Space,
@@ -143,7 +144,7 @@ def _explored(
 ) -> Archive:
     """What is known after an exploration that begins with what was known before."""
     question = Question(candidates.space, objectives, limits, seed=seed)
-    workers = Here(resnet18(), EXACT)
+    workers = Here(LoopNests(resnet18(), EXACT))
     with Journal(None, {}) as journal:
         work = Work(question, candidates, journal, workers, lambda _: None)
         work.archive.found.update({} if before is None else before.found)
@@ -184,7 +185,7 @@ def _compare(path: Path, space: Space, areas: Sequence[float], seeds: int, count
     """
     for area in areas:
         limit = Limit(Quantity.AREA, area * _UM2_PER_MM2)
-        candidates = Candidates.of(space, resnet18(), [limit])
+        candidates = Candidates.of(space, LoopNests(resnet18(), EXACT), [limit])
         everything = _yardstick(path, candidates.clock_mhz, limit.most)
         if len(everything) != len(candidates):
             raise InputError(

@@ -7,6 +7,7 @@ from mlcnn.codesign.exploration import (
     Evaluation,
     Finished,
     Limit,
+    LoopNests,
     Quantity,
     load_template,
 )
@@ -22,7 +23,7 @@ QUICK = ("pe=2..16", "scratchpad_kb=2..16", "accumulator_kb=1..8")
 
 
 def candidates(limits=(), ranges=QUICK, name="gemmini"):
-    return Candidates.of(load_template(name).space(ranges=ranges), GROUPS, limits)
+    return Candidates.of(load_template(name).space(ranges=ranges), LoopNests(GROUPS), limits)
 
 
 def area_limit(mm2):

@@ -26,6 +26,7 @@ from mlcnn.codesign.exploration import (
     Here,
     Job,
     Journal,
+    LoopNests,
     OnRay,
     Processes,
     Quantity,
@@ -39,6 +40,7 @@ from mlcnn.errors import InputError, UnsupportedError
 
 RANGES = ("pe=8..32", "scratchpad_kb=32", "accumulator_kb=16..64")
 LAYERS = resnet18()[1:5]
+NETWORK = LoopNests(GROUPS, EXACT)
 KILLS = 3
 INSTEAD = "or map in processes of this machine alone: --engine local --processes N"
 
@@ -140,7 +142,7 @@ def mapped(workers, count, deadline=math.inf):
 
 def test_results_are_those_of_this_process(ray):
     module = ray()
-    assert mapped(OnRay(GROUPS, EXACT, 3), 3) == mapped(Here(GROUPS, EXACT), 3)
+    assert mapped(OnRay(NETWORK, 3), 3) == mapped(Here(NETWORK), 3)
     assert module.tasks == [1, 1, 1]
     assert module.options_given["max_retries"] > 0
     assert module.given["address"] == "local"
@@ -149,7 +151,7 @@ def test_results_are_those_of_this_process(ray):
 
 def test_quick_designs_share_a_task(ray):
     module = ray()
-    with OnRay(GROUPS, EXACT) as workers:
+    with OnRay(NETWORK) as workers:
         for _ in range(2):
             assert len(list(workers.map(jobs(3), math.inf))) == 3
     assert module.tasks == [1, 1, 1, 3]
@@ -158,14 +160,14 @@ def test_quick_designs_share_a_task(ray):
 def test_the_deadline(ray):
     module = ray(idle=True)
     with pytest.raises(Unfinished):
-        mapped(OnRay(GROUPS, EXACT), 2, time.time() + 0.05)
+        mapped(OnRay(NETWORK), 2, time.time() + 0.05)
     assert len(module.cancelled) == 2
 
 
 def test_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UnsupportedError) as error:
-        OnRay(GROUPS, EXACT)
+        OnRay(NETWORK)
     assert str(error.value) == (
         '--engine ray: the package ray is not installed; run pip install "mlcnn[ray]", ' + INSTEAD
     )
@@ -181,7 +183,7 @@ def test_nobody_at_the_address(ray):
     ray()
     address = f"127.0.0.1:{free_port()}"
     with pytest.raises(InputError) as error:
-        OnRay(GROUPS, EXACT, address=address).__enter__()
+        OnRay(NETWORK, address=address).__enter__()
     assert str(error.value) == (
         f"--engine ray: Ray cannot be reached at {address} ([Errno 111] Connection refused); give "
         f"--address a cluster that runs, as ray start --head prints it, {INSTEAD}"
@@ -191,7 +193,7 @@ def test_nobody_at_the_address(ray):
 def test_no_cluster(ray):
     ray(reach=ConnectionError("Could not find any running Ray instance. Please specify the one"))
     with pytest.raises(InputError) as error:
-        OnRay(GROUPS, EXACT, address="auto").__enter__()
+        OnRay(NETWORK, address="auto").__enter__()
     assert str(error.value) == (
         "--engine ray: Ray cannot be reached at auto (Could not find any running Ray instance); "
         f"give --address a cluster that runs, as ray start --head prints it, {INSTEAD}"
@@ -201,7 +203,7 @@ def test_no_cluster(ray):
 def test_a_task_that_dies_wherever_it_runs(ray):
     ray(RayError("The worker died unexpectedly while executing this task. Check its log files"))
     with pytest.raises(UnsupportedError) as error:
-        mapped(OnRay(GROUPS, EXACT), 1)
+        mapped(OnRay(NETWORK), 1)
     assert str(error.value) == (
         "--engine ray: a task was lost 21 times (RayError: The worker died unexpectedly while "
         f"executing this task); see that a process has memory enough, {INSTEAD}; what is in the "
@@ -227,7 +229,7 @@ LACKING = pickle.dumps(math.floor).replace(b"floor", b"flaw!")
 def test_another_mlcnn_on_the_cluster(ray, options, there):
     ray(**options)
     with pytest.raises(UnsupportedError) as error:
-        mapped(OnRay(GROUPS, EXACT), 1)
+        mapped(OnRay(NETWORK), 1)
     assert str(error.value) == (
         f"--engine ray: mlcnn {HERE} is required on every machine of the cluster, and one has "
         f'{there}; install the same there: pip install "mlcnn[ray]=={HERE}"'
@@ -256,7 +258,7 @@ def kill_some(killed, ended):
 def explored(path, workers):
     space = load_template("gemmini").space(ranges=RANGES)
     objectives = (Quantity.LATENCY, Quantity.POWER, Quantity.AREA)
-    found = Candidates.of(space, LAYERS, ())
+    found = Candidates.of(space, LoopNests(LAYERS, EXACT), ())
     with Journal(path, {}) as journal, workers as mapping:
         Work(Question(space, objectives), found, journal, mapping, lambda _: None).explored("net")
         return list(journal.known().items())
@@ -265,12 +267,12 @@ def explored(path, workers):
 @pytest.mark.long
 def test_an_exploration_whose_processes_of_ray_are_killed(tmp_path):
     pytest.importorskip("ray")
-    expected = explored(tmp_path / "local.db", Processes(LAYERS, EXACT, 2))
+    expected = explored(tmp_path / "local.db", Processes(LoopNests(LAYERS, EXACT), 2))
     killed, ended = [], threading.Event()
     killer = threading.Thread(target=kill_some, args=(killed, ended))
     killer.start()
     try:
-        found = explored(tmp_path / "ray.db", OnRay(LAYERS, EXACT, 2))
+        found = explored(tmp_path / "ray.db", OnRay(LoopNests(LAYERS, EXACT), 2))
     finally:
         ended.set()
         killer.join()

@@ -37,12 +37,21 @@ class LayerMapping:
         mapping: of each, as text.
         energy_pj: of each.
         latency_cycles: of each.
+        form: how it is computed, where a template has several forms; else empty.
+        precision: of its numbers, where a template has several; else empty.
     """
 
     names: tuple[str, ...]
     mapping: str
     energy_pj: float
     latency_cycles: float
+    form: str = ""
+    precision: str = ""
+
+    def to_json(self) -> list[Any]:
+        """All of it, in the order of the attributes."""
+        numbers = self.energy_pj, self.latency_cycles
+        return [list(self.names), self.mapping, *numbers, self.form, self.precision]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +95,20 @@ class Evaluation:
         """The mapping of each layer by its name."""
         return {name: one.mapping for one in self.layers for name in one.names}
 
+    @property
+    def forms(self) -> dict[str, str]:
+        """The form of each layer by its name; none where the template has but one."""
+        return {name: one.form for one in self.layers for name in one.names if one.form}
+
+    @property
+    def precisions(self) -> dict[str, str]:
+        """The precision of each layer by its name; none where the template has but one."""
+        return {name: one.precision for one in self.layers for name in one.names if one.precision}
+
     def to_json(self) -> dict[str, Any]:
         """What ``from_json`` reads."""
         return {
-            "layers": [
-                [list(one.names), one.mapping, one.energy_pj, one.latency_cycles]
-                for one in self.layers
-            ],
+            "layers": [one.to_json() for one in self.layers],
             "edp_bound": self.edp_bound,
             "clock_mhz": self.clock_mhz,
             "area_um2": self.area_um2,
@@ -101,10 +117,7 @@ class Evaluation:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Evaluation":
         """The same again."""
-        layers = tuple(
-            LayerMapping(tuple(names), mapping, energy, latency)
-            for names, mapping, energy, latency in document["layers"]
-        )
+        layers = tuple(LayerMapping(tuple(names), *values) for names, *values in document["layers"])
         return cls(layers, document["edp_bound"], document["clock_mhz"], document["area_um2"])
 
 

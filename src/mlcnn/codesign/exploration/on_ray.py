@@ -15,10 +15,9 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
-from mlcnn.codesign.conventions import Convention
 from mlcnn.codesign.exploration.evaluation import Unfinished
-from mlcnn.codesign.exploration.workers import Finished, Job, Network, finish
-from mlcnn.codesign.layer_searches import LayerGroup
+from mlcnn.codesign.exploration.pricing import Network
+from mlcnn.codesign.exploration.workers import Finished, Job, finish
 from mlcnn.errors import InputError, UnsupportedError
 
 __all__ = ["OnRay", "blocks", "require_ray"]
@@ -72,8 +71,7 @@ class OnRay:
     """Maps in tasks of Ray. See ``Workers``.
 
     Args:
-        groups: the network's layers.
-        rule: what is counted.
+        network: its layers.
         count: of processes on this machine, where no address is given.
         address: of a cluster that runs, as ``HOST:PORT``, or ``auto`` for the one that this machine
             is in.
@@ -84,8 +82,7 @@ class OnRay:
 
     def __init__(
         self,
-        groups: tuple[LayerGroup, ...],
-        rule: Convention,
+        network: Network,
         count: int = 1,
         address: str | None = None,
     ) -> None:
@@ -93,7 +90,7 @@ class OnRay:
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
         self._ray = importlib.import_module("ray")
-        self._network, self._count, self._address = Network(groups, rule), count, address
+        self._network, self._count, self._address = network, count, address
         self._mine = False
         self._seconds: list[float] = []
 

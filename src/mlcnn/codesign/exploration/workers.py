@@ -11,15 +11,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
-from mlcnn.codesign.architecture import Architecture
-from mlcnn.codesign.conventions import Convention
-from mlcnn.codesign.exploration.evaluation import Evaluation, Unfinished, evaluate_network
-from mlcnn.codesign.layer_searches import LayerGroup
+from mlcnn.codesign.exploration.evaluation import Evaluation, Unfinished
+from mlcnn.codesign.exploration.pricing import Network
 from mlcnn.errors import InfeasibleError
 
-__all__ = ["Finished", "Here", "Job", "Network", "Processes", "Workers", "finish"]
+__all__ = ["Finished", "Here", "Job", "Processes", "Workers", "finish"]
 
 _WATCH_S = 1.0
 
@@ -34,7 +32,7 @@ class Job:
     """
 
     number: int
-    architecture: Architecture
+    architecture: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +50,6 @@ class Finished:
     found: Evaluation | None
     why: str
     seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Network:
-    """What all jobs are about.
-
-    Attributes:
-        groups: the network's layers.
-        rule: what is counted.
-    """
-
-    groups: tuple[LayerGroup, ...]
-    rule: Convention
 
 
 class Workers(Protocol):
@@ -87,12 +72,11 @@ class Here:
     """Maps in this process, one design after the other.
 
     Args:
-        groups: the network's layers.
-        rule: what is counted.
+        network: its layers.
     """
 
-    def __init__(self, groups: tuple[LayerGroup, ...], rule: Convention) -> None:
-        self._network = Network(groups, rule)
+    def __init__(self, network: Network) -> None:
+        self._network = network
 
     def __enter__(self) -> Self:
         return self
@@ -119,10 +103,10 @@ def finish(network: Network, job: Job, deadline: float) -> Finished:
     """
     begun = time.process_time()
     try:
-        found = evaluate_network(
-            network.groups, job.architecture, network.rule,
+        found = network.price(
+            job.architecture,
             seconds=lambda: math.inf if math.isinf(deadline) else deadline - time.time(),
-        )  # fmt: skip
+        )
     except InfeasibleError as error:
         return Finished(job.number, None, str(error), time.process_time() - begun)
     return Finished(job.number, found, "", time.process_time() - begun)
@@ -132,13 +116,12 @@ class Processes:
     """Maps in processes of its own. A process that dies is no loss but of what it was at.
 
     Args:
-        groups: the network's layers.
-        rule: what is counted.
+        network: its layers.
         count: of processes.
     """
 
-    def __init__(self, groups: tuple[LayerGroup, ...], rule: Convention, count: int) -> None:
-        self._network, self._count = Network(groups, rule), count
+    def __init__(self, network: Network, count: int) -> None:
+        self._network, self._count = network, count
         self._pool = self._started()
 
     def _started(self) -> ProcessPoolExecutor:
