@@ -12,6 +12,8 @@ python -m benchmarks.accuracy    accuracy of a trained network in every engine, 
 python -m benchmarks.rewriting   time and memory of the passes themselves
 python -m benchmarks.evaluating  time of the accelerator models themselves
 python -m benchmarks.mapping     valid mappings scored in a second, compiled and in numpy
+python -m benchmarks.exploring   every design mapped, and how near to the best explore comes
+python -m benchmarks.exploring_fronts latency and power: bounds in place of weights
 python -m benchmarks.mapping_peers the mapper beside AccelForge's, optima and seconds
 python -m benchmarks.fft_engine  FFT engines over dense machines, and fixed point's accuracy
 python -m benchmarks.sparse_array pruned networks on arrays that leave out zeros, over dense ones

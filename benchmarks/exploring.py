@@ -15,13 +15,13 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.mapping import RESNET18
-from mlcnn.codesign.conventions import EXACT
 from mlcnn.codesign.exploration import (
     Candidates,
     Evaluation,
     Here,
     Journal,
     Limit,
+    LoopNests,
     Quantity,
     Question,
     Space,
@@ -103,11 +103,12 @@ def _run(
 ) -> tuple[float, int, float]:
     """The least energy times latency of one exploration, designs mapped, and CPU-seconds."""
     begun = time.process_time()
-    candidates = Candidates.of(space, groups, [limit])
+    network = LoopNests(groups)
+    candidates = Candidates.of(space, network, [limit])
     question = Question(space, (Quantity.EDP,), (limit,), seed=seed)
     with Journal(None, {}) as journal:
-        workers = Here(groups, EXACT)
-        found = Work(question, candidates, journal, workers, lambda _: None).explored("resnet18")
+        work = Work(question, candidates, journal, Here(network), lambda _: None)
+        found = work.explored("resnet18")
     return found.front[0].found.edp, found.scored, time.process_time() - begun
 
 

@@ -1,12 +1,5 @@
 """``mlcnn explore``."""
 
-import json
-import os
-import signal
-import sqlite3
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +12,6 @@ from mlcnn.codesign.exploration import load_template
 Call = Callable[..., Any]
 
 FEW = ("--range", "pe=2..4", "--range", "scratchpad_kb=1..2", "--range", "accumulator_kb=1")
-MORE = ("--range", "pe=2..16", "--range", "scratchpad_kb=1..4", "--range", "accumulator_kb=1..2")
 
 
 def test_the_front_of_few_designs_is_that_of_all(mlcnn: Call, fusable: Path) -> None:
@@ -106,75 +98,6 @@ def test_improving_a_design(mlcnn: Call, fusable: Path) -> None:
     assert f"latency / {ratio:.3g}" in document["start"]["bought"][0]
 
 
-def run(folder: Path, *arguments: object) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "mlcnn", "explore", *map(str, arguments), "--json"],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
-
-
-def rows(path: Path) -> list[Any]:
-    with sqlite3.connect(path) as connection:
-        return list(connection.execute("SELECT number, design, result FROM designs ORDER BY 1"))
-
-
-def wait_for(path: Path, count: int, process: "subprocess.Popen[str]") -> None:
-    """Until a journal has so many designs."""
-    for _ in range(1200):
-        try:
-            if len(rows(path)) >= count:
-                return
-        except sqlite3.OperationalError:
-            pass
-        if process.poll() is not None:
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"{path} has not {count} designs")
-
-
-def test_killed_and_gone_on_with(tmp_path: Path, fusable: Path) -> None:
-    whole = run(tmp_path, fusable, *MORE, "--journal", "whole.db")
-    expected, _ = whole.communicate()
-    path = tmp_path / "cut.db"
-    for number, processes in ((1, 1), (3, 2), (6, 1)):
-        cut = run(tmp_path, fusable, *MORE, "--journal", path, "--processes", processes)
-        wait_for(path, number, cut)
-        cut.send_signal(signal.SIGKILL)
-        cut.communicate()
-        assert len(rows(path)) >= number  # nothing that was finished is lost
-    last = run(tmp_path, fusable, *MORE, "--journal", path)
-    found, _ = last.communicate()
-    assert rows(path) == rows(tmp_path / "whole.db")
-    assert json.loads(found)["pareto"] == json.loads(expected)["pareto"]
-
-
-def test_two_at_once_on_one_journal(mlcnn: Call, tmp_path: Path, fusable: Path) -> None:
-    path = tmp_path / "j.db"
-    first = run(tmp_path, fusable, *MORE, "--journal", path)
-    try:
-        wait_for(path, 1, first)
-        error = mlcnn("explore", fusable, *MORE, "--journal", path).error
-    finally:
-        first.kill()
-        first.communicate()
-    start = f"journal {path} is in use by the exploration of fusable by process {first.pid} on "
-    assert error.startswith(start)
-
-
-def test_interrupted(tmp_path: Path, fusable: Path) -> None:
-    path = tmp_path / "j.db"
-    process = run(tmp_path, fusable, *MORE, "--journal", path)
-    wait_for(path, 2, process)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate()
-    assert process.returncode == 0, err
-    document = json.loads(out)
-    assert document["interrupted"]
-    assert document["pareto"]
-    assert document["scored"] == len(rows(path))
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -220,6 +143,17 @@ def test_interrupted(tmp_path: Path, fusable: Path) -> None:
         (("--processes", "0"), "--processes 0: it must be 1 or more"),
         (("--seed", "-1"), "--seed -1: it must be 0 or more"),
         (
+            ("--address", "10.0.0.7:6379"),
+            "--address 10.0.0.7:6379: it is of --engine ray; give that, too",
+        ),
+        (
+            ("--engine", "ray", "--address", "auto", "--processes", "3"),
+            (
+                "--processes 3: they are of this machine, and the cluster at --address auto has "
+                "its own; leave one of the two out"
+            ),
+        ),
+        (
             ("--template", "eyeriss", "--area", "1"),
             (
                 "template eyeriss: its area is not known (its architecture "
@@ -242,16 +176,6 @@ def test_a_layer_that_no_size_can_run(mlcnn: Call) -> None:
     error = mlcnn("explore", "cmpnet").error
     assert error.startswith("layer ")
     assert " is no loop nest here: it has " in error
-
-
-def test_a_journal_of_another_seed(mlcnn: Call, fusable: Path) -> None:
-    one = ("--range", "pe=4", "--range", "scratchpad_kb=1", "--range", "accumulator_kb=1")
-    mlcnn("explore", fusable, *one, "--journal", "j.db")
-    assert mlcnn("explore", fusable, *one, "--journal", "j.db", "--seed", 1).error == (
-        "journal j.db is of another run: seed is 0 there and 1 here; give --journal another file, "
-        "or --fresh to begin this one anew"
-    )
-    assert mlcnn("explore", fusable, *one, "--journal", "j.db", "--seed", 1, "--fresh").code == 0
 
 
 def test_a_start_that_is_no_design(mlcnn: Call, fusable: Path) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "MachineType",
     "evaluate_layer",
     "notes_of",
+    "plain_parts",
     "precision_of",
     "unknown_layer",
     "unknown_parts",
@@ -184,7 +185,7 @@ def evaluate_layer(task: LayerTask, machine: Machine, technology: Technology) ->
     refused = machine.takes(task.layer)
     if refused is None:
         return machine.cost(task, technology)
-    parts = _parts(task.layer) if refused.unknown else ()
+    parts = plain_parts(task.layer) if refused.unknown else ()
     if not parts:
         raise InfeasibleError(str(refused))
     tasks = [replace(task, layer=part) for part in parts]
@@ -194,7 +195,7 @@ def evaluate_layer(task: LayerTask, machine: Machine, technology: Technology) ->
     return together(task.layer.name, [machine.cost(one, technology) for one in tasks])
 
 
-def _parts(layer: Layer) -> tuple[Layer, ...]:
+def plain_parts(layer: Layer) -> tuple[Layer, ...]:
     """The layers that stand in the network for one that a method rewrote, as plain ones."""
     plain = tuple(_plain(nest, layer) for nest in layer.parts)
     # A part that is the layer itself would be refused again, unless less is said of it.

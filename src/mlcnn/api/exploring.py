@@ -1,6 +1,5 @@
 """Hardware sizes searched together with the mappings of a network."""
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -10,14 +9,19 @@ from pathlib import Path
 
 from mlcnn import codesign
 from mlcnn.api.loading import Source, model_name
-from mlcnn.api.nests import NetworkOptions, network_nests
+from mlcnn.api.nests import NetworkOptions, network_forms, network_nests, network_tasks
 from mlcnn.codesign import exploration
 from mlcnn.codesign.exploration import (
+    ArrayLayers,
+    ArrayTemplate,
     Candidates,
     Explored,
     Here,
     Journal,
     Limit,
+    LoopNests,
+    Network,
+    OnRay,
     Processes,
     Quantity,
     Question,
@@ -25,15 +29,17 @@ from mlcnn.codesign.exploration import (
     Standing,
     StartDesign,
     Strategy,
+    Workers,
+    require_ray,
 )
-from mlcnn.codesign.files import read_design
-from mlcnn.codesign.layer_searches import LayerGroup, grouped
+from mlcnn.codesign.layer_searches import grouped
 from mlcnn.errors import InputError, did_you_mean
 
 __all__ = ["ExploreOptions", "explore", "write_designs"]
 
 _UM2_PER_MM2 = 1e6
 _AS_IT_IS = NetworkOptions()
+_ENGINES = ("local", "ray")
 _VERSION = 2
 """Of how designs are evaluated and chosen: journals of another are not gone on with."""
 
@@ -55,10 +61,15 @@ class ExploreOptions:
         search: how designs are chosen: ``guided``, ``proof`` or ``descent``.
         seed: of what is drawn.
         processes: that map designs.
+        engine: ``local``, or ``ray``: the extra ``mlcnn[ray]``.
+        address: of a cluster of Ray, as ``HOST:PORT`` or ``auto``; by default Ray is started on
+            this machine with ``processes``.
         journal: file that every finished design is written to, and that a run goes on from.
         fresh: begin the journal anew.
         start_from: a design to improve on: a ``.yaml`` file that says which design it is.
-        convention: what is counted.
+        convention: what is counted on loop nests.
+        expanded: whether a convolution with a pool behind it may run with the expanded kernel on
+            loop nests, too; the network is rewritten for that. Arrays choose among their own forms.
     """
 
     template: "str | PathLike[str]" = "gemmini"
@@ -71,16 +82,20 @@ class ExploreOptions:
     search: str = "guided"
     seed: int = 0
     processes: int = 1
+    engine: str = "local"
+    address: str | None = None
     journal: "str | PathLike[str] | None" = None
     fresh: bool = False
     start_from: "str | PathLike[str] | None" = None
     convention: str = "exact"
+    expanded: bool = False
 
     def question(self) -> Question:
         """The same, read, so that what is wrong is known before the work.
 
         Raises:
             InputError: a name, a range or a bound cannot be used.
+            UnsupportedError: Ray is asked for and not installed.
         """
         if not self.budget_s > 0:
             raise InputError(f"a budget of {self.budget_s:g} s: it must be positive")
@@ -88,6 +103,7 @@ class ExploreOptions:
             raise InputError(f"--processes {self.processes}: it must be 1 or more")
         if self.seed < 0:
             raise InputError(f"--seed {self.seed}: it must be 0 or more")
+        self._check_engine()
         names = [str(one) for one in Strategy]
         if self.search not in names:
             raise InputError(
@@ -106,15 +122,40 @@ class ExploreOptions:
             None if self.start_from is None else _start(Path(self.start_from), space),
         )
 
+    def _check_engine(self) -> None:
+        if self.engine not in _ENGINES:
+            hint = did_you_mean(self.engine, _ENGINES)
+            raise InputError(f"unknown engine {self.engine!r}{hint}; known: {', '.join(_ENGINES)}")
+        if self.address is not None and self.engine != "ray":
+            raise InputError(f"--address {self.address}: it is of --engine ray; give that, too")
+        if self.address is not None and self.processes != 1:
+            raise InputError(
+                f"--processes {self.processes}: they are of this machine, and the cluster at "
+                f"--address {self.address} has its own; leave one of the two out"
+            )
+        if self.engine == "ray":
+            require_ray()
+
+    def workers(self, network: Network) -> "AbstractContextManager[Workers]":
+        """What maps designs.
+
+        Args:
+            network: its layers.
+        """
+        if self.engine == "ray":
+            return OnRay(network, self.processes, self.address)
+        if self.processes > 1:
+            return Processes(network, self.processes)
+        return Here(network)
+
     def _objectives(self, space: Space) -> tuple[Quantity, ...]:
         if self.objectives is not None:
             return exploration.parse_objectives(self.objectives)
-        area = space.template.architecture.area_um2
         usual = (Quantity.LATENCY, Quantity.POWER, Quantity.AREA)
-        return usual if area is not None else usual[:2]
+        return usual[:2] if space.template.no_area else usual
 
     def _limits(self, space: Space) -> tuple[Limit, ...]:
-        clock = space.template.architecture.clock_mhz
+        clock = space.template.clock_mhz
         limits = [exploration.parse_limit(text, clock) for text in self.at_most]
         if self.area_mm2 is not None:
             if not 0 < self.area_mm2 < math.inf:
@@ -136,21 +177,25 @@ def _start(path: Path, space: Space) -> StartDesign:
     Raises:
         InputError: it does not say which design of the template it is.
     """
-    name = space.template.name
-    parameters = [one.name for one in space.parameters]
-    known = read_design(path)
-    if known is None or known[0] != name or set(known[1]) != set(parameters):
+    template = space.template
+    known, machine = template.read(path)
+    if known is None or known[0] != template.name or set(known[1]) != set(template.default):
         given = (
             "it does not say which design it is"
             if known is None
             else f"it is a design of template {known[0]} with {', '.join(known[1])}"
         )
-        keys = ", ".join(f"{key}: {value:g}" for key, value in space.template.default.items())
+        pairs = template.default.items()
+        keys = ", ".join(f"{key}: {exploration.value_text(value)}" for key, value in pairs)
         raise InputError(
-            f"--start-from {path}: {given}, and one of template {name} is required, as mlcnn "
-            f"explore writes it: design: {{template: {name}, values: {{{keys}}}}}"
+            f"--start-from {path}: {given}, and one of template {template.name} is required, as "
+            f"mlcnn explore writes it: design: {{template: {template.name}, values: {{{keys}}}}}"
         )
-    return StartDesign(path.stem, known[1], codesign.load_architecture(path))
+    try:
+        values = template.space(space.name).numbers(known[1])
+    except InputError as error:
+        raise InputError(f"--start-from {path}: {error}") from error
+    return StartDesign(path.stem, values, machine)
 
 
 def _silent(standing: Standing) -> None:
@@ -173,38 +218,60 @@ def explore(
 
     Raises:
         InputError: the network, the template, a bound or the journal cannot be used.
-        UnsupportedError: a layer is no loop nest here, or the area is not known and needed.
+        UnsupportedError: a layer is no loop nest here, the area is not known and needed, or Ray is
+            asked for and not installed.
         InfeasibleError: no design is within the bounds, or none was mapped in time.
     """
     question = options.question()
-    rule = codesign.convention(options.convention)
-    nests, _ = network_nests(source, network)
-    if not nests:
-        raise InputError("the network has no convolution and no dense layer to map")
-    groups = grouped(nests)
+    priced = _priced(source, options, network, question)
     candidates = Candidates.of(
-        question.space, groups, question.limits, wants_area=Quantity.AREA in question.objectives
+        question.space, priced, question.limits, wants_area=Quantity.AREA in question.objectives
     )
     name = model_name(source)
-    run = question.run(f"{name} {_digest(groups)}", f"explore {_VERSION}", rule.name)
+    run = question.run(f"{name} {priced.digest}", f"explore {_VERSION}", priced.counted)
     run["network_name"] = name  # for whoever finds the journal in use
     path = None if options.journal is None else Path(options.journal)
-    workers: AbstractContextManager[Here | Processes] = (
-        Here(groups, rule) if options.processes == 1 else Processes(groups, rule, options.processes)
-    )
+    workers = options.workers(priced)
     with Journal(path, run, fresh=options.fresh) as journal, workers as mapping:
         work = exploration.Work(question, candidates, journal, mapping, progress or _silent)
         return work.explored(name)
 
 
-def _digest(groups: Sequence[LayerGroup]) -> str:
-    """What a network's layers come to, whatever they are called."""
-    content = repr([(replace(one.nest, name=""), len(one.names)) for one in groups])
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
+def _priced(
+    source: Source, options: ExploreOptions, network: NetworkOptions, question: Question
+) -> Network:
+    """A network's layers, as the machines of a template run them.
+
+    Raises:
+        InputError: it has none, or a convention is given for what counts by none.
+        UnsupportedError: the template cannot run one of them on any size.
+    """
+    template = question.space.template
+    rule = codesign.convention(options.convention)
+    if isinstance(template, ArrayTemplate):
+        if rule is not codesign.EXACT:
+            raise InputError(
+                f"--convention {options.convention}: template {template.name} is one of arrays, "
+                "which count in but one way; leave the option away"
+            )
+        machine = template.make(template.default)
+        tasks = network_tasks(source, network)
+        layers = ArrayLayers.of(tasks, machine, template.technology, template.name)
+        fastest = exploration.only_latency(question.objectives, question.limits)
+        return replace(layers, fastest=fastest)
+    if options.expanded:
+        forms = network_forms(source, network)
+        layers = LoopNests.of(forms, rule)
+    else:
+        nests, _ = network_nests(source, network)
+        layers = LoopNests(grouped(nests), rule)
+    if not layers.groups:
+        raise InputError("the network has no convolution and no dense layer to map")
+    return layers
 
 
 def write_designs(found: Explored, folder: "str | PathLike[str]") -> list[Path]:
-    """Write each design of a front as an architecture file.
+    """Write each design of a front as the file of its machine.
 
     Args:
         found: the front.

@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import onnx_ir as ir
 
 from mlcnn import workload, zoo
+from mlcnn.accelerators import LayerTask
 from mlcnn.accelerators.machine import unknown_parts
+from mlcnn.accelerators.network import require_tasks, tasks_of
 from mlcnn.api.benchmarking import fixed_batch
 from mlcnn.api.evaluation import for_machines
 from mlcnn.api.loading import Source, load, model_name
@@ -18,7 +21,14 @@ from mlcnn.api.options import NO_REWRITE, RewriteOptions
 from mlcnn.errors import InputError, UnsupportedError, did_you_mean
 from mlcnn.workload import Arithmetic, Layer, LoopNest, NestForm, Workload, loop_nest
 
-__all__ = ["NetworkOptions", "layer_nest", "network_nests", "split_layer"]
+__all__ = [
+    "NetworkOptions",
+    "layer_nest",
+    "network_forms",
+    "network_nests",
+    "network_tasks",
+    "split_layer",
+]
 
 _FILES = (".onnx", ".pt2")
 
@@ -142,9 +152,51 @@ def network_nests(
     return nests, found.uncounted
 
 
-def _read(source: Source, options: NetworkOptions) -> Workload:
+def network_forms(
+    source: Source, options: NetworkOptions
+) -> tuple[tuple[LoopNest, LoopNest | None], ...]:
+    """The layers of a network as loop nests, every site with a pool in two forms.
+
+    Args:
+        source: see ``mlcnn.load``.
+        options: how the network is read.
+
+    Returns:
+        For each layer the nest of the convolution, and that of the expanded kernel where the
+        layer has a pool whose windows are whole.
+
+    Raises:
+        UnsupportedError: a layer is no loop nest here.
+    """
+    layers = _read(source, options, fused=True).layers
+    return tuple((_nest(one, NestForm.PLAIN), _expanded(one)) for one in layers)
+
+
+def _expanded(layer: Layer) -> LoopNest | None:
+    with suppress(UnsupportedError):
+        return None if layer.pool is None else _nest(layer, NestForm.EXPANDED)
+    return None
+
+
+def network_tasks(source: Source, options: NetworkOptions) -> tuple[LayerTask, ...]:
+    """The layers of a network as accelerators run them, every site fused that can be.
+
+    Args:
+        source: see ``mlcnn.load``.
+        options: how the network is read; accelerators choose the forms.
+
+    Raises:
+        InputError: there is none.
+        UnsupportedError: a layer's sizes are not known.
+    """
+    tasks = tasks_of(_read(source, options, fused=True))
+    require_tasks(tasks)
+    return tasks
+
+
+def _read(source: Source, options: NetworkOptions, *, fused: bool = False) -> Workload:
     model = load(source, input_shape=options.input_shape, weights=options.weights)
-    if options.form is not NestForm.PLAIN or options.rewriting != NO_REWRITE:
+    if fused or options.form is not NestForm.PLAIN or options.rewriting != NO_REWRITE:
         model = for_machines(model, default_passes(source), options.rewriting)
     return workload.read(model, batch=_batch(model, options.batch))
 

@@ -32,9 +32,9 @@ class Exploring:
     """Which designs, what is made small, and how long.
 
     Attributes:
-        template: gemmini or eyeriss, or your own .yaml file.
+        template: gemmini, eyeriss, mlcnn or dense, or your own .yaml file.
         space: which steps of the template, as powers or fine; the first by default.
-        range_: values of a parameter, as pe=8..64 or pe=8,16. Repeat it for more.
+        range_: values of a parameter, as pe=8..64, pe=8,16 or precision=int8. Repeat it for more.
         objectives: one to three of latency, energy, power, area and edp, with commas between; by
             default latency,power,area, or latency,power where the area is not known.
         area: no design is larger, in mm2.
@@ -45,10 +45,16 @@ class Exploring:
             bounded away; or descent from random designs to the best neighbour.
         seed: of what is drawn.
         processes: that map designs.
+        engine: local processes, or ray, which needs pip install "mlcnn[ray]" and is worth its start
+            of some seconds for clusters, and where a design takes long.
+        address: of a cluster of Ray that runs, as HOST:PORT or auto; by default Ray is started on
+            this machine, with --processes.
         journal: file that every finished design is written to; the same command goes on from it.
         fresh: begin the journal anew.
         start_from: .yaml file of a design to improve on, as --output writes it.
-        convention: what is counted: exact, exact-box, timeloop-2023 or timeloop-2024.
+        convention: what is counted on loop nests: exact, exact-box, timeloop-2023 or timeloop-2024.
+        expanded: let convolutions with a pool behind them run with the expanded kernel on loop
+            nests, where a design gains by it. Arrays choose among their forms in any case.
     """
 
     template: str = "gemmini"
@@ -61,10 +67,13 @@ class Exploring:
     search: Literal["guided", "proof", "descent"] = "guided"
     seed: int = 0
     processes: int = 1
+    engine: Literal["local", "ray"] = "local"
+    address: str | None = None
     journal: Path | None = None
     fresh: bool = False
     start_from: Path | None = None
     convention: str = "exact"
+    expanded: bool = False
 
     def options(self) -> "ExploreOptions":
         """The same for the API.
@@ -83,10 +92,13 @@ class Exploring:
             search=self.search,
             seed=self.seed,
             processes=self.processes,
+            engine=self.engine,
+            address=self.address,
             journal=self.journal,
             fresh=self.fresh,
             start_from=self.start_from,
             convention=self.convention,
+            expanded=self.expanded,
         )
 
 
@@ -108,8 +120,8 @@ def exploring(
     Args:
         model: network.
         batch: images; 1 by default, or what the network is fixed to.
-        output: folder for the designs as .yaml files, that map --on and evaluate --on take, and a
-            picture of them, front.svg.
+        output: folder for the designs as .yaml files, that evaluate --on takes (and map --on, but
+            for mlcnn and dense), and a picture of them, front.svg.
         explored: which designs, what is made small, and how long.
         loading: how to load the network.
         printing: what is printed.

@@ -7,6 +7,7 @@ from mlcnn.codesign.exploration import (
     Evaluation,
     Finished,
     Limit,
+    LoopNests,
     Quantity,
     load_template,
 )
@@ -22,7 +23,7 @@ QUICK = ("pe=2..16", "scratchpad_kb=2..16", "accumulator_kb=1..8")
 
 
 def candidates(limits=(), ranges=QUICK, name="gemmini"):
-    return Candidates.of(load_template(name).space(ranges=ranges), GROUPS, limits)
+    return Candidates.of(load_template(name).space(ranges=ranges), LoopNests(GROUPS), limits)
 
 
 def area_limit(mm2):
@@ -54,7 +55,7 @@ class Formula:
         energy, latency = found.energy_pj[number] * memory * uneven, found.latency_cycles[number]
         latency *= 1 + 0.5 / values["scratchpad_kb"]
         layer = LayerMapping(("a",), "text", float(energy), float(latency))
-        return Evaluation((layer,), 1.0, 0.0, found.clock_mhz, float(found.area_um2[number]))
+        return Evaluation((layer,), 0.0, found.clock_mhz, float(found.area_um2[number]))
 
     def all(self):
         return {number: self.evaluation(number) for number in range(len(self.candidates))}

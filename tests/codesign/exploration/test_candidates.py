@@ -5,7 +5,7 @@ import pytest
 from codesign.exploration.made_up import GROUPS, QUICK, area_limit, candidates
 
 from mlcnn.codesign import lower_bound
-from mlcnn.codesign.exploration import Candidates, Limit, Quantity, load_template
+from mlcnn.codesign.exploration import Candidates, Limit, LoopNests, Quantity, load_template
 from mlcnn.errors import InfeasibleError, UnsupportedError
 
 
@@ -77,7 +77,7 @@ def test_which_of_two_bounds_binds():
 def test_an_area_that_is_not_known(limits):
     space = load_template("eyeriss").space()
     with pytest.raises(UnsupportedError) as error:
-        Candidates.of(space, GROUPS, limits, wants_area=not limits)
+        Candidates.of(space, LoopNests(GROUPS), limits, wants_area=not limits)
     assert str(error.value) == (
         "template eyeriss: its area is not known (its architecture eyeriss has no area_um2), so "
         "designs can be neither bounded nor compared by it; leave out --area and the objective "

@@ -9,7 +9,9 @@ from codesign.test_bounds import random_machine
 from codesign.test_mapped_network import every_point
 
 from mlcnn.codesign import load_architecture
+from mlcnn.codesign.conventions import EXACT
 from mlcnn.codesign.exploration import Evaluation, Unfinished, evaluate_network
+from mlcnn.codesign.exploration.evaluation import _Work
 from mlcnn.codesign.layer_searches import LayerGroup
 from mlcnn.errors import InfeasibleError
 
@@ -44,6 +46,16 @@ def test_no_choice_of_mappings_has_a_smaller_product(seed):
     )
     assert set(found.mappings) == {"a", "b", "c"}
     assert Evaluation.from_json(found.to_json()) == found
+
+
+def test_a_mapping_that_two_weights_found():
+    machine, nests, _ = drawn(1)
+    work = _Work([LayerGroup(nests[0], ("a",))], machine, EXACT, lambda: np.inf)
+    assert work._best(0, 1.0) == 0
+    again = work._find(0, 1.0)  # the same one, but another object
+    work.pools[0].append(again)
+    work.proven[0][:] = [(1.0, again)]
+    assert work._best(0, 1.0) == 1
 
 
 def test_power_is_energy_by_time():

@@ -91,6 +91,19 @@ def test_a_power_that_no_design_has():
     )
 
 
+def test_the_least_power():
+    workers, told = Formula(candidates()), []
+    question = Question(workers.candidates.space, (Quantity.POWER,))
+    with Journal(None, RUN) as journal:
+        work = Work(question, workers.candidates, journal, workers, told.append)
+        found = work.explored("net")
+    least = min(one.power_w for one in workers.all().values())
+    assert found.front[0].found.power_w == pytest.approx(least, rel=0.01)
+    assert found.gap is None
+    assert found.to_json()["lower_bound"] == 0.0
+    assert {one.gap for one in told} == {None}
+
+
 def test_no_time_at_all():
     with pytest.raises(InfeasibleError) as error:
         explored(Formula(candidates(), after=0), budget_s=1.0)

@@ -1,10 +1,11 @@
 """The journal: what it keeps, whom it lets in, and what it says where it cannot be written."""
 
 import os
+import resource
 import socket
-import sqlite3
-import subprocess
-import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -93,55 +94,113 @@ def test_no_place(tmp_path):
     )
 
 
-def test_a_journal_that_may_only_be_read(tmp_path, monkeypatch):
-    path = tmp_path / "j.db"
-    with Journal(path, RUN):
-        pass
-    connect = sqlite3.connect
-
-    def only_read(name):
-        return connect(f"file:{name}?mode=ro", uri=True)
-
-    monkeypatch.setattr("sqlite3.connect", only_read)
-    with Journal(path, RUN) as journal, pytest.raises(InputError) as error:
-        journal.add(0, "pe=2", None, 0.25)
-    assert str(error.value) == (
-        f"journal {path}: it cannot be written (attempt to write a readonly database); make room "
-        "or give --journal another place; what is in it stays, and the same command goes on from "
-        "there"
+def told(path, why):
+    return (
+        f"journal {path}: it cannot be written ({why}); make room or give --journal another place; "
+        "what is in it stays, and the same command goes on from there"
     )
 
 
-FULL = """
-import resource, sys
-from pathlib import Path
-from codesign.exploration.test_journal import RUN
-from mlcnn.codesign.exploration import Journal
-from mlcnn.errors import InputError
+@pytest.fixture
+def open_folder():
+    """A folder that everybody can reach."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
 
-with Journal(Path(sys.argv[1]), RUN) as journal:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+@contextmanager
+def somebody():
+    """A user whom permissions bind: root may write everything."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
     try:
-        for number in range(100):
-            journal.add(number, f"pe={number}", {"text": "x" * 10_000}, 0.0)
-    except InputError as error:
-        print(number, error)
-"""
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_a_journal_that_may_only_be_read(open_folder):
+    path = open_folder / "j.db"
+    with Journal(path, RUN) as journal:
+        journal.add(0, "pe=2", {"edp": 1.0}, 0.25)
+    (open_folder / "j.db.lock").unlink()
+    path.chmod(0o444)
+    with somebody(), pytest.raises(InputError) as error:
+        Journal(path, RUN)
+    assert str(error.value) == told(path, "attempt to write a readonly database")
+    path.chmod(0o644)
+    (open_folder / "j.db.lock").unlink()
+    with Journal(path, RUN) as journal:
+        assert journal.known() == {"pe=2": {"edp": 1.0}}
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_that_may_only_be_read(open_folder, there):
+    path = open_folder / "j.db"
+    if there:
+        Journal(path, RUN).__exit__()
+        (open_folder / "j.db.lock").unlink()
+    open_folder.chmod(0o555)
+    with somebody(), pytest.raises(InputError) as error:
+        Journal(path, RUN)
+    open_folder.chmod(0o777)
+    assert str(error.value) == (
+        f"journal {path}: it cannot be written (Permission denied); give --journal a place that "
+        "can be"
+    )
+    assert path.exists() == there
+
+
+@contextmanager
+def room(size):
+    """Files may not grow beyond a size: the system calls fail as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize(("size", "why"), [(0, "File too large"), (4096, "disk I/O error")])
+def test_no_room_to_begin(tmp_path, size, why):
+    path = tmp_path / "j.db"
+    with room(size), pytest.raises(InputError) as error:
+        Journal(path, RUN)
+    assert str(error.value) == told(path, why)
+    with Journal(path, RUN) as journal:
+        assert journal.known() == {}
+
+
+def fill(journal):
+    for number in range(90):
+        journal.add(number, f"pe={number}", {"text": "x" * 10_000}, 0.0)
 
 
 def test_no_more_room(tmp_path):
-    """Files may not grow beyond 200 kB: the system calls fail as on a full disk."""
     path = tmp_path / "j.db"
-    done = subprocess.run(
-        [sys.executable, "-c", FULL, path], capture_output=True, text=True, check=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(["tests", *sys.path])},
-    )  # fmt: skip
-    number, _, message = done.stdout.partition(" ")
-    assert message.startswith(f"journal {path}: it cannot be written (")
-    assert message.endswith(
-        "); make room or give --journal another place; what is in it stays, and the same command "
-        "goes on from there\n"
-    )
+    with Journal(path, RUN) as journal, room(200_000), pytest.raises(InputError) as error:
+        fill(journal)
+    assert str(error.value) == told(path, "disk I/O error")
     with Journal(path, RUN) as journal:
-        assert list(journal.known()) == [f"pe={one}" for one in range(int(number))]
-    assert int(number) > 5
+        known = list(journal.known())
+        assert known == [f"pe={number}" for number in range(len(known))]
+        assert len(known) > 5
+        journal.add(99, "pe=99", None, 0.0)  # there is room again
+
+
+def test_a_full_disk(tmp_path):
+    """What SQLite says of one."""
+    path = tmp_path / "j.db"
+    with Journal(path, RUN) as journal:
+        journal._connection.execute("PRAGMA max_page_count=20")
+        with pytest.raises(InputError) as error:
+            fill(journal)
+        known = len(journal.known())
+    assert str(error.value) == told(path, "database or disk is full")
+    with Journal(path, RUN) as journal:
+        assert list(journal.known()) == [f"pe={number}" for number in range(known)]
+        assert known

@@ -12,8 +12,24 @@ control, clock tree and wires.
 
 from mlcnn.accelerators.array.area import Area, area, static_power_mw
 from mlcnn.accelerators.array.description import ArrayDescription
-from mlcnn.accelerators.array.file import ArrayFile, ArrayParts, load_array
-from mlcnn.accelerators.array.machine import Array, DenseArray, best, best_of, cost_of, refused
+from mlcnn.accelerators.array.file import (
+    ArrayFile,
+    ArrayParts,
+    array_document,
+    load_array,
+    read_array_design,
+)
+from mlcnn.accelerators.array.least import least_energy
+from mlcnn.accelerators.array.machine import (
+    Array,
+    DenseArray,
+    best,
+    best_of,
+    cost_of,
+    costs_of,
+    preferred,
+    refused,
+)
 from mlcnn.accelerators.array.mlcnn import Boxes, MlcnnArray
 from mlcnn.accelerators.array.search import BOUNDS, SLACK, Chosen
 from mlcnn.accelerators.array.tiling import Tiling
@@ -42,12 +58,17 @@ __all__ = [
     "Winograd",
     "WinogradArray",
     "area",
+    "array_document",
     "best",
     "best_of",
     "cost_of",
+    "costs_of",
     "filling",
+    "least_energy",
     "load_array",
     "operations",
+    "preferred",
+    "read_array_design",
     "refused",
     "static_power_mw",
     "sweep_cycles",

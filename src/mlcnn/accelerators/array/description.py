@@ -43,6 +43,8 @@ class ArrayDescription:
         accumulator_latency: cycles before an accumulator entry can be added to again.
         wide_bits: bits of an integer multiplier's input operand; wider box sums take two passes.
         narrow: what layers of fewer bits than the precision save.
+        mapping_pj_per_cycle: what a cycle counts as: then each layer runs in the way of the least
+            energy and latency so weighted, and not in the fastest.
     """
 
     kind: ClassVar[str]
@@ -71,11 +73,12 @@ class ArrayDescription:
     accumulator_latency: int
     wide_bits: int
     narrow: Narrow = field(default=Narrow.NONE, kw_only=True)
+    mapping_pj_per_cycle: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
-            if isinstance(value, str):
+            if isinstance(value, str) or value is None:
                 continue
             least = 0 if each.name in _MAY_BE_ZERO else 1
             enough = value > 0 if each.name in _REAL else value >= least
@@ -155,4 +158,4 @@ _MAY_BE_ZERO = frozenset(
 )
 # Far beyond any chip, and small enough for all products to stay exact in double precision.
 _MOST = 1e9
-_REAL = frozenset({"dram_bytes_per_cycle", "clock_mhz"})
+_REAL = frozenset({"dram_bytes_per_cycle", "clock_mhz", "mapping_pj_per_cycle"})

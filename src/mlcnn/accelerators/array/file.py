@@ -10,14 +10,14 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from mlcnn.accelerators.array.machine import Array, DenseArray
 from mlcnn.accelerators.array.mlcnn import MlcnnArray
 from mlcnn.accelerators.array.winograd import WinogradArray
-from mlcnn.accelerators.border import Description, Document
+from mlcnn.accelerators.border import Description, Document, read_description
 from mlcnn.accelerators.loading import load_machine_of
 from mlcnn.accelerators.machine import Machine
 from mlcnn.accelerators.narrow import Narrow
 from mlcnn.accelerators.precision import Precision
 from mlcnn.errors import InputError
 
-__all__ = ["ArrayFile", "ArrayParts", "load_array"]
+__all__ = ["ArrayFile", "ArrayParts", "array_document", "load_array", "read_array_design"]
 
 
 class _Array(Document):
@@ -54,6 +54,21 @@ class _Buffer(Document):
 
 class _Dram(Document):
     dram_bytes_per_cycle: PositiveFloat = Field(alias="bytes_per_cycle")
+
+
+class _Design(Document):
+    template: str = Field(min_length=1)
+    values: dict[str, PositiveFloat | str] = Field(min_length=1)
+
+
+_WHAT = "accelerator"
+_PARTS: dict[str, type[Document]] = {
+    "array": _Array,
+    "input_unit": _InputUnit,
+    "output_unit": _OutputUnit,
+    "buffer": _Buffer,
+    "dram": _Dram,
+}
 
 
 class ArrayParts(Document, ABC):
@@ -119,10 +134,48 @@ class ArrayFile(ArrayParts):
 
     kind: Literal["mlcnn", "dense", "winograd"]
     narrow: Literal["none", "packed", "scaled"] = "none"
+    mapping_pj_per_cycle: PositiveFloat | None = None
+    design: _Design | None = None  # of which template it is, see ``read_array_design``
 
     def to_domain(self) -> Array:
         """The array; see ``make``."""
-        return replace(self.make(self.kind), narrow=Narrow(self.narrow))
+        return replace(
+            self.make(self.kind),
+            narrow=Narrow(self.narrow),
+            mapping_pj_per_cycle=self.mapping_pj_per_cycle,
+        )
+
+
+def array_document(array: Array) -> dict[str, Any]:
+    """The keys and values of the file of an array."""
+    parts = {
+        name: {
+            field.alias or key: value
+            for key, field in part.model_fields.items()
+            if (value := getattr(array, key, None)) is not None
+        }
+        for name, part in _PARTS.items()
+    }
+    document = {
+        "name": array.name,
+        "kind": array.kind,
+        "precision": array.precision.value,
+        "narrow": None if array.narrow is Narrow.NONE else array.narrow.value,
+        "mapping_pj_per_cycle": array.mapping_pj_per_cycle,
+        "clock_mhz": array.clock_mhz,
+        **parts,
+    }
+    return {key: value for key, value in document.items() if value is not None}
+
+
+def read_array_design(path: Path) -> tuple[str, dict[str, float | str]] | None:
+    """The template that a file's array is of, and its values; None where it says nothing.
+
+    Raises:
+        InputError: the file is wrong.
+    """
+    found = read_description(path, _WHAT, tuple(ArrayFile.model_fields)).read(ArrayFile).design
+    return None if found is None else (found.template, dict(found.values))
 
 
 def load_array(name: str | Path) -> Array:

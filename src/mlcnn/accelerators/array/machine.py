@@ -19,7 +19,16 @@ from mlcnn.counting import Operations
 from mlcnn.errors import InfeasibleError
 from mlcnn.workload import Arithmetic, Layer
 
-__all__ = ["Array", "DenseArray", "best", "best_of", "cost_of", "refused"]
+__all__ = [
+    "Array",
+    "DenseArray",
+    "best",
+    "best_of",
+    "cost_of",
+    "costs_of",
+    "preferred",
+    "refused",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +63,8 @@ class Array(ArrayDescription, ABC):
         """See ``Machine``."""
         if (why := self.unknown(task.layer)) is not None:
             raise InfeasibleError(str(why))
+        if self.mapping_pj_per_cycle is not None:
+            return preferred(costs_of(task, self, technology), self.mapping_pj_per_cycle)
         chosen = best(task, self)
         return cost_of(chosen, self, technology, shares_of(task, chosen.work, self))
 
@@ -110,6 +121,41 @@ def best_of(works: Sequence[Work], machine: Array, slack: float = SLACK) -> Chos
     if not found:
         raise failures[0]
     return min(found, key=lambda chosen: (chosen.cycles, chosen.dram_bytes))
+
+
+def costs_of(task: LayerTask, machine: Array, technology: Technology) -> tuple[LayerCost, ...]:
+    """What a layer takes in every way in which it fits an array.
+
+    Args:
+        task: the layer.
+        machine: the array.
+        technology: the tables.
+
+    Raises:
+        InfeasibleError: it fits in no way.
+    """
+    found: list[LayerCost] = []
+    failures: list[InfeasibleError] = []
+    for work in machine.ways(task):
+        try:
+            chosen = choose(work, machine)
+        except InfeasibleError as error:
+            failures.append(error)
+            continue
+        found.append(cost_of(chosen, machine, technology, shares_of(task, work, machine)))
+    if not found:
+        raise failures[0]
+    return tuple(found)
+
+
+def preferred(costs: Sequence[LayerCost], pj_per_cycle: float) -> LayerCost:
+    """The way of the least energy and latency together, the first of equal ones.
+
+    Args:
+        costs: of each way.
+        pj_per_cycle: what a cycle counts as.
+    """
+    return min(costs, key=lambda cost: cost.energy.total + pj_per_cycle * cost.cycles)
 
 
 def cost_of(

@@ -67,7 +67,8 @@ def choose(work: Work, machine: ArrayDescription, slack: float = SLACK) -> Chose
     Raises:
         InfeasibleError: the machine cannot hold any tile of the layer.
     """
-    found = _choose(work.nameless, replace(machine, name=""), slack)
+    nameless = replace(machine, name="", mapping_pj_per_cycle=None)
+    found = _choose(work.nameless, nameless, slack)
     if found is None:
         raise InfeasibleError(str(_too_small(work, machine)))
     return replace(found, work=work)

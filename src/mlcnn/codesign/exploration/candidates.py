@@ -1,28 +1,20 @@
-"""The designs of a space that may be within all bounds, and what none of their mappings is below.
-
-The bounds (``mlcnn.codesign.bounds``) take no search: a network's energy and latency on thousands
-of designs in seconds. Where the memories are not tiny, they are a few per cent below the optimum.
-"""
+"""The designs of a space that may be within all bounds, and what no mapping on them is below."""
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlcnn.codesign.architecture import Architecture, Level, Operand
-from mlcnn.codesign.bounds import demand
+from mlcnn.codesign.exploration.pricing import Array, Bounds, Network
 from mlcnn.codesign.exploration.quantities import Limit, Quantity
 from mlcnn.codesign.exploration.template import Design, Space
-from mlcnn.codesign.layer_searches import LayerGroup
-from mlcnn.codesign.space import accesses
 from mlcnn.errors import InfeasibleError, UnsupportedError
-from mlcnn.workload import LoopNest
 
 __all__ = ["Candidates"]
 
-Array = NDArray[np.float64]
 _ROUNDING = 1e-9
 
 
@@ -54,37 +46,59 @@ class Candidates:
     def of(
         cls,
         space: Space,
-        groups: Sequence[LayerGroup],
+        network: Network,
         limits: Sequence[Limit],
         *,
         wants_area: bool = False,
     ) -> "Candidates":
         """Those of a space that no bound rules out.
 
+        What is too large is ruled out first: it is not even bounded.
+
         Args:
             space: the designs.
-            groups: the network's layers.
+            network: its layers.
             limits: what a design must not be above.
             wants_area: whether designs are compared by their area.
 
         Raises:
-            InfeasibleError: there is none: which bound, and the least that one needs.
+            InfeasibleError: there is none: which bound, and the least that one needs; or a layer
+                can run on no design.
             UnsupportedError: the area is not known and needed.
         """
-        designs = tuple(space)
+        template, designs = space.template, tuple(space)
         machines = [space.architecture(design) for design in designs]
-        areas = np.array([_nan_for_none(machine.area_um2) for machine in machines])
+        areas = np.array([_nan_for_none(template.area_um2(machine)) for machine in machines])
         if np.isnan(areas).any() and (wants_area or _has(limits, Quantity.AREA)):
             raise UnsupportedError(
-                f"template {space.template.name}: its area is not known (its architecture "
-                f"{space.template.architecture.name} has no area_um2), so designs can be neither "
-                "bounded nor compared by it; leave out --area and the objective area, as "
-                "--objectives latency,energy"
+                f"template {template.name}: its area is not known ({template.no_area}), so "
+                "designs can be neither bounded nor compared by it; leave out --area and the "
+                "objective area, as --objectives latency,energy"
             )
-        sums = _sums(machines, groups)
-        clock = space.template.architecture.clock_mhz
-        found = cls(space, designs, *sums, areas, clock)
-        return found._within(limits)
+
+        def bounded(stay: NDArray[np.bool_]) -> "Candidates":
+            some = np.flatnonzero(stay).tolist()
+            bounds = network.bounds([machines[number] for number in some])
+            return cls._bounded(space, [designs[n] for n in some], bounds, areas[stay])
+
+        ordered = sorted(limits, key=lambda limit: limit.quantity is not Quantity.AREA)
+        small = np.ones(len(designs), bool)
+        if _has(ordered[:1], Quantity.AREA):
+            small = areas <= ordered[0].most * (1 + _ROUNDING)
+        if not small.any():
+            unknown = Bounds(*np.full((4, len(designs)), np.nan))
+            raise cls._bounded(space, designs, unknown, areas)._too_tight(ordered[0])
+        found = bounded(small)._that_run(network, machines[int(np.argmax(small * areas))])
+        return found._within(ordered, lambda: bounded(np.ones(len(designs), bool)))
+
+    @classmethod
+    def _bounded(
+        cls, space: Space, designs: Sequence[Design], bounds: Bounds, areas: Array
+    ) -> "Candidates":
+        return cls(
+            space, tuple(designs), bounds.energy_pj, bounds.latency_cycles,
+            bounds.likely_energy_pj, bounds.likely_latency_cycles, areas, space.template.clock_mhz,
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.designs)
@@ -112,17 +126,40 @@ class Candidates:
             self.area_um2[stay], self.clock_mhz,
         )  # fmt: skip
 
-    def _within(self, limits: Sequence[Limit]) -> "Candidates":
+    def _that_run(self, network: Network, largest: Any) -> "Candidates":
+        """Those that can run every layer.
+
+        Args:
+            network: its layers.
+            largest: of the machines.
+
+        Raises:
+            InfeasibleError: there is none.
+        """
+        stay = np.isfinite(self.latency_cycles)
+        if not stay.any():
+            raise InfeasibleError(
+                f"none of {len(self)} designs of template {self.space.template.name} can run the "
+                f"network, the largest neither: {network.refusal(largest)}"
+            )
+        return self if stay.all() else self.at(stay)
+
+    def _within(
+        self, limits: Sequence[Limit], everything: Callable[[], "Candidates"]
+    ) -> "Candidates":
         found = self
         for number, limit in enumerate(limits):
             stay = found.least(limit.quantity) <= limit.most * (1 + _ROUNDING)
             if not stay.any():
-                raise found._too_tight(limit, limits[:number], self)
+                raise found._too_tight(limit, limits[:number], everything)
             found = found.at(stay)
         return found
 
     def _too_tight(
-        self, limit: Limit, others: Sequence[Limit], everything: "Candidates"
+        self,
+        limit: Limit,
+        others: Sequence[Limit] = (),
+        everything: Callable[[], "Candidates"] | None = None,
     ) -> InfeasibleError:
         """Why no design is within a bound: what the least is, and whether another bound binds."""
         least, design = self._cheapest(limit.quantity)
@@ -134,12 +171,13 @@ class Candidates:
             f"{limit.quantity} {sure} {limit.quantity.told(least, up=True)}, with "
             f"{self.space.told(design)}"
         )
-        free, other_design = everything._cheapest(limit.quantity)
-        if others and free <= limit.most:
+        unbounded = everything() if others and everything is not None else self
+        free, other_design = unbounded._cheapest(limit.quantity)
+        if free <= limit.most:
             relaxed = " and ".join(str(one.quantity) for one in others)
             return InfeasibleError(
                 f"{message}; it is the bound on {relaxed} that binds: without it "
-                f"{everything.space.told(other_design)} may come down to "
+                f"{unbounded.space.told(other_design)} may come down to "
                 f"{limit.quantity.told(free, up=True)}"
             )
         return InfeasibleError(f"{message}; raise the bound on {limit.quantity} to that or more")
@@ -157,78 +195,3 @@ def _nan_for_none(value: float | None) -> float:
 
 def _has(limits: Sequence[Limit], quantity: Quantity) -> bool:
     return any(limit.quantity is quantity for limit in limits)
-
-
-def _sums(
-    machines: Sequence[Architecture], groups: Sequence[LayerGroup]
-) -> tuple[Array, Array, Array, Array]:
-    """Least energy and latency of all layers together on every machine, and likely ones."""
-    energy, latency, likely_energy, likely_latency = np.zeros((4, len(machines)))
-    alike: dict[Hashable, list[int]] = {}
-    for number, machine in enumerate(machines):
-        alike.setdefault(_but_for_energy(machine), []).append(number)
-    for numbers in alike.values():
-        some = [machines[number] for number in numbers]
-        read, write = _by_level(some, _read_pj), _by_level(some, _write_pj)
-        words = np.array([_words(machine) for machine in some])
-        bandwidth = some[0].levels[0].shared_bandwidth or math.inf
-        for group in groups:
-            needed, count = demand(group.nest, some[0]), len(group.names)
-            least = needed.energy_pj(read, write, some[0].mac_energy_pj)
-            once = float(sum(needed.words))
-            traffic = _traffic(group.nest, words)
-            # Where memories are large, little more than every word moves, and once.
-            more = traffic * np.minimum(traffic / once, 1.0) ** 2
-            energy[numbers] += count * least
-            latency[numbers] += count * needed.latency_cycles
-            likely_energy[numbers] += count * (least + more * read[0])
-            likely_latency[numbers] += count * np.maximum(
-                needed.latency_cycles, (once + more) / bandwidth
-            )
-    # Sums in another order may be a few units in the last place above; bounds must not be.
-    return energy * (1 - 1e-12), latency, likely_energy, likely_latency
-
-
-def _words(machine: Architecture) -> float:
-    """Words that all memories but the outermost have for an operand: the geometric mean."""
-    words = dict.fromkeys(Operand, 1.0)
-    for number, level in enumerate(machine.levels[1:], 1):
-        for operand in level.keeps:
-            words[operand] += machine.instances(number) * (level.words or math.inf)
-    return math.prod(words.values()) ** (1 / len(words))
-
-
-def _traffic(nest: LoopNest, words: Array) -> Array:
-    """Words that a convolution moves from and to the outermost level, roughly.
-
-    Twice the products over the root of the words on the chip and of how often a window uses a
-    word (Chen et al., "Communication lower bound in convolution accelerators", HPCA 2020).
-    """
-    reuse = 1.0
-    for axis in accesses(nest)[1].windows:
-        reuse *= max(nest.sizes[axis.taps] / axis.stride, 1.0)
-    return 2.0 * nest.macs / np.sqrt(np.maximum(reuse * words, 1.0))
-
-
-def _by_level(machines: Sequence[Architecture], of: Callable[[Level], float]) -> Array:
-    return np.array([[of(level) for level in machine.levels] for machine in machines]).T
-
-
-def _read_pj(level: Level) -> float:
-    return level.read_pj
-
-
-def _write_pj(level: Level) -> float:
-    return level.write_pj
-
-
-def _but_for_energy(machine: Architecture) -> Hashable:
-    """All that the demand of a nest depends on."""
-    outermost = machine.levels[0]
-    return (
-        outermost.read_bandwidth,
-        outermost.write_bandwidth,
-        outermost.shared_bandwidth,
-        machine.mac_energy_pj,
-        tuple((level.keeps, level.fan_out.size, level.fan_out.dims) for level in machine.levels),
-    )

@@ -44,12 +44,21 @@ class LayerMapping:
         mapping: of each, as text.
         energy_pj: of each.
         latency_cycles: of each.
+        form: how it is computed, where a template has several forms; else empty.
+        precision: of its numbers, where a template has several; else empty.
     """
 
     names: tuple[str, ...]
     mapping: str
     energy_pj: float
     latency_cycles: float
+    form: str = ""
+    precision: str = ""
+
+    def to_json(self) -> list[Any]:
+        """All of it, in the order of the attributes."""
+        numbers = self.energy_pj, self.latency_cycles
+        return [list(self.names), self.mapping, *numbers, self.form, self.precision]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +67,12 @@ class Evaluation:
 
     Attributes:
         layers: distinct ones.
-        pj_per_cycle: what a cycle weighs where every layer's mapping is the best.
         edp_bound: no choice of mappings has a smaller energy times latency.
         clock_mhz: of the cycles.
         area_um2: of the machine; None where it is not known.
     """
 
     layers: tuple[LayerMapping, ...]
-    pj_per_cycle: float
     edp_bound: float
     clock_mhz: float
     area_um2: float | None
@@ -95,14 +102,20 @@ class Evaluation:
         """The mapping of each layer by its name."""
         return {name: one.mapping for one in self.layers for name in one.names}
 
+    @property
+    def forms(self) -> dict[str, str]:
+        """The form of each layer by its name; none where the template has but one."""
+        return {name: one.form for one in self.layers for name in one.names if one.form}
+
+    @property
+    def precisions(self) -> dict[str, str]:
+        """The precision of each layer by its name; none where the template has but one."""
+        return {name: one.precision for one in self.layers for name in one.names if one.precision}
+
     def to_json(self) -> dict[str, Any]:
         """What ``from_json`` reads."""
         return {
-            "layers": [
-                [list(one.names), one.mapping, one.energy_pj, one.latency_cycles]
-                for one in self.layers
-            ],
-            "pj_per_cycle": self.pj_per_cycle,
+            "layers": [one.to_json() for one in self.layers],
             "edp_bound": self.edp_bound,
             "clock_mhz": self.clock_mhz,
             "area_um2": self.area_um2,
@@ -111,12 +124,8 @@ class Evaluation:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> "Evaluation":
         """The same again."""
-        layers = tuple(
-            LayerMapping(tuple(names), mapping, energy, latency)
-            for names, mapping, energy, latency in document["layers"]
-        )
-        names = ("pj_per_cycle", "edp_bound", "clock_mhz", "area_um2")
-        return cls(layers, *(document[name] for name in names))
+        layers = tuple(LayerMapping(tuple(names), *values) for names, *values in document["layers"])
+        return cls(layers, document["edp_bound"], document["clock_mhz"], document["area_um2"])
 
 
 def evaluate_network(
@@ -154,8 +163,7 @@ def evaluate_network(
         )
         for group, pool, number in chosen
     )
-    weight = work.weights.get(best.point.choice, best.point.energy / best.point.latency)
-    return Evaluation(layers, weight, best.bound, architecture.clock_mhz, architecture.area_um2)
+    return Evaluation(layers, best.bound, architecture.clock_mhz, architecture.area_um2)
 
 
 class _Work:
@@ -176,7 +184,6 @@ class _Work:
         self.pools: list[list[Near]] = [[] for _ in groups]
         self.proven: list[list[tuple[float, float]]] = [[] for _ in groups]
         """Of each layer the weights that it was searched for, and what no others are below."""
-        self.weights: dict[tuple[int, ...], float] = {}
         self.guesses = [self._guesses(number, like) for number in range(len(groups))]
 
     def first(self) -> Point:
@@ -195,6 +202,10 @@ class _Work:
         nest, found = self.groups[number].nest, list[_Guess]()
         for text in dict.fromkeys(one.layers[number].mapping for one in like):
             mapping = LoopMapping.parse(text)
+            if any(
+                mapping.factor(dim) != size for dim, size in zip(nest.dims, nest.sizes, strict=True)
+            ):
+                continue  # of another form of the layer
             batch = Batch.of([mapping], nest)
             if fits(nest, self.architecture, batch, self.rule)[0]:
                 scored = score(nest, self.architecture, batch, self.rule)
@@ -228,7 +239,6 @@ class _Work:
 
     def _weighted(self, weight: float) -> Minimum:
         choice = tuple(self._best(number, weight) for number in range(len(self.groups)))
-        self.weights[choice] = weight
         point = self._at(choice)
         return Minimum(point, Weights(1.0, weight).of(point))
 

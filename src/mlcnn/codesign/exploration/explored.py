@@ -8,14 +8,17 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from mlcnn.codesign.exploration.evaluation import Evaluation
-from mlcnn.codesign.exploration.quantities import Limit, Quantity
+from mlcnn.codesign.exploration.loop_nests import LoopNestTemplate
+from mlcnn.codesign.exploration.parameter import value_text
+from mlcnn.codesign.exploration.quantities import Limit, Quantity, only_latency
 from mlcnn.codesign.exploration.strategies import Strategy
 from mlcnn.codesign.exploration.template import Design, Space
-from mlcnn.codesign.writing import architecture_document
 from mlcnn.table import Shown, Tabular
 
 __all__ = ["Ending", "Explored", "FrontDesign", "Start", "design_text"]
 
+_PARTS = frozenset({"hardware", "mappings", "forms", "precisions"})
+"""What of a design is no number."""
 _MAPPING_S = 600.0
 """Seconds that a file allows for each mapping, so that it is proven as it was here."""
 
@@ -31,7 +34,7 @@ class FrontDesign:
     """
 
     design: Design
-    hardware: dict[str, float]
+    hardware: dict[str, float | str]
     found: Evaluation
 
     def to_json(self) -> dict[str, Any]:
@@ -45,6 +48,8 @@ class FrontDesign:
             "edp_bound": self.found.edp_bound,
             "hardware": self.hardware,
             "mappings": self.found.mappings,
+            "forms": self.found.forms,
+            "precisions": self.found.precisions,
         }
 
 
@@ -137,7 +142,7 @@ class Explored(Tabular):
     @property
     def gap(self) -> float | None:
         """Of a single objective, the share of the bound by which the best may be above it."""
-        if self.bound is None:
+        if not self.bound:  # nothing bounds power but 0
             return None
         return max(self.objectives[0].of(self.front[0].found) / self.bound - 1.0, 0.0)
 
@@ -147,7 +152,7 @@ class Explored(Tabular):
         return {
             "network": self.network,
             "template": self.space.template.name,
-            "space": {one.name: list(one.values) for one in self.space.parameters},
+            "space": {one.name: list(one.shown) for one in self.space.parameters},
             "objectives": [str(one) for one in self.objectives],
             "at_most": {str(one.quantity): one.most for one in self.limits},
             "search": str(self.strategy),
@@ -178,7 +183,7 @@ class Explored(Tabular):
         """A row for each design of the front: its sizes, and all quantities."""
         rows: list[dict[str, Any]] = []
         for one in self.front:
-            row = {k: v for k, v in one.to_json().items() if k not in {"hardware", "mappings"}}
+            row = {k: v for k, v in one.to_json().items() if k not in _PARTS}
             rows.append(one.hardware | row)
         return rows
 
@@ -189,7 +194,7 @@ class Explored(Tabular):
         rows = tuple(
             (
                 str(number),
-                *(f"{one.hardware[name]:.6g}" for name in names),
+                *(value_text(one.hardware[name]) for name in names),
                 *(_cell(quantity, one.found) for quantity in known),
                 *(() if self.start is None else (self.start.bought(one.found),)),
             )
@@ -229,23 +234,31 @@ _HEADINGS = {
 
 
 def design_text(found: Explored, one: FrontDesign) -> str:
-    """A design as an architecture file, for ``mlcnn map --on`` and ``mlcnn evaluate --on``.
+    """A design as the file of its machine, for ``mlcnn evaluate --on``.
+
+    One of loop nests is for ``mlcnn map --on``, too.
 
     Args:
         found: whose front it is on.
         one: the design.
     """
-    template = found.space.template.name
-    name = "-".join([template, *(f"{value:.6g}" for value in one.hardware.values())])
-    document = architecture_document(found.space.architecture(one.design))
-    levels = document.pop("levels")
+    template = found.space.template
+    document = template.document(found.space.architecture(one.design))
     document |= {
-        "name": name,
-        "design": {"template": template, "values": one.hardware},
-        "mapping_pj_per_cycle": one.found.pj_per_cycle,
-        "mapping_budget_s": _MAPPING_S,
-        "levels": levels,
+        "name": "-".join([template.name, *map(value_text, one.hardware.values())]),
+        "design": {"template": template.name, "values": one.hardware},
     }
+    how = "in the fastest way."
+    if isinstance(template, LoopNestTemplate) or not only_latency(found.objectives, found.limits):
+        document["mapping_pj_per_cycle"] = one.found.energy_pj / one.found.latency_cycles
+        how = (
+            "with the least energy + mapping_pj_per_cycle * latency, so that the network has the\n"
+            "# least energy times latency."
+        )
+    if isinstance(template, LoopNestTemplate):
+        document["mapping_budget_s"] = _MAPPING_S
+    for key in [key for key, value in document.items() if isinstance(value, dict)]:
+        document[key] = document.pop(key)  # what is long stands last
     told = "; ".join(
         f"{quantity} {quantity.told(quantity.of(one.found))}"
         for quantity in Quantity
@@ -253,12 +266,7 @@ def design_text(found: Explored, one: FrontDesign) -> str:
     )
     text = io.StringIO()
     YAML(typ="rt", pure=True).dump(document, text)
-    return (
-        f"# {_one_line(found.network)}: {told}\n"
-        "# Every layer has the least energy + mapping_pj_per_cycle * latency, so that the network "
-        "has the least\n# energy times latency.\n"
-        f"{text.getvalue()}"
-    )
+    return f"# {_one_line(found.network)}: {told}\n# Every layer runs {how}\n{text.getvalue()}"
 
 
 def _one_line(name: str) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mlcnn.codesign.architecture import Architecture
 from mlcnn.codesign.exploration.archive import Archive
 from mlcnn.codesign.exploration.candidates import Candidates
 from mlcnn.codesign.exploration.evaluation import Evaluation, Unfinished
@@ -33,13 +32,13 @@ class StartDesign:
 
     Attributes:
         name: of it.
-        values: of the template.
+        values: of the template, choices as numbers.
         architecture: it.
     """
 
     name: str
     values: Mapping[str, float]
-    architecture: Architecture
+    architecture: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ class Question:
             "mlcnn": version,
             "network": network,
             "template": f"{self.space.template.name} {self.space.template.digest}",
-            "space": {one.name: list(one.values) for one in self.space.parameters},
+            "space": {one.name: list(one.shown) for one in self.space.parameters},
             "convention": convention,
             "search": str(self.strategy),
             "seed": self.seed,
@@ -183,7 +182,7 @@ class Work:
         for number in numbers:
             design, found = self.candidates.designs[number], self.archive.found[number]
             if found is not None:
-                yield FrontDesign(design, self.question.space.values(design), found)
+                yield FrontDesign(design, self.question.space.hardware(design), found)
 
     def _told(self, number: int) -> str:
         return self.question.space.told(self.candidates.designs[number])
@@ -276,7 +275,7 @@ class Work:
         first, bound = archive.objectives[0], both.bound()
         value = float(both.values(front[:1])[0, 0])
         told = f"{first} {first.told(value)} with {self._told(front[0])}"
-        gap = None if bound is None else value / bound - 1.0
+        gap = value / bound - 1.0 if bound else None  # nothing bounds power but 0
         return Standing(len(both.found), len(front), told, gap)
 
     def _nothing(self, *, exhausted: bool) -> InfeasibleError:

@@ -13,8 +13,9 @@ import sqlite3
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from mlcnn.errors import InputError
 
@@ -49,19 +50,24 @@ class Journal:
         self, path: Path | None, run: Mapping[str, object], *, fresh: bool = False
     ) -> None:
         self.path = path
-        self._lock = None if path is None else _locked(path, run)
+        self._open = contextlib.ExitStack()
+        if path is not None:
+            self._open.enter_context(_locked(path, run))
         try:
             with self._writing():
                 if fresh and path is not None:
                     for name in (path, _beside(path, "-wal"), _beside(path, "-shm")):
                         name.unlink(missing_ok=True)
                 self._connection = sqlite3.connect(":memory:" if path is None else path)
+                self._open.enter_context(contextlib.closing(self._connection))
                 if path is not None:
                     self._connection.execute("PRAGMA journal_mode=WAL")
                 self._connection.executescript(_TABLES)
                 self._check(run)
+                with self._connection:  # a file that may only be read is noticed now, not later
+                    self._connection.execute("DELETE FROM designs WHERE FALSE")
         except BaseException:
-            self._unlock()
+            self.__exit__()
             raise
 
     def __enter__(self) -> Self:
@@ -69,12 +75,7 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(sqlite3.Error):
-            self._connection.close()
-        self._unlock()
-
-    def _unlock(self) -> None:
-        if self._lock is not None:
-            self._lock.close()
+            self._open.close()
 
     def _check(self, run: Mapping[str, object]) -> None:
         known = dict(self._connection.execute("SELECT key, value FROM run"))
@@ -136,17 +137,14 @@ class Journal:
                     f"journal {self.path}: it is no journal ({text}); give --journal another "
                     "file, or --fresh to write over it"
                 ) from error
-            raise InputError(
-                f"journal {self.path}: it cannot be written ({text}); make room or give --journal "
-                "another place; what is in it stays, and the same command goes on from there"
-            ) from error
+            raise _unwritable(self.path, text) from error
 
 
 def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
-def _locked(path: Path, run: Mapping[str, object]) -> IO[str]:
+def _locked(path: Path, run: Mapping[str, object]) -> FileIO:
     """The file beside a journal that says who writes it, held as long as it is open.
 
     The operating system lets go of it when the process ends, however that ends.
@@ -155,7 +153,7 @@ def _locked(path: Path, run: Mapping[str, object]) -> IO[str]:
         InputError: somebody else holds it, or it cannot be written.
     """
     try:
-        file = _beside(path, ".lock").open("a+", encoding="utf-8")
+        file = _beside(path, ".lock").open("ab+", buffering=0)
     except OSError as error:
         raise InputError(
             f"journal {path}: it cannot be written ({error.strerror}); give --journal a place that "
@@ -165,17 +163,28 @@ def _locked(path: Path, run: Mapping[str, object]) -> IO[str]:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.seek(0)
-        holder = " ".join(file.read().split()) or "another exploration"
+        holder = " ".join(file.read().decode(errors="replace").split()) or "another exploration"
         file.close()
         raise InputError(
             f"journal {path} is in use by {holder}; wait for it, end it, or give --journal another "
             "file"
         ) from None
     started = time.strftime("%Y-%m-%d %H:%M:%S")
-    file.truncate(0)
-    file.write(
+    text = (
         f"the exploration of {run.get('network_name', 'a network')} by process {os.getpid()} on "
         f"{socket.gethostname()}, begun {started}"
     )
-    file.flush()
+    try:
+        file.truncate(0)
+        file.write(text.encode())
+    except OSError as error:
+        file.close()
+        raise _unwritable(path, error.strerror) from error
     return file
+
+
+def _unwritable(path: Path | None, why: str | None) -> InputError:
+    return InputError(
+        f"journal {path}: it cannot be written ({why}); make room or give --journal "
+        "another place; what is in it stays, and the same command goes on from there"
+    )

@@ -9,7 +9,7 @@ from enum import StrEnum
 from mlcnn.codesign.exploration.evaluation import Evaluation
 from mlcnn.errors import InputError, did_you_mean
 
-__all__ = ["Limit", "Quantity", "parse_limit", "parse_objectives", "within"]
+__all__ = ["Limit", "Quantity", "only_latency", "parse_limit", "parse_objectives", "within"]
 
 _MOST_OBJECTIVES = 3
 _TEXT = re.compile(r"\s*([0-9.]+(?:[eE][+-]?\d+)?)\s*([a-zA-Z]\w*)?\s*")
@@ -160,3 +160,9 @@ def parse_limit(text: str, clock_mhz: float) -> Limit:
 def within(limits: Sequence[Limit], found: Evaluation) -> bool:
     """Whether a design is within all bounds."""
     return all(limit.met(found) for limit in limits)
+
+
+def only_latency(objectives: Sequence[Quantity], limits: Sequence[Limit]) -> bool:
+    """Whether nothing that is asked for depends on the energy."""
+    asked = {*objectives, *(limit.quantity for limit in limits)}
+    return Quantity.LATENCY in asked and asked <= {Quantity.LATENCY, Quantity.AREA}

@@ -11,15 +11,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
-from mlcnn.codesign.architecture import Architecture
-from mlcnn.codesign.conventions import Convention
-from mlcnn.codesign.exploration.evaluation import Evaluation, Unfinished, evaluate_network
-from mlcnn.codesign.layer_searches import LayerGroup
+from mlcnn.codesign.exploration.evaluation import Evaluation, Unfinished
+from mlcnn.codesign.exploration.pricing import Network
 from mlcnn.errors import InfeasibleError
 
-__all__ = ["Finished", "Here", "Job", "Processes", "Workers"]
+__all__ = ["Finished", "Here", "Job", "Processes", "Workers", "finish"]
 
 _WATCH_S = 1.0
 
@@ -35,7 +33,7 @@ class Job:
     """
 
     number: int
-    architecture: Architecture
+    architecture: Any
     like: tuple[Evaluation, ...] = ()
 
 
@@ -54,12 +52,6 @@ class Finished:
     found: Evaluation | None
     why: str
     seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Network:
-    groups: tuple[LayerGroup, ...]
-    rule: Convention
 
 
 class Workers(Protocol):
@@ -82,12 +74,11 @@ class Here:
     """Maps in this process, one design after the other.
 
     Args:
-        groups: the network's layers.
-        rule: what is counted.
+        network: its layers.
     """
 
-    def __init__(self, groups: tuple[LayerGroup, ...], rule: Convention) -> None:
-        self._network = _Network(groups, rule)
+    def __init__(self, network: Network) -> None:
+        self._network = network
 
     def __enter__(self) -> Self:
         return self
@@ -98,16 +89,27 @@ class Here:
     def map(self, jobs: Sequence[Job], deadline: float) -> Iterator[Finished]:
         """See ``Workers``."""
         for job in jobs:
-            yield _finish(self._network, job, deadline)
+            yield finish(self._network, job, deadline)
 
 
-def _finish(network: _Network, job: Job, deadline: float) -> Finished:
+def finish(network: Network, job: Job, deadline: float) -> Finished:
+    """Map a network on one design.
+
+    Args:
+        network: it.
+        job: the design.
+        deadline: by ``time.time()``; infinite for none.
+
+    Raises:
+        Unfinished: the deadline is over.
+    """
     begun = time.process_time()
     try:
-        found = evaluate_network(
-            network.groups, job.architecture, network.rule, like=job.like,
+        found = network.price(
+            job.architecture,
+            like=job.like,
             seconds=lambda: math.inf if math.isinf(deadline) else deadline - time.time(),
-        )  # fmt: skip
+        )
     except InfeasibleError as error:
         return Finished(job.number, None, str(error), time.process_time() - begun)
     return Finished(job.number, found, "", time.process_time() - begun)
@@ -117,13 +119,12 @@ class Processes:
     """Maps in processes of its own. A process that dies is no loss but of what it was at.
 
     Args:
-        groups: the network's layers.
-        rule: what is counted.
+        network: its layers.
         count: of processes.
     """
 
-    def __init__(self, groups: tuple[LayerGroup, ...], rule: Convention, count: int) -> None:
-        self._network, self._count = _Network(groups, rule), count
+    def __init__(self, network: Network, count: int) -> None:
+        self._network, self._count = network, count
         self._pool = self._started()
 
     def _started(self) -> ProcessPoolExecutor:
@@ -181,11 +182,11 @@ class Processes:
             raise late
 
 
-_given: list[_Network] = []
+_given: list[Network] = []
 """In a process of a pool: what its jobs are about."""
 
 
-def _begin(network: _Network, parent: int) -> None:
+def _begin(network: Network, parent: int) -> None:
     _given[:] = [network]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
@@ -199,4 +200,4 @@ def _watch(parent: int) -> None:
 
 
 def _in_process(job: Job, deadline: float) -> Finished:
-    return _finish(_given[0], job, deadline)
+    return finish(_given[0], job, deadline)
