@@ -13,7 +13,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mlcnn.codesign import Architecture, Batch, Operand, score_fast
+from mlcnn.codesign import Architecture, Batch, Operand
+from mlcnn.codesign.compiled import FastScorer
 from mlcnn.codesign.enumeration import places
 from mlcnn.codesign.space import accesses
 from mlcnn.errors import InfeasibleError
@@ -93,6 +94,7 @@ class MappingSpace:
         self.keepable = np.array([[o in one.keeps for o in Operand] for one in levels])
         self._fan_out = np.array([one.fan_out.size for one in levels], float)
         self._access = accesses(nest)
+        self._score = FastScorer(nest, machine)
         self._relevant = np.array([one.relevant for one in self._access])[:, self.dim, None]
 
     def drawn(self, many: int) -> Genes:
@@ -232,7 +234,7 @@ class MappingSpace:
         """Energy in pJ and latency in cycles of each."""
         energy, latency = np.empty(len(genes)), np.empty(len(genes))
         for index, batch in self.batches(genes):
-            found = score_fast(self.nest, self.machine, batch)
+            found = self._score(batch)
             assert found.fits.all()
             energy[index], latency[index] = found.energy_pj, found.latency_cycles
         return energy, latency
