@@ -221,7 +221,8 @@ def exploration(problem: Problem, run: Run, strategy: Strategy) -> None:
         Work(question, candidates, journal, workers, lambda _: None).explored("network")
 
 
-# The best of a handful that were tried at 1 mm2 with seeds 100 and 101, which are not reported.
+# For `nested-ga` the best of a dozen that were tried at 1 mm2 with seeds 100 and 101, which are not
+# reported; the others take over what they can of it.
 _GENETIC = Evolution(population=100, generations=10)
 _NESTED = NestedSettings(6, _GENETIC, replace(_GENETIC, generations=2), again=True)
 
