@@ -101,3 +101,23 @@ def test_what_a_level_does_not_take_is_told_here_too():
     batch = Batch.of([Mapping.parse("[WIO] K2 - [WIO]")], nest)
     with pytest.raises(InputError, match="has 1 levels and the mappings have 2"):
         score_fast(nest, machine, batch)
+
+
+def test_a_scorer_of_many_batches_gives_what_one_of_each_gives():
+    nest = loop_nest(ConvLayer("c", 1, 8, 6, 9, 9, 3, 3))
+    machine = load_architecture("gemmini")
+    scorer = compiled.FastScorer(nest, machine)
+    texts = (
+        "[WIO] P7 - [WI] K8X - [O] C2 Q7 R3 S3 C3X - [W]",
+        "[WIO] P7 - [I] K8X - [O] C2 Q7 R3 S3 C3X - []",
+        "[WIO] P7 Q7 - [WI] K8X - [O] C2 R3 S3 C3X - [W]",
+    )
+    for text in texts:
+        batch = Batch.of([Mapping.parse(text)], nest)
+        for exchange in (False, True, False):
+            expected = score(nest, machine, batch, exchange=exchange)
+            found = scorer(batch, exchange=exchange)
+            assert found.energy_pj[0] == expected.energy_pj[0]
+            assert found.latency_cycles[0] == expected.latency_cycles[0]
+    with pytest.raises(InputError, match="the mappings keep output there"):
+        scorer(Batch.of([Mapping.parse("[WIO] P7 - [WO] K8X - [O] C6 Q7 R3 S3 - [W]")], nest))

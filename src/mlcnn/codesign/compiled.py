@@ -22,7 +22,7 @@ from mlcnn.engines.compiled import Build, compiled
 from mlcnn.errors import UnsupportedError
 from mlcnn.workload import LoopNest
 
-__all__ = ["Fast", "kernel", "score_fast"]
+__all__ = ["Fast", "FastScorer", "kernel", "score_fast"]
 
 _MOST_DIMS, _MOST_LEVELS, _MOST_AXES = 10, 8, 3
 # Bit for bit as numpy: no contractions, and none of the liberties of -ffast-math.
@@ -125,36 +125,65 @@ def score_fast(
     Raises:
         InputError: as ``score``.
     """
-    check_keep(architecture, batch)
-    library = kernel()
-    levels, dims, many = batch.temporal.shape
-    access = accesses(nest)
-    axes = max(len(one.windows) for one in access)
-    if library is None or dims > _MOST_DIMS or levels > _MOST_LEVELS or axes > _MOST_AXES:
-        return _in_numpy(nest, architecture, batch, rule, exchange=exchange)
-    problem = _problem(architecture, batch, access, rule)
-    problem.exchange = exchange
-    result = Fast(np.empty(many), np.empty(many), np.empty(many, np.bool_))
-    unlisted = np.empty(many, np.bool_)
-    arrays = (
-        np.ascontiguousarray(batch.temporal, np.float64),
-        np.ascontiguousarray(batch.spatial, np.float64),
-        np.ascontiguousarray(batch.order, np.int64),
-    )
-    outputs = (result.latency_cycles, result.energy_pj, result.fits, unlisted)
-    largest = library.mlcnn_score(
-        ctypes.byref(problem),
-        *(ctypes.c_void_p(array.ctypes.data) for array in arrays),
-        ctypes.c_int64(many),
-        *(ctypes.c_void_p(array.ctypes.data) for array in outputs),
-    )
-    check_exact(nest, largest)
-    # What has no closed form: instances side by side along a sliding axis.
-    if len(index := np.flatnonzero(unlisted)):
-        scored = score(nest, architecture, batch.at(index), rule, exchange=exchange)
-        result.latency_cycles[index] = scored.latency_cycles
-        result.energy_pj[index] = scored.energy_pj
-    return result
+    return FastScorer(nest, architecture, rule)(batch, exchange=exchange)
+
+
+class FastScorer:
+    """Scores many batches of one layer on one machine: what they have in common is made once.
+
+    Args:
+        nest: the layer.
+        architecture: the machine.
+        rule: what is counted.
+    """
+
+    def __init__(
+        self, nest: LoopNest, architecture: Architecture, rule: Convention = EXACT
+    ) -> None:
+        self.nest, self.architecture, self.rule = nest, architecture, rule
+        self._access = accesses(nest)
+        self._axes = max(len(one.windows) for one in self._access)
+        self._problems: dict[bytes, _Problem] = {}
+
+    def __call__(self, batch: Batch, *, exchange: bool = False) -> Fast:
+        """Score mappings; see ``score_fast``."""
+        nest, architecture, rule = self.nest, self.architecture, self.rule
+        library = kernel()
+        levels, dims, many = batch.temporal.shape
+        beyond = dims > _MOST_DIMS or levels > _MOST_LEVELS or self._axes > _MOST_AXES
+        if library is None or beyond:
+            return _in_numpy(nest, architecture, batch, rule, exchange=exchange)
+        problem = self._problem(batch)
+        problem.exchange = exchange
+        result = Fast(np.empty(many), np.empty(many), np.empty(many, np.bool_))
+        unlisted = np.empty(many, np.bool_)
+        arrays = (
+            np.ascontiguousarray(batch.temporal, np.float64),
+            np.ascontiguousarray(batch.spatial, np.float64),
+            np.ascontiguousarray(batch.order, np.int64),
+        )
+        outputs = (result.latency_cycles, result.energy_pj, result.fits, unlisted)
+        largest = library.mlcnn_score(
+            ctypes.byref(problem),
+            *(ctypes.c_void_p(array.ctypes.data) for array in arrays),
+            ctypes.c_int64(many),
+            *(ctypes.c_void_p(array.ctypes.data) for array in outputs),
+        )
+        check_exact(nest, largest)
+        # What has no closed form: instances side by side along a sliding axis.
+        if len(index := np.flatnonzero(unlisted)):
+            scored = score(nest, architecture, batch.at(index), rule, exchange=exchange)
+            result.latency_cycles[index] = scored.latency_cycles
+            result.energy_pj[index] = scored.energy_pj
+        return result
+
+    def _problem(self, batch: Batch) -> _Problem:
+        """What the kernel is told, for mappings that keep what these keep."""
+        key = batch.keep.tobytes()
+        if key not in self._problems:
+            check_keep(self.architecture, batch)
+            self._problems[key] = _problem(self.architecture, batch, self._access, self.rule)
+        return self._problems[key]
 
 
 def _in_numpy(

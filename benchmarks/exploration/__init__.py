@@ -1,0 +1,1 @@
+"""Searches that `explore` is compared with; see ``benchmarks.exploring_peers``."""
