@@ -21,6 +21,7 @@ from mlcnn.codesign.exploration import (
     Processes,
     Quantity,
     Question,
+    Relaxing,
     Space,
     Standing,
     StartDesign,
@@ -52,13 +53,15 @@ class ExploreOptions:
         area_mm2: no design is larger.
         at_most: other bounds, as ``power=0.5W``.
         budget_s: seconds after which the search ends.
-        search: how designs are chosen: ``guided``, ``proof`` or ``descent``.
+        search: how designs are chosen: ``guided``, ``proof``, ``descent`` or ``relaxed``.
         seed: of what is drawn.
         processes: that map designs.
         journal: file that every finished design is written to, and that a run goes on from.
         fresh: begin the journal anew.
         start_from: a design to improve on: a ``.yaml`` file that says which design it is.
         convention: what is counted.
+        device: where the gradient search of ``relaxed`` runs: ``cpu``, or ``cuda`` where there is
+            one.
     """
 
     template: "str | PathLike[str]" = "gemmini"
@@ -75,6 +78,7 @@ class ExploreOptions:
     fresh: bool = False
     start_from: "str | PathLike[str] | None" = None
     convention: str = "exact"
+    device: str = "cpu"
 
     def question(self) -> Question:
         """The same, read, so that what is wrong is known before the work.
@@ -93,6 +97,11 @@ class ExploreOptions:
             raise InputError(
                 f"unknown search {self.search!r}{did_you_mean(self.search, names)}; known: "
                 f"{', '.join(names)}"
+            )
+        exploration.check_device(self.device)
+        if self.device != "cpu" and self.search != Strategy.RELAXED:
+            raise InputError(
+                f"--device {self.device}: it is of --search relaxed; give that, or leave it out"
             )
         template = exploration.load_template(fspath(self.template))
         space = template.space(self.space, self.ranges)
@@ -187,13 +196,18 @@ def explore(
     )
     name = model_name(source)
     run = question.run(f"{name} {_digest(groups)}", f"explore {_VERSION}", rule.name)
+    if options.device != "cpu":  # in other precision, so it may go another way
+        run["search"] = f"{run['search']} on {options.device}"
     run["network_name"] = name  # for whoever finds the journal in use
     path = None if options.journal is None else Path(options.journal)
     workers: AbstractContextManager[Here | Processes] = (
         Here(groups, rule) if options.processes == 1 else Processes(groups, rule, options.processes)
     )
     with Journal(path, run, fresh=options.fresh) as journal, workers as mapping:
-        work = exploration.Work(question, candidates, journal, mapping, progress or _silent)
+        relaxing = Relaxing(groups, options.device)
+        work = exploration.Work(
+            question, candidates, journal, mapping, progress or _silent, relaxing
+        )
         return work.explored(name)
 
 

@@ -42,13 +42,15 @@ class Exploring:
         budget: time after which the search ends, as 60s or 10m; until nothing better is expected by
             default.
         search: guided by bounds and estimates; proof, which goes on until every other design is
-            bounded away; or descent from random designs to the best neighbour.
+            bounded away; descent from random designs to the best neighbour; or relaxed, which moves
+            sizes and mappings together by gradients.
         seed: of what is drawn.
         processes: that map designs.
         journal: file that every finished design is written to; the same command goes on from it.
         fresh: begin the journal anew.
         start_from: .yaml file of a design to improve on, as --output writes it.
         convention: what is counted: exact, exact-box, timeloop-2023 or timeloop-2024.
+        device: where the gradients of relaxed are: cpu, or cuda.
     """
 
     template: str = "gemmini"
@@ -58,13 +60,14 @@ class Exploring:
     area: float | None = None
     at_most: tuple[str, ...] = ()
     budget: str | None = None
-    search: Literal["guided", "proof", "descent"] = "guided"
+    search: Literal["guided", "proof", "descent", "relaxed"] = "guided"
     seed: int = 0
     processes: int = 1
     journal: Path | None = None
     fresh: bool = False
     start_from: Path | None = None
     convention: str = "exact"
+    device: Literal["cpu", "cuda"] = "cpu"
 
     def options(self) -> "ExploreOptions":
         """The same for the API.
@@ -87,6 +90,7 @@ class Exploring:
             fresh=self.fresh,
             start_from=self.start_from,
             convention=self.convention,
+            device=self.device,
         )
 
 

@@ -19,6 +19,7 @@ from mlcnn.codesign.exploration.quantities import (
     parse_objectives,
     within,
 )
+from mlcnn.codesign.exploration.relaxed import DEVICES, Relaxing, check_device
 from mlcnn.codesign.exploration.strategies import Strategy, batches
 from mlcnn.codesign.exploration.template import (
     Design,
@@ -31,6 +32,7 @@ from mlcnn.codesign.exploration.template import (
 from mlcnn.codesign.exploration.workers import Finished, Here, Job, Processes, Workers
 
 __all__ = [
+    "DEVICES",
     "Archive",
     "Candidates",
     "Design",
@@ -47,6 +49,7 @@ __all__ = [
     "Processes",
     "Quantity",
     "Question",
+    "Relaxing",
     "Space",
     "Standing",
     "Start",
@@ -58,6 +61,7 @@ __all__ = [
     "Workers",
     "batches",
     "beaten",
+    "check_device",
     "design_text",
     "evaluate_network",
     "front_of",

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mlcnn.codesign.exploration.relaxed.search import Pace, Relaxation, Starts, Target
 from mlcnn.codesign.exploration.template import Design
@@ -23,10 +22,7 @@ _AROUND = 4
 """Rounds of neighbours."""
 _BEST = 2
 """Designs of a round whose neighbours follow."""
-_STEPS, _MORE = 50, 40
-_FIRST, _LAST = 0.1, 0.01
-_SIZES = 0.5
-_EVERY, _PENALTY = 10, 0.3
+_PACE = Pace(steps=50, first=0.1, last=0.01)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +32,7 @@ class Ranked:
     Attributes:
         design: it.
         target: number of the target that it is for.
-        worth: logarithm of what is made small, with what missed bounds cost.
+        worth: see ``Starts``.
     """
 
     design: Design
@@ -89,16 +85,16 @@ class _Rounding:
     def __init__(self, relaxation: Relaxation, designs: Iterable[Design]) -> None:
         self.relaxation, self.designs = relaxation, frozenset(designs)
         parameters = relaxation.space.parameters
-        self.logs = [torch.tensor(np.log(one.values)).to(relaxation.like) for one in parameters]
+        self.logs = [torch.tensor(np.log(one.values)).to(relaxation.low) for one in parameters]
         self.allowed = {one[:length] for one in self.designs for length in range(len(one) + 1)}
 
-    def moved(self, nodes: _Nodes, steps: int) -> _Nodes:
-        """Nodes after steps in which the sizes that are at steps stay there."""
+    def moved(self, nodes: _Nodes) -> _Nodes:
+        """Nodes after some steps in which the sizes that are at steps stay there."""
         fixed = len(nodes.steps[0])
         free = torch.ones_like(nodes.starts.sizes)
         free[:, :fixed] = 0.0
-        pace = Pace(steps, _FIRST, _LAST, _SIZES, _EVERY, _PENALTY, free)
-        return replace(nodes, starts=self.relaxation.moved(nodes.starts, nodes.target, pace))
+        starts = self.relaxation.moved(nodes.starts, nodes.target, _PACE, free)
+        return replace(nodes, starts=starts)
 
     def placed(self, nodes: _Nodes, rows: Sequence[int], steps: Sequence[Design]) -> _Nodes:
         """Copies of nodes with the first sizes at steps."""
@@ -122,8 +118,8 @@ class _Rounding:
                         steps.append((*nodes.steps[row], one))
             if not rows:  # none is within the bounds: the nearest that is
                 rows, steps = self._nearest(nodes, number)
-            nodes = self.placed(nodes, rows, steps).best(_MOST)
-            nodes = self.moved(nodes, _STEPS).best(_MOST)
+            nodes = self.placed(nodes, rows, steps).best(2 * _MOST)
+            nodes = self.moved(nodes).best(_MOST)
         return nodes
 
     def _nearest(self, nodes: _Nodes, number: int) -> tuple[list[int], list[Design]]:
@@ -157,7 +153,7 @@ class _Rounding:
                         steps_.append(one)
             if not rows:
                 break
-            nodes = self.moved(self.placed(nodes, rows, steps_).best(_MOST), _MORE)
+            nodes = self.moved(self.placed(nodes, rows, steps_).best(_MOST))
         return [Ranked(design, kind, worth) for (kind, design), worth in found.items()]
 
 
@@ -165,7 +161,7 @@ def rounded(
     relaxation: Relaxation,
     starts: Starts,
     target: Target,
-    kinds: Tensor,
+    kinds: Sequence[int],
     designs: Iterable[Design],
 ) -> list[Ranked]:
     """Designs near relaxed ones, the best of each target first.
@@ -174,9 +170,9 @@ def rounded(
         relaxation: the problem.
         starts: relaxed.
         target: of each.
-        kinds: number of each start's target, shape (starts,).
+        kinds: number of each start's target, in their order.
         designs: those that there are.
     """
     rounding = _Rounding(relaxation, designs)
-    nodes = _Nodes(starts, target, kinds.tolist(), [()] * len(kinds))
+    nodes = _Nodes(starts, target, list(kinds), [()] * len(kinds))
     return sorted(rounding.around(rounding.down(nodes)), key=lambda one: one.worth)

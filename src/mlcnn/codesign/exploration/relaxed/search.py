@@ -2,25 +2,27 @@
 
 With the orders fixed, counts are sums of products of factors and sizes (but for the halos that
 stay), and so are memories, areas and energies of an access: in logarithms all of these are convex,
-and so are what is made small and its bounds. So the starts differ in their orders, in what levels
-keep, and, of several objectives, in their bounds; sizes alone would need few of them.
+and so are what is made small and its bounds. What is not convex is the choice of options (orders,
+and what is kept). So each start begins with an option of its own for all layers; later every layer
+takes the option that is best at its factors, or the mapping that another start has found for it:
+at given sizes, layers do not depend on each other.
 
-    minimise log f(sizes, factors) + sum (max(lambda + mu g, 0)^2 - lambda^2) / (2 mu)
+    minimise log f(sizes, factors) + sum of w * (max(p + mu g, 0)^2 - p^2) / (2 mu)
 
-over the constraints g <= 0; every few steps ``lambda = max(lambda + mu g, 0)`` (Nocedal and Wright,
-Numerical Optimization, 2006, section 17.3), and each layer of each start takes the option (orders,
-what is kept) that is best at its factors.
+over the constraints g <= 0; every few steps ``p = max(p + mu g, 0)`` (Nocedal and Wright, Numerical
+Optimization, 2006, section 17.3). The weight w of a layer's constraints is the layer's share in f,
+so that p is an elasticity, which is of the order of 1 for every layer.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mlcnn.codesign.exploration.quantities import Quantity
+from mlcnn.codesign.exploration.relaxed.adam import Moments
 from mlcnn.codesign.exploration.relaxed.layers import LayerStack
 from mlcnn.codesign.exploration.relaxed.network import LayerCosts, layer_costs, quantities
 from mlcnn.codesign.exploration.relaxed.sizes import hardware_of
@@ -28,9 +30,13 @@ from mlcnn.codesign.exploration.template import Space
 from mlcnn.codesign.matrix import Hardware
 from mlcnn.codesign.matrix.stack import Arrangement
 
-_MEAN, _SQUARE, _TINY = 0.9, 0.99, 1e-12
-
 __all__ = ["Pace", "Relaxation", "Starts", "Target"]
+
+_MOST_PRICE = 1.5
+"""A layer's cost hardly rises faster than what is missing of a memory or a fan-out."""
+_MISSED = 10.0
+"""Of a bound of the network, in the worth of a start."""
+_LEAST_SHARE = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +64,24 @@ class Starts:
         sizes: logarithms of the template's parameters, shape (starts, parameters).
         logits: of factors, shape (starts, layers, levels, 2, dims).
         options: of each layer, shape (starts, layers).
-        prices: multipliers of the constraints, shape (starts, constraints).
-        worth: what is made small, with what missed bounds cost, shape (starts,).
+        shares: of each layer in what is made small, that shape.
+        prices: of the layers' constraints, shape (starts, layers, constraints).
+        bound_prices: of the network's bounds, shape (starts, quantities).
+        worth: what is made small, and what it would rise by were what is missed made good, shape
+            (starts,).
     """
 
     sizes: Tensor
     logits: Tensor
     options: Tensor
+    shares: Tensor
     prices: Tensor
+    bound_prices: Tensor
     worth: Tensor
 
     def at(self, numbers: Tensor) -> "Starts":
         """Some of them."""
-        return Starts(
-            self.sizes[numbers], self.logits[numbers], self.options[numbers],
-            self.prices[numbers], self.worth[numbers],
-        )  # fmt: skip
+        return Starts(*(getattr(self, one.name)[numbers] for one in fields(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,26 +92,38 @@ class Pace:
         steps: how many.
         first: length of the first step in logits.
         last: of the last.
-        sizes: of a step in sizes, by one in logits; 0 where sizes stay.
-        every: steps between two choices of options and multipliers.
+        sizes: of a step in sizes, by one in logits.
+        every: steps between two choices of options and prices.
         penalty: mu.
-        free: 1 for each start and parameter that moves, 0 where it stays.
-        apart: steps before options are chosen and mappings exchanged.
+        apart: steps before options are chosen and mappings go over.
     """
 
     steps: int
     first: float
     last: float
-    sizes: float
-    every: int
-    penalty: float
-    free: Tensor
+    sizes: float = 0.3
+    every: int = 10
+    penalty: float = 4.0
     apart: int = 0
 
     def length(self, step: int) -> float:
         """Of a step: a falling cosine."""
         part = 0.5 + 0.5 * math.cos(math.pi * step / self.steps)
         return self.last + (self.first - self.last) * part
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """Of each start.
+
+    Attributes:
+        made_small: logarithm, shape (starts,).
+        over: logarithms of quantities over their bounds, -1 where there is none; shape (starts,
+            quantities).
+    """
+
+    made_small: Tensor
+    over: Tensor
 
 
 class Relaxation:
@@ -116,9 +136,23 @@ class Relaxation:
 
     def __init__(self, layers: LayerStack, space: Space) -> None:
         self.layers, self.space = layers, space
-        self.like = layers.stack.like
         ends = [(math.log(one.values[0]), math.log(one.values[-1])) for one in space.parameters]
-        self.low, self.high = torch.tensor(ends).to(self.like).T
+        self.low, self.high = torch.tensor(ends).to(layers.stack.like).T
+
+    def begun(self, sizes: Tensor, logits: Tensor, options: Tensor) -> Starts:
+        """Starts that have not moved yet.
+
+        Args:
+            sizes: see ``Starts``.
+            logits: likewise.
+            options: likewise.
+        """
+        with torch.no_grad():
+            excess = self.costs(sizes, logits, self.arranged(options)).excess
+        bounds = torch.zeros_like(quantities(*3 * (sizes[:, 0].exp(),), 1.0))
+        worth, shares = torch.zeros_like(sizes[:, 0]), torch.ones_like(excess[..., 0])
+        none = torch.zeros_like(excess)
+        return Starts(sizes, logits, options, shares, none, bounds, worth)
 
     def hardware(self, sizes: Tensor) -> Hardware:
         """The machines of some sizes, shape (starts, parameters)."""
@@ -138,159 +172,150 @@ class Relaxation:
         x = self.layers.factors(logits)
         return layer_costs(self.layers, x, arrangement, self.hardware(sizes))
 
-    def constraints(self, sizes: Tensor, costs: LayerCosts, target: Target) -> tuple[Tensor, Tensor]:
-        """What is made small, shape (starts,), and all constraints, shape (starts, constraints)."""
-        energy = (costs.energy_pj * self.layers.counts).sum(1)
-        latency = (costs.latency_cycles * self.layers.counts).sum(1)
-        return self._constraints(energy, latency, sizes, costs.excess, target)
+    def sums(self, costs: LayerCosts) -> tuple[Tensor, Tensor]:
+        """Energy and latency of all layers, each of shape (starts,)."""
+        counts = self.layers.counts
+        return (costs.energy_pj * counts).sum(1), (costs.latency_cycles * counts).sum(1)
 
-    def _constraints(
-        self, energy: Tensor, latency: Tensor, sizes: Tensor, excess: Tensor, target: Target
-    ) -> tuple[Tensor, Tensor]:
+    def lagrangian(
+        self, starts: Starts, target: Target, arrangement: Arrangement, penalty: float
+    ) -> Tensor:
+        """The augmented Lagrangian of each start, shape (starts,)."""
+        costs = self.costs(starts.sizes, starts.logits, arrangement)
+        value = self._value(*self.sums(costs), starts.sizes, target)
+        missed = _missed(costs.excess, starts.prices, penalty).sum(2)
+        return _bounded(value, starts, penalty) + (starts.shares * missed).sum(1)
+
+    def _value(self, energy: Tensor, latency: Tensor, sizes: Tensor, target: Target) -> _Value:
         area = self.hardware(sizes).area_um2()
         values = quantities(energy, latency, area, self.space.template.architecture.clock_mhz)
         bounded = torch.isfinite(target.most)
         over = torch.where(bounded, values - torch.where(bounded, target.most, 0.0), -1.0)
-        return (values * target.weights).sum(1), torch.cat([over, excess.flatten(1)], 1)
+        return _Value((values * target.weights).sum(1), over)
 
-    def moved(self, starts: Starts, target: Target, pace: Pace) -> Starts:
-        """Starts after some steps of Adam (Kingma and Ba, ICLR 2015).
+    def moved(self, starts: Starts, target: Target, pace: Pace, free: Tensor) -> Starts:
+        """Starts after some steps.
 
         Args:
             starts: from where.
             target: what each makes small.
             pace: how.
+            free: 1 for each parameter that moves, 0 where it stays, shape (starts, parameters).
         """
         now, arrangement = starts, self.arranged(starts.options)
-        moments = Moments.none(starts)
+        moments = Moments.none((starts.sizes, starts.logits))
         for step in range(pace.steps):
             if step % pace.every == 0:
-                now = self._raised(now, target, pace.penalty) if step else now
+                now = self._priced(now, target, pace, raised=step > 0)
                 if step >= pace.apart:
-                    now, moments = self._chosen(now, moments, target, pace.penalty)
+                    now, taken = self._chosen(now, target, pace.penalty)
+                    moments = moments.at(1, taken)
                     arrangement = self.arranged(now.options)
-            slopes = self._slopes(now, target, arrangement, pace)
-            ahead, moments = moments.after(slopes, step + 1)
+            slopes = self._slopes(now, target, arrangement, pace.penalty)
+            (sizes, logits), moments = moments.after(slopes, step + 1)
             length = pace.length(step)
-            sizes = now.sizes - length * pace.sizes * ahead[0] * pace.free
+            sizes = now.sizes - length * pace.sizes * sizes * free
             sizes = torch.minimum(torch.maximum(sizes, self.low), self.high)
-            now = replace(now, sizes=sizes, logits=now.logits - length * ahead[1])
-        with torch.no_grad():
-            worth = self.worth(now, target, arrangement, pace.penalty)
-        return replace(now, worth=worth)
+            now = replace(now, sizes=sizes, logits=now.logits - length * logits)
+        now = self._priced(now, target, pace, raised=True)
+        return replace(now, worth=self._worth(now, target))
 
     def _slopes(
-        self, starts: Starts, target: Target, arrangement: Arrangement, pace: Pace
+        self, starts: Starts, target: Target, arrangement: Arrangement, penalty: float
     ) -> tuple[Tensor, Tensor]:
         """Gradients of the Lagrangian by sizes and logits."""
-        moving = starts.logits.clone().requires_grad_(), starts.sizes.clone().requires_grad_()
-        now = replace(starts, logits=moving[0], sizes=moving[1])
-        total = self.worth(now, target, arrangement, pace.penalty).sum()
-        logits, sizes = torch.autograd.grad(total, moving)
-        return sizes, logits
-
-    def worth(
-        self, starts: Starts, target: Target, arrangement: Arrangement, penalty: float
-    ) -> Tensor:
-        """The augmented Lagrangian of each start, shape (starts,)."""
-        costs = self.costs(starts.sizes, starts.logits, arrangement)
-        value, over = self.constraints(starts.sizes, costs, target)
-        return value + _missed(over, starts.prices, penalty).sum(1)
+        sizes, logits = starts.sizes.clone(), starts.logits.clone()
+        moving = replace(
+            starts, sizes=sizes.requires_grad_(), logits=logits.requires_grad_()
+        )
+        total = self.lagrangian(moving, target, arrangement, penalty).sum()
+        by_sizes, by_logits = torch.autograd.grad(total, (sizes, logits))
+        return by_sizes, by_logits
 
     @torch.no_grad()
-    def _raised(self, starts: Starts, target: Target, penalty: float) -> Starts:
-        """New multipliers."""
+    def _worth(self, starts: Starts, target: Target) -> Tensor:
         costs = self.costs(starts.sizes, starts.logits, self.arranged(starts.options))
-        _, over = self.constraints(starts.sizes, costs, target)
-        return replace(starts, prices=torch.relu(starts.prices + penalty * over))
+        value = self._value(*self.sums(costs), starts.sizes, target)
+        missing = (starts.shares * torch.relu(costs.excess).sum(2)).sum(1)
+        return value.made_small + _MISSED * torch.relu(value.over).sum(1) + missing
 
     @torch.no_grad()
-    def _chosen(
-        self, starts: Starts, moments: "Moments", target: Target, penalty: float
-    ) -> tuple[Starts, "Moments"]:
-        """For each layer the best option, and the mapping of another start where that is better."""
+    def _priced(self, starts: Starts, target: Target, pace: Pace, *, raised: bool) -> Starts:
+        """With the layers' shares now, and prices by what is missed, where they are to be raised."""
         costs = self.costs(starts.sizes, starts.logits, self.arranged(starts.options))
-        layer_worth = self._layer_worth(starts, costs, target, penalty)
+        slopes, over = self._slopes_of_sums(starts, costs, target, pace.penalty)
+        shares = self._weighted(slopes, costs).clamp_min(_LEAST_SHARE)
+        now = replace(starts, shares=shares)
+        if not raised:
+            return now
+        prices = torch.relu(now.prices + pace.penalty * costs.excess).clamp(max=_MOST_PRICE)
+        bound_prices = torch.relu(now.bound_prices + pace.penalty * over)
+        return replace(now, prices=prices, bound_prices=bound_prices)
+
+    def _slopes_of_sums(
+        self, starts: Starts, costs: LayerCosts, target: Target, penalty: float
+    ) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """How the Lagrangian changes with all layers' energy and latency; and missed bounds."""
+        energy, latency = (one.detach().requires_grad_() for one in self.sums(costs))
+        with torch.enable_grad():
+            value = self._value(energy, latency, starts.sizes, target)
+            total = _bounded(value, starts, penalty).sum()
+            by_energy, by_latency = torch.autograd.grad(total, (energy, latency))
+        return (by_energy, by_latency), value.over.detach()
+
+    def _weighted(self, slopes: tuple[Tensor, Tensor], costs: LayerCosts) -> Tensor:
+        """What layers come to, shape (starts, layers)."""
+        by_energy, by_latency = (one[:, None] for one in slopes)
+        return self.layers.counts * (
+            by_energy * costs.energy_pj + by_latency * costs.latency_cycles
+        )
+
+    @torch.no_grad()
+    def _chosen(self, starts: Starts, target: Target, penalty: float) -> tuple[Starts, Tensor]:
+        """For each layer the best option, or the mapping of another start where that is better.
+
+        Returns:
+            They, and from which start each layer's mapping is, shape (starts, layers).
+        """
+        worth_of = self._layer_worth(starts, target, penalty)
         every = [torch.full_like(starts.options, one) for one in range(self.layers.options)]
-        worth = torch.stack([layer_worth(starts.logits, one) for one in every])
-        least, options = worth.min(0)
-        best, taken = least, torch.arange(len(least), device=least.device)[:, None]
-        taken = taken.expand_as(least)
-        for shift in range(1, len(least)):
-            there = taken_from = torch.roll(torch.arange(len(least)), shift)
-            other = layer_worth(starts.logits[there], options[there])
+        best, options = torch.stack([worth_of(starts.logits, one) for one in every]).min(0)
+        own = torch.arange(len(best), device=best.device)
+        taken = own[:, None].expand_as(best)
+        for shift in range(1, len(best)):
+            there = torch.roll(own, shift)
+            other = worth_of(starts.logits[there], options[there])
             better = other < best
             best = torch.where(better, other, best)
-            taken = torch.where(better, taken_from[:, None].to(taken), taken)
-        layer = torch.arange(taken.shape[1], device=taken.device)
-        now = replace(starts, logits=starts.logits[taken, layer], options=options[taken, layer])
-        return now, moments.at(taken, layer)
+            taken = torch.where(better, there[:, None], taken)
+        layer = torch.arange(best.shape[1], device=best.device)
+        logits, options = starts.logits[taken, layer], options[taken, layer]
+        return replace(starts, logits=logits, options=options), taken
 
     def _layer_worth(
-        self, starts: Starts, costs: LayerCosts, target: Target, penalty: float
+        self, starts: Starts, target: Target, penalty: float
     ) -> Callable[[Tensor, Tensor], Tensor]:
         """The Lagrangian as a sum over layers, to first order in their costs.
 
         Returns:
             What other logits and options come to on each start's machine, shape (starts, layers).
         """
-        counts = self.layers.counts
-        energy, latency = (
-            (one * counts).sum(1).requires_grad_() for one in (costs.energy_pj, costs.latency_cycles)
-        )
-        with torch.enable_grad():
-            value, over = self._constraints(energy, latency, starts.sizes, costs.excess, target)
-            total = value + _missed(over, starts.prices, penalty).sum(1)
-            slopes = torch.autograd.grad(total.sum(), (energy, latency))
-        prices = starts.prices[:, len(Quantity) :].unflatten(1, (len(counts), -1))
+        costs = self.costs(starts.sizes, starts.logits, self.arranged(starts.options))
+        slopes, _ = self._slopes_of_sums(starts, costs, target, penalty)
 
         def worth(logits: Tensor, options: Tensor) -> Tensor:
             other = self.costs(starts.sizes, logits, self.arranged(options))
-            weighted = slopes[0][:, None] * other.energy_pj + slopes[1][:, None] * other.latency_cycles
-            return counts * weighted + _missed(other.excess, prices, penalty).sum(2)
+            missed = _missed(other.excess, starts.prices, penalty).sum(2)
+            return self._weighted(slopes, other) + starts.shares * missed
 
         return worth
-
-
-@dataclass(frozen=True, slots=True)
-class Moments:
-    """Adam's means of gradients and of their squares, of sizes and of logits."""
-
-    means: tuple[Tensor, Tensor]
-    squares: tuple[Tensor, Tensor]
-
-    @classmethod
-    def none(cls, starts: Starts) -> "Moments":
-        """Those of no step."""
-        zeros = torch.zeros_like(starts.sizes), torch.zeros_like(starts.logits)
-        return cls(zeros, zeros)
-
-    def after(
-        self, slopes: tuple[Tensor, Tensor], step: int
-    ) -> tuple[tuple[Tensor, Tensor], "Moments"]:
-        """The directions of a step, counted from 1, and the moments behind it."""
-        means = [_mixed(one, slope, _MEAN) for one, slope in zip(self.means, slopes, strict=True)]
-        squares = [
-            _mixed(one, slope**2, _SQUARE) for one, slope in zip(self.squares, slopes, strict=True)
-        ]
-        ahead = [
-            mean / (1 - _MEAN**step) / ((square / (1 - _SQUARE**step)).sqrt() + _TINY)
-            for mean, square in zip(means, squares, strict=True)
-        ]
-        return (ahead[0], ahead[1]), Moments((means[0], means[1]), (squares[0], squares[1]))
-
-    def at(self, taken: Tensor, layer: Tensor) -> "Moments":
-        """With the logits' of the starts that layers are taken from."""
-        return Moments(
-            (self.means[0], self.means[1][taken, layer]),
-            (self.squares[0], self.squares[1][taken, layer]),
-        )
-
-
-def _mixed(one: Tensor, other: Tensor, share: float) -> Tensor:
-    return share * one + (1 - share) * other
 
 
 def _missed(over: Tensor, prices: Tensor, penalty: float) -> Tensor:
     """What constraints cost, each."""
     return (torch.relu(prices + penalty * over) ** 2 - prices**2) / (2.0 * penalty)
+
+
+def _bounded(value: _Value, starts: Starts, penalty: float) -> Tensor:
+    """What is made small, and what its bounds cost."""
+    return value.made_small + _missed(value.over, starts.bound_prices, penalty).sum(1)
