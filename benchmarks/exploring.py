@@ -108,7 +108,9 @@ def _run(
     question = Question(space, (Quantity.EDP,), (limit,), search, seed)
     with Journal(None, {}) as journal:
         workers = Here(groups, EXACT)
-        work = Work(question, candidates, journal, workers, lambda _: None, Relaxing(groups))
+        work = Work(
+            question, candidates, journal, workers, lambda _: None, relaxing=Relaxing(groups)
+        )
         found = work.explored("resnet18")
     return found.front[0].found.edp, found.scored, time.process_time() - begun
 

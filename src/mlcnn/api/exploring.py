@@ -206,7 +206,7 @@ def explore(
     with Journal(path, run, fresh=options.fresh) as journal, workers as mapping:
         relaxing = Relaxing(groups, options.device)
         work = exploration.Work(
-            question, candidates, journal, mapping, progress or _silent, relaxing
+            question, candidates, journal, mapping, progress or _silent, relaxing=relaxing
         )
         return work.explored(name)
 

@@ -121,6 +121,7 @@ class Work:
         journal: Journal,
         workers: Workers,
         tell: Callable[[Standing], None],
+        *,
         relaxing: Relaxing | None = None,
     ) -> None:
         self.question, self.candidates, self.relaxing = question, candidates, relaxing

@@ -77,7 +77,10 @@ class Hardware:
         if not isinstance(law, AreaLaw):
             return None
         bytes_um2 = dict(law.byte_um2)
-        area, instances = torch.zeros_like(self.fan_out[..., 0]), torch.ones_like(self.fan_out[..., 0])
+        area, instances = (
+            torch.zeros_like(self.fan_out[..., 0]),
+            torch.ones_like(self.fan_out[..., 0]),
+        )
         for number, level in enumerate(self.architecture.levels):
             each = bytes_um2.get(level.name, 0.0)
             area = area + each * instances * self.size_bytes(number)

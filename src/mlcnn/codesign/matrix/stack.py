@@ -7,6 +7,7 @@ all mappings at once. Nothing is rounded: it is ``matrix_score`` with ``whole=Fa
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from mlcnn.errors import InputError
 __all__ = ["Arrangement", "FormStack", "StackCounts"]
 
 _OUTPUT = 2
+_T = TypeVar("_T")
 Key = tuple[str, int, int]
 """What words are: read, fill, update, seen or tile; level; operand."""
 
@@ -206,7 +208,7 @@ def _product(values: Tensor) -> Tensor:
     return result
 
 
-def _at(values: Sequence[object], number: int, otherwise: object) -> object:
+def _at(values: Sequence[_T], number: int, otherwise: _T) -> _T:
     return values[number] if number < len(values) else otherwise
 
 

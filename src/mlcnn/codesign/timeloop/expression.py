@@ -91,6 +91,8 @@ def evaluate_smooth(text: str, names: Mapping[str, Any]) -> Any:
                 return names[name]
             case ast.UnaryOp(op=ast.USub(), operand=operand):
                 return -value(operand)
+            case ast.UnaryOp(op=ast.UAdd(), operand=operand):
+                return value(operand)
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _SMOOTH:
                 return _SMOOTH[type(op)](value(left), value(right))
             case _:

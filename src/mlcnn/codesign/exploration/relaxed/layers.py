@@ -95,7 +95,7 @@ class LayerStack:
 
 
 def _without_gaps(nest: LoopNest) -> LoopNest:
-    """A nest whose windows of one tap touch the positions side by side: what lies between is free."""
+    """A nest whose windows of one tap touch positions side by side: what lies between is free."""
 
     def step(term: Term, axis: tuple[Term, ...]) -> Term:
         alone = all(nest.size(other.dim) == 1 for other in axis if other is not term)
@@ -142,6 +142,6 @@ def _options(architecture: Architecture) -> Iterator[tuple[Mask, tuple[Operand, 
 def _staying(keep: Mask, everything: Mask) -> Iterator[tuple[Operand, ...]]:
     """For each level the operands that its orders may leave still: those kept further inside."""
     for level in range(len(keep)):
-        inside = keep[level + 1 :].any(0)
-        some = tuple(one for one, kept in zip(_OPERANDS, inside, strict=True) if kept)
+        inside = keep[level + 1 :]
+        some = tuple(one for number, one in enumerate(_OPERANDS) if inside[:, number].any())
         yield some if some and everything[level].any() else _OPERANDS[:1]

@@ -1,13 +1,12 @@
 """What a network comes to on relaxed machines with relaxed mappings, and what these miss."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from mlcnn.codesign.architecture import Architecture
+from mlcnn.codesign.architecture import Operand
 from mlcnn.codesign.exploration.quantities import Quantity
 from mlcnn.codesign.exploration.relaxed.layers import LayerStack
 from mlcnn.codesign.matrix import Hardware
@@ -72,9 +71,9 @@ def _memories(counts: StackCounts, hardware: Hardware) -> Tensor:
     levels = hardware.architecture.levels
     shared = [n for n, level in enumerate(levels) if isinstance(level.capacity, int)]
     own = [
-        (n, list(type(next(iter(level.keeps)))).index(operand))
+        (n, list(Operand).index(operand))
         for n, level in enumerate(levels)
-        if level.capacity is not None and n not in shared
+        if isinstance(level.capacity, Mapping)
         for operand in level.capacity
     ]
     held = [counts.tiles[:, shared].sum(2)]

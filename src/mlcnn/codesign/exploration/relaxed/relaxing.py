@@ -100,9 +100,7 @@ def _spread(generator: np.random.Generator, among: int, many: int) -> list[int]:
     return np.concatenate(rounds)[:many].tolist()
 
 
-def _targets(
-    archive: Archive, many: int, seed: int, like: Tensor
-) -> tuple[list[int], Target]:
+def _targets(archive: Archive, many: int, seed: int, like: Tensor) -> tuple[list[int], Target]:
     """The number of each start's target, and these.
 
     Of several objectives one is made small after the other, with what a random design is likely to

@@ -68,11 +68,11 @@ class _Nodes:
 
     def best(self, most: int) -> "_Nodes":
         """The best of each kind and steps, and of them the best of all kinds in turn."""
-        worth = self.starts.worth.tolist()
+        worth: list[float] = self.starts.worth.tolist()
         place: dict[int, int] = {}
         seen: set[tuple[int, Design]] = set()
         turns: list[tuple[int, int]] = []
-        for row in sorted(range(len(worth)), key=lambda row: worth[row]):
+        for row in sorted(range(len(worth)), key=worth.__getitem__):
             kind = self.kind[row]
             if (kind, self.steps[row]) not in seen:
                 seen.add((kind, self.steps[row]))
@@ -123,11 +123,14 @@ class _Rounding:
         return nodes
 
     def _nearest(self, nodes: _Nodes, number: int) -> tuple[list[int], list[Design]]:
-        rows, steps = list(range(len(nodes.steps))), []
+        """The nearest step that a candidate has, of every node."""
+        rows = list(range(len(nodes.steps)))
+        steps: list[Design] = []
         for row in rows:
-            logs = (self.logs[number] - nodes.starts.sizes[row, number]).abs().tolist()
-            some = [one for one in range(len(logs)) if (*nodes.steps[row], one) in self.allowed]
-            steps.append((*nodes.steps[row], min(some, key=lambda one, far=logs: far[one])))
+            before = nodes.steps[row]
+            far: list[float] = (self.logs[number] - nodes.starts.sizes[row, number]).abs().tolist()
+            some = [one for one in range(len(far)) if (*before, one) in self.allowed]
+            steps.append((*before, min(some, key=far.__getitem__)))
         return rows, steps
 
     def around(self, nodes: _Nodes) -> list[Ranked]:
@@ -143,7 +146,9 @@ class _Rounding:
             steps_: list[Design] = []
             for row in range(len(nodes.steps)):
                 mine = (nodes.kind[row], nodes.steps[row])
-                ahead = sum(one < found[mine] for (kind, _), one in found.items() if kind == mine[0])
+                ahead = sum(
+                    one < found[mine] for (kind, _), one in found.items() if kind == mine[0]
+                )
                 if mine in done or ahead >= _BEST:
                     continue
                 done.add(mine)

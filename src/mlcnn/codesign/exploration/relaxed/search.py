@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mlcnn.codesign.exploration.quantities import Quantity
 from mlcnn.codesign.exploration.relaxed.adam import Moments
 from mlcnn.codesign.exploration.relaxed.layers import LayerStack
 from mlcnn.codesign.exploration.relaxed.network import LayerCosts, layer_costs, quantities
@@ -37,6 +38,10 @@ _MOST_PRICE = 1.5
 _MISSED = 10.0
 """Of a bound of the network, in the worth of a start."""
 _LEAST_SHARE = 1e-4
+_EXCHANGES = 24
+"""Starts that each looks at for mappings, itself among them."""
+_MOST_AT_ONCE = 512
+"""Starts that are scored together, so that memory stays small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +154,7 @@ class Relaxation:
         """
         with torch.no_grad():
             excess = self.costs(sizes, logits, self.arranged(options)).excess
-        bounds = torch.zeros_like(quantities(*3 * (sizes[:, 0].exp(),), 1.0))
+        bounds = sizes.new_zeros(len(sizes), len(Quantity))
         worth, shares = torch.zeros_like(sizes[:, 0]), torch.ones_like(excess[..., 0])
         none = torch.zeros_like(excess)
         return Starts(sizes, logits, options, shares, none, bounds, worth)
@@ -225,9 +230,7 @@ class Relaxation:
     ) -> tuple[Tensor, Tensor]:
         """Gradients of the Lagrangian by sizes and logits."""
         sizes, logits = starts.sizes.clone(), starts.logits.clone()
-        moving = replace(
-            starts, sizes=sizes.requires_grad_(), logits=logits.requires_grad_()
-        )
+        moving = replace(starts, sizes=sizes.requires_grad_(), logits=logits.requires_grad_())
         total = self.lagrangian(moving, target, arrangement, penalty).sum()
         by_sizes, by_logits = torch.autograd.grad(total, (sizes, logits))
         return by_sizes, by_logits
@@ -241,7 +244,7 @@ class Relaxation:
 
     @torch.no_grad()
     def _priced(self, starts: Starts, target: Target, pace: Pace, *, raised: bool) -> Starts:
-        """With the layers' shares now, and prices by what is missed, where they are to be raised."""
+        """With the layers' shares now, and prices by what is missed, where these are to rise."""
         costs = self.costs(starts.sizes, starts.logits, self.arranged(starts.options))
         slopes, over = self._slopes_of_sums(starts, costs, target, pace.penalty)
         shares = self._weighted(slopes, costs).clamp_min(_LEAST_SHARE)
@@ -278,17 +281,18 @@ class Relaxation:
             They, and from which start each layer's mapping is, shape (starts, layers).
         """
         worth_of = self._layer_worth(starts, target, penalty)
-        every = [torch.full_like(starts.options, one) for one in range(self.layers.options)]
-        best, options = torch.stack([worth_of(starts.logits, one) for one in every]).min(0)
-        own = torch.arange(len(best), device=best.device)
-        taken = own[:, None].expand_as(best)
-        for shift in range(1, len(best)):
-            there = torch.roll(own, shift)
-            other = worth_of(starts.logits[there], options[there])
-            better = other < best
-            best = torch.where(better, other, best)
-            taken = torch.where(better, there[:, None], taken)
-        layer = torch.arange(best.shape[1], device=best.device)
+        many, layers = starts.options.shape
+        every = torch.arange(self.layers.options, device=starts.options.device)
+        options = every[:, None, None].expand(-1, many, layers)
+        best, options = worth_of(
+            starts.logits.expand(len(every), *starts.logits.shape), options
+        ).min(0)
+        own = torch.arange(many, device=best.device)
+        shifts = range(min(many, _EXCHANGES))  # 0 is the start itself
+        there = torch.stack([torch.roll(own, shift) for shift in shifts])
+        best, taken = worth_of(starts.logits[there], options[there]).min(0)
+        taken = there[taken, own[:, None]]
+        layer = torch.arange(layers, device=best.device)
         logits, options = starts.logits[taken, layer], options[taken, layer]
         return replace(starts, logits=logits, options=options), taken
 
@@ -298,15 +302,26 @@ class Relaxation:
         """The Lagrangian as a sum over layers, to first order in their costs.
 
         Returns:
-            What other logits and options come to on each start's machine, shape (starts, layers).
+            What other logits and options, shape (ways, starts, ...), come to on each start's
+            machine, shape (ways, starts, layers).
         """
         costs = self.costs(starts.sizes, starts.logits, self.arranged(starts.options))
         slopes, _ = self._slopes_of_sums(starts, costs, target, penalty)
+        chunk = max(_MOST_AT_ONCE // len(starts.sizes), 1)
+
+        def some(logits: Tensor, options: Tensor) -> Tensor:
+            ways = len(logits)
+            sizes = starts.sizes.repeat(ways, 1)
+            other = self.costs(sizes, logits.flatten(0, 1), self.arranged(options.flatten(0, 1)))
+            by_energy, by_latency = (one.repeat(ways) for one in slopes)
+            excess = other.excess.unflatten(0, (ways, -1))
+            missed = _missed(excess, starts.prices, penalty).sum(3)
+            weighted = self._weighted((by_energy, by_latency), other).unflatten(0, (ways, -1))
+            return weighted + starts.shares * missed
 
         def worth(logits: Tensor, options: Tensor) -> Tensor:
-            other = self.costs(starts.sizes, logits, self.arranged(options))
-            missed = _missed(other.excess, starts.prices, penalty).sum(2)
-            return self._weighted(slopes, other) + starts.shares * missed
+            parts = zip(logits.split(chunk), options.split(chunk), strict=True)
+            return torch.cat([some(*part) for part in parts])
 
         return worth
 
