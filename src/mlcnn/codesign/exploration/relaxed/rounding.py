@@ -22,7 +22,7 @@ _AROUND = 4
 """Rounds of neighbours."""
 _BEST = 2
 """Designs of a round whose neighbours follow."""
-_PACE = Pace(steps=50, first=0.1, last=0.01)
+_PACE = Pace(steps=80, first=0.3, last=0.01)
 
 
 @dataclass(frozen=True, slots=True)
