@@ -220,7 +220,7 @@ def _missed(archive: Archive, number: int, limit: Limit) -> float:
 
 
 def _relaxed(archive: Archive, seed: int, relaxing: Relaxing) -> Iterator[list[int]]:
-    """Designs around the relaxed ones, and then neighbours of the best that none was relaxed to."""
+    """Designs around the relaxed ones, and then neighbours of the best until none is better."""
     ranked = dict(relaxing.ranked(archive, seed))
     several = len(archive.objectives) > 1
     while True:
@@ -228,7 +228,8 @@ def _relaxed(archive: Archive, seed: int, relaxing: Relaxing) -> Iterator[list[i
         if not chosen and not several:
             open_ = archive.open()
             around = [n for best in archive.front() for n in _around(archive, best)]
-            chosen = [one for one in around if open_[one] and one not in ranked]
+            chosen = [one for one in around if open_[one]]
+            chosen.sort(key=lambda one: ranked.get(one, -np.inf))
         if not chosen:
             break
         yield chosen[:_BATCH]
