@@ -24,7 +24,9 @@ from mlcnn.codesign.exploration import (
     LoopNests,
     Quantity,
     Question,
+    Relaxing,
     Space,
+    Strategy,
     Work,
     evaluate_network,
     load_template,
@@ -75,7 +77,9 @@ def _yardstick(path: Path, space: Space, max_area: float) -> None:
             file.flush()
 
 
-def _compare(path: Path, space: Space, areas: Sequence[float], seeds: int) -> None:
+def _compare(
+    path: Path, space: Space, areas: Sequence[float], seeds: int, search: Strategy
+) -> None:
     """Explore under area budgets, and print how far from the best row of the yardstick it ends."""
     rows = _rows(path)
     groups = resnet18()
@@ -83,7 +87,7 @@ def _compare(path: Path, space: Space, areas: Sequence[float], seeds: int) -> No
     for area in areas:
         limit = Limit(Quantity.AREA, area * _UM2_PER_MM2)
         best = min(_edp(row) for row in rows if float(row["area_um2"]) <= limit.most)
-        runs = [_run(groups, space, limit, seed) for seed in range(seeds)]
+        runs = [_run(groups, space, limit, seed, search) for seed in range(seeds)]
         gaps = [edp / best - 1.0 for edp, _, _ in runs]
         close = sum(gap <= _CLOSE for gap in gaps)
         designs, seconds = ([run[n] for run in runs] for n in (1, 2))
@@ -99,15 +103,17 @@ def _edp(row: dict[str, str]) -> float:
 
 
 def _run(
-    groups: tuple[LayerGroup, ...], space: Space, limit: Limit, seed: int
+    groups: tuple[LayerGroup, ...], space: Space, limit: Limit, seed: int, search: Strategy
 ) -> tuple[float, int, float]:
     """The least energy times latency of one exploration, designs mapped, and CPU-seconds."""
     begun = time.process_time()
     network = LoopNests(groups)
     candidates = Candidates.of(space, network, [limit])
-    question = Question(space, (Quantity.EDP,), (limit,), seed=seed)
+    question = Question(space, (Quantity.EDP,), (limit,), search, seed)
+    relaxing = Relaxing(groups)
     with Journal(None, {}) as journal:
-        work = Work(question, candidates, journal, Here(network), lambda _: None)
+        workers = Here(network)
+        work = Work(question, candidates, journal, workers, lambda _: None, relaxing=relaxing)
         found = work.explored("resnet18")
     return found.front[0].found.edp, found.scored, time.process_time() - begun
 
@@ -128,12 +134,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--max-area", type=float, default=float("inf"))
     parser.add_argument("--areas", type=float, nargs="+", default=[0.3, 0.64, 1.0, 2.0, 3.0])
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--search", choices=[str(one) for one in Strategy], default="guided")
     given = parser.parse_args(arguments)
     space = load_template(given.template).space(given.space, given.ranges)
     if given.what == "yardstick":
         _yardstick(given.path, space, given.max_area)
     else:
-        _compare(given.path, space, given.areas, given.seeds)
+        _compare(given.path, space, given.areas, given.seeds, Strategy(given.search))
 
 
 if __name__ == "__main__":

@@ -172,6 +172,27 @@ def test_what_cannot_be_asked(
     assert result.code == 2
 
 
+def test_a_gpu_that_is_not_there(
+    mlcnn: Call, fusable: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    result = mlcnn("explore", fusable, "--search", "relaxed", "--device", "cuda")
+    assert result.error == (
+        "--device cuda: torch sees no CUDA device here; leave --device out to search on the CPU"
+    )
+    assert result.code == 2
+
+
+def test_relaxed(mlcnn: Call, fusable: Path) -> None:
+    document = mlcnn(
+        "explore", fusable, *FEW, "--search", "relaxed", "--objectives", "edp", "--json"
+    ).json
+    best = mlcnn("explore", fusable, *FEW, "--search", "proof", "--objectives", "edp", "--json")
+    assert document["search"] == "relaxed"
+    assert document["pareto"][0]["edp"] == pytest.approx(best.json["pareto"][0]["edp"], rel=0.01)
+    assert document["lower_bound"] <= document["pareto"][0]["edp"] * (1 + 1e-12)
+
+
 def test_a_layer_that_no_size_can_run(mlcnn: Call) -> None:
     error = mlcnn("explore", "cmpnet").error
     assert error.startswith("layer ")

@@ -25,6 +25,7 @@ from mlcnn.codesign.exploration import (
     Processes,
     Quantity,
     Question,
+    Relaxing,
     Space,
     Standing,
     StartDesign,
@@ -58,7 +59,7 @@ class ExploreOptions:
         area_mm2: no design is larger.
         at_most: other bounds, as ``power=0.5W``.
         budget_s: seconds after which the search ends.
-        search: how designs are chosen: ``guided``, ``proof`` or ``descent``.
+        search: how designs are chosen: ``guided``, ``proof``, ``descent`` or ``relaxed``.
         seed: of what is drawn.
         processes: that map designs.
         engine: ``local``, or ``ray``: the extra ``mlcnn[ray]``.
@@ -70,6 +71,8 @@ class ExploreOptions:
         convention: what is counted on loop nests.
         expanded: whether a convolution with a pool behind it may run with the expanded kernel on
             loop nests, too; the network is rewritten for that. Arrays choose among their own forms.
+        device: where the gradient search of ``relaxed`` runs: ``cpu``, or ``cuda`` where there is
+            one.
     """
 
     template: "str | PathLike[str]" = "gemmini"
@@ -89,6 +92,7 @@ class ExploreOptions:
     start_from: "str | PathLike[str] | None" = None
     convention: str = "exact"
     expanded: bool = False
+    device: str = "cpu"
 
     def question(self) -> Question:
         """The same, read, so that what is wrong is known before the work.
@@ -109,6 +113,11 @@ class ExploreOptions:
             raise InputError(
                 f"unknown search {self.search!r}{did_you_mean(self.search, names)}; known: "
                 f"{', '.join(names)}"
+            )
+        exploration.check_device(self.device)
+        if self.device != "cpu" and self.search != Strategy.RELAXED:
+            raise InputError(
+                f"--device {self.device}: it is of --search relaxed; give that, or leave it out"
             )
         template = exploration.load_template(fspath(self.template))
         space = template.space(self.space, self.ranges)
@@ -229,11 +238,18 @@ def explore(
     )
     name = model_name(source)
     run = question.run(f"{name} {priced.digest}", f"explore {_VERSION}", priced.counted)
+    if options.device != "cpu":  # in other precision, so it may go another way
+        run["search"] = f"{run['search']} on {options.device}"
     run["network_name"] = name  # for whoever finds the journal in use
     path = None if options.journal is None else Path(options.journal)
     workers = options.workers(priced)
     with Journal(path, run, fresh=options.fresh) as journal, workers as mapping:
-        work = exploration.Work(question, candidates, journal, mapping, progress or _silent)
+        relaxing = (
+            Relaxing(priced.groups, options.device) if isinstance(priced, LoopNests) else None
+        )
+        work = exploration.Work(
+            question, candidates, journal, mapping, progress or _silent, relaxing=relaxing
+        )
         return work.explored(name)
 
 
@@ -253,6 +269,11 @@ def _priced(
             raise InputError(
                 f"--convention {options.convention}: template {template.name} is one of arrays, "
                 "which count in but one way; leave the option away"
+            )
+        if question.strategy is Strategy.RELAXED:
+            raise InputError(
+                f"--search relaxed: template {template.name} is one of arrays, whose tilings have "
+                "no gradients; search it by guided, proof or descent"
             )
         machine = template.make(template.default)
         tasks = network_tasks(source, network)

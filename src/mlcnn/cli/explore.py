@@ -42,7 +42,8 @@ class Exploring:
         budget: time after which the search ends, as 60s or 10m; until nothing better is expected by
             default.
         search: guided by bounds and estimates; proof, which goes on until every other design is
-            bounded away; or descent from random designs to the best neighbour.
+            bounded away; descent from random designs to the best neighbour; or relaxed, which moves
+            sizes and mappings together by gradients.
         seed: of what is drawn.
         processes: that map designs.
         engine: local processes, or ray, which needs pip install "mlcnn[ray]" and is worth its start
@@ -55,6 +56,7 @@ class Exploring:
         convention: what is counted on loop nests: exact, exact-box, timeloop-2023 or timeloop-2024.
         expanded: let convolutions with a pool behind them run with the expanded kernel on loop
             nests, where a design gains by it. Arrays choose among their forms in any case.
+        device: where the gradients of relaxed are: cpu, or cuda.
     """
 
     template: str = "gemmini"
@@ -64,7 +66,7 @@ class Exploring:
     area: float | None = None
     at_most: tuple[str, ...] = ()
     budget: str | None = None
-    search: Literal["guided", "proof", "descent"] = "guided"
+    search: Literal["guided", "proof", "descent", "relaxed"] = "guided"
     seed: int = 0
     processes: int = 1
     engine: Literal["local", "ray"] = "local"
@@ -74,6 +76,7 @@ class Exploring:
     start_from: Path | None = None
     convention: str = "exact"
     expanded: bool = False
+    device: Literal["cpu", "cuda"] = "cpu"
 
     def options(self) -> "ExploreOptions":
         """The same for the API.
@@ -99,6 +102,7 @@ class Exploring:
             start_from=self.start_from,
             convention=self.convention,
             expanded=self.expanded,
+            device=self.device,
         )
 
 

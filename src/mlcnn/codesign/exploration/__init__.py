@@ -28,11 +28,13 @@ from mlcnn.codesign.exploration.quantities import (
     parse_objectives,
     within,
 )
+from mlcnn.codesign.exploration.relaxed import DEVICES, Relaxing, check_device
 from mlcnn.codesign.exploration.strategies import Strategy, batches
 from mlcnn.codesign.exploration.template import Design, Space, Template
 from mlcnn.codesign.exploration.workers import Finished, Here, Job, Processes, Workers
 
 __all__ = [
+    "DEVICES",
     "Archive",
     "ArrayLayers",
     "ArrayTemplate",
@@ -55,6 +57,7 @@ __all__ = [
     "Processes",
     "Quantity",
     "Question",
+    "Relaxing",
     "Space",
     "Standing",
     "Start",
@@ -66,6 +69,7 @@ __all__ = [
     "Workers",
     "batches",
     "beaten",
+    "check_device",
     "design_text",
     "evaluate_network",
     "front_of",

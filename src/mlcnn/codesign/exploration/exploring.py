@@ -12,6 +12,7 @@ from mlcnn.codesign.exploration.evaluation import Evaluation, Unfinished
 from mlcnn.codesign.exploration.explored import Ending, Explored, FrontDesign, Start
 from mlcnn.codesign.exploration.journal import Journal
 from mlcnn.codesign.exploration.quantities import Limit, Quantity
+from mlcnn.codesign.exploration.relaxed import Relaxing
 from mlcnn.codesign.exploration.strategies import Strategy, batches
 from mlcnn.codesign.exploration.template import Design, Space
 from mlcnn.codesign.exploration.workers import Finished, Job, Workers
@@ -111,6 +112,7 @@ class Work:
         journal: where every finished design is written before it is told.
         workers: what maps designs.
         tell: told after every design.
+        relaxing: the gradient search, of the strategy ``relaxed``.
     """
 
     def __init__(
@@ -120,8 +122,10 @@ class Work:
         journal: Journal,
         workers: Workers,
         tell: Callable[[Standing], None],
+        *,
+        relaxing: Relaxing | None = None,
     ) -> None:
-        self.question, self.candidates = question, candidates
+        self.question, self.candidates, self.relaxing = question, candidates, relaxing
         self.journal, self.workers, self.tell = journal, workers, tell
         self.archive = Archive(candidates, question.objectives, question.limits)
         self.known = journal.known()
@@ -172,7 +176,9 @@ class Work:
             Whether none is worth it any more.
         """
         question = self.question
-        for batch in batches(question.strategy, self.archive, question.seed, self._first()):
+        for batch in batches(
+            question.strategy, self.archive, question.seed, self._first(), self.relaxing
+        ):
             if interrupted():
                 return False
             self._batch(batch)

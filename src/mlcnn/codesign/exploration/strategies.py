@@ -7,6 +7,7 @@ interrupted, and however many processes map its batches.
 ``guided`` maps designs that may well be better than all so far, by bounds and ``Estimates``.
 ``proof`` goes on from there with every design that the bounds do not rule out.
 ``descent`` goes from random designs to their best neighbours until none is better.
+``relaxed`` moves sizes and mappings together by gradients, and maps the designs around.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from mlcnn.codesign.exploration.archive import Archive, beaten
 from mlcnn.codesign.exploration.estimates import Estimates
 from mlcnn.codesign.exploration.quantities import Limit, Quantity
+from mlcnn.codesign.exploration.relaxed import Relaxing
 
 __all__ = ["Strategy", "batches"]
 
@@ -30,6 +32,8 @@ _GAIN = 1e-3
 _EVEN = 0.05
 _PATIENCE = 4
 """Descents in a row that find nothing new."""
+_DOUBT = 0.02
+"""Logarithm of the factor by which a relaxed value may be too high, beside what is known of it."""
 
 
 class Strategy(StrEnum):
@@ -38,10 +42,15 @@ class Strategy(StrEnum):
     GUIDED = "guided"
     PROOF = "proof"
     DESCENT = "descent"
+    RELAXED = "relaxed"
 
 
 def batches(
-    strategy: Strategy, archive: Archive, seed: int, start: int | None = None
+    strategy: Strategy,
+    archive: Archive,
+    seed: int,
+    start: int | None = None,
+    relaxing: Relaxing | None = None,
 ) -> Iterator[list[int]]:
     """Batches of candidates to map, until none is worth it.
 
@@ -50,12 +59,21 @@ def batches(
         archive: has every design of a batch when the next is asked for.
         seed: of what is drawn.
         start: a design to start from.
+        relaxing: the gradient search of ``relaxed``.
 
     Yields:
         Numbers of candidates that are not mapped yet.
+
+    Raises:
+        ValueError: ``relaxed`` without a gradient search.
     """
     if start is not None:
         yield [start]
+    if strategy is Strategy.RELAXED:
+        if relaxing is None:
+            raise ValueError("the strategy relaxed needs a gradient search")
+        yield from _relaxed(archive, seed, relaxing)
+        return
     making: dict[Strategy, Callable[[Archive, int, int | None], Iterator[list[int]]]] = {
         Strategy.GUIDED: _guided,
         Strategy.PROOF: _proof,
@@ -135,8 +153,6 @@ def _worth(hopes: Array, front: Array, generator: np.random.Generator) -> Array:
 
 
 def _descent(archive: Archive, seed: int, start: int | None) -> Iterator[list[int]]:
-    number = {design: n for n, design in enumerate(archive.candidates.designs)}
-    space = archive.candidates.space
     idle = descents = 0
     at = start
     while idle < _PATIENCE:
@@ -149,21 +165,32 @@ def _descent(archive: Archive, seed: int, start: int | None) -> Iterator[list[in
             at = int(generator.choice(left))
             yield [at]
         before = archive.front()
-        while True:
-            around = [number[d] for d in space.neighbours(archive.candidates.designs[at])
-                      if d in number]  # fmt: skip
-            mine = _value(archive, at, weights)
-            new = [one for one in around if one not in archive.found]
-            new = [one for one in new if _least_value(archive, one, weights) < mine]
-            if new:
-                yield new
-            known = [one for one in around if one in archive.found]
-            best = min(known, key=lambda one: _value(archive, one, weights), default=at)
-            if _value(archive, best, weights) >= mine:
-                break
-            at = best
+        yield from _climb(archive, at, weights)
         idle = 0 if archive.front() != before else idle + 1
         descents, at = descents + 1, None
+
+
+def _climb(archive: Archive, at: int, weights: Array) -> Iterator[list[int]]:
+    """From a design that is mapped to its best neighbour, until none is better."""
+    while True:
+        around = _around(archive, at)
+        mine = _value(archive, at, weights)
+        new = [one for one in around if one not in archive.found]
+        new = [one for one in new if _least_value(archive, one, weights) < mine]
+        if new:
+            yield new
+        known = [one for one in around if one in archive.found]
+        best = min(known, key=lambda one: _value(archive, one, weights), default=at)
+        if _value(archive, best, weights) >= mine:
+            return
+        at = best
+
+
+def _around(archive: Archive, at: int) -> list[int]:
+    """The neighbours of a candidate."""
+    number = {design: n for n, design in enumerate(archive.candidates.designs)}
+    neighbours = archive.candidates.space.neighbours(archive.candidates.designs[at])
+    return [number[design] for design in neighbours if design in number]
 
 
 def _value(archive: Archive, number: int, weights: Array) -> float:
@@ -187,3 +214,41 @@ def _least_value(archive: Archive, number: int, weights: Array) -> float:
 def _missed(archive: Archive, number: int, limit: Limit) -> float:
     least = archive.candidates.least(limit.quantity)[number]
     return max(float(np.log(least / limit.most)), 0.0) if least > 0 else 0.0
+
+
+# Relaxed sizes and mappings.
+
+
+def _relaxed(archive: Archive, seed: int, relaxing: Relaxing) -> Iterator[list[int]]:
+    """Designs around the relaxed ones, and then neighbours of the best until none is better."""
+    ranked = dict(relaxing.ranked(archive, seed))
+    several = len(archive.objectives) > 1
+    while True:
+        chosen = _hopeful(archive, ranked)
+        if not chosen and not several:
+            open_ = archive.open()
+            around = [n for best in archive.front() for n in _around(archive, best)]
+            chosen = [one for one in around if open_[one]]
+            chosen.sort(key=lambda one: ranked.get(one, -np.inf))
+        if not chosen:
+            break
+        yield chosen[:_BATCH]
+    if several and archive.found:
+        yield from _descent(archive, seed, archive.front()[0] if archive.front() else None)
+
+
+def _hopeful(archive: Archive, ranked: dict[int, float]) -> list[int]:
+    """Ranked designs that may be better than all so far, the best first.
+
+    Of one objective, those whose relaxed value is: times the least ratio that the designs that are
+    mapped have to theirs, and ``_DOUBT`` less.
+    """
+    open_ = archive.open()
+    left = [number for number in ranked if open_[number]]
+    met = [number for number in archive.met() if number in ranked]
+    if len(archive.objectives) > 1 or not met:
+        return left
+    values = dict(zip(met, np.log(archive.values(met)[:, 0]).tolist(), strict=True))
+    apart = min(value - ranked[number] for number, value in values.items())
+    best = float(np.log(archive.values(archive.front())[0, 0]))
+    return [number for number in left if ranked[number] + apart - _DOUBT < best]

@@ -116,13 +116,21 @@ class MatrixForm:
         return self.keep.shape[0], 2, len(self.nest.dims)
 
     @classmethod
-    def of(cls, nest: LoopNest, keep: NDArray[np.bool_], orders: OrderClass) -> "MatrixForm":
+    def of(
+        cls,
+        nest: LoopNest,
+        keep: NDArray[np.bool_],
+        orders: OrderClass,
+        free: NDArray[np.bool_] | None = None,
+    ) -> "MatrixForm":
         """The form of a class.
 
         Args:
             nest: what is mapped; its dimensions of one iteration have no factors.
             keep: what each level keeps, shape (levels, operands); the outermost everything.
             orders: the class, of as many levels.
+            free: factors that there are, shape (levels, 2, dims); the others are 1, whatever ``x``
+                says, which makes the matrices smaller. All by default.
 
         Raises:
             InputError: the class is of other levels or names a dimension that the nest has not.
@@ -134,7 +142,8 @@ class MatrixForm:
                 f"shape {keep.shape}"
             )
         _check(nest, keep.shape[0], orders)
-        return _Builder(nest, keep, orders).form()
+        there = np.broadcast_to(np.array(nest.sizes) > 1, (keep.shape[0], 2, len(nest.dims)))
+        return _Builder(nest, keep, orders, there if free is None else there & free).form()
 
 
 def _check(nest: LoopNest, depth: int, orders: OrderClass) -> None:
@@ -163,8 +172,14 @@ class _Loop:
 class _Builder:
     """Collects rows."""
 
-    def __init__(self, nest: LoopNest, keep: NDArray[np.bool_], orders: OrderClass) -> None:
-        self.nest, self.keep, self.orders = nest, keep, orders
+    def __init__(
+        self,
+        nest: LoopNest,
+        keep: NDArray[np.bool_],
+        orders: OrderClass,
+        free: NDArray[np.bool_],
+    ) -> None:
+        self.nest, self.keep, self.orders, self.free = nest, keep, orders, free
         self.depth, self.dims = keep.shape[0], range(len(nest.dims))
         self.rows = Rows(self.depth * 2 * len(nest.dims))
         self.access = accesses(nest)
@@ -185,8 +200,8 @@ class _Builder:
         return MatrixForm(self.nest, self.keep, exponents, sums, links, tiles, instances, *last)
 
     def factor(self, level: int, kind: int, dim: int) -> Polynomial:
-        """A factor; 1 where the dimension has one iteration."""
-        if self.nest.sizes[dim] == 1:
+        """A factor; 1 where there is none."""
+        if not self.free[level, kind, dim]:
             return Polynomial.number(1)
         return Polynomial.variable((level * 2 + kind) * len(self.dims) + dim)
 
@@ -205,7 +220,7 @@ class _Builder:
         for outer in range(level - 1, -1, -1):
             there = [self.nest.dims.index(dim) for dim in reversed(self.orders.loops[outer])]
             for dim in (*there, *(dim for dim in self.dims if dim not in there)):
-                if self.nest.sizes[dim] > 1:
+                if self.free[outer, 0, dim]:
                     inside = self.inside(outer + 1, dim) * self.factor(outer, 1, dim)
                     yield _Loop(dim, dim in there, self.factor(outer, 0, dim), inside)
 

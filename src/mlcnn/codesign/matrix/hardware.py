@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mlcnn.codesign.architecture import ENERGY_KB, Architecture, Level, Operand
+from mlcnn.codesign.architecture import ENERGY_KB, Architecture, AreaLaw, Level, Operand
 
 __all__ = ["Hardware"]
 
@@ -62,11 +62,30 @@ class Hardware:
 
     def access_pj(self, number: int) -> tuple[Tensor, Tensor]:
         """Energy of a word that a level reads and of one that it writes, by its size now."""
-        level = self.architecture.levels[number]
-        size = self._words(number) * level.word_bits / 8
+        level, size = self.architecture.levels[number], self.size_bytes(number)
         laws = level.energy, level.write_energy or level.energy
         read, written = (law.pj + law.pj_per_kb * (size / ENERGY_KB) for law in laws)
         return read, written
+
+    def size_bytes(self, number: int) -> Tensor:
+        """Bytes of one instance of a level; 0 where there is no bound."""
+        return self._words(number) * self.architecture.levels[number].word_bits / 8
+
+    def area_um2(self) -> Tensor | None:
+        """Area by the law of the machine; None where it has none."""
+        law = self.architecture.area
+        if not isinstance(law, AreaLaw):
+            return None
+        bytes_um2 = dict(law.byte_um2)
+        area, instances = (
+            torch.zeros_like(self.fan_out[..., 0]),
+            torch.ones_like(self.fan_out[..., 0]),
+        )
+        for number, level in enumerate(self.architecture.levels):
+            each = bytes_um2.get(level.name, 0.0)
+            area = area + each * instances * self.size_bytes(number)
+            instances = instances * self.fan_out[..., number]
+        return area + law.unit_um2 * instances
 
     def _words(self, number: int) -> Tensor:
         """Words of one instance, over all operands; 0 where there is no bound."""

@@ -4,10 +4,11 @@ import ast
 import math
 import operator
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from mlcnn.errors import InputError, did_you_mean
 
-__all__ = ["Number", "evaluate"]
+__all__ = ["Number", "evaluate", "evaluate_smooth"]
 
 Number = int | float
 
@@ -22,6 +23,11 @@ _BINARY: dict[type[ast.operator], Callable[[Number, Number], Number]] = {
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
+}
+_SMOOTH: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    **_BINARY,
+    ast.FloorDiv: operator.truediv,
+    ast.Pow: operator.pow,
 }
 _WHAT = "an expression is numbers and known names with + - * / // % ** and brackets"
 
@@ -65,6 +71,34 @@ def _value(node: ast.expr, text: str, names: Mapping[str, Number]) -> Number:
             return _binary(op, _value(left, text, names), _value(right, text, names), text)
         case _:
             raise InputError(f"{ast.unparse(node)!r} in {text!r}: {_WHAT}")
+
+
+def evaluate_smooth(text: str, names: Mapping[str, Any]) -> Any:
+    """The value of an expression over anything with arithmetic, as tensors with gradients.
+
+    Args:
+        text: of an expression that ``evaluate`` takes.
+        names: values that it may name. Quotients are not rounded (``//`` is ``/``), so that the
+            value changes smoothly with them.
+
+    Raises:
+        InputError: it is anything but arithmetic.
+    """
+
+    def value(node: ast.expr) -> Any:
+        match node:
+            case ast.Name(id=name) if name in names:
+                return names[name]
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return -value(operand)
+            case ast.UnaryOp(op=ast.UAdd(), operand=operand):
+                return value(operand)
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _SMOOTH:
+                return _SMOOTH[type(op)](value(left), value(right))
+            case _:
+                return _value(node, text, {})
+
+    return value(ast.parse(text.strip(), mode="eval").body)
 
 
 def _binary(op: ast.operator, left: Number, right: Number, text: str) -> Number:
