@@ -153,7 +153,7 @@ def least(small_problem):
 
 @pytest.mark.parametrize("peer", PEERS)
 def test_no_peer_is_below_what_is_proven(peer, small_problem, least):
-    ends = peer in {"descent", "guided"}
+    ends = peer in {"descent", "guided", "relaxed"}
     run = Run(0, math.inf if ends else 0.3)
     PEERS[peer](small_problem, run)
     *curve, end = run.ended()

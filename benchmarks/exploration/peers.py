@@ -20,7 +20,6 @@ from pymoo.operators.sampling.rnd import IntegerRandomSampling
 
 from benchmarks.exploration.genetic import Evolution
 from benchmarks.exploration.runs import MappedDesign, Problem, Run, map_design
-from mlcnn.codesign.conventions import EXACT
 from mlcnn.codesign.exploration import (
     Candidates,
     Design,
@@ -29,8 +28,10 @@ from mlcnn.codesign.exploration import (
     Job,
     Journal,
     Limit,
+    LoopNests,
     Quantity,
     Question,
+    Relaxing,
     Strategy,
     Unfinished,
     Work,
@@ -180,7 +181,7 @@ class _Noted(Here):
     """Maps designs exactly, and has a run take note of each."""
 
     def __init__(self, problem: Problem, run: Run) -> None:
-        super().__init__(problem.groups, EXACT)
+        super().__init__(LoopNests(problem.groups))
         self.run, self.scored = run, 0
 
     def map(self, jobs: Sequence[Job], deadline: float) -> Iterator[Finished]:
@@ -213,12 +214,14 @@ def exploration(problem: Problem, run: Run, strategy: Strategy) -> None:
         strategy: how designs are chosen.
     """
     limit = Limit(Quantity.AREA, problem.most_um2)
-    candidates = Candidates.of(problem.space, problem.groups, [limit])
+    candidates = Candidates.of(problem.space, LoopNests(problem.groups), [limit])
     question = Question(problem.space, (Quantity.EDP,), (limit,), strategy, run.seed)
     # With too little time for a single design there is none, which is no mistake here.
     with Journal(None, {}) as journal, suppress(InfeasibleError):
         workers = _Noted(problem, run)
-        Work(question, candidates, journal, workers, lambda _: None).explored("network")
+        relaxing = Relaxing(problem.groups)
+        work = Work(question, candidates, journal, workers, lambda _: None, relaxing=relaxing)
+        work.explored("network")
 
 
 # For `nested-ga` the best of a dozen that were tried at 1 mm2 with seeds 100 and 101, which are not
@@ -251,6 +254,10 @@ def _guided(problem: Problem, run: Run) -> None:
     exploration(problem, run, Strategy.GUIDED)
 
 
+def _relaxed(problem: Problem, run: Run) -> None:
+    exploration(problem, run, Strategy.RELAXED)
+
+
 PEERS: Mapping[str, Peer] = MappingProxyType(
     {
         "random": _random,
@@ -259,6 +266,7 @@ PEERS: Mapping[str, Peer] = MappingProxyType(
         "tpe+ga": _bayesian,
         "descent": _descent,
         "guided": _guided,
+        "relaxed": _relaxed,
     }
 )
 """By name; the last is ours."""

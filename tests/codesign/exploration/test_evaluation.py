@@ -1,6 +1,7 @@
 """A network on a design: against every choice of all mappings, and its parts."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -48,14 +49,26 @@ def test_no_choice_of_mappings_has_a_smaller_product(seed):
     assert Evaluation.from_json(found.to_json()) == found
 
 
-def test_a_mapping_that_two_weights_found():
-    machine, nests, _ = drawn(1)
-    work = _Work([LayerGroup(nests[0], ("a",))], machine, EXACT, lambda: np.inf)
-    assert work._best(0, 1.0) == 0
-    again = work._find(0, 1.0)  # the same one, but another object
-    work.pools[0].append(again)
-    work.proven[0][:] = [(1.0, again)]
-    assert work._best(0, 1.0) == 1
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_kept_for_one_weight_is_the_best_for_others(seed):
+    machine, nests, points = drawn(seed)
+    work = _Work([LayerGroup(nests[0], ("a",))], machine, EXACT, (), lambda: np.inf)
+    for weight in (2.0, 2.0, 2.001, 1.99, 2.1, 1.0, 40.0):
+        known = work.pools[0][work._best(0, weight)]
+        best = min(energy + weight * latency for energy, latency in points[0])
+        assert known.energy_pj + weight * known.latency_cycles == pytest.approx(best, rel=1e-9)
+    assert len({one.mapping for one in work.pools[0]}) == len(work.pools[0])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_machines_alike_change_nothing(seed):
+    machine, nests, points = drawn(seed)
+    groups = [LayerGroup(one, (name,)) for one, name in zip(nests, "ab", strict=True)]
+    alike = evaluate_network(groups, replace(machine, mac_energy_pj=50.0))
+    found = evaluate_network(groups, machine, like=[alike])
+    weight = found.energy_pj / found.latency_cycles
+    least = sum(min(energy + weight * latency for energy, latency in one) for one in points)
+    assert 2 * found.energy_pj == pytest.approx(least, rel=1e-9)
 
 
 def test_power_is_energy_by_time():

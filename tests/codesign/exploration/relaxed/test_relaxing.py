@@ -7,12 +7,12 @@ import pytest
 import torch
 from codesign.exploration.made_up import GROUPS, area_limit
 
-from mlcnn.codesign import EXACT
 from mlcnn.codesign.exploration import (
     Archive,
     Candidates,
     Here,
     Journal,
+    LoopNests,
     Quantity,
     Question,
     Relaxing,
@@ -34,7 +34,7 @@ RUN = {"seed": 0}
 @pytest.fixture(scope="module")
 def found():
     """The designs of 0.1 mm2 and less."""
-    return Candidates.of(load_template("gemmini").space(ranges=FEW), GROUPS, [LIMIT])
+    return Candidates.of(load_template("gemmini").space(ranges=FEW), LoopNests(GROUPS), [LIMIT])
 
 
 class Counting(Here):
@@ -48,7 +48,7 @@ class Counting(Here):
     known = {}  # noqa: RUF012
 
     def __init__(self, found, after=None):
-        super().__init__(GROUPS, EXACT)
+        super().__init__(LoopNests(GROUPS))
         self.candidates, self.after, self.mapped = found, after, []
 
     def map(self, jobs, deadline):
