@@ -22,7 +22,7 @@ from mlcnn.codesign.nodes import Choices, Nodes, cuts, first_of, ragged
 from mlcnn.codesign.orders import orders
 from mlcnn.codesign.relaxation import Relaxation
 
-__all__ = ["CLOSE", "Branch", "Incumbent"]
+__all__ = ["CLOSE", "Branch", "Incumbent", "Priced"]
 
 _NEXT, _DIVING = 1024, 128
 """Nodes that are expanded together: in a search, and in a dive."""
@@ -30,8 +30,6 @@ _PAIRS = 1 << 18
 _PART = 1 << 15
 """Pairs of nodes and choices, and mappings, that are looked at together."""
 _ROUNDING = 1e-9
-_LESS = 1 - 1e-12
-"""What cycles that are sums and quotients are taken for: whole ones may be that near above."""
 _DIVES = (1e-3, 1e-2, 0.1, 1.0, 10.0, np.inf)
 """How far above the best bound children of a dive may be, where there are none nearer."""
 _INPUT = 1
@@ -88,16 +86,39 @@ class Incumbent:
             self.near[energy, cycles] = batch.at(np.array([number]))
 
 
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """What bounds a weighted sum where energies hold the cycles of the outermost level.
+
+    Attributes:
+        pj_per_cycle: the weight.
+        least_pj: energy that every mapping takes at least.
+    """
+
+    pj_per_cycle: float
+    least_pj: float
+
+    def worth(self, energy_pj: Array, latency_cycles: Array) -> Array:
+        """Bounds of the sum.
+
+        Args:
+            energy_pj: with the cycles of the outermost level in it.
+            latency_cycles: bounds of the latency.
+        """
+        return np.maximum(energy_pj, self.least_pj + self.pj_per_cycle * latency_cycles)
+
+
 class Branch:
     """The open nodes of one mask.
 
     Args:
-        relaxation: the bounds.
+        relaxation: the bounds; of a priced machine, energies hold cycles.
         architecture: the machine.
         rule: what is counted.
         goal: what is made small.
         best: the best of all branches.
         latency_cycles: that every mapping takes at least.
+        bounding: what is bounded, if not the goal itself.
 
     Attributes:
         flow: bounds of the cycles that the outermost level takes; None where they are not looked
@@ -113,9 +134,11 @@ class Branch:
         goal: Goal,
         best: Incumbent,
         latency_cycles: float,
+        bounding: Priced | None = None,
     ) -> None:
         self.relaxation, self.architecture, self.rule = relaxation, architecture, rule
         self.goal, self.best, self.constraints = goal, best, relaxation.constraints
+        self.bounding = bounding or goal
         self.nest = relaxation.lattice.nest
         self.macs = float(self.nest.macs)
         self.limit = np.inf
@@ -324,9 +347,9 @@ class Branch:
         with np.errstate(divide="ignore"):
             cycles = np.maximum(nodes.cycles[row], self.macs / (nodes.units[row] * busy))
         if self.flow is not None:
-            cycles = np.maximum(cycles, (nodes.flow[row] + costs[1]) * _LESS)
+            cycles = np.maximum(cycles, nodes.flow[row] + costs[1])
         total = nodes.energy[row] + costs[0] + self.relaxation.base
-        return self.goal.worth(total, cycles) < self.open_below
+        return self.bounding.worth(total, cycles) < self.open_below
 
     def _bounded(self, nodes: Nodes, level: int) -> Nodes:
         """The nodes with the bound of what a level may still lead to."""
@@ -336,9 +359,9 @@ class Branch:
             cycles = np.maximum(nodes.cycles, self.macs / units)
         if self.flow is not None:
             flow = nodes.flow + self.flow.to_go[level][nodes.row, nodes.tile]
-            cycles = np.maximum(cycles, flow * _LESS)
+            cycles = np.maximum(cycles, flow)
         total = nodes.energy + relaxation.to_go[level][nodes.row, nodes.tile] + relaxation.base
-        value = np.maximum(self.goal.worth(total, cycles), nodes.value)
+        value = np.maximum(self.bounding.worth(total, cycles), nodes.value)
         return replace(nodes, value=value, least=total)
 
     def _ordered(self, block: int, parents: Nodes, chosen: Choices) -> Iterator[Nodes]:
@@ -442,7 +465,8 @@ class Branch:
         """Nodes with what their levels exchange scored: those still open, and their numbers."""
         self.best.scored += len(nodes)
         nodes.temporal[:, inner] = self.relaxation.lattice.sizes[:, choices.tile].T
-        machine = Architecture(self.architecture.name, self.architecture.levels[: inner + 1], 0.0)
+        machine = self.relaxation.architecture
+        machine = Architecture(machine.name, machine.levels[: inner + 1], 0.0)
         batch = self._batch(nodes, inner + 1)
         fast = score_fast(self.nest, machine, batch, self.rule, exchange=True)
         late = self.relaxation.sending.late_pj(inner, nodes.spatial, choices.tile)

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from mlcnn.codesign.architecture import Architecture
 from mlcnn.codesign.batch import Batch
 from mlcnn.codesign.bounds import lower_bound
-from mlcnn.codesign.branch import CLOSE, Branch, Incumbent
+from mlcnn.codesign.branch import CLOSE, Branch, Incumbent, Priced
 from mlcnn.codesign.compiled import score_fast
 from mlcnn.codesign.constraints import Constraints, binding_rules, excluded
 from mlcnn.codesign.conventions import EXACT, Convention
-from mlcnn.codesign.enumeration import Goal, Objective, keep_masks
+from mlcnn.codesign.enumeration import Goal, Objective, Weighted, keep_masks
 from mlcnn.codesign.mapping import Mapping, check_factors
 from mlcnn.codesign.padding import Factors, padded_nests
-from mlcnn.codesign.relaxation import Relaxation
+from mlcnn.codesign.relaxation import Relaxation, priced
 from mlcnn.codesign.scorer import Score, check_keep, fits, score
 from mlcnn.codesign.tiles import Lattice
 from mlcnn.errors import InfeasibleError
@@ -35,6 +35,9 @@ __all__ = ["Mapped", "Near", "Progress", "find_mapping"]
 
 _FIRST, _GROWTH, _LAST = 1e-3, 10.0, 1e5
 """The first limit, above the least bound; how its distance grows; beyond the last there is none."""
+_MORE = 1.5
+"""How much longer the best so far must wait for the outermost level than for the arithmetic, if it
+is to be taken for granted that others do so."""
 _NEAR = 1.1
 """How far above the bound something may be that is good enough to begin with."""
 
@@ -230,9 +233,11 @@ class _Search:
         nest = lattice.nest
         self.lattice, self.nest, self.task = lattice, nest, task
         self.architecture, self.goal, self.rule = task.architecture, task.goal, task.rule
+        self.machine = self.architecture
         self.best = Incumbent(task.over, value, task.margin)
         self.relaxations: dict[bytes, Relaxation] = {}
-        self.latency = lower_bound(nest, task.architecture).latency_cycles
+        self.least = lower_bound(nest, task.architecture)
+        self.bounding: Priced | None = None
         self.branches: list[Branch] = []
         self.flowing = False
         self.masks: list[tuple[float, int, NDArray[np.bool_]]] = []
@@ -244,6 +249,7 @@ class _Search:
         self.proven = self.masks[0][0] if self.masks else np.inf
         if task.start is not None and task.starts(nest):
             self._take(task.start)
+            self._flow()
 
     def go(self, progress: Progress | None) -> bool:
         """Search; whether it was not interrupted.
@@ -274,6 +280,7 @@ class _Search:
             self.proven = np.inf
             return
         self._dive(None)
+        self._flow()
         dived = self._next()
         while self._waiting(self._least()) and not self.best.over():
             self._open(self.masks[0][0])
@@ -325,11 +332,20 @@ class _Search:
 
     def _flow(self) -> None:
         """Bound the cycles of the outermost level where it is what the best so far waits for."""
-        if self.goal is Objective.ENERGY or self.best.batch is None:
-            return
         batch = self.best.batch
+        if self.goal is Objective.ENERGY or batch is None or self.bounding is not None:
+            return
         cycles = score_fast(self.nest, self.architecture, batch, self.rule).latency_cycles[0]
-        self.flowing = bool(cycles > self.nest.macs / batch.spatial.prod())
+        computing = self.nest.macs / batch.spatial.prod()
+        self.flowing = bool(cycles > computing)
+        if isinstance(self.goal, Weighted) and cycles > _MORE * computing:
+            # Both in one sum bound it better than each of them.
+            machine = priced(self.architecture, self.goal.pj_per_cycle)
+            if machine is not None:
+                self.bounding = Priced(self.goal.pj_per_cycle, self.least.energy_pj)
+                self.machine, self.relaxations = machine, {}
+                self.branches = [self._branch(one.relaxation.keep) for one in self.branches]
+                return
         if self.flowing:
             for branch in self.branches:
                 branch.bound_flow()
@@ -354,27 +370,32 @@ class _Search:
         """Bound the branches of which no more is known than that they may be below a limit."""
         while self._waiting(limit) or (self.masks and not self.branches):
             _, _, mask = heapq.heappop(self.masks)
-            if mask.tobytes() not in self.relaxations:
-                rules = self.task.constraints
-                try:
-                    made = Relaxation(self.lattice, self.architecture, mask, self.rule, rules)
-                except InfeasibleError:  # for every mask
-                    self.masks.clear()
-                    return
-                self.relaxations[mask.tobytes()] = made
-            branch = Branch(
-                self.relaxations[mask.tobytes()],
-                self.architecture,
-                self.rule,
-                goal=self.goal,
-                best=self.best,
-                latency_cycles=self.latency,
-            )
-            if self.flowing:
-                branch.bound_flow()
+            try:
+                branch = self._branch(mask)
+            except InfeasibleError:  # for every mask
+                self.masks.clear()
+                return
             self.branches.append(branch)
             if self.best.over():
                 return
+
+    def _branch(self, mask: NDArray[np.bool_]) -> Branch:
+        key, rules = mask.tobytes(), self.task.constraints
+        if key not in self.relaxations:
+            made = Relaxation(self.lattice, self.machine, mask, self.rule, rules)
+            self.relaxations[key] = made
+        branch = Branch(
+            self.relaxations[key],
+            self.architecture,
+            self.rule,
+            goal=self.goal,
+            best=self.best,
+            latency_cycles=self.least.latency_cycles,
+            bounding=self.bounding,
+        )
+        if self.flowing and self.bounding is None:
+            branch.bound_flow()
+        return branch
 
     def result(self, proven: float, scored: int) -> Mapped:
         """What was found.

@@ -107,7 +107,11 @@ class LeastProduct:
 
 
 def least_product(
-    oracle: Oracle, start: Sequence[Point] = (), stop: Callable[[], bool] = lambda: False
+    oracle: Oracle,
+    start: Sequence[Point] = (),
+    stop: Callable[[], bool] = lambda: False,
+    *,
+    chords: bool = True,
 ) -> LeastProduct:
     """The choice of the least energy times latency.
 
@@ -115,6 +119,7 @@ def least_product(
         oracle: minimises weighted sums.
         start: points that are known.
         stop: asked before each sum but the first two, whether to leave it at that.
+        chords: whether to go on where no tangent finds a better point.
 
     Returns:
         The best point and a lower bound: equal, up to rounding, where the oracle is exact and was
@@ -131,7 +136,7 @@ def least_product(
         minimise(ends)
     while len(lines) < _MOST_LINES and not stop():
         best = min(points, key=lambda point: point.product)
-        following = _tangent(best, lines) or _chord(best, lines)
+        following = _tangent(best, lines) or (_chord(best, lines) if chords else None)
         if following is None:
             break
         minimise(following)

@@ -39,7 +39,7 @@ from mlcnn.codesign.sending import Sending
 from mlcnn.codesign.sharing import Block, sharing_of
 from mlcnn.codesign.tiles import Lattice, Spread
 
-__all__ = ["Relaxation"]
+__all__ = ["Relaxation", "priced"]
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -314,7 +314,10 @@ class Relaxation:
 
         None where it moves any amount in no time.
         """
-        machine = _flow_of(self.architecture)
+        free = EnergyLaw(0.0)
+        levels = [replace(one, energy=free, write_energy=None) for one in self.architecture.levels]
+        machine = replace(self.architecture, levels=tuple(levels), mac_energy_pj=0.0)
+        machine = priced(machine, 1.0)
         if machine is None:
             return None
         return Relaxation(self.lattice, machine, self.keep, self.rule, self.constraints)
@@ -388,22 +391,26 @@ class Relaxation:
         return self._read[block]
 
 
-def _flow_of(architecture: Architecture) -> Architecture | None:
-    """A machine whose energy is the cycles that the outermost level takes for what it moves.
+def priced(architecture: Architecture, pj_per_cycle: float) -> Architecture | None:
+    """A machine whose energy holds the cycles that the outermost level takes for what it moves.
 
-    None where it moves any amount in no time.
+    None where that moves any amount in no time.
+
+    Args:
+        architecture: the machine.
+        pj_per_cycle: what a cycle costs.
     """
     first = architecture.levels[0]
     both = first.shared_bandwidth
     read, write = (both, both) if both else (first.read_bandwidth, None)
     if not read:
         return None
-    free = EnergyLaw(0.0)
+    # Cycles are sums and quotients that are rounded, so that a little less is sure.
+    price = pj_per_cycle * (1 - 1e-12)
     outermost = replace(
         first,
         capacity=None,
-        energy=EnergyLaw(1.0 / read),
-        write_energy=EnergyLaw(1.0 / write) if write else free,
+        energy=EnergyLaw(first.read_pj + price / read),
+        write_energy=EnergyLaw(first.write_pj + (price / write if write else 0.0)),
     )
-    others = (replace(one, energy=free, write_energy=None) for one in architecture.levels[1:])
-    return replace(architecture, levels=(outermost, *others), mac_energy_pj=0.0)
+    return replace(architecture, levels=(outermost, *architecture.levels[1:]))

@@ -152,7 +152,7 @@ def evaluate_network(
         InfeasibleError: a layer fits in no way.
     """
     work = _Work(groups, architecture, rule, like, seconds)
-    best = least_product(work.minimum, [work.first()])
+    best = least_product(work.minimum, [work.first()], chords=False)
     chosen = zip(groups, work.pools, best.point.choice, strict=True)
     layers = tuple(
         LayerMapping(
