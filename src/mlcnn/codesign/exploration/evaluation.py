@@ -28,6 +28,8 @@ __all__ = ["Evaluation", "LayerMapping", "Unfinished", "evaluate_network"]
 _CLOSE = 1e-9
 _MARGIN = 3e-4
 """Share above the best below which mappings are looked for."""
+_ROUNDS = 3
+"""In which the weight of the guesses is found."""
 _Guess = tuple[Point, LoopMapping]
 
 
@@ -187,15 +189,28 @@ class _Work:
         self.guesses = [self._guesses(number, like) for number in range(len(groups))]
 
     def first(self) -> Point:
-        """The best point for the weight that the guesses, or else the bounds, say."""
-        weight, last = self._weight(self._bound), 0.0
-        while not math.isclose(weight, last) and any(self.guesses):
-            last = weight
-            weight = self._weight(lambda number, w=last: self._guess(number, w)[0])
+        """The best point for a weight that is near the energy over the latency that it leads to.
+
+        It is that of the guesses, or of the bounds, at first, and changes with each layer, those
+        that take most first.
+        """
+        every = range(len(self.groups))
+        known = {n: self._guess(n, 1.0)[0] for n in every if self.guesses[n]}
+        weight = self._weight(known or {n: self._bound(n) for n in every})
+        for _ in range(_ROUNDS):
+            known = {n: self._guess(n, weight)[0] for n in known}
+            weight = self._weight(known or {n: self._bound(n) for n in every})
+        weights = Weights(1.0, weight)
+        left = {n: self.counts[n] * weights.of(self._guess(n, weight)[0]) for n in every}
+        for number in sorted(left, key=left.__getitem__, reverse=True):
+            known[number] = _point(self.pools[number][self._best(number, weight)])
+            weight = self._weight(known)
         return self._weighted(weight).point
 
-    def _weight(self, of: Callable[[int], Point]) -> float:
-        return self._sum(lambda n: of(n).energy) / self._sum(lambda n: of(n).latency)
+    def _weight(self, points: Mapping[int, Point]) -> float:
+        """Energy over latency of some layers."""
+        energy = math.fsum(self.counts[n] * point.energy for n, point in points.items())
+        return energy / math.fsum(self.counts[n] * point.latency for n, point in points.items())
 
     def _guesses(self, number: int, like: Sequence[Evaluation]) -> list[_Guess]:
         """What the mappings of machines alike come to here, where they fit."""
