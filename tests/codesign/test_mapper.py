@@ -32,11 +32,12 @@ from mlcnn.codesign import (
     lower_bound,
     score,
 )
-from mlcnn.codesign.branch import Branch, Incumbent
+from mlcnn.codesign.branch import Branch
 from mlcnn.codesign.constraints import FactorRule, KeepRule, OrderRule
+from mlcnn.codesign.incumbent import Incumbent, Priced
 from mlcnn.codesign.orders import orders
 from mlcnn.codesign.padding import padded_nests
-from mlcnn.codesign.relaxation import Relaxation
+from mlcnn.codesign.relaxation import Relaxation, priced
 from mlcnn.codesign.space import accesses
 from mlcnn.codesign.tiles import Lattice
 from mlcnn.errors import InfeasibleError, InputError
@@ -49,12 +50,20 @@ _RULES = tuple(CONVENTIONS.values())
 def _bounds(nest, machine, goal, rule, batch):
     """Bounds on the way to a mapping: without and with the cycles of the outermost level."""
     relaxation = Relaxation(Lattice.of(nest), machine, batch.keep, rule)
-    latency = lower_bound(nest, machine).latency_cycles
-    best = Incumbent(lambda: False)
-    branch = Branch(relaxation, machine, rule, goal=goal, best=best, latency_cycles=latency)
-    without = branch.bounds_of(batch)
+    least = lower_bound(nest, machine)
+    options = {
+        "goal": goal, "best": Incumbent(lambda: False), "latency_cycles": least.latency_cycles
+    }  # fmt: skip
+    branch = Branch(relaxation, machine, rule, **options)
+    result = [branch.bounds_of(batch)]
     branch.bound_flow()
-    return np.concatenate([without, branch.bounds_of(batch)])
+    result.append(branch.bounds_of(batch))
+    if isinstance(goal, Weighted) and (both := priced(machine, goal.pj_per_cycle)) is not None:
+        relaxation = Relaxation(Lattice.of(nest), both, batch.keep, rule)
+        bounding = Priced(goal.pj_per_cycle, least.energy_pj)
+        branch = Branch(relaxation, machine, rule, bounding=bounding, **options)
+        result.append(branch.bounds_of(batch))
+    return np.concatenate(result)
 
 
 def _compare(nest, machine, goal, rule, what):
