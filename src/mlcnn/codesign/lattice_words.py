@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mlcnn.codesign.conventions import Convention
 from mlcnn.codesign.space import Access, accesses
-from mlcnn.codesign.tiles import NESTS, Lattice, Shift, ratios
+from mlcnn.codesign.tiles import NESTS, Lattice, ratios
 from mlcnn.codesign.windows import Copies, Tiles, box, fresh, touched
 
 __all__ = ["Rows", "Stays", "TileWords", "moved_words"]
@@ -27,8 +27,7 @@ class Stays:
 
     Attributes:
         idle: numbers of the dimensions that do not move it.
-        reach: every factor of these: its exponents and r, the product.
-        lengths: every r, ascending.
+        lengths: every r, the product of a factor of each of these, ascending.
         moved: words that all passes of each tile bring: for each r, and last if it is fetched once;
             float64 of shape (lengths + 1, cells).
         still: number of each tile along the idle dimensions; differences of these are numbers of
@@ -41,7 +40,6 @@ class Stays:
     """
 
     idle: tuple[int, ...]
-    reach: tuple[tuple[Shift, int], ...]
     lengths: Whole
     moved: Array
     still: Whole
@@ -71,7 +69,7 @@ class Stays:
         places = np.searchsorted(lengths, np.multiply.outer(lengths, lengths))
         times[:-1, :-1] = np.minimum(places, len(lengths) - 1)
         moved = np.maximum(rows, words[-1])
-        return cls(idle, reach, lengths, moved, still, moving, number, times)
+        return cls(idle, lengths, moved, still, moving, number, times)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,13 +131,17 @@ class Rows:
     many: int
 
     @classmethod
-    def of(cls, kept: Iterable[int], stays: tuple[Stays, ...]) -> "Rows":
+    def made(cls, kept: Iterable[int], stays: tuple[Stays, ...]) -> "Rows":
         """Rows of operands that may stay."""
         operands, first, last, many = tuple(kept), dict[int, int](), dict[int, int](), 1
         for one in operands:
             first[one], many = many, many + len(stays[one].moved)
             last[one] = many - 1
         return cls(operands, first, last, many + bool(operands))
+
+    def of(self, operand: int) -> slice:
+        """The rows of an operand."""
+        return slice(self.first[operand], self.last[operand] + 1)
 
     @property
     def everything(self) -> int:

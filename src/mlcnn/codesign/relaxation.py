@@ -90,7 +90,7 @@ class Relaxation:
         inner, busy = np.full((1, lattice.cells), np.inf), np.zeros(lattice.cells)
         inner[0, 0], busy[0] = 0.0, 1.0
         self.rows = [
-            Rows.of(np.flatnonzero(keep[block.inner :].any(0)).tolist(), self.tiles.stays)
+            Rows.made(np.flatnonzero(keep[block.inner :].any(0)).tolist(), self.tiles.stays)
             for block in self.blocks
         ]
         for number in reversed(range(len(self.blocks))):
@@ -183,7 +183,7 @@ class Relaxation:
             result += one
         whole = np.zeros(self.lattice.cells)
         for operand in operands:
-            part = result[rows.first[operand] : rows.last[operand] + 1]
+            part = result[rows.of(operand)]
             part[:] = cost(operand, self.tiles.stays[operand].moved)
             whole += part[-1]
             for other, one in moved.items():
@@ -235,33 +235,20 @@ class Relaxation:
     def _loops(self, array: Array, rows: Rows, level: int) -> Array:
         """The least over the loops of a level, for each tile outside them and row there."""
         dims = self._looping(level)
+        moving = self.lattice.lower(array[0], dims)
         result = np.empty_like(array)
-        result[:] = self._moving(array, rows, dims)
         for operand in rows.kept:
-            mine = slice(rows.first[operand], rows.last[operand] + 1)
-            still = self._still(array[mine], self.tiles.stays[operand], dims)
-            np.minimum(result[mine], still, out=result[mine])
-            result[rows.everything] = np.minimum(result[rows.everything], still[-1])
-        np.minimum(result[rows.everything], array[rows.everything], out=result[rows.everything])
-        return result
-
-    def _moving(self, array: Array, rows: Rows, dims: list[int]) -> Array:
-        """The least where what stays hangs on the loops of a level alone, by tile outside."""
-        result = self.lattice.lower(array[0], dims)
-        shaped = result.reshape(self.lattice.shape)
-        for operand in rows.kept:
-            stays = self.tiles.stays[operand]
+            mine, stays = rows.of(operand), self.tiles.stays[operand]
+            result[mine] = self._still(array[mine], stays, dims)
+            # Outside the loops that leave it still may be others of the level, which move it.
             moves = [dim for dim in dims if dim not in stays.idle]
-            lower = self.lattice.lower(array[rows.first[operand] : rows.last[operand]], moves)
-            lower = lower.reshape(-1, *self.lattice.shape)
-            rest = [dim not in dims for dim, _ in self.lattice.axes]
-            for shift, r in stays.reach:
-                if any(n and fixed for n, fixed in zip(shift, rest, strict=True)):
-                    continue
-                upper, under = self.lattice.cuts(shift)
-                target, row = shaped[upper], int(np.searchsorted(stays.lengths, r))
-                np.minimum(target, lower[(row, *under)], out=target)
-        return result
+            np.minimum(moving, self.lattice.lower(result[mine][0], moves), out=moving)
+        result[rows.everything] = array[rows.everything]
+        for operand in rows.kept:
+            once = result[rows.last[operand]]
+            np.minimum(result[rows.everything], once, out=result[rows.everything])
+        result[0] = moving
+        return np.minimum(result, moving, out=result)
 
     def _still(self, array: Array, stays: Stays, dims: list[int]) -> Array:
         """The least where an operand stays outside, and no loop of a level moves it either.
