@@ -82,6 +82,7 @@ class Relaxation:
         self.sending = Sending(lattice, self.tiles, sharing, architecture, keep)
         self.base = lattice.nest.macs * architecture.mac_energy_pj
         self._every = np.arange(lattice.cells)
+        self._alone: Whole | None = None
         self.to_go: dict[int, Array] = {}
         self.parallel: dict[int, Array] = {}
         self._spread: list[list[Array]] = []
@@ -102,8 +103,14 @@ class Relaxation:
     def _block(self, number: int, inner: Array, busy: Array) -> tuple[Array, Array]:
         """What is to go at the level of a block, of what is to go at the next one with loops."""
         block, rows = self.blocks[number], self.rows[number]
+        if number == 0 and all(self._still_whole(spread) for spread in block.spread):
+            # Outside stands the nest alone, so that each tile has few rows.
+            outside = np.full_like(self._every, rows.everything)
+            outer = np.full_like(self._every, self.lattice.cells - 1)
+            self._alone = self._rows(0, outer, self._every, outside)
         if number + 1 < len(self.blocks):
-            inner = inner[self.rows[number + 1].among(rows)]
+            among = self.rows[number + 1].among(rows)
+            inner = inner[among] if self._alone is None else inner[among[self._alone], self._every]
         stages, units = [inner + self._fills(block, rows)], [busy]
         for spread in reversed(block.spread):
             stages.append(self._least(stages[-1], spread))
@@ -113,14 +120,15 @@ class Relaxation:
         self._spread.append(stages[::-1])
         self._busy.append(units[::-1])
         whole = stages[-1] + reads
-        if number == 0:
-            result = np.full((rows.many, self.lattice.cells), np.inf)
-            result[rows.everything, -1] = self._from_outermost(whole)
-        else:
-            result = self._loops(whole, rows, block.level)
         busy = -self.lattice.lower(-units[-1], range(len(self.lattice.nest.dims)))
         unfit = ~self._fits(block.level)
-        result[:, unfit], busy[unfit] = np.inf, 0.0
+        busy[unfit] = 0.0
+        if number == 0:
+            least = np.inf if unfit[-1] else self._from_outermost(whole)
+            result = np.broadcast_to(np.array(least), (rows.many, self.lattice.cells))
+        else:
+            result = self._loops(whole, rows, block.level)
+            result[:, unfit] = np.inf
         self.to_go[block.level], self.parallel[block.level] = result, busy
         return result, busy
 
@@ -177,6 +185,8 @@ class Relaxation:
             operands: those that cost something.
             cost: of words, shape (..., cells).
         """
+        if self._alone is not None:
+            return self._of_the_nest(self._alone, operands, cost)
         moved = {one: cost(one, self.tiles.stays[one].moved[0]) for one in operands}
         result = np.zeros((rows.many, self.lattice.cells))
         for one in moved.values():
@@ -192,11 +202,27 @@ class Relaxation:
         result[rows.everything] = whole
         return result
 
+    def _of_the_nest(
+        self, places: Whole, operands: Iterable[int], cost: Callable[[int, Array], Array]
+    ) -> Array:
+        """The same, in the few rows that each tile has inside the loops of the outermost level."""
+        rows, result = self.rows[0], np.zeros(places.shape)
+        for operand in operands:
+            first, last = rows.first[operand], rows.last[operand]
+            place = np.where((first <= places) & (places <= last), places - first, 0)
+            place[places == rows.everything] = last - first
+            result += cost(operand, self.tiles.stays[operand].moved[place, self._every])
+        return result
+
     # Minima.
+
+    def _still_whole(self, spread: Spread) -> bool:
+        """Whether a tile is not spread at all below some levels."""
+        return not any(map(any, spread.shifts)) and spread.level not in self.sending.late
 
     def _least(self, array: Array, spread: Spread) -> Array:
         """The least over the instances that a tile may be spread on."""
-        if not any(map(any, spread.shifts)) and spread.level not in self.sending.late:
+        if self._still_whole(spread):
             return array
         shaped = array.reshape(-1, *self.lattice.shape)
         result = np.full_like(shaped, np.inf)
@@ -321,6 +347,13 @@ class Relaxation:
         Returns:
             Shape (operands, many); one row where no operand may.
         """
+        if block == 0 and self._alone is not None:
+            return np.broadcast_to(
+                np.arange(len(self._alone))[:, None], (len(self._alone), len(inside))
+            )
+        return self._rows(block, outer, inside, outside)
+
+    def _rows(self, block: int, outer: Whole, inside: Whole, outside: Whole) -> Whole:
         rows = self.rows[block]
         result = np.zeros((max(len(rows.kept), 1), len(inside)), np.int64)
         everything = outside == rows.everything
