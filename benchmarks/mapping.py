@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from mlcnn.codesign import Architecture, Batch, fits, load_architecture, score, score_fast
 from mlcnn.codesign.compiled import kernel
+from mlcnn.codesign.tiles import primes
 from mlcnn.workload import ConvLayer, LoopNest, loop_nest
 
-__all__ = ["RESNET18", "main", "per_second", "valid_mappings"]
+__all__ = ["RESNET18", "main", "per_second", "primes_of", "valid_mappings"]
 
 _CHUNKS = {"compiled": 4096, "numpy": 16384}
 """Mappings of a call: of arrays that the cache holds, and enough for numpy's calls to pay."""
@@ -42,13 +43,9 @@ RESNET18 = (
 """The distinct layers of ResNet-18 at 224 x 224, batch 1."""
 
 
-def _primes(number: int) -> Iterator[int]:
-    factor = 2
-    while number > 1:
-        while number % factor == 0:
-            yield factor
-            number //= factor
-        factor += 1
+def primes_of(number: int) -> Iterator[int]:
+    """Its prime factors, ascending, as often as they divide it."""
+    return (prime for prime, exponent in primes(number) for _ in range(exponent))
 
 
 def _drawn(nest: LoopNest, many: int, generator: np.random.Generator) -> Batch:
@@ -58,7 +55,7 @@ def _drawn(nest: LoopNest, many: int, generator: np.random.Generator) -> Batch:
     columns = np.arange(many)
     for row, (dim, size) in enumerate(zip(nest.dims, nest.sizes, strict=True)):
         places = [(level, False) for level in range(len(_KEEP))] + list(_PLACES.get(dim, ()))
-        for prime in _primes(size):
+        for prime in primes_of(size):
             drawn = generator.integers(len(places), size=many)
             for number, (level, side) in enumerate(places):
                 (spatial if side else temporal)[level, row, columns[drawn == number]] *= prime

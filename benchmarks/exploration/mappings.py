@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.mapping import primes_of
 from mlcnn.codesign import Architecture, Batch, Operand
 from mlcnn.codesign.compiled import FastScorer
 from mlcnn.codesign.enumeration import places
@@ -20,21 +21,11 @@ from mlcnn.codesign.space import accesses
 from mlcnn.errors import InfeasibleError
 from mlcnn.workload import LoopNest
 
-__all__ = ["Genes", "MappingSpace", "primes_of"]
+__all__ = ["Genes", "MappingSpace"]
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
 Mask = NDArray[np.bool_]
-
-
-def primes_of(number: int) -> Iterator[int]:
-    """Its prime factors, ascending, as often as they divide it."""
-    factor = 2
-    while number > 1:
-        while number % factor == 0:
-            yield factor
-            number //= factor
-        factor += 1
 
 
 @dataclass(frozen=True, slots=True)
