@@ -5,6 +5,10 @@ explores under area budgets with several seeds and compares.
 
     python -m benchmarks.exploring yardstick yardstick.csv --max-area 3
     python -m benchmarks.exploring compare yardstick.csv --areas 0.3 0.64 1 2 3 --seeds 10
+    python -m benchmarks.exploring prove --network vgg16 --areas 1 3
+
+``prove`` needs no yardstick: it compares with the best that ``explore --search proof`` finds, which
+no other design is below.
 """
 
 import argparse
@@ -15,6 +19,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.mapping import RESNET18
+from mlcnn.api.nests import NetworkOptions, network_nests
 from mlcnn.codesign.exploration import (
     Candidates,
     Evaluation,
@@ -31,10 +36,10 @@ from mlcnn.codesign.exploration import (
     evaluate_network,
     load_template,
 )
-from mlcnn.codesign.layer_searches import LayerGroup
+from mlcnn.codesign.layer_searches import LayerGroup, grouped
 from mlcnn.workload import loop_nest
 
-__all__ = ["COUNTS", "main", "resnet18"]
+__all__ = ["COUNTS", "layers_of", "main", "resnet18"]
 
 COUNTS = (1, 4, 1, 1, 3, 1, 1, 3, 1, 1, 3, 1)
 """How many layers of ResNet-18 are as each of ``RESNET18``."""
@@ -52,10 +57,16 @@ def resnet18() -> tuple[LayerGroup, ...]:
     return tuple(groups)
 
 
-def _yardstick(path: Path, space: Space, max_area: float) -> None:
+def layers_of(network: str) -> tuple[LayerGroup, ...]:
+    """The distinct layers of a network, batch 1; of ResNet-18 those at 224 x 224."""
+    if network == "resnet18":
+        return resnet18()
+    return grouped(network_nests(network, NetworkOptions(batch=1))[0])
+
+
+def _yardstick(groups: Sequence[LayerGroup], path: Path, space: Space, max_area: float) -> None:
     names = [one.name for one in space.parameters]
     known = {tuple(row[name] for name in names) for row in _rows(path)} if path.exists() else set()
-    groups = resnet18()
     like: list[Evaluation] = []
     with path.open("a", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, [*names, *_RESULTS], lineterminator="\n")
@@ -78,22 +89,38 @@ def _yardstick(path: Path, space: Space, max_area: float) -> None:
 
 
 def _compare(
-    path: Path, space: Space, areas: Sequence[float], seeds: int, search: Strategy
+    groups: tuple[LayerGroup, ...],
+    rows: Sequence[dict[str, str]],
+    space: Space,
+    areas: Sequence[float],
+    seeds: int,
+    search: Strategy,
 ) -> None:
-    """Explore under area budgets, and print how far from the best row of the yardstick it ends."""
-    rows = _rows(path)
-    groups = resnet18()
+    """Explore under area budgets, and print how far from the best it ends.
+
+    Args:
+        groups: the network.
+        rows: of the yardstick; without any the best is proven first.
+        space: the designs.
+        areas: largest areas in mm2.
+        seeds: runs for each area.
+        search: how designs are chosen.
+    """
     print("area mm2, seeds: within 1 %, worst gap; designs; CPU-seconds (medians, largest)")
     for area in areas:
         limit = Limit(Quantity.AREA, area * _UM2_PER_MM2)
-        best = min(_edp(row) for row in rows if float(row["area_um2"]) <= limit.most)
+        if rows:
+            best = min(_edp(row) for row in rows if float(row["area_um2"]) <= limit.most)
+        else:
+            best, designs, seconds = _run(groups, space, limit, 0, Strategy.PROOF)
+            print(f"{area:g}: {best:.6e} proven with {designs} designs, {seconds:.1f} CPU-seconds")
         runs = [_run(groups, space, limit, seed, search) for seed in range(seeds)]
         gaps = [edp / best - 1.0 for edp, _, _ in runs]
         close = sum(gap <= _CLOSE for gap in gaps)
-        designs, seconds = ([run[n] for run in runs] for n in (1, 2))
+        scored, used = ([run[n] for run in runs] for n in (1, 2))
         print(
-            f"{area:g}, {seeds}: {close} of {seeds}, {max(gaps):.2%}; {median(designs):g}, "
-            f"{max(designs):g}; {median(seconds):.1f}, {max(seconds):.1f}",
+            f"{area:g}, {seeds}: {close} of {seeds}, {max(gaps):.2%}; {median(scored):g}, "
+            f"{max(scored):g}; {median(used):.1f}, {max(used):.1f}",
             flush=True,
         )
 
@@ -114,7 +141,7 @@ def _run(
     with Journal(None, {}) as journal:
         workers = Here(network)
         work = Work(question, candidates, journal, workers, lambda _: None, relaxing=relaxing)
-        found = work.explored("resnet18")
+        found = work.explored("")
     return found.front[0].found.edp, found.scored, time.process_time() - begun
 
 
@@ -126,8 +153,9 @@ def _rows(path: Path) -> list[dict[str, str]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Make the yardstick, or compare with it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("yardstick", "compare"))
-    parser.add_argument("path", type=Path)
+    parser.add_argument("what", choices=("yardstick", "compare", "prove"))
+    parser.add_argument("path", type=Path, nargs="?")
+    parser.add_argument("--network", default="resnet18")
     parser.add_argument("--template", default="gemmini")
     parser.add_argument("--space")
     parser.add_argument("--range", action="append", default=[], dest="ranges")
@@ -137,10 +165,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--search", choices=[str(one) for one in Strategy], default="guided")
     given = parser.parse_args(arguments)
     space = load_template(given.template).space(given.space, given.ranges)
+    if given.path is None and given.what != "prove":
+        parser.error(f"{given.what} needs the path of a yardstick")
+    groups = layers_of(given.network)
     if given.what == "yardstick":
-        _yardstick(given.path, space, given.max_area)
+        _yardstick(groups, given.path, space, given.max_area)
     else:
-        _compare(given.path, space, given.areas, given.seeds, Strategy(given.search))
+        rows = _rows(given.path) if given.what == "compare" else []
+        search = Strategy(given.search)
+        _compare(groups, rows, space, given.areas, given.seeds, search)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""``explore`` beside other searches of ResNet-18 on the designs of a template.
+"""``explore`` beside other searches of a network on the designs of a template.
 
 All search for the least energy times latency under an area budget, score mappings by one evaluator
 and draw them by one sampler. ``run`` writes a curve for each search, area and seed, and leaves out
@@ -24,7 +24,7 @@ from statistics import median
 from benchmarks.exploration.curves import Curve, append, at_work, merged, read, to_reach
 from benchmarks.exploration.peers import PEERS
 from benchmarks.exploration.runs import Point, Problem, Run
-from benchmarks.exploring import resnet18
+from benchmarks.exploring import layers_of
 from mlcnn.codesign.compiled import kernel
 from mlcnn.codesign.exploration import Space, load_template
 from mlcnn.engines.processor import named
@@ -41,7 +41,7 @@ def _run(path: Path, space: Space, given: argparse.Namespace) -> None:
     """Run what the file does not have."""
     known = {one.key for one in read(path)} if path.exists() else set()
     kernel()  # is compiled once for all, as a part of the installation
-    groups, name = resnet18(), named()
+    groups, name = layers_of(given.network), named()
     limit = math.inf if given.unlimited else given.seconds
     for seed in range(given.first_seed, given.first_seed + given.seeds):
         for area in given.areas:
@@ -143,6 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run.add_argument("--first-seed", type=int, default=0)
     run.add_argument("--seconds", type=float, default=25.0, help="of processor time for each")
     run.add_argument("--unlimited", action="store_true", help="until a search ends by itself")
+    run.add_argument("--network", default="resnet18")
     run.add_argument("--template", default="gemmini")
     run.add_argument("--space")
     run.add_argument("--range", action="append", default=[], dest="ranges")
