@@ -188,7 +188,5 @@ class Joined:
 
     def __call__(self, *codes: Whole) -> Whole:
         """The parts side by side."""
-        found: Sequence[Whole] = [
-            part(each) for part, each in zip(self.parts, codes, strict=True)
-        ]
+        found: Sequence[Whole] = [part(each) for part, each in zip(self.parts, codes, strict=True)]
         return np.concatenate(found, self.axis)

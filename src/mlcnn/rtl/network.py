@@ -163,7 +163,7 @@ def run_network(
     if images.ndim != 4 or images.shape[1:] != network.input_shape:
         given, taken = ("x".join(map(str, s)) for s in (images.shape[1:], network.input_shape))
         raise InputError(f"the images are {given}, the network takes {taken}")
-    run = (lambda step, codes: run_layer(step.layer, codes)) if layer is None else layer
+    run = layer or _run_step
     codes = {network.source: network.input_grid.codes(images)}
     for step in network.steps:
         if isinstance(step, HardwareStep):
@@ -173,3 +173,7 @@ def run_network(
             codes[step.output] = step.run(*(codes[name] for name in step.sources))
     outputs = network.output_grid.numbers(codes[network.output])
     return Ran(outputs.reshape(len(images), -1), codes)
+
+
+def _run_step(step: HardwareStep, codes: Whole) -> Whole:
+    return run_layer(step.layer, codes)
