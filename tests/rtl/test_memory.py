@@ -39,22 +39,16 @@ def test_activation_of_a_channel_stands_in_its_block_and_lane() -> None:
 
 
 @given(
-    filters=st.integers(1, 40),
-    channels=st.integers(1, 150),
-    taps=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    shape=st.tuples(st.integers(1, 40), st.integers(1, 150), st.integers(1, 3), st.integers(1, 3)),
     turn_filters=st.sampled_from([1, 2, 4, 8, 16, 32, 64]),
     tile_turns=st.integers(1, 4),
     chunk_blocks=st.integers(1, 3),
 )
 def test_weights_stand_in_the_order_in_which_they_are_read(
-    filters: int,
-    channels: int,
-    taps: tuple[int, int],
-    turn_filters: int,
-    tile_turns: int,
-    chunk_blocks: int,
+    shape: tuple[int, int, int, int], turn_filters: int, tile_turns: int, chunk_blocks: int
 ) -> None:
-    weights = np.random.default_rng(filters).integers(-128, 128, (filters, channels, *taps))
+    filters, channels, *taps = shape
+    weights = np.random.default_rng(filters).integers(-128, 128, shape)
     tile = min(filters, tile_turns * turn_filters)
     chunk = min(channels, chunk_blocks * 64)
     beats = pack_weights(weights, tile, chunk, turn_filters)

@@ -91,10 +91,11 @@ def test_walk_is_what_each_cycle_shows(case: Case) -> None:
 def _each_cycle(case: Case, ready: list[bool], now: int) -> int:
     """The end of a layer, found by looking at every cycle."""
     hardware = case.build.hardware(case.dram_latency, case.write_latency)
-    for commands, before in ((2, 0), (-(-len(case.layer.weights) // 8), case.dram_latency + 2)):
+    for beats, before in ((2, 0), (-(-len(case.layer.weights) // 8), case.dram_latency + 2)):
         now += before
-        while commands:
-            commands -= ready[now]
+        taken = 0
+        while taken < beats:
+            taken += ready[now]
             now += 1
     for loads, compute, stores in _work(case):
         begin, issued, sent = now, 0, 0

@@ -6,9 +6,10 @@ from itertools import product
 from mlcnn.accelerators.array.steps import Hardware
 from mlcnn.errors import InfeasibleError
 from mlcnn.rtl.build import Build
+from mlcnn.rtl.configuration import Configuration
 from mlcnn.rtl.layer import IntegerLayer
 from mlcnn.rtl.program import configure
-from mlcnn.rtl.tiling import LayerTiling, check_layer, check_tiling
+from mlcnn.rtl.tiling import LayerTiling, check_layer
 from mlcnn.rtl.timing import layer_cycles
 
 __all__ = ["choose"]
@@ -29,14 +30,12 @@ def choose(layer: IntegerLayer, build: Build, hardware: Hardware) -> LayerTiling
     """
     check_layer(layer)
     timed = [
-        (layer_cycles(configure(layer, tiling, build), hardware), number, tiling)
+        (layer_cycles(configuration, hardware), number, tiling)
         for number, tiling in enumerate(_candidates(layer, build))
-        if _fits(tiling, layer, build)
+        if (configuration := _configured(layer, tiling, build)) is not None
     ]
-    if not timed:
-        smallest = _smallest(layer, build)
-        check_tiling(smallest, layer, build)
-        configure(layer, smallest, build).words()
+    if not timed:  # the smallest was among them: what it takes too much of is the reason
+        configure(layer, _smallest(layer, build), build).words()
     return min(timed)[2]
 
 
@@ -71,10 +70,11 @@ def _halves(size: int, multiple: int) -> list[int]:
     return [size, *(part for part in reversed(found) if part < size)]
 
 
-def _fits(tiling: LayerTiling, layer: IntegerLayer, build: Build) -> bool:
-    """Whether a tile fits, and its numbers have places in the configuration."""
+def _configured(layer: IntegerLayer, tiling: LayerTiling, build: Build) -> Configuration | None:
+    """The configuration of a tile; None where it does not fit, or a number has no place."""
     try:
-        configure(layer, tiling, build).words()
+        configuration = configure(layer, tiling, build)
+        configuration.words()
     except InfeasibleError:
-        return False
-    return True
+        return None
+    return configuration
