@@ -13,6 +13,7 @@ from math import prod
 
 import numpy as np
 import onnx_ir as ir
+import torch
 from numpy.typing import NDArray
 
 from mlcnn.errors import InputError, UnsupportedError
@@ -20,6 +21,7 @@ from mlcnn.graph import (
     DEQUANTIZE,
     QUANTIZE,
     constant,
+    evaluate,
     inline,
     is_constant,
     is_quantiser,
@@ -33,7 +35,6 @@ from mlcnn.rtl.host import Largest, PoolWindows
 from mlcnn.rtl.linear import convolution, dense, with_bias
 from mlcnn.rtl.network import CodeGrid, HardwareStep, HostStep, IntegerNetwork, Step
 from mlcnn.rtl.unrounded import Bounds, Coded, Given, Linear, Means, Moved, Sums, Unrounded
-from mlcnn.training.quantisation.calibration import outputs_of
 
 __all__ = ["lower"]
 
@@ -77,12 +78,13 @@ def lower(
 
 
 def _span(model: ir.Model, images: NDArray[np.float32] | None) -> CodeGrid:
-    """The grid of an output, by what it takes on."""
+    """The grid of an output, by what it takes on: as ONNX defines it, whatever an engine makes."""
     if images is None:
         raise InputError(
             "the network does not round its output, and codes need a range: give images to find it"
         )
-    found = outputs_of(model, images)
+    given = {model.graph.inputs[0].name or "": torch.from_numpy(images)}
+    (found,) = evaluate(model, given, dtype=torch.float32).values()
     low, high = min(float(found.min()), 0.0), max(float(found.max()), 0.0)
     more = _MARGIN * (high - low)
     step = max(float(np.float32((high - low + 2 * more) / _CODES)), 1e-12)
@@ -106,6 +108,7 @@ class _Lowering:
             "Add": self._added,
             "AveragePool": self._averaged,
             "GlobalAveragePool": self._averaged,
+            "ReduceMean": self._reduced,
             "MaxPool": self._largest,
             "GlobalMaxPool": self._largest,
             "Relu": lambda node: self._cut(node, self._of(node), 0.0, None),
@@ -250,6 +253,23 @@ class _Lowering:
         padding = counted is not None and counted.as_int() == 1
         return Means(name, node.op_type, held, windows, padding)
 
+    def _reduced(self, node: ir.Node) -> Held:
+        """A mean over all positions, which is a pool, and a vector unless axes are kept."""
+        held, axes = self._of(node), constant(node.inputs[1]) if len(node.inputs) > 1 else None
+        if axes is None or {*(axes.reshape(-1) % (len(held.shape) + 1)).tolist()} != {2, 3}:
+            raise UnsupportedError(
+                f"{layer_name(node)}: ReduceMean over other axes than rows and columns; the host "
+                "takes the mean of all positions of a channel only"
+            )
+        if not isinstance(held, Coded):
+            raise _unrounded(node)
+        name, shape = layer_name(node), held.shape[:1]
+        means = Means(name, node.op_type, held, _all(held.shape), padding=False)
+        kept = node.attributes.get("keepdims")
+        if kept is None or kept.as_int():
+            return means
+        return Moved(name, "Flatten", means, lambda _: lambda codes: codes[..., 0, 0], shape)
+
     def _largest(self, node: ir.Node) -> Held:
         held = self._of(node)
         windows = _pool(node, held.shape)
@@ -351,14 +371,19 @@ def _pool(node: ir.Node, shape: tuple[int, ...]) -> PoolWindows:
         raise UnsupportedError(
             f"{layer_name(node)}: a pool of {len(shape) - 1} dimensions; the host runs those of two"
         )
-    rows, columns = shape[1:]
     if node.op_type.startswith("Global"):
-        return PoolWindows((rows, columns), (1, 1), (1, 1), (0, 0), (0, 0), (1, 1))
+        return _all(shape)
+    rows, columns = shape[1:]
     windows = windows_of(node)
     before, after = windows.pads((rows, columns))
     parts = (windows.kernel, windows.strides, windows.dilations, before, after)
     counts = windows.counts((rows, columns))
     return PoolWindows(*((each[0], each[1]) for each in (*parts, counts)))
+
+
+def _all(shape: tuple[int, ...]) -> PoolWindows:
+    """One window over all positions."""
+    return PoolWindows((shape[1], shape[2]), (1, 1), (1, 1), (0, 0), (0, 0), (1, 1))
 
 
 def _axis(node: ir.Node, default: int) -> int:
