@@ -159,7 +159,7 @@ def test_sums_that_could_leave_32_bits_are_refused(bias: int, weight: int) -> No
     reached = "2,147,483,648" if weight > 0 else "2,147,483,649"
     assert str(caught.value) == (
         f"fc1: its sums may reach {reached}, and an accumulator of 32 bits holds 2,147,483,647: "
-        "quantise it with fewer bits (--weight-bits) or give it fewer input channels"
+        "quantise it with fewer bits (--weight-bits), or give it fewer input channels"
     )
 
 

@@ -269,8 +269,8 @@ REFUSED: dict[
         {"weights": GROUPS, "group": 2},
         (),
         (
-            "conv: a depth-wise convolution, which the hardware does not run: of its 128 multipliers 2 "
-            "would work (1.6%); give a network without groups"
+            "conv: a depth-wise convolution, which the hardware does not run: of its 128 "
+            "multipliers 2 would work (1.6%); give a network without groups"
         ),
     ),
     "dilation": (
@@ -285,32 +285,32 @@ REFUSED: dict[
         {"zero_point": np.uint8(3), "weights": np.full((4, 2, 3, 3), 200)},
         (),
         (
-            "conv: its weights are codes of 197 to 197 about their zero, and the hardware takes -128 "
-            "to 127: quantise them symmetrically, as mlcnn quantize does"
+            "conv: its weights are codes of 197 to 197 about their zero, and the hardware takes "
+            "-128 to 127: quantise them symmetrically, as mlcnn quantize does"
         ),
     ),
     "relu before a mean": (
         {},
         (RELU, MEAN),
         (
-            "pool: this mean reads sums that are not rounded, and cannot be part of the layer conv: a "
-            "ReLU stands before it; put it behind (mlcnn optimize --passes reorder)"
+            "pool: this mean reads sums that are not rounded, and cannot be part of the layer "
+            "conv: a ReLU stands before it; put it behind (mlcnn optimize --passes reorder)"
         ),
     ),
     "padded mean": (
         {},
         (("AveragePool", "pool", {"kernel_shape": [2, 2], "pads": [1, 1, 1, 1]}),),
         (
-            "pool: this mean reads sums that are not rounded, and cannot be part of the layer conv: it "
-            "is padded or dilated"
+            "pool: this mean reads sums that are not rounded, and cannot be part of the layer "
+            "conv: it is padded or dilated"
         ),
     ),
     "another operator": (
         {},
         (("Sigmoid", "gate", {}),),
         (
-            "gate: neither the hardware nor the host runs Sigmoid on codes; they run Add, AveragePool, "
-            "Clip, Concat, Conv, DequantizeLinear, Dropout, Flatten, Gemm, GlobalAveragePool, "
+            "gate: neither the hardware nor the host runs Sigmoid on codes; they run Add, "
+            "AveragePool, Clip, Concat, Conv, DequantizeLinear, Dropout, Flatten, Gemm, GlobalAveragePool, "
             "GlobalMaxPool, Identity, MatMul, MaxPool, QuantizeLinear, ReduceMean, Relu, Reshape, "
             "Squeeze"
         ),
