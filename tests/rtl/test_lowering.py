@@ -310,9 +310,9 @@ REFUSED: dict[
         (("Sigmoid", "gate", {}),),
         (
             "gate: neither the hardware nor the host runs Sigmoid on codes; they run Add, "
-            "AveragePool, Clip, Concat, Conv, DequantizeLinear, Dropout, Flatten, Gemm, GlobalAveragePool, "
-            "GlobalMaxPool, Identity, MatMul, MaxPool, QuantizeLinear, ReduceMean, Relu, Reshape, "
-            "Squeeze"
+            "AveragePool, Clip, Concat, Conv, DequantizeLinear, Dropout, Flatten, Gemm, "
+            "GlobalAveragePool, GlobalMaxPool, Identity, MatMul, MaxPool, QuantizeLinear, "
+            "ReduceMean, Relu, Reshape, Squeeze"
         ),
     ),
 }
