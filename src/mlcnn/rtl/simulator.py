@@ -2,6 +2,7 @@
 
 import ctypes
 import hashlib
+import re
 import shlex
 import subprocess
 import sys
@@ -94,6 +95,7 @@ class Simulator:
     def run(
         self,
         program: Program,
+        memory: NDArray[np.uint8],
         *,
         dram_latency: int = 60,
         write_latency: int = 60,
@@ -105,7 +107,8 @@ class Simulator:
         """Run a program from power-on, the memories of the hardware filled at random.
 
         Args:
-            program: layers, and the memory that they read and write.
+            program: the layers.
+            memory: its image with the input in it; it is not changed.
             dram_latency: cycles from a command to its beat, 1 or more.
             write_latency: cycles from a store to its acknowledgement, 1 or more.
             stalls: of a hundred cycles so many take no command, at random.
@@ -117,7 +120,7 @@ class Simulator:
             UnsupportedError: the hardware cannot be compiled here.
             RuntimeError: it did not end, or left the memory.
         """
-        memory = np.ascontiguousarray(program.memory, np.uint8).copy()
+        memory = np.ascontiguousarray(memory, np.uint8).copy()
         count = len(program.layers)
         cycles, steps = np.zeros(count, np.uint64), np.zeros(count, np.uint64)
         lengths = np.zeros(_MOST_STEPS, np.uint64)
@@ -180,12 +183,17 @@ def compiled_hardware(build: Build) -> Path:
 
 def _compile(build: Build, compiler: tuple[str, ...], target: Path) -> None:
     """Compile into a folder of its own, so that nothing half-built is ever in the cache."""
+    from mlcnn.rtl.blocks.ram import ram_verilog
+
     with tempfile.TemporaryDirectory(dir=target.parent) as name:
         folder = Path(name)
-        (folder / "heart.il").write_text(_circuit(build), encoding="utf-8")
+        circuit = _circuit(build)
+        (folder / "heart.il").write_text(circuit, encoding="utf-8")
+        rams = sorted(set(re.findall(r"ram_\d+x\d+x\d+", circuit)))
+        (folder / "rams.v").write_text("".join(map(ram_verilog, rams)), encoding="utf-8")
         made, runtime = folder / target.name, _runtime()
         commands = (
-            f"read_rtlil {folder / 'heart.il'}", "hierarchy -top heart", "proc",
+            f"read_verilog {folder / 'rams.v'}", f"read_rtlil {folder / 'heart.il'}", "hierarchy -top heart", "proc",
             f"write_cxxrtl -noflatten -g1 {folder / 'heart.cc'}",
         )  # fmt: skip
         _done([sys.executable, "-c", _YOSYS, *commands], "Yosys")
@@ -221,14 +229,18 @@ def _circuit(build: Build) -> str:
     from amaranth.back import rtlil
 
     from mlcnn.rtl.blocks.heart import Heart
+    from mlcnn.rtl.blocks.input_lane import InputLane
     from mlcnn.rtl.blocks.output_lane import OutputLane
     from mlcnn.rtl.blocks.slice import Slice
 
-    blocks = {"slice": Slice(build), "output_lane": OutputLane(), "heart": Heart(build)}
+    blocks = {
+        "slice": Slice(build), "input_lane": InputLane(build), "output_lane": OutputLane(),
+        "heart": Heart(build),
+    }  # fmt: skip
     return "\n".join(
         rtlil.convert(
             block, name=name, emit_src=False,
             ports={port: (signal, None) for port, signal in block.ports.items()},
-        )  # fmt: skip
+        )
         for name, block in blocks.items()
-    )
+    )  # fmt: skip

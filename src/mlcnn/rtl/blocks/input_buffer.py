@@ -1,8 +1,8 @@
 """The input buffer: two halves of as many banks as a beat has groups of channels."""
 
 from amaranth.hdl import Array, Elaboratable, Module, Mux, Signal
-from amaranth.lib.memory import Memory
 
+from mlcnn.rtl.blocks.ram import Ram
 from mlcnn.rtl.blocks.slice import WORD_BITS
 from mlcnn.rtl.build import Build
 
@@ -45,8 +45,9 @@ class InputBuffer(Elaboratable):
             one.eq(self.read_address + number * self.way_step)
             for number, one in enumerate(addresses)
         ]
-        turn = Signal.like(self.turn)
-        m.d.sync += turn.eq(self.turn)
+        # A word that was asked for in the last cycle of a step comes when the halves have changed.
+        turn, half = Signal.like(self.turn), Signal()
+        m.d.sync += [turn.eq(self.turn), half.eq(self.half)]
         read: list[Signal] = []
         for bank in range(self.banks_of):
             way = Signal(range(self.banks_of))
@@ -56,7 +57,7 @@ class InputBuffer(Elaboratable):
                 with m.If(way == number):
                     m.d.comb += wanted.eq(addresses[number])
             halves = [self._half(m, bank, number, wanted) for number in range(2)]
-            m.d.comb += data.eq(Mux(self.half, halves[0], halves[1]))
+            m.d.comb += data.eq(Mux(half, halves[0], halves[1]))
             read.append(data)
         for number, word in enumerate(self.words):
             place = Signal(range(self.banks_of), name=f"bank_of_{number}")
@@ -64,15 +65,13 @@ class InputBuffer(Elaboratable):
         return m
 
     def _half(self, m: Module, bank: int, number: int, wanted: Signal) -> Signal:
-        memory = Memory(shape=self.bits, depth=self.build.positions, init=[])
-        m.submodules[f"bank_{bank}_{number}"] = memory
-        read, writes = memory.read_port(), memory.write_port()
+        memory = m.submodules[f"bank_{bank}_{number}"] = Ram(self.bits, self.build.positions)
         filled = self.half == number
         m.d.comb += [
-            read.addr.eq(wanted),
-            read.en.eq(~filled),
-            writes.addr.eq(self.address),
-            writes.data.eq(self.banks.word_select(bank, self.bits)),
-            writes.en.eq(filled & self.write),
+            memory.read_address.eq(wanted),
+            memory.read.eq(~filled),
+            memory.write_address.eq(self.address),
+            memory.data.eq(self.banks.word_select(bank, self.bits)),
+            memory.write.eq(filled & self.write),
         ]
-        return read.data
+        return memory.word

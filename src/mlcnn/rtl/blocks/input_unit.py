@@ -1,16 +1,16 @@
 """What comes from memory on its way into the input buffer: box sums, and where they stand."""
 
-from amaranth.hdl import Cat, Elaboratable, Module, Mux, Signal, Value, signed
-from amaranth.lib.memory import Memory
+from amaranth.hdl import (
+    Cat, ClockSignal, Elaboratable, Instance, Module, ResetSignal, Signal, Value,
+)  # fmt: skip
 
+from mlcnn.rtl.blocks.input_lane import CODE_BITS
 from mlcnn.rtl.blocks.slice import WORD_BITS
 from mlcnn.rtl.blocks.tile import Settings, Tile, bits
 from mlcnn.rtl.blocks.walker import Walker
 from mlcnn.rtl.build import Build
 
 __all__ = ["InputUnit"]
-
-_CODE_BITS = 8
 
 
 class InputUnit(Elaboratable):
@@ -53,11 +53,11 @@ class InputUnit(Elaboratable):
         ]
         place, bank = self._place(m)
         flags: list[Value] = [valid, takes & walker.last, place, bank]
-        for _ in range(self.build.input_stages):
-            after = [Signal.like(Signal(one.shape())) for one in flags]
+        for stage in range(self.build.input_stages):
+            after = [Signal(one.shape()) for one in flags]
             m.d.sync += [one.eq(old) for one, old in zip(after, flags, strict=True)]
             flags = list(after)
-            if _ == self.build.input_stages - 2:
+            if stage == self.build.input_stages - 2:
                 turned = flags[3]
         m.d.comb += [self.write.eq(flags[0]), self.last.eq(flags[1]), self.address.eq(flags[2])]
         boxes = self._boxes(m, takes)
@@ -95,35 +95,19 @@ class InputUnit(Elaboratable):
 
     def _boxes(self, m: Module, takes: Value) -> Signal:
         """The words of all lanes, in the cycle before they are written."""
-        settings, walker, lanes = self.settings, self.walker, self.build.lanes
-        memory = Memory(shape=8 * lanes, depth=self.build.row_columns, init=[])
-        m.submodules.row_buffer = memory
-        above, writes = memory.read_port(), memory.write_port()
-        codes, column, moved = Signal(8 * lanes), Signal(range(self.build.row_columns)), Signal()
-        padding = Cat(*[settings.pad_value] * lanes)
-        m.d.comb += [above.addr.eq(walker.column), above.en.eq(takes)]
-        m.d.sync += [
-            codes.eq(Mux(walker.inside, self.beat, padding)),
-            column.eq(walker.column),
-            moved.eq(takes),
-        ]
-        m.d.comb += [writes.addr.eq(column), writes.data.eq(codes), writes.en.eq(moved)]
-        second = Signal()
-        m.d.sync += second.eq(moved)
-        words: list[Value] = []
-        for lane in range(lanes):
-            code, over = (
-                self._code(one.word_select(lane, _CODE_BITS)) for one in (codes, above.data)
-            )
-            half, left, box = (Signal(signed(WORD_BITS + 1)) for _ in range(3))
-            m.d.sync += half.eq(code + Mux(settings.fused, over, 0))
-            with m.If(second):
-                m.d.sync += left.eq(half)
-            m.d.sync += box.eq(half + Mux(settings.fused, left, 0))
-            words.append(box[:WORD_BITS])
-        found = Signal(WORD_BITS * lanes)
-        m.d.comb += found.eq(Cat(*words))
+        settings, walker = self.settings, self.walker
+        column, moved, summed = Signal(range(self.build.row_columns)), Signal(), Signal()
+        inside = Signal()
+        m.d.sync += [column.eq(walker.column), moved.eq(takes), summed.eq(moved)]
+        m.d.comb += inside.eq(walker.inside)
+        found = Signal(WORD_BITS * self.build.lanes)
+        for lane in range(self.build.lanes):
+            m.submodules[f"lane_{lane}"] = Instance(
+                "input_lane",
+                i_clk=ClockSignal(), i_rst=ResetSignal(),
+                i_code=self.beat.word_select(lane, CODE_BITS), i_padding=settings.pad_value,
+                i_inside=inside, i_takes=takes, i_next_column=walker.column, i_column=column,
+                i_moved=moved, i_summed=summed, i_fused=settings.fused, i_is_signed=settings.signed,
+                o_word=found.word_select(lane, WORD_BITS),
+            )  # fmt: skip
         return found
-
-    def _code(self, bits: Value) -> Value:
-        return Cat(bits, bits[-1] & self.settings.signed).as_signed()

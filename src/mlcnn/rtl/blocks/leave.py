@@ -1,8 +1,8 @@
 """The way out: which sum leaves when, to which byte of which beat."""
 
 from amaranth.hdl import Cat, Elaboratable, Module, Signal, Value
-from amaranth.lib.memory import Memory
 
+from mlcnn.rtl.blocks.ram import Ram
 from mlcnn.rtl.blocks.tile import Settings, Tile, bits
 from mlcnn.rtl.build import Build
 
@@ -113,22 +113,20 @@ class Leave(Elaboratable):
     def _parameters(self, m: Module, address: Signal) -> None:
         """Bias and scale of the output channels, as beats of eight channels bring them."""
         lanes, channels = self.build.output_lanes, self.build.beat_bytes * 8 // _PARAMETER_BITS
-        memory = Memory(
-            shape=_PARAMETER_BITS * lanes, depth=self.build.filters // lanes, init=[]
-        )  # fmt: skip
-        m.submodules.parameters = memory
-        read, writes = memory.read_port(), memory.write_port(granularity=8 * self.build.beat_bytes)
+        memory = m.submodules.parameters = Ram(
+            _PARAMETER_BITS * lanes, self.build.filters // lanes, 8 * self.build.beat_bytes
+        )
         beat, parts = Signal(range(self.build.filters // channels + 1)), lanes // channels
         m.d.comb += [
-            read.addr.eq(address),
-            read.en.eq(self.flow),
-            writes.addr.eq(beat >> (parts - 1).bit_length()),
-            writes.data.eq(Cat(*[self.parameter_beat] * parts)),
-            self.parameters.eq(read.data),
+            memory.read_address.eq(address),
+            memory.read.eq(self.flow),
+            memory.write_address.eq(beat >> (parts - 1).bit_length()),
+            memory.data.eq(Cat(*[self.parameter_beat] * parts)),
+            self.parameters.eq(memory.word),
         ]
         for part in range(parts):
             mine = (beat % parts) == part if parts > 1 else 1
-            m.d.comb += writes.en[part].eq(self.parameter_write & mine)
+            m.d.comb += memory.write[part].eq(self.parameter_write & mine)
         with m.If(self.parameter_write):
             m.d.sync += beat.eq(beat + 1)
         with m.If(self.parameter_clear):

@@ -1,8 +1,8 @@
 """A slice: multipliers, their adder tree and a bank of accumulators."""
 
 from amaranth.hdl import Cat, Elaboratable, Module, Mux, Signal, Value, signed
-from amaranth.lib.memory import Memory
 
+from mlcnn.rtl.blocks.ram import Ram
 from mlcnn.rtl.blocks.tile import bits
 from mlcnn.rtl.build import Build
 
@@ -92,18 +92,16 @@ class Slice(Elaboratable):
         held, added = Signal(signed(_SUM_BITS)), Signal(signed(_SUM_BITS))
         read: list[Value] = []
         for number in range(2):
-            memory = Memory(shape=signed(_SUM_BITS), depth=self.build.entries, init=[])
-            m.submodules[f"accumulators_{number}"] = memory
-            port, writes = memory.read_port(), memory.write_port()
+            memory = m.submodules[f"accumulators_{number}"] = Ram(_SUM_BITS, self.build.entries)
             filled = self.half == number
             m.d.comb += [
-                port.addr.eq(Mux(filled, self.entry, self.out_entry)),
-                port.en.eq(filled | self.out_enable),
-                writes.addr.eq(entry_then),
-                writes.data.eq(added),
-                writes.en.eq((half_then == number) & valid_then),
+                memory.read_address.eq(Mux(filled, self.entry, self.out_entry)),
+                memory.read.eq(filled | self.out_enable),
+                memory.write_address.eq(entry_then),
+                memory.data.eq(added),
+                memory.write.eq((half_then == number) & valid_then),
             ]
-            read.append(port.data)
+            read.append(memory.word.as_signed())
         m.d.sync += held.eq(total)
         m.d.sync += added.eq(held + Mux(first, 0, Mux(half, read[1], read[0])))
         m.d.comb += self.out.eq(Mux(self.half, read[0], read[1]))

@@ -1,8 +1,8 @@
 """The weight buffer, and what fills the shadow registers of the slices from it."""
 
 from amaranth.hdl import Elaboratable, Module, Mux, Signal
-from amaranth.lib.memory import Memory
 
+from mlcnn.rtl.blocks.ram import Ram
 from mlcnn.rtl.blocks.tile import bits
 from mlcnn.rtl.build import Build
 
@@ -40,15 +40,14 @@ class WeightPrefetch(Elaboratable):
         count, reads = Signal(8), Signal()
         data: list[Signal] = []
         for number in range(2):
-            memory = Memory(shape=len(self.beat), depth=depth, init=[])
-            m.submodules[f"weights_{number}"] = memory
-            read, writes = memory.read_port(), memory.write_port()
+            memory = m.submodules[f"weights_{number}"] = Ram(len(self.beat), depth)
             filled = self.half == number
             m.d.comb += [
-                read.addr.eq(wanted), read.en.eq(~filled & reads), writes.addr.eq(written),
-                writes.data.eq(self.beat), writes.en.eq(filled & self.write),
+                memory.read_address.eq(wanted), memory.read.eq(~filled & reads),
+                memory.write_address.eq(written), memory.data.eq(self.beat),
+                memory.write.eq(filled & self.write),
             ]  # fmt: skip
-            data.append(read.data)
+            data.append(memory.word)
         m.d.comb += [
             reads.eq((count != self.fill) & (left != 0)),
             self.word.eq(Mux(self.half, data[0], data[1])),
