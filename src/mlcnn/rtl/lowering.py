@@ -36,7 +36,7 @@ from mlcnn.rtl.linear import convolution, dense, with_bias
 from mlcnn.rtl.network import CodeGrid, HardwareStep, HostStep, IntegerNetwork, Step
 from mlcnn.rtl.unrounded import Bounds, Coded, Given, Linear, Means, Moved, Sums, Unrounded
 
-__all__ = ["lower"]
+__all__ = ["lower", "require_quantised"]
 
 Whole = NDArray[np.int64]
 Held = Coded | Given | Unrounded
@@ -67,14 +67,27 @@ def lower(
         UnsupportedError: a layer that neither the hardware nor the host runs on codes.
         InfeasibleError: sums of a layer could leave 32 bits.
     """
+    require_quantised(model, name)
+    return _Lowering(pad_means(inline(model)), build or Build()).network(
+        lambda: _span(model, calibration)
+    )
+
+
+def require_quantised(model: ir.Model, name: str) -> None:
+    """Refuse a network in floats.
+
+    Args:
+        model: the network.
+        name: what the message calls it.
+
+    Raises:
+        InputError: nothing of it is rounded to codes.
+    """
     if not any(is_quantiser(node, QUANTIZE) for node in model.graph):
         raise InputError(
             f"{name}: the network is not quantised, and the hardware computes with codes of 8 "
             f"bits; quantise it and give the file: {_HOW.format(name)}"
         )
-    return _Lowering(pad_means(inline(model)), build or Build()).network(
-        lambda: _span(model, calibration)
-    )
 
 
 def _span(model: ir.Model, images: NDArray[np.float32] | None) -> CodeGrid:

@@ -23,7 +23,7 @@ from mlcnn.errors import UnsupportedError
 from mlcnn.rtl.build import Build
 from mlcnn.rtl.program import Program
 
-__all__ = ["LayerCycles", "Simulated", "Simulator"]
+__all__ = ["LayerCycles", "Simulated", "Simulator", "require_tools"]
 
 _FLAGS = ("-O2", "-std=c++17", "-shared", "-fPIC", "-w")
 _SECONDS = 600
@@ -150,11 +150,11 @@ class Simulator:
         return ctypes.CDLL(str(compiled_hardware(self.build)))
 
 
-def compiled_hardware(build: Build) -> Path:
-    """The library that simulates a build, from the user's cache where it is there.
+def require_tools() -> tuple[str, ...]:
+    """The C++ compiler, if all is there that the hardware is compiled with.
 
     Raises:
-        UnsupportedError: a package or a compiler is missing, or does not compile it.
+        UnsupportedError: a package or the compiler is missing.
     """
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
@@ -168,6 +168,16 @@ def compiled_hardware(build: Build) -> Path:
             "simulating the hardware needs a C++ compiler: install g++ (a package of that name in "
             "most systems), or set CXX to another"
         )
+    return compiler
+
+
+def compiled_hardware(build: Build) -> Path:
+    """The library that simulates a build, from the user's cache where it is there.
+
+    Raises:
+        UnsupportedError: a package or a compiler is missing, or does not compile it.
+    """
+    compiler = require_tools()
     key = hashlib.sha256()
     own = files("mlcnn.rtl")
     sources = [*own.joinpath("blocks").iterdir(), *own.iterdir()]
