@@ -2,8 +2,8 @@
 
 The verbs of the command line are functions here: `load`, `optimize`, `count`, `bench`, `evaluate`,
 `explore`, `finetune`, `quantize`, `compress`, `skip`, `run`; of `map` there are two, `map_layer`
-and `map_network`, and `rtl simulate` is `simulate_rtl`. They and the packages below them are imported when they are first used, so that
-``import mlcnn`` takes no time.
+and `map_network`; `rtl simulate` is `simulate_rtl`. They and the packages below them are imported
+when they are first used, so that ``import mlcnn`` takes no time.
 """
 
 import importlib

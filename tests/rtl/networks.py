@@ -18,6 +18,7 @@ from mlcnn.training.quantisation import Means, Setting, calibrate
 from mlcnn.zoo import describe
 
 __all__ = [
+    "QUICK",
     "by_definition",
     "in_engine",
     "padded",

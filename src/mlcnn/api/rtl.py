@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
 
 from mlcnn import accelerators, graph
 from mlcnn.accelerators.loading import load_accelerator
-from mlcnn.api.accuracy import ImageOptions, Labelled, labelled_images
-from mlcnn.api.evaluation import Fused
+from mlcnn.api.accuracy import ImageOptions
 from mlcnn.api.loading import Source, is_zoo_name, load, model_name
-from mlcnn.api.optimizing import Progress, default_passes, rewrite, silent, tuned_weights
-from mlcnn.api.options import NO_REWRITE
+from mlcnn.api.optimizing import Progress, silent
+from mlcnn.api.quantized_zoo import CodedNetwork, images_to_run, quantised_zoo
 from mlcnn.errors import InputError, did_you_mean
 from mlcnn.rtl.build import Build
 from mlcnn.rtl.choice import choose
@@ -27,13 +25,12 @@ from mlcnn.rtl.simulation import LayerRun, NetworkRun, Runs, simulate
 from mlcnn.rtl.simulation import Setting as HardwareSetting
 from mlcnn.rtl.simulator import Simulator, require_tools
 from mlcnn.table import Shown, Tabular
-from mlcnn.training.quantisation import LEAST_IMAGES, Means, Setting, calibrate
 
 __all__ = ["RtlOptions", "RtlSimulation", "simulate_rtl"]
 
 _KINDS = ("mlcnn", "dense")
-_CALIBRATION = 256
-_SETTING = Setting(observer="mse", bias_correction=False, sensitivity=False, means=Means.EXACT)
+_RANGES = 64
+"""Images that the range of an output is found on, where the network does not round it."""
 _STALLS_MOST = 99
 
 
@@ -211,23 +208,17 @@ def simulate_rtl(
     if simulator is None:
         require_tools()
     tell("load", 0, 0)
-    on_the_fly = is_zoo_name(source)
-    if on_the_fly:
-        weights = weights or tuned_weights(source, NO_REWRITE)
-    model, name = load(source, input_shape=input_shape, weights=weights), model_name(source)
-    if not on_the_fly:
+    name, imaging = model_name(source), images or ImageOptions()
+    if is_zoo_name(source):
+        given = quantised_zoo(source, data, imaging, chosen.images, weights)
+    else:
+        model = load(source, input_shape=input_shape)
         require_quantised(model, name)
-    labelled = _labelled(source, data, model, images or ImageOptions(), chosen.images)
-    others = labelled.images[chosen.images :][:_CALIBRATION]
-    floats, notes = model, labelled.told
-    if on_the_fly:
-        tell("quantise", 0, 0)
-        floats, model = _quantised(source, model, others)
-        notes += (
-            f"{name} is quantised for this, fused where it can be, on {len(others)} other images "
-            f"of {labelled.name}; for a network of your own: mlcnn quantize --fuse --means exact",
+        labelled = images_to_run(source, data, model, imaging, chosen.images)
+        given = CodedNetwork(
+            model, model, labelled, labelled.images[chosen.images :], labelled.told
         )
-    network = lower(model, others, setting.build, name)
+    network = lower(given.model, given.others[:_RANGES], setting.build, name)
     if plain:
         network = _in_plain_order(network)
     _require_layer(network, chosen, wave)
@@ -235,7 +226,7 @@ def simulate_rtl(
         step.name: choose(step.layer, setting.build, setting.hardware) for step in network.layers
     }
     file = None if wave is None else Path(f"{name}-{wave[1].replace('/', '-')}-{wave[0]}.vcd")
-    first = labelled.images[: chosen.images]
+    first = given.labelled.images[: chosen.images]
     run = simulate(
         network,
         first,
@@ -251,9 +242,9 @@ def simulate_rtl(
         options=chosen,
         layers=run.layers,
         on_host=tuple((step.name, step.operator) for step in network.on_host),
-        accuracy=_accuracy(network, run, floats, first, labelled.labels[: chosen.images]),
+        accuracy=_accuracy(network, run, given, first),
         waves=file,
-        notes=notes,
+        notes=given.notes,
     )
 
 
@@ -267,36 +258,6 @@ def _machine(name: "str | PathLike[str]") -> tuple[bool, str]:
             "of no other machine: give mlcnn-int8 or dcnn-int8"
         )
     return kind != _KINDS[0], machine.name
-
-
-def _labelled(
-    source: Source,
-    data: "str | PathLike[str] | None",
-    model: ir.Model,
-    options: ImageOptions,
-    wanted: int,
-) -> Labelled:
-    found = labelled_images(source, None if data is None else Path(data), model, options)
-    if found is None:
-        raise InputError(
-            f"{model_name(source)}: no images to run; give labelled images with --data"
-        )
-    most = len(found.labels) - LEAST_IMAGES
-    if wanted > most:
-        raise InputError(
-            f"--images {wanted}: {found.name} has {len(found.labels)} images, and {LEAST_IMAGES} "
-            f"beside those that run are needed to find ranges: {most} can run at most"
-        )
-    return found
-
-
-def _quantised(
-    source: Source, model: ir.Model, images: NDArray[np.float32]
-) -> tuple[ir.Model, ir.Model]:
-    """The network rewritten in floats, and the same quantised."""
-    rewritten = rewrite(model, default_passes(source), NO_REWRITE, check=False, chooser=Fused())
-    before = graph.inline(rewritten.model)
-    return before, calibrate(before, images, images, _SETTING).model
 
 
 def _in_plain_order(network: IntegerNetwork) -> IntegerNetwork:
@@ -320,14 +281,12 @@ def _require_layer(
 
 
 def _accuracy(
-    network: IntegerNetwork,
-    run: NetworkRun,
-    floats: ir.Model,
-    images: NDArray[np.float32],
-    labels: NDArray[np.int64],
+    network: IntegerNetwork, run: NetworkRun, given: CodedNetwork, images: NDArray[np.float32]
 ) -> dict[str, float]:
-    given = {floats.graph.inputs[0].name or "": torch.from_numpy(images)}
-    (exact,) = graph.evaluate(floats, given, dtype=torch.float32).values()
+    entry, labels = given.floats.graph.inputs[0].name or "", given.labelled.labels[: len(images)]
+    (exact,) = graph.evaluate(
+        given.floats, {entry: torch.from_numpy(images)}, dtype=torch.float32
+    ).values()
     outputs = {
         "hardware": run.outputs,
         "integer": run_network(network, images).outputs,

@@ -226,6 +226,7 @@ def simulate(
         if not isinstance(part, HostStep)
         for step, configuration in zip(part.steps, part.program.configurations, strict=True)
     }
+    bench = _Bench(simulator, setting, runs, wave)
     outputs: list[Whole] = []
     for number, image in enumerate(images):
         if progress is not None:
@@ -234,9 +235,8 @@ def simulate(
         for part in parts:
             if isinstance(part, HostStep):
                 codes[part.output] = part.run(*(codes[name] for name in part.sources))
-                continue
-            traced = None if wave is None or wave[0] != number else wave[1:]
-            _run_part(part, codes, simulator, setting, number, runs, traced)
+            else:
+                bench.run(part, codes, number)
         outputs.append(codes[network.output].reshape(1, -1))
     numbers = network.output_grid.numbers(np.concatenate(outputs))
     return NetworkRun(tuple(run.result() for run in runs.values()), numbers)
@@ -251,37 +251,52 @@ def _written(
     return _Part(steps, write_program(layers, [tilings[s.name] for s in steps], build, reads))
 
 
-def _run_part(
-    part: _Part,
-    codes: dict[str, Whole],
-    simulator: Runs,
-    setting: Setting,
-    number: int,
-    runs: "Mapping[str, _Layer]",
-    traced: tuple[str, Path] | None,
-) -> None:
-    """Run a program for an image: its codes are added to those that are known."""
-    program, memory = part.program, part.program.image.copy()
-    made = {step.output for step in part.steps}
-    for place, step in enumerate(part.steps):
-        if step.source not in made:
-            program.write_input(memory, place, codes[step.source].reshape(step.layer.shape))
-    places = {step.name: place for place, step in enumerate(part.steps)}
-    done = simulator.run(
-        program,
-        memory,
-        dram_latency=setting.dram_latency,
-        write_latency=setting.write_latency,
-        stalls=setting.stalls,
-        seed=setting.seed + number,
-        wave=(places[traced[0]], traced[1]) if traced and traced[0] in places else None,
-    )
-    expected = _expected(program, setting, number)
-    for place, step in enumerate(part.steps):
-        read = codes[step.source].reshape(step.layer.shape)
-        codes[step.output] = program.read_output(done.memory, place)[None]
-        took = done.layers[place]
-        runs[step.name].add(number, read, codes[step.output][0], took, *expected[place])
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """Runs programs, and tells each layer what came of it.
+
+    Attributes:
+        simulator: of the hardware.
+        setting: what it was built as, and its memory.
+        runs: what is found of each layer, by its name.
+        wave: see ``simulate``.
+    """
+
+    simulator: Runs
+    setting: Setting
+    runs: "Mapping[str, _Layer]"
+    wave: tuple[int, str, Path] | None
+
+    def run(self, part: _Part, codes: dict[str, Whole], number: int) -> None:
+        """Run a program for an image; its codes are added to those that are known."""
+        program, memory = part.program, part.program.image.copy()
+        made = {step.output for step in part.steps}
+        for place, step in enumerate(part.steps):
+            if step.source not in made:
+                program.write_input(memory, place, codes[step.source].reshape(step.layer.shape))
+        done = self.simulator.run(
+            program,
+            memory,
+            dram_latency=self.setting.dram_latency,
+            write_latency=self.setting.write_latency,
+            stalls=self.setting.stalls,
+            seed=self.setting.seed + number,
+            wave=self._wave(part, number),
+        )
+        expected = _expected(program, self.setting, number)
+        for place, step in enumerate(part.steps):
+            read = codes[step.source].reshape(step.layer.shape)
+            codes[step.output] = program.read_output(done.memory, place)[None]
+            layer = self.runs[step.name]
+            layer.compare(number, read, codes[step.output][0])
+            layer.time(number, done.layers[place], *expected[place])
+
+    def _wave(self, part: _Part, number: int) -> tuple[int, Path] | None:
+        if self.wave is None or self.wave[0] != number:
+            return None
+        places = {step.name: place for place, step in enumerate(part.steps)}
+        _, name, file = self.wave
+        return (places[name], file) if name in places else None
 
 
 def _expected(program: Program, setting: Setting, number: int) -> list[tuple[int, tuple[int, ...]]]:
@@ -320,30 +335,16 @@ class _Layer:
         self._first_step: tuple[int, int, int] | None = None
         self._differs: tuple[int, tuple[int, int, int], int, int] | None = None
 
-    def add(
-        self,
-        number: int,
-        read: Whole,
-        codes: Whole,
-        took: _Took,
-        cycles: int,
-        steps: tuple[int, ...],
-    ) -> None:
-        """Add an image.
-
-        Args:
-            number: of the image.
-            read: codes that the layer read.
-            codes: that it wrote.
-            took: its cycles.
-            cycles: that the model says.
-            steps: likewise.
-        """
+    def time(self, number: int, took: _Took, cycles: int, steps: tuple[int, ...]) -> None:
+        """Add what an image took, and the cycles of the layer and its steps by the model."""
         if number == 0:
             self._cycles = took.cycles, cycles
             self._first_step = _first_apart(took.steps, steps)
         if abs(took.cycles - cycles) > abs(self._most_apart):
             self._most_apart = took.cycles - cycles
+
+    def compare(self, number: int, read: Whole, codes: Whole) -> None:
+        """Compare the codes of an image with those of the integer model, for what it read."""
         model = run_layer(self._step.layer, read)
         if self._differs is None and (model != codes).any():
             channel, row, column = (int(one) for one in np.argwhere(model != codes)[0])
