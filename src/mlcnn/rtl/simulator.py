@@ -1,0 +1,246 @@
+"""The hardware, simulated: Amaranth to C++ by Yosys (CXXRTL), compiled once for each build."""
+
+import ctypes
+import hashlib
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from dataclasses import astuple, dataclass
+from functools import cached_property
+from importlib.metadata import version
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlcnn.engines.compiled import cache_folder
+from mlcnn.engines.compilers import cxx_compiler
+from mlcnn.errors import UnsupportedError
+from mlcnn.rtl.build import Build
+from mlcnn.rtl.program import Program
+
+__all__ = ["LayerCycles", "Simulated", "Simulator"]
+
+_FLAGS = ("-O2", "-std=c++17", "-shared", "-fPIC", "-w")
+_SECONDS = 600
+_MOST_CYCLES = 10**9
+_MOST_STEPS = 1 << 20
+_PACKAGES = ("amaranth", "pyosys")
+# pyosys prints to standard output whatever it is told, so it has a process of its own.
+_YOSYS = """\
+import sys
+from pyosys import libyosys
+design = libyosys.Design()
+for command in sys.argv[1:]:
+    libyosys.run_pass(command, design)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCycles:
+    """What a layer took.
+
+    Attributes:
+        cycles: from its first configuration command to the acknowledgement of its last store.
+        steps: cycles of each of its steps.
+    """
+
+    cycles: int
+    steps: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """What is left of a program that was run.
+
+    Attributes:
+        memory: as it is then, shape (beats, bytes of a beat).
+        layers: what each took.
+        cycles: simulated, all together.
+    """
+
+    memory: NDArray[np.uint8]
+    layers: tuple[LayerCycles, ...]
+    cycles: int
+
+
+class _Request(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_uint64) for name in (
+            "program", "latency", "write_latency", "seed", "percent", "beats", "most_cycles",
+            "layers",
+        )),
+        ("reset_at", ctypes.c_int64),
+        ("wave_layer", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("memory", "cycles", "steps", "lengths")),
+        ("most_steps", ctypes.c_uint64),
+        ("wave_path", ctypes.c_char_p),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """The hardware of a build, compiled when it is first run.
+
+    Attributes:
+        build: its sizes.
+    """
+
+    build: Build
+
+    def run(
+        self,
+        program: Program,
+        memory: NDArray[np.uint8],
+        *,
+        dram_latency: int = 60,
+        write_latency: int = 60,
+        stalls: int = 0,
+        seed: int = 0,
+        reset_at: int | None = None,
+        wave: tuple[int, Path] | None = None,
+    ) -> Simulated:
+        """Run a program from power-on, the memories of the hardware filled at random.
+
+        Args:
+            program: the layers.
+            memory: its image with the input in it; it is not changed.
+            dram_latency: cycles from a command to its beat, 1 or more.
+            write_latency: cycles from a store to its acknowledgement, 1 or more.
+            stalls: of a hundred cycles so many take no command, at random.
+            seed: of stalls and memories.
+            reset_at: a cycle in which a reset begins; the program is then started again.
+            wave: number of a layer, and a file for its signals (.vcd).
+
+        Raises:
+            UnsupportedError: the hardware cannot be compiled here.
+            RuntimeError: it did not end, or left the memory.
+        """
+        memory = np.ascontiguousarray(memory, np.uint8).copy()
+        count = len(program.layers)
+        cycles, steps = np.zeros(count, np.uint64), np.zeros(count, np.uint64)
+        lengths = np.zeros(_MOST_STEPS, np.uint64)
+        request = _Request(
+            program=program.program_base, latency=dram_latency, write_latency=write_latency,
+            seed=seed, percent=stalls, beats=len(memory), most_cycles=_MOST_CYCLES, layers=count,
+            reset_at=-1 if reset_at is None else reset_at,
+            wave_layer=-1 if wave is None else wave[0],
+            memory=memory.ctypes.data, cycles=cycles.ctypes.data, steps=steps.ctypes.data,
+            lengths=lengths.ctypes.data, most_steps=_MOST_STEPS,
+            wave_path=None if wave is None else str(wave[1]).encode(),
+        )  # fmt: skip
+        simulated = ctypes.c_uint64()
+        code = self._library.run(ctypes.byref(request), ctypes.byref(simulated))
+        if code:
+            what = "did not end" if code == 1 else "read or wrote beside the memory"
+            raise RuntimeError(f"the hardware {what} after {simulated.value} cycles")
+        ends = [0, *(int(one) for one in steps)]
+        layers = tuple(
+            LayerCycles(int(took), tuple(int(one) for one in lengths[start:end]))
+            for took, start, end in zip(cycles, ends, ends[1:], strict=False)
+        )
+        return Simulated(memory, layers, simulated.value)
+
+    @cached_property
+    def _library(self) -> ctypes.CDLL:
+        return ctypes.CDLL(str(compiled_hardware(self.build)))
+
+
+def compiled_hardware(build: Build) -> Path:
+    """The library that simulates a build, from the user's cache where it is there.
+
+    Raises:
+        UnsupportedError: a package or a compiler is missing, or does not compile it.
+    """
+    missing = [name for name in _PACKAGES if find_spec(name) is None]
+    if missing:
+        raise UnsupportedError(
+            f"simulating the hardware needs {' and '.join(missing)}: "
+            'pip install "mlcnn[rtl]"'
+        )
+    compiler = cxx_compiler()
+    if compiler is None:
+        raise UnsupportedError(
+            "simulating the hardware needs a C++ compiler: install g++ (a package of that name in "
+            "most systems), or set CXX to another"
+        )
+    key = hashlib.sha256()
+    own = files("mlcnn.rtl")
+    sources = [*own.joinpath("blocks").iterdir(), *own.iterdir()]
+    for source in sorted(sources, key=lambda one: one.name):
+        if source.name.endswith((".py", ".cc")):
+            key.update(source.read_bytes())
+    key.update(repr((astuple(build), compiler, [version(one) for one in _PACKAGES])).encode())
+    path = cache_folder() / f"rtl-{key.hexdigest()[:16]}.so"
+    if not path.exists():
+        _compile(build, compiler, path)
+    return path
+
+
+def _compile(build: Build, compiler: tuple[str, ...], target: Path) -> None:
+    """Compile into a folder of its own, so that nothing half-built is ever in the cache."""
+    from mlcnn.rtl.blocks.ram import ram_verilog
+
+    with tempfile.TemporaryDirectory(dir=target.parent) as name:
+        folder = Path(name)
+        circuit = _circuit(build)
+        (folder / "heart.il").write_text(circuit, encoding="utf-8")
+        rams = sorted(set(re.findall(r"ram_\d+x\d+x\d+", circuit)))
+        (folder / "rams.v").write_text("".join(map(ram_verilog, rams)), encoding="utf-8")
+        made, runtime = folder / target.name, _runtime()
+        commands = (
+            f"read_verilog {folder / 'rams.v'}", f"read_rtlil {folder / 'heart.il'}", "hierarchy -top heart", "proc",
+            f"write_cxxrtl -noflatten -g1 {folder / 'heart.cc'}",
+        )  # fmt: skip
+        _done([sys.executable, "-c", _YOSYS, *commands], "Yosys")
+        driver = str(files("mlcnn.rtl").joinpath("driver.cc"))
+        includes = [f"-I{runtime}", f"-I{folder}", f"-DBEAT_BYTES={build.beat_bytes}"]
+        _done([*compiler, *_FLAGS, *includes, driver, "-o", str(made)], shlex.join(compiler))
+        made.replace(target)
+
+
+def _done(command: list[str], who: str) -> None:
+    try:
+        done = subprocess.run(  # noqa: S603 - Yosys and the user's compiler on our own source
+            command, capture_output=True, text=True, timeout=_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UnsupportedError(f"compiling the hardware: {who}: {error}") from error
+    if done.returncode:
+        lines = (done.stderr or done.stdout).splitlines()
+        told = next((one for one in lines if "error" in one.lower()), "it failed")
+        raise UnsupportedError(f"compiling the hardware: {who}: {told.strip()}")
+
+
+def _runtime() -> Path:
+    """Where the headers are that CXXRTL's output includes."""
+    found = find_spec("pyosys")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent / "share/include/backends/cxxrtl/runtime"
+
+
+def _circuit(build: Build) -> str:
+    """The circuit in Yosys's language; slices and output lanes are one module each."""
+    from amaranth.back import rtlil
+
+    from mlcnn.rtl.blocks.heart import Heart
+    from mlcnn.rtl.blocks.input_lane import InputLane
+    from mlcnn.rtl.blocks.output_lane import OutputLane
+    from mlcnn.rtl.blocks.slice import Slice
+
+    blocks = {
+        "slice": Slice(build), "input_lane": InputLane(build), "output_lane": OutputLane(),
+        "heart": Heart(build),
+    }  # fmt: skip
+    return "\n".join(
+        rtlil.convert(
+            block, name=name, emit_src=False,
+            ports={port: (signal, None) for port, signal in block.ports.items()},
+        )
+        for name, block in blocks.items()
+    )  # fmt: skip
