@@ -30,6 +30,8 @@ _SECONDS = 600
 _MOST_CYCLES = 10**9
 _MOST_STEPS = 1 << 20
 _PACKAGES = ("amaranth", "pyosys")
+_REPEATED = ("slice", "input_lanes", "output_lanes")
+"""Modules that are compiled once and used often; all else is one."""
 # pyosys prints to standard output whatever it is told, so it has a process of its own.
 _YOSYS = """\
 import sys
@@ -194,6 +196,7 @@ def _compile(build: Build, compiler: tuple[str, ...], target: Path) -> None:
         made, runtime = folder / target.name, _runtime()
         commands = (
             f"read_verilog {folder / 'rams.v'}", f"read_rtlil {folder / 'heart.il'}", "hierarchy -top heart", "proc",
+            *(f"setattr -mod -set keep_hierarchy 1 {one}" for one in _REPEATED), "flatten",
             f"write_cxxrtl -noflatten -g1 {folder / 'heart.cc'}",
         )  # fmt: skip
         _done([sys.executable, "-c", _YOSYS, *commands], "Yosys")
@@ -229,12 +232,12 @@ def _circuit(build: Build) -> str:
     from amaranth.back import rtlil
 
     from mlcnn.rtl.blocks.heart import Heart
-    from mlcnn.rtl.blocks.input_lane import InputLane
-    from mlcnn.rtl.blocks.output_lane import OutputLane
+    from mlcnn.rtl.blocks.input_lanes import InputLanes
+    from mlcnn.rtl.blocks.output_lanes import OutputLanes
     from mlcnn.rtl.blocks.slice import Slice
 
     blocks = {
-        "slice": Slice(build), "input_lane": InputLane(build), "output_lane": OutputLane(),
+        "slice": Slice(build), "input_lanes": InputLanes(build), "output_lanes": OutputLanes(),
         "heart": Heart(build),
     }  # fmt: skip
     return "\n".join(
