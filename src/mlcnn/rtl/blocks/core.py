@@ -49,7 +49,7 @@ class Core(Elaboratable):
 
     Attributes:
         start: of the program at ``program``.
-        done: it is over.
+        done: it is over, and another may start.
         layer_done: the last store of a layer is acknowledged.
         step_done: in the last cycle of a step.
         memory: the ports.
@@ -149,10 +149,15 @@ class Core(Elaboratable):
             u.loader.taken.eq(0), u.leave.taken.eq(0),
         ]  # fmt: skip
         self.to_configure, self.parameters_left = Signal(), Signal(16)
-        with m.FSM(name="layers"):
-            with m.State("idle"), m.If(self.start):
+
+        def begins() -> None:
+            with m.If(self.start):
                 m.d.sync += [address.eq(self.program), count.eq(0), self.configured.eq(0)]
                 m.next = "configuration"
+
+        with m.FSM(name="layers"):
+            with m.State("idle"):
+                begins()
             with m.State("configuration"):
                 m.d.comb += [command.eq(count != 2), at.eq(address), self.to_configure.eq(1)]
                 with m.If(taken):
@@ -190,6 +195,7 @@ class Core(Elaboratable):
                 m.next = "configuration"
             with m.State("done"):
                 m.d.comb += self.done.eq(1)
+                begins()
 
     def _returns(self, m: Module, u: "_Units", tiles: Tiles, advance: Signal) -> None:
         """To whom a beat from memory goes: in the order of the commands."""
