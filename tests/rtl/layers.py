@@ -1,9 +1,10 @@
 """Random layers that the hardware can run, each within some thousand cycles.
 
-``random_case`` draws from a NumPy generator, ``cases`` is the same for hypothesis.
+``random_case`` draws from a NumPy generator, ``random_cases`` from a seed, and ``cases`` is for
+hypothesis.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,7 +20,7 @@ from mlcnn.rtl.program import configure
 from mlcnn.rtl.tiling import LayerTiling, check_layer
 from mlcnn.rtl.timing import layer_cycles
 
-__all__ = ["BUILDS", "CYCLES_MOST", "Case", "cases", "random_case"]
+__all__ = ["BUILDS", "CYCLES_MOST", "Case", "cases", "random_case", "random_cases"]
 
 BUILDS = (
     Build(slices=8, ways=4, positions=512, weight_beats=512, entries=64, row_columns=32),
@@ -68,6 +69,14 @@ def random_case(generator: np.random.Generator, builds: Sequence[Build] = BUILDS
         case = _case(lambda low, high: int(generator.integers(low, high + 1)), builds)
         if case is not None:
             return case
+
+
+def random_cases(
+    seed: int, numbers: Iterable[int], builds: Sequence[Build] = BUILDS
+) -> Iterator[Case]:
+    """Cases of a seed, each by its number, so that one can be repeated alone."""
+    for number in numbers:
+        yield random_case(np.random.default_rng([seed, number]), builds)
 
 
 @st.composite

@@ -40,32 +40,32 @@ def _layer(
             _layer(shape=(140, 12, 12)),
             UnsupportedError,
             (
-                "its weights have 70 channels and its input has 140: the hardware takes no groups; run "
-                "it on the host"
+                "its weights have 70 channels and its input has 140: the hardware takes no groups; "
+                "run it on the host"
             ),
         ),
         (
             _layer(fused=True, window=(3, 3)),
             UnsupportedError,
             (
-                "fused with a pool window of 3x3 and convolution strides of 1x1: the input unit sums "
-                "windows of 2x2 at stride 1; do not fuse it"
+                "fused with a pool window of 3x3 and convolution strides of 1x1: the input unit "
+                "sums windows of 2x2 at stride 1; do not fuse it"
             ),
         ),
         (
             _layer(fused=True, window=(2, 2), strides=(2, 1)),
             UnsupportedError,
             (
-                "fused with a pool window of 2x2 and convolution strides of 2x1: the input unit sums "
-                "windows of 2x2 at stride 1; do not fuse it"
+                "fused with a pool window of 2x2 and convolution strides of 2x1: the input unit "
+                "sums windows of 2x2 at stride 1; do not fuse it"
             ),
         ),
         (
             _layer(shape=(70, 2, 12)),
             InputError,
             (
-                "a kernel of 3x3 and a pool window of 1x1 do not fit into an input of 2x12 with pads "
-                "(0, 0, 0, 0): it has no outputs"
+                "a kernel of 3x3 and a pool window of 1x1 do not fit into an input of 2x12 with "
+                "pads (0, 0, 0, 0): it has no outputs"
             ),
         ),
         (
@@ -92,8 +92,8 @@ def _layer(
             _layer(strides=(8, 1), pool_strides=(8, 1)),
             InfeasibleError,
             (
-                "strides of convolution and pool together of 64x1, and the hardware takes 63 at most: "
-                "run it on the host"
+                "strides of convolution and pool together of 64x1, and the hardware takes 63 at "
+                "most: run it on the host"
             ),
         ),
         (
@@ -200,42 +200,42 @@ def test_tilings_of_another_layer_or_build(tiling: LayerTiling, message: str) ->
             {"positions": 55},
             False,
             (
-                "the input of a tile of 2x5 outputs, 70 channels of 4x7 takes 56 words of the input "
-                "buffer, and there are 55: take a smaller tile or fewer channels, or raise positions "
-                "of the build"
+                "the input of a tile of 2x5 outputs, 70 channels of 4x7 takes 56 words of the "
+                "input buffer, and there are 55: take a smaller tile or fewer channels, or raise "
+                "positions of the build"
             ),
         ),
         (
             {"positions": 109},
             True,
             (
-                "the input of a tile of 2x5 outputs, 70 channels of 5x11 takes 110 words of the input "
-                "buffer, and there are 109: take a smaller tile or fewer channels, or raise positions "
-                "of the build"
+                "the input of a tile of 2x5 outputs, 70 channels of 5x11 takes 110 words of the "
+                "input buffer, and there are 109: take a smaller tile or fewer channels, or raise "
+                "positions of the build"
             ),
         ),
         (
             {"weight_beats": 242},
             False,
             (
-                "the weights of 20 output and 70 input channels takes 243 beats of the weight buffer, "
-                "and there are 242: take fewer channels, or raise weight_beats of the build"
+                "the weights of 20 output and 70 input channels takes 243 beats of the weight "
+                "buffer, and there are 242: take fewer channels, or raise weight_beats of the build"
             ),
         ),
         (
             {"entries": 14},
             False,
             (
-                "a tile of 2x5 outputs in 20 channels over 16 slices takes 15 accumulators of a slice, "
-                "and there are 14: take a smaller tile, or raise entries of the build"
+                "a tile of 2x5 outputs in 20 channels over 16 slices takes 15 accumulators of a "
+                "slice, and there are 14: take a smaller tile, or raise entries of the build"
             ),
         ),
         (
             {"row_columns": 11},
             True,
             (
-                "a row of a tile of 2x5 outputs takes 12 columns of the row buffer, and there are 11: "
-                "take a narrower tile, or raise row_columns of the build"
+                "a row of a tile of 2x5 outputs takes 12 columns of the row buffer, and there are "
+                "11: take a narrower tile, or raise row_columns of the build"
             ),
         ),
     ],

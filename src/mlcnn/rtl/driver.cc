@@ -17,7 +17,7 @@ using Heart = cxxrtl_design::p_heart;
 constexpr int kBeatBytes = BEAT_BYTES;
 
 struct Request {
-	uint64_t program, latency, write_latency, seed, percent, beats, most_cycles, layers;
+	uint64_t program, latency, write_latency, trace, percent, beats, most_cycles, layers;
 	int64_t reset_at; // in this cycle a reset begins, and the program is started again behind it
 	int64_t wave_layer; // whose signals are written down
 	uint8_t *memory;
@@ -69,17 +69,21 @@ struct Beat {
 
 class Bench {
 public:
-	explicit Bench(const Request &request) : r(request) {}
-
-	int run() {
-		fill_memories(heart, r.seed + 1);
+	explicit Bench(uint64_t seed) {
+		fill_memories(heart, seed + 1);
 		heart.p_rst.set(true);
 		clock();
 		heart.p_rst.set(false);
+	}
+
+	// 0, or 1 where the program does not end, 2 where a command leaves the memory.
+	int run(const Request &request) {
+		r = request;
+		bad = false;
 		heart.p_program.set<uint32_t>(r.program);
 		begin();
 		for (total = 0; total < r.most_cycles; total++, cycle++) {
-			if (int64_t(total) == r.reset_at && !resetting) {
+			if (int64_t(total) == r.reset_at) {
 				heart.p_reset.set(true);
 				resetting = true;
 			}
@@ -87,7 +91,7 @@ public:
 			if (resetting)
 				restart();
 			else if (heart.p_done)
-				return 0;
+				return bad ? 2 : 0;
 		}
 		return 1;
 	}
@@ -119,14 +123,13 @@ private:
 		if (waiting++ == 0 || !heart.p_idle)
 			return;
 		resetting = false;
-		r.reset_at = -1;
+		waiting = 0;
 		begin();
-		cycle = uint64_t(-1);
-		begun = step_begun = 0;
+		cycle = uint64_t(-1); // one is added before the next
 	}
 
 	void once() {
-		bool ready = ready_at(cycle, r.seed, r.percent);
+		bool ready = ready_at(cycle, r.trace, r.percent);
 		bool arrives = !beats.empty() && beats.front().due == total;
 		heart.p_ready.set(ready);
 		heart.p_arrives.set(arrives);
@@ -214,11 +217,8 @@ private:
 		}
 	}
 
-public:
+	Request r{};
 	bool bad = false;
-
-private:
-	Request r;
 	Heart heart;
 	std::deque<Beat> beats;
 	std::deque<uint64_t> stores;
@@ -230,10 +230,12 @@ private:
 
 } // namespace
 
-// 0, or 1 where the program does not end, 2 where a command leaves the memory.
-extern "C" int run(const Request *request, uint64_t *simulated) {
-	auto bench = std::make_unique<Bench>(*request);
-	int code = bench->run();
-	*simulated = bench->simulated();
-	return bench->bad ? 2 : code;
+extern "C" void *power_on(uint64_t seed) { return new Bench(seed); }
+
+extern "C" void power_off(void *bench) { delete static_cast<Bench *>(bench); }
+
+extern "C" int run(void *bench, const Request *request, uint64_t *simulated) {
+	int code = static_cast<Bench *>(bench)->run(*request);
+	*simulated = static_cast<Bench *>(bench)->simulated();
+	return code;
 }

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from contextlib import AbstractContextManager
 from dataclasses import astuple, dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -15,21 +16,34 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mlcnn.engines.compiled import cache_folder
 from mlcnn.engines.compilers import cxx_compiler
 from mlcnn.errors import UnsupportedError
 from mlcnn.rtl.build import Build
+from mlcnn.rtl.memory import Bytes
 from mlcnn.rtl.program import Program
 
-__all__ = ["LayerCycles", "Simulated", "Simulator", "require_tools"]
+__all__ = [
+    "DRAM_LATENCY",
+    "WRITE_LATENCY",
+    "Chip",
+    "LayerCycles",
+    "Simulated",
+    "Simulator",
+    "require_tools",
+]
+
+DRAM_LATENCY, WRITE_LATENCY = 60, 60
+"""Cycles, where nothing else is said."""
 
 _FLAGS = ("-O2", "-std=c++17", "-shared", "-fPIC", "-w")
 _SECONDS = 600
 _MOST_CYCLES = 10**9
 _MOST_STEPS = 1 << 20
 _PACKAGES = ("amaranth", "pyosys")
+_REPEATED = ("slice", "input_lanes", "output_lanes")
+"""Modules that are compiled once and used often; all else is one."""
 # pyosys prints to standard output whatever it is told, so it has a process of its own.
 _YOSYS = """\
 import sys
@@ -63,7 +77,7 @@ class Simulated:
         cycles: simulated, all together.
     """
 
-    memory: NDArray[np.uint8]
+    memory: Bytes
     layers: tuple[LayerCycles, ...]
     cycles: int
 
@@ -71,7 +85,7 @@ class Simulated:
 class _Request(ctypes.Structure):
     _fields_ = (
         *((name, ctypes.c_uint64) for name in (
-            "program", "latency", "write_latency", "seed", "percent", "beats", "most_cycles",
+            "program", "latency", "write_latency", "trace", "percent", "beats", "most_cycles",
             "layers",
         )),
         ("reset_at", ctypes.c_int64),
@@ -82,29 +96,36 @@ class _Request(ctypes.Structure):
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Simulator:
-    """The hardware of a build, compiled when it is first run.
+class Chip(AbstractContextManager["Chip"]):
+    """One piece of the hardware, from power-on: its memories are filled at random then.
 
-    Attributes:
-        build: its sizes.
+    Args:
+        library: compiled.
+        seed: of what is in the memories.
     """
 
-    build: Build
+    def __init__(self, library: ctypes.CDLL, seed: int) -> None:
+        self._library = library
+        self._bench: int | None = library.power_on(ctypes.c_uint64(seed))
+
+    def __exit__(self, *_: object) -> None:
+        if self._bench is not None:
+            self._library.power_off(ctypes.c_void_p(self._bench))
+            self._bench = None
 
     def run(
         self,
         program: Program,
-        memory: NDArray[np.uint8],
+        memory: Bytes,
         *,
-        dram_latency: int = 60,
-        write_latency: int = 60,
+        dram_latency: int = DRAM_LATENCY,
+        write_latency: int = WRITE_LATENCY,
         stalls: int = 0,
-        seed: int = 0,
+        trace: int = 0,
         reset_at: int | None = None,
         wave: tuple[int, Path] | None = None,
     ) -> Simulated:
-        """Run a program from power-on, the memories of the hardware filled at random.
+        """Run a program, behind others that ran before.
 
         Args:
             program: the layers.
@@ -112,42 +133,65 @@ class Simulator:
             dram_latency: cycles from a command to its beat, 1 or more.
             write_latency: cycles from a store to its acknowledgement, 1 or more.
             stalls: of a hundred cycles so many take no command, at random.
-            seed: of stalls and memories.
+            trace: seed of the stalls, see ``timing.ready_at``.
             reset_at: a cycle in which a reset begins; the program is then started again.
             wave: number of a layer, and a file for its signals (.vcd).
 
         Raises:
-            UnsupportedError: the hardware cannot be compiled here.
             RuntimeError: it did not end, or left the memory.
         """
-        memory = np.ascontiguousarray(memory, np.uint8).copy()
-        count = len(program.layers)
+        left, count = np.ascontiguousarray(memory, np.uint8).copy(), len(program.layers)
         cycles, steps = np.zeros(count, np.uint64), np.zeros(count, np.uint64)
         lengths = np.zeros(_MOST_STEPS, np.uint64)
         request = _Request(
             program=program.program_base, latency=dram_latency, write_latency=write_latency,
-            seed=seed, percent=stalls, beats=len(memory), most_cycles=_MOST_CYCLES, layers=count,
+            trace=trace, percent=stalls, beats=len(left), most_cycles=_MOST_CYCLES, layers=count,
             reset_at=-1 if reset_at is None else reset_at,
             wave_layer=-1 if wave is None else wave[0],
-            memory=memory.ctypes.data, cycles=cycles.ctypes.data, steps=steps.ctypes.data,
+            memory=left.ctypes.data, cycles=cycles.ctypes.data, steps=steps.ctypes.data,
             lengths=lengths.ctypes.data, most_steps=_MOST_STEPS,
             wave_path=None if wave is None else str(wave[1]).encode(),
         )  # fmt: skip
         simulated = ctypes.c_uint64()
-        code = self._library.run(ctypes.byref(request), ctypes.byref(simulated))
+        bench = ctypes.c_void_p(self._bench)
+        code = self._library.run(bench, ctypes.byref(request), ctypes.byref(simulated))
         if code:
             what = "did not end" if code == 1 else "read or wrote beside the memory"
-            raise RuntimeError(f"the hardware {what} after {simulated.value} cycles")
+            raise RuntimeError(f"the hardware {what}; {simulated.value} cycles were simulated")
         ends = [0, *(int(one) for one in steps)]
         layers = tuple(
             LayerCycles(int(took), tuple(int(one) for one in lengths[start:end]))
             for took, start, end in zip(cycles, ends, ends[1:], strict=False)
         )
-        return Simulated(memory, layers, simulated.value)
+        return Simulated(left, layers, simulated.value)
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """The hardware of a build, compiled when it is first needed.
+
+    Attributes:
+        build: its sizes.
+    """
+
+    build: Build
+
+    def power_on(self, seed: int = 0) -> Chip:
+        """A piece of it.
+
+        Args:
+            seed: of what is in its memories.
+
+        Raises:
+            UnsupportedError: the hardware cannot be compiled here.
+        """
+        return Chip(self._library, seed)
 
     @cached_property
     def _library(self) -> ctypes.CDLL:
-        return ctypes.CDLL(str(compiled_hardware(self.build)))
+        library = ctypes.CDLL(str(compiled_hardware(self.build)))
+        library.power_on.restype = ctypes.c_void_p
+        return library
 
 
 def require_tools() -> tuple[str, ...]:
@@ -204,6 +248,7 @@ def _compile(build: Build, compiler: tuple[str, ...], target: Path) -> None:
         made, runtime = folder / target.name, _runtime()
         commands = (
             f"read_verilog {folder / 'rams.v'}", f"read_rtlil {folder / 'heart.il'}", "hierarchy -top heart", "proc",
+            *(f"setattr -mod -set keep_hierarchy 1 {one}" for one in _REPEATED), "flatten",
             f"write_cxxrtl -noflatten -g1 {folder / 'heart.cc'}",
         )  # fmt: skip
         _done([sys.executable, "-c", _YOSYS, *commands], "Yosys")
@@ -239,12 +284,12 @@ def _circuit(build: Build) -> str:
     from amaranth.back import rtlil
 
     from mlcnn.rtl.blocks.heart import Heart
-    from mlcnn.rtl.blocks.input_lane import InputLane
-    from mlcnn.rtl.blocks.output_lane import OutputLane
+    from mlcnn.rtl.blocks.input_lanes import InputLanes
+    from mlcnn.rtl.blocks.output_lanes import OutputLanes
     from mlcnn.rtl.blocks.slice import Slice
 
     blocks = {
-        "slice": Slice(build), "input_lane": InputLane(build), "output_lane": OutputLane(),
+        "slice": Slice(build), "input_lanes": InputLanes(build), "output_lanes": OutputLanes(),
         "heart": Heart(build),
     }  # fmt: skip
     return "\n".join(

@@ -13,7 +13,7 @@ from mlcnn.rtl.blocks.input_buffer import InputBuffer
 from mlcnn.rtl.blocks.input_unit import InputUnit
 from mlcnn.rtl.blocks.leave import Leave
 from mlcnn.rtl.blocks.loader import Loader
-from mlcnn.rtl.blocks.output_lane import OutputLane
+from mlcnn.rtl.blocks.output_lanes import LANES
 from mlcnn.rtl.blocks.slice import Slice
 from mlcnn.rtl.blocks.tile import Settings, Tile, bits
 from mlcnn.rtl.blocks.tiles import Tiles
@@ -49,7 +49,7 @@ class Core(Elaboratable):
 
     Attributes:
         start: of the program at ``program``.
-        done: it is over.
+        done: it is over, and another may start.
         layer_done: the last store of a layer is acknowledged.
         step_done: in the last cycle of a step.
         memory: the ports.
@@ -67,8 +67,7 @@ class Core(Elaboratable):
         m, build, memory = Module(), self.build, self.memory
         s = self.settings = Settings()
         tiles = m.submodules.tiles = Tiles(build, s)
-        computed, left = Signal(Tile), Signal(Tile)
-        loaded = Signal(Tile)
+        loaded, computed, left = (Tile(name) for name in ("loaded", "computed", "left"))
         u = _Units(
             Loader(s, tiles.tile), InputUnit(build, s, tiles.tile), InputBuffer(build),
             WeightPrefetch(build), Compute(build, s, computed), Leave(build, s, left),
@@ -126,9 +125,9 @@ class Core(Elaboratable):
         ]
         with m.If(advance):
             m.d.sync += [
-                loaded.eq(tiles.tile), loads.eq(tiles.there), load_done.eq(~tiles.there),
-                computed.eq(loaded), computes.eq(loads), compute_done.eq(~loads),
-                left.eq(computed), leaves.eq(over), leave_done.eq(~over),
+                *loaded.eq(tiles.tile), loads.eq(tiles.there), load_done.eq(~tiles.there),
+                *computed.eq(loaded), computes.eq(loads), compute_done.eq(~loads),
+                *left.eq(computed), leaves.eq(over), leave_done.eq(~over),
                 fill.eq(~fill), age.eq(0),
             ]  # fmt: skip
             with m.If(over):
@@ -150,10 +149,15 @@ class Core(Elaboratable):
             u.loader.taken.eq(0), u.leave.taken.eq(0),
         ]  # fmt: skip
         self.to_configure, self.parameters_left = Signal(), Signal(16)
-        with m.FSM(name="layers"):
-            with m.State("idle"), m.If(self.start):
+
+        def begins() -> None:
+            with m.If(self.start):
                 m.d.sync += [address.eq(self.program), count.eq(0), self.configured.eq(0)]
                 m.next = "configuration"
+
+        with m.FSM(name="layers"):
+            with m.State("idle"):
+                begins()
             with m.State("configuration"):
                 m.d.comb += [command.eq(count != 2), at.eq(address), self.to_configure.eq(1)]
                 with m.If(taken):
@@ -191,6 +195,7 @@ class Core(Elaboratable):
                 m.next = "configuration"
             with m.State("done"):
                 m.d.comb += self.done.eq(1)
+                begins()
 
     def _returns(self, m: Module, u: "_Units", tiles: Tiles, advance: Signal) -> None:
         """To whom a beat from memory goes: in the order of the commands."""
@@ -209,12 +214,11 @@ class Core(Elaboratable):
         ]
         with m.If(memory.arrives):
             with m.If(self.to_configure):
-                size = len(self.settings.words) // 2
+                half = len(self.settings.words) // 2
                 m.d.sync += self.configured.eq(self.configured + 1)
-                with m.If(self.configured == 0):
-                    m.d.sync += self.settings.words[:size].eq(memory.beat)
-                with m.Else():
-                    m.d.sync += self.settings.words[size:].eq(memory.beat)
+                for number, word in enumerate(self.settings.words):
+                    with m.If(self.configured == number // half):
+                        m.d.sync += word.eq(memory.beat.word_select(number % half, 32))
             with m.Elif(parameter):
                 m.d.sync += self.parameters_left.eq(self.parameters_left - 1)
             with m.Elif(weight):
@@ -228,7 +232,7 @@ class Core(Elaboratable):
         m.d.comb += [
             u.buffer.write.eq(u.input_unit.write),
             u.buffer.address.eq(u.input_unit.address),
-            u.buffer.banks.eq(u.input_unit.banks),
+            *(one.eq(other) for one, other in zip(u.buffer.banks, u.input_unit.banks, strict=True)),
             u.buffer.read_address.eq(u.compute.address),
             u.buffer.way_step.eq(computed.way_step),
             u.buffer.turn.eq(u.compute.turn),
@@ -255,7 +259,9 @@ class Core(Elaboratable):
                 o_out=out,
             )  # fmt: skip
             outs.append(out)
-        codes = [self._lane(m, u, number, outs) for number in range(build.output_lanes)]
+        codes = [
+            self._lanes(m, u, first, outs) for first in range(0, build.output_lanes, LANES)
+        ]
         m.d.comb += memory.data.eq(Cat(*(codes * (build.lanes // build.output_lanes))))
 
     def _of_slice(self, m: Module, u: "_Units", number: int) -> tuple[Value, Value, Value]:
@@ -275,27 +281,27 @@ class Core(Elaboratable):
                     ]
         return word, weights, latch
 
-    def _lane(self, m: Module, u: "_Units", number: int, outs: list[Value]) -> Value:
-        """A code of the beat that leaves: of the slices that share the lane."""
+    def _lanes(self, m: Module, u: "_Units", first: int, outs: list[Value]) -> Value:
+        """Eight codes of the beat that leaves: each of the slices that share its lane."""
         build, s = self.build, self.settings
-        total, chosen, code = Signal(signed(32)), Signal(signed(32)), Signal(8)
-        with m.Switch(s.ways_log2):
-            for log2 in range(build.ways.bit_length()):
-                side = build.slices >> log2
-                ways = [outs[way * side + number % side] for way in range(1 << log2)]
-                with m.Case(log2):
-                    m.d.comb += chosen.eq(Array(ways)[u.leave.way])
-        with m.If(u.leave.flow):
-            m.d.sync += total.eq(chosen)
-        mine = u.leave.parameters.word_select(number, 64)
-        m.submodules[f"lane_{number}"] = Instance(
-            "output_lane",
-            i_clk=ClockSignal(), i_rst=ResetSignal(),
-            i_enable=u.leave.flow, i_total=total, i_bias=mine[:32],
-            i_significand=mine[32:56], i_shift=mine[56:62],
-            i_zero=s.zero, i_low=s.low, i_high=s.high, o_code=code,
+        codes, totals = Signal(8 * LANES), Signal(32 * LANES)
+        for lane in range(LANES):
+            total, chosen = totals.word_select(lane, 32), Signal(signed(32))
+            with m.Switch(s.ways_log2):
+                for log2 in range(build.ways.bit_length()):
+                    side = build.slices >> log2
+                    ways = [outs[way * side + (first + lane) % side] for way in range(1 << log2)]
+                    with m.Case(log2):
+                        m.d.comb += chosen.eq(Array(ways)[u.leave.way])
+            with m.If(u.leave.flow):
+                m.d.sync += total.eq(chosen)
+        m.submodules[f"lanes_{first}"] = Instance(
+            "output_lanes",
+            i_clk=ClockSignal(), i_rst=ResetSignal(), i_enable=u.leave.flow, i_totals=totals,
+            i_parameters=u.leave.parameters.word_select(first // LANES, 64 * LANES),
+            i_zero=s.zero, i_low=s.low, i_high=s.high, o_codes=codes,
         )  # fmt: skip
-        return code
+        return codes
 
 
 @dataclass(slots=True)

@@ -30,7 +30,7 @@ class InputBuffer(Elaboratable):
         self.bits = WORD_BITS * build.multipliers
         self.half, self.write = Signal(), Signal()
         self.address = Signal(range(build.positions))
-        self.banks = Signal(self.bits * self.banks_of)
+        self.banks = [Signal(self.bits, name=f"data_{bank}") for bank in range(self.banks_of)]
         self.read_address = Signal(range(build.positions))
         self.way_step = Signal(16)
         self.turn = Signal(range(self.banks_of))
@@ -71,7 +71,7 @@ class InputBuffer(Elaboratable):
             memory.read_address.eq(wanted),
             memory.read.eq(~filled),
             memory.write_address.eq(self.address),
-            memory.data.eq(self.banks.word_select(bank, self.bits)),
+            memory.data.eq(self.banks[bank]),
             memory.write.eq(filled & self.write),
         ]
         return memory.word

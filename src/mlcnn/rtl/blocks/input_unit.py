@@ -1,10 +1,10 @@
 """What comes from memory on its way into the input buffer: box sums, and where they stand."""
 
 from amaranth.hdl import (
-    Cat, ClockSignal, Elaboratable, Instance, Module, ResetSignal, Signal, Value,
+    Array, ClockSignal, Elaboratable, Instance, Module, ResetSignal, Signal, Value,
 )  # fmt: skip
 
-from mlcnn.rtl.blocks.input_lane import CODE_BITS
+from mlcnn.rtl.blocks.input_lanes import CODE_BITS
 from mlcnn.rtl.blocks.slice import WORD_BITS
 from mlcnn.rtl.blocks.tile import Settings, Tile, bits
 from mlcnn.rtl.blocks.walker import Walker
@@ -35,7 +35,10 @@ class InputUnit(Elaboratable):
         self.beat = Signal(8 * build.beat_bytes)
         self.write = Signal()
         self.address = Signal(range(build.positions))
-        self.banks = Signal(WORD_BITS * build.lanes)
+        self.banks = [
+            Signal(WORD_BITS * build.multipliers, name=f"bank_{number}")
+            for number in range(build.lanes // build.multipliers)
+        ]
         self.walker = Walker(settings, tile)
 
     def elaborate(self, platform: object) -> Module:
@@ -61,15 +64,10 @@ class InputUnit(Elaboratable):
                 turned = flags[3]
         m.d.comb += [self.write.eq(flags[0]), self.last.eq(flags[1]), self.address.eq(flags[2])]
         boxes = self._boxes(m, takes)
-        groups, bits = self.build.lanes // self.build.multipliers, WORD_BITS * self.build.multipliers
-        double = Cat(boxes, boxes)
-        rotated = Signal(len(boxes))
-        with m.Switch(turned):
-            for turn in range(groups):
-                with m.Case(turn):
-                    first = (groups - turn) % groups
-                    m.d.comb += rotated.eq(double[first * bits : (first + groups) * bits])
-        m.d.sync += self.banks.eq(rotated)
+        for number, bank in enumerate(self.banks):
+            group = Signal.like(turned)
+            m.d.comb += group.eq(number - turned)
+            m.d.sync += bank.eq(Array(boxes)[group])
         return m
 
     def _place(self, m: Module) -> tuple[Signal, Signal]:
@@ -93,21 +91,21 @@ class InputUnit(Elaboratable):
         m.d.comb += place.eq(row + walker.column - settings.fused)
         return place, turn
 
-    def _boxes(self, m: Module, takes: Value) -> Signal:
-        """The words of all lanes, in the cycle before they are written."""
+    def _boxes(self, m: Module, takes: Value) -> list[Signal]:
+        """The words of each group of channels, in the cycle before they are written."""
         settings, walker = self.settings, self.walker
         column, moved, summed = Signal(range(self.build.row_columns)), Signal(), Signal()
-        inside = Signal()
         m.d.sync += [column.eq(walker.column), moved.eq(takes), summed.eq(moved)]
-        m.d.comb += inside.eq(walker.inside)
-        found = Signal(WORD_BITS * self.build.lanes)
-        for lane in range(self.build.lanes):
-            m.submodules[f"lane_{lane}"] = Instance(
-                "input_lane",
+        count, found = self.build.multipliers, []
+        for group in range(self.build.lanes // count):
+            words = Signal(WORD_BITS * count, name=f"words_{group}")
+            m.submodules[f"lanes_{group}"] = Instance(
+                "input_lanes",
                 i_clk=ClockSignal(), i_rst=ResetSignal(),
-                i_code=self.beat.word_select(lane, CODE_BITS), i_padding=settings.pad_value,
-                i_inside=inside, i_takes=takes, i_next_column=walker.column, i_column=column,
-                i_moved=moved, i_summed=summed, i_fused=settings.fused, i_is_signed=settings.signed,
-                o_word=found.word_select(lane, WORD_BITS),
+                i_codes=self.beat.word_select(group, CODE_BITS * count),
+                i_padding=settings.pad_value, i_inside=walker.inside, i_takes=takes,
+                i_next_column=walker.column, i_column=column, i_moved=moved, i_summed=summed,
+                i_fused=settings.fused, i_is_signed=settings.signed, o_words=words,
             )  # fmt: skip
+            found.append(words)
         return found

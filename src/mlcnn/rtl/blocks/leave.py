@@ -1,6 +1,6 @@
 """The way out: which sum leaves when, to which byte of which beat."""
 
-from amaranth.hdl import Cat, Elaboratable, Module, Signal, Value
+from amaranth.hdl import Cat, Elaboratable, Module, Mux, Signal, Value
 
 from mlcnn.rtl.blocks.ram import Ram
 from mlcnn.rtl.blocks.tile import Settings, Tile, bits
@@ -82,12 +82,13 @@ class Leave(Elaboratable):
         with m.If(begun):
             m.d.sync += [row_address.eq(tile.output_address), channel.eq(tile.channel)]
         lanes_log2 = (build.lanes - 1).bit_length()
-        filters = Signal(8)
-        m.d.comb += filters.eq(s.turn_filters)
-        with m.If(last_turn):
-            m.d.comb += filters.eq(tile.end_filters)
-        strobe = Signal(build.beat_bytes)
-        m.d.comb += strobe.eq(((1 << filters) - 1) << channel[:lanes_log2])
+        filters = Signal(lanes_log2 + 1)
+        m.d.comb += filters.eq(Mux(last_turn, tile.end_filters, s.turn_filters))
+        strobe, first = Signal(build.beat_bytes), channel[:lanes_log2]
+        m.d.comb += [
+            strobe[byte].eq((first <= byte) & (first + filters > byte))
+            for byte in range(build.beat_bytes)
+        ]
         place = row_address + column + (channel >> lanes_log2) * s.output_block
         self._stages(m, [reads, reads & ends, place[:32], strobe], way, channel)
         return m

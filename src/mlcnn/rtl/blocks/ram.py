@@ -1,6 +1,6 @@
 """A memory with one port to read and one to write: a module of its own, for macros to stand in."""
 
-from amaranth.hdl import ClockSignal, Elaboratable, Instance, Module, Signal
+from amaranth.hdl import ClockSignal, Elaboratable, Instance, Signal
 
 __all__ = ["Ram", "ram_verilog"]
 
@@ -27,17 +27,15 @@ class Ram(Elaboratable):
         """Name of the module of memories of this size."""
         return f"ram_{self.width}x{self.depth}x{self.part}"
 
-    def elaborate(self, platform: object) -> Module:
-        """The circuit."""
+    def elaborate(self, platform: object) -> Instance:
+        """The module's instance."""
         del platform
-        m = Module()
-        m.submodules.memory = Instance(
+        return Instance(
             self.module,
             i_clk=ClockSignal(), i_read=self.read, i_read_address=self.read_address,
             o_word=self.word, i_write=self.write, i_write_address=self.write_address,
             i_data=self.data,
         )  # fmt: skip
-        return m
 
 
 def ram_verilog(name: str) -> str:

@@ -104,4 +104,5 @@ class Slice(Elaboratable):
             read.append(memory.word.as_signed())
         m.d.sync += held.eq(total)
         m.d.sync += added.eq(held + Mux(first, 0, Mux(half, read[1], read[0])))
-        m.d.comb += self.out.eq(Mux(self.half, read[0], read[1]))
+        # (By the time that sums leave, the halves have long changed.)
+        m.d.comb += self.out.eq(Mux(half, read[0], read[1]))

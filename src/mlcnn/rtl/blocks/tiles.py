@@ -21,13 +21,15 @@ class Tiles(Elaboratable):
     def __init__(self, build: Build, settings: Settings) -> None:
         self.build, self.settings = build, settings
         self.begin, self.take, self.there = Signal(), Signal(), Signal()
-        self.tile = Signal(Tile)
+        self.tile = Tile("next")
 
     def elaborate(self, platform: object) -> Module:
         """The circuit."""
         del platform
         m, s = Module(), self.settings
-        chunk, output, row, column = (Signal(12) for _ in range(4))
+        chunk, output, row, column = (
+            Signal(12, name=name) for name in ("chunk", "output", "row", "column")
+        )
         more = Signal()
         first_row, first_column = Signal(16), Signal(16)
         row_address, column_offset, block_offset = Signal(32), Signal(32), Signal(32)
@@ -36,7 +38,7 @@ class Tiles(Elaboratable):
         last_chunk, last_output = chunk == s.chunks - 1, output == s.output_tiles - 1
         last_row, last_column = row == s.row_tiles - 1, column == s.column_tiles - 1
         last_place = last_row & last_column
-        tile = Signal(Tile)
+        tile = Tile("after")
         taps = s.kernel_rows * s.kernel_columns
         m.d.comb += [
             tile.first_chunk.eq(chunk == 0),
@@ -61,7 +63,7 @@ class Tiles(Elaboratable):
             tile.output_address.eq(output_row + output_column),
             tile.channel.eq(channel),
         ]
-        m.d.sync += [self.tile.eq(tile), self.there.eq(more)]
+        m.d.sync += [*self.tile.eq(tile), self.there.eq(more)]
         next_output, next_place, finished = Signal(), Signal(), Signal()
         after = weights + tile.words
         with m.If(self.take & last_chunk):
