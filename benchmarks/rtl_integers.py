@@ -54,10 +54,10 @@ def layer_rows(
     ]
     found = in_runtime(model, [network.source, *coded], images)
     own = run_network(network, images).codes
-    sources = {step.output: step for step in network.on_host} | _reshaped(network)
+    sources = _reshaped(network)
     rows: list[Row] = []
     for step in network.layers:
-        source = step.source if step.source in found else sources.get(step.source, step.source)
+        source = step.source if step.source in found else sources.get(step.source, "")
         if step.output not in found or source not in found:
             continue
         codes = found[source].astype(np.int64).reshape(-1, *step.layer.shape)
@@ -142,9 +142,13 @@ def main() -> None:
         network = lower(models[1], ranges)
         layers += layer_rows(name, models[1], network, images)
         accuracies.append(accuracy_row(name, models, network, tests, images))
-    show("Codes", _COLUMNS, layers)
-    show("Accuracy", _ACCURACY, accuracies)
-    write(given.out, {"layers": layers, "accuracies": accuracies})
+    for title, columns, rows in (("codes", _COLUMNS, layers), ("accuracy", _ACCURACY, accuracies)):
+        show(f"{title}, {len(images)} images", columns, [[*map(_cell, r.values())] for r in rows])
+    write(given, {"layers": layers, "accuracies": accuracies})
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """``mlcnn rtl simulate``: what it prints, and what a user can get wrong."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -47,7 +49,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     """What runs in place of the hardware."""
     made = Machine()
-    monkeypatch.setattr(api, "Simulator", lambda _: made)
+
+    def power_on(_: int) -> AbstractContextManager[Machine]:
+        return nullcontext(made)
+
+    monkeypatch.setattr(api, "Simulator", lambda _: SimpleNamespace(power_on=power_on))
     monkeypatch.setattr(api, "require_tools", lambda: ("c++",))
     return made
 

@@ -39,13 +39,13 @@ class Machine:
         dram_latency: int = 60,
         write_latency: int = 60,
         stalls: int = 0,
-        seed: int = 0,
+        trace: int = 0,
         wave: tuple[int, Path] | None = None,
     ) -> Simulated:
-        """See ``Simulator``."""
+        """See ``Chip``."""
         self.programs.append(tuple(layer.name for layer in program.layers))
         self.waves += [] if wave is None else [wave]
-        memory, ready, start = memory.copy(), Ready(seed, stalls), 0
+        memory, ready, start = memory.copy(), Ready(trace, stalls), 0
         hardware = program.build.hardware(dram_latency, write_latency)
         took: list[LayerCycles] = []
         for layer, words in zip(program.layers, program.configurations, strict=True):
