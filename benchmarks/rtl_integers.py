@@ -17,7 +17,7 @@ from benchmarks.results import Row, arguments, show, write
 from mlcnn import api, graph, training, zoo
 from mlcnn.rtl.integer import run_layer
 from mlcnn.rtl.lowering import lower
-from mlcnn.rtl.network import IntegerNetwork, run_network
+from mlcnn.rtl.network import HostStep, IntegerNetwork, run_network
 from mlcnn.training import Data
 
 __all__ = ["main"]
@@ -52,16 +52,19 @@ def layer_rows(
         for step in network.steps
         if step.output in made and made[step.output].dtype == ir.DataType.UINT8
     ]
-    found = in_runtime(model, [network.source, *coded], images)
+    given = in_runtime(model, [network.source, *coded], images)
+    found = {name: values.astype(np.int64) for name, values in given.items()}
     own = run_network(network, images).codes
-    sources = _reshaped(network)
     rows: list[Row] = []
-    for step in network.layers:
-        source = step.source if step.source in found else sources.get(step.source, "")
-        if step.output not in found or source not in found:
+    for step in network.steps:
+        if isinstance(step, HostStep):
+            if step.output not in found and found.keys() >= {*step.sources}:
+                found[step.output] = step.run(*(found[name] for name in step.sources))
             continue
-        codes = found[source].astype(np.int64).reshape(-1, *step.layer.shape)
-        expected = found[step.output].astype(np.int64).ravel()
+        if step.output not in given or step.source not in found:
+            continue
+        codes, expected = found[step.source].reshape(-1, *step.layer.shape), found[step.output]
+        expected = expected.ravel()
         off = np.abs(run_layer(step.layer, codes).ravel() - expected)
         apart = own[step.output].ravel() != expected
         rows.append(
@@ -75,15 +78,6 @@ def layer_rows(
             }
         )
     return rows
-
-
-def _reshaped(network: IntegerNetwork) -> dict[str, str]:
-    """What values are that another shape was given to, by their names."""
-    return {
-        step.output: step.sources[0]
-        for step in network.steps
-        if getattr(step, "operator", "") in {"Flatten", "Reshape"}
-    }
 
 
 def accuracy_row(

@@ -213,7 +213,9 @@ def simulate_rtl(
     tell("load", 0, 0)
     name, imaging = model_name(source), images or ImageOptions()
     if is_zoo_name(source):
-        given = quantised_zoo(source, data, imaging, chosen.images, weights)
+        given = quantised_zoo(
+            source, data, imaging, chosen.images, weights=weights, input_shape=input_shape
+        )
     else:
         model = load(source, input_shape=input_shape)
         require_quantised(model, name)
