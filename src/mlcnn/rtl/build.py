@@ -3,8 +3,12 @@
 from dataclasses import dataclass
 
 from mlcnn.accelerators.array.steps import Hardware
+from mlcnn.errors import InputError
 
 __all__ = ["Build"]
+
+_SLICES_MOST = 64
+_WAYS_MOST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,20 @@ class Build:
     accumulator_stages: int = 3
     input_stages: int = 4
     output_stages: int = 6
+
+    def __post_init__(self) -> None:
+        filled = self.beat_bytes // self.multipliers
+        if not filled <= self.slices <= _SLICES_MOST or self.slices & self.slices - 1:
+            raise InputError(
+                f"slices {self.slices}: a beat fills {filled} slices with weights, and their "
+                f"number is a power of two: give 8, 16, 32 or {_SLICES_MOST}"
+            )
+        most = min(_WAYS_MOST, self.slices)
+        if not 1 <= self.ways <= most or self.ways & self.ways - 1:
+            raise InputError(
+                f"ways {self.ways}: a power of two is required, 1 to {most}, as slices are shared "
+                "among them evenly"
+            )
 
     @property
     def lanes(self) -> int:

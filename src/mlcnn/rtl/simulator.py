@@ -24,7 +24,7 @@ from mlcnn.rtl.build import Build
 from mlcnn.rtl.memory import Bytes
 from mlcnn.rtl.program import Program
 
-__all__ = ["DRAM_LATENCY", "WRITE_LATENCY", "Chip", "LayerCycles", "Simulated", "Simulator"]
+__all__ = ["DRAM_LATENCY", "WRITE_LATENCY", "Chip", "LayerCycles", "Simulated", "Simulator", "require_tools"]
 
 DRAM_LATENCY, WRITE_LATENCY = 60, 60
 """Cycles, where nothing else is said."""
@@ -186,11 +186,11 @@ class Simulator:
         return library
 
 
-def compiled_hardware(build: Build) -> Path:
-    """The library that simulates a build, from the user's cache where it is there.
+def require_tools() -> tuple[str, ...]:
+    """The C++ compiler, if all is there that the hardware is compiled with.
 
     Raises:
-        UnsupportedError: a package or a compiler is missing, or does not compile it.
+        UnsupportedError: a package or the compiler is missing.
     """
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
@@ -204,6 +204,16 @@ def compiled_hardware(build: Build) -> Path:
             "simulating the hardware needs a C++ compiler: install g++ (a package of that name in "
             "most systems), or set CXX to another"
         )
+    return compiler
+
+
+def compiled_hardware(build: Build) -> Path:
+    """The library that simulates a build, from the user's cache where it is there.
+
+    Raises:
+        UnsupportedError: a package or a compiler is missing, or does not compile it.
+    """
+    compiler = require_tools()
     key = hashlib.sha256()
     own = files("mlcnn.rtl")
     sources = [*own.joinpath("blocks").iterdir(), *own.iterdir()]

@@ -1,0 +1,395 @@
+"""A whole network through the simulated hardware, every layer against the integer model.
+
+Layers that follow each other without the host between them are one program, in which each reads
+where the one before wrote. A layer is compared with what the integer model gives for the codes that
+the hardware's layer read, so that a fault is found where it happens.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlcnn.accelerators.array.steps import Hardware
+from mlcnn.rtl.build import Build
+from mlcnn.rtl.configuration import Configuration
+from mlcnn.rtl.integer import run_layer
+from mlcnn.rtl.network import HardwareStep, HostStep, IntegerNetwork
+from mlcnn.rtl.program import Program, write_program
+from mlcnn.rtl.tiling import LayerTiling
+from mlcnn.rtl.timing import Ready, layer_cycles, steps_of, tiles, walk
+
+__all__ = ["Apart", "LayerRun", "NetworkRun", "Runs", "Setting", "parts_of", "simulate"]
+
+Whole = NDArray[np.int64]
+Progress = Callable[[str, int, int], None]
+
+
+class _Took(Protocol):
+    @property
+    def cycles(self) -> int: ...
+    @property
+    def steps(self) -> tuple[int, ...]: ...
+
+
+class _Done(Protocol):
+    @property
+    def memory(self) -> NDArray[np.uint8]: ...
+    @property
+    def layers(self) -> Sequence[_Took]: ...
+
+
+class Runs(Protocol):
+    """What runs programs: a ``Chip``."""
+
+    def run(
+        self,
+        program: Program,
+        memory: NDArray[np.uint8],
+        *,
+        dram_latency: int = 60,
+        write_latency: int = 60,
+        stalls: int = 0,
+        trace: int = 0,
+        wave: tuple[int, Path] | None = None,
+    ) -> _Done:
+        """Run a program; see ``Chip``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """The hardware and the memory beside it.
+
+    Attributes:
+        build: what is built.
+        dram_latency: cycles from a command to its beat.
+        write_latency: cycles from a store to its acknowledgement.
+        stalls: of a hundred cycles so many take no command, at random.
+        seed: of the stalls of the first image; the next has the next one.
+    """
+
+    build: Build
+    dram_latency: int = 60
+    write_latency: int = 60
+    stalls: int = 0
+    seed: int = 0
+
+    @property
+    def hardware(self) -> Hardware:
+        """As the model of cycles takes it."""
+        return self.build.hardware(self.dram_latency, self.write_latency)
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """The first code of a layer that differs.
+
+    Attributes:
+        image: number of the image, from 0.
+        index: output channel, row and column.
+        hardware: its code.
+        model: that of the integer model.
+        tile: number of the tile that it is of, from 0.
+        step: number of the step in which the tile leaves, from 0.
+    """
+
+    image: int
+    index: tuple[int, int, int]
+    hardware: int
+    model: int
+    tile: int
+    step: int
+
+    def __str__(self) -> str:
+        channel, row, column = self.index
+        return (
+            f"image {self.image}, channel {channel}, row {row}, column {column}: the hardware has "
+            f"{self.hardware}, the integer model {self.model}; tile {self.tile}, step {self.step}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRun:
+    """What a layer took, and whether it is right.
+
+    Attributes:
+        name: of the layer.
+        fused: whether its inputs were summed first.
+        tiling: how it was cut.
+        cycles: that it took for the first image.
+        model_cycles: that the model says.
+        most_apart: largest difference of the two over all images, of what the hardware took more.
+        first_step: the first step of the first image, from 1 on, whose cycles are not the
+            model's, with both; None where there is none.
+        apart: the first code that differs; None where all are the same.
+        set_by: share of the steps' cycles that each unit set, without stalls.
+    """
+
+    name: str
+    fused: bool
+    tiling: LayerTiling
+    cycles: int
+    model_cycles: int
+    most_apart: int
+    first_step: tuple[int, int, int] | None
+    apart: Apart | None
+    set_by: Mapping[str, float]
+
+    @property
+    def bit_exact(self) -> bool:
+        """Whether all codes of all images are those of the integer model."""
+        return self.apart is None
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkRun:
+    """Images through the hardware.
+
+    Attributes:
+        layers: in the order in which they ran.
+        outputs: what the output's codes stand for, shape (images, classes).
+    """
+
+    layers: tuple[LayerRun, ...]
+    outputs: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Layers that are one program.
+
+    Attributes:
+        steps: the layers.
+        program: of them.
+    """
+
+    steps: tuple[HardwareStep, ...]
+    program: Program
+
+
+def parts_of(network: IntegerNetwork) -> Iterator[HostStep | tuple[HardwareStep, ...]]:
+    """The network's steps, layers of the hardware together that need no host between them."""
+    together: list[HardwareStep] = []
+    for step in network.steps:
+        if isinstance(step, HardwareStep) and all(_passes(one, step) for one in together):
+            together.append(step)
+            continue
+        if together:
+            yield tuple(together)
+        together = [step] if isinstance(step, HardwareStep) else []
+        if isinstance(step, HostStep):
+            yield step
+    if together:
+        yield tuple(together)
+
+
+def _passes(one: HardwareStep, step: HardwareStep) -> bool:
+    """Whether a layer can read what another of its program wrote, if it does."""
+    if step.source != one.output:
+        return True
+    shape = (len(one.layer.weights), *one.layer.outputs)
+    return shape == step.layer.shape and one.grid.signed == step.layer.signed
+
+
+def simulate(
+    network: IntegerNetwork,
+    images: NDArray[np.float32],
+    simulator: Runs,
+    setting: Setting,
+    tilings: Mapping[str, LayerTiling],
+    *,
+    wave: tuple[int, str, Path] | None = None,
+    progress: Progress | None = None,
+) -> NetworkRun:
+    """Run images through the hardware, and compare every layer with the integer model.
+
+    Args:
+        network: what is run.
+        images: as the network takes them, one or more.
+        simulator: of the hardware.
+        setting: what it was built as, and its memory.
+        tilings: how each layer is cut, by its name.
+        wave: number of an image, name of a layer, and a file for the layer's signals.
+        progress: told how the work goes on.
+    """
+    parts = [
+        part if isinstance(part, HostStep) else _written(part, tilings, setting.build)
+        for part in parts_of(network)
+    ]
+    runs = {
+        step.name: _Layer(step, tilings[step.name], configuration, setting.hardware)
+        for part in parts
+        if not isinstance(part, HostStep)
+        for step, configuration in zip(part.steps, part.program.configurations, strict=True)
+    }
+    bench = _Bench(simulator, setting, runs, wave)
+    outputs: list[Whole] = []
+    for number, image in enumerate(images):
+        if progress is not None:
+            progress("simulate", number, len(images))
+        codes = {network.source: network.input_grid.codes(image[None])}
+        for part in parts:
+            if isinstance(part, HostStep):
+                codes[part.output] = part.run(*(codes[name] for name in part.sources))
+            else:
+                bench.run(part, codes, number)
+        outputs.append(codes[network.output].reshape(1, -1))
+    numbers = network.output_grid.numbers(np.concatenate(outputs))
+    return NetworkRun(tuple(run.result() for run in runs.values()), numbers)
+
+
+def _written(
+    steps: tuple[HardwareStep, ...], tilings: Mapping[str, LayerTiling], build: Build
+) -> _Part:
+    layers = [step.layer for step in steps]
+    numbers = {step.output: number for number, step in enumerate(steps)}
+    reads = [numbers.get(step.source) for step in steps]
+    return _Part(steps, write_program(layers, [tilings[s.name] for s in steps], build, reads))
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """Runs programs, and tells each layer what came of it.
+
+    Attributes:
+        simulator: of the hardware.
+        setting: what it was built as, and its memory.
+        runs: what is found of each layer, by its name.
+        wave: see ``simulate``.
+    """
+
+    simulator: Runs
+    setting: Setting
+    runs: "Mapping[str, _Layer]"
+    wave: tuple[int, str, Path] | None
+
+    def run(self, part: _Part, codes: dict[str, Whole], number: int) -> None:
+        """Run a program for an image; its codes are added to those that are known."""
+        program, memory = part.program, part.program.image.copy()
+        made = {step.output for step in part.steps}
+        for place, step in enumerate(part.steps):
+            if step.source not in made:
+                program.write_input(memory, place, codes[step.source].reshape(step.layer.shape))
+        done = self.simulator.run(
+            program,
+            memory,
+            dram_latency=self.setting.dram_latency,
+            write_latency=self.setting.write_latency,
+            stalls=self.setting.stalls,
+            trace=self.setting.seed + number,
+            wave=self._wave(part, number),
+        )
+        expected = _expected(program, self.setting, number)
+        for place, step in enumerate(part.steps):
+            read = codes[step.source].reshape(step.layer.shape)
+            codes[step.output] = program.read_output(done.memory, place)[None]
+            layer = self.runs[step.name]
+            layer.compare(number, read, codes[step.output][0])
+            layer.time(number, done.layers[place], *expected[place])
+
+    def _wave(self, part: _Part, number: int) -> tuple[int, Path] | None:
+        if self.wave is None or self.wave[0] != number:
+            return None
+        places = {step.name: place for place, step in enumerate(part.steps)}
+        _, name, file = self.wave
+        return (places[name], file) if name in places else None
+
+
+def _expected(program: Program, setting: Setting, number: int) -> list[tuple[int, tuple[int, ...]]]:
+    """Cycles of each layer of a program, and of its steps, by the model."""
+    hardware = setting.hardware
+    if not setting.stalls:
+        return [
+            (layer_cycles(one, hardware), tuple(steps_of(one, hardware).cycles.tolist()))
+            for one in program.configurations
+        ]
+    ready, start = Ready(setting.seed + number, setting.stalls), 0
+    found: list[tuple[int, tuple[int, ...]]] = []
+    for one in program.configurations:
+        walked = walk(one, hardware, ready, start)
+        ends = [*walked.steps[1:], walked.end - setting.write_latency]
+        lengths = (end - begin for begin, end in zip(walked.steps, ends, strict=True))
+        found.append((walked.end - start, tuple(lengths)))
+        start = walked.end
+    return found
+
+
+class _Layer:
+    """What is found of a layer, image by image."""
+
+    def __init__(
+        self,
+        step: HardwareStep,
+        tiling: LayerTiling,
+        configuration: Configuration,
+        hardware: Hardware,
+    ) -> None:
+        self._step, self._tiling = step, tiling
+        self._configuration, self._hardware = configuration, hardware
+        self._cycles = (0, 0)
+        self._most_apart = 0
+        self._first_step: tuple[int, int, int] | None = None
+        self._differs: tuple[int, tuple[int, int, int], int, int] | None = None
+
+    def time(self, number: int, took: _Took, cycles: int, steps: tuple[int, ...]) -> None:
+        """Add what an image took, and the cycles of the layer and its steps by the model."""
+        if number == 0:
+            self._cycles = took.cycles, cycles
+            self._first_step = _first_apart(took.steps, steps)
+        if abs(took.cycles - cycles) > abs(self._most_apart):
+            self._most_apart = took.cycles - cycles
+
+    def compare(self, number: int, read: Whole, codes: Whole) -> None:
+        """Compare the codes of an image with those of the integer model, for what it read."""
+        model = run_layer(self._step.layer, read)
+        if self._differs is None and (model != codes).any():
+            channel, row, column = (int(one) for one in np.argwhere(model != codes)[0])
+            index = channel, row, column
+            self._differs = number, index, int(codes[index]), int(model[index])
+
+    def result(self) -> LayerRun:
+        """All of it."""
+        return LayerRun(
+            self._step.name,
+            self._step.layer.fused,
+            self._tiling,
+            *self._cycles,
+            self._most_apart,
+            self._first_step,
+            self._apart(),
+            _set_by(self._configuration, self._hardware),
+        )
+
+    def _apart(self) -> Apart | None:
+        if self._differs is None:
+            return None
+        number, (channel, row, column), hardware, model = self._differs
+        tile = next(
+            at
+            for at, one in enumerate(tiles(self._configuration))
+            if 0 <= channel - one.first_filter < one.filters
+            and 0 <= row - one.first_line < one.lines
+            and 0 <= column - one.first_column < one.line
+        )
+        # One step loads first, and a tile leaves while the first chunk of the next is at work.
+        step = (tile + 1) * self._configuration.chunks + 1
+        return Apart(number, (channel, row, column), hardware, model, tile, step)
+
+
+def _first_apart(took: tuple[int, ...], steps: tuple[int, ...]) -> tuple[int, int, int] | None:
+    """The first step whose cycles are not the model's: its number and both."""
+    # The hardware counts what stands before a layer's steps with the first of them.
+    pairs = enumerate(zip(took[1:], steps[1:], strict=False), 1)
+    return next(((at, *pair) for at, pair in pairs if pair[0] != pair[1]), None)
+
+
+def _set_by(configuration: Configuration, hardware: Hardware) -> dict[str, float]:
+    steps = steps_of(configuration, hardware)
+    units = {"loads": steps.load, "array": steps.compute, "stores": steps.leave}
+    slowest = np.stack([*units.values()]).argmax(0)
+    total = int(steps.cycles.sum())
+    return {name: float(steps.cycles[slowest == at].sum() / total) for at, name in enumerate(units)}
