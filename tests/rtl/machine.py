@@ -45,7 +45,7 @@ class Machine:
         """See ``Simulator``."""
         self.programs.append(tuple(layer.name for layer in program.layers))
         self.waves += [] if wave is None else [wave]
-        memory, ready, start = memory.copy(), Ready(seed, stalls), 0
+        memory, ready, start = memory.copy(), Ready(trace, stalls), 0
         hardware = program.build.hardware(dram_latency, write_latency)
         took: list[LayerCycles] = []
         for layer, words in zip(program.layers, program.configurations, strict=True):

@@ -51,13 +51,16 @@ class Core(Elaboratable):
         start: of the program at ``program``.
         done: it is over, and another may start.
         layer_done: the last store of a layer is acknowledged.
+        steps_begin: in the cycle before the first step of a layer.
         step_done: in the last cycle of a step.
         memory: the ports.
     """
 
     def __init__(self, build: Build) -> None:
         self.build = build
-        self.start, self.done, self.layer_done, self.step_done = bits("start", "done", "layer_done", "step_done")
+        self.start, self.done, self.layer_done, self.steps_begin, self.step_done = bits(
+            "start", "done", "layer_done", "steps_begin", "step_done"
+        )
         self.program = Signal(32)
         self.memory = Memory(build)
 
@@ -101,6 +104,7 @@ class Core(Elaboratable):
                 & (leave_done | u.leave.last)
                 | first
             ),
+            self.steps_begin.eq(first),
             self.step_done.eq(advance & ~first),
             self.last_step.eq(advance & ~tiles.there & ~loads & ~over),
             tiles.take.eq(advance & tiles.there),
