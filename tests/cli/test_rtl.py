@@ -192,8 +192,8 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "few images": (
         (NETWORK, "--data", "data.npz", "--images", "50"),
         (
-            "--images 50: {folder}/data.npz has 60 images, and 32 beside those that run are needed to find "
-            "ranges: 28 can run at most"
+            "--images 50: {folder}/data.npz has 60 images, and 32 beside those that run are needed "
+            "to find ranges: 28 can run at most"
         ),
     ),
     "depth-wise": (

@@ -204,7 +204,9 @@ def simulate_rtl(
     """
     chosen, tell = options or RtlOptions(), progress or silent
     wave = chosen.wave()
-    setting = HardwareSetting(Build(chosen.slices, chosen.ways), DRAM_LATENCY, WRITE_LATENCY, chosen.stalls, chosen.seed)
+    setting = HardwareSetting(
+        Build(chosen.slices, chosen.ways), DRAM_LATENCY, WRITE_LATENCY, chosen.stalls, chosen.seed
+    )
     plain, machine = _machine(chosen.on)
     if simulator is None:
         require_tools()

@@ -15,8 +15,8 @@ class Heart(Elaboratable):
     Attributes:
         reset: stop the program. No command goes out until all that are out came back; then the core
             is as after power-on, but for what is in its memories.
-        start, program, done, layer_done, steps_begin, step_done: see ``Core``; ``start`` in the cycle before
-            the first command.
+        start, program, done, layer_done, steps_begin, step_done: see ``Core``; ``start`` in the
+            cycle before the first command.
         idle: nothing is on its way, and no reset at work.
         memory: the ports.
     """
@@ -33,7 +33,16 @@ class Heart(Elaboratable):
     @property
     def ports(self) -> dict[str, Signal]:
         """By name."""
-        names = ("reset", "idle", "start", "program", "done", "layer_done", "steps_begin", "step_done")
+        names = (
+            "reset",
+            "idle",
+            "start",
+            "program",
+            "done",
+            "layer_done",
+            "steps_begin",
+            "step_done",
+        )
         return {name: getattr(self, name) for name in names} | dict(vars(self.memory))
 
     def elaborate(self, platform: object) -> Module:
