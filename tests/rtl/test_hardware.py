@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rtl.layers import BUILDS, Case, random_cases
 
 from mlcnn.rtl.build import Build
 from mlcnn.rtl.integer import run_layer
 from mlcnn.rtl.program import Program, write_program
 from mlcnn.rtl.simulator import Chip, Simulated, Simulator
 from mlcnn.rtl.timing import Ready, layer_cycles, walk
-from rtl.layers import BUILDS, Case, random_cases
 
 pytest.importorskip("amaranth")
 pytest.importorskip("pyosys")
@@ -50,33 +50,32 @@ def run(chip: Chip, case: Case, **options: int | None) -> tuple[Program, Simulat
     return program, chip.run(program, memory, **latencies, **options)
 
 
-def compare(chip: Chip, case: Case) -> None:
+def compare(chip: Chip, case: Case, told: str) -> None:
     """Bits and cycles of a case, without stalls and under its own."""
     hardware = case.build.hardware(case.dram_latency, case.write_latency)
     expected = run_layer(case.layer, case.inputs)
     program, found = run(chip, case)
     configuration = program.configurations[0]
-    np.testing.assert_array_equal(program.read_output(found.memory, 0), expected)
-    assert found.layers[0].cycles == layer_cycles(configuration, hardware)
+    np.testing.assert_array_equal(program.read_output(found.memory, 0), expected, told)
+    assert found.layers[0].cycles == layer_cycles(configuration, hardware), told
     program, stalled = run(chip, case, stalls=case.stalls, trace=case.trace)
-    np.testing.assert_array_equal(program.read_output(stalled.memory, 0), expected)
-    assert stalled.layers[0].cycles == walk(configuration, hardware, Ready(case.trace, case.stalls)).end
+    np.testing.assert_array_equal(program.read_output(stalled.memory, 0), expected, told)
+    end = walk(configuration, hardware, Ready(case.trace, case.stalls)).end
+    assert stalled.layers[0].cycles == end, told
 
 
 def test_random_layers_are_exact(chip: tuple[Build, Chip]) -> None:
     """One after the other on the same chip, so that each finds what the last has left."""
     build, one = chip
     for number, case in enumerate(random_cases(11, range(IN_SUITE), (build,))):
-        print("seed 11, case", number)
-        compare(one, case)
+        compare(one, case, f"seed 11, case {number}")
 
 
 @pytest.mark.long
 def test_ten_thousand_random_layers_are_exact(chip: tuple[Build, Chip]) -> None:
     build, one = chip
     for number, case in enumerate(random_cases(12, range(LONG), (build,))):
-        print("seed 12, case", number)
-        compare(one, case)
+        compare(one, case, f"seed 12, case {number}")
 
 
 def test_steps_take_what_the_closed_form_says(chip: tuple[Build, Chip]) -> None:

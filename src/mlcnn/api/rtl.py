@@ -232,6 +232,7 @@ def simulate_rtl(
     }
     file = None if wave is None else Path(f"{name}-{wave[1].replace('/', '-')}-{wave[0]}.vcd")
     first = given.labelled.images[: chosen.images]
+    tell("build", 0, 0)
     powered = Simulator(setting.build).power_on(chosen.seed) if chip is None else nullcontext(chip)
     with powered as running:
         run = simulate(

@@ -146,9 +146,12 @@ private:
 		wave();
 		if (ready && heart.p_command)
 			command();
+		bool begins = bool(heart.p_steps__begin);
 		bool step_done = bool(heart.p_step__done), layer_done = bool(heart.p_layer__done);
 		heart.p_clk.set(true);
 		heart.step();
+		if (begins)
+			step_begun = cycle + 1;
 		note(step_done, layer_done);
 	}
 

@@ -2,13 +2,13 @@
 
 import ctypes
 import hashlib
-import re
+import json
 import shlex
 import subprocess
 import sys
 import tempfile
 from contextlib import AbstractContextManager
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 from functools import cached_property
 from importlib.metadata import version
 from importlib.resources import files
@@ -42,16 +42,6 @@ _SECONDS = 600
 _MOST_CYCLES = 10**9
 _MOST_STEPS = 1 << 20
 _PACKAGES = ("amaranth", "pyosys")
-_REPEATED = ("slice", "input_lanes", "output_lanes")
-"""Modules that are compiled once and used often; all else is one."""
-# pyosys prints to standard output whatever it is told, so it has a process of its own.
-_YOSYS = """\
-import sys
-from pyosys import libyosys
-design = libyosys.Design()
-for command in sys.argv[1:]:
-    libyosys.run_pass(command, design)
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +193,7 @@ def require_tools() -> tuple[str, ...]:
     missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
         raise UnsupportedError(
-            f"simulating the hardware needs {' and '.join(missing)}: "
-            'pip install "mlcnn[rtl]"'
+            f'simulating the hardware needs {" and ".join(missing)}: pip install "mlcnn[rtl]"'
         )
     compiler = cxx_compiler()
     if compiler is None:
@@ -237,24 +226,12 @@ def compiled_hardware(build: Build) -> Path:
 
 def _compile(build: Build, compiler: tuple[str, ...], target: Path) -> None:
     """Compile into a folder of its own, so that nothing half-built is ever in the cache."""
-    from mlcnn.rtl.blocks.ram import ram_verilog
-
-    with tempfile.TemporaryDirectory(dir=target.parent) as name:
-        folder = Path(name)
-        circuit = _circuit(build)
-        (folder / "heart.il").write_text(circuit, encoding="utf-8")
-        rams = sorted(set(re.findall(r"ram_\d+x\d+x\d+", circuit)))
-        (folder / "rams.v").write_text("".join(map(ram_verilog, rams)), encoding="utf-8")
-        made, runtime = folder / target.name, _runtime()
-        commands = (
-            f"read_verilog {folder / 'rams.v'}", f"read_rtlil {folder / 'heart.il'}", "hierarchy -top heart", "proc",
-            *(f"setattr -mod -set keep_hierarchy 1 {one}" for one in _REPEATED), "flatten",
-            f"write_cxxrtl -noflatten -g1 {folder / 'heart.cc'}",
-        )  # fmt: skip
-        _done([sys.executable, "-c", _YOSYS, *commands], "Yosys")
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        made, told = Path(folder) / target.name, json.dumps(asdict(build))
+        _done([sys.executable, "-m", "mlcnn.rtl.circuit", folder, told], "Yosys")
         driver = str(files("mlcnn.rtl").joinpath("driver.cc"))
-        includes = [f"-I{runtime}", f"-I{folder}", f"-DBEAT_BYTES={build.beat_bytes}"]
-        _done([*compiler, *_FLAGS, *includes, driver, "-o", str(made)], shlex.join(compiler))
+        options = [f"-I{_runtime()}", f"-I{folder}", f"-DBEAT_BYTES={build.beat_bytes}"]
+        _done([*compiler, *_FLAGS, *options, driver, "-o", str(made)], shlex.join(compiler))
         made.replace(target)
 
 
@@ -273,29 +250,4 @@ def _done(command: list[str], who: str) -> None:
 
 def _runtime() -> Path:
     """Where the headers are that CXXRTL's output includes."""
-    found = find_spec("pyosys")
-    assert found is not None
-    assert found.origin is not None
-    return Path(found.origin).parent / "share/include/backends/cxxrtl/runtime"
-
-
-def _circuit(build: Build) -> str:
-    """The circuit in Yosys's language; slices and output lanes are one module each."""
-    from amaranth.back import rtlil
-
-    from mlcnn.rtl.blocks.heart import Heart
-    from mlcnn.rtl.blocks.input_lanes import InputLanes
-    from mlcnn.rtl.blocks.output_lanes import OutputLanes
-    from mlcnn.rtl.blocks.slice import Slice
-
-    blocks = {
-        "slice": Slice(build), "input_lanes": InputLanes(build), "output_lanes": OutputLanes(),
-        "heart": Heart(build),
-    }  # fmt: skip
-    return "\n".join(
-        rtlil.convert(
-            block, name=name, emit_src=False,
-            ports={port: (signal, None) for port, signal in block.ports.items()},
-        )
-        for name, block in blocks.items()
-    )  # fmt: skip
+    return Path(str(files("pyosys"))) / "share/include/backends/cxxrtl/runtime"

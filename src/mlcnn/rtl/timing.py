@@ -166,8 +166,8 @@ def steps_of(configuration: Configuration, hardware: Hardware) -> Steps:
         groups * hardware.multipliers,
         taps,
         np.where(low, c.last_way_lines, c.way_lines)[:, None] * line,
-        1 << c.ways_log2,
-        c.window_rows * c.window_columns,
+        ways=1 << c.ways_log2,
+        window=c.window_rows * c.window_columns,
     ).cycles
     lines = np.where(low, c.last_lines, c.lines)[:, None]
     beats = leave_beats(hardware, lines * line, filters, 1 << c.ways_log2).reshape(-1)
@@ -343,7 +343,7 @@ def _compute(c: Configuration, hardware: Hardware, tile: Tile, chunk: int) -> in
             groups * hardware.multipliers,
             c.kernel_rows * c.kernel_columns,
             tile.way_lines * tile.line,
-            1 << c.ways_log2,
-            c.window_rows * c.window_columns,
+            ways=1 << c.ways_log2,
+            window=c.window_rows * c.window_columns,
         ).cycles
     )

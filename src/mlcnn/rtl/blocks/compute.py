@@ -24,7 +24,9 @@ class Compute(Elaboratable):
 
     def __init__(self, build: Build, settings: Settings, tile: Tile) -> None:
         self.build, self.settings, self.tile = build, settings, tile
-        self.start, self.active, self.ready, self.swap, self.issue, self.first, self.last = bits("start", "active", "ready", "swap", "issue", "first", "last")
+        self.start, self.active, self.ready, self.swap, self.issue, self.first, self.last = bits(
+            "start", "active", "ready", "swap", "issue", "first", "last"
+        )
         self.address = Signal(range(build.positions))
         self.turn = Signal(range(build.lanes // build.multipliers))
         self.entry = Signal(range(build.entries))
@@ -44,7 +46,9 @@ class Compute(Elaboratable):
             self.issue.eq(goes & (slot < positions)),
             padded.eq((s.window_rows != 1) | (s.window_columns != 1)),
         ]
-        size = Mux(padded & (positions < build.accumulator_stages), build.accumulator_stages, positions)
+        size = Mux(
+            padded & (positions < build.accumulator_stages), build.accumulator_stages, positions
+        )
         phase_ends, set_ends, ends = Signal(), Signal(), Signal()
         last_group, last_turn = group == tile.groups - 1, turn == tile.turns - 1
         last_down, last_along = down == s.kernel_rows - 1, along == s.kernel_columns - 1

@@ -1,10 +1,18 @@
 """The units of the accelerator, and the steps that they take together."""
 
 from dataclasses import dataclass
-from typing import cast
 
 from amaranth.hdl import (
-    Array, Cat, ClockSignal, Const, Elaboratable, Instance, Module, Mux, ResetSignal, Signal, Value,
+    Array,
+    Cat,
+    ClockSignal,
+    Elaboratable,
+    Instance,
+    Module,
+    Mux,
+    ResetSignal,
+    Signal,
+    Value,
     signed,
 )  # fmt: skip
 
@@ -14,12 +22,10 @@ from mlcnn.rtl.blocks.input_unit import InputUnit
 from mlcnn.rtl.blocks.leave import Leave
 from mlcnn.rtl.blocks.loader import Loader
 from mlcnn.rtl.blocks.output_lanes import LANES
-from mlcnn.rtl.blocks.slice import Slice
 from mlcnn.rtl.blocks.tile import Settings, Tile, bits
 from mlcnn.rtl.blocks.tiles import Tiles
 from mlcnn.rtl.blocks.weight_prefetch import WeightPrefetch
 from mlcnn.rtl.build import Build
-from mlcnn.rtl.configuration import WORDS
 
 __all__ = ["Core", "Memory"]
 
@@ -51,20 +57,23 @@ class Core(Elaboratable):
         start: of the program at ``program``.
         done: it is over, and another may start.
         layer_done: the last store of a layer is acknowledged.
+        steps_begin: in the cycle before the first step of a layer.
         step_done: in the last cycle of a step.
         memory: the ports.
     """
 
     def __init__(self, build: Build) -> None:
         self.build = build
-        self.start, self.done, self.layer_done, self.step_done = bits("start", "done", "layer_done", "step_done")
+        self.start, self.done, self.layer_done, self.steps_begin, self.step_done = bits(
+            "start", "done", "layer_done", "steps_begin", "step_done"
+        )
         self.program = Signal(32)
         self.memory = Memory(build)
 
     def elaborate(self, platform: object) -> Module:
         """The circuit."""
         del platform
-        m, build, memory = Module(), self.build, self.memory
+        m, build = Module(), self.build
         s = self.settings = Settings()
         tiles = m.submodules.tiles = Tiles(build, s)
         loaded, computed, left = (Tile(name) for name in ("loaded", "computed", "left"))
@@ -74,15 +83,15 @@ class Core(Elaboratable):
         )  # fmt: skip
         for name in _Units.__slots__:
             m.submodules[name] = getattr(u, name)
-        advance = self._steps(m, u, tiles, (loaded, computed, left))
-        self._layers(m, u, tiles, advance)
-        self._returns(m, u, tiles, advance)
+        self._steps(m, u, tiles, (loaded, computed, left))
+        self._layers(m, u, tiles)
+        self._returns(m, u, tiles)
         self._array(m, u, computed)
         return m
 
     def _steps(
         self, m: Module, u: "_Units", tiles: Tiles, records: tuple[Tile, Tile, Tile]
-    ) -> Signal:
+    ) -> None:
         """The barrier: what is loaded is computed next, what is computed leaves next."""
         loaded, computed, left = records
         advance, first = Signal(), Signal()
@@ -101,6 +110,7 @@ class Core(Elaboratable):
                 & (leave_done | u.leave.last)
                 | first
             ),
+            self.steps_begin.eq(first),
             self.step_done.eq(advance & ~first),
             self.last_step.eq(advance & ~tiles.there & ~loads & ~over),
             tiles.take.eq(advance & tiles.there),
@@ -132,9 +142,8 @@ class Core(Elaboratable):
             ]  # fmt: skip
             with m.If(over):
                 m.d.sync += half.eq(~half)
-        return advance
 
-    def _layers(self, m: Module, u: "_Units", tiles: Tiles, advance: Signal) -> None:
+    def _layers(self, m: Module, u: "_Units", tiles: Tiles) -> None:
         """Configuration, bias and scale, steps, acknowledgement; and the commands of all."""
         memory, s = self.memory, self.settings
         address, count, pending = Signal(32), Signal(16), Signal(16)
@@ -197,7 +206,7 @@ class Core(Elaboratable):
                 m.d.comb += self.done.eq(1)
                 begins()
 
-    def _returns(self, m: Module, u: "_Units", tiles: Tiles, advance: Signal) -> None:
+    def _returns(self, m: Module, u: "_Units", tiles: Tiles) -> None:
         """To whom a beat from memory goes: in the order of the commands."""
         memory, words = self.memory, Signal(24)
         parameter, weight = Signal(), Signal()
@@ -259,9 +268,7 @@ class Core(Elaboratable):
                 o_out=out,
             )  # fmt: skip
             outs.append(out)
-        codes = [
-            self._lanes(m, u, first, outs) for first in range(0, build.output_lanes, LANES)
-        ]
+        codes = [self._lanes(m, u, first, outs) for first in range(0, build.output_lanes, LANES)]
         m.d.comb += memory.data.eq(Cat(*(codes * (build.lanes // build.output_lanes))))
 
     def _of_slice(self, m: Module, u: "_Units", number: int) -> tuple[Value, Value, Value]:

@@ -15,8 +15,8 @@ class Heart(Elaboratable):
     Attributes:
         reset: stop the program. No command goes out until all that are out came back; then the core
             is as after power-on, but for what is in its memories.
-        start, program, done, layer_done, step_done: see ``Core``; ``start`` in the cycle before
-            the first command.
+        start, program, done, layer_done, steps_begin, step_done: see ``Core``; ``start`` in the
+            cycle before the first command.
         idle: nothing is on its way, and no reset at work.
         memory: the ports.
     """
@@ -24,14 +24,25 @@ class Heart(Elaboratable):
     def __init__(self, build: Build) -> None:
         self.build = build
         self.reset, self.idle = Signal(), Signal()
-        self.start, self.done, self.layer_done, self.step_done = bits("start", "done", "layer_done", "step_done")
+        self.start, self.done, self.layer_done, self.steps_begin, self.step_done = bits(
+            "start", "done", "layer_done", "steps_begin", "step_done"
+        )
         self.program = Signal(32)
         self.memory = Memory(build)
 
     @property
     def ports(self) -> dict[str, Signal]:
         """By name."""
-        names = ("reset", "idle", "start", "program", "done", "layer_done", "step_done")
+        names = (
+            "reset",
+            "idle",
+            "start",
+            "program",
+            "done",
+            "layer_done",
+            "steps_begin",
+            "step_done",
+        )
         return {name: getattr(self, name) for name in names} | dict(vars(self.memory))
 
     def elaborate(self, platform: object) -> Module:
@@ -52,6 +63,7 @@ class Heart(Elaboratable):
             core.program.eq(self.program),
             self.done.eq(core.done),
             self.layer_done.eq(core.layer_done & ~stop),
+            self.steps_begin.eq(core.steps_begin & ~stop),
             self.step_done.eq(core.step_done & ~stop),
             outside.command.eq(inside.command & ~stop),
             outside.write.eq(inside.write),

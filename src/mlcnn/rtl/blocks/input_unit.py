@@ -1,7 +1,14 @@
 """What comes from memory on its way into the input buffer: box sums, and where they stand."""
 
 from amaranth.hdl import (
-    Array, ClockSignal, Elaboratable, Instance, Module, ResetSignal, Signal, Value,
+    Array,
+    ClockSignal,
+    Elaboratable,
+    Instance,
+    Module,
+    ResetSignal,
+    Signal,
+    Value,
 )  # fmt: skip
 
 from mlcnn.rtl.blocks.input_lanes import CODE_BITS

@@ -40,7 +40,10 @@ class Loader(Elaboratable):
             with m.If(self.taken):
                 m.d.sync += [left.eq(left - 1), weights.eq(weights + 1)]
         with m.Elif(walker.busy):
-            m.d.comb += [self.command.eq(walker.inside), walker.step.eq(~walker.inside | self.taken)]
+            m.d.comb += [
+                self.command.eq(walker.inside),
+                walker.step.eq(~walker.inside | self.taken),
+            ]
         with m.If(self.start):
             m.d.sync += [left.eq(self.tile.words), weights.eq(self.tile.weight_address)]
         return m

@@ -38,7 +38,9 @@ class Slice(Elaboratable):
         self.build = build
         entries = range(build.entries)
         self.weights = Signal(_WEIGHT_BITS * build.multipliers)
-        self.latch, self.swap, self.is_signed, self.half = bits("latch", "swap", "is_signed", "half")
+        self.latch, self.swap, self.is_signed, self.half = bits(
+            "latch", "swap", "is_signed", "half"
+        )
         self.word = Signal(WORD_BITS * build.multipliers)
         self.entry, self.first, self.valid = Signal(entries), Signal(), Signal()
         self.out_entry, self.out_enable = Signal(entries), Signal()

@@ -25,7 +25,9 @@ class Tile:
     """
 
     def __init__(self, name: str) -> None:
-        self.fields = {field: Signal(shape, name=f"{name}_{field}") for field, shape in _TILE.items()}
+        self.fields = {
+            field: Signal(shape, name=f"{name}_{field}") for field, shape in _TILE.items()
+        }
 
     def __getattr__(self, name: str) -> Signal:
         if name == "fields" or name not in self.fields:

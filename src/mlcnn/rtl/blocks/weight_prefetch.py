@@ -28,7 +28,9 @@ class WeightPrefetch(Elaboratable):
 
     def __init__(self, build: Build) -> None:
         self.build = build
-        self.start, self.half, self.write, self.swap, self.ready, self.latch = bits("start", "half", "write", "swap", "ready", "latch")
+        self.start, self.half, self.write, self.swap, self.ready, self.latch = bits(
+            "start", "half", "write", "swap", "ready", "latch"
+        )
         self.beat, self.word = Signal(8 * build.beat_bytes), Signal(8 * build.beat_bytes)
         self.fill, self.index, self.words = Signal(8), Signal(8), Signal(24)
 
