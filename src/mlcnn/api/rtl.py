@@ -20,9 +20,10 @@ from mlcnn.api.quantized_zoo import CodedNetwork, images_to_run, quantised_zoo
 from mlcnn.errors import InputError, did_you_mean
 from mlcnn.rtl.build import Build
 from mlcnn.rtl.choice import choose
+from mlcnn.rtl.comparison import LayerRun
 from mlcnn.rtl.lowering import lower, require_quantised
 from mlcnn.rtl.network import IntegerNetwork, run_network
-from mlcnn.rtl.simulation import LayerRun, NetworkRun, Runs, simulate
+from mlcnn.rtl.simulation import NetworkRun, Runs, simulate
 from mlcnn.rtl.simulation import Setting as HardwareSetting
 from mlcnn.rtl.simulator import Simulator, require_tools
 from mlcnn.table import Shown, Tabular

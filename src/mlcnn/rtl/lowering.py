@@ -28,10 +28,10 @@ from mlcnn.graph import (
     is_standard,
     layer_name,
     pad_means,
-    windows_of,
 )
+from mlcnn.rtl.attributes import axis_of, code_grid, pool_windows, whole_image
 from mlcnn.rtl.build import Build
-from mlcnn.rtl.host import Largest, PoolWindows
+from mlcnn.rtl.host import Largest
 from mlcnn.rtl.linear import convolution, dense, with_bias
 from mlcnn.rtl.network import CodeGrid, HardwareStep, HostStep, IntegerNetwork, Step
 from mlcnn.rtl.unrounded import Bounds, Coded, Given, Linear, Means, Moved, Sums, Unrounded
@@ -235,7 +235,7 @@ class _Lowering:
         return Coded(output, held.grid, shape)
 
     def _rounded(self, node: ir.Node) -> Held:
-        held, grid, output = self._of(node), _grid(node), node.outputs[0].name or ""
+        held, grid, output = self._of(node), code_grid(node), node.outputs[0].name or ""
         if isinstance(held, Given):
             low, high = held.bounds.codes(grid)
             self._inputs[output] = replace(grid, low=low, high=high)
@@ -247,7 +247,7 @@ class _Lowering:
         return self._closed(held, grid, output)
 
     def _read(self, node: ir.Node) -> Held:
-        return replace(self._codes(node), grid=_grid(node))
+        return replace(self._codes(node), grid=code_grid(node))
 
     def _convolved(self, node: ir.Node) -> Held:
         held = self._of(node)
@@ -259,7 +259,7 @@ class _Lowering:
         held, name = self._of(node), layer_name(node)
         if not isinstance(held, Coded | Linear):
             raise _unrounded(node)
-        windows = _pool(node, held.shape)
+        windows = pool_windows(node, held.shape)
         if isinstance(held, Linear):
             return held.pooled(name, windows)
         counted = node.attributes.get("count_include_pad")
@@ -277,7 +277,7 @@ class _Lowering:
         if not isinstance(held, Coded):
             raise _unrounded(node)
         name, shape = layer_name(node), held.shape[:1]
-        means = Means(name, node.op_type, held, _all(held.shape), padding=False)
+        means = Means(name, node.op_type, held, whole_image(held.shape), padding=False)
         kept = node.attributes.get("keepdims")
         if kept is None or kept.as_int():
             return means
@@ -285,14 +285,14 @@ class _Lowering:
 
     def _largest(self, node: ir.Node) -> Held:
         held = self._of(node)
-        windows = _pool(node, held.shape)
+        windows = pool_windows(node, held.shape)
         shape = held.shape[0], *windows.outputs
         return self._moved(node, shape, lambda grid: Largest(windows, grid.low))
 
     def _reshaped(self, node: ir.Node) -> Held:
         held, after = self._of(node), node.outputs[0].shape
         shape = (prod(held.shape),)
-        if node.op_type != "Flatten" or _axis(node, 1) != 1:
+        if node.op_type != "Flatten" or axis_of(node, 1) != 1:
             shape = () if after is None else tuple(s for s in after.dims[1:] if isinstance(s, int))
         known = node.op_type == "Flatten" or (after is not None and len(shape) == after.rank() - 1)
         if not known or prod(shape) != prod(held.shape):
@@ -341,7 +341,7 @@ class _Lowering:
 
     def _joined(self, node: ir.Node) -> Held:
         sources = tuple(self._codes(node, index) for index in range(len(node.inputs)))
-        axis = _axis(node, 1) % (len(sources[0].shape) + 1)
+        axis = axis_of(node, 1) % (len(sources[0].shape) + 1)
         if axis == 0:
             raise UnsupportedError(f"{layer_name(node)}: Concat mixes images; they stay apart")
         sizes = [*sources[0].shape]
@@ -358,47 +358,3 @@ def _unrounded(node: ir.Node) -> InputError:
         f"{layer_name(node)}: {node.op_type} reads what is not rounded to codes; quantise the "
         "whole network: mlcnn quantize with --bits 8 and --no-sensitivity, and without --float"
     )
-
-
-def _grid(node: ir.Node) -> CodeGrid:
-    """What the codes that a node gives, or reads, stand for."""
-    scale, zero = (constant(value) for value in [*node.inputs, None][1:3])
-    if scale is None or scale.size != 1 or (zero is not None and zero.size != 1):
-        raise UnsupportedError(
-            f"{layer_name(node)}: {node.op_type} with a scale for each channel, or a computed "
-            "one; activations need one constant scale and one zero point"
-        )
-    low, high = (0, 255)
-    if zero is not None and zero.dtype != np.uint8:
-        if zero.dtype != np.int8:
-            raise UnsupportedError(
-                f"{layer_name(node)}: codes of {zero.dtype}; the hardware takes int8 and uint8"
-            )
-        low, high = -128, 127
-    return CodeGrid(float(scale.reshape(())), 0 if zero is None else int(zero.item()), low, high)
-
-
-def _pool(node: ir.Node, shape: tuple[int, ...]) -> PoolWindows:
-    """The windows of a pool over images of a shape (C, H, W)."""
-    if len(shape) != 3:
-        raise UnsupportedError(
-            f"{layer_name(node)}: a pool of {len(shape) - 1} dimensions; the host runs those of two"
-        )
-    if node.op_type.startswith("Global"):
-        return _all(shape)
-    rows, columns = shape[1:]
-    windows = windows_of(node)
-    before, after = windows.pads((rows, columns))
-    parts = (windows.kernel, windows.strides, windows.dilations, before, after)
-    counts = windows.counts((rows, columns))
-    return PoolWindows(*((each[0], each[1]) for each in (*parts, counts)))
-
-
-def _all(shape: tuple[int, ...]) -> PoolWindows:
-    """One window over all positions."""
-    return PoolWindows((shape[1], shape[2]), (1, 1), (1, 1), (0, 0), (0, 0), (1, 1))
-
-
-def _axis(node: ir.Node, default: int) -> int:
-    found = node.attributes.get("axis")
-    return default if found is None else found.as_int()
