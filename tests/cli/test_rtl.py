@@ -1,22 +1,21 @@
 """``mlcnn rtl simulate``: what it prints, and what a user can get wrong."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from rtl.machine import Machine
-from rtl.networks import QUICK, quantised_lenet5, quantised_residual
-from torch import nn
+from rtl.networks import quantised_lenet5, quantised_residual, tiny
 from training.quantisation.networks import images_of_classes, residual
 
 from mlcnn.api import rtl as api
 from mlcnn.errors import UnsupportedError
-from mlcnn.graph import from_module, save
+from mlcnn.graph import save
 from mlcnn.training import load_sample
-from mlcnn.training.quantisation import calibrate
 
 Call = Callable[..., Any]
 
@@ -29,14 +28,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save(quantised_residual(), path / "residual-int8.onnx")
     save(residual(), path / "floats.onnx")
     images, labels = images_of_classes(60, seed=1)
-    for name, layer in (
-        ("depthwise", nn.Conv2d(3, 12, 3, groups=3)),
-        ("wide", nn.Conv2d(3, 600, 1)),
-    ):
-        torch.manual_seed(0)
-        module = nn.Sequential(layer, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        model = from_module(module, (torch.zeros(2, 3, 16, 16),))
-        save(calibrate(model, images, images, QUICK).model, path / f"{name}-int8.onnx")
+    save(tiny(weights=np.ones((6, 1, 3, 3)), group=2), path / "grouped-int8.onnx")
+    save(tiny(weights=np.ones((600, 2, 1, 1))), path / "wide-int8.onnx")
+    np.savez(path / "small.npz", images=images[:, :2, :6, :6], labels=labels)
     np.savez(path / "data.npz", images=images, labels=labels)
     sample = load_sample()
     np.savez(path / "cifar.npz", images=sample.images[:80], labels=sample.labels[:80])
@@ -47,7 +41,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     """What runs in place of the hardware."""
     made = Machine()
-    monkeypatch.setattr(api, "Simulator", lambda _: made)
+
+    def power_on(_: int) -> AbstractContextManager[Machine]:
+        return nullcontext(made)
+
+    monkeypatch.setattr(api, "Simulator", lambda _: SimpleNamespace(power_on=power_on))
     monkeypatch.setattr(api, "require_tools", lambda: ("c++",))
     return made
 
@@ -197,17 +195,17 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
         ),
     ),
     "depth-wise": (
-        ("depthwise-int8.onnx", "--data", "data.npz"),
+        ("grouped-int8.onnx", "--data", "small.npz"),
         (
-            "0: a depth-wise convolution, which the hardware does not run: of its 128 multipliers "
-            "4 would work (3.1%); give a network without groups"
+            "conv: a depth-wise convolution, which the hardware does not run: of its 128 "
+            "multipliers 3 would work (2.3%); give a network without groups"
         ),
     ),
     "too many filters": (
-        ("wide-int8.onnx", "--data", "data.npz"),
+        ("wide-int8.onnx", "--data", "small.npz"),
         (
-            "layer 0: 600 output channels takes 600 places for bias and scale, and there are 512: "
-            "raise filters of the build"
+            "layer conv: 600 output channels takes 600 places for bias and scale, and there are "
+            "512: raise filters of the build"
         ),
     ),
     "waves": (

@@ -42,7 +42,7 @@ class Machine:
         trace: int = 0,
         wave: tuple[int, Path] | None = None,
     ) -> Simulated:
-        """See ``Simulator``."""
+        """See ``Chip``."""
         self.programs.append(tuple(layer.name for layer in program.layers))
         self.waves += [] if wave is None else [wave]
         memory, ready, start = memory.copy(), Ready(trace, stalls), 0

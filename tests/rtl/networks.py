@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from training.quantisation.networks import images_of_classes, residual
 
@@ -25,6 +26,7 @@ __all__ = [
     "quantised_lenet5",
     "quantised_residual",
     "sample",
+    "tiny",
 ]
 
 QUICK = Setting(observer="mse", bias_correction=False, sensitivity=False, means=Means.EXACT)
@@ -38,13 +40,18 @@ def sample() -> tuple[np.ndarray, np.ndarray]:
 
 
 @functools.cache
+def _lenet5() -> ir.Model:
+    return mlcnn.load("lenet5")
+
+
+@functools.cache
 def quantised_lenet5(*, fused: bool = True, bits: int = 8) -> ir.Model:
     """LeNet-5 with its convolutions fused with mean pools, or with max pools, as it was trained."""
     images, _ = sample()
     if fused:
         model = inline(mlcnn.optimize("lenet5", passes="mlcnn", form="box", check=False).model)
     else:
-        model = mlcnn.load("lenet5")
+        model = _lenet5()
     setting = replace(QUICK, weight_bits=bits, input_bits=bits)
     return calibrate(model, images[300:], images[300:], setting).model
 
@@ -80,6 +87,58 @@ def padded() -> ir.Model:
     fused = inline(mlcnn.optimize(_Padded(), example, form="box", check=False).model)
     images, _ = images_of_classes(128, seed=4)
     return calibrate(fused, images, images, QUICK).model
+
+
+def tiny(
+    *nodes: tuple[str, str, dict[str, object]],
+    weights: np.ndarray | None = None,
+    scale: float | Sequence[float] = 0.05,
+    bias: np.ndarray | None = None,
+    zero_point: np.ndarray | None = None,
+    **attributes: object,
+) -> ir.Model:
+    """Signed codes of (2, 6, 6), a convolution of 3x3, other operators, and codes again."""
+    codes = (
+        np.random.default_rng(0).integers(-127, 128, (4, 2, 3, 3)) if weights is None else weights
+    )
+    stored = {
+        "s_x": np.float32(0.25),
+        "z_x": np.int8(-3),
+        "w": codes.astype(np.int8),
+        "s_w": np.float32(scale),
+        "z_w": np.int8(0) if zero_point is None else zero_point,
+        "s_y": np.float32(0.5),
+        "z_y": np.int8(5),
+    }
+    if zero_point is not None:
+        stored["w"] = codes.astype(zero_point.dtype)
+    if bias is not None:
+        stored["bias"] = bias.astype(np.float32)
+    made = [
+        helper.make_node("QuantizeLinear", ["x", "s_x", "z_x"], ["x_q"]),
+        helper.make_node("DequantizeLinear", ["x_q", "s_x", "z_x"], ["x_d"]),
+        helper.make_node("DequantizeLinear", ["w", "s_w", "z_w"], ["w_d"], axis=0),
+        helper.make_node(
+            "Conv",
+            ["x_d", "w_d", *(["bias"] if bias is not None else [])],
+            ["c"],
+            "conv",
+            **attributes,
+        ),
+    ]
+    value = "c"
+    for operator, name, given in nodes:
+        made.append(helper.make_node(operator, [value], [f"{name}_out"], name, **given))
+        value = f"{name}_out"
+    made += [
+        helper.make_node("QuantizeLinear", [value, "s_y", "z_y"], ["y_q"]),
+        helper.make_node("DequantizeLinear", ["y_q", "s_y", "z_y"], ["y"]),
+    ]
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2, 6, 6])]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    constants = [numpy_helper.from_array(np.asarray(each), name) for name, each in stored.items()]
+    graph = helper.make_graph(made, "tiny", inputs, outputs, constants)
+    return mlcnn.load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]))
 
 
 def by_definition(

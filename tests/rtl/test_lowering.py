@@ -1,6 +1,6 @@
 """Quantised networks in whole numbers, against ONNX's definition and ONNX Runtime."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from rtl.networks import (
     by_definition,
     in_engine,
@@ -16,6 +16,7 @@ from rtl.networks import (
     quantised_lenet5,
     quantised_residual,
     sample,
+    tiny,
 )
 from training.quantisation.networks import images_of_classes
 
@@ -156,58 +157,6 @@ def test_images_of_another_size_are_refused() -> None:
         run_network(network, np.zeros((1, 3, 8, 8), np.float32))
 
 
-def _tiny(
-    *nodes: tuple[str, str, dict[str, object]],
-    weights: np.ndarray | None = None,
-    scale: float | Sequence[float] = 0.05,
-    bias: np.ndarray | None = None,
-    zero_point: np.ndarray | None = None,
-    **attributes: object,
-) -> ir.Model:
-    """Signed codes of (2, 6, 6), a convolution of 3x3, other operators, and codes again."""
-    codes = (
-        np.random.default_rng(0).integers(-127, 128, (4, 2, 3, 3)) if weights is None else weights
-    )
-    stored = {
-        "s_x": np.float32(0.25),
-        "z_x": np.int8(-3),
-        "w": codes.astype(np.int8),
-        "s_w": np.float32(scale),
-        "z_w": np.int8(0) if zero_point is None else zero_point,
-        "s_y": np.float32(0.5),
-        "z_y": np.int8(5),
-    }
-    if zero_point is not None:
-        stored["w"] = codes.astype(zero_point.dtype)
-    if bias is not None:
-        stored["bias"] = bias.astype(np.float32)
-    made = [
-        helper.make_node("QuantizeLinear", ["x", "s_x", "z_x"], ["x_q"]),
-        helper.make_node("DequantizeLinear", ["x_q", "s_x", "z_x"], ["x_d"]),
-        helper.make_node("DequantizeLinear", ["w", "s_w", "z_w"], ["w_d"], axis=0),
-        helper.make_node(
-            "Conv",
-            ["x_d", "w_d", *(["bias"] if bias is not None else [])],
-            ["c"],
-            "conv",
-            **attributes,
-        ),
-    ]
-    value = "c"
-    for operator, name, given in nodes:
-        made.append(helper.make_node(operator, [value], [f"{name}_out"], name, **given))
-        value = f"{name}_out"
-    made += [
-        helper.make_node("QuantizeLinear", [value, "s_y", "z_y"], ["y_q"]),
-        helper.make_node("DequantizeLinear", ["y_q", "s_y", "z_y"], ["y"]),
-    ]
-    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 2, 6, 6])]
-    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
-    constants = [numpy_helper.from_array(np.asarray(each), name) for name, each in stored.items()]
-    graph = helper.make_graph(made, "tiny", inputs, outputs, constants)
-    return mlcnn.load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]))
-
-
 RANDOM = np.random.default_rng(1).normal(0, 12, (8, 2, 6, 6)).astype(np.float32)
 MEAN = ("AveragePool", "pool", {"kernel_shape": [2, 2], "strides": [2, 2]})
 RELU = ("Relu", "relu", {})
@@ -220,7 +169,7 @@ RELU = ("Relu", "relu", {})
 def test_signed_codes_and_a_mean_behind_the_sums(
     nodes: tuple[tuple[str, str, dict[str, object]], ...], window: tuple[int, int]
 ) -> None:
-    model = _tiny(
+    model = tiny(
         *nodes, bias=np.array([0.3, -2, 7, 10.5]), pads=[1, 1, 1, 1], scale=[0.1, 0.2, 0.01, 0.03]
     )
     network = lower(model)
@@ -236,7 +185,7 @@ def test_signed_codes_and_a_mean_behind_the_sums(
 
 
 def test_bound_of_a_clip_is_a_code() -> None:
-    model = _tiny(scale=0.5)
+    model = tiny(scale=0.5)
     (plain,) = lower(model).layers
     assert (plain.layer.low, plain.layer.high) == (-128, 127)
     (step,) = lower(quantised_lenet5(fused=False, bits=4), _lenet_images()).layers[2:3]
@@ -244,8 +193,13 @@ def test_bound_of_a_clip_is_a_code() -> None:
 
 
 def test_a_network_in_floats_is_refused() -> None:
+    value = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3, 8, 8]) for name in "xy"
+    ]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "net", value[:1], value[1:])
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
     with pytest.raises(InputError) as caught:
-        lower(mlcnn.load("lenet5"), name="lenet5")
+        lower(mlcnn.load(proto), name="lenet5")
     assert str(caught.value) == (
         "lenet5: the network is not quantised, and the hardware computes with codes of 8 bits; "
         "quantise it and give the file: mlcnn quantize lenet5 --data IMAGES --fuse --means exact "
@@ -322,12 +276,12 @@ REFUSED: dict[
 def test_what_cannot_run_is_refused_by_name(case: str) -> None:
     options, nodes, message = REFUSED[case]
     with pytest.raises(UnsupportedError) as caught:
-        lower(_tiny(*nodes, **options))  # pyright: ignore[reportArgumentType]
+        lower(tiny(*nodes, **options))  # pyright: ignore[reportArgumentType]
     assert str(caught.value) == message
 
 
 def test_a_layer_in_floats_is_refused() -> None:
-    proto = mlcnn.graph.to_proto(_tiny())
+    proto = mlcnn.graph.to_proto(tiny())
     entering = next(node for node in proto.graph.node if node.op_type == "Conv")
     entering.input[0] = "x"
     with pytest.raises(InputError) as caught:
@@ -340,11 +294,11 @@ def test_a_layer_in_floats_is_refused() -> None:
 
 def test_sums_beyond_32_bits_are_refused() -> None:
     with pytest.raises(InfeasibleError) as caught:
-        lower(_tiny(bias=np.array([3e7, 0, 0, 0]), weights=np.full((4, 2, 3, 3), 127)))
+        lower(tiny(bias=np.array([3e7, 0, 0, 0]), weights=np.full((4, 2, 3, 3), 127)))
     assert str(caught.value) == (
         "conv: its bias is 2.4e+09 steps of its sums, and the hardware takes 32 bits: a filter has "
         "hardly any weights; take it out, or leave its batch norm unfolded"
     )
     with pytest.raises(InfeasibleError) as caught:
-        lower(_tiny(bias=np.array([2.684e7, 0, 0, 0]), weights=np.full((4, 2, 3, 3), 127)))
+        lower(tiny(bias=np.array([2.684e7, 0, 0, 0]), weights=np.full((4, 2, 3, 3), 127)))
     assert str(caught.value).startswith("conv: its sums may reach 2,147,")

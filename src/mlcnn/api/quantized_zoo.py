@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.resources
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -87,7 +88,9 @@ def quantised_zoo(
     data: "str | PathLike[str] | None",
     options: ImageOptions,
     wanted: int,
+    *,
     weights: "str | PathLike[str] | None" = None,
+    input_shape: Sequence[int] | None = None,
 ) -> CodedNetwork:
     """A network of the zoo, fused and quantised on images that will not run.
 
@@ -99,14 +102,19 @@ def quantised_zoo(
         options: how the images go to the network.
         wanted: how many images will run.
         weights: see ``load``.
+        input_shape: see ``load``.
 
     Raises:
         InputError: see ``load`` and ``images_to_run``.
     """
     given, kept = weights or tuned_weights(source, NO_REWRITE), None
     if data is None:
-        kept = _kept(source, given, options, _start(wanted, len(load_sample())))
-    floats = load(kept[0]) if kept is not None and kept[0].exists() else _fused(source, given)
+        start = _start(wanted, len(load_sample()))
+        kept = _kept((source, options, start, input_shape), given)
+    if kept is not None and kept[0].exists():
+        floats = load(kept[0])
+    else:
+        floats = _fused(source, load(source, weights=given, input_shape=input_shape))
     labelled = images_to_run(source, data, floats, options, wanted)
     others = labelled.images[_start(wanted, len(labelled.labels)) :]
     if kept is not None and kept[1].exists():
@@ -127,22 +135,19 @@ def _start(wanted: int, images: int) -> int:
     return max(wanted, images - _CALIBRATION)
 
 
-def _fused(source: Source, weights: "str | PathLike[str] | None") -> ir.Model:
-    model = load(source, weights=weights)
+def _fused(source: Source, model: ir.Model) -> ir.Model:
     rewritten = rewrite(model, default_passes(source), NO_REWRITE, check=False, chooser=Fused())
     return graph.inline(rewritten.model)
 
 
-def _kept(
-    source: Source, weights: "str | PathLike[str] | None", options: ImageOptions, start: int
-) -> tuple[Path, Path]:
+def _kept(asked: tuple[object, ...], weights: "str | PathLike[str] | None") -> tuple[Path, Path]:
     """Where it is kept, in floats and quantised."""
     package = Path(str(importlib.resources.files(mlcnn)))
-    key = hashlib.sha256(repr((mlcnn.__version__, source, options, start)).encode())
+    key = hashlib.sha256(repr((mlcnn.__version__, *asked)).encode())
     for folder in _SOURCES:
         for path in sorted((package / folder).rglob("*.py")):
             key.update(path.read_bytes())
     if weights is not None and Path(weights).is_file():
         key.update(Path(weights).read_bytes())
-    stem = f"{model_name(source)}-{key.hexdigest()[:16]}"
+    stem = f"{asked[0]}-{key.hexdigest()[:16]}"
     return cache_folder() / f"{stem}-float.onnx", cache_folder() / f"{stem}-int8.onnx"

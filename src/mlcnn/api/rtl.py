@@ -1,7 +1,7 @@
 """Run whole images through the accelerator as hardware, and compare it with its models."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -43,7 +43,7 @@ class RtlOptions:
         on: machine, ``mlcnn-int8`` or ``dcnn-int8``, which has no box adders; or a file of one.
         images: how many run.
         stalls: of a hundred cycles so many take no command of the memory, at random.
-        seed: of these.
+        seed: of these, and of what is in the memories before.
         slices: of the hardware that is built.
         ways: positions that different slices can work on.
         waves: number of an image and name of a layer, as ``3:conv2``, whose signals are written.
@@ -180,7 +180,7 @@ def simulate_rtl(
     images: ImageOptions | None = None,
     weights: "str | PathLike[str] | None" = None,
     input_shape: Sequence[int] | None = None,
-    simulator: Runs | None = None,
+    chip: Runs | None = None,
     progress: Progress | None = None,
 ) -> RtlSimulation:
     """Run images through the hardware, layer by layer, and compare every code and every cycle.
@@ -194,7 +194,7 @@ def simulate_rtl(
         images: how they go to the network.
         weights: see ``load``.
         input_shape: see ``load``.
-        simulator: runs the programs; by default the hardware is compiled.
+        chip: runs the programs; by default the hardware, which is compiled.
         progress: told how the work goes on.
 
     Raises:
@@ -205,15 +205,17 @@ def simulate_rtl(
     chosen, tell = options or RtlOptions(), progress or silent
     wave = chosen.wave()
     setting = HardwareSetting(
-        Build(chosen.slices, chosen.ways), DRAM_LATENCY, WRITE_LATENCY, chosen.stalls, chosen.seed
+        Build(chosen.slices, chosen.ways), stalls=chosen.stalls, seed=chosen.seed
     )
     plain, machine = _machine(chosen.on)
-    if simulator is None:
+    if chip is None:
         require_tools()
     tell("load", 0, 0)
     name, imaging = model_name(source), images or ImageOptions()
     if is_zoo_name(source):
-        given = quantised_zoo(source, data, imaging, chosen.images, weights)
+        given = quantised_zoo(
+            source, data, imaging, chosen.images, weights=weights, input_shape=input_shape
+        )
     else:
         model = load(source, input_shape=input_shape)
         require_quantised(model, name)
@@ -231,12 +233,12 @@ def simulate_rtl(
     file = None if wave is None else Path(f"{name}-{wave[1].replace('/', '-')}-{wave[0]}.vcd")
     first = given.labelled.images[: chosen.images]
     tell("build", 0, 0)
-    with ExitStack() as stack:
-        chip = simulator or stack.enter_context(Simulator(setting.build).power_on(chosen.seed))
+    powered = Simulator(setting.build).power_on(chosen.seed) if chip is None else nullcontext(chip)
+    with powered as running:
         run = simulate(
             network,
             first,
-            chip,
+            running,
             setting,
             tilings,
             wave=None if wave is None or file is None else (*wave, file),

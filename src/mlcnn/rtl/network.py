@@ -12,6 +12,8 @@ from mlcnn.rtl.layer import IntegerLayer
 
 __all__ = ["CodeGrid", "HardwareStep", "HostStep", "IntegerNetwork", "Ran", "Step", "run_network"]
 
+_SHAPING = frozenset({"Flatten", "Reshape", "Squeeze"})
+
 Whole = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
@@ -126,7 +128,7 @@ class IntegerNetwork:
         return tuple(
             step
             for step in self.steps
-            if isinstance(step, HostStep) and step.operator not in {"Flatten", "Reshape"}
+            if isinstance(step, HostStep) and step.operator not in _SHAPING
         )
 
 

@@ -19,6 +19,7 @@ from mlcnn.rtl.configuration import Configuration
 from mlcnn.rtl.integer import run_layer
 from mlcnn.rtl.network import HardwareStep, HostStep, IntegerNetwork
 from mlcnn.rtl.program import Program, write_program
+from mlcnn.rtl.simulator import DRAM_LATENCY, WRITE_LATENCY
 from mlcnn.rtl.tiling import LayerTiling
 from mlcnn.rtl.timing import Ready, layer_cycles, steps_of, tiles, walk
 
@@ -43,15 +44,15 @@ class _Done(Protocol):
 
 
 class Runs(Protocol):
-    """What runs programs: a ``Chip``."""
+    """What runs programs, one behind the other: ``Chip``."""
 
     def run(
         self,
         program: Program,
         memory: NDArray[np.uint8],
         *,
-        dram_latency: int = 60,
-        write_latency: int = 60,
+        dram_latency: int = DRAM_LATENCY,
+        write_latency: int = WRITE_LATENCY,
         stalls: int = 0,
         trace: int = 0,
         wave: tuple[int, Path] | None = None,
@@ -73,8 +74,8 @@ class Setting:
     """
 
     build: Build
-    dram_latency: int = 60
-    write_latency: int = 60
+    dram_latency: int = DRAM_LATENCY
+    write_latency: int = WRITE_LATENCY
     stalls: int = 0
     seed: int = 0
 
@@ -198,7 +199,7 @@ def _passes(one: HardwareStep, step: HardwareStep) -> bool:
 def simulate(
     network: IntegerNetwork,
     images: NDArray[np.float32],
-    simulator: Runs,
+    chip: Runs,
     setting: Setting,
     tilings: Mapping[str, LayerTiling],
     *,
@@ -210,7 +211,7 @@ def simulate(
     Args:
         network: what is run.
         images: as the network takes them, one or more.
-        simulator: of the hardware.
+        chip: the hardware.
         setting: what it was built as, and its memory.
         tilings: how each layer is cut, by its name.
         wave: number of an image, name of a layer, and a file for the layer's signals.
@@ -226,7 +227,7 @@ def simulate(
         if not isinstance(part, HostStep)
         for step, configuration in zip(part.steps, part.program.configurations, strict=True)
     }
-    bench = _Bench(simulator, setting, runs, wave)
+    bench = _Bench(chip, setting, runs, wave)
     outputs: list[Whole] = []
     for number, image in enumerate(images):
         if progress is not None:
@@ -256,13 +257,13 @@ class _Bench:
     """Runs programs, and tells each layer what came of it.
 
     Attributes:
-        simulator: of the hardware.
+        chip: the hardware.
         setting: what it was built as, and its memory.
         runs: what is found of each layer, by its name.
         wave: see ``simulate``.
     """
 
-    simulator: Runs
+    chip: Runs
     setting: Setting
     runs: "Mapping[str, _Layer]"
     wave: tuple[int, str, Path] | None
@@ -274,7 +275,7 @@ class _Bench:
         for place, step in enumerate(part.steps):
             if step.source not in made:
                 program.write_input(memory, place, codes[step.source].reshape(step.layer.shape))
-        done = self.simulator.run(
+        done = self.chip.run(
             program,
             memory,
             dram_latency=self.setting.dram_latency,
