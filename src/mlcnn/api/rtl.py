@@ -24,7 +24,7 @@ from mlcnn.rtl.lowering import lower, require_quantised
 from mlcnn.rtl.network import IntegerNetwork, run_network
 from mlcnn.rtl.simulation import LayerRun, NetworkRun, Runs, simulate
 from mlcnn.rtl.simulation import Setting as HardwareSetting
-from mlcnn.rtl.simulator import DRAM_LATENCY, WRITE_LATENCY, Simulator, require_tools
+from mlcnn.rtl.simulator import Simulator, require_tools
 from mlcnn.table import Shown, Tabular
 
 __all__ = ["RtlOptions", "RtlSimulation", "simulate_rtl"]
