@@ -124,8 +124,8 @@ class LayerRun:
         cycles: that it took for the first image.
         model_cycles: that the model says.
         most_apart: largest difference of the two over all images, of what the hardware took more.
-        first_step: the first step of the first image, from 1 on, whose cycles are not the
-            model's, with both; None where there is none.
+        first_step: the first step of the first image whose cycles are not the model's, from 0 on,
+            with both; None where there is none.
         apart: the first code that differs; None where all are the same.
         set_by: share of the steps' cycles that each unit set, without stalls.
     """
@@ -383,8 +383,7 @@ class _Layer:
 
 def _first_apart(took: tuple[int, ...], steps: tuple[int, ...]) -> tuple[int, int, int] | None:
     """The first step whose cycles are not the model's: its number and both."""
-    # The hardware counts what stands before a layer's steps with the first of them.
-    pairs = enumerate(zip(took[1:], steps[1:], strict=False), 1)
+    pairs = enumerate(zip(took, steps, strict=False))
     return next(((at, *pair) for at, pair in pairs if pair[0] != pair[1]), None)
 
 
