@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Elaboratable, Module, ResetInserter, Signal
 
-from mlcnn.rtl.blocks.core import Core, Memory
+from mlcnn.rtl.blocks.core import Core, MemoryPorts
 from mlcnn.rtl.blocks.tile import bits
 from mlcnn.rtl.build import Build
 
@@ -28,7 +28,7 @@ class Heart(Elaboratable):
             "start", "done", "layer_done", "steps_begin", "step_done"
         )
         self.program = Signal(32)
-        self.memory = Memory(build)
+        self.memory = MemoryPorts(build)
 
     @property
     def ports(self) -> dict[str, Signal]:
