@@ -42,6 +42,8 @@ _SECONDS = 600
 _MOST_CYCLES = 10**9
 _MOST_STEPS = 1 << 20
 _PACKAGES = ("amaranth", "pyosys")
+_SOURCES = ("build.py", "circuit.py", "configuration.py", "driver.cc", "layer.py")
+"""Beside the blocks, what the library is made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,9 +215,11 @@ def compiled_hardware(build: Build) -> Path:
     compiler = require_tools()
     key = hashlib.sha256()
     own = files("mlcnn.rtl")
-    sources = [*own.joinpath("blocks").iterdir(), *own.iterdir()]
-    for source in sorted(sources, key=lambda one: one.name):
-        if source.name.endswith((".py", ".cc")):
+    for source in [
+        *sorted(own.joinpath("blocks").iterdir(), key=str),
+        *map(own.joinpath, _SOURCES),
+    ]:
+        if source.is_file():
             key.update(source.read_bytes())
     key.update(repr((astuple(build), compiler, [version(one) for one in _PACKAGES])).encode())
     path = cache_folder() / f"rtl-{key.hexdigest()[:16]}.so"
