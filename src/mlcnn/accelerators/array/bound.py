@@ -1,80 +1,175 @@
 """A lower bound of the cycles of a tiling, in few operations.
 
 It rules out most tilings, so that the exact search looks at few; where compute hides everything
-else it is exact.
+else it is exact, but for tiles of unequal size.
 """
 
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from mlcnn.accelerators.array.cutting import tilings
-from mlcnn.accelerators.array.cycles import NEVER, held_bytes, leave_time, rounds_of, split_slices
+from mlcnn.accelerators.array.cycles import (
+    begin_of,
+    held_places,
+    input_words,
+    row_bytes,
+    split,
+)
 from mlcnn.accelerators.array.parameters import Parameters
-from mlcnn.accelerators.array.tiling import Floats, Indices, Tilings
+from mlcnn.accelerators.array.steps import issues_of
+from mlcnn.accelerators.array.tiling import Floats, Indices
 from mlcnn.accelerators.array.work import Work
 
-__all__ = ["Bounds", "Needs", "needs"]
+__all__ = ["Bounds", "Needs", "halvings_of", "needs"]
 
-
-# A reciprocal is rounded; so much less keeps the bound below.
+# What is rounded is so much less, which keeps the bound below.
 _BELOW = 1 - 1e-12
+_FAR = 2.0**80
+
+
+def halvings_of(p: Parameters) -> int:
+    """How often slices are halved, at most: fewer than fill one beat of weights gain nothing."""
+    most, fill = int(p.slices.max()), max(int(p.groups.min()), 1)
+    return 1 + max(math.ceil(math.log2(most / fill)) if most > fill else 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What the tilings of a layer need whatever the machine; one entry each.
+    """What the tilings of a layer need on machines of one word, beat and slice; one entry each.
 
     Attributes:
-        dram: DRAM bytes, edge tiles exact.
-        held: bytes of the buffer.
-        row: bytes of the row buffer.
-        first: DRAM bytes of the first load.
-        box_additions: additions of the input unit, all tiles as large as the largest.
-        tile_bytes: DRAM bytes of a finished tile; one entry for each tile of outputs.
+        sets: of weights of all input channels of a group.
+        blocks: beats of a position of all input channels of a group.
+        first_sets: of the first chunk.
+        first_blocks: of the first chunk.
+        pairs: tiles of outputs of all groups.
+        weight_loads: how often each weight comes in.
+        input_loads: how often each input comes in.
+        input_steps: steps that load inputs.
+        weight_places: chunks of weights that are held.
+        input_bits: bits of inputs that are held.
+        row_bytes: of the row buffer.
+        dram_bytes: that are moved at least, however the slices are split; without those of bias,
+            scale and configuration.
     """
 
-    dram: Floats
-    held: Floats
-    row: Floats
-    first: Floats
-    box_additions: Floats
-    tile_bytes: Floats
+    sets: Floats
+    blocks: Floats
+    first_sets: Floats
+    first_blocks: Floats
+    pairs: Floats
+    weight_loads: Floats
+    input_loads: Floats
+    input_steps: Floats
+    weight_places: Floats
+    input_bits: Floats
+    row_bytes: Floats
+    dram_bytes: Floats
 
 
-def needs(work: Work) -> Needs:
-    """The needs of all tilings of a layer."""
-    return _needs(replace(work, scaled=False))
+def needs(work: Work, p: Parameters) -> Needs:
+    """The needs of all tilings of a layer.
+
+    Args:
+        work: the layer.
+        p: the machine, or several that are alike in these.
+    """
+    names = ("multipliers", "lanes", "groups", "beat_bytes", "wide_bits")
+    alike = tuple(int(np.asarray(getattr(p, name)).flat[0]) for name in names)
+    return _needs(replace(work, scaled=False), *alike)
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What ``input_words`` reads of a machine."""
+
+    multipliers: int
+    wide_bits: int
 
 
 @lru_cache(maxsize=512)
-def _needs(work: Work) -> Needs:
-    t, layer = tilings(work), work.layer
-    kept, outer = t.kept > 0, t.weights_outer > 0
-    input_reloads = np.where(kept & ~outer, 1, t.output_tiles)
-    inputs = t.all_loaded * layer.C * input_reloads
-    weights = layer.weights * np.where(kept & outer, 1, t.places)
-    outputs = layer.N * layer.K * math.prod(layer.pooled)
-    chunk = t.output_channels * layer.kernel_area * work.weight_bits + t.loaded * work.loaded_bits
-    bits = inputs * work.loaded_bits + weights * work.weight_bits + outputs * work.output_bits
+def _needs(
+    work: Work, multipliers: int, lanes: int, groups: int, beat_bytes: int, wide_bits: int
+) -> Needs:
+    t, layer, how, spots = tilings(work), work.layer, work.execution, tilings(work).spots
+    tiles, kept, outer = spots.tiles[t.place], t.kept > 0, t.weights_outer > 0
+    whole, chunks = t.input_channels, t.input_chunks
+
+    def all_chunks(of: Any) -> Floats:
+        return ((chunks - 1) * of(whole) + of(t.last_channels)).astype(np.float64)
+
+    def sets(channels: Indices) -> Indices:
+        return -(-channels // multipliers) * work.taps if how.in_sets else channels
+
+    def blocks(channels: Indices) -> Floats:
+        return np.ceil(channels * work.loaded_words / lanes)
+
+    input_loads = np.where(kept & ~outer, 1, t.output_tiles)
+    weight_loads = np.where(kept & outer, 1, tiles)
+    of_weights, of_inputs = held_places(t, tiles, layer.G)
+    words = input_words(work, whole, _Words(multipliers, wide_bits))  # pyright: ignore
+    beats = layer.G * spots.loaded[t.place] * all_chunks(blocks) * input_loads
+    beats = beats + _weight_beats(work, groups, multipliers, beat_bytes) * weight_loads
+    stored = layer.N * math.prod(layer.pooled) * layer.G * t.output_tiles
+    stored = stored * np.ceil(t.last_outputs * work.output_block / lanes)
     return Needs(
-        dram=bits / 8,
-        held=held_bytes(work, t),
-        row=t.row_sums * work.row_bits / 8,
-        first=chunk * t.input_channels / 8,
-        box_additions=t.places * input_reloads * layer.C * t.additions,
-        tile_bytes=t.tiles.outputs * t.tiles.output_channels * work.output_bits / 8,
+        sets=all_chunks(sets),
+        blocks=all_chunks(blocks),
+        first_sets=sets(whole).astype(np.float64),
+        first_blocks=blocks(whole),
+        pairs=(layer.G * t.output_tiles * tiles).astype(np.float64),
+        weight_loads=weight_loads.astype(np.float64),
+        input_loads=input_loads.astype(np.float64),
+        input_steps=(layer.G * chunks * tiles * input_loads).astype(np.float64),
+        weight_places=of_weights.astype(np.float64),
+        input_bits=(spots.stored[t.place] * words * of_inputs).astype(np.float64),
+        row_bytes=row_bytes(work, spots.columns[t.place], lanes).astype(np.float64),
+        dram_bytes=(beats + stored) * beat_bytes,
     )
+
+
+def _weight_beats(work: Work, groups: int, multipliers: int, beat_bytes: int) -> float:
+    """Beats of all weights, however they are cut."""
+    layer, how = work.layer, work.execution
+    channels = layer.C // layer.G
+    if not how.in_sets:
+        return math.floor(layer.K * channels * how.dram_bits(layer) / 8 / beat_bytes)
+    sets = -(-channels // multipliers) * work.taps
+    each = sets * -(-(layer.K // layer.G) // groups) * how.dram_share(layer)
+    return layer.G * math.floor(each)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tiles:
+    """Tiles of outputs on machines whose arrays are alike; arrays of shape (halvings, tiles).
+
+    Attributes:
+        sets: cycles of a set over all tiles of a group; infinite where a tile does not fit.
+        begins: cycles of each step beside these, at least.
+        words: beats of a set over all output channels of a group.
+        first_words: beats of a set of the first tile.
+        leaves: beats of all tiles but the last, of all groups.
+        last: cycles of the last tile on its way out.
+    """
+
+    sets: Floats
+    begins: Floats
+    words: Floats
+    first_words: Floats
+    leaves: Floats
+    last: Floats
 
 
 class Bounds:
     """Lower bounds of the cycles of all tilings of a layer on several machines.
 
-    All steps compute, behind the first load and before the last store; and DRAM and the input unit
-    have all that the layer needs to do. First come bounds of whole tiles of outputs, over all ways
-    to cut the input channels and to order the loops; then those of the tilings of one tile.
+    All steps compute, behind the first load and before the last store; and all steps load. First
+    come bounds of whole tiles of outputs, over all ways to cut the input channels and to order the
+    loops; then those of the tilings of one tile, with each split of the slices.
     """
 
     def __init__(self, work: Work, p: Parameters) -> None:
@@ -84,72 +179,209 @@ class Bounds:
             work: the layer.
             p: the machines, shape (machines, 1).
         """
-        t, self._needs, self._p = tilings(work), needs(work), p
-        tile_bytes = self._needs.tile_bytes
-        self._round = split_slices(work, t.tiles, p).round
-        store = np.ceil(tile_bytes / p.dram_bytes_per_cycle)
-        store = np.maximum(store, work.execution.returning_cycles(t.tiles, p))
-        self._store = np.maximum(leave_time(work, t.tiles, p), store)
-        self._rounds = _all_rounds(work, t, _alike(p))
-        self._per_byte = _BELOW / p.dram_bytes_per_cycle
-        self._adds = bool(self._needs.box_additions.any())
-        self._starts = np.searchsorted(t.tile, np.arange(len(tile_bytes) + 1))
+        self._work, self._t, self._p = work, tilings(work), p
+        self.halvings = halvings_of(p)
+        names = (
+            "slices", "multipliers", "lanes", "groups", "beat_bytes", "most_ways", "wide_bits",
+            "accumulator_entries", "accumulator_latency", "pipeline_depth", "output_stages",
+        )  # fmt: skip
+        columns = np.concatenate([getattr(p, name) for name in names], axis=1)
+        _, some, self._alike = np.unique(columns, axis=0, return_index=True, return_inverse=True)
+        self._alike = self._alike.reshape(-1)
+        rows = [p.take(np.array([index])) for index in some.tolist()]
+        self._needs = [needs(work, row) for row in rows]
+        found = [self._tiles(row) for row in rows]
+        fields = _Tiles.__slots__
+        self._of_tiles = _Tiles(*(np.stack([getattr(one, f) for one in found]) for f in fields))
+        self._begin = begin_of(work, p)[:, 0]
+        self._starts = self._t.starts[:-1]
+        least = [self._least(one, need) for one, need in zip(found, self._needs, strict=True)]
+        self._least_of = tuple(np.stack(one) for one in zip(*least, strict=True))
+        spots = self._t.spots
+        self._passing = np.repeat(
+            (spots.passing * spots.counts).sum(axis=1), len(self._t.cuts)
+        ).astype(np.float64)
+        self._first_passing = np.repeat(spots.passing[:, 0], len(self._t.cuts)).astype(np.float64)
+
+    def _tiles(self, p: Parameters) -> _Tiles:
+        work, t, spots = self._work, self._t, self._t.spots
+        halvings = np.arange(self.halvings)[:, None]
+        filters = work.layer.K // work.layer.G
+        tiles = -(-filters // t.cuts)
+        last = filters - (tiles - 1) * t.cuts
+        one = split(p, halvings, t.cuts)
+        side = np.maximum(one.side, 1)
+        turns, fewer = -(-t.cuts // side), -(-last // side)
+        fill, last_fill = (self._fill(np.minimum(side, n), p) for n in (t.cuts, last))
+        delay = p.accumulator_latency
+        positions = -(-spots.lines // one.ways[:, :, None]) * spots.line
+        issues = issues_of(p.hardware(side), positions, work.window)
+        least = np.where(spots.counts > 0, issues, _FAR).min(axis=2)
+        # In a set and turn: where operands set the interval, or weights, or the accumulators.
+        passes = work.execution.passes(t.cuts, side)[..., None, :]
+        busy = (issues * spots.counts).sum(axis=2)[:, :, None]
+        busy = busy * ((tiles - 1) * turns + fewer)[:, None, :]
+        waits = (tiles - 1) * np.maximum(turns * (fill + 2), delay)
+        waits = waits + np.maximum(fewer * (last_fill + 2), delay)
+        rounds = np.maximum(busy, spots.tiles[:, None] * waits[:, None, :]) * passes
+        rounds = rounds * work.sweeps(p.wide_bits)
+        # The last set of a step takes no whole interval; the first one waits for its weights.
+        longest = np.maximum(fill, last_fill) + 2
+        longest = np.maximum(longest, -(-delay // np.minimum(turns, fewer)))[:, None, :]
+        begins = (np.minimum(fill, last_fill) + 1)[:, None, :]
+        begins = begins - np.maximum(longest - least[:, :, None], 0)
+        held = 2 * turns[:, None, :] * positions[:, :, 0, None] * work.sums
+        fits = (held <= p.accumulator_entries) & (one.side > 0)[:, None, :]
+        lanes = np.minimum(side, p.lanes)
+        all_positions = (spots.lines * spots.line * spots.counts).sum(axis=1)[:, None]
+        final = np.take_along_axis(
+            spots.lines * spots.line,
+            (3 - np.argmax(spots.counts[:, ::-1] > 0, axis=1))[:, None], axis=1,
+        )  # fmt: skip
+        beats = -(-last // lanes)[:, None, :]
+        leaves = all_positions * ((tiles - 1) * -(-t.cuts // lanes))[:, None, :]
+        leaves = (leaves + all_positions * beats) * work.sums * work.layer.G
+        leaving = final * beats * work.sums
+        shape = len(halvings), -1
+
+        def flat(values: Any) -> Floats:
+            whole = np.broadcast_to(values, (len(halvings), len(spots.tiles), len(t.cuts)))
+            return whole.reshape(shape).astype(np.float64)
+
+        return _Tiles(
+            sets=flat(np.where(fits, rounds, _FAR)),
+            begins=flat(begins),
+            words=flat(((tiles - 1) * turns * fill + fewer * last_fill)[:, None, :]),
+            first_words=flat((turns * fill)[:, None, :]),
+            leaves=flat(leaves - leaving),
+            last=flat(p.pipeline_depth + p.output_stages + leaving),
+        )
+
+    def _fill(self, side: Indices, p: Parameters) -> Indices:
+        return np.ceil(self._work.execution.fill(side, p)).astype(np.int64)
+
+    def _least(self, one: _Tiles, need: Needs) -> tuple[Floats, ...]:
+        """Of the tilings of each tile: cycles that compute, beats and bytes that are moved."""
+        low = _Lowest(self._starts)
+        sets, steps = low(need.sets), low(need.pairs)  # one chunk a tile, or more
+        most = low.highest(need.pairs * self._t.input_chunks)
+        groups = self._work.layer.G
+        begins = one.begins * np.where(one.begins > 0, steps, most)
+        compute = (groups * sets * one.sets + begins + one.last).min(axis=0)
+        first = low(need.first_sets) * one.first_words.min(axis=0)
+        first = first * self._work.execution.dram_share(self._work.layer)
+        bits = low(need.input_bits)
+        return (
+            compute, np.floor(first), low(need.first_blocks), low(need.dram_bytes), steps, bits,
+            low(need.row_bytes),
+        )  # fmt: skip
 
     def of_tiles(self) -> Floats:
         """Bounds of the tiles, shape (machines, tiles); infinite where none fits."""
-
-        def least(values: Floats) -> Floats:
-            return np.minimum.reduceat(values, self._starts[:-1], axis=-1)
-
-        fixed, p = self._needs, self._p
-        bound = self._round * least(self._rounds) + self._store
-        bound += least(fixed.first) * self._per_byte
-        np.maximum(bound, least(fixed.dram) * self._per_byte, out=bound)
-        if self._adds:
-            np.maximum(bound, least(fixed.box_additions) * _BELOW / p.input_adders, out=bound)
-        no_room = least(fixed.held) > p.buffer_bytes
-        bound[no_room | (least(fixed.row) > p.row_buffer_bytes) | (bound >= NEVER)] = np.inf
+        p, which = self._p, self._alike
+        compute, words, blocks, moved, steps, bits, rows = (one[which] for one in self._least_of)
+        commands = (words + blocks * self._first_passing) * p.beat_cycles
+        bound = compute + commands * _BELOW + (p.dram_latency + p.input_stages)
+        loading = moved / p.beat_bytes * p.beat_cycles * _BELOW + steps * p.dram_latency
+        np.maximum(bound, loading, out=bound)
+        bound += self._begin[:, None]
+        no_room = (bits > 8 * p.input_bytes) | (rows > p.row_buffer_bytes)
+        bound[no_room | (bound >= _FAR)] = np.inf
         return bound
 
-    def first(self, tile: int) -> int:
-        """Index of the first tiling of a tile."""
-        return int(self._starts[tile])
+    def tilings(self, tile: Indices) -> Indices:
+        """The tilings of each of several tiles, shape (tiles, tilings of a tile)."""
+        count = int(self._t.starts[1] - self._t.starts[0])
+        return self._t.starts[tile][:, None] + np.arange(count)
 
-    def of_tilings(self, machines: Indices, tile: int) -> Floats:
-        """Bounds of the tilings of one tile, shape (machines, tilings of the tile).
+    def of_tilings(self, machine: Indices, tile: Indices) -> Floats:
+        """Bounds of the tilings of pairs of a machine and a tile.
 
         Args:
-            machines: rows of the parameters.
+            machine: rows of the parameters.
             tile: index of the tile.
+
+        Returns:
+            Shape (pairs, halvings of the slices, tilings of a tile), infinite where one does not
+            fit.
         """
-        some = slice(self._starts[tile], self._starts[tile + 1])
-        fixed, p = self._needs, self._p
-        rounds = self._rounds if len(self._rounds) == 1 else self._rounds[machines]
-        per_byte = self._per_byte[machines]
-        bound = self._round[machines, tile, None] * rounds[:, some]
-        bound += self._store[machines, tile, None]
-        bound += fixed.first[some] * per_byte
-        np.maximum(bound, fixed.dram[some] * per_byte, out=bound)
-        if self._adds:
-            boxes = fixed.box_additions[some] * _BELOW / p.input_adders[machines]
-            np.maximum(bound, boxes, out=bound)
-        no_room = fixed.held[some] > p.buffer_bytes[machines]
-        no_room |= fixed.row[some] > p.row_buffer_bytes[machines]
-        bound[no_room | (bound >= NEVER)] = np.inf
+        which, some = self._alike[machine], self.tilings(tile)
+        p = Parameters(*(getattr(self._p, name)[machine][:, None] for name in Parameters.__slots__))
+        need = self._need(which, some)
+        one = _Tiles(
+            *(getattr(self._of_tiles, f)[which, :, tile][:, :, None] for f in _Tiles.__slots__)
+        )
+        chunks = self._t.input_chunks[some][:, None]
+        groups, share = self._work.layer.G, self._share
+        steps = need.pairs * chunks
+        passing = self._passing[tile][:, None, None] * groups
+        first_passing = self._first_passing[tile][:, None, None]
+        words = need.first_sets * one.first_words * share
+        first = np.floor(words) + need.first_blocks * first_passing
+        bound = groups * need.sets * one.sets + one.begins * steps
+        bound += first * (p.beat_cycles * _BELOW) + (p.dram_latency + p.input_stages)
+        # All that is loaded, and behind the loads of a step its tile that leaves.
+        loaded = groups * need.sets * one.words * need.weight_loads * share
+        loaded = loaded + need.blocks * need.input_loads * passing
+        loading = loaded * (p.beat_cycles * _BELOW) + steps * p.dram_latency
+        loading += need.input_steps * p.input_stages
+        leaving = (need.pairs - 1) * (p.output_stages - p.dram_latency - p.input_stages)
+        loading += np.maximum(leaving + one.leaves, 0)
+        np.maximum(bound, loading, out=bound)
+        bound += one.last + self._begin[machine][:, None, None]
+        no_room = need.input_bits > 8 * p.input_bytes
+        no_room = no_room | (need.row_bytes > p.row_buffer_bytes)
+        no_room = no_room | (self._weights(need, one, some, p) > p.weight_bytes)
+        bound[no_room | (one.sets >= _FAR)] = np.inf
         return bound
 
+    def least_weights(self) -> float:
+        """Bytes of the smallest weights that are held, on the first machine."""
+        tiles = np.arange(len(self._starts))
+        which, some = np.zeros_like(tiles), self.tilings(tiles)
+        p = Parameters(*(getattr(self._p, name)[:1][:, None] for name in Parameters.__slots__))
+        one = _Tiles(
+            *(getattr(self._of_tiles, f)[which, :, tiles][:, :, None] for f in _Tiles.__slots__)
+        )
+        held = self._weights(self._need(which, some), one, some, p)
+        return float(held.min())
 
-def _all_rounds(work: Work, t: Tilings, p: Parameters) -> Floats:
-    """Sets of weights of the whole layer; shape (machines or 1, tilings)."""
-    whole = (t.input_chunks - 1) * rounds_of(work, t.input_channels, p)
-    return (whole + rounds_of(work, t.last_channels, p)) * (t.outer * t.inner)
+    @property
+    def _share(self) -> float:
+        return self._work.execution.dram_share(self._work.layer)
+
+    def _weights(self, need: Needs, one: _Tiles, some: Indices, p: Parameters) -> Floats:
+        """Bytes of weights that are held."""
+        how, layer = self._work.execution, self._work.layer
+        if not how.in_sets:
+            t = self._t
+            bits = how.tile_weight_bits(layer, t.output_channels[some], t.input_channels[some])
+            return need.weight_places * bits[:, None] / 8
+        words = np.ceil(need.first_sets * one.first_words * how.held_share(layer))
+        return need.weight_places * words * p.beat_bytes
+
+    def _need(self, which: Indices, some: Indices) -> Needs:
+        """The needs of tilings on machines of several sorts, with room for halvings."""
+        names = Needs.__slots__
+        if len(self._needs) == 1:
+            return Needs(*(getattr(self._needs[0], name)[some][:, None] for name in names))
+        return Needs(
+            *(
+                np.stack([getattr(one, name) for one in self._needs])[which[:, None], some][:, None]
+                for name in names
+            )
+        )
 
 
-def _alike(p: Parameters) -> Parameters:
-    """One row where all machines pass weights alike."""
-    multipliers, wide_bits = _one_row(p.multipliers), _one_row(p.wide_bits)
-    return replace(p, multipliers=multipliers, wide_bits=wide_bits)
+class _Lowest:
+    """The least of each tile's tilings."""
 
+    def __init__(self, starts: Indices) -> None:
+        self._starts = starts
 
-def _one_row(values: Floats) -> Floats:
-    return values[:1] if np.all(values == values[0]) else values
+    def __call__(self, values: Floats) -> Floats:
+        return np.minimum.reduceat(values, self._starts)
+
+    def highest(self, values: Floats) -> Floats:
+        """The most of them."""
+        return np.maximum.reduceat(values, self._starts)

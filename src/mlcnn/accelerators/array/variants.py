@@ -62,7 +62,7 @@ def _cycles(task: LayerTask, machines: Sequence[Array]) -> Floats:
 def filling(machine: Array, area_um2: float, technology: Technology) -> Array:
     """The same machine with as many slices as fit an area; on-chip memory stays as it is.
 
-    Accumulator entries and windows scale with the slices.
+    Accumulator entries scale with the slices, and ways by powers of two.
 
     Args:
         machine: where to start from.
@@ -93,5 +93,5 @@ def _with_slices(machine: Array, slices: int) -> Array:
         name=f"{machine.name}-{slices}-slices",
         slices=slices,
         accumulator_entries=max(words // slices, 2),
-        input_windows=max(slices // 8, 1),
+        most_ways=1 << max((slices // 8).bit_length() - 1, 0),
     )

@@ -14,6 +14,7 @@ class _Sparsity(Document):
     window_words: PositiveInt
     port_words: PositiveInt
     index_bits: PositiveInt
+    weight_beats: PositiveInt = 1
     basis_multipliers: NonNegativeInt = 0
 
 
