@@ -95,8 +95,8 @@ def test_every_step_is_in_one_class(count, rows, mlcnn):
         # Windows that do not overlap have one addition a position and direction.
         (1, 2, 8, 1.0, 64),
         (3, 2, 8, 1.0, 100),
-        # One adder for two lanes: three of four positions have one addition or two.
-        (1, 2, 8, 0.5, 16 + 2 * 48),
+        # One adder for two lanes: every second row has an addition at each position.
+        (1, 2, 8, 0.5, 32 + 2 * 32),
         (1, 8, 8, 1.0, 64),
     ],
 )

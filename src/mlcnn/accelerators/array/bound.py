@@ -282,7 +282,7 @@ class Bounds:
         compute, words, blocks, moved, steps, bits, rows = (one[which] for one in self._least_of)
         commands = (words + blocks * self._first_passing) * p.beat_cycles
         bound = compute + commands * _BELOW + (p.dram_latency + p.input_stages)
-        loading = moved / p.beat_bytes * p.beat_cycles * _BELOW + steps * p.dram_latency
+        loading = moved / p.beat_bytes * p.beat_cycles * _BELOW + steps * p.output_stages
         np.maximum(bound, loading, out=bound)
         bound += self._begin[:, None]
         no_room = (bits > 8 * p.input_bytes) | (rows > p.row_buffer_bytes)
@@ -328,7 +328,10 @@ class Bounds:
         leaving = (need.pairs - 1) * (p.output_stages - p.dram_latency - p.input_stages)
         loading += np.maximum(leaving + one.leaves, 0)
         np.maximum(bound, loading, out=bound)
-        bound += one.last + self._begin[machine][:, None, None]
+        bound += one.last
+        moved = need.dram_bytes / p.beat_bytes * (p.beat_cycles * _BELOW)
+        np.maximum(bound, moved + need.pairs * p.output_stages, out=bound)
+        bound += self._begin[machine][:, None, None]
         no_room = need.input_bits > 8 * p.input_bytes
         no_room = no_room | (need.row_bytes > p.row_buffer_bytes)
         no_room = no_room | (self._weights(need, one, some, p) > p.weight_bytes)
