@@ -64,16 +64,19 @@ def test_the_bound_is_below_the_schedule(data, small_layers, machines):
         t, p = tilings(work), Parameters.of((machine, better))
         bounds = Bounds(work, p)
         of_tiles = bounds.of_tiles()
-        tiles = np.arange(of_tiles.shape[1])
         for row, one in enumerate((machine, better)):
-            of_tilings = bounds.of_tilings(np.full_like(tiles, row), tiles)
-            found = np.moveaxis(of_tilings, 1, 0).reshape(bounds.halvings, -1)
+            shape = bounds.halvings, of_tiles.shape[1]
+            halved, tile = (each.reshape(-1) for each in np.indices(shape))
+            of_tilings = bounds.of_tilings(np.full_like(tile, row), halved, tile)
+            found = of_tilings.reshape(bounds.halvings, -1)
+            of_splits = bounds.of_splits(np.full_like(tile, row), tile)[np.arange(len(tile)), halved]
+            assert np.all(of_splits[:, None] <= of_tilings * (1 + 1e-9))
             halvings, some, plan = every(work, one)
             bound = found[halvings, some]
             assert np.all(bound <= plan.cycles)
             assert np.array_equal(np.isinf(bound), np.isinf(plan.cycles))
-            which = np.repeat(tiles, np.diff(t.starts))
-            assert np.all(of_tiles[row, which[some]] <= bound)
+            which = np.repeat(np.arange(shape[1]), np.diff(t.starts))
+            assert np.all(of_tiles[row, which[some]] <= bound * (1 + 1e-9))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])

@@ -5,6 +5,7 @@ else it is exact, but for tiles of unequal size.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -37,6 +38,14 @@ def halvings_of(p: Parameters) -> int:
     return 1 + max(math.ceil(math.log2(most / fill)) if most > fill else 0, 0)
 
 
+# What sets how long an array computes, and what fits beside it.
+_ARRAY = (
+    "slices", "multipliers", "lanes", "groups", "beat_bytes", "most_ways", "wide_bits",
+    "accumulator_entries", "accumulator_latency", "pipeline_depth", "output_stages",
+)  # fmt: skip
+_MEMORY = ("input_bytes", "weight_bytes", "row_buffer_bytes", "dram_latency", "input_stages")
+
+
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What the tilings of a layer need on machines of one word, beat and slice; one entry each.
@@ -47,6 +56,7 @@ class Needs:
         first_sets: of the first chunk.
         first_blocks: of the first chunk.
         pairs: tiles of outputs of all groups.
+        outer: tiles of the outer loop, of all groups.
         weight_loads: how often each weight comes in.
         input_loads: how often each input comes in.
         input_steps: steps that load inputs.
@@ -62,6 +72,7 @@ class Needs:
     first_sets: Floats
     first_blocks: Floats
     pairs: Floats
+    outer: Floats
     weight_loads: Floats
     input_loads: Floats
     input_steps: Floats
@@ -122,6 +133,7 @@ def _needs(
         first_sets=sets(whole).astype(np.float64),
         first_blocks=blocks(whole),
         pairs=(layer.G * t.output_tiles * tiles).astype(np.float64),
+        outer=(layer.G * np.where(outer, t.output_tiles, tiles)).astype(np.float64),
         weight_loads=weight_loads.astype(np.float64),
         input_loads=input_loads.astype(np.float64),
         input_steps=(layer.G * chunks * tiles * input_loads).astype(np.float64),
@@ -152,7 +164,10 @@ class _Tiles:
         begins: cycles of each step beside these, at least.
         words: beats of a set over all output channels of a group.
         first_words: beats of a set of the first tile.
+        step_set: cycles of a set of the largest tile.
+        step_begins: cycles of a step of it beside these.
         leaves: beats of all tiles but the last, of all groups.
+        leaving: beats of the last, which is the smallest.
         last: cycles of the last tile on its way out.
     """
 
@@ -160,7 +175,10 @@ class _Tiles:
     begins: Floats
     words: Floats
     first_words: Floats
+    step_set: Floats
+    step_begins: Floats
     leaves: Floats
+    leaving: Floats
     last: Floats
 
 
@@ -181,27 +199,28 @@ class Bounds:
         """
         self._work, self._t, self._p = work, tilings(work), p
         self.halvings = halvings_of(p)
-        names = (
-            "slices", "multipliers", "lanes", "groups", "beat_bytes", "most_ways", "wide_bits",
-            "accumulator_entries", "accumulator_latency", "pipeline_depth", "output_stages",
-        )  # fmt: skip
-        columns = np.concatenate([getattr(p, name) for name in names], axis=1)
-        _, some, self._alike = np.unique(columns, axis=0, return_index=True, return_inverse=True)
-        self._alike = self._alike.reshape(-1)
-        rows = [p.take(np.array([index])) for index in some.tolist()]
-        self._needs = [needs(work, row) for row in rows]
+        some, self._alike = _different(p, _ARRAY)
+        rows = [p.take(np.array([index])) for index in some]
+        self._needs_of = [needs(work, row) for row in rows]
+        alike = all(need is self._needs_of[0] for need in self._needs_of)
+        self._needs = self._needs_of[0] if alike else None
         found = [self._tiles(row) for row in rows]
         fields = _Tiles.__slots__
         self._of_tiles = _Tiles(*(np.stack([getattr(one, f) for one in found]) for f in fields))
         self._begin = begin_of(work, p)[:, 0]
         self._starts = self._t.starts[:-1]
-        least = [self._least(one, need) for one, need in zip(found, self._needs, strict=True)]
-        self._least_of = tuple(np.stack(one) for one in zip(*least, strict=True))
         spots = self._t.spots
         self._passing = np.repeat(
             (spots.passing * spots.counts).sum(axis=1), len(self._t.cuts)
         ).astype(np.float64)
         self._first_passing = np.repeat(spots.passing[:, 0], len(self._t.cuts)).astype(np.float64)
+        self._tile = np.repeat(np.arange(len(self._starts)), np.diff(self._t.starts))
+        some, self._roomy = _different(p, (*_ARRAY, *_MEMORY))
+        least = [
+            self._least(found[row], self._needs_of[row], p.take(np.array([index])))
+            for index, row in zip(some, self._alike[some].tolist(), strict=True)
+        ]
+        self._least_of = tuple(np.stack(one) for one in zip(*least, strict=True))
 
     def _tiles(self, p: Parameters) -> _Tiles:
         work, t, spots = self._work, self._t, self._t.spots
@@ -230,6 +249,15 @@ class Bounds:
         longest = np.maximum(longest, -(-delay // np.minimum(turns, fewer)))[:, None, :]
         begins = (np.minimum(fill, last_fill) + 1)[:, None, :]
         begins = begins - np.maximum(longest - least[:, :, None], 0)
+        largest = issues[:, :, 0, None]
+        interval = np.maximum(
+            largest, np.maximum(fill + 2, -(-delay // turns))[:, None, :]
+        )
+        last_interval = np.maximum(
+            largest, np.maximum(last_fill + 2, -(-delay // fewer))[:, None, :]
+        )
+        step_set = np.maximum(turns[:, None, :] * interval, fewer[:, None, :] * last_interval)
+        step_begins = (fill + 1)[:, None, :] + largest
         held = 2 * turns[:, None, :] * positions[:, :, 0, None] * work.sums
         fits = (held <= p.accumulator_entries) & (one.side > 0)[:, None, :]
         lanes = np.minimum(side, p.lanes)
@@ -253,40 +281,74 @@ class Bounds:
             begins=flat(begins),
             words=flat(((tiles - 1) * turns * fill + fewer * last_fill)[:, None, :]),
             first_words=flat((turns * fill)[:, None, :]),
+            step_set=flat(step_set * passes * work.sweeps(p.wide_bits)),
+            step_begins=flat(step_begins - np.minimum(interval, last_interval)),
             leaves=flat(leaves - leaving),
+            leaving=flat(leaving),
             last=flat(p.pipeline_depth + p.output_stages + leaving),
         )
 
     def _fill(self, side: Indices, p: Parameters) -> Indices:
         return np.ceil(self._work.execution.fill(side, p)).astype(np.int64)
 
-    def _least(self, one: _Tiles, need: Needs) -> tuple[Floats, ...]:
-        """Of the tilings of each tile: cycles that compute, beats and bytes that are moved."""
-        low = _Lowest(self._starts)
+    def _least(self, one: _Tiles, need: Needs, p: Parameters) -> tuple[Floats, ...]:
+        """Of the tilings of each tile: what computes, by halvings; what is loaded and stored."""
+        tile, share, groups = self._tile, self._share, self._work.layer.G
+        chunks = self._t.input_chunks
+        fits = (need.input_bits <= 8 * p.input_bytes) & (need.row_bytes <= p.row_buffer_bytes)
+        if self._work.execution.in_sets:
+            held = need.first_sets * self._work.execution.held_share(self._work.layer)
+            held = held * one.first_words.min(axis=0)[tile] * need.weight_places
+            fits &= held * p.beat_bytes <= p.weight_bytes
+        fits, starts = np.flatnonzero(fits), self._starts
+
+        def low(values: Floats) -> Floats:
+            """The least of each tile's tilings, infinite where none fits."""
+            return np.minimum.reduceat(_spread(values, fits, _FAR), starts)
+
         sets, steps = low(need.sets), low(need.pairs)  # one chunk a tile, or more
-        most = low.highest(need.pairs * self._t.input_chunks)
-        groups = self._work.layer.G
+        most = np.maximum.reduceat(_spread(need.pairs * chunks, fits, 0.0), starts)
         begins = one.begins * np.where(one.begins > 0, steps, most)
-        compute = (groups * sets * one.sets + begins + one.last).min(axis=0)
-        first = low(need.first_sets) * one.first_words.min(axis=0)
-        first = first * self._work.execution.dram_share(self._work.layer)
-        bits = low(need.input_bits)
+        first = np.floor(low(need.first_sets) * one.first_words * share)
+        compute = groups * sets * one.sets + begins + one.last
+        words, passing = one.words.min(axis=0), self._passing
+        loaded = need.sets * words[tile] * need.weight_loads * share
+        loaded = groups * (loaded + need.blocks * need.input_loads * passing[tile])
+        waits = need.pairs * chunks * p.dram_latency + need.input_steps * p.input_stages
         return (
-            compute, np.floor(first), low(need.first_blocks), low(need.dram_bytes), steps, bits,
-            low(need.row_bytes),
+            compute, first, low(need.first_blocks) * self._first_passing, low(loaded), low(waits),
+            low(need.dram_bytes), steps, one.last.min(axis=0),
         )  # fmt: skip
 
     def of_tiles(self) -> Floats:
         """Bounds of the tiles, shape (machines, tiles); infinite where none fits."""
-        p, which = self._p, self._alike
-        compute, words, blocks, moved, steps, bits, rows = (one[which] for one in self._least_of)
-        commands = (words + blocks * self._first_passing) * p.beat_cycles
-        bound = compute + commands * _BELOW + (p.dram_latency + p.input_stages)
-        loading = moved / p.beat_bytes * p.beat_cycles * _BELOW + steps * p.output_stages
-        np.maximum(bound, loading, out=bound)
+        p, which = self._p, self._roomy
+        compute, first, blocks, *others = self._least_of
+        compute, first = compute.min(axis=1)[which], (first.min(axis=1) + blocks)[which]
+        loaded, waits, moved, steps, last = (one[which] for one in others)
+        beat_cycles = p.beat_cycles * _BELOW
+        bound = compute + first * beat_cycles + (p.dram_latency + p.input_stages)
+        np.maximum(bound, loaded * beat_cycles + waits + last, out=bound)
+        stored = moved * (beat_cycles / p.beat_bytes) + steps * p.output_stages
+        np.maximum(bound, stored, out=bound)
         bound += self._begin[:, None]
-        no_room = (bits > 8 * p.input_bytes) | (rows > p.row_buffer_bytes)
-        bound[no_room | (bound >= _FAR)] = np.inf
+        bound[bound >= _FAR] = np.inf
+        return bound
+
+    def of_splits(self, machine: Indices, tile: Indices) -> Floats:
+        """Bounds of pairs of a machine and a tile by halvings, shape (pairs, halvings).
+
+        Args:
+            machine: rows of the parameters.
+            tile: index of the tile.
+        """
+        which, p = self._roomy[machine], self._p
+        compute, first, blocks = self._least_of[:3]
+        commands = first[which, :, tile] + blocks[which, tile][:, None]
+        bound = compute[which, :, tile] + commands * (p.beat_cycles[machine] * _BELOW)
+        waits = p.dram_latency[machine] + p.input_stages[machine] + self._begin[machine][:, None]
+        bound = bound + waits
+        bound[bound >= _FAR] = np.inf
         return bound
 
     def tilings(self, tile: Indices) -> Indices:
@@ -294,44 +356,60 @@ class Bounds:
         count = int(self._t.starts[1] - self._t.starts[0])
         return self._t.starts[tile][:, None] + np.arange(count)
 
-    def of_tilings(self, machine: Indices, tile: Indices) -> Floats:
-        """Bounds of the tilings of pairs of a machine and a tile.
+    def of_tilings(self, machine: Indices, halvings: Indices, tile: Indices) -> Floats:
+        """Bounds of the tilings of machines, halvings of their slices, and tiles.
 
         Args:
             machine: rows of the parameters.
+            halvings: of the slices.
             tile: index of the tile.
 
         Returns:
-            Shape (pairs, halvings of the slices, tilings of a tile), infinite where one does not
-            fit.
+            Shape (entries, tilings of a tile), infinite where one does not fit.
         """
         which, some = self._alike[machine], self.tilings(tile)
-        p = Parameters(*(getattr(self._p, name)[machine][:, None] for name in Parameters.__slots__))
+        p = Parameters(*(getattr(self._p, name)[machine] for name in Parameters.__slots__))
         need = self._need(which, some)
         one = _Tiles(
-            *(getattr(self._of_tiles, f)[which, :, tile][:, :, None] for f in _Tiles.__slots__)
+            *(getattr(self._of_tiles, f)[which, halvings, tile][:, None] for f in _Tiles.__slots__)
         )
-        chunks = self._t.input_chunks[some][:, None]
-        groups, share = self._work.layer.G, self._share
+        chunks, outer = self._t.input_chunks[some], self._t.weights_outer[some] > 0
+        groups, share, beat_cycles = self._work.layer.G, self._share, p.beat_cycles * _BELOW
         steps = need.pairs * chunks
-        passing = self._passing[tile][:, None, None] * groups
-        first_passing = self._first_passing[tile][:, None, None]
-        words = need.first_sets * one.first_words * share
-        first = np.floor(words) + need.first_blocks * first_passing
-        bound = groups * need.sets * one.sets + one.begins * steps
-        bound += first * (p.beat_cycles * _BELOW) + (p.dram_latency + p.input_stages)
+        all_words = groups * need.sets * one.words * share * need.weight_loads
+        all_inputs = groups * need.blocks * need.input_loads * self._passing[tile][:, None]
+        first_passing = self._first_passing[tile][:, None]
+        first = np.floor(need.first_sets * one.first_words * share)
+        first = (first + need.first_blocks * first_passing) * beat_cycles
+        first += p.dram_latency + p.input_stages
+        computed = groups * need.sets * one.sets + one.begins * steps
         # All that is loaded, and behind the loads of a step its tile that leaves.
-        loaded = groups * need.sets * one.words * need.weight_loads * share
-        loaded = loaded + need.blocks * need.input_loads * passing
-        loading = loaded * (p.beat_cycles * _BELOW) + steps * p.dram_latency
+        waits = p.dram_latency + p.input_stages
+        loading = (all_words + all_inputs) * beat_cycles + steps * p.dram_latency
         loading += need.input_steps * p.input_stages
-        leaving = (need.pairs - 1) * (p.output_stages - p.dram_latency - p.input_stages)
+        leaving = (need.pairs - 1) * (p.output_stages - waits)
         loading += np.maximum(leaving + one.leaves, 0)
-        np.maximum(bound, loading, out=bound)
+        bound = np.maximum(computed + first, loading)
+        # What loads of steps that have both operands, and of the others, take beyond computing.
+        tops = np.where(outer, all_inputs, all_words)
+        firsts = np.where(outer, need.blocks * first_passing, need.sets * one.first_words * share)
+        firsts = firsts * need.outer
+        fresh = need.outer * np.where(self._t.kept[some] > 0, chunks, 1)
+        fresh = np.where((self._t.kept[some] > 0), fresh, steps)
+        again = steps - fresh
+        stale = np.where(again > 0, tops - firsts, 0)
+        each = one.step_begins + need.first_sets * one.step_set
+        behind = np.where(chunks == 1, np.maximum(p.output_stages + one.leaving - waits, 0), 0)
+        more = (all_words + all_inputs - stale) * beat_cycles - first
+        more += (fresh - 1) * (waits + behind - each) + waits - behind
+        others = stale * beat_cycles - behind  # nothing leaves yet while the second tile comes in
+        others += again * (np.where(outer, waits, p.dram_latency) + behind - each)
+        more = np.maximum(more, 0) + np.maximum(others, 0)
+        np.maximum(bound, computed + first + more, out=bound)
         bound += one.last
-        moved = need.dram_bytes / p.beat_bytes * (p.beat_cycles * _BELOW)
+        moved = need.dram_bytes / p.beat_bytes * beat_cycles
         np.maximum(bound, moved + need.pairs * p.output_stages, out=bound)
-        bound += self._begin[machine][:, None, None]
+        bound += self._begin[machine][:, None]
         no_room = need.input_bits > 8 * p.input_bytes
         no_room = no_room | (need.row_bytes > p.row_buffer_bytes)
         no_room = no_room | (self._weights(need, one, some, p) > p.weight_bytes)
@@ -340,11 +418,12 @@ class Bounds:
 
     def least_weights(self) -> float:
         """Bytes of the smallest weights that are held, on the first machine."""
-        tiles = np.arange(len(self._starts))
-        which, some = np.zeros_like(tiles), self.tilings(tiles)
-        p = Parameters(*(getattr(self._p, name)[:1][:, None] for name in Parameters.__slots__))
+        shape = self._of_tiles.sets.shape[1:]
+        halvings, tile = (one.reshape(-1) for one in np.indices(shape))
+        which, some = np.zeros_like(tile), self.tilings(tile)
+        p = Parameters(*(getattr(self._p, name)[:1] for name in Parameters.__slots__))
         one = _Tiles(
-            *(getattr(self._of_tiles, f)[which, :, tiles][:, :, None] for f in _Tiles.__slots__)
+            *(getattr(self._of_tiles, f)[which, halvings, tile][:, None] for f in _Tiles.__slots__)
         )
         held = self._weights(self._need(which, some), one, some, p)
         return float(held.min())
@@ -359,32 +438,32 @@ class Bounds:
         if not how.in_sets:
             t = self._t
             bits = how.tile_weight_bits(layer, t.output_channels[some], t.input_channels[some])
-            return need.weight_places * bits[:, None] / 8
+            return need.weight_places * bits / 8
         words = np.ceil(need.first_sets * one.first_words * how.held_share(layer))
         return need.weight_places * words * p.beat_bytes
 
     def _need(self, which: Indices, some: Indices) -> Needs:
-        """The needs of tilings on machines of several sorts, with room for halvings."""
+        """The needs of tilings on machines of several sorts."""
         names = Needs.__slots__
-        if len(self._needs) == 1:
-            return Needs(*(getattr(self._needs[0], name)[some][:, None] for name in names))
+        if self._needs is self._needs_of[0]:
+            return Needs(*(getattr(self._needs, name)[some] for name in names))
         return Needs(
             *(
-                np.stack([getattr(one, name) for one in self._needs])[which[:, None], some][:, None]
+                np.stack([getattr(one, name) for one in self._needs_of])[which[:, None], some]
                 for name in names
             )
         )
 
 
-class _Lowest:
-    """The least of each tile's tilings."""
+def _different(p: Parameters, names: Sequence[str]) -> tuple[list[int], Indices]:
+    """One machine of each sort, and the sort of each machine."""
+    columns = np.concatenate([getattr(p, name) for name in names], axis=1)
+    _, some, which = np.unique(columns, axis=0, return_index=True, return_inverse=True)
+    return some.tolist(), which.reshape(-1)
 
-    def __init__(self, starts: Indices) -> None:
-        self._starts = starts
 
-    def __call__(self, values: Floats) -> Floats:
-        return np.minimum.reduceat(values, self._starts)
-
-    def highest(self, values: Floats) -> Floats:
-        """The most of them."""
-        return np.maximum.reduceat(values, self._starts)
+def _spread(values: Floats, some: Indices, other: float) -> Floats:
+    """Some of the values, and another one in place of the rest."""
+    found = np.full(len(values), other)
+    found[some] = values[some]
+    return found

@@ -16,7 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from mlcnn.accelerators.array.order import NOTHING, Loop, step_classes
+from mlcnn.accelerators.array.cutting import tilings
+from mlcnn.accelerators.array.order import (
+    MANY,
+    NOTHING,
+    Windows,
+    form_of,
+    output_windows,
+    place_windows,
+)
 from mlcnn.accelerators.array.parameters import Parameters
 from mlcnn.accelerators.array.steps import (
     CONFIGURATION_BEATS,
@@ -86,8 +94,6 @@ def passing_cycles(work: Work, adders: float, least: int) -> Indices:
         adders: of a lane and direction.
         least: cycles of a position, at least.
     """
-    from mlcnn.accelerators.array.cutting import tilings
-
     return np.array([_passing(place, adders, least) for place in tilings(work).choices.places])
 
 
@@ -214,6 +220,30 @@ def schedule(work: Work, t: Tilings, p: Parameters, halvings: Indices) -> Schedu
     return _Pairs(work, t, p, halvings).schedule()
 
 
+@dataclass(frozen=True, slots=True)
+class _Loops:
+    """The loops of a layer in every way to cut it: of a group, and of all groups as the outer."""
+
+    places: Windows
+    outputs: Windows
+    all_places: Windows
+    all_outputs: Windows
+
+
+@lru_cache(maxsize=512)
+def _loops(work: Work) -> _Loops:
+    t, groups = tilings(work), work.layer.G
+    filters = work.layer.K // groups
+    tiles = -(-filters // t.cuts)
+    smaller = filters < tiles * t.cuts
+    return _Loops(
+        place_windows(t.choices.places, 1),
+        output_windows(tiles, smaller, 1),
+        place_windows(t.choices.places, groups),
+        output_windows(tiles, smaller, groups),
+    )
+
+
 class _Pairs:
     """Sizes of pairs, by class of tiles and chunks; then the steps of all of them in one."""
 
@@ -227,6 +257,20 @@ class _Pairs:
         lines = -(-spots.lines[t.place] // self.split.ways[:, None])
         self.positions = lines * spots.line[t.place]
         self.all_positions = (spots.lines * spots.line)[t.place]
+
+    def passing(self, owner: Indices, place: Indices, inputs: Indices) -> Indices:
+        """Cycles of the input unit for a beat of channels of a tile, for pairs ``owner``."""
+        p, work = self.p, self.work
+        least = -(-p.lanes // np.maximum(p.input_scalers, 1)) if work.scaled else 1
+        adders = np.where(p.input_adders > 0, p.input_adders / (2 * p.lanes), 1.0)
+        # Two numbers in one, which finds the different ones in one pass.
+        coded, which = np.unique(least + adders * 2.0**-20, return_inverse=True)
+        layer, tables = replace(work, scaled=False), list[Indices]()
+        for code in coded.tolist():
+            tables.append(passing_cycles(layer, (code % 1) * 2**20, int(code)))
+        if len(tables) == 1:
+            return tables[0][place, inputs]
+        return np.stack(tables)[which.reshape(-1)[owner], place, inputs]
 
     def fits(self) -> Indices:
         """Whether memories, accumulators and row buffer hold what they have to."""
@@ -251,43 +295,59 @@ class _Pairs:
         words = np.ceil(sets * self.split.turns * fill * how.held_share(work.layer))
         return places * words * self.p.beat_bytes
 
-    def loops(self) -> list[Indices]:
-        """Classes of steps of every pair."""
-        t, found = self.t, list[Indices]()
-        of_place = [(one.repeats, one.down, one.columns.tiles, *one.ragged) for one in t.choices.places]
-        columns = (
-            t.place, t.output_tiles, t.last_outputs != t.output_channels, t.input_chunks,
-            t.weights_outer, t.kept,
-        )  # fmt: skip
-        for place, outputs, smaller, chunks, outer, kept in zip(
-            *(column.tolist() for column in columns), strict=True
-        ):
-            repeats, down, along, *ragged = of_place[place]
-            found.append(
-                step_classes(
-                    Loop(
-                        self.work.layer.G, repeats, down, along, (*ragged, smaller), outputs,
-                        chunks, bool(outer), bool(kept),
-                    )
-                )
-            )  # fmt: skip
-        return found
+    def steps(self) -> tuple[Indices, Indices, Indices]:
+        """Classes of steps: their fields, shape (fields, classes), their counts, and the pair."""
+        t, loops = self.t, _loops(replace(self.work, scaled=False))
+        chunks = np.minimum(t.input_chunks, MANY)
+        codes = loops.places.kind[t.place], loops.outputs.kind[t.output], chunks
+        code = np.ravel_multi_index((*codes, t.weights_outer, t.kept), (1 << 10, 1 << 10, 4, 2, 2))
+        found: list[tuple[Indices, Indices, Indices]] = []
+        for one in np.unique(code).tolist():
+            pairs = np.flatnonzero(code == one)
+            found.append(self._alike(pairs, loops, int(chunks[pairs[0]])))
+        steps, counts, owners = zip(*found, strict=True)
+        return np.concatenate(steps, axis=1), np.concatenate(counts), np.concatenate(owners)
+
+    def _alike(
+        self, pairs: Indices, loops: "_Loops", chunks: int
+    ) -> tuple[Indices, Indices, Indices]:
+        """The same of pairs whose loops have the same windows."""
+        t, first = self.t, pairs[0]
+        outer, kept = bool(t.weights_outer[first]), bool(t.kept[first])
+        sides = (loops.all_outputs, t.output), (loops.places, t.place)
+        if not outer:
+            sides = (loops.all_places, t.place), (loops.outputs, t.output)
+        (around, which), (within, what) = sides
+        kinds = [one.kinds[one.kind[cut[first]]] for one, cut in sides]
+        form = form_of(*kinds, chunks, weights_outer=outer, kept=kept)
+        outside = around.counts[which[pairs], : len(kinds[0])]
+        inside = within.counts[what[pairs], : len(kinds[1])]
+        both = (outside[:, :, None] * inside[:, None, :]).reshape(len(pairs), -1)
+        counts = both @ form.times.reshape(len(form.steps), -1).T
+        beyond = t.input_chunks[pairs] - chunks
+        if beyond.any():
+            more = both @ form.more.reshape(len(form.steps), -1).T
+            counts = counts + beyond[:, None] * more
+        steps = np.tile(form.steps.T, len(pairs))
+        return steps, counts.reshape(-1), np.repeat(pairs, len(form.steps))
 
     def schedule(self) -> Schedule:
         """All steps of all pairs side by side, then their sums."""
-        found = self.loops()
-        starts = np.cumsum([0, *(len(one) for one in found)])
-        owner = np.repeat(np.arange(len(found)), np.diff(starts))
-        steps = _Steps(self, owner, np.concatenate(found).T)
+        classes, counts, owner = self.steps()
+        steps = _Steps(self, owner, classes)
         filters, beat_bytes = self.work.layer.K * self.work.output_block, self.p.beat_bytes
         begin = begin_of(self.work, self.p)
         longest = np.maximum(np.maximum(steps.compute, steps.load), np.maximum(steps.leave, 1))
-        cycles = np.add.reduceat(steps.count * longest, starts[:-1]) + begin
-        beats = np.add.reduceat(steps.count * (steps.weight_beats + steps.stores), starts[:-1])
+
+        def over(values: Floats) -> Floats:
+            return np.bincount(owner, counts * values, minlength=len(self.side))
+
+        cycles = over(longest) + begin
+        beats = over(steps.weight_beats + steps.stores)
         beats = beats + self._input_beats() + parameter_beats(filters, beat_bytes)
         return Schedule(
             np.where(self.fits(), cycles, np.inf), beats * beat_bytes, self.split, owner,
-            steps.count, steps.compute, steps.refill, steps.load, steps.unit, steps.leave,
+            counts, steps.compute, steps.refill, steps.load, steps.unit, steps.leave,
             np.broadcast_to(begin, cycles.shape),
         )  # fmt: skip
 
@@ -306,7 +366,7 @@ class _Steps:
 
     def __init__(self, pairs: _Pairs, owner: Indices, classes: Indices) -> None:
         self._pairs, self._owner, self._work = pairs, owner, pairs.work
-        self.count, output, place, chunk, *rest = classes
+        output, place, chunk, *rest = classes
         self._p = _picked(pairs.p, owner)
         self._side, self._ways = pairs.side[owner], pairs.split.ways[owner]
         self._hardware = self._p.hardware(self._side * self._ways)
@@ -364,17 +424,7 @@ class _Steps:
 
     def _passing(self, place: Indices, inputs: Indices) -> Indices:
         """Cycles of a tile of one beat of channels."""
-        work, p = self._work, self._p
-        scalers = np.maximum(p.input_scalers, 1)
-        least = -(-p.lanes // scalers) if work.scaled else np.ones_like(p.lanes)
-        adders = np.where(p.input_adders > 0, p.input_adders / (2 * p.lanes), 1.0)
-        layer = replace(work, scaled=False)
-        kinds, which = np.unique(
-            np.stack(np.broadcast_arrays(adders, least), -1).reshape(-1, 2), axis=0,
-            return_inverse=True,
-        )  # fmt: skip
-        tables = np.stack([passing_cycles(layer, float(a), int(r)) for a, r in kinds.tolist()])
-        return tables[np.broadcast_to(which.reshape(-1), place.shape), place, inputs]
+        return self._pairs.passing(self._owner, place, inputs)
 
     def _leave(self, output: Indices, place: Indices) -> None:
         """Cycles of a finished tile through the output unit, behind the commands of the loads."""

@@ -79,6 +79,18 @@ def choose(work: Work, machine: ArrayDescription, slack: float = SLACK) -> Chose
     return replace(found, work=work)
 
 
+@lru_cache(maxsize=64)
+def _parameters(machines: tuple[ArrayDescription, ...]) -> Parameters:
+    """The numbers of the same machines for all layers."""
+    return Parameters.of(machines)
+
+
+@lru_cache(maxsize=8)
+def _bounds(work: Work, machines: tuple[ArrayDescription, ...]) -> Bounds:
+    """The same for all that is asked of a layer in turn."""
+    return Bounds(work, _parameters(machines))
+
+
 @lru_cache(maxsize=65536)
 def _choose(work: Work, machine: ArrayDescription, slack: float) -> Chosen | None:
     """The search, by geometry: layers and machines that differ in name alone share it."""
@@ -86,7 +98,7 @@ def _choose(work: Work, machine: ArrayDescription, slack: float) -> Chosen | Non
     least = fastest(work, (machine,), np.array([np.inf]))[0]
     if not np.isfinite(least):
         return None
-    bounds, most = Bounds(work, p), least * (1 + slack)
+    bounds, most = _bounds(work, (machine,)), least * (1 + slack)
     _, halvings, tiling = _joined(list(_left(bounds, np.nextafter(np.array([most]), np.inf))))
     plan = _exact(work, p, np.zeros_like(tiling), halvings, tiling)
     fewest = np.where(plan.cycles <= most, plan.dram_bytes, np.inf)
@@ -119,15 +131,13 @@ def fastest(work: Work, machines: Sequence[ArrayDescription], below: Floats) -> 
     Returns:
         Cycles, or ``below`` where no tiling takes fewer.
     """
-    p = Parameters.of(machines)
-    bounds, best = Bounds(work, p), below.copy()
-    likely = bounds.of_tiles().argmin(axis=1)
-    for rows in np.array_split(np.arange(len(machines)), -(-len(machines) // _TILES)):
-        of_tilings = bounds.of_tilings(rows, likely[rows])
-        count = of_tilings.shape[2]
-        halvings, column = np.divmod(of_tilings.reshape(len(rows), -1).argmin(axis=1), count)
-        tiling = bounds.tilings(likely[rows])[np.arange(len(rows)), column]
-        best[rows] = np.minimum(best[rows], _exact(work, p, rows, halvings, tiling).cycles)
+    p, bounds = _parameters(tuple(machines)), _bounds(work, tuple(machines))
+    best = below
+    every, likely = np.arange(len(machines)), bounds.of_tiles().argmin(axis=1)
+    halvings = bounds.of_splits(every, likely).argmin(axis=1)
+    column = bounds.of_tilings(every, halvings, likely).argmin(axis=1)
+    tiling = bounds.tilings(likely)[every, column]
+    best = np.minimum(best, _exact(work, p, every, halvings, tiling).cycles)
     for owner, halvings, tiling in _left(bounds, best):
         np.minimum.at(best, owner, _exact(work, p, owner, halvings, tiling).cycles)
     return best
@@ -151,9 +161,12 @@ def _left(bounds: Bounds, best: Floats) -> Iterator[_Candidates]:
         some = some[of_tiles[row[some], tile[some]] < best[row[some]]]
         if not len(some):
             continue
-        of_tilings = bounds.of_tilings(row[some], tile[some])
-        pair, halvings, column = np.nonzero(of_tilings < best[row[some]][:, None, None])
-        found.append((row[some][pair], halvings, bounds.tilings(tile[some])[pair, column]))
+        owner, where = row[some], tile[some]
+        pair, halvings = np.nonzero(bounds.of_splits(owner, where) < best[owner][:, None])
+        owner, where = owner[pair], where[pair]
+        of_tilings = bounds.of_tilings(owner, halvings, where)
+        pair, column = np.nonzero(of_tilings < best[owner][:, None])
+        found.append((owner[pair], halvings[pair], bounds.tilings(where[pair])[np.arange(len(pair)), column]))
         size += len(pair)
         if size > _BATCH:
             yield _joined(found)
@@ -182,12 +195,21 @@ def refusal(work: Work, machine: ArrayDescription) -> Infeasible | None:
         work: the layer and how it runs.
         machine: the accelerator.
     """
-    bounds = Bounds(work.nameless, Parameters.of((machine,)))
+    nameless = replace(machine, name="", mapping_pj_per_cycle=None)
+    return None if _fits(work.nameless, nameless) else _too_small(work, machine)
+
+
+@lru_cache(maxsize=65536)
+def _fits(work: Work, machine: ArrayDescription) -> bool:
+    """Whether any tiling does."""
+    bounds = _bounds(work, (machine,))
     some = np.flatnonzero(np.isfinite(bounds.of_tiles()[0]))
     for tile in np.array_split(some, -(-len(some) // _TILES)) if len(some) else ():
-        if np.isfinite(bounds.of_tilings(np.zeros_like(tile), tile)).any():
-            return None
-    return _too_small(work, machine)
+        pair, halvings = np.nonzero(np.isfinite(bounds.of_splits(np.zeros_like(tile), tile)))
+        where = tile[pair]
+        if np.isfinite(bounds.of_tilings(np.zeros_like(where), halvings, where)).any():
+            return True
+    return False
 
 
 def _too_small(work: Work, machine: ArrayDescription) -> Infeasible:
