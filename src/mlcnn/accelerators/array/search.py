@@ -24,7 +24,7 @@ SLACK = 0.01
 
 # Pairs whose exact cycles are computed together, and tiles whose tilings are bounded together:
 # their arrays stay in the cache.
-_BATCH, _TILES = 2048, 256
+_BATCH, _TILES = 4096, 512
 
 BOUNDS = ("multipliers", "buffer ports", "addition-reuse unit", "DRAM")
 _PORTS, _UNIT, _DRAM = 1, 2, 3
@@ -99,7 +99,7 @@ def _choose(work: Work, machine: ArrayDescription, slack: float) -> Chosen | Non
     if not np.isfinite(least):
         return None
     bounds, most = _bounds(work, (machine,)), least * (1 + slack)
-    _, halvings, tiling = _joined(list(_left(bounds, np.nextafter(np.array([most]), np.inf))))
+    _, halvings, tiling, _ = _joined(list(_left(bounds, np.nextafter(np.array([most]), np.inf))))
     plan = _exact(work, p, np.zeros_like(tiling), halvings, tiling)
     fewest = np.where(plan.cycles <= most, plan.dram_bytes, np.inf)
     index = int(np.argmin(np.where(fewest == fewest.min(), plan.cycles, np.inf)))
@@ -138,18 +138,25 @@ def fastest(work: Work, machines: Sequence[ArrayDescription], below: Floats) -> 
     column = bounds.of_tilings(every, halvings, likely).argmin(axis=1)
     tiling = bounds.tilings(likely)[every, column]
     best = np.minimum(best, _exact(work, p, every, halvings, tiling).cycles)
-    for owner, halvings, tiling in _left(bounds, best):
-        np.minimum.at(best, owner, _exact(work, p, owner, halvings, tiling).cycles)
+    for owner, halvings, tiling, bound in _left(bounds, best):
+        # The most likely one of each machine first: it rules out most of the others.
+        order = np.lexsort((bound, owner))
+        first = order[np.unique(owner[order], return_index=True)[1]]
+        for some in (first, np.setdiff1d(order, first)):
+            some = some[bound[some] < best[owner[some]]]
+            if len(some):
+                chosen = owner[some], halvings[some], tiling[some]
+                np.minimum.at(best, chosen[0], _exact(work, p, *chosen).cycles)
     return best
 
 
-_Candidates = tuple[Indices, Indices, Indices]
+_Candidates = tuple[Indices, Indices, Indices, Floats]
 
 
 def _left(bounds: Bounds, best: Floats) -> Iterator[_Candidates]:
-    """Machines, halvings and tilings that could take fewer cycles than ``best``, in batches.
+    """Machines, halvings and tilings that could take fewer cycles than ``best``, and their bounds.
 
-    ``best`` may fall while they are gone through; the most likely ones come first.
+    In batches; ``best`` may fall while they are gone through, and the most likely come first.
     """
     of_tiles = bounds.of_tiles()
     row, tile = np.nonzero(of_tiles < best[:, None])
@@ -166,7 +173,8 @@ def _left(bounds: Bounds, best: Floats) -> Iterator[_Candidates]:
         owner, where = owner[pair], where[pair]
         of_tilings = bounds.of_tilings(owner, halvings, where)
         pair, column = np.nonzero(of_tilings < best[owner][:, None])
-        found.append((owner[pair], halvings[pair], bounds.tilings(where[pair])[np.arange(len(pair)), column]))
+        tiling = bounds.tilings(where)[pair, column]
+        found.append((owner[pair], halvings[pair], tiling, of_tilings[pair, column]))
         size += len(pair)
         if size > _BATCH:
             yield _joined(found)
@@ -176,8 +184,8 @@ def _left(bounds: Bounds, best: Floats) -> Iterator[_Candidates]:
 
 
 def _joined(found: Sequence[_Candidates]) -> _Candidates:
-    owner, halvings, tiling = (np.concatenate(column) for column in zip(*found, strict=True))
-    return owner, halvings, tiling
+    owner, halvings, tiling, bound = (np.concatenate(one) for one in zip(*found, strict=True))
+    return owner, halvings, tiling, bound
 
 
 def _exact(
