@@ -9,26 +9,16 @@ from hypothesis import strategies as st
 
 from mlcnn.accelerators import LayerTask, Precision
 from mlcnn.accelerators.array import Boxes, transfers
-from mlcnn.accelerators.array.bound import Bounds, halvings_of
+from mlcnn.accelerators.array.bound import Bounds
 from mlcnn.accelerators.array.cutting import tilings
-from mlcnn.accelerators.array.cycles import passing_cycles, schedule
+from mlcnn.accelerators.array.cycles import passing_cycles
 from mlcnn.accelerators.array.parameters import Parameters
 from mlcnn.accelerators.array.work import Work
 from mlcnn.workload import ConvLayer, Layer, Pool
-from accelerators.array.walk import Walk
+from accelerators.array.walk import Walk, every
 
 # A share of the profile's examples: each one searches all tilings of a layer.
 SOME = settings(max_examples=settings.default.max_examples // 3)
-
-
-def every(work, machine):
-    """Every tiling with every split of the slices: halvings, tilings, and the schedule."""
-    t = tilings(work)
-    count = halvings_of(Parameters.of((machine,)))
-    halvings = np.repeat(np.arange(count), len(t.choices))
-    some = np.tile(np.arange(len(t.choices)), count)
-    p = Parameters.of((machine,)).take(np.array(0))
-    return halvings, some, schedule(work, t.take(some), p, halvings)
 
 
 @SOME

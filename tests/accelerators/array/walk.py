@@ -8,7 +8,28 @@ import itertools
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
+from mlcnn.accelerators.array.bound import halvings_of
+from mlcnn.accelerators.array.cutting import tilings
+from mlcnn.accelerators.array.cycles import schedule
+from mlcnn.accelerators.array.parameters import Parameters
 from mlcnn.accelerators.array.winograd import TRANSFORMS
+
+
+def every(work, machine):
+    """Every tiling with every split of the slices: halvings, tilings, and the schedule."""
+    p, t = Parameters.of((machine,)), tilings(work)
+    count = halvings_of(p)
+    halvings = np.repeat(np.arange(count), len(t.choices))
+    some = np.tile(np.arange(len(t.choices)), count)
+    return halvings, some, schedule(work, t.take(some), p.take(np.array(0)), halvings)
+
+
+def splits(plan, some, fitting, choice):
+    """One of those that fit: its tiling's index, and its ways and slices of each."""
+    index = int(fitting[choice % len(fitting)])
+    return index, int(some[index]), int(plan.split.ways[index]), int(plan.split.side[index])
 
 
 def up(number, by):
