@@ -90,7 +90,11 @@ def _halves(
     table, register = technology.memory, technology.register
     beside, width = _side_by_side(width_bits, table)
     each = size_bytes / (2 * banks * beside)
-    return table.small(each, width, register), 2 * banks * beside
+    small = table.small(each, width, register)
+    least = table.macro(table.rows[width][0].size_bytes, width)
+    # Of flip-flops only where they are smaller than the smallest macro.
+    half = least if each < least.size_bytes and least.area_um2 < small.area_um2 else small
+    return half, 2 * banks * beside
 
 
 def _row_buffer(machine: ArrayDescription, technology: Technology) -> tuple[Macro, float] | None:
