@@ -152,7 +152,7 @@ def test_wide_integer_sums_take_two_sweeps():
     done = [operations(work, tiling, machine, 1, 128).multiplications for work in works]
     assert done[1] == 2 * done[0]
     narrow, wide = (
-        Walk(work, machine, replace(tiling, images=1), 1, 128).compute(128, _tile(work), 64)
+        Walk(work, machine, replace(tiling, images=1), 1, 128).compute(range(128), _tile(work), range(64))
         for work in works
     )
     # Eight sets of one tap, and as many again: each waits for 16 beats of weights.

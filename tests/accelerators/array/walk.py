@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlcnn.accelerators.array.bound import halvings_of
+from mlcnn.accelerators.array.bound import Bounds, halvings_of
 from mlcnn.accelerators.array.cutting import tilings
 from mlcnn.accelerators.array.cycles import schedule
 from mlcnn.accelerators.array.parameters import Parameters
@@ -32,6 +32,24 @@ def splits(plan, some, fitting, choice):
     return index, int(some[index]), int(plan.split.ways[index]), int(plan.split.side[index])
 
 
+def bounded(work, machine):
+    """Bounds of every tiling against its cycles: not above, and infinite where it does not fit."""
+    p, t = Parameters.of((machine,)), tilings(work)
+    bounds = Bounds(work, p)
+    of_tiles = bounds.of_tiles()[0]
+    halved, tile = (each.reshape(-1) for each in np.indices((bounds.halvings, len(of_tiles))))
+    rows = np.zeros_like(tile)
+    of_splits = bounds.of_splits(rows, tile)[np.arange(len(tile)), halved]
+    of_tilings = bounds.of_tilings(rows, halved, tile)
+    assert np.all(of_splits[:, None] <= of_tilings * (1 + 1e-9))
+    halvings, some, plan = every(work, machine)
+    bound = of_tilings.reshape(bounds.halvings, -1)[halvings, some]
+    assert np.all(bound <= plan.cycles * (1 + 1e-12))
+    assert np.array_equal(np.isinf(bound), np.isinf(plan.cycles))
+    which = np.repeat(np.arange(len(of_tiles)), np.diff(t.starts))
+    assert np.all(of_tiles[which[some]] <= bound * (1 + 1e-9))
+
+
 def up(number, by):
     return -(-number // by)
 
@@ -51,6 +69,8 @@ class Tile:
 
 class Walk:
     """One layer on one machine in one tiling, with so many slices on each of so many ways."""
+
+    block = 1
 
     def __init__(self, work, machine, tiling, ways, side):
         self.work, self.layer, self.machine, self.tiling = work, work.layer, machine, tiling
@@ -150,7 +170,7 @@ class Walk:
 
     def compute(self, filters, tile, channels):
         """Sets and turns, one after the other: see the recurrence."""
-        machine = self.machine
+        machine, filters, channels = self.machine, len(filters), len(channels)
         lines, line = self.spots(tile)
         turns, fill = up(filters, self.side), up(min(self.side, filters), self.groups)
         positions = up(lines, self.ways) * line
@@ -165,6 +185,7 @@ class Walk:
 
     def weights(self, filters, channels):
         """Beats of a chunk of weights, and cycles of the commands."""
+        filters, channels = len(filters), len(channels)
         fill = up(min(self.side, filters), self.groups)
         beats = self.sets(channels) * up(filters, self.side) * fill
         if self.how.name != "winograd":
@@ -175,7 +196,7 @@ class Walk:
 
     def inputs(self, tile, channels):
         """Beats of a chunk of inputs, padding among them, and cycles of the commands."""
-        words = 1
+        words, channels = 1, len(channels)
         if self.how.name == "fused" and self.how.paired and self.work.precision.bits == 8:
             words = 2
         positions, cycles = self.passing(tile)
@@ -191,7 +212,7 @@ class Walk:
     def leaving(self, filters, tile):
         """Beats that a finished tile leaves in, and cycles of that."""
         outputs = len(tile.images) * len(tile.rows) * len(tile.columns)
-        each = up(filters, min(self.lanes, self.side))
+        each = up(len(filters), min(self.lanes, self.side))
         lines, line = self.spots(tile)
         entries = lines * line * (self.sets(1) if self.how.name == "winograd" else 1)
         return outputs * each, max(entries * each, math.ceil(outputs * each * self.beat_cycles))
@@ -215,7 +236,7 @@ class Walk:
                     weights = not (again and outer_weights)
                     inputs = not (again and not outer_weights)
                     last = chunk is self.chunks[-1]
-                    found.append((len(filters), tile, len(chunk), weights, inputs, last))
+                    found.append((filters, tile, chunk, weights, inputs, last))
                 held = outer
         return found
 
@@ -234,7 +255,7 @@ class Walk:
         """Cycles of the layer, and beats of weights and of outputs."""
         machine, steps = self.machine, self.steps()
         depth = machine.multiplier_latency + machine.tree_latency + machine.accumulator_latency
-        parameters = up(8 * self.layer.K, machine.beat_bytes)
+        parameters = up(8 * self.layer.K * self.block, machine.beat_bytes)
         total = machine.dram_latency + 4 + machine.write_latency + parameters
         total += math.ceil((self.beat_cycles - 1) * (parameters + 2))
         finished, loaded, stored = None, 0, 0

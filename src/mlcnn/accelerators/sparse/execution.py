@@ -91,9 +91,9 @@ class Skipping(Execution):
         return _by_pair(largest, filters, channels)
 
     def fill(self, side: Floats, p: Parameters) -> Floats:
-        """Weights come with their indices, and at the width of the memory of inputs."""
+        """Weights come with their indices."""
         bits = side * self.multipliers * (self.bits + self.unit.index_bits)
-        return np.ceil(bits / (8 * p.beat_bytes * self.unit.weight_beats))
+        return np.ceil(bits / (8 * p.beat_bytes))
 
     def passes(self, filters: Floats, side: Floats) -> Floats:
         """Sets of the slowest slice, from the mask itself."""

@@ -14,7 +14,6 @@ class _Sparsity(Document):
     window_words: PositiveInt
     port_words: PositiveInt
     index_bits: PositiveInt
-    weight_beats: PositiveInt = 1
     basis_multipliers: NonNegativeInt = 0
 
 

@@ -19,7 +19,6 @@ class Sparsity:
         window_words: inputs of a window.
         port_words: words of it that the buffer renews each cycle.
         index_bits: bits beside each non-zero: its place in the window.
-        weight_beats: beats of weights with their indices that their memory delivers a cycle.
         basis_multipliers: multipliers, an adder behind each, between DRAM and the buffer that form
             the maps of shared kernels; 0 for none.
     """
@@ -27,7 +26,6 @@ class Sparsity:
     window_words: int
     port_words: int
     index_bits: int
-    weight_beats: int = 1
     basis_multipliers: int = 0
 
     def check(self, where: str) -> None:
@@ -39,7 +37,7 @@ class Sparsity:
         Raises:
             InputError: one cannot be.
         """
-        for name in ("window_words", "port_words", "weight_beats"):
+        for name in ("window_words", "port_words"):
             if getattr(self, name) < 1:
                 raise InputError(f"{where}: sparsity {name} is {getattr(self, name)}: at least 1")
         if self.basis_multipliers < 0:
