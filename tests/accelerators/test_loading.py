@@ -58,11 +58,13 @@ def test_a_copy_can_be_edited(tmp_path):
 
 def test_a_file_of_the_arrays_as_they_were(tmp_path):
     path = _edited(tmp_path, "input_buffer: # inputs or box sums", "buffer: # inputs")
-    text = path.read_text().replace("output_unit:", "output_unit:\n  pooling_adders: 16\n  lanes: 16")
+    text = path.read_text().replace(
+        "output_unit:", "output_unit:\n  pooling_adders: 16\n  lanes: 16"
+    )
     path.write_text(text)
     assert _message(path) == (
-        f"accelerator {path}:{_line(path, 'buffer: # inputs')}: a file of an array as it was before: "
-        "buffer is now input_buffer (bytes, banks, width_bits) and weight_buffer (bytes); "
+        f"accelerator {path}:{_line(path, 'buffer: # inputs')}: a file of an array as it was "
+        "before: buffer is now input_buffer (bytes, banks, width_bits) and weight_buffer (bytes); "
         "output_unit lanes is now dram beat_bytes: a beat has as many lanes as words; output_unit "
         "pooling_adders is now nothing: a pool accumulates in the array; array ways, input_unit "
         "stages, output_unit stages, dram latency_cycles and write_latency_cycles are new; a slice "

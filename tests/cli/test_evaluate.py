@@ -181,8 +181,8 @@ def test_a_layer_that_does_not_fit_names_itself_and_what_helps(
     assert result.code == 2
     assert result.error == (
         "accelerator own cannot run conv (3x3, 3 to 4 channels, 8x8, fused): its smallest tile "
-        "takes 576 bytes of the memory of inputs and there are 64; make it 576 or more (input_buffer "
-        "bytes)"
+        "takes 576 bytes of the memory of inputs and there are 64; make it 576 or more "
+        "(input_buffer bytes)"
     )
 
 

@@ -97,8 +97,8 @@ def test_an_area_that_no_design_meets(mlcnn: Call, fusable: Path) -> None:
     assert result.code == 2
     assert result.error == (
         "no design of template mlcnn has an area of at most 0.1 mm2: the least area is "
-        f"{least:g} mm2, with precision=int8 slices=8 entries=32 input_kb=16 weight_kb=16; raise the "
-        "bound on area to that or more"
+        f"{least:g} mm2, with precision=int8 slices=8 entries=32 input_kb=16 weight_kb=16; raise "
+        "the bound on area to that or more"
     )
 
 

@@ -76,9 +76,7 @@ def test_memories_by_hand(mlcnn, technology):
     parts = {one: getattr(held, one) for one in ("accumulators", "row_buffer")}
     for part, (one, count) in parts.items():
         assert getattr(found, part) == one.area_um2 * count
-    assert found.buffer == sum(
-        one.area_um2 * count for one, count in (held.inputs, held.weights)
-    )
+    assert found.buffer == sum(one.area_um2 * count for one, count in (held.inputs, held.weights))
 
 
 def test_a_bank_that_no_macro_is_as_narrow_as():
@@ -124,7 +122,9 @@ def test_wider_operands_take_more_area():
 @pytest.mark.parametrize("name", ["mlcnn-fp32", "dcnn-int8", "winograd-f4-fp32"])
 def test_more_of_anything_takes_no_less_area(name, field, technology):
     machine = load_accelerator(name)
-    more = replace(machine, **{field: 2 * getattr(machine, field) + 8 * (not field.endswith("bytes"))})
+    more = replace(
+        machine, **{field: 2 * getattr(machine, field) + 8 * (not field.endswith("bytes"))}
+    )
     assert area(more, technology).total >= area(machine, technology).total
 
 

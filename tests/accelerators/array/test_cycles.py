@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from accelerators.array.walk import Walk, every
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +16,6 @@ from mlcnn.accelerators.array.cycles import passing_cycles
 from mlcnn.accelerators.array.parameters import Parameters
 from mlcnn.accelerators.array.work import Work
 from mlcnn.workload import ConvLayer, Layer, Pool
-from accelerators.array.walk import Walk, every
 
 # A share of the profile's examples: each one searches all tilings of a layer.
 SOME = settings(max_examples=settings.default.max_examples // 3)
@@ -59,7 +59,9 @@ def test_the_bound_is_below_the_schedule(data, small_layers, machines):
             halved, tile = (each.reshape(-1) for each in np.indices(shape))
             of_tilings = bounds.of_tilings(np.full_like(tile, row), halved, tile)
             found = of_tilings.reshape(bounds.halvings, -1)
-            of_splits = bounds.of_splits(np.full_like(tile, row), tile)[np.arange(len(tile)), halved]
+            of_splits = bounds.of_splits(np.full_like(tile, row), tile)[
+                np.arange(len(tile)), halved
+            ]
             assert np.all(of_splits[:, None] <= of_tilings * (1 + 1e-9))
             halvings, some, plan = every(work, one)
             bound = found[halvings, some]

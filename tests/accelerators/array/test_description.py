@@ -58,7 +58,9 @@ def test_every_number_is_checked(name, value, mlcnn):
         replace(mlcnn, **{name: value})
 
 
-@pytest.mark.parametrize("name", ["input_scalers", "row_buffer_bytes", "dram_latency", "write_latency"])
+@pytest.mark.parametrize(
+    "name", ["input_scalers", "row_buffer_bytes", "dram_latency", "write_latency"]
+)
 def test_parts_that_a_machine_may_lack(name, mlcnn):
     assert getattr(replace(mlcnn, **{name: 0}), name) == 0
 

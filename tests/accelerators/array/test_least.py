@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from accelerators.array.walk import every, splits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +23,6 @@ from mlcnn.accelerators.array.cutting import tilings
 from mlcnn.accelerators.array.energy import energy
 from mlcnn.errors import InputError
 from mlcnn.workload import ConvLayer, Layer, Pool
-from accelerators.array.walk import every, splits
 
 SOME = settings(max_examples=settings.default.max_examples // 5)
 SITE = ConvLayer("site", 1, 16, 8, 12, 12, 3, 3, pool=Pool((2, 2), (2, 2)))

@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from accelerators.array.walk import every
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from accelerators.array.walk import every
 
 from mlcnn.accelerators import LayerTask, evaluate_layer, load_accelerator
 from mlcnn.accelerators.array import Boxes, best, transfers

@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from accelerators.array.walk import Tile, Walk, every
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-
-from accelerators.array.walk import Tile, Walk, every
 
 from mlcnn.accelerators import LayerTask, load_accelerator
 from mlcnn.accelerators.array import Boxes, best, operations, transfers
@@ -152,7 +151,9 @@ def test_wide_integer_sums_take_two_sweeps():
     done = [operations(work, tiling, machine, 1, 128).multiplications for work in works]
     assert done[1] == 2 * done[0]
     narrow, wide = (
-        Walk(work, machine, replace(tiling, images=1), 1, 128).compute(range(128), _tile(work), range(64))
+        Walk(work, machine, replace(tiling, images=1), 1, 128).compute(
+            range(128), _tile(work), range(64)
+        )
         for work in works
     )
     # Eight sets of one tap, and as many again: each waits for 16 beats of weights.

@@ -3,10 +3,9 @@
 import itertools
 
 import numpy as np
+from accelerators.array.walk import every, splits
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-
-from accelerators.array.walk import every, splits
 
 from mlcnn.accelerators import LayerTask
 from mlcnn.accelerators.array import operations, transfers

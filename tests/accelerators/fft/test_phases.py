@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from accelerators.array.walk import Walk, bounded, every, splits
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from accelerators.array.walk import Walk, bounded, every, splits
 from mlcnn.accelerators import LayerTask
 from mlcnn.accelerators.array import PLAIN, Boxes, best_of
 from mlcnn.accelerators.array.cutting import tilings
@@ -96,8 +96,7 @@ class _Walk(Walk):
         positions, cycles = self.passing(tile)
         blocks = -(-len(channels) * self.block // self.lanes)
         stored = len(tile.images) * math.prod(
-            len(self.boxes(axis, outputs))
-            for axis, outputs in enumerate((tile.rows, tile.columns))
+            len(self.boxes(axis, outputs)) for axis, outputs in enumerate((tile.rows, tile.columns))
         )
         core = _phase(self.engine, self.block, stored * len(channels))
         return blocks * positions, max(blocks * cycles, core)

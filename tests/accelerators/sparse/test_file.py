@@ -50,7 +50,11 @@ def edited(library, tmp_path):
     ("old", "new", "told"),
     [
         ("index_bits: 6", "index_bits: 5", "index_bits is 5, and a place in a window of 36 words"),
-        ("port_words: 36", "port_words: 100", "windows take 6400 bits a cycle of the memory of inputs"),
+        (
+            "port_words: 36",
+            "port_words: 100",
+            "windows take 6400 bits a cycle of the memory of inputs",
+        ),
         ("row_buffer_bytes: 4608", "row_buffer_bytes: 0", "its basis unit needs rows of inputs"),
         ("basis_multipliers: 90", "basis_multipliers: -1", "sparsity.basis_multipliers is -1"),
         ("window_words: 36", "windows: 36", "unknown key 'sparsity.windows'; did you mean"),

@@ -5,10 +5,10 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from accelerators.array.walk import Walk, bounded, every
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from accelerators.array.walk import Walk, bounded, every
 from mlcnn.accelerators import (
     LayerTask,
     Machine,

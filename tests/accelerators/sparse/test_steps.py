@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
 from accelerators.array.walk import Walk
 
 from mlcnn.accelerators import LayerTask

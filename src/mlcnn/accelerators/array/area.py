@@ -52,10 +52,10 @@ class Area:
 class Memories:
     """The memories of an accelerator, as (macro, number of them); None for a part it lacks.
 
-    A memory that is read and written in the same cycle is two of half the size, one filled while the
-    other is read: the tables have no second port. What they leave out is that of the accumulators
-    that are added to, which are read and written, and of kept operands, whose ring may have both in
-    one half.
+    A memory that is read and written in the same cycle is two of half the size, one filled while
+    the other is read: the tables have no second port. What they leave out is that of the
+    accumulators that are added to, which are read and written, and of kept operands, whose ring may
+    have both in one half.
     """
 
     inputs: tuple[Macro, float]

@@ -208,8 +208,8 @@ def _tiles(axis: TiledAxis, size: int) -> AxisTiles:
     tiles = [axis.cut.tile(axis, one) for one in ranges]
     pairs = [value for column in zip(*tiles, strict=True) for value in (max(column), sum(column))]
     first, last = len(ranges[0]), len(ranges[-1])
-    spans = (axis.cut.span(axis, outputs) for outputs in (first, last))
-    return AxisTiles(len(tiles), first, last, *spans, *pairs)
+    whole, smaller = axis.cut.span(axis, first), axis.cut.span(axis, last)
+    return AxisTiles(len(tiles), first, last, whole, smaller, *pairs)
 
 
 def axis_of(layer: ConvLayer, index: int, cut: Cut) -> TiledAxis:

@@ -22,7 +22,7 @@ from mlcnn.accelerators.array.cycles import (
 )
 from mlcnn.accelerators.array.parameters import Parameters
 from mlcnn.accelerators.array.steps import issues_of
-from mlcnn.accelerators.array.tiling import Floats, Indices
+from mlcnn.accelerators.array.tiling import Amounts, Indices
 from mlcnn.accelerators.array.work import Work
 
 __all__ = ["Bounds", "Needs", "halvings_of", "needs"]
@@ -67,19 +67,19 @@ class Needs:
             scale and configuration.
     """
 
-    sets: Floats
-    blocks: Floats
-    first_sets: Floats
-    first_blocks: Floats
-    pairs: Floats
-    outer: Floats
-    weight_loads: Floats
-    input_loads: Floats
-    input_steps: Floats
-    weight_places: Floats
-    input_bits: Floats
-    row_bytes: Floats
-    dram_bytes: Floats
+    sets: Amounts
+    blocks: Amounts
+    first_sets: Amounts
+    first_blocks: Amounts
+    pairs: Amounts
+    outer: Amounts
+    weight_loads: Amounts
+    input_loads: Amounts
+    input_steps: Amounts
+    weight_places: Amounts
+    input_bits: Amounts
+    row_bytes: Amounts
+    dram_bytes: Amounts
 
 
 def needs(work: Work, p: Parameters) -> Needs:
@@ -90,43 +90,44 @@ def needs(work: Work, p: Parameters) -> Needs:
         p: the machine, or several that are alike in these.
     """
     names = ("multipliers", "lanes", "groups", "beat_bytes", "wide_bits")
-    alike = tuple(int(np.asarray(getattr(p, name)).flat[0]) for name in names)
-    return _needs(replace(work, scaled=False), *alike)
+    alike = _Words(*(int(np.asarray(getattr(p, name)).flat[0]) for name in names))
+    return _needs(replace(work, scaled=False), alike)
 
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """What ``input_words`` reads of a machine."""
+    """What the needs of a layer depend on, of a machine."""
 
     multipliers: int
+    lanes: int
+    groups: int
+    beat_bytes: int
     wide_bits: int
 
 
 @lru_cache(maxsize=512)
-def _needs(
-    work: Work, multipliers: int, lanes: int, groups: int, beat_bytes: int, wide_bits: int
-) -> Needs:
+def _needs(work: Work, p: _Words) -> Needs:
     t, layer, how, spots = tilings(work), work.layer, work.execution, tilings(work).spots
     tiles, kept, outer = spots.tiles[t.place], t.kept > 0, t.weights_outer > 0
     whole, chunks = t.input_channels, t.input_chunks
 
-    def all_chunks(of: Any) -> Floats:
+    def all_chunks(of: Any) -> Amounts:
         return ((chunks - 1) * of(whole) + of(t.last_channels)).astype(np.float64)
 
     def sets(channels: Indices) -> Indices:
-        return -(-channels // multipliers) * work.taps if how.in_sets else channels
+        return -(-channels // p.multipliers) * work.taps if how.in_sets else channels
 
-    def blocks(channels: Indices) -> Floats:
-        return np.ceil(channels * work.loaded_words / lanes)
+    def blocks(channels: Indices) -> Amounts:
+        return np.ceil(channels * work.loaded_words / p.lanes)
 
     input_loads = np.where(kept & ~outer, 1, t.output_tiles)
     weight_loads = np.where(kept & outer, 1, tiles)
     of_weights, of_inputs = held_places(t, tiles, layer.G)
-    words = input_words(work, whole, _Words(multipliers, wide_bits))  # pyright: ignore
+    words = input_words(work, whole, p.multipliers, p.wide_bits)
     beats = layer.G * spots.loaded[t.place] * all_chunks(blocks) * input_loads
-    beats = beats + _weight_beats(work, groups, multipliers, beat_bytes) * weight_loads
+    beats = beats + _weight_beats(work, p) * weight_loads
     stored = layer.N * math.prod(layer.pooled) * layer.G * t.output_tiles
-    stored = stored * np.ceil(t.last_outputs * work.output_block / lanes)
+    stored = stored * np.ceil(t.last_outputs * work.output_block / p.lanes)
     return Needs(
         sets=all_chunks(sets),
         blocks=all_chunks(blocks),
@@ -139,19 +140,19 @@ def _needs(
         input_steps=(layer.G * chunks * tiles * input_loads).astype(np.float64),
         weight_places=of_weights.astype(np.float64),
         input_bits=(spots.stored[t.place] * words * of_inputs).astype(np.float64),
-        row_bytes=row_bytes(work, spots.columns[t.place], lanes).astype(np.float64),
-        dram_bytes=(beats + stored) * beat_bytes,
+        row_bytes=row_bytes(work, spots.columns[t.place], p.lanes).astype(np.float64),
+        dram_bytes=(beats + stored) * p.beat_bytes,
     )
 
 
-def _weight_beats(work: Work, groups: int, multipliers: int, beat_bytes: int) -> float:
+def _weight_beats(work: Work, p: _Words) -> float:
     """Beats of all weights, however they are cut."""
     layer, how = work.layer, work.execution
     channels = layer.C // layer.G
     if not how.in_sets:
-        return math.floor(layer.K * channels * how.dram_bits(layer) / 8 / beat_bytes)
-    sets = -(-channels // multipliers) * work.taps
-    each = sets * -(-(layer.K // layer.G) // groups) * how.dram_share(layer)
+        return math.floor(layer.K * channels * how.dram_bits(layer) / 8 / p.beat_bytes)
+    sets = -(-channels // p.multipliers) * work.taps
+    each = sets * -(-(layer.K // layer.G) // p.groups) * how.dram_share(layer)
     return layer.G * math.floor(each)
 
 
@@ -171,15 +172,15 @@ class _Tiles:
         last: cycles of the last tile on its way out.
     """
 
-    sets: Floats
-    begins: Floats
-    words: Floats
-    first_words: Floats
-    step_set: Floats
-    step_begins: Floats
-    leaves: Floats
-    leaving: Floats
-    last: Floats
+    sets: Amounts
+    begins: Amounts
+    words: Amounts
+    first_words: Amounts
+    step_set: Amounts
+    step_begins: Amounts
+    leaves: Amounts
+    leaving: Amounts
+    last: Amounts
 
 
 class Bounds:
@@ -250,9 +251,7 @@ class Bounds:
         begins = (np.minimum(fill, last_fill) + 1)[:, None, :]
         begins = begins - np.maximum(longest - least[:, :, None], 0)
         largest = issues[:, :, 0, None]
-        interval = np.maximum(
-            largest, np.maximum(fill + 2, -(-delay // turns))[:, None, :]
-        )
+        interval = np.maximum(largest, np.maximum(fill + 2, -(-delay // turns))[:, None, :])
         last_interval = np.maximum(
             largest, np.maximum(last_fill + 2, -(-delay // fewer))[:, None, :]
         )
@@ -272,7 +271,7 @@ class Bounds:
         leaving = final * beats * work.sums
         shape = len(halvings), -1
 
-        def flat(values: Any) -> Floats:
+        def flat(values: Any) -> Amounts:
             whole = np.broadcast_to(values, (len(halvings), len(spots.tiles), len(t.cuts)))
             return whole.reshape(shape).astype(np.float64)
 
@@ -291,7 +290,7 @@ class Bounds:
     def _fill(self, side: Indices, p: Parameters) -> Indices:
         return np.ceil(self._work.execution.fill(side, p)).astype(np.int64)
 
-    def _least(self, one: _Tiles, need: Needs, p: Parameters) -> tuple[Floats, ...]:
+    def _least(self, one: _Tiles, need: Needs, p: Parameters) -> tuple[Amounts, ...]:
         """Of the tilings of each tile: what computes, by halvings; what is loaded and stored."""
         tile, share, groups = self._tile, self._share, self._work.layer.G
         chunks = self._t.input_chunks
@@ -302,7 +301,7 @@ class Bounds:
             fits &= held * p.beat_bytes <= p.weight_bytes
         fits, starts = np.flatnonzero(fits), self._starts
 
-        def low(values: Floats) -> Floats:
+        def low(values: Amounts) -> Amounts:
             """The least of each tile's tilings, infinite where none fits."""
             return np.minimum.reduceat(_spread(values, fits, _FAR), starts)
 
@@ -320,7 +319,7 @@ class Bounds:
             low(need.dram_bytes), steps, one.last.min(axis=0),
         )  # fmt: skip
 
-    def of_tiles(self) -> Floats:
+    def of_tiles(self) -> Amounts:
         """Bounds of the tiles, shape (machines, tiles); infinite where none fits."""
         p, which = self._p, self._roomy
         compute, first, blocks, *others = self._least_of
@@ -335,7 +334,7 @@ class Bounds:
         bound[bound >= _FAR] = np.inf
         return bound
 
-    def of_splits(self, machine: Indices, tile: Indices) -> Floats:
+    def of_splits(self, machine: Indices, tile: Indices) -> Amounts:
         """Bounds of pairs of a machine and a tile by halvings, shape (pairs, halvings).
 
         Args:
@@ -356,7 +355,7 @@ class Bounds:
         count = int(self._t.starts[1] - self._t.starts[0])
         return self._t.starts[tile][:, None] + np.arange(count)
 
-    def of_tilings(self, machine: Indices, halvings: Indices, tile: Indices) -> Floats:
+    def of_tilings(self, machine: Indices, halvings: Indices, tile: Indices) -> Amounts:
         """Bounds of the tilings of machines, halvings of their slices, and tiles.
 
         Args:
@@ -432,7 +431,7 @@ class Bounds:
     def _share(self) -> float:
         return self._work.execution.dram_share(self._work.layer)
 
-    def _weights(self, need: Needs, one: _Tiles, some: Indices, p: Parameters) -> Floats:
+    def _weights(self, need: Needs, one: _Tiles, some: Indices, p: Parameters) -> Amounts:
         """Bytes of weights that are held."""
         how, layer = self._work.execution, self._work.layer
         if not how.in_sets:
@@ -462,7 +461,7 @@ def _different(p: Parameters, names: Sequence[str]) -> tuple[list[int], Indices]
     return some.tolist(), which.reshape(-1)
 
 
-def _spread(values: Floats, some: Indices, other: float) -> Floats:
+def _spread(values: Amounts, some: Indices, other: float) -> Amounts:
     """Some of the values, and another one in place of the rest."""
     found = np.full(len(values), other)
     found[some] = values[some]

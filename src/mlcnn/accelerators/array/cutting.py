@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from mlcnn.accelerators.array.tiling import Choices, Floats, Indices, Place, Spots, Tilings
+from mlcnn.accelerators.array.tiling import Choices, Place, Spots, Tilings
 from mlcnn.accelerators.array.work import Work
 
 __all__ = ["tilings"]
@@ -134,7 +134,10 @@ def _images(place: Place) -> int:
 def _classes(place: Place) -> list[tuple[int, ...]]:
     """The numbers of each of the four classes of tiles."""
     rows, columns = place.rows, place.columns
-    down = (place.images, rows.outputs, rows.whole), (place.last_images, rows.last_outputs, rows.last)
+    down = (
+        (place.images, rows.outputs, rows.whole),
+        (place.last_images, rows.last_outputs, rows.last),
+    )
     along = (columns.outputs, columns.whole), (columns.last_outputs, columns.last)
     smaller = place.ragged
     many = (place.down - smaller[0], int(smaller[0]))

@@ -6,8 +6,8 @@ outputs, the chunk of the next step comes in, and the tile that was finished bef
     step = max(compute, load, leave, 1)
     layer = begin + first load + steps + last store
 
-``steps`` says how long each of them takes. Steps fall into few classes (``order``): the layer is the
-sum over these. Tiles at an edge and the last chunk take as long as they are.
+``steps`` says how long each of them takes. Steps fall into few classes (``order``): the layer is
+the sum over these. Tiles at an edge and the last chunk take as long as they are.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -28,7 +28,6 @@ from mlcnn.accelerators.array.order import (
 from mlcnn.accelerators.array.parameters import Parameters
 from mlcnn.accelerators.array.steps import (
     CONFIGURATION_BEATS,
-    Hardware,
     Sets,
     begin_cycles,
     command_cycles,
@@ -39,7 +38,7 @@ from mlcnn.accelerators.array.steps import (
     sets_in,
     sets_of,
 )
-from mlcnn.accelerators.array.tiling import Floats, Indices, Place, Tilings
+from mlcnn.accelerators.array.tiling import Amounts, Indices, Place, Tilings
 from mlcnn.accelerators.array.work import Passing, Work
 
 __all__ = [
@@ -156,19 +155,20 @@ def held_places(t: Tilings, tiles: Indices, groups: int) -> tuple[Indices, Indic
     return np.minimum(np.where(outer, places, 2), weights), np.where(outer, 2, places)
 
 
-def input_words(work: Work, channels: Any, p: Parameters) -> Any:
+def input_words(work: Work, channels: Any, multipliers: Any, wide_bits: Any) -> Any:
     """Bits in the memory of inputs behind each position that is stored.
 
     Args:
         work: the layer.
         channels: of a chunk; they take whole words of a bank.
-        p: the machines.
+        multipliers: of a slice.
+        wide_bits: of a word.
     """
     if work.execution.in_sets:
-        channels = -(-channels // p.multipliers) * p.multipliers
+        channels = -(-channels // multipliers) * multipliers
     bits = work.precision.bits
     if work.precision.is_integer:
-        bits = work.sweeps(p.wide_bits) * np.maximum(p.wide_bits, bits)
+        bits = work.sweeps(wide_bits) * np.maximum(wide_bits, bits)
     return channels * work.execution.words * bits
 
 
@@ -195,17 +195,17 @@ class Schedule:
         begin: cycles of a layer beside its steps; one for each pair.
     """
 
-    cycles: Floats
-    dram_bytes: Floats
+    cycles: Amounts
+    dram_bytes: Amounts
     split: Split
     owner: Indices
     count: Indices
-    compute: Floats
-    refill: Floats
-    load: Floats
-    unit: Floats
-    leave: Floats
-    begin: Floats
+    compute: Amounts
+    refill: Amounts
+    load: Amounts
+    unit: Amounts
+    leave: Amounts
+    begin: Amounts
 
 
 def schedule(work: Work, t: Tilings, p: Parameters, halvings: Indices) -> Schedule:
@@ -235,7 +235,7 @@ def _loops(work: Work) -> _Loops:
     t, groups = tilings(work), work.layer.G
     filters = work.layer.K // groups
     tiles = -(-filters // t.cuts)
-    smaller = filters < tiles * t.cuts
+    smaller = (filters < tiles * t.cuts).astype(np.int64)
     return _Loops(
         place_windows(t.choices.places, 1),
         output_windows(tiles, smaller, 1),
@@ -278,7 +278,9 @@ class _Pairs:
         sums = 2 * self.split.turns * self.positions[:, 0] * work.sums
         tiles = spots.tiles[t.place]
         of_weights, of_inputs = held_places(t, tiles, work.layer.G)
-        bits = spots.stored[t.place] * input_words(work, t.input_channels, p)
+        bits = spots.stored[t.place] * input_words(
+            work, t.input_channels, p.multipliers, p.wide_bits
+        )
         fits = (self.split.side > 0) & (sums <= p.accumulator_entries)
         fits &= bits * of_inputs <= 8 * p.input_bytes
         fits &= self._held(of_weights) <= p.weight_bytes
@@ -339,7 +341,7 @@ class _Pairs:
         begin = begin_of(self.work, self.p)
         longest = np.maximum(np.maximum(steps.compute, steps.load), np.maximum(steps.leave, 1))
 
-        def over(values: Floats) -> Floats:
+        def over(values: Amounts) -> Amounts:
             return np.bincount(owner, counts * values, minlength=len(self.side))
 
         cycles = over(longest) + begin
@@ -351,7 +353,7 @@ class _Pairs:
             np.broadcast_to(begin, cycles.shape),
         )  # fmt: skip
 
-    def _input_beats(self) -> Floats:
+    def _input_beats(self) -> Amounts:
         """Beats of inputs, without the padding."""
         t = self.t
         whole = np.ceil(t.input_channels * self.work.loaded_words / self.p.lanes)
@@ -376,17 +378,28 @@ class _Steps:
 
     def _compute(self, output: Indices, place: Indices, chunk: Indices) -> None:
         """Cycles of the array; ``NOTHING`` picks any tile, and counts for nothing."""
-        work, filters, channels = self._work, self._filters(output), self._channels(chunk)
-        sets = _sets(
-            work, self._p, self._hardware, self._side, self._ways, filters, channels,
-            self._pairs.positions[self._owner, place], self._pairs.filters[self._owner, 0],
-        )  # fmt: skip
+        filters, channels = self._filters(output), self._channels(chunk)
+        sets = self._sets(filters, channels, self._pairs.positions[self._owner, place])
         works = output != NOTHING
         turns = -(-filters // self._side)
         issues = sets.cycles - (sets.fill + 1) - (sets.count - 1) * sets.interval  # of the last one
         in_time = np.maximum(issues, np.ceil(self._p.accumulator_latency / turns))
         self.compute = np.where(works, sets.cycles, 0)
         self.refill = np.where(works, (sets.count - 1) * (sets.interval - in_time), 0)
+
+    def _sets(self, filters: Indices, channels: Indices, positions: Indices) -> Sets:
+        """What the array does with one chunk."""
+        work, how, p = self._work, self._work.execution, self._p
+        if how.in_sets:
+            return sets_of(
+                self._hardware, filters, channels, work.taps, positions, self._ways, work.window,
+                work.sweeps(p.wide_bits),
+            )  # fmt: skip
+        turns = -(-filters // self._side)
+        fill = np.ceil(how.fill(np.minimum(self._side, filters), p))
+        count = how.passes(self._pairs.filters[self._owner, 0], self._side) * channels * turns
+        issues = issues_of(self._hardware, positions, work.window)
+        return sets_in(self._hardware, count, turns, fill, issues)
 
     def _load(self, weights: Indices, inputs: Indices, chunk: Indices) -> None:
         """Commands of what comes in, and cycles until it is there."""
@@ -412,7 +425,7 @@ class _Steps:
         self.unit = self._commands > loaded
         self.weight_beats = beats
 
-    def _weight_beats(self, filters: Indices, channels: Indices) -> Floats:
+    def _weight_beats(self, filters: Indices, channels: Indices) -> Amounts:
         """Beats of a chunk of weights."""
         work, how, p = self._work, self._work.execution, self._p
         if not how.in_sets:
@@ -448,23 +461,6 @@ class _Steps:
 
     def _channels(self, chunk: Indices) -> Indices:
         return self._pairs.channels[self._owner, chunk]
-
-
-def _sets(
-    work: Work, p: Parameters, hardware: Hardware, side: Any, ways: Any, filters: Any,
-    channels: Any, positions: Any, whole: Any,
-) -> Sets:  # fmt: skip
-    """What the array does with one chunk."""
-    how = work.execution
-    if how.in_sets:
-        return sets_of(
-            hardware, filters, channels, work.taps, positions, ways, work.window,
-            work.sweeps(p.wide_bits),
-        )  # fmt: skip
-    turns = -(-filters // side)
-    fill = np.ceil(how.fill(np.minimum(side, filters), p))
-    count = how.passes(whole, side) * channels * turns
-    return sets_in(hardware, count, turns, fill, issues_of(hardware, positions, work.window))
 
 
 def _picked(p: Parameters, owner: Indices) -> Parameters:

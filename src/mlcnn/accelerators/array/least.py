@@ -1,8 +1,9 @@
 """What a network's energy is not below on many arrays, whatever the ways and the tilings.
 
 Every count of bytes and operations is least where the whole layer is one tile: nothing is loaded
-again, and no edge is computed twice. Bytes of DRAM are the least of the tilings whose inputs
-their memory holds. Of several ways each count is the least of any of them. So no design's energy is below.
+again, and no edge is computed twice. Bytes of DRAM are the least of the tilings whose inputs their
+memory holds. Of several ways each count is the least of any of them. So no design's energy is
+below.
 """
 
 import math
@@ -17,7 +18,7 @@ from mlcnn.accelerators.array.description import ArrayDescription
 from mlcnn.accelerators.array.energy import energy
 from mlcnn.accelerators.array.machine import Array
 from mlcnn.accelerators.array.parameters import Parameters
-from mlcnn.accelerators.array.tiling import Floats, Tiling
+from mlcnn.accelerators.array.tiling import Amounts, Tiling
 from mlcnn.accelerators.array.traffic import ArrayOperations, Transfers, operations, transfers
 from mlcnn.accelerators.array.work import Work
 from mlcnn.accelerators.cost import LayerTask
@@ -29,9 +30,9 @@ __all__ = ["least_energy"]
 def least_energy(
     tasks: Sequence[tuple[LayerTask, int]],
     machines: Sequence[Array],
-    cycles: Floats,
+    cycles: Amounts,
     technology: Technology,
-) -> Floats:
+) -> Amounts:
     """Energy in pJ that no choice of ways and tilings is below on each of several machines.
 
     Args:

@@ -1,10 +1,11 @@
 """The steps of a layer by class: what each computes, loads and stores, and how many there are.
 
-Loops, outermost first: group, outer tile, inner tile, chunk of input channels. While a step computes
-one chunk, the next one comes in, and in the first step of a tile the tile before leaves. Tiles of
-positions are of four classes (see ``Place``), those of output channels of two, chunks of two: whole,
-and the last, smaller one. So steps of a layer are of few classes, however many there are: a tile of
-each loop with its neighbours is a window, and a class is a sum over pairs of windows.
+Loops, outermost first: group, outer tile, inner tile, chunk of input channels. While a step
+computes one chunk, the next one comes in, and in the first step of a tile the tile before leaves.
+Tiles of positions are of four classes (see ``Place``), those of output channels of two, chunks of
+two: whole, and the last, smaller one. So steps of a layer are of few classes, however many there
+are: a tile of each loop with its neighbours is a window, and a class is a sum over pairs of
+windows.
 """
 
 from collections import Counter
@@ -17,7 +18,16 @@ import numpy as np
 
 from mlcnn.accelerators.array.tiling import Indices, Place
 
-__all__ = ["MANY", "NOTHING", "Form", "Step", "Windows", "form_of", "output_windows", "place_windows"]
+__all__ = [
+    "MANY",
+    "NOTHING",
+    "Form",
+    "Step",
+    "Windows",
+    "form_of",
+    "output_windows",
+    "place_windows",
+]
 
 NOTHING = -1
 """No tile, or no chunk."""
@@ -183,7 +193,9 @@ def place_windows(places: Sequence[Place], times: int) -> Windows:
 def output_windows(tiles: Indices, smaller: Indices, times: int) -> Windows:
     """Tiles of output channels, of which the last may be smaller, so often."""
     pairs = zip(tiles.tolist(), smaller.tolist(), strict=True)
-    return Windows.of([_repeated(_places(1, 1, one, (False, last)), times) for one, last in pairs])
+    return Windows.of(
+        [_repeated(_places(1, 1, one, (False, bool(last))), times) for one, last in pairs]
+    )
 
 
 @lru_cache(maxsize=4096)

@@ -8,7 +8,7 @@ import numpy as np
 
 from mlcnn.accelerators.array.description import ArrayDescription
 from mlcnn.accelerators.array.steps import Hardware
-from mlcnn.accelerators.array.tiling import Floats, Indices
+from mlcnn.accelerators.array.tiling import Amounts, Indices
 
 __all__ = ["Parameters"]
 
@@ -24,8 +24,8 @@ class Parameters:
     lanes: Indices
     groups: Indices
     beat_bytes: Indices
-    beat_cycles: Floats
-    input_adders: Floats
+    beat_cycles: Amounts
+    input_adders: Amounts
     input_scalers: Indices
     input_bytes: Indices
     weight_bytes: Indices
@@ -43,7 +43,7 @@ class Parameters:
     @classmethod
     def of(cls, machines: Sequence[ArrayDescription]) -> "Parameters":
         """Gather the numbers of ``machines``."""
-        columns = {
+        columns: dict[str, Any] = {
             name: np.array(
                 [[getattr(machine, name)] for machine in machines],
                 np.float64 if name in _REAL else np.int64,

@@ -12,7 +12,7 @@ from mlcnn.accelerators.array.cutting import tilings
 from mlcnn.accelerators.array.cycles import Schedule, schedule
 from mlcnn.accelerators.array.description import ArrayDescription
 from mlcnn.accelerators.array.parameters import Parameters
-from mlcnn.accelerators.array.tiling import Floats, Indices, Tiling
+from mlcnn.accelerators.array.tiling import Amounts, Indices, Tiling
 from mlcnn.accelerators.array.work import Work
 from mlcnn.accelerators.machine import Infeasible
 from mlcnn.errors import InfeasibleError
@@ -118,7 +118,7 @@ def _choose(work: Work, machine: ArrayDescription, slack: float) -> Chosen | Non
     )
 
 
-def fastest(work: Work, machines: Sequence[ArrayDescription], below: Floats) -> Floats:
+def fastest(work: Work, machines: Sequence[ArrayDescription], below: Amounts) -> Amounts:
     """Cycles of the fastest tiling on each of several machines.
 
     The bound of every tiling first; then exactly those that it does not rule out.
@@ -142,30 +142,32 @@ def fastest(work: Work, machines: Sequence[ArrayDescription], below: Floats) -> 
         # The most likely one of each machine first: it rules out most of the others.
         order = np.lexsort((bound, owner))
         first = order[np.unique(owner[order], return_index=True)[1]]
-        for some in (first, np.setdiff1d(order, first)):
-            some = some[bound[some] < best[owner[some]]]
+        for likely in (first, np.setdiff1d(order, first)):
+            some = likely[bound[likely] < best[owner[likely]]]
             if len(some):
                 chosen = owner[some], halvings[some], tiling[some]
                 np.minimum.at(best, chosen[0], _exact(work, p, *chosen).cycles)
     return best
 
 
-_Candidates = tuple[Indices, Indices, Indices, Floats]
+_Candidates = tuple[Indices, Indices, Indices, Amounts]
 
 
-def _left(bounds: Bounds, best: Floats) -> Iterator[_Candidates]:
+def _left(bounds: Bounds, best: Amounts) -> Iterator[_Candidates]:
     """Machines, halvings and tilings that could take fewer cycles than ``best``, and their bounds.
 
     In batches; ``best`` may fall while they are gone through, and the most likely come first.
     """
     of_tiles = bounds.of_tiles()
     row, tile = np.nonzero(of_tiles < best[:, None])
-    order = np.argsort(of_tiles[row, tile] / best[row] if np.isfinite(best).all() else of_tiles[row, tile])
+    order = np.argsort(
+        of_tiles[row, tile] / best[row] if np.isfinite(best).all() else of_tiles[row, tile]
+    )
     row, tile = row[order], tile[order]
     found: list[_Candidates] = []
     size = 0
-    for some in np.array_split(np.arange(len(row)), -(-len(row) // _TILES)) if len(row) else ():
-        some = some[of_tiles[row[some], tile[some]] < best[row[some]]]
+    for part in _parts(len(row)):
+        some = part[of_tiles[row[part], tile[part]] < best[row[part]]]
         if not len(some):
             continue
         owner, where = row[some], tile[some]
@@ -181,6 +183,11 @@ def _left(bounds: Bounds, best: Floats) -> Iterator[_Candidates]:
             found, size = [], 0
     if size:
         yield _joined(found)
+
+
+def _parts(size: int) -> Sequence[Indices]:
+    """Indices of so many tiles, in parts that are bounded together."""
+    return np.array_split(np.arange(size), -(-size // _TILES)) if size else ()
 
 
 def _joined(found: Sequence[_Candidates]) -> _Candidates:
@@ -212,7 +219,8 @@ def _fits(work: Work, machine: ArrayDescription) -> bool:
     """Whether any tiling does."""
     bounds = _bounds(work, (machine,))
     some = np.flatnonzero(np.isfinite(bounds.of_tiles()[0]))
-    for tile in np.array_split(some, -(-len(some) // _TILES)) if len(some) else ():
+    for part in _parts(len(some)):
+        tile = some[part]
         pair, halvings = np.nonzero(np.isfinite(bounds.of_splits(np.zeros_like(tile), tile)))
         where = tile[pair]
         if np.isfinite(bounds.of_tilings(np.zeros_like(where), halvings, where)).any():
@@ -242,8 +250,8 @@ def _too_small(work: Work, machine: ArrayDescription) -> Infeasible:
     least = _least_weights(nameless, machine)
     if least > machine.weight_bytes:
         return Infeasible(
-            f"{start}its smallest chunk of weights takes {least:.0f} bytes of the memory of weights "
-            f"and there are {machine.weight_bytes}; make it {least:.0f} or more (weight_buffer "
+            f"{start}its smallest chunk of weights takes {least:.0f} bytes of the memory of "
+            f"weights and there are {machine.weight_bytes}; make it {least:.0f} or more (weight_buffer "
             "bytes)",
             least, machine.weight_bytes, "bytes of weight buffer", ("weight_buffer bytes",),
         )  # fmt: skip

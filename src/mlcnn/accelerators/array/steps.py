@@ -119,9 +119,7 @@ def sets_of(
     return sets_in(hardware, count, turns, fill, issues)
 
 
-def sets_in(
-    hardware: Hardware, count: Number, turns: Number, fill: Number, issues: Number
-) -> Sets:
+def sets_in(hardware: Hardware, count: Number, turns: Number, fill: Number, issues: Number) -> Sets:
     """The same for sets and turns that are counted otherwise.
 
     Args:

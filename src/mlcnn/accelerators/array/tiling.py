@@ -1,14 +1,16 @@
 """Ways to cut a layer into tiles, one by one and many as arrays."""
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
 from mlcnn.accelerators.array.axis import AxisTiles
 
-__all__ = ["Choices", "Floats", "Indices", "Place", "Spots", "Tiling", "Tilings"]
+__all__ = ["Amounts", "Choices", "Indices", "Place", "Spots", "Tiling", "Tilings"]
 
-Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+Amounts = np.ndarray[tuple[int, ...], np.dtype[Any]]
+"""Numbers, whole or not."""
 Indices = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 

@@ -153,7 +153,10 @@ def transfers(
         count * math.ceil(size * work.loaded_words / machine.lanes)
         for size, count in chunks.items()
     )
-    bits = sum(count * float(input_words(work, size, p)) for size, count in chunks.items())
+    bits = sum(
+        count * float(input_words(work, size, machine.multipliers, machine.wide_bits))
+        for size, count in chunks.items()
+    )
     beats = _weights(work, machine, chunks, outputs, side)
     filters = layer.K * work.output_block
     loaded = beats.loaded * c.weight_reloads + parameter_beats(filters, machine.beat_bytes)
@@ -190,7 +193,7 @@ def _stores(work: Work, machine: ArrayDescription, filters: int, side: int) -> i
 
 @dataclass(frozen=True, slots=True)
 class _Beats:
-    """Beats of the weights of all groups: from DRAM, into their memory, and out of it for a tile."""
+    """Beats of the weights of all groups: loaded, held, and read for a tile."""
 
     loaded: int
     held: float
@@ -207,7 +210,9 @@ def _weights(
         for filters, k in outputs.items():
             if how.in_sets:
                 sets = -(-channels // machine.multipliers) * work.taps
-                words = sets * -(-filters // side) * float(how.fill(np.array(min(side, filters)), p))
+                words = (
+                    sets * -(-filters // side) * float(how.fill(np.array(min(side, filters)), p))
+                )
                 beats = math.ceil(words * how.dram_share(layer))
             else:
                 words = filters * channels * how.dram_bits(layer) / 8 / machine.beat_bytes
@@ -224,7 +229,7 @@ def operations(
     del ways
     layer, c = work.layer, loops(work, tiling, machine, side)
     positions = layer.N * c.rows.all_positions * c.columns.all_positions * work.window
-    wide = int(work.sweeps(machine.wide_bits))
+    wide = int(work.sweeps(np.array(machine.wide_bits)))
     products = work.execution.products(layer) * positions * wide
     accumulations = round(layer.K * positions * c.rounds * wide)
     leaving = layer.N * layer.K * math.prod(layer.pooled)

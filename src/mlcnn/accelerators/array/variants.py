@@ -9,7 +9,7 @@ import numpy as np
 from mlcnn.accelerators.array.area import area
 from mlcnn.accelerators.array.machine import Array
 from mlcnn.accelerators.array.search import fastest
-from mlcnn.accelerators.array.tiling import Floats
+from mlcnn.accelerators.array.tiling import Amounts
 from mlcnn.accelerators.array.work import PLAIN
 from mlcnn.accelerators.cost import LayerTask
 from mlcnn.accelerators.technology import Technology
@@ -21,7 +21,7 @@ __all__ = ["filling", "sweep_cycles"]
 _TOGETHER = 512
 
 
-def sweep_cycles(tasks: Sequence[LayerTask], machines: Sequence[Array]) -> Floats:
+def sweep_cycles(tasks: Sequence[LayerTask], machines: Sequence[Array]) -> Amounts:
     """Cycles of a network on many machines: the fastest tiling of each layer on each.
 
     The same search as ``choose`` with slack 0, for all machines together.
@@ -45,7 +45,7 @@ def sweep_cycles(tasks: Sequence[LayerTask], machines: Sequence[Array]) -> Float
     return result
 
 
-def _cycles(task: LayerTask, machines: Sequence[Array]) -> Floats:
+def _cycles(task: LayerTask, machines: Sequence[Array]) -> Amounts:
     """Least cycles of one layer on machines that run layers in the same ways."""
     best = np.full(len(machines), np.inf)
     for start in range(0, len(machines), _TOGETHER):

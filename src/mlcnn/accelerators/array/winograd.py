@@ -9,7 +9,7 @@ from mlcnn.accelerators.array.axis import Loops, Span, Tile, TiledAxis
 from mlcnn.accelerators.array.description import ArrayDescription
 from mlcnn.accelerators.array.machine import Array
 from mlcnn.accelerators.array.parameters import Parameters
-from mlcnn.accelerators.array.tiling import Floats
+from mlcnn.accelerators.array.tiling import Amounts
 from mlcnn.accelerators.array.work import Execution, Passing, Work
 from mlcnn.accelerators.cost import LayerTask
 from mlcnn.errors import InputError
@@ -85,7 +85,7 @@ class Winograd(Execution):
         """Weights are transformed on the way in."""
         return layer.kernel_area / self.frequencies
 
-    def input_cycles(self, t: Passing, p: Parameters) -> tuple[Floats, Floats]:
+    def input_cycles(self, t: Passing, p: Parameters) -> tuple[Amounts, Amounts]:
         """Inputs and weights are transformed by the adders."""
         cost = TRANSFORMS[self.outputs]
         inputs = t.positions * t.channels * cost.input

@@ -8,7 +8,7 @@ import numpy as np
 
 from mlcnn.accelerators.array.axis import Loops, Span, Tile, TiledAxis, axis_of
 from mlcnn.accelerators.array.parameters import Parameters
-from mlcnn.accelerators.array.tiling import Floats
+from mlcnn.accelerators.array.tiling import Amounts
 from mlcnn.accelerators.precision import Precision
 from mlcnn.counting import Operations, original
 from mlcnn.workload import ConvLayer
@@ -27,10 +27,10 @@ class Passing:
         channels: input channels.
     """
 
-    made: Floats
-    positions: Floats
-    filters: Floats
-    channels: Floats
+    made: Amounts
+    positions: Amounts
+    filters: Amounts
+    channels: Amounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +120,11 @@ class Execution:
         """Sets of weights of as many channels as a slice has multipliers."""
         return layer.kernel_area * self.frequencies
 
-    def fill(self, side: Floats, p: Parameters) -> Floats:
+    def fill(self, side: Amounts, p: Parameters) -> Amounts:
         """Beats of a set of weights of ``side`` slices."""
         return np.ceil(side / p.groups)
 
-    def passes(self, filters: Floats, side: Floats) -> Floats:
+    def passes(self, filters: Amounts, side: Amounts) -> Amounts:
         """Cycles of a position and set of weights, on average over a layer's tiles and turns.
 
         Args:
@@ -159,7 +159,7 @@ class Execution:
         """Bits in DRAM of one filter's one channel, on average, where weights are in no sets."""
         raise NotImplementedError
 
-    def tile_weight_bits(self, layer: ConvLayer, filters: Floats, channels: Floats) -> Floats:
+    def tile_weight_bits(self, layer: ConvLayer, filters: Amounts, channels: Amounts) -> Amounts:
         """Bits of the tile of weights that has most, where they are in no sets."""
         raise NotImplementedError
 
@@ -167,12 +167,12 @@ class Execution:
         """Products of one position over all filters."""
         return layer.K * (layer.C // layer.G) * self.taps(layer)
 
-    def input_cycles(self, t: Passing, p: Parameters) -> tuple[Floats, Floats]:
+    def input_cycles(self, t: Passing, p: Parameters) -> tuple[Amounts, Amounts]:
         """Cycles of the input unit for a chunk of inputs, and of weights, beside the stream's."""
         del t, p
         return np.zeros(1), np.zeros(1)
 
-    def returning_cycles(self, t: Passing, p: Parameters) -> Floats:
+    def returning_cycles(self, t: Passing, p: Parameters) -> Amounts:
         """Cycles of the input unit for a finished tile that passes it on its way out."""
         del t, p
         return np.zeros(1)
@@ -267,7 +267,7 @@ class Work:
         """Outputs of the convolution that accumulate on one entry."""
         return self.execution.window(self.layer)
 
-    def sweeps(self, wide_bits: Floats) -> Floats:
+    def sweeps(self, wide_bits: Amounts) -> Amounts:
         """Words of the input buffer that a stored word takes, and sweeps of sets over them."""
         if not self.precision.is_integer:
             return np.ones_like(np.asarray(wide_bits, dtype=np.int64))

@@ -8,7 +8,7 @@ import numpy as np
 from mlcnn.accelerators.array.axis import Loops, Span, Tile, TiledAxis
 from mlcnn.accelerators.array.mlcnn import Boxes
 from mlcnn.accelerators.array.parameters import Parameters
-from mlcnn.accelerators.array.tiling import Floats
+from mlcnn.accelerators.array.tiling import Amounts
 from mlcnn.accelerators.array.work import Execution, Passing
 from mlcnn.accelerators.fft.core import Core
 from mlcnn.accelerators.precision import Precision
@@ -90,12 +90,12 @@ class Spectral(Execution):
         growth = self.points.bit_length() - 1
         return precision.bits + (growth if precision.is_integer else 0)
 
-    def input_cycles(self, t: Passing, p: Parameters) -> tuple[Floats, Floats]:
+    def input_cycles(self, t: Passing, p: Parameters) -> tuple[Amounts, Amounts]:
         """Inputs pass the core; weights are spectra in DRAM."""
         del p
         return self.core.cycles(t.made * t.channels, self.points), np.zeros(1)
 
-    def returning_cycles(self, t: Passing, p: Parameters) -> Floats:
+    def returning_cycles(self, t: Passing, p: Parameters) -> Amounts:
         """A tile leaves through the core."""
         del p
         return self.core.cycles(t.positions * t.filters, self.points)

@@ -14,7 +14,7 @@ import numpy as np
 from mlcnn.accelerators.array import Execution
 from mlcnn.accelerators.array.axis import Loops, Span, Tile, TiledAxis
 from mlcnn.accelerators.array.parameters import Parameters
-from mlcnn.accelerators.array.tiling import Floats
+from mlcnn.accelerators.array.tiling import Amounts
 from mlcnn.accelerators.array.work import Passing
 from mlcnn.accelerators.sparse.occupancy import Occupancy
 from mlcnn.accelerators.sparse.unit import Sparsity
@@ -80,7 +80,7 @@ class Skipping(Execution):
         del layer
         return 0.0
 
-    def tile_weight_bits(self, layer: ConvLayer, filters: Floats, channels: Floats) -> Floats:
+    def tile_weight_bits(self, layer: ConvLayer, filters: Amounts, channels: Amounts) -> Amounts:
         """The tile that really has most: the buffer has room for it."""
         del layer
         bits, count = self.bits + self.unit.index_bits, self.unit.count_bits
@@ -90,12 +90,12 @@ class Skipping(Execution):
 
         return _by_pair(largest, filters, channels)
 
-    def fill(self, side: Floats, p: Parameters) -> Floats:
+    def fill(self, side: Amounts, p: Parameters) -> Amounts:
         """Weights come with their indices."""
         bits = side * self.multipliers * (self.bits + self.unit.index_bits)
         return np.ceil(bits / (8 * p.beat_bytes))
 
-    def passes(self, filters: Floats, side: Floats) -> Floats:
+    def passes(self, filters: Amounts, side: Amounts) -> Amounts:
         """Sets of the slowest slice, from the mask itself."""
 
         def mean(some: int, together: int) -> float:
@@ -162,7 +162,7 @@ class SkippingMaps(Skipping):
         """Words of the buffer behind a position of a window."""
         return self.channels * self.basis
 
-    def input_cycles(self, t: Passing, p: Parameters) -> tuple[Floats, Floats]:
+    def input_cycles(self, t: Passing, p: Parameters) -> tuple[Amounts, Amounts]:
         """Inputs pass the basis unit; weights come as they are."""
         del p
         products = t.made * t.channels * self.words * self.area
@@ -186,7 +186,7 @@ def renewed_words(layer: ConvLayer, step: int) -> int:
     return layer.R * new
 
 
-def _by_pair(function: Callable[[int, int], float], first: Floats, second: Floats) -> Floats:
+def _by_pair(function: Callable[[int, int], float], first: Amounts, second: Amounts) -> Amounts:
     """A function of two whole numbers at every pair of two arrays, once for each that differs."""
     pairs = np.stack(np.broadcast_arrays(first, second), axis=-1)
     different, which = np.unique(pairs.reshape(-1, 2), axis=0, return_inverse=True)

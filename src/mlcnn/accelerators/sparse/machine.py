@@ -162,7 +162,7 @@ class SparseArray:
         execution = chosen.work.execution
         if isinstance(execution, Skipping):
             done = activity(chosen, execution, self.array)
-            shown = _shown(chosen, execution, layer, self.array, done)
+            shown = _shown(chosen, execution, layer, done)
         else:
             done, shown = Activity(), dict[str, object]()
         added = sparse_energy(done, self.sparsity, self.array, technology, found.cycles)
@@ -181,9 +181,7 @@ class SparseArray:
         return whole + sparse_area(self.sparsity, self.array, technology).total
 
 
-def _shown(
-    chosen: Chosen, execution: Skipping, layer: Layer, array: Array, done: Activity
-) -> dict[str, object]:
+def _shown(chosen: Chosen, execution: Skipping, layer: Layer, done: Activity) -> dict[str, object]:
     """What of the result comes from the mask, as every slice sees it."""
     occupancy, unit = execution.occupancy, execution.unit
     filters = chosen.tiling.output_channels
