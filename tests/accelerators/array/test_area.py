@@ -65,8 +65,8 @@ def test_the_machines_area_is_that_of_its_parts(technology):
 
 
 def test_memories_by_hand(mlcnn, technology):
-    """Each in two halves: inputs in two banks of 256 bits, weights in two macros of 256 bits side by
-    side, accumulators of eight slices side by side; the row buffer is a beat wide."""
+    """Each in two halves: inputs in two banks of 256 bits, weights in two macros of 256 bits side
+    by side, accumulators of eight slices side by side; the row buffer is a beat wide."""
     held, macro = memories(mlcnn, technology), technology.memory.macro
     assert held.inputs == (macro(22528 / 4, 256), 4)
     assert held.weights == (macro(49152 / 4, 256), 4)

@@ -91,7 +91,7 @@ def test_pairs_come_as_sums(data, small_layers):
     layer = data.draw(small_layers.filter(lambda one: one.pool is not None))
     boxes, pairs = (axis_of(layer, 0, Boxes(paired=flag)).tiles(1) for flag in (False, True))
     assert pairs.all_inputs <= pairs.all_stored == boxes.all_stored
-    assert {sums for sums in pairs.whole.sums} == {(0, 1)}
+    assert set(pairs.whole.sums) == {(0, 1)}
     assert pairs.all_additions == 0
     assert Boxes(paired=True).along_width == Boxes()
     assert PLAIN.along_width is PLAIN

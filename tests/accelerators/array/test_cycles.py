@@ -76,7 +76,7 @@ def test_the_bound_is_below_the_schedule(data, small_layers, machines):
 def test_every_step_is_in_one_class(count, rows, mlcnn):
     layer = ConvLayer("l", N=4, K=8 * count, C=10 * count, H=rows, W=6, R=3, S=3)
     work = Work(layer, mlcnn.precision)
-    halvings, some, plan = every(work, mlcnn)
+    _, some, plan = every(work, mlcnn)
     t = tilings(work).take(some)
     steps = t.output_tiles * t.spots.tiles[t.place] * t.input_chunks
     # The first load and the last store beside those that compute.

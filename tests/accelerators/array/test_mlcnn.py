@@ -106,7 +106,7 @@ def test_box_sums_never_multiply_more_than_the_convolution(data, small_layers):
     ("window", "bits"), [((1, 1), 8), ((2, 2), 8), ((3, 3), 9), ((5, 5), 10), ((8, 8), 11)]
 )
 def test_rows_that_wait_lack_their_last(window, bits):
-    """The row buffer holds sums of n - 1 words down a column: of a 2x2 window the words as they are."""
+    """The row buffer holds sums of n - 1 words down a column: of a 2x2 window the words."""
     nest = replace(NEST, H=20, W=20, pool=Pool(window, window))
     rows = max(window[0] - 1, 1)
     assert -(2 ** (bits - 1)) <= -128 * rows

@@ -154,7 +154,7 @@ def test_the_operations_are_those_executed(machine, technology, tile):
 
 
 def test_the_output_transform_takes_adders(machine, technology, tile):
-    """24 additions for 16 sums, or 100 for 36, at 16 sums a cycle; one for each output of a pool."""
+    """24 additions for 16 sums, or 100 for 36, at 16 sums a cycle; one an output of a pool."""
     adders = {2: 24.0 + 4, 4: 16 * (100 + 16) / 36}[tile]
     assert machine.transform_adders == pytest.approx(adders)
     accumulate = technology.operations[machine.precision].accumulate.area_um2

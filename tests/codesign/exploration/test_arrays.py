@@ -190,8 +190,8 @@ def test_a_layer_that_fits_on_no_design():
     assert str(error.value) == (
         "none of 36 designs of template dense can run the network, the largest neither: "
         "accelerator dense-fp32-8-32-256-256 cannot run wide (96x96, 4 to 4 channels, 96x96, "
-        "plain): its smallest tile takes 589824 bytes of the memory of inputs and there are 262144; "
-        "make it 589824 or more (input_buffer bytes)"
+        "plain): its smallest tile takes 589824 bytes of the memory of inputs and there are "
+        "262144; make it 589824 or more (input_buffer bytes)"
     )
 
 

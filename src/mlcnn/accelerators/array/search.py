@@ -251,8 +251,8 @@ def _too_small(work: Work, machine: ArrayDescription) -> Infeasible:
     if least > machine.weight_bytes:
         return Infeasible(
             f"{start}its smallest chunk of weights takes {least:.0f} bytes of the memory of "
-            f"weights and there are {machine.weight_bytes}; make it {least:.0f} or more (weight_buffer "
-            "bytes)",
+            f"weights and there are {machine.weight_bytes}; make it {least:.0f} or more "
+            "(weight_buffer bytes)",
             least, machine.weight_bytes, "bytes of weight buffer", ("weight_buffer bytes",),
         )  # fmt: skip
     return _too_many_sums(start, nameless, machine)
