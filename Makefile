@@ -1,6 +1,6 @@
 # Every target sets up .venv when it has to: once, and again when pyproject.toml or constraints.txt change.
 PYTHON ?= python3
-EXTRAS := dev,docs,bench,openvino,data
+EXTRAS := dev,docs,bench,openvino,data,rtl
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready

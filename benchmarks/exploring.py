@@ -93,6 +93,7 @@ def _compare(
     rows: Sequence[dict[str, str]],
     space: Space,
     areas: Sequence[float],
+    *,
     seeds: int,
     search: Strategy,
 ) -> None:
@@ -173,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         rows = _rows(given.path) if given.what == "compare" else []
         search = Strategy(given.search)
-        _compare(groups, rows, space, given.areas, given.seeds, search)
+        _compare(groups, rows, space, given.areas, seeds=given.seeds, search=search)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 The verbs of the command line are functions here: `load`, `optimize`, `count`, `bench`, `evaluate`,
 `explore`, `finetune`, `quantize`, `compress`, `skip`, `run`; of `map` there are two, `map_layer`
-and `map_network`. They and the packages below them are imported when they are first used, so that
-``import mlcnn`` takes no time.
+and `map_network`; `rtl simulate` is `simulate_rtl`. They and the packages below them are imported
+when they are first used, so that ``import mlcnn`` takes no time.
 """
 
 import importlib
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         passes,
         report,
         reproduce,
+        rtl,
         table,
         training,
         workload,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         Quantized,
         QuantizeOptions,
         RewriteOptions,
+        RtlOptions,
         SkipOptions,
         bench,
         compress,
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
         optimize,
         quantize,
         run,
+        simulate_rtl,
         skip,
     )
 
@@ -71,6 +74,7 @@ __all__ = [
     "QuantizeOptions",
     "Quantized",
     "RewriteOptions",
+    "RtlOptions",
     "SkipOptions",
     "__version__",
     "accelerators",
@@ -97,7 +101,9 @@ __all__ = [
     "quantize",
     "report",
     "reproduce",
+    "rtl",
     "run",
+    "simulate_rtl",
     "skip",
     "table",
     "training",
@@ -117,7 +123,7 @@ _FROM_API = frozenset(
     | {"QuantizeOptions", "RewriteOptions", "SkipOptions"}
     | {"bench", "compress", "count", "evaluate", "finetune", "load", "optimize", "quantize", "run"}
     | {"MapOptions", "NetworkOptions", "map_layer", "map_network", "skip"}
-    | {"ExploreOptions", "explore"}
+    | {"ExploreOptions", "explore", "RtlOptions", "simulate_rtl"}
 )
 
 __version__ = "0.1.0"

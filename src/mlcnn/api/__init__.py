@@ -38,6 +38,7 @@ from mlcnn.api.per_image import PerImage, per_image
 from mlcnn.api.quantized_training import TuneOptions
 from mlcnn.api.quantizing import Quantized, QuantizeOptions, quantize
 from mlcnn.api.recovery import Teaching
+from mlcnn.api.rtl import RtlOptions, RtlSimulation, simulate_rtl
 from mlcnn.api.running import RunResult, run
 from mlcnn.api.sensitivity import Swap
 from mlcnn.api.skipping import SkipOptions, skip, skip_recipe
@@ -88,6 +89,8 @@ __all__ = [
     "QuantizeOptions",
     "Quantized",
     "RewriteOptions",
+    "RtlOptions",
+    "RtlSimulation",
     "RunResult",
     "Setting",
     "SkipOptions",
@@ -142,6 +145,7 @@ __all__ = [
     "rewrite",
     "run",
     "save_for_timeloop",
+    "simulate_rtl",
     "skip",
     "skip_recipe",
     "split_layer",

@@ -73,6 +73,7 @@ _COMMANDS = {
     ),
     "study": ("study:study", "Train the paper's networks in all their forms."),
     "reproduce": ("reproduce:reproduce", "A published table or figure beside ours."),
+    "rtl": ("rtl:rtl", "The accelerator as hardware, simulated and compared with its models."),
     "list": ("listing:listing", "The networks, passes, engines and machines that there are."),
 }
 for _order, (_command, (_place, _help)) in enumerate(_COMMANDS.items()):

@@ -12,7 +12,7 @@ from pathlib import Path
 from mlcnn.engines.compilers import c_compiler, c_compiler_missing
 from mlcnn.errors import UnsupportedError
 
-__all__ = ["Build", "compiled", "target_flag"]
+__all__ = ["Build", "cache_folder", "compiled", "target_flag"]
 
 _SECONDS = 300
 
@@ -59,7 +59,7 @@ def compiled(build: Build, who: str, instead: str) -> Path:
     for file in sorted(build.source.parent.glob("*.[ch]")):
         key.update(file.read_bytes())
     key.update("\n".join([*command, _processor()]).encode())
-    path = _folder() / f"{build.name}-{key.hexdigest()[:16]}.so"
+    path = cache_folder() / f"{build.name}-{key.hexdigest()[:16]}.so"
     if not path.exists():
         _compile(build, command, path, (who, shlex.join(found), instead))
     return path
@@ -75,7 +75,7 @@ def _processor() -> str:
     return "".join(sorted(set(told)))
 
 
-def _folder() -> Path:
+def cache_folder() -> Path:
     """The user's cache, or a new folder where that cannot be written."""
     try:
         root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

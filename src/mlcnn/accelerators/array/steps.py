@@ -94,6 +94,7 @@ def sets_of(
     channels: Number,
     taps: Number,
     positions: Number,
+    *,
     ways: Number = 1,
     window: Number = 1,
     sweeps: Number = 1,

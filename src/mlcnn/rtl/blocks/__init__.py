@@ -1,0 +1,1 @@
+"""The hardware's blocks, in Amaranth: one a file."""
