@@ -392,8 +392,8 @@ class _Steps:
         work, how, p = self._work, self._work.execution, self._p
         if how.in_sets:
             return sets_of(
-                self._hardware, filters, channels, work.taps, positions, self._ways, work.window,
-                work.sweeps(p.wide_bits),
+                self._hardware, filters, channels, work.taps, positions, ways=self._ways,
+                window=work.window, sweeps=work.sweeps(p.wide_bits),
             )  # fmt: skip
         turns = -(-filters // self._side)
         fill = np.ceil(how.fill(np.minimum(self._side, filters), p))
