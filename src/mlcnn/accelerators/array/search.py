@@ -187,7 +187,7 @@ def _left(bounds: Bounds, best: Amounts) -> Iterator[_Candidates]:
 
 def _parts(size: int) -> Sequence[Indices]:
     """Indices of so many tiles, in parts that are bounded together."""
-    return np.array_split(np.arange(size), -(-size // _TILES)) if size else ()
+    return np.array_split(np.arange(size), -(-size // _TILES)) if size > 0 else ()
 
 
 def _joined(found: Sequence[_Candidates]) -> _Candidates:
@@ -218,11 +218,15 @@ def refusal(work: Work, machine: ArrayDescription) -> Infeasible | None:
 def _fits(work: Work, machine: ArrayDescription) -> bool:
     """Whether any tiling does."""
     bounds = _bounds(work, (machine,))
-    some = np.flatnonzero(np.isfinite(bounds.of_tiles()[0]))
-    for part in _parts(len(some)):
-        tile = some[part]
-        pair, halvings = np.nonzero(np.isfinite(bounds.of_splits(np.zeros_like(tile), tile)))
-        where = tile[pair]
+    of_tiles = bounds.of_tiles()[0]
+    likely = np.argsort(of_tiles)[: np.count_nonzero(np.isfinite(of_tiles))]
+    for part in (
+        likely[:1],
+        likely[1:32],
+        *(likely[32:][some] for some in _parts(len(likely) - 32)),
+    ):
+        pair, halvings = np.nonzero(np.isfinite(bounds.of_splits(np.zeros_like(part), part)))
+        where = part[pair]
         if np.isfinite(bounds.of_tilings(np.zeros_like(where), halvings, where)).any():
             return True
     return False
