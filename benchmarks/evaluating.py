@@ -45,7 +45,9 @@ def many(machine: str) -> dict[str, Any]:
     base, tasks = load_array(machine), paper_tasks("vgg16", 16)
     grid = product(range(4, 104, 4), range(24, 144, 6), np.linspace(4, 128, 20))
     machines = [
-        replace(base, slices=s, buffer_bytes=b * 1024, dram_bytes_per_cycle=float(d))
+        replace(
+            base, slices=s, input_bytes=b * 512, weight_bytes=b * 512, dram_bytes_per_cycle=float(d)
+        )
         for s, b, d in grid
     ]
     start = time.perf_counter()

@@ -75,13 +75,16 @@ def _machines(draw):
     )
     return replace(
         load_accelerator(name),
-        slices=draw(st.sampled_from([1, 2, 4, 7])),
-        multipliers=draw(st.sampled_from([4, 9, 16])),
-        buffer_bytes=draw(st.sampled_from([2048, 4096, 32768])),
+        slices=draw(st.sampled_from([1, 2, 4, 7, 16])),
+        multipliers=draw(st.sampled_from([4, 8])),
+        input_bytes=draw(st.sampled_from([2048, 4096, 32768])),
+        weight_bytes=draw(st.sampled_from([4096, 65536])),
         accumulator_entries=draw(st.sampled_from([128, 512, 2048])),
-        input_windows=draw(st.sampled_from([1, 2, 3])),
-        weight_words=draw(st.sampled_from([1, 2, 9])),
+        most_ways=draw(st.sampled_from([1, 2, 4])),
+        input_adders=draw(st.sampled_from([8, 32, 128])),
+        row_buffer_bytes=draw(st.sampled_from([1024, 16384])),
         dram_bytes_per_cycle=draw(st.sampled_from([1.0, 7.0, 64.0])),
+        dram_latency=draw(st.sampled_from([0, 7, 60])),
     )
 
 

@@ -164,7 +164,8 @@ def test_the_document_of_an_array_ends_in_its_tiling(mlcnn, dense, technology):
     assert list(document)[-1] == "tiling"
     assert document["execution"] == "plain"
     tiling = document["tiling"]
-    assert list(tiling) == ["images", "rows", "columns", "output_channels", "input_channels"]
+    sizes = ["images", "rows", "columns", "output_channels", "input_channels"]
+    assert list(tiling) == [*sizes, "ways", "slices"]
     assert 1 <= tiling["rows"] <= 8
     assert 1 <= tiling["input_channels"] <= 4
 

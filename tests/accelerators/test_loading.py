@@ -56,6 +56,22 @@ def test_a_copy_can_be_edited(tmp_path):
     assert load_accelerator(path).kind == "mlcnn"
 
 
+def test_a_file_of_the_arrays_as_they_were(tmp_path):
+    path = _edited(tmp_path, "input_buffer: # inputs or box sums", "buffer: # inputs")
+    text = path.read_text().replace(
+        "output_unit:", "output_unit:\n  pooling_adders: 16\n  lanes: 16"
+    )
+    path.write_text(text)
+    assert _message(path) == (
+        f"accelerator {path}:{_line(path, 'buffer: # inputs')}: a file of an array as it was "
+        "before: buffer is now input_buffer (bytes, banks, width_bits) and weight_buffer (bytes); "
+        "output_unit lanes is now dram beat_bytes: a beat has as many lanes as words; output_unit "
+        "pooling_adders is now nothing: a pool accumulates in the array; array ways, input_unit "
+        "stages, output_unit stages, dram latency_cycles and write_latency_cycles are new; a slice "
+        "takes multipliers channels at one tap: copy a file of the library, such as mlcnn-fp32.yaml"
+    )
+
+
 def test_unknown_key(tmp_path):
     path = _edited(tmp_path, "  slices:", "  slice:")
     assert _message(path) == (
@@ -86,7 +102,7 @@ def test_sizes_must_be_positive(tmp_path, value):
     )
 
 
-@pytest.mark.parametrize("field", ["slices", "buffer_bytes", "dram_bytes_per_cycle", "clock_mhz"])
+@pytest.mark.parametrize("field", ["slices", "input_bytes", "dram_bytes_per_cycle", "clock_mhz"])
 @pytest.mark.parametrize("value", [0, -3, float("nan"), 1e12])
 def test_sizes_must_be_positive_without_a_file_too(field, value):
     with pytest.raises(InputError, match=f"accelerator mlcnn-fp32: {field} is .*must be positive"):
@@ -110,7 +126,7 @@ def test_bandwidth_must_be_positive_and_finite(tmp_path, value):
 
 
 def test_a_kind_without_its_unit(tmp_path):
-    path = _edited(tmp_path, "  adders: 16", "  adders: 0")
+    path = _edited(tmp_path, "  adders: 32", "  adders: 0")
     assert "needs input_adders, got 0" in _message(path)
 
 

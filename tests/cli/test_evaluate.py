@@ -176,22 +176,23 @@ def test_bad_machines(
 def test_a_layer_that_does_not_fit_names_itself_and_what_helps(
     mlcnn: Call, fusable: Path, own_machine: Call
 ) -> None:
-    tiny = own_machine("bytes: 69632", "bytes: 64")
+    tiny = own_machine("bytes: 22528", "bytes: 64")
     result = mlcnn("evaluate", fusable, "--on", tiny)
     assert result.code == 2
     assert result.error == (
         "accelerator own cannot run conv (3x3, 3 to 4 channels, 8x8, fused): its smallest tile "
-        "takes 144 bytes of buffer and there are 64; make it 144 or more (buffer_bytes)"
+        "takes 576 bytes of the memory of inputs and there are 64; make it 576 or more "
+        "(input_buffer bytes)"
     )
 
 
 def test_memories_that_no_table_covers_are_refused_before_the_network_is_loaded(
     mlcnn: Call, own_machine: Call
 ) -> None:
-    large = own_machine("bytes: 69632", "bytes: 696320000")
+    large = own_machine("bytes: 22528", "bytes: 225280000")
     result = mlcnn("evaluate", "missing.onnx", "--on", large)
     assert result.code == 2
-    assert "covers banks of 1024 to 1048576 bytes at 64 bits" in result.error
+    assert "covers banks of 1024 to 1048576 bytes at 256 bits" in result.error
 
 
 def test_a_fixed_batch_stays(mlcnn: Call, fusable: Path, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from mlcnn.accelerators import load_accelerator, load_technology
 
 Call = Callable[..., Any]
 
-FEW = ("--range", "slices=8..32", "--range", "entries=32", "--range", "buffer_kb=16",
-       "--range", "adders=8..16")  # fmt: skip
+FEW = ("--range", "slices=8..32", "--range", "entries=32", "--range", "input_kb=16",
+       "--range", "weight_kb=16..32")  # fmt: skip
 
 
 @pytest.mark.parametrize("template", ["mlcnn", "dense"])
@@ -44,7 +44,7 @@ def test_a_run_goes_on_and_a_design_is_improved(mlcnn: Call, fusable: Path) -> N
     better = mlcnn("explore", fusable, *small, "--start-from", "out/design-01.yaml", "--json").json
     assert better["start"]["edp"] == first["pareto"][0]["edp"]
     text = mlcnn("explore", fusable, *small).out
-    assert "precision  slices  entries  buffer_kb  adders" in text
+    assert "precision  slices  entries  input_kb  weight_kb" in text
     assert any(line.split()[:2] == ["1", "fp32"] for line in text.splitlines())
 
 
@@ -82,23 +82,23 @@ def test_a_design_of_another_template(mlcnn: Call, fusable: Path) -> None:
     assert mlcnn("explore", fusable, "--template", "mlcnn", "--start-from", "out/design-01.yaml"
                  ).error == (
         "--start-from out/design-01.yaml: it is a design of template dense with precision, slices, "
-        "entries, buffer_kb, adders, and one of template mlcnn is required, as mlcnn explore "
-        "writes it: design: {template: mlcnn, values: {precision: fp32, slices: 32, entries: 512, "
-        "buffer_kb: 68, adders: 16}}"
+        "entries, input_kb, weight_kb, and one of template mlcnn is required, as mlcnn explore "
+        "writes it: design: {template: mlcnn, values: {precision: fp32, slices: 32, entries: 384, "
+        "input_kb: 22, weight_kb: 48}}"
     )  # fmt: skip
 
 
 def test_an_area_that_no_design_meets(mlcnn: Call, fusable: Path) -> None:
     base, tables = load_accelerator("mlcnn-int8"), load_technology()
-    smallest = replace(base, slices=8, accumulator_entries=32, input_windows=1,
-                       buffer_bytes=16 * 1024, input_adders=8)  # fmt: skip
+    smallest = replace(base, slices=8, accumulator_entries=32, input_bytes=16 * 1024,
+                       weight_bytes=16 * 1024)  # fmt: skip
     least = math.ceil(smallest.area(tables) / 10) / 1e5  # mm2, rounded up to five digits
     result = mlcnn("explore", fusable, "--template", "mlcnn", *FEW, "--area", "0.1")
     assert result.code == 2
     assert result.error == (
         "no design of template mlcnn has an area of at most 0.1 mm2: the least area is "
-        f"{least:g} mm2, with precision=int8 slices=8 entries=32 buffer_kb=16 adders=8; raise the "
-        "bound on area to that or more"
+        f"{least:g} mm2, with precision=int8 slices=8 entries=32 input_kb=16 weight_kb=16; raise "
+        "the bound on area to that or more"
     )
 
 

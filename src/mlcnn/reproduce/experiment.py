@@ -155,15 +155,15 @@ class SweepPoint:
 
 SENSITIVITY: Mapping[str, tuple[float, ...]] = {
     "batch": (1, 2, 4, 8, 16, 32),
-    "dram_bytes_per_cycle": (8, 16, 32, 64, 128),
+    "dram_bytes_per_cycle": (8, 16, 32, 64),
     "dram_pj_per_bit": (1, 2, 3.92, 8, 14, 20),
-    "multipliers": (4, 9, 16, 25),
-    "input_adders_share": (0.125, 0.25, 0.5, 1, 2),
+    "multipliers": (4, 8, 16),
+    "input_adders_share": (0.0625, 0.125, 0.25, 0.5, 1),
 }
 """Parameter -> values of the sensitivity sweep; all else as in the library, at batch 16.
 
 ``multipliers`` are those of a slice, and ``input_adders_share`` is a share of the library's adders
-of the input unit; an eighth is the 2 adders of the paper's addition-reuse unit, at FP32."""
+of the input unit; a sixteenth is the 2 adders of the paper's addition-reuse unit, at FP32."""
 
 
 def sensitivity(

@@ -44,9 +44,11 @@ def test_plain_tiles_hold_what_their_windows_touch(data, small_layers):
     convolved = [_outputs_of_pool(layer, one) for one in ranges]
     inputs = [_inputs(layer, some) for some in convolved]
     assert tiles.tiles == len(ranges)
-    assert tiles.outputs == max(map(len, ranges))
+    assert (tiles.outputs, tiles.last_outputs) == (len(ranges[0]), len(ranges[-1]))
     assert (tiles.convolved, tiles.all_convolved) == _largest_and_all(convolved)
-    assert (tiles.positions, tiles.all_positions) == _largest_and_all(convolved)
+    # A pool accumulates: positions are final outputs.
+    assert (tiles.whole.positions, tiles.last.positions) == (tiles.outputs, tiles.last_outputs)
+    assert tiles.all_positions == layer.pooled[0]
     assert (tiles.inputs, tiles.all_inputs) == _largest_and_all(inputs)
     assert (tiles.stored, tiles.all_stored) == _largest_and_all(inputs)
     assert (tiles.additions, tiles.all_additions) == (0, 0)
@@ -62,7 +64,7 @@ def test_box_sums_hold_each_window_of_each_tap_once(data, small_layers):
     size = data.draw(st.integers(1, layer.pooled[0]))
     tiles = axis_of(layer, 0, Boxes()).tiles(size)
     step = layer.strides[0] * layer.pool.strides[0]
-    boxes = []
+    boxes, stored = [], []
     for outputs in _ranges(layer, size):
         starts = {
             output * step - layer.pads[0] + tap * layer.dilations[0]
@@ -74,12 +76,13 @@ def test_box_sums_hold_each_window_of_each_tap_once(data, small_layers):
         ]
         valid = [{one for one in window if 0 <= one < layer.H} for window in windows]
         boxes.append([window for window in valid if window])
+        stored.append(starts)  # those of padding alone as zeros
     inputs = [set().union(*some) for some in boxes]
-    assert (tiles.stored, tiles.all_stored) == _largest_and_all(boxes)
+    assert (tiles.stored, tiles.all_stored) == _largest_and_all(stored)
     assert (tiles.inputs, tiles.all_inputs) == _largest_and_all(inputs)
     sums = [sum(len(box) - 1 for box in some) for some in boxes]
     assert (tiles.additions, tiles.all_additions) == (max(sums), sum(sums))
-    assert tiles.positions == tiles.outputs
+    assert tiles.whole.positions == tiles.outputs
     assert tiles.all_positions == layer.pooled[0]
 
 
@@ -87,7 +90,8 @@ def test_box_sums_hold_each_window_of_each_tap_once(data, small_layers):
 def test_pairs_come_as_sums(data, small_layers):
     layer = data.draw(small_layers.filter(lambda one: one.pool is not None))
     boxes, pairs = (axis_of(layer, 0, Boxes(paired=flag)).tiles(1) for flag in (False, True))
-    assert pairs.all_inputs == pairs.all_stored == boxes.all_stored
+    assert pairs.all_inputs <= pairs.all_stored == boxes.all_stored
+    assert set(pairs.whole.sums) == {(0, 1)}
     assert pairs.all_additions == 0
     assert Boxes(paired=True).along_width == Boxes()
     assert PLAIN.along_width is PLAIN
@@ -116,7 +120,7 @@ def test_winograd_tiles_cover_the_outputs(tile, height):
     layer = ConvLayer("l", N=1, K=1, C=1, H=height, W=height, R=3, S=3)
     found = axis_of(layer, 0, Winograd(tile)).tiles(layer.P)
     starts = range(0, layer.P, tile)
-    assert found.positions == len(starts)
+    assert found.whole.positions == len(starts)
     # Each takes in m + 2 words, so that neighbours share two.
     assert found.stored == sum(len(range(start, start + tile + 2)) for start in starts)
     assert found.inputs == height
@@ -157,10 +161,10 @@ def test_sums_that_are_begun(kernel, pool, stride, expected):
 def test_sums_that_are_begun_against_a_walk(data, small_layers):
     layer = data.draw(small_layers.filter(lambda one: one.pool is not None))
     axis = axis_of(layer, 0, Boxes())
-    boxes = [axis.box_inputs(start) for start in axis.box_starts(range(axis.outputs))]
+    boxes = [axis.box(start) for start in axis.box_starts(range(axis.outputs))]
     most, begun = 0, set()
     waiting = {index: set(box) for index, box in enumerate(boxes) if box}
-    for row in range(layer.H):
+    for row in range(-layer.H, 3 * layer.H):  # with all that is padding
         for index, rows in waiting.items():
             if row in rows:
                 begun.add(index)
@@ -179,3 +183,21 @@ def test_the_width_has_its_own_sizes():
     assert (rows.size, rows.kernel, rows.stride, rows.dilation, rows.before) == (9, 3, 1, 2, 1)
     assert (columns.size, columns.kernel, columns.stride, columns.dilation) == (14, 5, 2, 1)
     assert (rows.outputs, columns.outputs) == (layer.P, layer.Q) == (7, 7)
+
+
+@given(data=st.data())
+def test_a_span_is_what_passes_wherever_the_tile_lies(data, small_layers):
+    """Additions and completed sums of each input, from the boxes of a tile of one's choice."""
+    layer = data.draw(small_layers.filter(lambda one: one.pool is not None))
+    axis = axis_of(layer, 0, Boxes())
+    count = data.draw(st.integers(1, axis.outputs))
+    first = data.draw(st.integers(0, axis.outputs - count))
+    boxes = [axis.box(start) for start in axis.box_starts(range(first, first + count))]
+    span = Boxes().span(axis, count)
+    assert span.stored == len(boxes)
+    assert sum(added for added, _ in span.sums) == sum(len(box) - 1 for box in boxes)
+    assert sum(done for _, done in span.sums) == len(boxes)
+    assert span.extent == len({one for box in boxes for one in box})
+    plain = PLAIN.span(axis, count)
+    assert set(plain.sums) == {(0, 0)}
+    assert plain.extent >= span.extent - (axis.window - 1) * axis.stride

@@ -43,10 +43,15 @@ def test_every_tiling_covers_the_layer(data, small_layers, machines):
         assert last + t.last_channels[index] == channels
         places = math.ceil(layer.N / one.images)
         places *= math.ceil(layer.pooled[0] / one.rows) * math.ceil(layer.pooled[1] / one.columns)
-        assert t.places[index] == places
-        loops = layer.G * t.output_tiles[index] * places
-        assert t.outer[index] * t.inner[index] == loops
-        assert t.outputs[index] == one.images * one.rows * one.columns
+        assert t.spots.tiles[t.place[index]] == places
+        assert t.spots.counts[t.place[index]].sum() == places
+        spots, place = t.spots, t.place[index]
+        assert spots.outputs[place, 0] == one.images * one.rows * one.columns
+        # All tiles together have every output once.
+        every = spots.outputs[place] * spots.counts[place]
+        assert every.sum() == layer.N * layer.pooled[0] * layer.pooled[1]
+        lasts = (t.output_tiles[index] - 1) * one.output_channels + t.last_outputs[index]
+        assert lasts == filters
         assert bool(t.weights_outer[index]) is one.weights_outer
         assert bool(t.kept[index]) is one.keep
 
@@ -75,10 +80,12 @@ def test_some_of_them_are_the_same_ones(data, small_layers, machines):
     t = tilings(work)
     some = np.array(data.draw(st.lists(st.integers(0, len(t.choices) - 1), min_size=1)))
     few = t.take(some)
-    assert np.array_equal(few.stored, t.stored[some])
-    assert np.array_equal(few.tile, t.tile[some])
-    assert np.array_equal(t.tiles.output_channels[t.tile], t.output_channels)
-    assert np.array_equal(t.tiles.outputs[t.tile], t.outputs)
+    assert np.array_equal(few.place, t.place[some])
+    assert np.array_equal(few.input_channels, t.input_channels[some])
+    assert np.array_equal(t.cuts[t.output], t.output_channels)
+    # The tilings of a tile stand together.
+    tile = t.place * len(t.cuts) + t.output
+    assert np.array_equal(tile, np.repeat(np.arange(len(t.starts) - 1), np.diff(t.starts)))
     assert few.choices is t.choices
 
 
@@ -92,7 +99,7 @@ def test_what_the_input_goes_through_changes_no_tiling():
 def test_the_set_depends_on_the_layer_alone(name):
     layer = ConvLayer("l", N=4, K=96, C=48, H=12, W=12, R=3, S=3)
     machine = load_accelerator(name)
-    other = replace(machine, slices=3, buffer_bytes=4096, accumulator_entries=8)
+    other = replace(machine, slices=3, input_bytes=4096, accumulator_entries=8)
     for one, two in zip(
         machine.ways(LayerTask(Layer(layer))), other.ways(LayerTask(Layer(layer))), strict=True
     ):
@@ -106,9 +113,10 @@ def test_output_channels_are_cut_at_whole_arrays_too():
     assert {64, 80, 96, 160} <= cuts
 
 
-def test_a_kernel_of_one_takes_whole_passes_of_channels():
-    """Nine channels go through a slice at a time."""
-    layer = ConvLayer("l", N=1, K=4, C=100, H=4, W=4, R=1, S=1)
+def test_input_channels_are_cut_at_whole_sets_and_beats():
+    """Eight channels go through a slice at a time, 16 or 64 words make a beat."""
+    layer = ConvLayer("l", N=1, K=4, C=200, H=4, W=4, R=1, S=1)
     cuts = set(tilings(Work(layer, Precision.FP32)).input_channels.tolist())
-    assert all(cut % 9 == 0 or cut == 100 for cut in cuts)
-    assert {9, 18, 27, 100} <= cuts
+    assert all(cut % 8 == 0 for cut in cuts)
+    # A half is 100: 112 and 128 are whole beats of 16 and 64 words.
+    assert {8, 16, 112, 128, 200} <= cuts

@@ -58,15 +58,36 @@ def test_every_number_is_checked(name, value, mlcnn):
         replace(mlcnn, **{name: value})
 
 
-@pytest.mark.parametrize("name", ["input_scalers", "pooling_adders", "row_buffer_bytes"])
+@pytest.mark.parametrize(
+    "name", ["input_scalers", "row_buffer_bytes", "dram_latency", "write_latency"]
+)
 def test_parts_that_a_machine_may_lack(name, mlcnn):
     assert getattr(replace(mlcnn, **{name: 0}), name) == 0
 
 
-def test_a_pool_needs_adders_somewhere(dense):
-    assert replace(dense, input_adders=4, pooling_adders=0)
-    with pytest.raises(InputError, match="neither pooling_adders nor input_adders"):
-        replace(dense, input_adders=0, pooling_adders=0)
+@pytest.mark.parametrize(("ways", "near"), [(3, "2 or 4"), (5, "4 or 8"), (12, "8 or 16")])
+def test_ways_are_a_power_of_two(ways, near, dense):
+    with pytest.raises(InputError) as caught:
+        replace(dense, most_ways=ways)
+    assert str(caught.value) == (
+        f"accelerator dcnn-fp32: ways is {ways} and must be 1 or a power of two: {near}"
+    )
+
+
+def test_a_beat_has_the_words_of_a_slice(dense):
+    assert replace(dense, beat_bytes=32).lanes == dense.multipliers
+    with pytest.raises(InputError) as caught:
+        replace(dense, multipliers=17)
+    assert str(caught.value) == (
+        "accelerator dcnn-fp32: a beat of 64 bytes has 16 words of fp32 and a slice takes 17 "
+        "(multipliers): give it as many or fewer, or a longer beat (beat_bytes)"
+    )
+
+
+def test_a_beat_takes_a_cycle_or_more(dense):
+    assert [replace(dense, dram_bytes_per_cycle=one).beat_cycles for one in (16, 64, 128)] == [
+        4, 1, 1,
+    ]  # fmt: skip
 
 
 def test_an_accumulator_bank_has_two_halves(dense):
@@ -95,10 +116,3 @@ def test_numbers_of_several_machines_stand_below_each_other(slices):
         assert column.shape == (len(machines), 1)
         expected = [getattr(machine, name) for machine in machines]
         assert column[:, 0].tolist() == expected
-
-
-def test_the_input_units_adders_pool_where_there_are_no_others(mlcnn):
-    assert mlcnn.pooling_adders == 0
-    assert Parameters.of([mlcnn]).pooling_adders[0, 0] == mlcnn.input_adders
-    own = replace(mlcnn, pooling_adders=3)
-    assert Parameters.of([own]).pooling_adders[0, 0] == 3

@@ -21,7 +21,7 @@ SOME = settings(max_examples=settings.default.max_examples // 6)
 @given(data=st.data())
 def test_energy_parts(data, small_layers, machines, technology):
     layer, machine = data.draw(small_layers), data.draw(machines)
-    machine = replace(machine, buffer_bytes=32768, accumulator_entries=2048)
+    machine = replace(machine, input_bytes=32768, accumulator_entries=2048)
     try:
         cost = evaluate_layer(LayerTask(Layer(layer)), machine, technology)
     except InfeasibleError:
@@ -88,15 +88,16 @@ def test_a_byte_of_dram_is_eight_bits(name, dense, technology):
 
 def test_each_byte_on_the_chip_costs_its_share_of_a_port(mlcnn, technology):
     held, bit = memories(mlcnn, technology), technology.register.energy_pj_per_bit
-    buffer, sums, row = held.buffer[0], held.accumulators[0], held.row_buffer[0]
+    inputs, weights = held.inputs[0], held.weights[0]
+    sums, row = held.accumulators[0], held.row_buffer[0]
     expected = {
-        "weight_written": buffer.write_pj / 8,
-        "input_written": buffer.write_pj / 8,
-        "weight_read": buffer.read_pj / 8 + 8 * bit,
-        "input_read": buffer.read_pj / 8 + 8 * bit,
+        "weight_written": weights.write_pj / 32,
+        "input_written": inputs.write_pj / 32,
+        "weight_read": weights.read_pj / 32 + 8 * bit,
+        "input_read": inputs.read_pj / 32 + 8 * bit,
         "partial_sum_written": sums.write_pj / 32,
         "partial_sum_read": sums.read_pj / 32,
-        "row_buffer": (row.read_pj + row.write_pj) / 16,
+        "row_buffer": (row.read_pj + row.write_pj) / 64,
     }
     for name, pj in expected.items():
         found = _energy(mlcnn, technology, {name: 64.0}, {})

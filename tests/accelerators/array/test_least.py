@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from accelerators.array.walk import every, splits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,9 +20,7 @@ from mlcnn.accelerators.array import (
     transfers,
 )
 from mlcnn.accelerators.array.cutting import tilings
-from mlcnn.accelerators.array.cycles import schedule
 from mlcnn.accelerators.array.energy import energy
-from mlcnn.accelerators.array.parameters import Parameters
 from mlcnn.errors import InputError
 from mlcnn.workload import ConvLayer, Layer, Pool
 
@@ -40,17 +39,14 @@ def test_no_tiling_of_any_way_has_less(data, small_layers, machines, technology)
         return
     number = data.draw(st.integers(0, 10**6))
     for work in machine.ways(task):
-        t = tilings(work)
-        plan = schedule(work, t, Parameters.of((machine,)))
-        fitting = np.flatnonzero(np.isfinite(plan.cycles[0]))
+        _, some, plan = every(work, machine)
+        fitting = np.flatnonzero(np.isfinite(plan.cycles))
         if not len(fitting):
             continue
-        index = int(fitting[number % len(fitting)])
-        tiling = t.choices[index]
-        ways = int(np.broadcast_to(plan.times.ways, plan.cycles.shape)[0, index])
-        moved = transfers(work, tiling, machine, ways)
-        done = operations(work, tiling, machine, ways)
-        found = energy(machine, technology, moved, done, float(plan.cycles[0, index]))
+        index, tiling, ways, side = splits(plan, some, fitting, number)
+        arguments = work, tilings(work).choices[tiling], machine, ways, side
+        moved, done = transfers(*arguments), operations(*arguments)
+        found = energy(machine, technology, moved, done, float(plan.cycles[index]))
         assert bound <= found.total
 
 

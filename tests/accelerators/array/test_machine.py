@@ -4,14 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from accelerators.array.walk import every
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlcnn.accelerators import LayerTask, evaluate_layer, load_accelerator
 from mlcnn.accelerators.array import Boxes, best, transfers
-from mlcnn.accelerators.array.cutting import tilings
-from mlcnn.accelerators.array.cycles import schedule
-from mlcnn.accelerators.array.parameters import Parameters
 from mlcnn.accelerators.array.search import refusal
 from mlcnn.errors import InfeasibleError
 from mlcnn.workload import Activity, Arithmetic, ConvAxis, ConvLayer, Layer, Numbers, Pool, Weights
@@ -43,25 +41,35 @@ def test_a_refusal_is_exact(data, small_layers, machines):
     """Against the schedule of every tiling."""
     layer, machine = data.draw(small_layers), data.draw(machines)
     for work in machine.ways(LayerTask(Layer(layer))):
-        cycles = schedule(work, tilings(work), Parameters.of((machine,))).cycles
+        cycles = every(work, machine)[2].cycles
         assert (refusal(work, machine) is None) == bool(np.isfinite(cycles).any())
 
 
 def test_too_small_a_buffer_as_data(dense):
-    """One channel for one filter and one output: 9 weights and 9 inputs of 4 bytes, both twice."""
-    why = replace(dense, buffer_bytes=100).takes(Layer(NEST))
-    assert (why.demand, why.bound, why.gap) == (144, 100, 44)
-    assert (why.unit, why.levers, why.unknown) == ("bytes of buffer", ("buffer_bytes",), False)
-    assert replace(dense, buffer_bytes=144).takes(Layer(NEST)) is None
+    """Eight channels of the nine inputs of one output, of 4 bytes, twice."""
+    why = replace(dense, input_bytes=100).takes(Layer(NEST))
+    assert (why.demand, why.bound, why.gap) == (576, 100, 476)
+    assert (why.unit, why.levers) == ("bytes of input buffer", ("input_buffer bytes",))
+    assert not why.unknown
+    assert replace(dense, input_bytes=576).takes(Layer(NEST)) is None
 
 
-def test_too_few_accumulators_as_data(dense):
-    """A pool over 16 x 16 needs 256 sums at a time; two windows hold 8 each."""
+def test_too_few_accumulators_as_data():
+    """A transform tile has 36 sums at a time; two ways hold 8 entries each in a half."""
+    machine = replace(load_accelerator("winograd-f4-fp32"), accumulator_entries=16, most_ways=2)
+    work = machine.ways(LayerTask(Layer(NEST)))[0]
+    why = refusal(work, machine)
+    assert (why.demand, why.bound, why.unit) == (36, 16, "accumulator entries")
+    assert why.levers[:2] == ("accumulator_entries", "ways")
+    assert why.reason.startswith("accelerator winograd-f4-fp32 cannot run conv (3x3, 8 to 8")
+    # The layer runs plain, and the array takes it.
+    assert machine.takes(Layer(NEST)) is None
+
+
+def test_a_pool_accumulates_on_one_entry(dense):
+    """The 256 outputs under a window need no more entries than one."""
     layer = Layer(replace(NEST, H=16, W=16, R=1, S=1, pool=Pool((16, 16), (1, 1))))
-    why = replace(dense, accumulator_entries=16, input_windows=2).takes(layer)
-    assert (why.demand, why.bound, why.unit) == (256, 16, "accumulator entries")
-    assert why.levers == ("accumulator_entries", "input_windows", "buffer_bytes")
-    assert why.reason.startswith("accelerator dcnn-fp32 cannot run conv (1x1, 8 to 8 channels")
+    assert replace(dense, accumulator_entries=2).takes(layer) is None
 
 
 def test_too_small_a_row_buffer_as_data(mlcnn):
@@ -71,14 +79,15 @@ def test_too_small_a_row_buffer_as_data(mlcnn):
     work = machine.ways(LayerTask(Layer(nest)))[0]
     why = refusal(work, machine)
     assert work.execution == Boxes()
-    # The narrowest tile is one output of 5 taps, 4 inputs each and one apart: 8 columns.
-    assert (why.demand, why.bound, why.unit) == (3 * 8 * 4, 8, "bytes of row buffer")
+    # The narrowest tile is one output of 5 taps, 4 inputs each and one apart: 8 columns of a beat.
+    least = 3 * 8 * 64
+    assert (why.demand, why.bound, why.unit) == (least, 8, "bytes of row buffer")
     assert why.levers == ("row_buffer_bytes",)
-    assert "take 96 bytes of row buffer at least and there are 8; make it 96" in why.reason
+    assert "take 1536 bytes of row buffer at least and there are 8; make it 1536" in why.reason
     # The layer runs plain, and the array takes it.
     assert machine.takes(Layer(nest)) is None
     assert best(LayerTask(Layer(nest)), machine).work.execution.name == "plain"
-    assert refusal(work, replace(machine, row_buffer_bytes=96)) is None
+    assert refusal(work, replace(machine, row_buffer_bytes=least)) is None
 
 
 @pytest.mark.parametrize(
@@ -153,7 +162,7 @@ def test_sums_in_the_buffer_are_all_operands(mlcnn, technology):
     """The summary of bytes loses none: DRAM and buffer of each operand."""
     task = LayerTask(Layer(replace(NEST, pool=HALVE)))
     chosen = best(task, mlcnn)
-    moved = transfers(chosen.work, chosen.tiling, mlcnn, chosen.ways)
+    moved = transfers(chosen.work, chosen.tiling, mlcnn, chosen.ways, chosen.side)
     cost = mlcnn.cost(task, technology)
     names = [name for name in moved.__slots__ if not name.startswith("dram")]
     assert sum(cost.traffic.parts[3:]) == sum(getattr(moved, name) for name in names)

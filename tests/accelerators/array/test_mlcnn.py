@@ -63,8 +63,8 @@ def test_integer_sums_are_wider(window, bits):
     assert Work(nest, Precision.INT8).stored_bits == 8
 
 
-def test_pairs_of_integers_have_one_bit_more_in_dram():
-    assert Work(NEST, Precision.INT8, Boxes(paired=True)).loaded_bits == 9
+def test_pairs_of_integers_take_two_words_in_dram():
+    assert Work(NEST, Precision.INT8, Boxes(paired=True)).loaded_bits == 16
     assert Work(NEST, Precision.INT8, Boxes()).loaded_bits == 8
     assert Work(NEST, Precision.FP32, Boxes(paired=True)).loaded_bits == 32
 
@@ -102,13 +102,26 @@ def test_box_sums_never_multiply_more_than_the_convolution(data, small_layers):
         assert counted.multiplications * window == plain.multiplications
 
 
+@pytest.mark.parametrize(
+    ("window", "bits"), [((1, 1), 8), ((2, 2), 8), ((3, 3), 9), ((5, 5), 10), ((8, 8), 11)]
+)
+def test_rows_that_wait_lack_their_last(window, bits):
+    """The row buffer holds sums of n - 1 words down a column: of a 2x2 window the words."""
+    nest = replace(NEST, H=20, W=20, pool=Pool(window, window))
+    rows = max(window[0] - 1, 1)
+    assert -(2 ** (bits - 1)) <= -128 * rows
+    assert bits == 8 or -128 * rows < -(2 ** (bits - 2))
+    assert Work(nest, Precision.INT8, Boxes()).row_bits == bits
+    assert Work(nest, Precision.FP32, Boxes()).row_bits == 32
+
+
 def test_additions_by_hand(mlcnn):
     """A 1x1 layer with a 2x2 pool: 16 sums of four inputs for each channel, three additions each,
     and each of the 16 outputs leaves with its bias."""
     nest = ConvLayer("l", N=1, K=6, C=4, H=8, W=8, R=1, S=1, pool=HALVE)
     chosen = best(LayerTask(Layer(nest)), mlcnn)
     assert chosen.work.execution == Boxes()
-    done = operations(chosen.work, chosen.tiling, mlcnn, chosen.ways)
+    done = operations(chosen.work, chosen.tiling, mlcnn, chosen.ways, chosen.side)
     assert done.input_additions == 4 * 16 * 3
     assert done.output_additions == 6 * 16
     assert done.multiplications == 6 * 4 * 16
@@ -119,7 +132,7 @@ def test_pairs_are_added_by_the_layer_before(mlcnn):
     nest = ConvLayer("l", N=1, K=6, C=4, H=8, W=8, R=1, S=1, pool=HALVE)
     work = Work(nest, Precision.FP32, Boxes(paired=True))
     tiling = best(LayerTask(Layer(nest)), mlcnn).tiling
-    done = operations(work, tiling, mlcnn, 1)
+    done = operations(work, tiling, mlcnn, 1, 8)
     assert done.input_additions == 4 * 16
     assert done.output_additions == 6 * 16 + 4 * 32
 

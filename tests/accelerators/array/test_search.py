@@ -4,14 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from accelerators.array.walk import Tile, Walk, every
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mlcnn.accelerators import LayerTask, load_accelerator
 from mlcnn.accelerators.array import Boxes, best, operations, transfers
-from mlcnn.accelerators.array.cutting import tilings
-from mlcnn.accelerators.array.cycles import schedule
-from mlcnn.accelerators.array.parameters import Parameters
 from mlcnn.accelerators.array.search import choose
 from mlcnn.accelerators.array.work import Work
 from mlcnn.errors import InfeasibleError
@@ -41,10 +39,10 @@ def _least(layer, machine):
 def test_the_search_is_exact(data, small_layers, machines):
     layer, machine = data.draw(small_layers), data.draw(machines)
     for work in ways(layer, machine):
-        every = schedule(work, tilings(work), Parameters.of((machine,))).cycles.min()
-        assume(np.isfinite(every))
-        assert choose(work, machine, 0.0).cycles == every
-        assert choose(work, machine, 0.01).cycles <= every * 1.01
+        least = every(work, machine)[2].cycles.min()
+        assume(np.isfinite(least))
+        assert choose(work, machine, 0.0).cycles == least
+        assert choose(work, machine, 0.01).cycles <= least * 1.01
 
 
 @SOME
@@ -54,7 +52,7 @@ def test_no_layer_beats_its_multiplications_or_its_bytes(data, small_layers, mac
     assume(np.isfinite(_least(layer, machine)))
     task = LayerTask(Layer(layer))
     chosen, cost = best(task, machine), machine.cost(task, technology)
-    run = chosen.work, chosen.tiling, machine, chosen.ways
+    run = chosen.work, chosen.tiling, machine, chosen.ways, chosen.side
     array, done, moved = machine.multiplications_per_cycle, operations(*run), transfers(*run)
     assert cost.cycles == chosen.cycles
     assert cost.cycles >= done.multiplications / array
@@ -65,7 +63,12 @@ def test_no_layer_beats_its_multiplications_or_its_bytes(data, small_layers, mac
     word = machine.precision.bits / 8
     outputs = layer.N * layer.K * np.prod(layer.pooled)
     assert cost.traffic.dram_weight >= layer.weights * word
-    assert cost.traffic.dram_output == outputs * word
+    assert cost.traffic.dram_output >= outputs * word
+    # A beat of weights a cycle leaves their memory, and the accumulators have one port to leave by.
+    assert cost.cycles >= moved.weight_read / machine.beat_bytes
+    assert cost.cycles >= moved.dram_output / machine.beat_bytes
+    entries = done.accumulations / machine.slices
+    assert cost.cycles >= entries
 
 
 @SOME
@@ -74,12 +77,14 @@ def test_a_better_machine_is_never_slower(data, small_layers, machines):
     layer, machine = data.draw(small_layers), data.draw(machines)
     field = data.draw(
         st.sampled_from(
-            ["slices", "buffer_bytes", "dram_bytes_per_cycle", "accumulator_entries",
-             "input_windows", "weight_words", "input_adders", "input_lanes"]
+            ["slices", "most_ways", "input_bytes", "weight_bytes", "row_buffer_bytes",
+             "dram_bytes_per_cycle", "accumulator_entries", "input_adders"]
         )
     )  # fmt: skip
     before = getattr(machine, field)
     more = data.draw(st.sampled_from([1, 2, before // 2, before, 2 * before]))
+    if field in {"slices", "most_ways"}:  # halves of them are choices, other parts are not
+        more = data.draw(st.sampled_from([1, 3])) * before
     better = replace(machine, **{field: before + more})
     assert _least(layer, better) <= _least(layer, machine)
 
@@ -95,40 +100,71 @@ def test_a_batch_costs_between_one_image_and_as_many_single_ones(data, small_lay
     assert one <= batch <= images * one
 
 
+@SOME
+@given(data=st.data())
+def test_quicker_memories_are_never_slower(data, small_layers, machines):
+    layer, machine = data.draw(small_layers), data.draw(machines)
+    field = data.draw(
+        st.sampled_from(["dram_latency", "write_latency", "tree_latency", "output_stages"])
+    )
+    before = getattr(machine, field)
+    slower = replace(machine, **{field: before + data.draw(st.integers(1, 50))})
+    assert _least(layer, machine) <= _least(layer, slower)
+
+
 @pytest.mark.parametrize(
     ("channels", "filters"), [(96, 48), (256, 128), (832, 384), (27, 32), (64, 96), (100, 320)]
 )
 def test_dense_reaches_its_utilisation_on_1x1(channels, filters, dense):
-    """(C/9)/ceil(C/9) * (K/slices)/ceil(K/slices), or better where slices share positions."""
+    """(C/8)/ceil(C/8) * (K/slices)/ceil(K/slices), or better where slices share positions."""
     layer = ConvLayer("l", N=16, K=filters, C=channels, H=16, W=16, R=1, S=1)
-    machine = replace(dense, dram_bytes_per_cycle=1e6)
-    rounds, groups = -(-channels // 9), -(-filters // machine.slices)
-    expected = channels / 9 / rounds * filters / machine.slices / groups
+    machine = replace(dense, input_bytes=10**6, weight_bytes=10**6, accumulator_entries=8192)
+    rounds, groups = -(-channels // 8), -(-filters // machine.slices)
+    expected = channels / 8 / rounds * filters / machine.slices / groups
     cycles = best(LayerTask(Layer(layer)), machine, 0.0).cycles
-    assert layer.macs / (cycles * 9 * machine.slices) >= 0.995 * expected
+    assert layer.macs / (cycles * 8 * machine.slices) >= 0.93 * expected
 
 
 @pytest.mark.parametrize("kernel", [1, 2, 3, 5, 7, 11])
-def test_kernels_take_the_passes_of_the_reconfigurable_mapping(kernel, dense):
-    """1x1: nine channels a pass; 3x3: one; 5x5, 7x7, 11x11: 3, 6 and 14 passes."""
-    passes = {1: 1 / 9, 2: 1 / 2, 3: 1, 5: 3, 7: 6, 11: 14}[kernel]
-    layer = ConvLayer("l", N=8, K=32, C=36, H=26, W=26, R=kernel, S=kernel)
-    machine = replace(dense, dram_bytes_per_cycle=1e6)
+def test_kernels_take_a_set_for_each_tap(kernel, dense):
+    """Eight channels at one tap: as many sets as taps, whatever the kernel."""
+    layer = ConvLayer("l", N=8, K=32, C=32, H=26, W=26, R=kernel, S=kernel)
+    machine = replace(dense, input_bytes=10**6, weight_bytes=10**6)
     cost = best(LayerTask(Layer(layer)), machine, 0.0)
-    ideal = 8 * layer.P * layer.Q * 36 * passes
-    assert ideal <= cost.cycles <= 1.03 * ideal + 500
+    ideal = 8 * layer.P * layer.Q * (32 // 8) * kernel**2
+    # What does not compute: the first load at least, and the last store.
+    assert ideal <= cost.cycles <= 1.05 * ideal + 3000
 
 
-def test_wide_integer_sums_take_two_passes():
-    machine = replace(load_accelerator("mlcnn-int8"), dram_bytes_per_cycle=1e6, input_adders=10**6)
-    machine = replace(machine, input_lanes=10**6, output_lanes=10**6)
-    layer = ConvLayer("l", N=16, K=512, C=90, H=8, W=8, R=1, S=1)
+def test_wide_integer_sums_take_two_sweeps():
+    machine = replace(
+        load_accelerator("mlcnn-int8"), input_adders=10**6, input_bytes=10**6, weight_bytes=10**6,
+        row_buffer_bytes=10**5, accumulator_entries=1024,
+    )  # fmt: skip
+    layer = ConvLayer("l", N=16, K=2048, C=64, H=8, W=8, R=1, S=1)
     two = replace(layer, H=2, W=2, pool=Pool((2, 2), (2, 2)))
     eight = replace(layer, pool=Pool((8, 8), (8, 8)))
     works = [Work(one, machine.precision, Boxes()) for one in (two, eight)]
     assert [work.stored_bits for work in works] == [10, 14]
-    narrow, wide = (choose(work, machine, 0.0).cycles for work in works)
-    assert 1.7 * narrow < wide < 2.1 * narrow
+    assert [int(work.sweeps(10)) for work in works] == [1, 2]
+    tiling = choose(works[0], machine, 0.0).tiling
+    done = [operations(work, tiling, machine, 1, 128).multiplications for work in works]
+    assert done[1] == 2 * done[0]
+    narrow, wide = (
+        Walk(work, machine, replace(tiling, images=1), 1, 128).compute(
+            range(128), _tile(work), range(64)
+        )
+        for work in works
+    )
+    # Eight sets of one tap, and as many again: each waits for 16 beats of weights.
+    assert (narrow, wide) == (17 + 7 * 18 + 1, 17 + 15 * 18 + 1)
+    assert [choose(work, machine, 0.0).cycles for work in works] == sorted(
+        choose(work, machine, 0.0).cycles for work in works
+    )
+
+
+def _tile(work):
+    return Tile(range(1), range(work.layer.pooled[0]), range(work.layer.pooled[1]))
 
 
 def test_pair_sums_are_used_only_where_they_are_fewer_bytes(mlcnn):
@@ -154,21 +190,37 @@ def test_pair_sums_are_used_only_where_they_are_fewer_bytes(mlcnn):
 
 
 def test_a_machine_that_holds_no_tile_says_what_it_needs(dense):
-    machine = replace(dense, buffer_bytes=64)
+    machine = replace(dense, input_bytes=64)
     layer = ConvLayer("features.0", N=1, K=8, C=8, H=8, W=8, R=3, S=3)
     work = ways(layer, machine)[0]
     with pytest.raises(InfeasibleError) as caught:
         choose(work, machine)
-    # A chunk of one channel for one filter and one output: 9 weights and 9 inputs, both twice.
+    # Eight channels of the nine inputs of one output, twice: 9 x 8 x 4 x 2 bytes.
     assert str(caught.value) == (
         "accelerator dcnn-fp32 cannot run features.0 (3x3, 8 to 8 channels, 8x8, plain): its "
-        "smallest tile takes 144 bytes of buffer and there are 64; make it 144 or more "
-        "(buffer_bytes)"
+        "smallest tile takes 576 bytes of the memory of inputs and there are 64; make it 576 or "
+        "more (input_buffer bytes)"
     )
 
 
-def test_a_pool_too_large_for_the_accumulators_says_so(dense):
-    machine = replace(dense, accumulator_entries=16, input_windows=2)
-    layer = ConvLayer("last", N=1, K=8, C=8, H=16, W=16, R=1, S=1, pool=Pool((16, 16), (1, 1)))
-    with pytest.raises(InfeasibleError, match=r"last .*256 sums.*raise accumulator_entries"):
+def test_weights_that_fit_nowhere_say_what_they_need(dense):
+    machine = replace(dense, weight_bytes=512)
+    layer = ConvLayer("features.0", N=1, K=8, C=8, H=8, W=8, R=3, S=3)
+    with pytest.raises(InfeasibleError) as caught:
         choose(ways(layer, machine)[0], machine)
+    # One filter takes a beat for each of nine taps, and there are two places.
+    assert str(caught.value) == (
+        "accelerator dcnn-fp32 cannot run features.0 (3x3, 8 to 8 channels, 8x8, plain): its "
+        "smallest chunk of weights takes 1152 bytes of the memory of weights and there are 512; "
+        "make it 1152 or more (weight_buffer bytes)"
+    )
+    assert choose(ways(layer, machine)[0], replace(machine, weight_bytes=1152)).cycles
+
+
+def test_products_too_many_for_the_accumulators_say_so():
+    machine = replace(load_accelerator("winograd-f4-fp32"), accumulator_entries=64)
+    layer = ConvLayer("last", N=1, K=8, C=8, H=16, W=16, R=3, S=3)
+    work = ways(layer, machine)[0]
+    assert work.execution.name == "winograd"
+    with pytest.raises(InfeasibleError, match=r"last .*36 sums.*raise accumulator_entries"):
+        choose(work, machine)

@@ -32,10 +32,12 @@ def _by_hand(task, machine, technology, bits):
     w, x, loaded, written = bits
     plain = replace(machine, narrow=Narrow.NONE)
     chosen = best(task, plain)
-    args = (chosen.work, chosen.tiling, plain, chosen.ways)
+    args = (chosen.work, chosen.tiling, plain, chosen.ways, chosen.side)
     moved, done = transfers(*args), operations(*args)
     held, pj = memories(plain, technology), technology.costs(plain.precision)
-    buffer, sums = per_byte(held.buffer[0]), per_byte(held.accumulators[0])
+    inputs, weights, sums = (
+        per_byte(part[0]) for part in (held.inputs, held.weights, held.accumulators)
+    )
     register, scaled = 8 * technology.register.energy_pj_per_bit, machine.narrow is Narrow.SCALED
     multiply = w * x / 64 if scaled else 1
     add = (w + x) / 16 if scaled else 1
@@ -44,8 +46,8 @@ def _by_hand(task, machine, technology, bits):
         + (done.accumulations + done.output_additions) * pj.accumulate.energy_pj
     )
     on_chip = (
-        w / 8 * (moved.weight_written * buffer[1] + moved.weight_read * (buffer[0] + register))
-        + x / 8 * (moved.input_written * buffer[1] + moved.input_read * (buffer[0] + register))
+        w / 8 * (moved.weight_written * weights[1] + moved.weight_read * (weights[0] + register))
+        + x / 8 * (moved.input_written * inputs[1] + moved.input_read * (inputs[0] + register))
         + add * (moved.partial_sum_written * sums[1] + moved.partial_sum_read * sums[0])
     )
     in_dram = moved.dram_weight * w + moved.dram_input * loaded + moved.dram_output * written

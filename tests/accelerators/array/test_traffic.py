@@ -3,14 +3,13 @@
 import itertools
 
 import numpy as np
+from accelerators.array.walk import every, splits
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mlcnn.accelerators import LayerTask
 from mlcnn.accelerators.array import operations, transfers
 from mlcnn.accelerators.array.cutting import tilings
-from mlcnn.accelerators.array.cycles import schedule
-from mlcnn.accelerators.array.parameters import Parameters
 from mlcnn.workload import Layer
 
 # A share of the profile's examples: each one searches all tilings of a layer.
@@ -22,27 +21,24 @@ def _cut(size, part):
 
 
 class _Walk:
-    """Runs a layer tile by tile; counts words by the addresses that it touches."""
+    """Runs a layer tile by tile; counts words and beats by the addresses that it touches."""
 
-    def __init__(self, work, tiling, machine, ways):
-        self.work, self.tiling, self.machine, self.ways = work, tiling, machine, ways
+    def __init__(self, work, tiling, machine, side):
+        self.work, self.tiling, self.machine, self.side = work, tiling, machine, side
         self.layer = work.layer
         self.fused = work.execution.name == "fused"
+        self.lanes = machine.beat_bytes * 8 // work.precision.bits
         names = "weight input output stored input_read weight_read sums products boxes pairs"
         self.count = dict.fromkeys(names.split(), 0)
 
-    def convolved(self, rows, columns):
-        """Positions of the array for a tile of outputs."""
+    def under(self, axis, outputs):
+        """Outputs of the convolution, or positions of the box sums, behind some outputs."""
         pool = self.layer.pool
         if pool is None or self.fused:
-            return list(rows), list(columns)
-        sizes = self.layer.P, self.layer.Q
-        found = []
-        for axis, outputs in enumerate((rows, columns)):
-            windows = pool.windows(sizes[axis], axis)
-            touched = {w.start + i for o in outputs for w in [windows[o]] for i in range(w.length)}
-            found.append(sorted(touched))
-        return found
+            return sorted(outputs)
+        size = (self.layer.P, self.layer.Q)[axis]
+        windows = [pool.windows(size, axis)[one] for one in outputs]
+        return sorted({w.start + i for w in windows for i in range(w.length)})
 
     def step(self, axis):
         pool = self.layer.pool
@@ -69,43 +65,25 @@ class _Walk:
         layer, paired = self.layer, self.fused and self.work.execution.paired
         height = {self.tap(0, p, r) for p in rows for r in range(layer.R)}
         width = {self.tap(1, q, s) for q in columns for s in range(layer.S)}
-        places = itertools.product(height, width)
-        stored = [(h, w) for h, w in places if self.raw(0, h) and self.raw(1, w)]
+        stored = [(h, w) for h in height for w in width]
         loaded = {
             (n, a, b)
             for n in images
             for h, w in stored
-            for a in ([h] if paired else self.raw(0, h))
+            for a in ([h] if paired and self.raw(0, h) else [] if paired else self.raw(0, h))
             for b in self.raw(1, w)
         }
-        lines = {h for h, _ in stored}
-        halves = {(h, b) for h, w in stored for b in self.raw(1, w)}
-        vertical = sum(0 if paired else len(self.raw(0, h)) - 1 for h, _ in halves)
-        along = len(lines) * sum(len(self.raw(1, w)) - 1 for w in {w for _, w in stored})
-        count = len(images)
-        return len(loaded), count * len(stored), count * (vertical + along), count * vertical
-
-    def window_words(self, images, rows, columns):
-        """Words that window registers take for one channel, over all sets of its taps."""
-        layer = self.layer
-        taps = list(itertools.product(range(layer.R), range(layer.S)))
-        together = self.machine.multipliers
-        total = 0
-        for first in range(0, len(taps), together):
-            some = taps[first : first + together]
-            for _, p in itertools.product(images, rows):
-                held = set()
-                for q in columns:
-                    now = {(self.tap(0, p, r), self.tap(1, q, s)) for r, s in some}
-                    total += len(now - held) if len(taps) > 1 else len(now)
-                    held = now
-        return total
+        if not self.fused:  # padding is not stored
+            stored = [(h, w) for h, w in stored if self.raw(0, h) and self.raw(1, w)]
+        columns_in = {b for w in width for b in self.raw(1, w)}
+        vertical = 0 if paired else sum(max(len(self.raw(0, h)) - 1, 0) for h in height)
+        along = sum(max(len(self.raw(1, w)) - 1, 0) for w in width)
+        vertical, count = vertical * len(columns_in), len(images)
+        boxes = vertical + len({h for h, _ in stored}) * along
+        return len(loaded), count * len(stored), count * boxes, count * vertical
 
     def sets(self, channels):
-        taps = self.layer.kernel_area
-        if taps <= self.machine.multipliers:
-            return -(-channels // (self.machine.multipliers // taps))
-        return channels * -(-taps // self.machine.multipliers)
+        return -(-channels // self.machine.multipliers) * self.layer.R * self.layer.S
 
     def run(self):
         layer, tiling = self.layer, self.tiling
@@ -133,29 +111,37 @@ class _Walk:
         return self.count
 
     def tile(self, output, place, chunks, kept):
-        layer, tiling, count = self.layer, self.tiling, self.count
+        layer, tiling, count, machine = self.layer, self.tiling, self.count, self.machine
         images, rows, columns = place
-        positions = self.convolved(rows, columns)
-        side = max(self.machine.slices // self.ways, 1)
-        turns = -(-len(output) // side)
-        spots = len(images) * len(positions[0]) * len(positions[1])
-        loaded, stored, boxes, pairs = self.tile_words(images, *positions)
-        reads = self.window_words(images, *positions)
-        wide = 2 if self.work.stored_bits > self.machine.wide_bits and self.fused else 1
+        turns = -(-len(output) // self.side)
+        fill = -(-min(self.side, len(output)) // (self.lanes // machine.multipliers))
+        window = 1
+        if layer.pool is not None and not self.fused:
+            window = layer.pool.kernel[0] * layer.pool.kernel[1]
+        spots = len(images) * len(rows) * len(columns) * window
+        loaded, stored, boxes, pairs = self.tile_words(
+            images, self.under(0, rows), self.under(1, columns)
+        )
+        wide = 2 if self.work.stored_bits > machine.wide_bits and self.fused else 1
+        words = 2 if self.fused and self.work.execution.paired and self.lanes == 64 else 1
         for chunk in chunks:
-            weights = len(output) * len(chunk) * layer.kernel_area
+            channels = -(-len(chunk) // machine.multipliers) * machine.multipliers
+            beats = self.sets(len(chunk)) * turns * fill
             if not (kept and tiling.weights_outer):
-                count["weight"] += weights
+                count["weight"] += beats
             if not (kept and not tiling.weights_outer):
-                count["input"] += loaded * len(chunk)
-                count["stored"] += stored * len(chunk)
+                count["input"] += loaded * -(-len(chunk) * words // self.lanes)
+                count["stored"] += stored * channels * wide
                 count["boxes"] += boxes * len(chunk)
                 count["pairs"] += pairs * len(chunk)
-            count["weight_read"] += weights
-            count["input_read"] += reads * len(chunk) * turns * wide
+            count["weight_read"] += beats * wide
+            # Every turn has its own pass over the words of all positions and taps.
+            words_read = channels * layer.R * layer.S
+            count["input_read"] += words_read * spots * turns * wide
             count["sums"] += len(output) * spots * self.sets(len(chunk)) * wide
-            count["products"] += weights * spots * wide
-        count["output"] += len(output) * len(images) * len(rows) * len(columns)
+            count["products"] += len(output) * len(chunk) * layer.kernel_area * spots * wide
+        leaving = len(images) * len(rows) * len(columns)
+        count["output"] += leaving * -(-len(output) // min(self.lanes, self.side))
 
 
 @SOME
@@ -164,28 +150,30 @@ def test_bytes_equal_a_walk_over_every_address(data, small_layers, machines):
     layer, machine = data.draw(small_layers), data.draw(machines)
     alone = data.draw(st.booleans())
     work = data.draw(st.sampled_from(machine.ways(LayerTask(Layer(layer), sole_consumer=alone))))
-    t = tilings(work)
-    plan = schedule(work, t, Parameters.of((machine,)))
-    fitting = np.flatnonzero(np.isfinite(plan.cycles[0]))
+    _, some, plan = every(work, machine)
+    fitting = np.flatnonzero(np.isfinite(plan.cycles))
     assume(len(fitting))
     for _ in range(2):
-        index = int(data.draw(st.sampled_from(fitting.tolist())))
-        tiling, ways = t.choices[index], int(plan.times.ways[0, index])
-        walked = _Walk(work, tiling, machine, ways).run()
-        moved = transfers(work, tiling, machine, ways)
-        word, stored = work.precision.bits / 8, work.stored_bits / 8
-        assert moved.dram_weight == walked["weight"] * word
-        assert moved.dram_input == walked["input"] * work.loaded_bits / 8
-        assert moved.dram_output == walked["output"] * word
+        index, number, ways, side = splits(plan, some, fitting, data.draw(st.integers(0, 10**6)))
+        tiling = tilings(work).choices[number]
+        walked = _Walk(work, tiling, machine, side).run()
+        moved = transfers(work, tiling, machine, ways, side)
+        beat, bits = machine.beat_bytes, work.precision.bits
+        word = machine.wide_bits / 8 if bits == 8 else bits / 8
+        assert moved.dram_input == walked["input"] * beat
+        assert moved.dram_output == walked["output"] * beat
+        assert moved.dram == plan.dram_bytes[index]
         if work.execution.name == "winograd":
             continue  # transformed on the way in: inside the chip nothing has its own address
-        assert moved.weight_written == walked["weight"] * word
-        assert moved.weight_read == walked["weight_read"] * word
-        assert moved.input_written == walked["stored"] * stored
-        assert moved.input_read == walked["input_read"] * stored
+        parameters = -(-8 * layer.K // beat) + 2
+        assert moved.dram_weight == (walked["weight"] + parameters) * beat
+        assert moved.weight_written == walked["weight"] * beat
+        assert moved.weight_read == walked["weight_read"] * beat
+        assert moved.input_written == walked["stored"] * word
+        assert moved.input_read == walked["input_read"] * word
         assert moved.partial_sum_written == moved.partial_sum_read == walked["sums"] * 4
-        done = operations(work, tiling, machine, ways)
+        done = operations(work, tiling, machine, ways, side)
         assert done.multiplications == walked["products"]
         assert done.accumulations == walked["sums"]
         assert done.input_additions == walked["boxes"]
-        assert moved.row_buffer == 2 * walked["pairs"] * stored
+        assert moved.row_buffer == 2 * walked["pairs"] * work.row_bits / 8

@@ -15,14 +15,15 @@ from mlcnn.reproduce.paper_networks import paper_tasks
 
 def _variants(name, count):
     base = load_accelerator(name)
-    grid = product((8, 16, 24, 32, 48), (2, 16, 64), (4.0, 64.0), (9, 16))
+    grid = product((8, 16, 24, 32, 48), (2, 16, 64), (4.0, 64.0), (8, 16))
     fields = ("slices", "buffer_kb", "bandwidth", "multipliers")
     found = []
     for values in list(grid)[:: max(60 // count, 1)][:count]:
         v = dict(zip(fields, values, strict=True))
         found.append(
             replace(
-                base, slices=v["slices"], buffer_bytes=v["buffer_kb"] * 1024,
+                base, slices=v["slices"], input_bytes=v["buffer_kb"] * 512,
+                weight_bytes=v["buffer_kb"] * 512,
                 dram_bytes_per_cycle=v["bandwidth"], multipliers=v["multipliers"],
             )
         )  # fmt: skip

@@ -112,19 +112,26 @@ def test_a_pool_runs_behind_the_output_transform(machine, tile):
     pooled = replace(NEST, pool=Pool((2, 2), (2, 2)))
     assert _ways(pooled, machine) == [Winograd(tile), PLAIN]
     work = Work(pooled, Precision.FP32, Winograd(tile))
-    assert work.pools_behind
+    assert work.window == 1
     assert not work.execution.fused
+    # One addition for each output of the convolution, beside the bias and the transforms.
+    done, plain = (
+        operations(one, best(LayerTask(Layer(pooled)), machine).tiling, machine, 1, 8)
+        for one in (work, Work(NEST, Precision.FP32, Winograd(tile)))
+    )
+    biases = NEST.K * (8 * 8 - 4 * 4)
+    assert plain.output_additions - done.output_additions == biases - NEST.K * 8 * 8
 
 
 def test_words_and_products_of_a_layer(machine, tile):
     """8x8 outputs: 16 or 4 tiles of 16 or 36 products for each pair of channels."""
     work = Work(NEST, Precision.FP32, Winograd(tile))
     tiles = {2: 16, 4: 4}[tile]
-    assert work.taps == 1
-    assert work.weight_words == (tile + 2) ** 2
-    tiling = best(LayerTask(Layer(NEST)), replace(machine, buffer_bytes=10**6)).tiling
+    assert work.taps == (tile + 2) ** 2
+    assert work.execution.dram_share(NEST) * work.taps == pytest.approx(9)
+    tiling = best(LayerTask(Layer(NEST)), replace(machine, input_bytes=10**6)).tiling
     whole = replace(tiling, rows=8, columns=8, output_channels=6, input_channels=4)
-    done = operations(work, whole, machine, 1)
+    done = operations(work, whole, machine, 1, 8)
     cost = TRANSFORMS[tile]
     assert done.multiplications == 6 * 4 * tiles * (tile + 2) ** 2
     assert done.input_additions == 4 * tiles * cost.input + 6 * 4 * cost.weight
@@ -137,7 +144,7 @@ def test_the_operations_are_those_executed(machine, technology, tile):
     nest = replace(NEST, N=8, K=64, C=64)
     chosen = best(LayerTask(Layer(nest)), machine)
     assert chosen.work.execution == Winograd(tile)
-    done = operations(chosen.work, chosen.tiling, machine, chosen.ways)
+    done = operations(chosen.work, chosen.tiling, machine, chosen.ways, chosen.side)
     cost = machine.cost(LayerTask(Layer(nest)), technology)
     assert cost.multiplications == done.multiplications < nest.macs
     assert cost.additions == (
@@ -147,12 +154,11 @@ def test_the_operations_are_those_executed(machine, technology, tile):
 
 
 def test_the_output_transform_takes_adders(machine, technology, tile):
-    """24 additions for 16 sums, or 100 for 36, at 16 sums a cycle."""
-    adders = {2: 24.0, 4: 16 * 100 / 36}[tile]
+    """24 additions for 16 sums, or 100 for 36, at 16 sums a cycle; one an output of a pool."""
+    adders = {2: 24.0 + 4, 4: 16 * (100 + 16) / 36}[tile]
     assert machine.transform_adders == pytest.approx(adders)
     accumulate = technology.operations[machine.precision].accumulate.area_um2
-    lanes = machine.output_lanes + machine.pooling_adders
-    assert area(machine, technology).output_unit == pytest.approx((lanes + adders) * accumulate)
+    assert area(machine, technology).output_unit == pytest.approx((16 + adders) * accumulate)
 
 
 @pytest.mark.parametrize("value", [0, 1, 3, 6])

@@ -37,11 +37,12 @@ def _engines(draw):
     array = replace(
         engine.array,
         slices=draw(st.sampled_from([1, 2, 4, 7])),
-        multipliers=draw(st.sampled_from([4, 9, 16])),
-        buffer_bytes=draw(st.sampled_from([4096, 32768])),
+        multipliers=draw(st.sampled_from([4, 8])),
+        input_bytes=draw(st.sampled_from([4096, 32768])),
+        weight_bytes=draw(st.sampled_from([16384, 131072])),
         accumulator_entries=draw(st.sampled_from([128, 512, 2048])),
-        input_windows=draw(st.sampled_from([1, 2, 3])),
-        weight_words=draw(st.sampled_from([1, 2, 9])),
+        most_ways=draw(st.sampled_from([1, 2, 4])),
+        row_buffer_bytes=16384,
         dram_bytes_per_cycle=draw(st.sampled_from([1.0, 7.0, 64.0])),
         wide_bits=draw(st.sampled_from([12, 16, 32])),
     )

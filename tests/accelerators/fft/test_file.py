@@ -29,11 +29,10 @@ def test_no_engine_is_larger_than_the_dense_machine(name, technology):
     assert engine.area(technology) <= dense.area(technology)
     assert engine.array.on_chip_bytes <= dense.on_chip_bytes
     assert engine.array.dram_bytes_per_cycle == dense.dram_bytes_per_cycle
-    # The new column of each window, and weights for all slices that work on different filters.
+    # A word of eight blocks from its own bank for each way, and for each slice that a beat fills.
     array = engine.array
-    for windows in range(1, array.input_windows + 1):
-        words = 3 * windows + array.slices // windows * array.weight_words
-        assert words * array.precision.bits <= array.buffer_banks * array.buffer_width_bits
+    assert array.input_banks >= max(array.most_ways, array.groups)
+    assert array.input_width_bits == 8 * max(array.wide_bits, array.precision.bits)
 
 
 @pytest.fixture

@@ -5,15 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from accelerators.array.walk import Walk, bounded, every, splits
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mlcnn.accelerators import LayerTask
-from mlcnn.accelerators.array import best_of
-from mlcnn.accelerators.array.bound import Bounds
+from mlcnn.accelerators.array import PLAIN, Boxes, best_of
 from mlcnn.accelerators.array.cutting import tilings
-from mlcnn.accelerators.array.cycles import schedule
-from mlcnn.accelerators.array.parameters import Parameters
 from mlcnn.accelerators.fft import Spectral, activity
 from mlcnn.errors import InfeasibleError
 
@@ -38,114 +36,79 @@ def _phase(engine, block, blocks):
     return cycles + core.level_latency * int(math.log2(block))
 
 
-class _Walk:
-    """A layer on an engine, step by step; all tiles as large as the largest."""
+class _Walk(Walk):
+    """A layer on an engine, step by step: inputs and finished tiles take turns at the core."""
 
-    def __init__(self, engine, work, tiling, ways):
-        self.engine, self.work, self.tiling, self.ways = engine, work, tiling, ways
-        self.block = work.execution.points
-        self.rows = work.rows.tiles(tiling.rows)
-        self.columns = work.columns.tiles(tiling.columns)
-        self.bytes = work.precision.bits / 8
+    def __init__(self, engine, work, tiling, ways, side):
+        super().__init__(work, engine.array, tiling, ways, side)
+        self.engine, self.block = engine, work.execution.points
+        self.bins = self.block // 2 - 1
+        self.fused = work.execution.fused
 
-    def transform(self, size):
-        """Bytes and cycles of a chunk of inputs through lanes, box sums and core."""
-        array, images = self.engine.array, self.tiling.images
-        words = images * self.rows.inputs * self.columns.inputs * size * self.block
-        blocks = images * self.rows.stored * self.columns.stored * size
-        boxes = self.rows.additions * self.columns.inputs
-        boxes += self.rows.stored * self.columns.additions
-        unit = [
-            _phase(self.engine, self.block, blocks),
-            math.ceil(words / array.input_lanes),
-            math.ceil(boxes * images * size * self.block / array.input_adders),
-        ]
-        if self.work.scaled:
-            unit.append(math.ceil(words / array.input_scalers))
-        return words * self.bytes, max(unit)
+    def boxes(self, axis, outputs):
+        """Box sums in front of the core where it is fused, as the array forms them."""
+        if self.fused and self.layer.pool is not None:
+            self.how = Boxes()
+            found = super().boxes(axis, outputs)
+            self.how = self.work.execution
+            return found
+        return super().boxes(axis, outputs)
 
-    def weights(self, size):
-        """Bytes of a chunk of weights: they come as spectra, of as many words as the columns."""
-        taps = self.work.layer.R * self.work.layer.S
-        return self.tiling.output_channels * size * taps * self.block * self.bytes, 0
+    def passing(self, tile):
+        if not self.fused:
+            return super().passing(tile)
+        self.how = Boxes()
+        found = super().passing(tile)
+        self.how = self.work.execution
+        return found
 
-    def multiply(self, size):
-        """One product of one bin after the other, set by set, turn by turn."""
-        array, layer = self.engine.array, self.work.layer
-        taps = layer.R * layer.S
-        side = min(max(array.slices // self.ways, 1), self.tiling.output_channels)
-        lines = -(-self.tiling.images * self.rows.positions // self.ways)
-        refill = -(-array.multipliers // array.weight_words)
-        fitting = max(array.multipliers // taps, 1)
-        sets = -(-size // fitting) * -(-taps // array.multipliers)
-        complex_bins = self.block // 2 - 1
-        products = 2 + self.engine.core.products * complex_bins
-        grown = self.work.precision.is_integer * int(math.log2(self.block))
-        if self.work.execution.fused and grown:
-            grown += (math.prod(layer.pool.kernel) - 1).bit_length()
-        wide = self.work.precision.is_integer and self.work.precision.bits + grown > array.wide_bits
-        cycles = 0
-        for _ in range(products * sets * (2 if wide else 1)):
-            turns = 0
-            for _ in range(0, self.tiling.output_channels, side):
-                turns += max(lines * self.columns.positions, refill)
-            cycles += max(turns, array.accumulator_latency)
-        return cycles
+    def sets(self, channels):
+        """Of each real product of a bin."""
+        taps = self.layer.R * self.layer.S * (2 + self.engine.core.products * self.bins)
+        return -(-channels // self.machine.multipliers) * taps
 
-    def invert(self):
-        """Bytes of a finished tile, cycles out of the accumulators, and through the core."""
-        array, layer = self.engine.array, self.work.layer
-        images, channels = self.tiling.images, self.tiling.output_channels
-        blocks = images * self.rows.positions * self.columns.positions * channels
-        words = {3: 2 + 3 * (self.block // 2 - 1), 4: self.block}[self.engine.core.products]
-        lanes = array.output_lanes
-        if layer.pool is not None and not self.work.execution.fused:
-            lanes = min(lanes, array.pooling_adders or array.input_adders)
-        outputs = images * self.tiling.rows * self.tiling.columns * channels * self.block
-        leave = array.pipeline_depth + math.ceil(blocks * words / lanes)
-        core = array.pipeline_depth + _phase(self.engine, self.block, blocks)
-        return outputs * self.bytes, leave, core
+    def sweeps(self):
+        if not self.work.precision.is_integer:
+            return 1
+        bits = self.work.precision.bits + int(math.log2(self.block))
+        if self.fused:
+            bits += (math.prod(self.layer.pool.kernel) - 1).bit_length()
+        return -(-bits // self.machine.wide_bits)
 
-    def run(self):
-        layer, tiling = self.work.layer, self.tiling
-        bandwidth = self.engine.array.dram_bytes_per_cycle
-        channels = layer.C // layer.G
-        chunks = [
-            min(tiling.input_channels, channels - first)
-            for first in range(0, channels, tiling.input_channels)
-        ]
-        places = -(-layer.N // tiling.images) * self.rows.tiles * self.columns.tiles
-        filters = -(-(layer.K // layer.G) // tiling.output_channels)
-        outer, inner = (filters, places) if tiling.weights_outer else (places, filters)
-        steps = [
-            (n, size, size is chunks[-1] and n == len(chunks) - 1, i == 0 or not self.kept(chunks))
-            for _ in range(layer.G * outer)
-            for i in range(inner)
-            for n, size in enumerate(chunks)
-        ]
-        loads = [self.load(size, fresh) for _, size, _, fresh in steps]
-        store, leave, core = self.invert()
-        total = max(math.ceil(loads[0][0] / bandwidth), loads[0][1])
-        finished = False
-        for at, (_, size, last, _) in enumerate(steps):
-            moved, unit = loads[at + 1] if at + 1 < len(steps) else (0, 0)
-            if finished:
-                moved, unit = moved + store, unit + core
-            phases = self.multiply(size), unit, math.ceil(moved / bandwidth)
-            total += max(*phases, leave if finished else 0)
-            finished = last
-        return total + max(leave, core, math.ceil(store / bandwidth))
+    def compute(self, filters, tile, channels):
+        """A pool that is not in front accumulates, as in any array."""
+        if self.fused:
+            return super().compute(filters, tile, channels)
+        self.how = PLAIN
+        found = super().compute(filters, tile, channels)
+        self.how = self.work.execution
+        return found
 
-    def kept(self, chunks):
-        return self.tiling.keep or len(chunks) == 1
+    def weights(self, filters, channels):
+        """They come as spectra, of as many words as the columns."""
+        fill = -(-min(self.side, len(filters)) // self.groups)
+        beats = self.sets(len(channels)) * -(-len(filters) // self.side) * fill
+        beats = -(-beats * self.block // (2 + self.engine.core.products * self.bins))
+        return beats, beats
 
-    def load(self, size, fresh):
-        """The next chunk: the operand of the outer loop where it is not kept, and the other."""
-        operands = [self.weights(size), self.transform(size)]
-        if not self.tiling.weights_outer:
-            operands.reverse()
-        wanted = operands if fresh else operands[1:]
-        return sum(w[0] for w in wanted), sum(w[1] for w in wanted)
+    def inputs(self, tile, channels):
+        """Beats of a chunk of blocks, and cycles of box sums and core."""
+        positions, cycles = self.passing(tile)
+        blocks = -(-len(channels) * self.block // self.lanes)
+        stored = len(tile.images) * math.prod(
+            len(self.boxes(axis, outputs)) for axis, outputs in enumerate((tile.rows, tile.columns))
+        )
+        core = _phase(self.engine, self.block, stored * len(channels))
+        return blocks * positions, max(blocks * cycles, core)
+
+    def leaving(self, filters, tile):
+        """Beats of a finished tile; cycles of its sums out of the accumulators, and of the core."""
+        outputs = len(tile.images) * len(tile.rows) * len(tile.columns)
+        words = {3: 2 + 3 * self.bins, 4: self.block}[self.engine.core.products]
+        entries = outputs * words * -(-len(filters) // min(self.lanes, self.side))
+        stores = outputs * -(-len(filters) * self.block // self.lanes)
+        core = _phase(self.engine, self.block, outputs * len(filters))
+        return stores, max(entries, math.ceil(stores * self.beat_cycles), core)
 
 
 @SOME
@@ -154,15 +117,14 @@ def test_closed_form_equals_the_walk(data, circulant_layers, engines):
     layer, engine = data.draw(circulant_layers), data.draw(engines)
     works = _spectral(engine, layer, scaled=data.draw(st.booleans()))
     work = data.draw(st.sampled_from(works))
-    t = tilings(work)
-    plan = schedule(work, t, Parameters.of((engine.array,)))
-    fitting = np.flatnonzero(np.isfinite(plan.cycles[0]))
+    _, some, plan = every(work, engine.array)
+    fitting = np.flatnonzero(np.isfinite(plan.cycles))
     assume(len(fitting))
     for _ in range(6):
-        index = int(data.draw(st.sampled_from(fitting.tolist())))
-        ways = int(plan.times.ways[0, index])
-        walked = _Walk(engine, work, t.choices[index], ways).run()
-        assert plan.cycles[0, index] == walked, t.choices[index]
+        index, tiling, ways, side = splits(plan, some, fitting, data.draw(st.integers(0, 10**6)))
+        chosen = tilings(work).choices[tiling]
+        walked = _Walk(engine, work, chosen, ways, side).run()[0]
+        assert plan.cycles[index] == walked, (chosen, ways, side)
 
 
 @SOME
@@ -170,14 +132,7 @@ def test_closed_form_equals_the_walk(data, circulant_layers, engines):
 def test_the_search_rules_out_nothing_that_is_faster(data, circulant_layers, engines):
     layer, engine = data.draw(circulant_layers), data.draw(engines)
     for work in _spectral(engine, layer):
-        t, p = tilings(work), Parameters.of((engine.array,))
-        cycles, bounds = schedule(work, t, p).cycles, Bounds(work, p)
-        of_tiles = bounds.of_tiles()
-        blocks = [bounds.of_tilings(np.array([0]), tile) for tile in range(of_tiles.shape[1])]
-        of_tilings = np.concatenate(blocks, axis=1)
-        assert np.all(of_tilings <= cycles)
-        assert np.array_equal(np.isinf(of_tilings), np.isinf(cycles))
-        assert np.all(of_tiles[:, t.tile] <= of_tilings)
+        bounded(work, engine.array)
 
 
 @SOME
@@ -215,8 +170,8 @@ def _least(engine, layer):
 def test_more_of_anything_is_never_slower(data, circulant_layers, engines):
     layer, engine = data.draw(circulant_layers), data.draw(engines)
     names = (
-        "slices buffer_bytes dram_bytes_per_cycle accumulator_entries input_windows weight_words "
-        "input_adders input_lanes wide_bits"
+        "slices input_bytes weight_bytes dram_bytes_per_cycle accumulator_entries most_ways "
+        "input_adders row_buffer_bytes"
     )
     field = data.draw(st.sampled_from([*names.split(), "words"]))
     if field == "words":
@@ -260,8 +215,8 @@ def test_blocks_that_pass_the_core(data, circulant_layers, engines):
             for column in _ranges(nest.pooled[1], tiling.columns):
                 down = work.execution.tile(work.rows, row)
                 along = work.execution.tile(work.columns, column)
-                transformed += images * down[4] * along[4] * nest.C * loads
-                inverted += images * down[1] * along[1] * nest.K
+                transformed += images * down[2] * along[2] * nest.C * loads
+                inverted += images * len(row) * len(column) * nest.K
                 places += 1
     done = activity(chosen, work.execution, engine.array)
     assert (done.transformed, done.inverted) == (transformed, inverted)

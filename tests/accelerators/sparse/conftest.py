@@ -46,11 +46,12 @@ def _machines(draw):
     array = replace(
         machine.array,
         slices=draw(st.sampled_from([1, 2, 4, 7])),
-        multipliers=draw(st.sampled_from([1, 4, 9])),
-        buffer_bytes=draw(st.sampled_from([4096, 32768])),
+        multipliers=draw(st.sampled_from([1, 4, 8])),
+        input_bytes=draw(st.sampled_from([4096, 32768])),
+        weight_bytes=draw(st.sampled_from([4096, 65536])),
         accumulator_entries=draw(st.sampled_from([128, 512, 2048])),
-        input_windows=draw(st.sampled_from([1, 2])),
-        weight_words=draw(st.sampled_from([1, 2])),
+        most_ways=draw(st.sampled_from([1, 2])),
+        row_buffer_bytes=16384,
         dram_bytes_per_cycle=draw(st.sampled_from([1.0, 7.0, 64.0])),
     )
     unit = Sparsity(

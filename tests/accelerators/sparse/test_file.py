@@ -26,9 +26,9 @@ def test_none_is_larger_than_the_dense_machine(name, dense, technology):
 def test_area_by_hand(machine, technology):
     found = sparse_area(machine.sparsity, machine.array, technology)
     slices = machine.array.slices
-    assert found.selectors == pytest.approx(slices * 9 * 35 * 32 * 1.862)
+    assert found.selectors == pytest.approx(slices * 8 * 35 * 32 * 1.862)
     assert found.weights == pytest.approx(2 * slices * 36 * 38 * 4.522)
-    assert found.windows == pytest.approx(2 * 3 * 36 * 32 * 4.522)
+    assert found.windows == pytest.approx(2 * 5 * 36 * 32 * 4.522)
     assert found.basis == pytest.approx(90 * (7700 + 4184 + 64 * 4.522))
 
 
@@ -50,8 +50,12 @@ def edited(library, tmp_path):
     ("old", "new", "told"),
     [
         ("index_bits: 6", "index_bits: 5", "index_bits is 5, and a place in a window of 36 words"),
-        ("port_words: 36", "port_words: 100", "windows and weights take 6704 bits a cycle of the"),
-        ("row_buffer_bytes: 1024", "row_buffer_bytes: 0", "its basis unit needs rows of inputs"),
+        (
+            "port_words: 36",
+            "port_words: 100",
+            "windows take 6400 bits a cycle of the memory of inputs",
+        ),
+        ("row_buffer_bytes: 4608", "row_buffer_bytes: 0", "its basis unit needs rows of inputs"),
         ("basis_multipliers: 90", "basis_multipliers: -1", "sparsity.basis_multipliers is -1"),
         ("window_words: 36", "windows: 36", "unknown key 'sparsity.windows'; did you mean"),
     ],

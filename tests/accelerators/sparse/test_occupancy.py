@@ -54,7 +54,7 @@ def test_cycles_are_those_of_the_slowest_slice(drawn, channels, multipliers, lea
     for group in range(groups):
         for tile in range(0, each, filters):
             inside = range(tile, min(tile + filters, each))
-            turns += math.ceil(filters / side)
+            turns += math.ceil(len(inside) / side)
             for first in inside[::side]:
                 rows = [group * each + row for row in range(first, min(first + side, inside.stop))]
                 for window in range(len(queues[0])):

@@ -36,7 +36,7 @@ NESTS = (
     ConvLayer("d", 1, 32, 32, 8, 8, 3, 3, pool=Pool((4, 4), (1, 1))),
 )
 TASKS = tuple(LayerTask(Layer(nest)) for nest in NESTS)
-FEW = ("slices=8..16", "entries=32..64", "buffer_kb=16,64", "adders=8..16")
+FEW = ("slices=8..16", "entries=32..64", "input_kb=8,32", "weight_kb=16..32")
 
 
 def layers(template, tasks=TASKS):
@@ -60,13 +60,16 @@ def explored(template, objectives=(Quantity.EDP,), limits=(), ranges=FEW, **opti
 @pytest.mark.parametrize(("name", "machine"), [("mlcnn", "mlcnn"), ("dense", "dcnn")])
 def test_the_default_is_the_accelerator_itself(name, machine):
     template = load_template(name)
-    for precision, buffer_kb in (("fp32", None), ("int8", 70)):
+    for precision in ("fp32", "int8"):
         base = load_accelerator(f"{machine}-{precision}")
         values = dict(template.default)
-        if buffer_kb:
-            sizes = base.slices, base.accumulator_entries, base.input_adders or base.pooling_adders
-            values |= {"precision": precision, "buffer_kb": buffer_kb}
-            values |= dict(zip(("slices", "entries", "adders"), sizes, strict=True))
+        if precision != "fp32":
+            sizes = (
+                base.slices, base.accumulator_entries, base.input_bytes / 1024,
+                base.weight_bytes / 1024,
+            )  # fmt: skip
+            values |= {"precision": precision}
+            values |= dict(zip(("slices", "entries", "input_kb", "weight_kb"), sizes, strict=True))
         assert replace(template.make(values), name=base.name) == base
         assert template.area_um2(base) == base.area(template.technology)
 
@@ -179,16 +182,16 @@ def test_layers_that_no_size_can_run():
 
 def test_a_layer_that_fits_on_no_design():
     space = load_template("dense").space(ranges=("precision=fp32", "slices=8", "entries=32"))
-    wide = LayerTask(Layer(ConvLayer("wide", 1, 4, 4, 64, 64, 1, 1, pool=Pool((64, 64), (1, 1)))))
+    wide = LayerTask(Layer(ConvLayer("wide", 1, 4, 4, 96, 96, 96, 96)))
     network = layers("dense", [wide])
     with pytest.raises(InfeasibleError) as error:
         Candidates.of(space, network, [])
+    # Eight words of 4 bytes at each of 96 x 96 inputs of one output, twice.
     assert str(error.value) == (
         "none of 36 designs of template dense can run the network, the largest neither: "
-        "accelerator dense-fp32-8-32-512-128 cannot run wide (1x1, 4 to 4 channels, 64x64, plain): "
-        "no tile fits both 524288 bytes of buffer and 16 accumulator entries a slice and half; the "
-        "smallest tile has 4096 sums of one output channel, over at most 1 input windows; raise "
-        "accumulator_entries, input_windows or buffer_bytes"
+        "accelerator dense-fp32-8-32-256-256 cannot run wide (96x96, 4 to 4 channels, 96x96, "
+        "plain): its smallest tile takes 589824 bytes of the memory of inputs and there are "
+        "262144; make it 589824 or more (input_buffer bytes)"
     )
 
 
@@ -214,7 +217,7 @@ def test_a_layer_that_fits_on_no_design():
                 "--range lanes=8: a parameter of template mlcnn and its values are required, as "
                 "precision=8..64; did you mean 'slices'?; its parameters: precision, slices, "
                 "entries, "
-                "buffer_kb, adders"
+                "input_kb, weight_kb"
             ),
         ),
     ],
@@ -242,7 +245,7 @@ def test_a_file_of_ones_own(tmp_path):
     assert [(one.precision, one.slices) for one in found] == [
         ("fp32", 8), ("fp32", 16), ("int8", 8), ("int8", 16),
     ]  # fmt: skip
-    assert [one.input_adders for one in found] == [16, 16, 64, 64]  # as the accelerators have it
+    assert [one.input_adders for one in found] == [32, 32, 128, 128]  # as they have it
 
 
 @pytest.mark.parametrize(

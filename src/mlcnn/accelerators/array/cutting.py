@@ -12,8 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from mlcnn.accelerators.array.axis import AxisTiles
-from mlcnn.accelerators.array.tiling import Choices, Floats, Place, Tiles, Tilings
+from mlcnn.accelerators.array.tiling import Choices, Place, Spots, Tilings
 from mlcnn.accelerators.array.work import Work
 
 __all__ = ["tilings"]
@@ -21,8 +20,9 @@ __all__ = ["tilings"]
 # Parts into which channels are cut. More give the same shapes after rounding, or tiles too small.
 _PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512)
 _CHUNKS = (1, 2, 3, 4, 6, 8, 16, 32, 64, 128, 256)
-# Output channels are also cut at whole multiples of the smallest usual array.
-_FEW_OUTPUTS, _ONE_ROUND, _ARRAY = 4, 9, 32
+# Output channels are also cut at whole multiples of the smallest usual array, input channels only
+# at whole sets, and longer chunks at whole beats of wide and of narrow words.
+_FEW_OUTPUTS, _ARRAY, _SET, _BEATS = 4, 32, 8, (16, 64)
 
 
 def _halves(size: int) -> tuple[int, ...]:
@@ -30,10 +30,16 @@ def _halves(size: int) -> tuple[int, ...]:
     return tuple(dict.fromkeys(-(-size // part) for part in parts))
 
 
-def _input_tiles(channels: int, multiple: int) -> tuple[int, ...]:
-    """Balanced cuts of the input channels, rounded up to whole passes."""
+def _input_tiles(channels: int, whole: bool) -> tuple[int, ...]:
+    """Balanced cuts of the input channels, rounded up to whole sets and beats."""
     cuts = [-(-channels // part) for part in _CHUNKS if part <= channels]
-    return tuple(dict.fromkeys(min(-(-cut // multiple) * multiple, channels) for cut in cuts))
+    if whole:
+        cuts = [
+            -(-cut // multiple) * multiple
+            for cut in cuts
+            for multiple in ([by for by in _BEATS if by <= cut] or [_SET])
+        ]
+    return tuple(dict.fromkeys(min(cut, channels) for cut in cuts))
 
 
 def _output_tiles(channels: int) -> tuple[int, ...]:
@@ -48,20 +54,18 @@ def _places(work: Work) -> list[Place]:
     """Whole maps of one or more images, or parts of one image."""
     rows, columns, batch = work.rows, work.columns, work.layer.N
     whole = rows.tiles(rows.outputs), columns.tiles(columns.outputs)
-    found = [Place(n, *whole, -(-batch // n)) for n in _halves(batch)]
+    found: list[Place] = []
+    for images in _halves(batch):
+        groups = -(-batch // images)
+        found.append(Place(images, *whole, 1, groups, batch - (groups - 1) * images))
     for height in rows.sizes():
         # A position of blocks takes many accumulators: only narrow tiles have many rows there.
         narrow = height <= _FEW_OUTPUTS or work.execution.block > 1
         for width in columns.sizes() if narrow else columns.sizes()[:1]:
             if (height, width) != (rows.outputs, columns.outputs):
                 cut = rows.tiles(height), columns.tiles(width)
-                found.append(Place(1, *cut, batch * cut[0].tiles * cut[1].tiles))
+                found.append(Place(1, *cut, batch, cut[0].tiles, 1))
     return found
-
-
-def _box_additions(rows: AxisTiles, columns: AxisTiles) -> int:
-    """Down the columns first, then along the rows of what came out."""
-    return rows.additions * columns.inputs + rows.stored * columns.additions
 
 
 def tilings(work: Work) -> Tilings:
@@ -75,58 +79,78 @@ def _tilings(work: Work) -> Tilings:
     filters, channels = layer.K // layer.G, layer.C // layer.G
     places = _places(work)
     outputs = _output_tiles(filters)
-    inputs = _input_tiles(channels, _ONE_ROUND if work.taps == 1 else 1)
+    inputs = _input_tiles(channels, whole=work.execution.in_sets)
     grid = np.indices((len(places), len(outputs), len(inputs), 2, 2)).reshape(5, -1)
     # With one chunk of input channels, keeping it and loading it once are the same.
-    grid = grid[:, (grid[4] == 1) | (_floats(inputs)[grid[2]] < channels)]
-    open_sums = work.execution.open_sums(work.rows)
-    table = _floats([_numbers(place, layer.N, open_sums) for place in places])
-    tiles, all_loaded, row_sums, *sizes = table[grid[0]].T
-    n, m = _floats(outputs)[grid[1]], _floats(inputs)[grid[2]]
-    weights_outer, kept = (row.astype(np.float64) for row in grid[3:])
-    output_tiles, chunks = np.ceil(filters / n), np.ceil(channels / m)
+    grid = grid[:, (grid[4] == 1) | (np.array(inputs)[grid[2]] < channels)]
+    n, m = np.array(outputs)[grid[1]], np.array(inputs)[grid[2]]
+    output_tiles, chunks = -(-filters // n), -(-channels // m)
+    tile = grid[0] * len(outputs) + grid[1]
     return Tilings(
-        Choices(tuple(places), outputs, inputs, grid),
-        _tiles(table, _floats(outputs)),
-        grid[0] * len(outputs) + grid[1],
-        n,
-        m,
-        output_tiles,
-        chunks,
-        channels - (chunks - 1) * m,
-        *sizes,
-        outer=np.where(weights_outer > 0, output_tiles, tiles) * layer.G,
-        inner=np.where(weights_outer > 0, tiles, output_tiles),
-        weights_outer=weights_outer,
-        kept=kept,
-        places=tiles,
-        all_loaded=all_loaded,
-        row_sums=row_sums,
+        choices=Choices(tuple(places), outputs, inputs, grid),
+        spots=_spots(places),
+        place=grid[0],
+        output=grid[1],
+        cuts=np.array(outputs),
+        output_channels=n,
+        last_outputs=filters - (output_tiles - 1) * n,
+        input_channels=m,
+        last_channels=channels - (chunks - 1) * m,
+        output_tiles=output_tiles,
+        input_chunks=chunks,
+        weights_outer=grid[3],
+        kept=grid[4],
+        starts=np.searchsorted(tile, np.arange(len(places) * len(outputs) + 1)),
     )
 
 
-def _floats(values: Sequence[object]) -> Floats:
-    return np.array(values, dtype=np.float64)
+def _spots(places: Sequence[Place]) -> Spots:
+    """The places as arrays."""
+    classes = [_classes(place) for place in places]
+    # in the order of ``Spots``
+    by_class = np.array(classes, np.int64).transpose(2, 0, 1)
+    single = np.array(
+        [
+            (
+                place.images * place.rows.stored * place.columns.stored,
+                place.columns.whole.extent,
+                place.tiles,
+                _images(place) * place.rows.all_inputs * place.columns.all_inputs,
+            )
+            for place in places
+        ],
+        np.int64,
+    )
+    return Spots(*by_class, *single.T)
 
 
-def _tiles(table: Floats, outputs: Floats) -> Tiles:
-    """Every place with every cut of the output channels, in this order."""
-    lines, line, convolved, finals = np.repeat(table[:, 3:7], len(outputs), axis=0).T
-    return Tiles(np.tile(outputs, len(table)), lines, line, convolved, finals)
+def _images(place: Place) -> int:
+    """All images."""
+    if place.rows.tiles * place.columns.tiles > 1:
+        return place.repeats
+    return place.repeats * ((place.down - 1) * place.images + place.last_images)
 
 
-def _numbers(place: Place, batch: int, open_sums: int) -> tuple[int, ...]:
-    """Tiles, inputs of all of them, sums begun; then the sizes in the order of ``Tilings``."""
+def _classes(place: Place) -> list[tuple[int, ...]]:
+    """The numbers of each of the four classes of tiles."""
     rows, columns = place.rows, place.columns
-    return (
-        place.tiles,
-        batch * rows.all_inputs * columns.all_inputs,
-        open_sums * columns.inputs,
-        place.images * rows.positions,
-        columns.positions,
-        place.images * rows.convolved * columns.convolved,
-        place.images * rows.outputs * columns.outputs,
-        place.images * rows.inputs * columns.inputs,
-        place.images * rows.stored * columns.stored,
-        place.images * _box_additions(rows, columns),
+    down = (
+        (place.images, rows.outputs, rows.whole),
+        (place.last_images, rows.last_outputs, rows.last),
     )
+    along = (columns.outputs, columns.whole), (columns.last_outputs, columns.last)
+    smaller = place.ragged
+    many = (place.down - smaller[0], int(smaller[0]))
+    beside = (columns.tiles - smaller[1], int(smaller[1]))
+    return [
+        (
+            place.repeats * many[r] * beside[c],
+            images * height.positions,
+            width.positions,
+            images * high * wide,
+            images * height.extent * width.extent,
+            images * height.stored * width.stored,
+        )
+        for r, (images, high, height) in enumerate(down)
+        for c, (wide, width) in enumerate(along)
+    ]

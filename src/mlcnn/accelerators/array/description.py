@@ -18,30 +18,33 @@ class ArrayDescription:
         name: what results call it.
         precision: of weights and activations.
         slices: slices; each has one adder tree and one accumulator bank.
-        multipliers: multipliers of a slice, a weight register pair in front of each.
-        input_lanes: words a cycle that the input unit takes from DRAM.
-        input_adders: adders of the input unit: box sums or transforms; 0 for none.
+        multipliers: multipliers of a slice, a weight register pair in front of each: so many
+            channels does it take at a time, at one tap of the kernel.
+        most_ways: positions that different slices can work on at a time, each by a read port of
+            the input memory; 1 or a power of two.
+        input_adders: adders of the input unit: box sums or transforms; 0 for none. Half of those of
+            a lane add down the columns, half along the rows.
         input_scalers: multiply-adds a cycle behind DRAM, for networks that normalise and rectify
             the input of each consumer by itself.
-        output_lanes: accumulator words a cycle that leave the array through bias and activation.
-        pooling_adders: adders of pools behind the accumulators. With 0, the input unit's adders
-            do this where a layer's pool was not fused.
-        buffer_bytes: buffer of inputs and weights, shared by both as each layer needs it.
-        buffer_banks: banks of it.
-        buffer_width_bits: width of a bank's port.
-        row_buffer_bytes: partial box sums of one row of maps, in the input unit.
+        input_bytes: memory of inputs or box sums.
+        input_banks: banks of it, each with one read and one write port.
+        input_width_bits: width of a bank: a word of as many channels as a slice takes.
+        weight_bytes: memory of weights, a beat wide.
+        row_buffer_bytes: rows of inputs that wait for those below them, in the input unit.
         accumulator_entries: 32-bit words of a slice's bank, half of them filled while the other
             half leaves.
-        input_windows: windows of inputs that the buffer delivers a cycle: so many positions can
-            different slices work on.
-        weight_words: weights a cycle that the buffer delivers to each slice; the next set loads
-            while the current one is at work.
-        dram_bytes_per_cycle: loads and stores together.
+        beat_bytes: what DRAM moves by one command.
+        dram_bytes_per_cycle: loads and stores together; more than a beat a cycle is of no use.
+        dram_latency: cycles from a command to its beat.
+        write_latency: cycles from a store to its acknowledgement, for which the next layer waits.
         clock_mhz: clock of all of it.
         multiplier_latency: cycles of a multiplication.
         tree_latency: cycles of the adder tree.
         accumulator_latency: cycles before an accumulator entry can be added to again.
-        wide_bits: bits of an integer multiplier's input operand; wider box sums take two passes.
+        input_stages: cycles of a beat through the input unit.
+        output_stages: cycles of an accumulator entry through the output unit.
+        wide_bits: bits of an integer multiplier's input operand; wider box sums are kept
+            in two words and take two sweeps.
         narrow: what layers of fewer bits than the precision save.
         mapping_pj_per_cycle: what a cycle counts as: then each layer runs in the way of the least
             energy and latency so weighted, and not in the fastest.
@@ -54,23 +57,25 @@ class ArrayDescription:
     precision: Precision
     slices: int
     multipliers: int
-    input_lanes: int
+    most_ways: int
     input_adders: int
     input_scalers: int
-    output_lanes: int
-    pooling_adders: int
-    buffer_bytes: int
-    buffer_banks: int
-    buffer_width_bits: int
+    input_bytes: int
+    input_banks: int
+    input_width_bits: int
+    weight_bytes: int
     row_buffer_bytes: int
     accumulator_entries: int
-    input_windows: int
-    weight_words: int
+    beat_bytes: int
     dram_bytes_per_cycle: float
+    dram_latency: int
+    write_latency: int
     clock_mhz: float
     multiplier_latency: int
     tree_latency: int
     accumulator_latency: int
+    input_stages: int
+    output_stages: int
     wide_bits: int
     narrow: Narrow = field(default=Narrow.NONE, kw_only=True)
     mapping_pj_per_cycle: float | None = field(default=None, kw_only=True)
@@ -102,10 +107,17 @@ class ArrayDescription:
                 f"{where}: kind {self.kind} needs input_adders, got 0: give the adders of its "
                 "input unit, or make it dense"
             )
-        if not self.pooling_adders and not self.input_adders:
+        if self.most_ways & (self.most_ways - 1):
+            below = 1 << (self.most_ways.bit_length() - 1)
             raise InputError(
-                f"{where}: it has neither pooling_adders nor input_adders and could not run a pool "
-                "behind a convolution: give it pooling_adders"
+                f"{where}: ways is {self.most_ways} and must be 1 or a power of two: "
+                f"{below} or {2 * below}"
+            )
+        if self.multipliers > self.lanes:
+            raise InputError(
+                f"{where}: a beat of {self.beat_bytes} bytes has {self.lanes} words of "
+                f"{self.precision} and a slice takes {self.multipliers} (multipliers): give it as "
+                "many or fewer, or a longer beat (beat_bytes)"
             )
         if self.narrow is not Narrow.NONE and not self.precision.is_integer:
             raise InputError(
@@ -129,7 +141,7 @@ class ArrayDescription:
 
     @property
     def transform_adders(self) -> float:
-        """Adders behind the accumulators beside those of bias and pools."""
+        """Adders behind the accumulators beside those of bias."""
         return 0.0
 
     @property
@@ -143,9 +155,29 @@ class ArrayDescription:
         return self.slices * self.accumulator_entries * 4
 
     @property
+    def buffer_bytes(self) -> int:
+        """Memories of inputs and weights."""
+        return self.input_bytes + self.weight_bytes
+
+    @property
     def on_chip_bytes(self) -> int:
-        """Buffer, accumulators and row buffer."""
+        """Inputs, weights, accumulators and row buffer."""
         return self.buffer_bytes + self.accumulator_bytes + self.row_buffer_bytes
+
+    @property
+    def lanes(self) -> int:
+        """Words of a beat: channels of one position."""
+        return self.beat_bytes * 8 // self.precision.bits
+
+    @property
+    def groups(self) -> int:
+        """Slices whose weights a beat holds."""
+        return self.lanes // self.multipliers
+
+    @property
+    def beat_cycles(self) -> float:
+        """Cycles that DRAM takes for a beat."""
+        return max(self.beat_bytes / self.dram_bytes_per_cycle, 1.0)
 
     @property
     def multiplications_per_cycle(self) -> int:
@@ -154,7 +186,14 @@ class ArrayDescription:
 
 
 _MAY_BE_ZERO = frozenset(
-    {"input_adders", "input_scalers", "pooling_adders", "winograd_tile", "row_buffer_bytes"}
+    {
+        "input_adders",
+        "input_scalers",
+        "winograd_tile",
+        "row_buffer_bytes",
+        "dram_latency",
+        "write_latency",
+    }
 )
 # Far beyond any chip, and small enough for all products to stay exact in double precision.
 _MOST = 1e9

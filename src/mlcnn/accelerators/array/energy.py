@@ -36,7 +36,8 @@ def energy(
         shares: of the energy of an operation, where the layer has few bits.
     """
     held = memories(machine, technology)
-    buffer_read, buffer_write = per_byte(held.buffer[0])
+    input_read, input_write = per_byte(held.inputs[0])
+    weight_read, weight_write = per_byte(held.weights[0])
     sum_read, sum_write = per_byte(held.accumulators[0])
     row_read, row_write = per_byte(held.row_buffer[0]) if held.row_buffer else (0.0, 0.0)
     operations = technology.costs(machine.precision)
@@ -54,8 +55,10 @@ def energy(
     registers = 8 * technology.register.energy_pj_per_bit
     buffer = math.fsum(
         (
-            (moved.weight_written + moved.input_written) * buffer_write,
-            (moved.weight_read + moved.input_read) * (buffer_read + registers),
+            moved.weight_written * weight_write,
+            moved.weight_read * (weight_read + registers),
+            moved.input_written * input_write,
+            moved.input_read * (input_read + registers),
             moved.partial_sum_written * sum_write,
             moved.partial_sum_read * sum_read,
             moved.row_buffer * (row_read + row_write) / 2,

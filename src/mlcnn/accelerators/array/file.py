@@ -23,6 +23,7 @@ __all__ = ["ArrayFile", "ArrayParts", "array_document", "load_array", "read_arra
 class _Array(Document):
     slices: PositiveInt
     multipliers: PositiveInt
+    most_ways: PositiveInt = Field(alias="ways")
     accumulator_entries: PositiveInt
     multiplier_latency: PositiveInt
     tree_latency: PositiveInt
@@ -31,29 +32,33 @@ class _Array(Document):
 
 # Names are those of the array's fields; files have the shorter ones.
 class _InputUnit(Document):
-    input_lanes: PositiveInt = Field(alias="lanes")
     input_adders: NonNegativeInt = Field(0, alias="adders")
     input_scalers: NonNegativeInt = Field(0, alias="scalers")
     row_buffer_bytes: NonNegativeInt = 0
     wide_bits: PositiveInt = 8
+    input_stages: PositiveInt = Field(alias="stages")
     winograd_tile: Literal[0, 2, 4] = 0
 
 
 class _OutputUnit(Document):
-    output_lanes: PositiveInt = Field(alias="lanes")
-    pooling_adders: NonNegativeInt = 0
+    output_stages: PositiveInt = Field(alias="stages")
 
 
-class _Buffer(Document):
-    buffer_bytes: PositiveInt = Field(alias="bytes")
-    buffer_banks: PositiveInt = Field(alias="banks")
-    buffer_width_bits: PositiveInt = Field(alias="width_bits")
-    input_windows: PositiveInt
-    weight_words: PositiveInt
+class _InputBuffer(Document):
+    input_bytes: PositiveInt = Field(alias="bytes")
+    input_banks: PositiveInt = Field(alias="banks")
+    input_width_bits: PositiveInt = Field(alias="width_bits")
+
+
+class _WeightBuffer(Document):
+    weight_bytes: PositiveInt = Field(alias="bytes")
 
 
 class _Dram(Document):
     dram_bytes_per_cycle: PositiveFloat = Field(alias="bytes_per_cycle")
+    beat_bytes: PositiveInt = 64
+    dram_latency: NonNegativeInt = Field(alias="latency_cycles")
+    write_latency: NonNegativeInt = Field(alias="write_latency_cycles")
 
 
 class _Design(Document):
@@ -66,9 +71,37 @@ _PARTS: dict[str, type[Document]] = {
     "array": _Array,
     "input_unit": _InputUnit,
     "output_unit": _OutputUnit,
-    "buffer": _Buffer,
+    "input_buffer": _InputBuffer,
+    "weight_buffer": _WeightBuffer,
     "dram": _Dram,
 }
+
+
+# What files had before inputs and weights had a memory of their own, and what says it now.
+_OLD = {
+    ("buffer",): "input_buffer (bytes, banks, width_bits) and weight_buffer (bytes)",
+    ("input_unit", "lanes"): "dram beat_bytes: a beat has as many lanes as words",
+    ("output_unit", "lanes"): "dram beat_bytes: a beat has as many lanes as words",
+    ("output_unit", "pooling_adders"): "nothing: a pool accumulates in the array",
+}
+
+
+def _refuse_old(description: Description) -> None:
+    """Look for keys that have been replaced.
+
+    Raises:
+        InputError: the file has some of them.
+    """
+    found = [place for place in _OLD if place in description.lines]
+    if not found:
+        return
+    said = "; ".join(f"{' '.join(place)} is now {_OLD[place]}" for place in found)
+    raise InputError(
+        f"{description.where}:{description.line(found[0])}: a file of an array as it was before: "
+        f"{said}; array ways, input_unit stages, output_unit stages, dram latency_cycles and "
+        "write_latency_cycles are new; a slice takes multipliers channels at one tap: copy a file "
+        "of the library, such as mlcnn-fp32.yaml"
+    )
 
 
 class ArrayParts(Document, ABC):
@@ -80,7 +113,8 @@ class ArrayParts(Document, ABC):
     array: _Array
     input_unit: _InputUnit
     output_unit: _OutputUnit
-    buffer: _Buffer
+    input_buffer: _InputBuffer
+    weight_buffer: _WeightBuffer
     dram: _Dram
 
     @classmethod
@@ -90,6 +124,7 @@ class ArrayParts(Document, ABC):
         Raises:
             InputError: the file is wrong.
         """
+        _refuse_old(description)
         file = description.read(cls)
         try:
             return file.to_domain()
@@ -118,8 +153,8 @@ class ArrayParts(Document, ABC):
             "precision": Precision(self.precision),
             "clock_mhz": self.clock_mhz,
         }
-        for part in (self.array, self.input_unit, self.output_unit, self.buffer, self.dram):
-            numbers |= part.model_dump()
+        for part in _PARTS:
+            numbers |= getattr(self, part).model_dump()
         if kind == WinogradArray.kind:
             return WinogradArray(**numbers)
         if tile := numbers.pop("winograd_tile"):

@@ -1,8 +1,9 @@
 """What a network's energy is not below on many arrays, whatever the ways and the tilings.
 
 Every count of bytes and operations is least where the whole layer is one tile: nothing is loaded
-again, and no edge is computed twice. Bytes of DRAM are the least of the tilings that the buffer
-holds. Of several ways each count is the least of any of them. So no design's energy is below.
+again, and no edge is computed twice. Bytes of DRAM are the least of the tilings whose inputs their
+memory holds. Of several ways each count is the least of any of them. So no design's energy is
+below.
 """
 
 import math
@@ -12,10 +13,12 @@ from dataclasses import astuple, fields
 import numpy as np
 
 from mlcnn.accelerators.array.bound import needs
+from mlcnn.accelerators.array.cycles import parameter_beats
 from mlcnn.accelerators.array.description import ArrayDescription
 from mlcnn.accelerators.array.energy import energy
 from mlcnn.accelerators.array.machine import Array
-from mlcnn.accelerators.array.tiling import Floats, Tiling
+from mlcnn.accelerators.array.parameters import Parameters
+from mlcnn.accelerators.array.tiling import Amounts, Tiling
 from mlcnn.accelerators.array.traffic import ArrayOperations, Transfers, operations, transfers
 from mlcnn.accelerators.array.work import Work
 from mlcnn.accelerators.cost import LayerTask
@@ -27,9 +30,9 @@ __all__ = ["least_energy"]
 def least_energy(
     tasks: Sequence[tuple[LayerTask, int]],
     machines: Sequence[Array],
-    cycles: Floats,
+    cycles: Amounts,
     technology: Technology,
-) -> Floats:
+) -> Amounts:
     """Energy in pJ that no choice of ways and tilings is below on each of several machines.
 
     Args:
@@ -48,10 +51,16 @@ def least_energy(
     for number, machine in enumerate(machines):
         if not np.isfinite(cycles[number]):
             continue
-        alike = (machine.family, machine.slices, machine.multipliers, machine.wide_bits)
+        alike = (
+            machine.family, machine.slices, machine.multipliers, machine.wide_bits,
+            machine.beat_bytes,
+        )  # fmt: skip
         if alike not in counts:
             counts[alike] = _counts(tasks, machine)
-        memory = (machine.family, machine.buffer_bytes, machine.row_buffer_bytes)
+        memory = (
+            machine.family, machine.multipliers, machine.wide_bits, machine.beat_bytes,
+            machine.input_bytes, machine.row_buffer_bytes,
+        )  # fmt: skip
         if memory not in loads:
             loads[memory] = _dram_bytes(tasks, machine)
         moved, done = counts[alike]
@@ -67,7 +76,12 @@ def _counts(
     names = [field.name for field in fields(Transfers)]
     moved, done = np.zeros(len(names)), np.zeros(len(fields(ArrayOperations)))
     for task, count in tasks:
-        ways = [_as_one_tile(work, machine) for work in machine.ways(task)]
+        # The fewest turns read the fewest inputs; turns of a beat of weights waste none of it.
+        ways = [
+            _as_one_tile(work, machine, side)
+            for work in machine.ways(task)
+            for side in {machine.slices, max(min(machine.groups, machine.slices), 1)}
+        ]
         moved += count * np.min([one for one, _ in ways], 0)
         done += count * np.min([other for _, other in ways], 0)
     on_chip = dict(zip(names, moved.tolist(), strict=True))
@@ -77,7 +91,7 @@ def _counts(
 
 
 def _as_one_tile(
-    work: Work, machine: ArrayDescription
+    work: Work, machine: ArrayDescription, side: int
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     layer = work.layer
     tiling = Tiling(
@@ -89,7 +103,7 @@ def _as_one_tile(
         weights_outer=False,
         keep=True,
     )
-    arguments = work, tiling, machine, 1
+    arguments = work, tiling, machine, 1, side
     return astuple(transfers(*arguments)), astuple(operations(*arguments))
 
 
@@ -102,6 +116,8 @@ def _dram_bytes(tasks: Sequence[tuple[LayerTask, int]], machine: Array) -> float
 
 
 def _least_dram(work: Work, machine: Array) -> float:
-    wanted = needs(work)
-    fits = (wanted.held <= machine.buffer_bytes) & (wanted.row <= machine.row_buffer_bytes)
-    return float(np.where(fits, wanted.dram, np.inf).min())
+    wanted = needs(work, Parameters.of((machine,)))
+    fits = wanted.input_bits <= 8 * machine.input_bytes
+    fits &= wanted.row_bytes <= machine.row_buffer_bytes
+    beats = parameter_beats(work.layer.K * work.output_block, machine.beat_bytes)
+    return float(np.where(fits, wanted.dram_bytes, np.inf).min() + beats * machine.beat_bytes)

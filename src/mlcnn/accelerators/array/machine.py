@@ -80,7 +80,7 @@ class DenseArray(Array):
     kind: ClassVar[str] = "dense"
 
     def ways(self, task: LayerTask) -> tuple[Work, ...]:
-        """The layer as it is: inputs are stored as they come, pools run behind."""
+        """The layer as it is: inputs are stored as they come, pools accumulate in the array."""
         return (self.plain(task),)
 
 
@@ -170,8 +170,8 @@ def cost_of(
         shares: what it takes of that, where it has few bits.
     """
     work, tiling = chosen.work, chosen.tiling
-    done = operations(work, tiling, machine, chosen.ways)
-    moved = shares.of(transfers(work, tiling, machine, chosen.ways))
+    done = operations(work, tiling, machine, chosen.ways, chosen.side)
+    moved = shares.of(transfers(work, tiling, machine, chosen.ways, chosen.side))
     counted = work.execution.counted(work.layer) or Operations(done.multiplications, done.additions)
     return LayerCost(
         name=work.layer.name,
@@ -184,5 +184,7 @@ def cost_of(
         traffic=moved.summary,
         energy=energy(machine, technology, moved, done, chosen.cycles, shares=shares),
         fused=work.execution.fused,
-        mapping={"tiling": tiling.to_json()},
+        mapping={
+            "tiling": {**tiling.to_json(), "ways": chosen.ways, "slices": chosen.ways * chosen.side}
+        },
     )

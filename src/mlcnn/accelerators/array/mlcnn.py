@@ -1,15 +1,12 @@
 """MLCNN's array: box sums on the way in, so that a convolution and its average pool run as one."""
 
 import math
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import numpy as np
-
-from mlcnn.accelerators.array.axis import Loops, Tile, TiledAxis
+from mlcnn.accelerators.array.axis import Loops, Span, Tile, TiledAxis
 from mlcnn.accelerators.array.machine import Array
-from mlcnn.accelerators.array.parameters import Parameters
-from mlcnn.accelerators.array.tiling import Floats, Tilings
 from mlcnn.accelerators.array.work import Execution, Work
 from mlcnn.accelerators.cost import LayerTask
 from mlcnn.accelerators.precision import Precision
@@ -35,13 +32,26 @@ class Boxes(Execution):
 
     def tile(self, axis: TiledAxis, outputs: range) -> Tile:
         """One box sum for every tap of every pooled output, each formed once."""
-        boxes = [axis.box_inputs(start) for start in axis.box_starts(outputs)]
+        starts = axis.box_starts(outputs)
+        boxes = [axis.box_inputs(start) for start in starts]
         used = [box for box in boxes if box]
         inputs = len(set[int]().union(*used))
         additions = sum(len(box) - 1 for box in used)
         if self.paired:
             inputs, additions = len(used), 0
-        return len(outputs), len(outputs), len(outputs), inputs, len(used), additions
+        # A box of padding alone is stored as zeros: the slices read it as any other.
+        return len(outputs), inputs, len(starts), additions
+
+    def span(self, axis: TiledAxis, outputs: int) -> Span:
+        """Every row of every box, and how many sums it continues and completes."""
+        boxes = [axis.box(start) for start in axis.box_starts(range(outputs))]
+        if self.paired:
+            return Span(outputs, len(boxes), ((0, 1),) * len(boxes))
+        continued = Counter(one for box in boxes for one in box[1:])
+        completed = Counter(box[-1] for box in boxes)
+        touched = sorted({one for box in boxes for one in box})
+        sums = tuple((continued[one], completed[one]) for one in touched)
+        return Span(outputs, len(boxes), sums)
 
     @property
     def along_width(self) -> Execution:
@@ -52,13 +62,19 @@ class Boxes(Execution):
         """Box sums that are begun and not complete, at most, at any input."""
         if self.paired:
             return 0
-        boxes = [axis.box_inputs(start) for start in axis.box_starts(range(axis.outputs))]
-        spans = [(min(box), max(box)) for box in boxes if box]
-        return max((sum(a <= at < b for a, b in spans) for at, _ in spans), default=0)
+        boxes = [axis.box(start) for start in axis.box_starts(range(axis.outputs))]
+        begun = Counter(one for box in boxes for one in range(box[0], box[-1]))
+        return max(begun.values(), default=0)
 
-    def loaded_bits(self, precision: Precision) -> int:
-        """Bits of an input in DRAM; a sum of two integers has one more."""
-        return precision.bits + (1 if self.paired and precision.is_integer else 0)
+    def row_bits(self, layer: ConvLayer, precision: Precision) -> int:
+        """Bits of a sum that lacks its last row: those of an input, where windows have two rows."""
+        if not precision.is_integer or layer.pool is None:
+            return precision.bits
+        return precision.bits + max(layer.pool.kernel[0] - 2, 0).bit_length()
+
+    def loaded_words(self, precision: Precision) -> float:
+        """A sum of two integers does not fit the word of one."""
+        return 2 if self.paired and precision.is_integer else 1
 
     def stored_bits(self, layer: ConvLayer, precision: Precision) -> int:
         """Bits of a word in the input buffer: integer box sums are wider than inputs."""
@@ -67,14 +83,10 @@ class Boxes(Execution):
         window = 1 if layer.pool is None else math.prod(layer.pool.kernel)
         return precision.bits + (window - 1).bit_length()
 
-    def column_step(self, layer: ConvLayer) -> int:
-        """Columns from one pooled output to the next."""
-        return layer.strides[1] * (1 if layer.pool is None else layer.pool.strides[1])
-
-    def input_cycles(self, t: Tilings, p: Parameters, m: Floats) -> tuple[Floats, Floats]:
-        """Inputs come in over the lanes and are summed by the adders."""
-        sums = np.ceil(t.additions * m / p.input_adders)
-        return np.maximum(np.ceil(t.loaded * m / p.input_lanes), sums), np.zeros(1)
+    def window(self, layer: ConvLayer) -> int:
+        """The box sums are the window."""
+        del layer
+        return 1
 
     def additions(self, layer: ConvLayer, loops: Loops) -> tuple[int, int]:
         """Sums along both axes; the layer before adds two rows for each pair, once."""

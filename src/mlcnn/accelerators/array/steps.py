@@ -16,9 +16,12 @@ __all__ = [
     "Hardware",
     "Sets",
     "begin_cycles",
+    "command_cycles",
+    "issues_of",
     "leave_beats",
     "leave_cycles",
     "load_cycles",
+    "sets_in",
     "sets_of",
 ]
 
@@ -75,12 +78,14 @@ class Sets:
         fill: beats of one set and turn.
         interval: cycles from one set and turn to the next.
         cycles: of all of it.
+        count: sets and turns.
     """
 
     words: Number
     fill: Number
     interval: Number
     cycles: Number
+    count: Number
 
 
 def sets_of(
@@ -110,14 +115,52 @@ def sets_of(
     side = np.minimum(hardware.slices // ways, filters)
     turns = _up(filters, hardware.slices // ways)
     fill = _up(side, hardware.groups)
-    issues = np.where(
-        np.asarray(window) > 1,
-        window * np.maximum(positions, hardware.accumulate),
-        np.asarray(positions),
-    )
+    issues = issues_of(hardware, positions, window)
     count = _up(channels, hardware.multipliers) * taps * sweeps * turns
+    return sets_in(hardware, count, turns, fill, issues)
+
+
+def sets_in(hardware: Hardware, count: Number, turns: Number, fill: Number, issues: Number) -> Sets:
+    """The same for sets and turns that are counted otherwise.
+
+    Args:
+        hardware: the array.
+        count: sets and turns.
+        turns: groups of output channels that take turns on the slices.
+        fill: beats of weights of one set and turn.
+        issues: cycles in which one of them has operands.
+    """
     interval = np.maximum(issues, np.maximum(fill + 2, _up(hardware.accumulate, turns)))
-    return Sets(count * fill, fill, interval, (fill + 1) + (count - 1) * interval + issues)
+    cycles = (fill + 1) + (count - 1) * interval + issues
+    return Sets(count * fill, fill, interval, cycles, count)
+
+
+def issues_of(hardware: Hardware, positions: Number, window: Number = 1) -> Number:
+    """Cycles in which one set and turn has operands.
+
+    Args:
+        hardware: the array.
+        positions: final outputs of one way, in one channel.
+        window: see ``sets_of``. An entry comes back after as many cycles as there are positions,
+            so that too few are padded.
+    """
+    together = window * np.maximum(positions, hardware.accumulate)
+    return np.where(np.asarray(window) > 1, together, np.asarray(positions))
+
+
+def command_cycles(
+    weights: Number, inputs: Number, beats: Number, beat_cycles: Number = 1.0
+) -> Number:
+    """Cycles of the command bus for what a step loads.
+
+    Args:
+        weights: beats.
+        inputs: cycles of the positions of the input, padding among them.
+        beats: of these.
+        beat_cycles: that DRAM takes for a beat, 1 or more.
+    """
+    weights = np.asarray(weights)
+    return np.maximum(weights + inputs, np.ceil((weights + beats) * beat_cycles))
 
 
 def load_cycles(hardware: Hardware, weights: Number, inputs: Number) -> Number:

@@ -1,14 +1,16 @@
 """Ways to cut a layer into tiles, one by one and many as arrays."""
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
 from mlcnn.accelerators.array.axis import AxisTiles
 
-__all__ = ["Choices", "Floats", "Indices", "Place", "Tiles", "Tiling", "Tilings"]
+__all__ = ["Amounts", "Choices", "Indices", "Place", "Spots", "Tiling", "Tilings"]
 
-Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+Amounts = np.ndarray[tuple[int, ...], np.dtype[Any]]
+"""Numbers, whole or not."""
 Indices = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 
@@ -47,12 +49,38 @@ class Tiling:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A tile of positions."""
+    """Tiles of positions, in the order in which they come: repeats, rows, columns.
+
+    All are alike, but for the last row and column of them: a tile is of the class 2 r + c, with r
+    where it lies in the last row and that is smaller, c so for the column.
+
+    Attributes:
+        images: of a tile.
+        rows: how the height is cut.
+        columns: how the width is cut.
+        repeats: images one after the other, where a tile has part of one.
+        down: rows of tiles in each; groups of images, where a tile has whole ones.
+        last_images: of the last of these.
+    """
 
     images: int
     rows: AxisTiles
     columns: AxisTiles
-    tiles: int
+    repeats: int
+    down: int
+    last_images: int
+
+    @property
+    def tiles(self) -> int:
+        """All of them."""
+        return self.repeats * self.down * self.columns.tiles
+
+    @property
+    def ragged(self) -> tuple[bool, bool]:
+        """Whether the last row, and the last column, are smaller."""
+        down = self.rows.last_outputs, self.last_images
+        whole = self.rows.outputs, self.images
+        return down != whole, self.columns.last_outputs != self.columns.outputs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,77 +110,72 @@ class Choices:
 
 
 @dataclass(frozen=True, slots=True)
-class Tiles:
-    """Tiles of outputs as arrays: positions and output channels, whatever the input channels.
+class Spots:
+    """Places as arrays; of shape (places, 4), by class, where nothing else is said.
 
     Attributes:
-        output_channels: Tn.
+        counts: tiles of the class.
         lines: rows of positions times images.
         line: positions in a row.
-        convolved: outputs of the convolution, in a channel.
         outputs: final outputs, in a channel.
+        passing: inputs that pass the input unit for a channel, padding among them.
+        made: words of a channel that the input unit makes of these.
+        stored: those that take room, shape (places,): of the largest tile.
+        columns: inputs of a row that pass the input unit, shape (places,).
+        tiles: all tiles, shape (places,).
+        loaded: valid inputs of a channel over all tiles, shape (places,).
     """
 
-    output_channels: Floats
-    lines: Floats
-    line: Floats
-    convolved: Floats
-    outputs: Floats
+    counts: Indices
+    lines: Indices
+    line: Indices
+    outputs: Indices
+    passing: Indices
+    made: Indices
+    stored: Indices
+    columns: Indices
+    tiles: Indices
+    loaded: Indices
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Tilings:
-    """Tilings of one layer as arrays, one entry each; sizes are those of the largest tile.
+    """Tilings of one layer as arrays, one entry each.
 
     Attributes:
         choices: the tilings themselves.
-        tiles: their different tiles of outputs.
-        tile: index into ``tiles``.
+        spots: their tiles of positions.
+        place: index into ``spots``.
+        output: index of the cut of the output channels.
+        cuts: Tn of each of these.
         output_channels: Tn.
+        last_outputs: output channels of the last tile.
         input_channels: Tm.
+        last_channels: input channels of the last chunk.
         output_tiles: tiles of output channels in a group.
         input_chunks: chunks of input channels in a group.
-        last_channels: input channels of the last chunk.
-        lines: rows of positions times images in a tile.
-        line: positions in a row.
-        convolved: outputs of the convolution in a tile and channel.
-        outputs: final outputs in a tile and channel.
-        loaded: inputs loaded for a tile and channel.
-        stored: words stored of them.
-        additions: additions of box sums in a tile and channel.
-        outer: iterations of the outer loop, groups included.
-        inner: iterations of the inner loop.
         weights_outer: 1 where output channels are the outer loop.
         kept: 1 where an outer chunk is loaded once.
-        places: all tiles of positions of the layer, images included.
-        all_loaded: inputs of a channel over all places.
-        row_sums: box sums of a channel that are begun and not complete at a time.
+        starts: where the tilings of each tile of outputs (place, then cut) begin, and their end.
     """
 
     choices: Choices
-    tiles: Tiles
-    tile: Indices
-    output_channels: Floats
-    input_channels: Floats
-    output_tiles: Floats
-    input_chunks: Floats
-    last_channels: Floats
-    lines: Floats
-    line: Floats
-    convolved: Floats
-    outputs: Floats
-    loaded: Floats
-    stored: Floats
-    additions: Floats
-    outer: Floats
-    inner: Floats
-    weights_outer: Floats
-    kept: Floats
-    places: Floats
-    all_loaded: Floats
-    row_sums: Floats
+    spots: Spots
+    place: Indices
+    output: Indices
+    cuts: Indices
+    output_channels: Indices
+    last_outputs: Indices
+    input_channels: Indices
+    last_channels: Indices
+    output_tiles: Indices
+    input_chunks: Indices
+    weights_outer: Indices
+    kept: Indices
+    starts: Indices
 
     def take(self, some: Indices) -> "Tilings":
-        """Some of the tilings, in the given order; ``choices`` and ``tiles`` stay."""
-        names = [f.name for f in fields(self) if f.name not in {"choices", "tiles"}]
+        """Some of the tilings, in the given order; what is not by tiling stays."""
+        kept = {"choices", "spots", "cuts", "starts"}
+        names = [f.name for f in fields(self) if f.name not in kept]
         return replace(self, **{name: getattr(self, name)[some] for name in names})

@@ -1,10 +1,19 @@
-"""Bytes that a tiling moves, and operations that it executes: exact, edge tiles included."""
+"""Bytes that a tiling moves, and operations that it executes: exact, edge tiles included.
+
+DRAM moves whole beats, however few of their bytes are of use: the channels of one position, weights
+of so many slices, or what leaves of one position.
+"""
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
+import numpy as np
+
 from mlcnn.accelerators.array.axis import Loops
+from mlcnn.accelerators.array.cycles import input_words, parameter_beats
 from mlcnn.accelerators.array.description import ArrayDescription
+from mlcnn.accelerators.array.parameters import Parameters
 from mlcnn.accelerators.array.tiling import Tiling
 from mlcnn.accelerators.array.work import Work
 from mlcnn.accelerators.cost import Traffic
@@ -17,16 +26,16 @@ class Transfers:
     """Bytes by level and operand, over the whole batch.
 
     Attributes:
-        dram_weight: weights from DRAM.
+        dram_weight: weights from DRAM, with bias, scale and configuration.
         dram_input: inputs from DRAM.
         dram_output: outputs to DRAM.
-        weight_written: weights into the buffer.
-        weight_read: weights from the buffer into the slices' registers.
-        input_written: inputs or box sums into the buffer.
-        input_read: words from the buffer into the window registers.
+        weight_written: weights into their memory.
+        weight_read: weights from there into the slices' registers.
+        input_written: inputs or box sums into their memory.
+        input_read: words from there to the slices.
         partial_sum_written: accumulator entries written.
         partial_sum_read: accumulator entries read, to be added to or to leave.
-        row_buffer: partial box sums, written and read.
+        row_buffer: rows of the input unit, written and read.
     """
 
     dram_weight: float
@@ -67,7 +76,7 @@ class ArrayOperations:
         tree_additions: in the adder trees.
         accumulations: onto accumulator entries.
         input_additions: in the input unit.
-        output_additions: bias, pool and output transform.
+        output_additions: bias, output transform and pools behind that.
         scalings: inputs scaled and rectified for this consumer.
     """
 
@@ -85,40 +94,42 @@ class ArrayOperations:
         return array + self.input_additions + self.output_additions
 
 
-def loops(work: Work, tiling: Tiling, machine: ArrayDescription, ways: int) -> Loops:
+def loops(work: Work, tiling: Tiling, machine: ArrayDescription, side: int) -> Loops:
     """What the axes and the loops of a tiling come to; see ``transfers`` for the arguments."""
     layer = work.layer
     rows, columns = work.rows.tiles(tiling.rows), work.columns.tiles(tiling.columns)
     filters, channels = layer.K // layer.G, layer.C // layer.G
     places = -(-layer.N // tiling.images) * rows.tiles * columns.tiles
-    output_tiles = -(-filters // tiling.output_channels)
+    outputs = _cuts(filters, tiling.output_channels)
     kept = tiling.keep or tiling.input_channels >= channels
-    full, rest = divmod(channels, tiling.input_channels)
-    multipliers = machine.multipliers
-    rounds = full * work.execution.rounds(layer, tiling.input_channels, multipliers)
-    rounds += work.execution.rounds(layer, rest, multipliers) if rest else 0
-    side = max(machine.slices // ways, 1)
-    whole, last = divmod(filters, tiling.output_channels)
-    turns = whole * -(-tiling.output_channels // side) + -(-last // side)
+    rounds = work.execution.rounds
     return Loops(
         rows,
         columns,
         places,
-        output_tiles,
-        input_reloads=1 if kept and not tiling.weights_outer else output_tiles,
+        sum(outputs.values()),
+        input_reloads=1 if kept and not tiling.weights_outer else sum(outputs.values()),
         weight_reloads=1 if kept and tiling.weights_outer else places,
-        rounds=rounds,
-        turns=turns,
+        rounds=math.fsum(
+            count * rounds(layer, size, machine.multipliers)
+            for size, count in _cuts(channels, tiling.input_channels).items()
+        ),
+        turns=sum(count * -(-size // side) for size, count in outputs.items()),
     )
 
 
-def _wide(work: Work, machine: ArrayDescription) -> int:
-    """Passes of the multipliers for one input word."""
-    integer = work.precision.is_integer
-    return 2 if integer and work.stored_bits > machine.wide_bits else 1
+def _cuts(size: int, part: int) -> Counter[int]:
+    """Sizes of the parts, and how many there are of each."""
+    whole, rest = divmod(size, part)
+    found = Counter({part: whole})
+    if rest:
+        found[rest] += 1
+    return found
 
 
-def transfers(work: Work, tiling: Tiling, machine: ArrayDescription, ways: int) -> Transfers:
+def transfers(
+    work: Work, tiling: Tiling, machine: ArrayDescription, ways: int, side: int
+) -> Transfers:
     """Bytes that one layer moves.
 
     Args:
@@ -126,43 +137,102 @@ def transfers(work: Work, tiling: Tiling, machine: ArrayDescription, ways: int) 
         tiling: how it is cut.
         machine: the accelerator.
         ways: positions that different slices work on at a time.
+        side: slices of each way.
     """
-    layer, c = work.layer, loops(work, tiling, machine, ways)
-    word = work.precision.bits / 8
-    inputs = layer.N * layer.C * c.rows.all_inputs * c.columns.all_inputs
-    stored = layer.N * layer.C * c.rows.all_stored * c.columns.all_stored
-    outputs = layer.N * layer.K * math.prod(layer.pooled)
-    sums = layer.N * layer.K * c.rows.all_positions * c.columns.all_positions * work.frequencies
-    wide = _wide(work, machine)
-    windows = work.execution.window_words(layer, c.columns, machine.multipliers)
-    windows *= c.rows.all_positions * work.frequencies
-    partial_sums = 4 * sums * c.rounds * wide
+    del ways
+    layer, how, c = work.layer, work.execution, loops(work, tiling, machine, side)
+    p = Parameters.of((machine,)).take(np.array(0))
+    chunks = _cuts(layer.C // layer.G, tiling.input_channels)
+    outputs = _cuts(layer.K // layer.G, tiling.output_channels)
+    positions = layer.N * c.rows.all_positions * c.columns.all_positions
+    maps = layer.N * layer.G * c.input_reloads
+    inputs = maps * c.rows.all_inputs * c.columns.all_inputs
+    stored = maps * c.rows.all_stored * c.columns.all_stored
+    sweeps = int(work.sweeps(p.wide_bits))
+    blocks = sum(
+        count * math.ceil(size * work.loaded_words / machine.lanes)
+        for size, count in chunks.items()
+    )
+    bits = sum(
+        count * float(input_words(work, size, machine.multipliers, machine.wide_bits))
+        for size, count in chunks.items()
+    )
+    beats = _weights(work, machine, chunks, outputs, side)
+    filters = layer.K * work.output_block
+    loaded = beats.loaded * c.weight_reloads + parameter_beats(filters, machine.beat_bytes)
+    stores = sum(count * _stores(work, machine, size, side) for size, count in outputs.items())
+    leaving = layer.N * layer.G * math.prod(layer.pooled) * stores
+    sums = 4 * layer.K * positions * work.window * c.rounds * sweeps
     vertical = c.rows.all_additions * c.columns.all_inputs * layer.N * layer.C
-    buffer_weights = layer.weights // layer.kernel_area * work.weight_words
+    read = positions * work.window * how.read_words(layer, c, machine.multipliers) * sweeps
     return Transfers(
-        dram_weight=layer.weights * c.weight_reloads * work.weight_bits / 8,
-        dram_input=inputs * c.input_reloads * work.loaded_bits / 8,
-        dram_output=outputs * work.output_bits / 8,
-        weight_written=buffer_weights * c.weight_reloads * word,
-        weight_read=buffer_weights * c.places * word,
-        input_written=stored * c.input_reloads * work.input_bits / 8,
-        input_read=layer.N * layer.C * windows * c.turns * wide * work.stored_bits / 8,
-        partial_sum_written=partial_sums,
-        partial_sum_read=partial_sums,
-        row_buffer=2 * vertical * c.input_reloads * work.row_bits / 8,
+        dram_weight=float(loaded * machine.beat_bytes),
+        dram_input=float(inputs * blocks * machine.beat_bytes),
+        dram_output=float(leaving * machine.beat_bytes),
+        weight_written=beats.held * c.weight_reloads * machine.beat_bytes,
+        weight_read=beats.read * c.places * sweeps * machine.beat_bytes,
+        input_written=stored * bits / 8,
+        input_read=read * _word_bits(work, machine) / 8,
+        partial_sum_written=sums,
+        partial_sum_read=sums,
+        row_buffer=2 * vertical * c.input_reloads * how.input_block * work.row_bits / 8,
     )
 
 
-def operations(work: Work, tiling: Tiling, machine: ArrayDescription, ways: int) -> ArrayOperations:
+def _word_bits(work: Work, machine: ArrayDescription) -> int:
+    bits = work.precision.bits
+    return max(machine.wide_bits, bits) if work.precision.is_integer else bits
+
+
+def _stores(work: Work, machine: ArrayDescription, filters: int, side: int) -> int:
+    """Beats of a position that leaves."""
+    if work.output_block > 1:
+        return -(-filters * work.output_block // machine.lanes)
+    return -(-filters // min(machine.lanes, side))
+
+
+@dataclass(frozen=True, slots=True)
+class _Beats:
+    """Beats of the weights of all groups: loaded, held, and read for a tile."""
+
+    loaded: int
+    held: float
+    read: float
+
+
+def _weights(
+    work: Work, machine: ArrayDescription, chunks: Counter[int], outputs: Counter[int], side: int
+) -> _Beats:
+    layer, how = work.layer, work.execution
+    p = Parameters.of((machine,)).take(np.array(0))
+    loaded, read = 0, 0.0
+    for channels, n in chunks.items():
+        for filters, k in outputs.items():
+            if how.in_sets:
+                sets = -(-channels // machine.multipliers) * work.taps
+                words = (
+                    sets * -(-filters // side) * float(how.fill(np.array(min(side, filters)), p))
+                )
+                beats = math.ceil(words * how.dram_share(layer))
+            else:
+                words = filters * channels * how.dram_bits(layer) / 8 / machine.beat_bytes
+                beats = math.ceil(words)
+            loaded, read = loaded + n * k * beats, read + n * k * words
+    held = read * how.held_share(layer)
+    return _Beats(layer.G * loaded, layer.G * held, layer.G * read)
+
+
+def operations(
+    work: Work, tiling: Tiling, machine: ArrayDescription, ways: int, side: int
+) -> ArrayOperations:
     """Operations that the machine executes; see ``transfers`` for the arguments."""
-    layer, c = work.layer, loops(work, tiling, machine, ways)
-    positions = layer.N * c.rows.all_positions * c.columns.all_positions
-    block, wide = work.execution.block, _wide(work, machine)
+    del ways
+    layer, c = work.layer, loops(work, tiling, machine, side)
+    positions = layer.N * c.rows.all_positions * c.columns.all_positions * work.window
+    wide = int(work.sweeps(np.array(machine.wide_bits)))
     products = work.execution.products(layer) * positions * wide
-    accumulations = round(layer.K * positions * work.frequencies * c.rounds * wide)
+    accumulations = round(layer.K * positions * c.rounds * wide)
     leaving = layer.N * layer.K * math.prod(layer.pooled)
-    if work.pools_behind:
-        leaving += layer.N * layer.K * c.rows.all_convolved * c.columns.all_convolved
     before, behind = work.execution.additions(layer, c)
     inputs = layer.N * layer.C * c.rows.all_inputs * c.columns.all_inputs * c.input_reloads
     return ArrayOperations(
@@ -170,6 +240,6 @@ def operations(work: Work, tiling: Tiling, machine: ArrayDescription, ways: int)
         tree_additions=products - accumulations,
         accumulations=accumulations,
         input_additions=before,
-        output_additions=leaving * block + behind,
+        output_additions=leaving * work.output_block + behind,
         scalings=round(inputs * work.execution.input_block) if work.scaled else 0,
     )

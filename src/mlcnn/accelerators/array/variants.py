@@ -9,7 +9,7 @@ import numpy as np
 from mlcnn.accelerators.array.area import area
 from mlcnn.accelerators.array.machine import Array
 from mlcnn.accelerators.array.search import fastest
-from mlcnn.accelerators.array.tiling import Floats
+from mlcnn.accelerators.array.tiling import Amounts
 from mlcnn.accelerators.array.work import PLAIN
 from mlcnn.accelerators.cost import LayerTask
 from mlcnn.accelerators.technology import Technology
@@ -21,7 +21,7 @@ __all__ = ["filling", "sweep_cycles"]
 _TOGETHER = 512
 
 
-def sweep_cycles(tasks: Sequence[LayerTask], machines: Sequence[Array]) -> Floats:
+def sweep_cycles(tasks: Sequence[LayerTask], machines: Sequence[Array]) -> Amounts:
     """Cycles of a network on many machines: the fastest tiling of each layer on each.
 
     The same search as ``choose`` with slack 0, for all machines together.
@@ -45,7 +45,7 @@ def sweep_cycles(tasks: Sequence[LayerTask], machines: Sequence[Array]) -> Float
     return result
 
 
-def _cycles(task: LayerTask, machines: Sequence[Array]) -> Floats:
+def _cycles(task: LayerTask, machines: Sequence[Array]) -> Amounts:
     """Least cycles of one layer on machines that run layers in the same ways."""
     best = np.full(len(machines), np.inf)
     for start in range(0, len(machines), _TOGETHER):
@@ -62,7 +62,7 @@ def _cycles(task: LayerTask, machines: Sequence[Array]) -> Floats:
 def filling(machine: Array, area_um2: float, technology: Technology) -> Array:
     """The same machine with as many slices as fit an area; on-chip memory stays as it is.
 
-    Accumulator entries and windows scale with the slices.
+    Accumulator entries scale with the slices, and ways by powers of two.
 
     Args:
         machine: where to start from.
@@ -93,5 +93,5 @@ def _with_slices(machine: Array, slices: int) -> Array:
         name=f"{machine.name}-{slices}-slices",
         slices=slices,
         accumulator_entries=max(words // slices, 2),
-        input_windows=max(slices // 8, 1),
+        most_ways=1 << max((slices // 8).bit_length() - 1, 0),
     )

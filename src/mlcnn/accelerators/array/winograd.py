@@ -5,12 +5,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from mlcnn.accelerators.array.axis import Loops, Tile, TiledAxis
+from mlcnn.accelerators.array.axis import Loops, Span, Tile, TiledAxis
 from mlcnn.accelerators.array.description import ArrayDescription
 from mlcnn.accelerators.array.machine import Array
 from mlcnn.accelerators.array.parameters import Parameters
-from mlcnn.accelerators.array.tiling import Floats, Tilings
-from mlcnn.accelerators.array.work import Execution, Work
+from mlcnn.accelerators.array.tiling import Amounts
+from mlcnn.accelerators.array.work import Execution, Passing, Work
 from mlcnn.accelerators.cost import LayerTask
 from mlcnn.errors import InputError
 from mlcnn.workload import ConvLayer
@@ -57,32 +57,40 @@ class Winograd(Execution):
     def tile(self, axis: TiledAxis, outputs: range) -> Tile:
         """Positions are transform tiles; they overlap by two words when stored."""
         convolved = axis.convolution_outputs(outputs)
-        tiles = -(-len(convolved) // self.outputs)
-        stored = tiles * (self.outputs + 2)
-        return len(outputs), tiles, len(convolved), len(axis.plain_inputs(convolved)), stored, 0
+        inputs = len(axis.plain_inputs(convolved))
+        return len(convolved), inputs, self.span(axis, len(outputs)).stored, 0
+
+    def span(self, axis: TiledAxis, outputs: int) -> Span:
+        """See ``tile``."""
+        under = axis.under(range(outputs))
+        tiles, inputs = -(-len(under) // self.outputs), len(axis.taps(under))
+        return Span(tiles, tiles * (self.outputs + 2), ((0, 0),) * inputs)
 
     @property
     def frequencies(self) -> int:
         """Products of a transform tile."""
         return (self.outputs + 2) ** 2
 
-    def taps(self, layer: ConvLayer) -> int:
-        """One of each frequency."""
+    def window(self, layer: ConvLayer) -> int:
+        """A pool runs behind the output transform."""
         del layer
         return 1
 
-    def input_cycles(self, t: Tilings, p: Parameters, m: Floats) -> tuple[Floats, Floats]:
-        """Inputs and weights come in over the lanes and are transformed by the adders."""
-        cost, filters, tiles = TRANSFORMS[self.outputs], t.output_channels * m, t.lines * t.line * m
-        return (
-            np.maximum(
-                np.ceil(t.loaded * m / p.input_lanes), np.ceil(tiles * cost.input / p.input_adders)
-            ),
-            np.maximum(
-                np.ceil(9 * filters / p.input_lanes),
-                np.ceil(filters * cost.weight / p.input_adders),
-            ),
-        )
+    def taps(self, layer: ConvLayer) -> int:
+        """One set of each frequency."""
+        del layer
+        return self.frequencies
+
+    def dram_share(self, layer: ConvLayer) -> float:
+        """Weights are transformed on the way in."""
+        return layer.kernel_area / self.frequencies
+
+    def input_cycles(self, t: Passing, p: Parameters) -> tuple[Amounts, Amounts]:
+        """Inputs and weights are transformed by the adders."""
+        cost = TRANSFORMS[self.outputs]
+        inputs = t.positions * t.channels * cost.input
+        weights = t.filters * t.channels * cost.weight
+        return np.ceil(inputs / p.input_adders), np.ceil(weights / p.input_adders)
 
     def additions(self, layer: ConvLayer, loops: Loops) -> tuple[int, int]:
         """The transforms of inputs and weights; and those of the outputs."""
@@ -90,7 +98,10 @@ class Winograd(Execution):
         positions = layer.N * loops.rows.all_positions * loops.columns.all_positions
         inputs = layer.C * positions * cost.input * loops.input_reloads
         weights = layer.K * (layer.C // layer.G) * cost.weight * loops.weight_reloads
-        return inputs + weights, layer.K * positions * cost.output
+        pooled = 0
+        if layer.pool is not None:
+            pooled = layer.N * loops.rows.all_convolved * loops.columns.all_convolved
+        return inputs + weights, layer.K * (positions * cost.output + pooled)
 
     def counted(self, layer: ConvLayer) -> None:
         """As executed: the transforms are part of it."""
@@ -121,9 +132,9 @@ class WinogradArray(Array):
 
     @property
     def transform_adders(self) -> float:
-        """Those of the output transform, at the lanes' rate."""
+        """Those of the output transform, and one for each output of a pool, at the lanes' rate."""
         tile = self.winograd_tile
-        return self.output_lanes * TRANSFORMS[tile].output / (tile + 2) ** 2
+        return self.lanes * (TRANSFORMS[tile].output + tile**2) / (tile + 2) ** 2
 
     @property
     def family(self) -> tuple[object, ...]:

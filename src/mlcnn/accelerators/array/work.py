@@ -1,23 +1,41 @@
 """A layer, and how an array runs it: as it is, unless a kind of array has another way."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
-from mlcnn.accelerators.array.axis import AxisTiles, Loops, Tile, TiledAxis, axis_of
+from mlcnn.accelerators.array.axis import Loops, Span, Tile, TiledAxis, axis_of
 from mlcnn.accelerators.array.parameters import Parameters
-from mlcnn.accelerators.array.tiling import Floats, Tiles, Tilings
+from mlcnn.accelerators.array.tiling import Amounts
 from mlcnn.accelerators.precision import Precision
 from mlcnn.counting import Operations, original
 from mlcnn.workload import ConvLayer
 
-__all__ = ["PLAIN", "Execution", "Work", "renewed_words", "window_words"]
+__all__ = ["PLAIN", "Execution", "Passing", "Work"]
+
+
+@dataclass(frozen=True, slots=True)
+class Passing:
+    """What passes the input unit or leaves, for its own cycles; arrays by tiling.
+
+    Attributes:
+        made: words of a channel that the input unit makes.
+        positions: that the slices work on.
+        filters: output channels.
+        channels: input channels.
+    """
+
+    made: Amounts
+    positions: Amounts
+    filters: Amounts
+    channels: Amounts
 
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """Convolution, and behind the accumulators the pool if there is one.
+    """Convolution; of a pool behind it the array adds up all outputs on one entry.
 
     What the tilings, cycles, bytes and operations of a layer depend on; other ways override it.
     """
@@ -32,7 +50,17 @@ class Execution:
         """What a tile of an axis holds: see ``Cut``."""
         convolved = axis.convolution_outputs(outputs)
         inputs = len(axis.plain_inputs(convolved))
-        return len(outputs), len(convolved), len(convolved), inputs, inputs, 0
+        return len(convolved), inputs, inputs, 0
+
+    def span(self, axis: TiledAxis, outputs: int) -> Span:
+        """What a tile of so many outputs takes: see ``Cut``."""
+        inputs = len(axis.taps(axis.under(range(outputs))))
+        return Span(outputs, inputs, ((0, 0),) * inputs)
+
+    @property
+    def in_sets(self) -> bool:
+        """Whether a set of weights takes as many input channels as a slice has multipliers."""
+        return True
 
     @property
     def along_width(self) -> "Execution":
@@ -44,9 +72,15 @@ class Execution:
         del axis
         return 0
 
-    def loaded_bits(self, precision: Precision) -> float:
-        """Bits of an input in DRAM."""
+    def row_bits(self, layer: ConvLayer, precision: Precision) -> int:
+        """Bits in the row buffer of a sum that is begun."""
+        del layer
         return precision.bits
+
+    def loaded_words(self, precision: Precision) -> float:
+        """Words in DRAM of a position of an input channel."""
+        del precision
+        return self.input_block
 
     def stored_bits(self, layer: ConvLayer, precision: Precision) -> int:
         """Bits of a word in the input buffer."""
@@ -78,28 +112,19 @@ class Execution:
         """Words of the input buffer behind each position that is stored."""
         return 1
 
+    def window(self, layer: ConvLayer) -> int:
+        """Outputs of the convolution that accumulate on one entry."""
+        return 1 if layer.pool is None else math.prod(layer.pool.kernel)
+
     def taps(self, layer: ConvLayer) -> int:
-        """Weights that one position meets at a time."""
-        return layer.kernel_area
+        """Sets of weights of as many channels as a slice has multipliers."""
+        return layer.kernel_area * self.frequencies
 
-    def weight_bits(self, layer: ConvLayer, precision: Precision) -> float:
-        """Bits in DRAM of one tap of one filter's one channel, on average."""
-        del layer
-        return precision.bits * self.block
+    def fill(self, side: Amounts, p: Parameters) -> Amounts:
+        """Beats of a set of weights of ``side`` slices."""
+        return np.ceil(side / p.groups)
 
-    def weight_words(self, layer: ConvLayer) -> float:
-        """Words in the buffer of one filter's one channel, on average."""
-        return self.frequencies * self.taps(layer)
-
-    def tile_weight_bits(self, layer: ConvLayer, precision: Precision, t: Tilings) -> Floats:
-        """Bits in the buffer of a tile's weights, of the tile that has most."""
-        return t.output_channels * t.input_channels * self.weight_words(layer) * precision.bits
-
-    def set_words(self, multipliers: Floats) -> Floats:
-        """Words of the buffer that fill the weight registers of a slice."""
-        return multipliers
-
-    def passes(self, filters: Floats, side: Floats) -> Floats:
+    def passes(self, filters: Amounts, side: Amounts) -> Amounts:
         """Cycles of a position and set of weights, on average over a layer's tiles and turns.
 
         Args:
@@ -109,39 +134,51 @@ class Execution:
         del filters, side
         return np.ones(1)
 
+    def dram_share(self, layer: ConvLayer) -> float:
+        """Beats of weights in DRAM for each that is read."""
+        del layer
+        return 1.0
+
+    def held_share(self, layer: ConvLayer) -> float:
+        """Beats of weights in the buffer for each that is read in a tile."""
+        del layer
+        return 1.0
+
     def rounds(self, layer: ConvLayer, channels: int, multipliers: int) -> float:
         """Times that an output is added to for so many input channels, on average."""
-        taps = self.taps(layer)
-        return -(-channels // max(multipliers // taps, 1)) * -(-taps // multipliers)
+        return -(-channels // multipliers) * self.taps(layer)
+
+    def read_words(self, layer: ConvLayer, loops: Loops, multipliers: int) -> float:
+        """Words of the memory of inputs that a position takes, over all tiles and turns.
+
+        All slices of a way have the same word: as many channels at one tap as each has multipliers.
+        """
+        return layer.G * loops.turns * loops.rounds * multipliers
+
+    def dram_bits(self, layer: ConvLayer) -> float:
+        """Bits in DRAM of one filter's one channel, on average, where weights are in no sets."""
+        raise NotImplementedError
+
+    def tile_weight_bits(self, layer: ConvLayer, filters: Amounts, channels: Amounts) -> Amounts:
+        """Bits of the tile of weights that has most, where they are in no sets."""
+        raise NotImplementedError
 
     def products(self, layer: ConvLayer) -> int:
         """Products of one position over all filters."""
-        return layer.K * (layer.C // layer.G) * self.taps(layer) * self.frequencies
+        return layer.K * (layer.C // layer.G) * self.taps(layer)
 
-    def window_words(self, layer: ConvLayer, columns: AxisTiles, multipliers: int) -> float:
-        """Words that the windows of one row take in for one input channel, column tiles together.
-
-        A pass covers up to ``multipliers`` taps of the kernel.
-        """
-        taps, step = self.taps(layer), self.column_step(layer)
-        return window_words(layer, columns, taps, multipliers, step)
-
-    def column_step(self, layer: ConvLayer) -> int:
-        """Columns from one position to the next."""
-        return layer.strides[1]
-
-    def input_cycles(self, t: Tilings, p: Parameters, m: Floats) -> tuple[Floats, Floats]:
-        """Cycles of the input unit for a chunk of ``m`` channels of inputs, and of weights."""
-        del t, p, m
+    def input_cycles(self, t: Passing, p: Parameters) -> tuple[Amounts, Amounts]:
+        """Cycles of the input unit for a chunk of inputs, and of weights, beside the stream's."""
+        del t, p
         return np.zeros(1), np.zeros(1)
 
-    def returning_cycles(self, t: Tiles | Tilings, p: Parameters) -> Floats:
+    def returning_cycles(self, t: Passing, p: Parameters) -> Amounts:
         """Cycles of the input unit for a finished tile that passes it on its way out."""
         del t, p
         return np.zeros(1)
 
     def additions(self, layer: ConvLayer, loops: Loops) -> tuple[int, int]:
-        """Additions of the input unit; and those of the output unit beside bias and pool."""
+        """Additions of the input unit; and those of the output unit beside the bias."""
         del layer, loops
         return 0, 0
 
@@ -152,47 +189,6 @@ class Execution:
 
 PLAIN = Execution()
 """The layer as it is."""
-
-
-def window_words(
-    layer: ConvLayer, columns: AxisTiles, taps: int, multipliers: int, step: int
-) -> int:
-    """Words that the windows of one row take in for one channel, over all column tiles.
-
-    A pass covers up to ``multipliers`` taps of the kernel, row by row. At the first position of a
-    row its window fills; at each further one it keeps what it has and takes the new columns. Zeros
-    of the padding count as words.
-
-    Args:
-        layer: the loop nest.
-        columns: how the width is cut.
-        taps: of the kernel.
-        multipliers: taps of a pass, at most.
-        step: columns from one position to the next.
-    """
-    if taps == 1:
-        return columns.all_positions
-    words = 0
-    for start in range(0, taps, multipliers):
-        rows = [tap // layer.S for tap in range(start, min(start + multipliers, taps))]
-        fresh = sum(_new_columns(rows.count(row), step, layer.dilations[1]) for row in set(rows))
-        words += len(rows) * columns.tiles + fresh * (columns.all_positions - columns.tiles)
-    return words
-
-
-def renewed_words(layer: ConvLayer, step: int) -> int:
-    """Words of a kernel's window in one channel that are new at the next position.
-
-    Args:
-        layer: the loop nest.
-        step: columns from one position to the next.
-    """
-    return layer.R * _new_columns(layer.S, step, layer.dilations[1])
-
-
-def _new_columns(taps: int, step: int, dilation: int) -> int:
-    """Taps in a row of a window that lie on other columns than one position before."""
-    return taps if step % dilation else min(taps, step // dilation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,9 +228,14 @@ class Work:
         return self.execution.stored_bits(self.layer, self.precision)
 
     @property
+    def loaded_words(self) -> float:
+        """Words in DRAM of a position of an input channel."""
+        return self.execution.loaded_words(self.precision)
+
+    @property
     def loaded_bits(self) -> float:
-        """Bits of an input in DRAM."""
-        return self.execution.loaded_bits(self.precision)
+        """Bits in DRAM of a position of an input channel, without what fills the beat."""
+        return self.loaded_words * self.precision.bits
 
     @property
     def frequencies(self) -> int:
@@ -247,36 +248,27 @@ class Work:
         return self.execution.sums
 
     @property
-    def weight_bits(self) -> float:
-        """Bits in DRAM of one tap of one filter's one channel."""
-        return self.execution.weight_bits(self.layer, self.precision)
-
-    @property
-    def output_bits(self) -> int:
-        """Bits in DRAM of one output of one filter."""
-        return self.precision.bits * self.execution.block
-
-    @property
-    def input_bits(self) -> float:
-        """Bits in the input buffer behind each position that is stored."""
-        return self.stored_bits * self.execution.words
+    def output_block(self) -> int:
+        """Words in DRAM of one output of one filter."""
+        return self.execution.block
 
     @property
     def row_bits(self) -> int:
         """Bits in the row buffer of each box sum that is begun."""
-        return self.stored_bits * self.execution.block
+        return self.execution.row_bits(self.layer, self.precision)
 
     @property
     def taps(self) -> int:
-        """Weights that one position meets at a time."""
+        """Sets of weights of as many channels as a slice has multipliers."""
         return self.execution.taps(self.layer)
 
     @property
-    def weight_words(self) -> float:
-        """Words in the buffer of one filter's one channel."""
-        return self.execution.weight_words(self.layer)
+    def window(self) -> int:
+        """Outputs of the convolution that accumulate on one entry."""
+        return self.execution.window(self.layer)
 
-    @property
-    def pools_behind(self) -> bool:
-        """Whether a pool runs behind the accumulators."""
-        return self.layer.pool is not None and not self.execution.fused
+    def sweeps(self, wide_bits: Amounts) -> Amounts:
+        """Words of the input buffer that a stored word takes, and sweeps of sets over them."""
+        if not self.precision.is_integer:
+            return np.ones_like(np.asarray(wide_bits, dtype=np.int64))
+        return -(-self.stored_bits // np.asarray(wide_bits, dtype=np.int64))

@@ -62,7 +62,7 @@ def activity(chosen: Chosen, execution: Spectral, array: ArrayDescription) -> Ac
         execution: how it runs.
         array: the array behind the core.
     """
-    nest, c = chosen.work.layer, loops(chosen.work, chosen.tiling, array, chosen.ways)
+    nest, c = chosen.work.layer, loops(chosen.work, chosen.tiling, array, chosen.side)
     return Activity(
         execution.core,
         execution.points,

@@ -80,7 +80,7 @@ def core_area(core: Core, array: ArrayDescription, technology: Technology) -> Co
     ]
     stages.append((core.words + last, last, widths(array.precision, core.largest_block)[-1]))
     table = core.largest_block // 4 * 2 * bits / 8
-    sums = (core.words // 2 + array.input_lanes) * costs.input_add.area_um2
+    sums = (core.words // 2 + array.lanes) * costs.input_add.area_um2
     sums += core.words * costs.accumulate.area_um2
     words = sum(core.words * width for _, _, width in stages)
     return CoreArea(

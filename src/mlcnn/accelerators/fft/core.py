@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlcnn.accelerators.array.tiling import Floats
+from mlcnn.accelerators.array.tiling import Amounts
 from mlcnn.accelerators.fft.transform import complex_bins, is_power_of_two
 from mlcnn.errors import InputError
 
@@ -66,7 +66,7 @@ class Core:
         """Cycles from the last word of a phase that goes in to the last that comes out."""
         return self.level_latency * (block.bit_length() - 1)
 
-    def cycles(self, blocks: Floats, block: int) -> Floats:
+    def cycles(self, blocks: Amounts, block: int) -> Amounts:
         """One phase: so many blocks, and the pipeline empties before the next one.
 
         Args:

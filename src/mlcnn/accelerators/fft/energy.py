@@ -64,5 +64,5 @@ def _between_passes(done: Activity, array: ArrayDescription, technology: Technol
     """Words of a large block wait where they come from or go to: in the buffer, in accumulators."""
     held = memories(array, technology)
     width = widths(array.precision, done.block)[-1] / 8
-    buffer, sums = sum(per_byte(held.buffer[0])), sum(per_byte(held.accumulators[0]))
+    buffer, sums = sum(per_byte(held.inputs[0])), sum(per_byte(held.accumulators[0]))
     return done.block * (done.transformed * width * buffer + done.inverted * 4 * sums)

@@ -5,11 +5,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from mlcnn.accelerators.array.axis import Loops, Tile, TiledAxis
+from mlcnn.accelerators.array.axis import Loops, Span, Tile, TiledAxis
 from mlcnn.accelerators.array.mlcnn import Boxes
 from mlcnn.accelerators.array.parameters import Parameters
-from mlcnn.accelerators.array.tiling import Floats, Tiles, Tilings
-from mlcnn.accelerators.array.work import Execution
+from mlcnn.accelerators.array.tiling import Amounts
+from mlcnn.accelerators.array.work import Execution, Passing
 from mlcnn.accelerators.fft.core import Core
 from mlcnn.accelerators.precision import Precision
 from mlcnn.ops.block_circulant import KIND, Blocks
@@ -67,13 +67,19 @@ class Spectral(Execution):
         """Words of a spectrum."""
         return self.core.bin_words(self.points)
 
-    def weight_words(self, layer: ConvLayer) -> int:
-        """A spectrum of weights for each tap."""
-        return self.words * self.taps(layer)
+    def taps(self, layer: ConvLayer) -> int:
+        """A set of each real product and tap."""
+        return layer.kernel_area * self.frequencies
 
-    def loaded_bits(self, precision: Precision) -> int:
-        """Bits in DRAM of a block of inputs."""
-        return precision.bits * self.points
+    def dram_share(self, layer: ConvLayer) -> float:
+        """Weights are spectra of as many words as there are points."""
+        del layer
+        return self.points / self.frequencies
+
+    def held_share(self, layer: ConvLayer) -> float:
+        """Four products of a bin have two words."""
+        del layer
+        return self.words / self.frequencies
 
     def stored_bits(self, layer: ConvLayer, precision: Precision) -> int:
         """Bits of a word of a spectrum: integers grow by a bit with each level.
@@ -84,15 +90,15 @@ class Spectral(Execution):
         growth = self.points.bit_length() - 1
         return precision.bits + (growth if precision.is_integer else 0)
 
-    def input_cycles(self, t: Tilings, p: Parameters, m: Floats) -> tuple[Floats, Floats]:
-        """Inputs come in over the lanes and pass the core; weights are spectra in DRAM."""
-        lanes = np.ceil(t.loaded * m * self.points / p.input_lanes)
-        return np.maximum(lanes, self.core.cycles(t.stored * m, self.points)), np.zeros(1)
+    def input_cycles(self, t: Passing, p: Parameters) -> tuple[Amounts, Amounts]:
+        """Inputs pass the core; weights are spectra in DRAM."""
+        del p
+        return self.core.cycles(t.made * t.channels, self.points), np.zeros(1)
 
-    def returning_cycles(self, t: Tiles | Tilings, p: Parameters) -> Floats:
-        """A tile leaves through the core, behind the end of the array's own pipeline."""
-        blocks = t.lines * t.line * t.output_channels
-        return p.pipeline_depth + self.core.cycles(blocks, self.points)
+    def returning_cycles(self, t: Passing, p: Parameters) -> Amounts:
+        """A tile leaves through the core."""
+        del p
+        return self.core.cycles(t.positions * t.filters, self.points)
 
     def counted(self, layer: ConvLayer) -> None:
         """As executed."""
@@ -110,24 +116,26 @@ class PooledSpectral(Spectral):
         """Box sums, as the array forms them."""
         return Boxes().tile(axis, outputs)
 
+    def span(self, axis: TiledAxis, outputs: int) -> Span:
+        """See ``tile``."""
+        return Boxes().span(axis, outputs)
+
+    def window(self, layer: ConvLayer) -> int:
+        """The box sums are the window."""
+        return Boxes().window(layer)
+
+    def row_bits(self, layer: ConvLayer, precision: Precision) -> int:
+        """Bits of a sum that lacks its last row."""
+        return Boxes().row_bits(layer, precision)
+
     def open_sums(self, axis: TiledAxis) -> int:
         """Box sums that are begun and not complete, of each channel of a block."""
         return Boxes().open_sums(axis)
-
-    def column_step(self, layer: ConvLayer) -> int:
-        """Columns from one pooled output to the next."""
-        return Boxes().column_step(layer)
 
     def stored_bits(self, layer: ConvLayer, precision: Precision) -> int:
         """Box sums grow, and then their spectra."""
         grown = Boxes().stored_bits(layer, precision) - precision.bits
         return Spectral.stored_bits(self, layer, precision) + grown
-
-    def input_cycles(self, t: Tilings, p: Parameters, m: Floats) -> tuple[Floats, Floats]:
-        """Inputs come in, are summed and pass the core, all in one stream."""
-        inputs, weights = Spectral.input_cycles(self, t, p, m)
-        sums = np.ceil(t.additions * m * self.points / p.input_adders)
-        return np.maximum(inputs, sums), weights
 
     def additions(self, layer: ConvLayer, loops: Loops) -> tuple[int, int]:
         """Box sums of every channel; the transforms are counted with the core."""

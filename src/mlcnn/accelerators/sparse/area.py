@@ -47,7 +47,7 @@ def sparse_area(unit: Sparsity, array: ArrayDescription, technology: Technology)
     register = technology.register.area_um2_per_bit
     selectors = array.multiplications_per_cycle * unit.selectors * bits
     slots = 2 * array.slices * unit.window_words * (bits + unit.index_bits)
-    windows = array.input_windows * array.accumulator_latency * unit.window_words * bits
+    windows = array.most_ways * array.accumulator_latency * unit.window_words * bits
     each = costs.multiply.area_um2 + costs.add.area_um2 + 2 * bits * register
     return SparseArea(
         selectors=selectors * technology.selecting().area_um2_per_bit,

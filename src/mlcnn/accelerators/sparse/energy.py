@@ -41,10 +41,10 @@ def activity(chosen: Chosen, execution: Skipping, array: ArrayDescription) -> Ac
         array: the array.
     """
     work, tiling = chosen.work, chosen.tiling
-    selected = operations(work, tiling, array, chosen.ways).multiplications
+    selected = operations(work, tiling, array, chosen.ways, chosen.side).multiplications
     if not isinstance(execution, SkippingMaps):
         return Activity(selected)
-    c, nest = loops(work, tiling, array, chosen.ways), work.layer
+    c, nest = loops(work, tiling, array, chosen.side), work.layer
     windows = nest.N * nest.C * c.input_reloads
     maps = windows * c.rows.all_stored * c.columns.all_stored * execution.words
     inputs = windows * c.rows.all_inputs * c.columns.all_inputs * execution.channels

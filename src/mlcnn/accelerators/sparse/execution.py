@@ -12,16 +12,15 @@ from typing import ClassVar
 import numpy as np
 
 from mlcnn.accelerators.array import Execution
-from mlcnn.accelerators.array.axis import AxisTiles, Tile, TiledAxis
+from mlcnn.accelerators.array.axis import Loops, Span, Tile, TiledAxis
 from mlcnn.accelerators.array.parameters import Parameters
-from mlcnn.accelerators.array.tiling import Floats, Tilings
-from mlcnn.accelerators.array.work import window_words
-from mlcnn.accelerators.precision import Precision
+from mlcnn.accelerators.array.tiling import Amounts
+from mlcnn.accelerators.array.work import Passing
 from mlcnn.accelerators.sparse.occupancy import Occupancy
 from mlcnn.accelerators.sparse.unit import Sparsity
 from mlcnn.workload import ConvLayer
 
-__all__ = ["Skipping", "SkippingMaps"]
+__all__ = ["Skipping", "SkippingMaps", "renewed_words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +50,10 @@ class Skipping(Execution):
         """Channels of the network in a window."""
         return self.channels
 
-    def loaded_bits(self, precision: Precision) -> float:
-        """Bits in DRAM of a position of a window."""
-        return precision.bits * self.channels
+    @property
+    def in_sets(self) -> bool:
+        """A window has as many sets as its slowest slice."""
+        return False
 
     @property
     def words(self) -> float:
@@ -71,30 +71,31 @@ class Skipping(Execution):
         numbers = self.occupancy.filters * self.occupancy.windows * self.unit.count_bits
         return self.occupancy.total * (self.bits + self.unit.index_bits) + numbers
 
-    def weight_bits(self, layer: ConvLayer, precision: Precision) -> float:
-        """The stored bits, spread over the taps of the loop nest."""
-        del precision
-        return self.stored_bits_of_weights / layer.weights
+    def dram_bits(self, layer: ConvLayer) -> float:
+        """The stored bits by filter and window."""
+        return self.stored_bits_of_weights / (layer.weights // layer.kernel_area)
 
-    def weight_words(self, layer: ConvLayer) -> float:
-        """The same by filter and window, in words of a weight."""
-        return self.stored_bits_of_weights / self.bits / (layer.weights // layer.kernel_area)
+    def dram_share(self, layer: ConvLayer) -> float:
+        """There are no sets to be counted in DRAM."""
+        del layer
+        return 0.0
 
-    def tile_weight_bits(self, layer: ConvLayer, precision: Precision, t: Tilings) -> Floats:
+    def tile_weight_bits(self, layer: ConvLayer, filters: Amounts, channels: Amounts) -> Amounts:
         """The tile that really has most: the buffer has room for it."""
-        del layer, precision
+        del layer
         bits, count = self.bits + self.unit.index_bits, self.unit.count_bits
 
-        def largest(filters: int, windows: int) -> float:
-            return self.occupancy.largest(filters, windows, bits, count)
+        def largest(some: int, windows: int) -> float:
+            return self.occupancy.largest(some, windows, bits, count)
 
-        return _by_pair(largest, t.output_channels, t.input_channels)
+        return _by_pair(largest, filters, channels)
 
-    def set_words(self, multipliers: Floats) -> Floats:
+    def fill(self, side: Amounts, p: Parameters) -> Amounts:
         """Weights come with their indices."""
-        return multipliers * (self.bits + self.unit.index_bits) / self.bits
+        bits = side * self.multipliers * (self.bits + self.unit.index_bits)
+        return np.ceil(bits / (8 * p.beat_bytes))
 
-    def passes(self, filters: Floats, side: Floats) -> Floats:
+    def passes(self, filters: Amounts, side: Amounts) -> Amounts:
         """Sets of the slowest slice, from the mask itself."""
 
         def mean(some: int, together: int) -> float:
@@ -112,11 +113,14 @@ class Skipping(Execution):
         del layer
         return self.occupancy.total
 
-    def window_words(self, layer: ConvLayer, columns: AxisTiles, multipliers: int) -> float:
-        """A window is read whole, once for all sets."""
+    def read_words(self, layer: ConvLayer, loops: Loops, multipliers: int) -> float:
+        """A window is read whole at the first position of a row, then what is new of it."""
         del multipliers
-        area, step = layer.kernel_area, self.column_step(layer)
-        return self.channels * window_words(layer, columns, area, area, step)
+        positions = loops.columns.all_positions
+        step = layer.strides[1]
+        new = renewed_words(layer, step) * (positions - loops.columns.tiles)
+        words = (new + layer.kernel_area * loops.columns.tiles) / positions
+        return layer.C * loops.turns * self.channels * words
 
     def counted(self, layer: ConvLayer) -> None:
         """As executed: there is no count of it on paper."""
@@ -142,7 +146,12 @@ class SkippingMaps(Skipping):
         """What is stored are maps at the places of the convolution's outputs."""
         convolved = axis.convolution_outputs(outputs)
         inputs = len(axis.plain_inputs(convolved))
-        return len(outputs), len(convolved), len(convolved), inputs, len(convolved), 0
+        return len(convolved), inputs, len(convolved), 0
+
+    def span(self, axis: TiledAxis, outputs: int) -> Span:
+        """See ``tile``."""
+        under = axis.under(range(outputs))
+        return Span(outputs, len(under), ((0, 0),) * len(axis.taps(under)))
 
     def open_sums(self, axis: TiledAxis) -> int:
         """Rows of inputs that wait for those below them."""
@@ -153,19 +162,31 @@ class SkippingMaps(Skipping):
         """Words of the buffer behind a position of a window."""
         return self.channels * self.basis
 
-    def input_cycles(self, t: Tilings, p: Parameters, m: Floats) -> tuple[Floats, Floats]:
-        """Inputs come in over the lanes and pass the basis unit; weights come as they are."""
-        lanes = np.ceil(t.loaded * m * self.channels / p.input_lanes)
-        products = t.stored * m * self.words * self.area
-        return np.maximum(lanes, np.ceil(products / self.unit.basis_multipliers)), np.zeros(1)
+    def input_cycles(self, t: Passing, p: Parameters) -> tuple[Amounts, Amounts]:
+        """Inputs pass the basis unit; weights come as they are."""
+        del p
+        products = t.made * t.channels * self.words * self.area
+        return np.ceil(products / self.unit.basis_multipliers), np.zeros(1)
 
-    def window_words(self, layer: ConvLayer, columns: AxisTiles, multipliers: int) -> float:
+    def read_words(self, layer: ConvLayer, loops: Loops, multipliers: int) -> float:
         """All maps of a window, at each position anew."""
-        del layer, multipliers
-        return self.words * columns.all_positions
+        del multipliers
+        return layer.C * loops.turns * self.words
 
 
-def _by_pair(function: Callable[[int, int], float], first: Floats, second: Floats) -> Floats:
+def renewed_words(layer: ConvLayer, step: int) -> int:
+    """Words of a kernel's window in one channel that are new at the next position.
+
+    Args:
+        layer: the loop nest.
+        step: columns from one position to the next.
+    """
+    dilation = layer.dilations[1]
+    new = layer.S if step % dilation else min(layer.S, step // dilation)
+    return layer.R * new
+
+
+def _by_pair(function: Callable[[int, int], float], first: Amounts, second: Amounts) -> Amounts:
     """A function of two whole numbers at every pair of two arrays, once for each that differs."""
     pairs = np.stack(np.broadcast_arrays(first, second), axis=-1)
     different, which = np.unique(pairs.reshape(-1, 2), axis=0, return_inverse=True)

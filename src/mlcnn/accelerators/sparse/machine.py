@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlcnn.accelerators.array import SLACK, Array, Chosen, best_of, cost_of, refused
-from mlcnn.accelerators.array.work import Work, renewed_words
+from mlcnn.accelerators.array.work import Work
 from mlcnn.accelerators.cost import LayerCost, LayerTask
 from mlcnn.accelerators.machine import Infeasible
 from mlcnn.accelerators.precision import Precision
 from mlcnn.accelerators.sparse.area import sparse_area
 from mlcnn.accelerators.sparse.energy import Activity, activity, sparse_energy
-from mlcnn.accelerators.sparse.execution import Skipping, SkippingMaps
+from mlcnn.accelerators.sparse.execution import Skipping, SkippingMaps, renewed_words
 from mlcnn.accelerators.sparse.occupancy import Occupancy
 from mlcnn.accelerators.sparse.unit import Sparsity
 from mlcnn.accelerators.technology import Technology
@@ -41,12 +41,12 @@ class SparseArray:
     def __post_init__(self) -> None:
         where = f"accelerator {self.name}"
         self.sparsity.check(where)
-        wanted, width = self._port_bits, self.array.buffer_banks * self.array.buffer_width_bits
+        wanted, width = self._port_bits, self.array.input_banks * self.array.input_width_bits
         if wanted > width:
             raise InputError(
-                f"{where}: windows and weights take {wanted} bits a cycle of the buffer, and its "
-                f"banks deliver {width}: widen them (buffer banks, width_bits), or ask for less "
-                "(sparsity port_words, buffer input_windows and weight_words)"
+                f"{where}: windows take {wanted} bits a cycle of the memory of inputs, and its "
+                f"banks deliver {width}: widen them (input_buffer banks, width_bits), or ask for "
+                "less (sparsity port_words, array ways)"
             )
         if self.sparsity.basis_multipliers and not self.array.row_buffer_bytes:
             raise InputError(
@@ -56,13 +56,8 @@ class SparseArray:
 
     @property
     def _port_bits(self) -> int:
-        """Most bits a cycle: slices on one position have different weights, indices beside them."""
-        array, unit, bits = self.array, self.sparsity, self.array.precision.bits
-        return max(
-            unit.port_words * ways * bits
-            + array.slices // ways * array.weight_words * (bits + unit.index_bits)
-            for ways in range(1, array.input_windows + 1)
-        )
+        """Bits a cycle of the windows of all ways."""
+        return self.sparsity.port_words * self.array.most_ways * self.array.precision.bits
 
     @property
     def name(self) -> str:
@@ -167,7 +162,7 @@ class SparseArray:
         execution = chosen.work.execution
         if isinstance(execution, Skipping):
             done = activity(chosen, execution, self.array)
-            shown = _shown(chosen, execution, layer, self.array, done)
+            shown = _shown(chosen, execution, layer, done)
         else:
             done, shown = Activity(), dict[str, object]()
         added = sparse_energy(done, self.sparsity, self.array, technology, found.cycles)
@@ -186,13 +181,11 @@ class SparseArray:
         return whole + sparse_area(self.sparsity, self.array, technology).total
 
 
-def _shown(
-    chosen: Chosen, execution: Skipping, layer: Layer, array: Array, done: Activity
-) -> dict[str, object]:
+def _shown(chosen: Chosen, execution: Skipping, layer: Layer, done: Activity) -> dict[str, object]:
     """What of the result comes from the mask, as every slice sees it."""
     occupancy, unit = execution.occupancy, execution.unit
     filters = chosen.tiling.output_channels
-    side = min(max(array.slices // chosen.ways, 1), filters)
+    side = min(chosen.side, filters)
     places = occupancy.total * unit.index_bits
     return {
         "density": layer.density,

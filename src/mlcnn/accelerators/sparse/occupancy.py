@@ -106,9 +106,7 @@ def _starts(occupancy: Occupancy, filters: int, side: int) -> list[int]:
 def _lockstep(occupancy: Occupancy, multipliers: int, least: int, filters: int, side: int) -> float:
     sets = occupancy.sets(multipliers)
     slowest = np.maximum.reduceat(sets, _starts(occupancy, filters, side), axis=0)
-    tiles = -(-(occupancy.filters // occupancy.groups) // filters)
-    steps = occupancy.groups * tiles * -(-filters // side) * occupancy.windows
-    return float(np.maximum(slowest, least).sum()) / steps
+    return float(np.maximum(slowest, least).mean())
 
 
 @lru_cache(maxsize=65536)

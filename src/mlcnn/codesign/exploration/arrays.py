@@ -36,18 +36,18 @@ _Expression = str | float
 class _Sizes(Document):
     slices: _Expression | None = None
     multipliers: _Expression | None = None
+    most_ways: _Expression | None = None
     accumulator_entries: _Expression | None = None
-    input_lanes: _Expression | None = None
     input_adders: _Expression | None = None
     input_scalers: _Expression | None = None
-    output_lanes: _Expression | None = None
-    pooling_adders: _Expression | None = None
-    buffer_bytes: _Expression | None = None
-    buffer_banks: _Expression | None = None
+    input_bytes: _Expression | None = None
+    input_banks: _Expression | None = None
+    weight_bytes: _Expression | None = None
     row_buffer_bytes: _Expression | None = None
-    input_windows: _Expression | None = None
-    weight_words: _Expression | None = None
+    beat_bytes: _Expression | None = None
     dram_bytes_per_cycle: _Expression | None = None
+    dram_latency: _Expression | None = None
+    write_latency: _Expression | None = None
 
 
 class ArrayTemplateFile(Document):
