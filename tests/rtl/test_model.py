@@ -7,8 +7,7 @@ import pytest
 from accelerators.array.walk import every
 
 from mlcnn.accelerators import LayerTask
-from mlcnn.accelerators.array import load_array
-from mlcnn.accelerators.array import Tiling
+from mlcnn.accelerators.array import Tiling, load_array
 from mlcnn.accelerators.array.cutting import tilings
 from mlcnn.errors import InfeasibleError, InputError
 from mlcnn.rtl.build import Build
