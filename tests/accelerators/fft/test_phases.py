@@ -1,6 +1,7 @@
 """The closed form against a walk, phase by phase; and the bounds that no layer can pass."""
 
 import math
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -45,22 +46,21 @@ class _Walk(Walk):
         self.bins = self.block // 2 - 1
         self.fused = work.execution.fused
 
+    @contextmanager
+    def as_array(self, how):
+        """Within it, what the array does in another way."""
+        before, self.how = self.how, how
+        yield super()
+        self.how = before
+
     def boxes(self, axis, outputs):
         """Box sums in front of the core where it is fused, as the array forms them."""
-        if self.fused and self.layer.pool is not None:
-            self.how = Boxes()
-            found = super().boxes(axis, outputs)
-            self.how = self.work.execution
-            return found
-        return super().boxes(axis, outputs)
+        with self.as_array(Boxes() if self.fused else self.how) as array:
+            return array.boxes(axis, outputs)
 
     def passing(self, tile):
-        if not self.fused:
-            return super().passing(tile)
-        self.how = Boxes()
-        found = super().passing(tile)
-        self.how = self.work.execution
-        return found
+        with self.as_array(Boxes() if self.fused else self.how) as array:
+            return array.passing(tile)
 
     def sets(self, channels):
         """Of each real product of a bin."""
@@ -77,12 +77,8 @@ class _Walk(Walk):
 
     def compute(self, filters, tile, channels):
         """A pool that is not in front accumulates, as in any array."""
-        if self.fused:
-            return super().compute(filters, tile, channels)
-        self.how = PLAIN
-        found = super().compute(filters, tile, channels)
-        self.how = self.work.execution
-        return found
+        with self.as_array(self.how if self.fused else PLAIN) as array:
+            return array.compute(filters, tile, channels)
 
     def weights(self, filters, channels):
         """They come as spectra, of as many words as the columns."""
