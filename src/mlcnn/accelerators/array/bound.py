@@ -299,24 +299,36 @@ class Bounds:
             held = need.first_sets * self._work.execution.held_share(self._work.layer)
             held = held * one.first_words.min(axis=0)[tile] * need.weight_places
             fits &= held * p.beat_bytes <= p.weight_bytes
-        fits, starts = np.flatnonzero(fits), self._starts
+        fits = np.flatnonzero(fits)
+        ends = np.searchsorted(fits, self._t.starts)
+        some = np.flatnonzero(ends[1:] > ends[:-1])  # tiles with a tiling that fits
+        starts, tile = ends[some], tile[fits]
+
+        def of_each(least: np.ufunc, values: Amounts, none: float) -> Amounts:
+            """Of the tilings of each tile that fit."""
+            found = np.full(len(self._starts), none)
+            if len(some):
+                found[some] = least.reduceat(values, starts)
+            return found
 
         def low(values: Amounts) -> Amounts:
-            """The least of each tile's tilings, infinite where none fits."""
-            return np.minimum.reduceat(_spread(values, fits, _FAR), starts)
+            return of_each(np.minimum, values, _FAR)
 
-        sets, steps = low(need.sets), low(need.pairs)  # one chunk a tile, or more
-        most = np.maximum.reduceat(_spread(need.pairs * chunks, fits, 0.0), starts)
-        begins = one.begins * np.where(one.begins > 0, steps, most)
-        first = np.floor(low(need.first_sets) * one.first_words * share)
+        pairs, first_sets = need.pairs[fits], need.first_sets[fits]
+        steps, all_sets = pairs * chunks[fits], need.sets[fits]
+        sets, fewest = low(all_sets), low(pairs)  # one chunk a tile, or more
+        most = of_each(np.maximum, steps, 0.0)
+        begins = one.begins * np.where(one.begins > 0, fewest, most)
+        first = np.floor(low(first_sets) * one.first_words * share)
         compute = groups * sets * one.sets + begins + one.last
         words, passing = one.words.min(axis=0), self._passing
-        loaded = need.sets * words[tile] * need.weight_loads * share
-        loaded = groups * (loaded + need.blocks * need.input_loads * passing[tile])
-        waits = need.pairs * chunks * p.dram_latency + need.input_steps * p.input_stages
+        loaded = all_sets * words[tile] * need.weight_loads[fits] * share
+        loaded += need.blocks[fits] * need.input_loads[fits] * passing[tile]
+        waits = steps * p.dram_latency + need.input_steps[fits] * p.input_stages
         return (
-            compute, first, low(need.first_blocks) * self._first_passing, low(loaded), low(waits),
-            low(need.dram_bytes), steps, one.last.min(axis=0),
+            compute, first, low(need.first_blocks[fits]) * self._first_passing,
+            low(groups * loaded), low(waits), low(need.dram_bytes[fits]), fewest,
+            one.last.min(axis=0),
         )  # fmt: skip
 
     def of_tiles(self) -> Amounts:
@@ -459,10 +471,3 @@ def _different(p: Parameters, names: Sequence[str]) -> tuple[list[int], Indices]
     columns = np.concatenate([getattr(p, name) for name in names], axis=1)
     _, some, which = np.unique(columns, axis=0, return_index=True, return_inverse=True)
     return some.tolist(), which.reshape(-1)
-
-
-def _spread(values: Amounts, some: Indices, other: float) -> Amounts:
-    """Some of the values, and another one in place of the rest."""
-    found = np.full(len(values), other)
-    found[some] = values[some]
-    return found
