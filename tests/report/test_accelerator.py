@@ -163,7 +163,9 @@ def test_where_nothing_is_fused_only_the_bits_gain(summary: RunSummary):
     console = Console(file=io.StringIO(), width=200)
     for found in summary.evaluations[1:]:
         equal = found.to_json()["equal_precision"]
-        assert found.network.total_speedup > 1.5
+        # Two small layers: what they wait for is DRAM, more than multipliers.
+        assert found.network.total_speedup > 1
+        assert found.network.total_energy_ratio > found.network.total_speedup
         assert equal["against"] == found.accelerator.name.replace("mlcnn", "dcnn")
         assert equal["network"]["speedup"] == pytest.approx(1, abs=0.1)
         console.print(evaluation_tables(found, "plain"))
