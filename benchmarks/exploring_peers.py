@@ -139,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run = commands.add_parser("run", help="append curves to a file")
     run.add_argument("path", type=Path)
     run.add_argument("--peers", nargs="+", choices=tuple(PEERS), default=tuple(PEERS))
-    run.add_argument("--areas", type=float, nargs="+", default=[1.0, 3.0], help="in mm2")
+    run.add_argument("--areas", type=float, nargs="+", default=[1.0, 3.0], help="in mm2, or inf")
     run.add_argument("--seeds", type=int, default=10)
     run.add_argument("--first-seed", type=int, default=0)
     run.add_argument("--seconds", type=float, default=25.0, help="of processor time for each")

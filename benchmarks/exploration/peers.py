@@ -86,6 +86,8 @@ class _Inner:
 
     def excess(self, design: Design) -> float:
         """By how much the area is above what it may be, as a logarithm."""
+        if math.isinf(self.problem.most_um2):
+            return -1.0
         return math.log(self.problem.areas[design] / self.problem.most_um2)
 
     def value(self, design: Design) -> float:
@@ -213,9 +215,11 @@ def exploration(problem: Problem, run: Run, strategy: Strategy) -> None:
         run: takes note.
         strategy: how designs are chosen.
     """
-    limit = Limit(Quantity.AREA, problem.most_um2)
-    candidates = Candidates.of(problem.space, LoopNests(problem.groups), [limit])
-    question = Question(problem.space, (Quantity.EDP,), (limit,), strategy, run.seed)
+    # (Of some templates the area is not known: they are searched without a bound.)
+    bounded = math.isfinite(problem.most_um2)
+    limits = (Limit(Quantity.AREA, problem.most_um2),) if bounded else ()
+    candidates = Candidates.of(problem.space, LoopNests(problem.groups), limits)
+    question = Question(problem.space, (Quantity.EDP,), limits, strategy, run.seed)
     # With too little time for a single design there is none, which is no mistake here.
     with Journal(None, {}) as journal, suppress(InfeasibleError):
         workers = _Noted(problem, run)
