@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from mlcnn.accelerators.array.steps import Hardware
 from mlcnn.errors import InputError
+from mlcnn.rtl.memory import BEAT_BYTES, GROUP_CHANNELS
 
 __all__ = ["Build"]
 
@@ -32,8 +33,8 @@ class Build:
 
     slices: int = 16
     ways: int = 2
-    multipliers: int = 8
-    beat_bytes: int = 64
+    multipliers: int = GROUP_CHANNELS
+    beat_bytes: int = BEAT_BYTES
     positions: int = 1024
     weight_beats: int = 512
     entries: int = 128
