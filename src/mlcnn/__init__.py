@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         RtlOptions,
         SkipOptions,
         bench,
+        compile,  # noqa: A004 - as torch has it
         compress,
         count,
         evaluate,
@@ -81,6 +82,7 @@ __all__ = [
     "api",
     "bench",
     "codesign",
+    "compile",
     "compress",
     "count",
     "counting",
@@ -123,7 +125,7 @@ _FROM_API = frozenset(
     | {"QuantizeOptions", "RewriteOptions", "SkipOptions"}
     | {"bench", "compress", "count", "evaluate", "finetune", "load", "optimize", "quantize", "run"}
     | {"MapOptions", "NetworkOptions", "map_layer", "map_network", "skip"}
-    | {"ExploreOptions", "explore", "RtlOptions", "simulate_rtl"}
+    | {"ExploreOptions", "explore", "RtlOptions", "simulate_rtl", "compile"}
 )
 
 __version__ = "0.1.0"

@@ -5,6 +5,7 @@ from mlcnn.api.affording import within_budget
 from mlcnn.api.benchmarking import MeasureOptions, bench, chooser_for
 from mlcnn.api.compressed import Compressed
 from mlcnn.api.compressing import COMPRESS_RECIPE, CompressOptions, compress
+from mlcnn.api.compiling import Compiled, compile  # noqa: A004 - as torch has it
 from mlcnn.api.counting import count
 from mlcnn.api.dynamic import Dynamic
 from mlcnn.api.evaluation import EvaluateOptions, energy_per_image, evaluate
@@ -69,6 +70,7 @@ __all__ = [
     "FINETUNE_RECIPE",
     "Comparison",
     "CompressOptions",
+    "Compiled",
     "Compressed",
     "Described",
     "Dynamic",
@@ -110,6 +112,7 @@ __all__ = [
     "coded_layers",
     "columns_table",
     "compare",
+    "compile",
     "compress",
     "count",
     "default_passes",

@@ -1,0 +1,123 @@
+"""Networks that stand for a module: one for each kind of input, as long as its weights are those."""
+
+import threading
+from collections.abc import Callable, Sequence
+from operator import attrgetter, is_, methodcaller
+
+from torch import Tensor
+
+from mlcnn.api.in_engine import InEngine
+from mlcnn.errors import UnsupportedError
+
+__all__ = ["Networks", "Weights", "require_alike"]
+
+_version, _address = attrgetter("_version"), methodcaller("data_ptr")
+
+_ALIKE = 1e-3  # of the largest output: float32 in another order of summing
+_MOST_NETWORKS = 8  # of different heights and widths: each holds the weights
+_MOST_SHAPES = 256  # only names of networks: batches of many sizes
+
+Shapes = tuple[tuple[int, ...], ...]
+
+
+class Weights:
+    """Tensors that a network was made from, to find out whether they are still the same.
+
+    Torch counts the changes of a tensor in place. Those through ``tensor.data`` are not counted,
+    nor those of tensors made in inference mode; another array behind ``data`` is seen.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        """Remember them as they are."""
+        self._tensors = tuple(tensors)
+        self._counted = tuple(item for item in tensors if not item.is_inference())
+        self._addresses = self._placed()
+        self._versions = sum(map(_version, self._counted))
+
+    def _placed(self) -> list[int]:
+        return list(map(_address, self._tensors))
+
+    def same(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether these are the tensors, unchanged."""
+        return (
+            all(map(is_, tensors, self._tensors))
+            and sum(map(_version, self._counted)) == self._versions
+            and self._placed() == self._addresses
+        )
+
+
+class Networks:
+    """Networks of one module by the shapes of its inputs; made when they are first asked for.
+
+    A network with a dynamic batch serves batches of all sizes.
+    """
+
+    def __init__(
+        self, make: Callable[[Sequence[Tensor]], InEngine], made: Sequence[InEngine] = ()
+    ) -> None:
+        """Begin with none, or with those that are there.
+
+        Args:
+            make: a network for inputs of these shapes and types.
+            made: networks.
+        """
+        self.made = list(made)
+        self._make, self._lock = make, threading.Lock()
+        self._known: dict[Shapes, InEngine] = {}
+
+    def find(self, tensors: Sequence[Tensor]) -> InEngine:
+        """The network for these inputs; threads that ask at the same time wait for one of them."""
+        shapes = tuple([tensor.shape for tensor in tensors])
+        found = self._known.get(shapes)
+        if found is not None:
+            return found
+        with self._lock:
+            return self._added(shapes, tensors)
+
+    def _added(self, shapes: Shapes, tensors: Sequence[Tensor]) -> InEngine:
+        found = next((one for one in self.made if one.takes(tensors)), None)
+        if found is None:
+            found = self._make(tensors)
+            self.made = [*self.made[1 - _MOST_NETWORKS :], found]
+            self._known = {s: one for s, one in self._known.items() if one in self.made}
+        if len(self._known) >= _MOST_SHAPES:
+            self._known = {}
+        self._known[shapes] = found
+        return found
+
+
+def require_alike(expected: Sequence[Tensor], found: Sequence[Tensor], what: str) -> None:
+    """Require that a network gives what the module does.
+
+    Args:
+        expected: outputs of the module.
+        found: of the network, on the same inputs.
+        what: the network, for the message.
+
+    Raises:
+        UnsupportedError: they differ, by more than rounding explains.
+    """
+    if len(expected) != len(found):
+        raise UnsupportedError(f"{what} gives {len(found)} outputs, the module {len(expected)}")
+    error = max(map(_difference, expected, found), default=0.0)
+    if error > _ALIKE:
+        raise UnsupportedError(
+            f"{what} differs from the module by {error:.2g} of the largest output on the example "
+            "input; name another engine"
+        )
+
+
+def _difference(expected: Tensor, found: Tensor) -> float:
+    """Of floats, as a share of the largest; infinite for other shapes, types, or other integers."""
+    if expected.shape != found.shape or expected.dtype != found.dtype:
+        return float("inf")
+    if not expected.is_floating_point():
+        return 0.0 if bool((expected == found).all()) else float("inf")
+    expected, found = expected.detach().double(), found.double()
+    finite = expected.isfinite()
+    if not bool((finite == found.isfinite()).all()):
+        return float("inf")
+    if not bool(finite.any()):
+        return 0.0
+    largest = float(expected[finite].abs().max())
+    return float((expected - found)[finite].abs().max()) / (largest or 1.0)
