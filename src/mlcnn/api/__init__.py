@@ -3,9 +3,9 @@
 from mlcnn.api.accuracy import ImageOptions
 from mlcnn.api.affording import within_budget
 from mlcnn.api.benchmarking import MeasureOptions, bench, chooser_for
+from mlcnn.api.compiling import Compiled, compile  # noqa: A004 - as torch has it
 from mlcnn.api.compressed import Compressed
 from mlcnn.api.compressing import COMPRESS_RECIPE, CompressOptions, compress
-from mlcnn.api.compiling import Compiled, compile  # noqa: A004 - as torch has it
 from mlcnn.api.counting import count
 from mlcnn.api.dynamic import Dynamic
 from mlcnn.api.evaluation import EvaluateOptions, energy_per_image, evaluate
@@ -69,8 +69,8 @@ __all__ = [
     "COMPRESS_RECIPE",
     "FINETUNE_RECIPE",
     "Comparison",
-    "CompressOptions",
     "Compiled",
+    "CompressOptions",
     "Compressed",
     "Described",
     "Dynamic",

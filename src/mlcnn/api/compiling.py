@@ -13,14 +13,13 @@ from torch import Tensor, nn
 from mlcnn import graph
 from mlcnn.api.forms import CALL, ONE, Form, flatten
 from mlcnn.api.in_engine import AUTO, CompileOptions, InEngine, in_engine
-from mlcnn.api.replacing import Networks, Weights, require_alike
+from mlcnn.api.replacing import Networks, Weights
 from mlcnn.errors import InputError
 from mlcnn.graph import ExampleInput
 
 __all__ = ["Compiled", "compile"]
 
 _MOST_CHANGES = 3
-_NOT_READ = "num_batches_tracked"  # in inference
 _LOST = ("_lock", "_weights", "_pending", "_networks", "_places")
 
 
@@ -93,8 +92,6 @@ class Compiled(nn.Module):
         self._returned: Form = ONE
         self._form, tensors = _example(example_input, type(original).__name__)
         self._begin(())
-        for tensor in (*self._tensors(), *tensors):
-            _require_cpu(tensor)
         self._networks.find(tensors)
 
     def _begin(self, made: Sequence[InEngine]) -> None:
@@ -113,17 +110,14 @@ class Compiled(nn.Module):
 
     def _made(self, tensors: Sequence[Tensor]) -> InEngine:
         """The network for inputs of these shapes, which gives what the module gives for them."""
+        for tensor in (*self._tensors(), *tensors):
+            _require_cpu(tensor)
         name = type(self.original).__name__
         arguments, keywords = self._called(tensors)
-        model = graph.from_module(self.original, keywords or arguments, name=name)
-        mode = self.original.training
-        with torch.no_grad():
-            expected = self.original.eval()(*arguments, **keywords)
-        self.original.train(mode)
+        expected = _inferred(self.original, arguments, keywords)
         self._returned, outputs = flatten(expected, lambda leaf: _returned(leaf, name))
-        made = in_engine(model, tensors, self.options)
-        require_alike(outputs, made.run(tensors), f"{name}: engine {made.engine!r}")
-        return made
+        model = graph.from_module(self.original, keywords or arguments, name=name)
+        return in_engine(model, tensors, outputs, self.options)
 
     def _called(self, tensors: Sequence[Tensor]) -> tuple[tuple[object, ...], dict[str, object]]:
         given: Any = self._form.fill(tensors)
@@ -156,7 +150,7 @@ class Compiled(nn.Module):
         """Why the module itself must run; None where its network may."""
         if self.training:
             return "it is in training mode; call .eval() for inference"
-        if torch.is_grad_enabled() and any([tensor.requires_grad for tensor in tensors]):
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
             return "an input requires gradients; where none are needed, use torch.no_grad()"
         if self._weights.same(self._tensors()):
             self._changes = 0
@@ -183,8 +177,10 @@ class Compiled(nn.Module):
             name = type(self.original).__name__
             warnings.warn(f"mlcnn: {name} runs eagerly: {reason}", stacklevel=5)
 
-    def train(self, mode: bool = True) -> "Compiled":  # noqa: FBT001, FBT002 - as torch has it
+    def train(self, mode: bool = True) -> "Compiled":
         """Set the mode, of the module too; in training the module itself runs."""
+        if mode != self.training:  # what training does to statistics need not be told to torch
+            self._weights = Weights([torch.empty(0)])
         super().train(mode)
         return self
 
@@ -202,12 +198,13 @@ class Compiled(nn.Module):
         Raises:
             InputError: another device or type.
         """
-        device, dtype, *_ = torch._C._nn._parse_to(*arguments, **keywords)  # noqa: SLF001
-        if (device is not None and device.type != "cpu") or dtype not in {None, torch.float32}:
-            raise _moved(device if dtype is None else dtype)
+        for item in (*arguments, *keywords.values()):
+            if not _stays(item):
+                raise _moved(item)
         return self
 
-    def _apply(self, fn: Any, recurse: bool = True) -> "Compiled":  # noqa: FBT001, FBT002
+    def _apply(self, fn: Any, recurse: bool = True) -> "Compiled":
+        del fn, recurse
         raise _moved(None)
 
     def cuda(self, device: Any = None) -> "Compiled":
@@ -243,14 +240,34 @@ class Compiled(nn.Module):
         )
 
 
+def _inferred(
+    module: nn.Module, arguments: tuple[object, ...], keywords: Mapping[str, object]
+) -> object:
+    """What a module gives in inference; nothing where it fails, which its export tells better."""
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        with torch.no_grad():
+            return module.eval()(*arguments, **keywords)
+    except Exception:  # noqa: BLE001 - a user's module may raise anything
+        return None
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
 def _places(module: nn.Module) -> Iterator[tuple[Mapping[str, Any], str]]:
-    """Where a module keeps the tensors that inference reads."""
+    """Where a module keeps its tensors.
+
+    Those that inference does not read as well: of the statistics of a batch norm, torch counts no
+    changes, and ``num_batches_tracked`` tells of them.
+    """
     for part in module.modules():
-        for tensors in (part._parameters, part._buffers):  # noqa: SLF001
+        own = part._parameters, part._buffers  # pyright: ignore[reportPrivateUsage] - where they lie
+        for tensors in own:
             yield from (
                 (tensors, name)
                 for name, tensor in tensors.items()
-                if tensor is not None and name != _NOT_READ
+                if tensor is not None
             )
 
 
@@ -287,6 +304,17 @@ def _returned(leaf: object, name: str) -> InputError:
         f"{name}: returns a {type(leaf).__name__} beside tensors, which a network cannot; return "
         'tensors alone, or use torch.compile(module, backend="mlcnn")'
     )
+
+
+def _stays(asked: object) -> bool:
+    """Whether an argument of ``to`` asks for nothing else than the CPU and float32."""
+    if isinstance(asked, Tensor):
+        return asked.is_cpu and asked.dtype is torch.float32
+    if isinstance(asked, str | torch.device):
+        return torch.device(asked).type == "cpu"
+    if isinstance(asked, torch.dtype):
+        return asked is torch.float32
+    return isinstance(asked, bool | torch.memory_format) or asked is None
 
 
 def _moved(to: object) -> InputError:

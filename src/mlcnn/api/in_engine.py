@@ -17,6 +17,7 @@ from mlcnn.errors import InputError, UnsupportedError, did_you_mean
 __all__ = ["CompileOptions", "InEngine", "in_engine"]
 
 AUTO, MEASURED = "auto", "measured"
+_ALIKE = 1e-3  # of the largest output: float32 in another order of summing
 # By which of them takes the network, in this order: the order of their speed on networks of the
 # public zoo. Torch's own engines are what the module ran in before.
 _ORDER = ("native", "openvino", "onnxruntime")
@@ -116,7 +117,7 @@ class InEngine:
         return len(wanted) == len(tensors) and all(
             signature.shape is not None
             and len(signature.shape) == tensor.ndim
-            and signature.dtype == array_of(tensor[:0] if tensor.ndim else tensor).dtype
+            and signature.dtype == array_of(torch.empty(0, dtype=tensor.dtype)).dtype
             and all(
                 not isinstance(size, int) or size == given
                 for size, given in zip(signature.shape, tensor.shape, strict=True)
@@ -125,12 +126,18 @@ class InEngine:
         )
 
 
-def in_engine(model: ir.Model, example: Sequence[Tensor], options: CompileOptions) -> InEngine:
+def in_engine(
+    model: ir.Model,
+    example: Sequence[Tensor],
+    expected: Sequence[Tensor],
+    options: CompileOptions,
+) -> InEngine:
     """Rewrite a network by the exact passes, for the engine that will run it.
 
     Args:
         model: the network, as it was loaded.
         example: its inputs; forms are chosen for their shapes.
+        expected: its outputs for these, which an engine must give.
         options: see ``CompileOptions``.
 
     Raises:
@@ -141,10 +148,13 @@ def in_engine(model: ir.Model, example: Sequence[Tensor], options: CompileOption
     declined: list[str] = []
     for name in options.wanted:
         try:
-            found.append(_tried(model, name, threads, example, options, declined))
+            rewritten = _rewritten(model, name, threads, example, check=options.check)
+            made = InEngine.of(rewritten, name, threads, declined)
+            _require_alike(expected, made.run(example), f"engine {name!r}")
         except UnsupportedError as error:
             declined.append(str(error))
             continue
+        found.append(made)
         if options.engine != MEASURED:
             break
     if not found:
@@ -152,24 +162,15 @@ def in_engine(model: ir.Model, example: Sequence[Tensor], options: CompileOption
     return found[0] if len(found) == 1 else _fastest(found, example)
 
 
-def _tried(
-    model: ir.Model,
-    name: str,
-    threads: int,
-    example: Sequence[Tensor],
-    options: CompileOptions,
-    declined: Sequence[str],
-) -> InEngine:
-    """The network in this engine, run once: some tell only then what they lack."""
-    engines.get(name).prepare(model, threads=threads)  # before the work of rewriting for it
+def _rewritten(
+    model: ir.Model, engine: str, threads: int, example: Sequence[Tensor], *, check: bool
+) -> ir.Model:
+    """The network in the forms that are fastest in this engine."""
+    engines.get(engine).prepare(model, threads=threads)  # what it lacks is told before the work
     batch = example[0].shape[0] if example[0].ndim else 1
-    chooser = MeasuredChooser(
-        name, max(1, batch), threads, network_bytes=engines.weight_bytes(model)
-    )
-    passes = rewrite(model, "exact", check=options.check, chooser=chooser)
-    made = InEngine.of(passes.model, name, threads, declined)
-    made.run(example)
-    return made
+    size = engines.weight_bytes(model)
+    chooser = MeasuredChooser(engine, max(1, batch), threads, network_bytes=size)
+    return rewrite(model, "exact", check=check, chooser=chooser).model
 
 
 def _fastest(found: Sequence[InEngine], example: Sequence[Tensor]) -> InEngine:
@@ -179,3 +180,40 @@ def _fastest(found: Sequence[InEngine], example: Sequence[Tensor]) -> InEngine:
         clock=time.process_time_ns if alone else time.perf_counter_ns,
     )
     return min(found, key=lambda one: timings[one.engine].median_ms)
+
+
+def _require_alike(expected: Sequence[Tensor], found: Sequence[Tensor], what: str) -> None:
+    """Require that a network gives what the module does.
+
+    Args:
+        expected: outputs of the module.
+        found: of the network, on the same inputs.
+        what: the network, for the message.
+
+    Raises:
+        UnsupportedError: they differ, by more than rounding explains.
+    """
+    if len(expected) != len(found):
+        raise UnsupportedError(f"{what} gives {len(found)} outputs, the module {len(expected)}")
+    error = max(map(_difference, expected, found), default=0.0)
+    if error > _ALIKE:
+        raise UnsupportedError(
+            f"{what} differs from the module by {error:.2g} of the largest output on the example "
+            "input"
+        )
+
+
+def _difference(expected: Tensor, found: Tensor) -> float:
+    """Of floats, as a share of the largest; infinite for other shapes, types, or other integers."""
+    if expected.shape != found.shape or expected.dtype != found.dtype:
+        return float("inf")
+    if not expected.is_floating_point():
+        return 0.0 if bool((expected == found).all()) else float("inf")
+    expected, found = expected.detach().double(), found.double()
+    finite = expected.isfinite()
+    if not bool((finite == found.isfinite()).all()):
+        return float("inf")
+    if not bool(finite.any()):
+        return 0.0
+    largest = float(expected[finite].abs().max())
+    return float((expected - found)[finite].abs().max()) / (largest or 1.0)

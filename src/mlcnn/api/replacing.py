@@ -1,4 +1,4 @@
-"""Networks that stand for a module: one for each kind of input, as long as its weights are those."""
+"""Networks that stand for a module: one for each size of its inputs, while its weights stay."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -7,13 +7,11 @@ from operator import attrgetter, is_, methodcaller
 from torch import Tensor
 
 from mlcnn.api.in_engine import InEngine
-from mlcnn.errors import UnsupportedError
 
-__all__ = ["Networks", "Weights", "require_alike"]
+__all__ = ["Networks", "Weights"]
 
 _version, _address = attrgetter("_version"), methodcaller("data_ptr")
 
-_ALIKE = 1e-3  # of the largest output: float32 in another order of summing
 _MOST_NETWORKS = 8  # of different heights and widths: each holds the weights
 _MOST_SHAPES = 256  # only names of networks: batches of many sizes
 
@@ -38,7 +36,7 @@ class Weights:
         return list(map(_address, self._tensors))
 
     def same(self, tensors: Sequence[Tensor]) -> bool:
-        """Whether these are the tensors, unchanged."""
+        """Whether these are the first of the tensors, and all are unchanged."""
         return (
             all(map(is_, tensors, self._tensors))
             and sum(map(_version, self._counted)) == self._versions
@@ -84,40 +82,3 @@ class Networks:
             self._known = {}
         self._known[shapes] = found
         return found
-
-
-def require_alike(expected: Sequence[Tensor], found: Sequence[Tensor], what: str) -> None:
-    """Require that a network gives what the module does.
-
-    Args:
-        expected: outputs of the module.
-        found: of the network, on the same inputs.
-        what: the network, for the message.
-
-    Raises:
-        UnsupportedError: they differ, by more than rounding explains.
-    """
-    if len(expected) != len(found):
-        raise UnsupportedError(f"{what} gives {len(found)} outputs, the module {len(expected)}")
-    error = max(map(_difference, expected, found), default=0.0)
-    if error > _ALIKE:
-        raise UnsupportedError(
-            f"{what} differs from the module by {error:.2g} of the largest output on the example "
-            "input; name another engine"
-        )
-
-
-def _difference(expected: Tensor, found: Tensor) -> float:
-    """Of floats, as a share of the largest; infinite for other shapes, types, or other integers."""
-    if expected.shape != found.shape or expected.dtype != found.dtype:
-        return float("inf")
-    if not expected.is_floating_point():
-        return 0.0 if bool((expected == found).all()) else float("inf")
-    expected, found = expected.detach().double(), found.double()
-    finite = expected.isfinite()
-    if not bool((finite == found.isfinite()).all()):
-        return float("inf")
-    if not bool(finite.any()):
-        return 0.0
-    largest = float(expected[finite].abs().max())
-    return float((expected - found)[finite].abs().max()) / (largest or 1.0)

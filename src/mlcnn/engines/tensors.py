@@ -64,7 +64,11 @@ class OnTensors:
         self._inputs = tuple(signature.name for signature in signatures(model))
         self._outputs = tuple(value.name or "" for value in model.graph.outputs)
         self._session = session
-        floats = all(signature.dtype == np.float32 for signature in signatures(model))
+        self._dtypes = tuple(
+            None if value.dtype is None else value.dtype.numpy() for value in model.graph.outputs
+        )
+        dtypes = *(signature.dtype for signature in signatures(model)), *self._dtypes
+        floats = all(dtype == np.float32 for dtype in dtypes)
         self._run: Callable[[Sequence[Tensor]], list[Tensor]] = self._by_name
         if floats and isinstance(session, _Addressed):
             self._find, self._run = session.calls, self._in_place
@@ -104,4 +108,9 @@ class OnTensors:
     def _by_name(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         arrays = map(array_of, tensors)
         found = self._session.run(dict(zip(self._inputs, arrays, strict=True)))
-        return [tensor_of(found[name]) for name in self._outputs]
+        # The engine ``native`` knows floats alone: what is true is 1 there.
+        made = (
+            found[name] if dtype is None else found[name].astype(dtype, copy=False)
+            for name, dtype in zip(self._outputs, self._dtypes, strict=True)
+        )  # fmt: skip
+        return list(map(tensor_of, made))

@@ -269,7 +269,9 @@ class Program:
         pointers = (ctypes.c_void_p * len(buffers))(*(buffer.ctypes.data for buffer in buffers))
         return self.at(pointers, threads, buffers)
 
-    def at(self, pointers: ctypes.Array[ctypes.c_void_p], threads: int, kept: object = ()) -> "Call":
+    def at(
+        self, pointers: ctypes.Array[ctypes.c_void_p], threads: int, kept: object = ()
+    ) -> "Call":
         """The program with the addresses of the arrays, read at each call; ``kept`` lives on."""
         steps, memory, constants = self._steps, self.memory, self.constants
         arguments = (
