@@ -89,6 +89,11 @@ def test_changed_weights_are_seen(pair):
     assert torch.allclose(fast(x), before + 1, atol=1e-5)
 
 
+def agrees_changed(module, fast, x):
+    changed_in_place(module)
+    return agree(module, fast, x)
+
+
 class Slow:
     """A network that takes no time to make: the module itself."""
 
@@ -107,13 +112,11 @@ def test_weights_that_change_at_every_call_end_in_eager_once(pair, monkeypatch):
     module, fast = pair
     made = []
     monkeypatch.setattr(
-        compiling.Compiled, "_made", lambda self, x: made.append(Slow(module)) or made[-1]
+        compiling.Compiled, "_made", lambda *_: made.append(Slow(module)) or made[-1]
     )
     x = images()
     with pytest.warns(UserWarning, match="Net runs eagerly: its weights change between") as told:
-        for _ in range(6):
-            changed_in_place(module)
-            assert agree(module, fast, x)
+        assert all(agrees_changed(module, fast, x) for _ in range(6))
     assert len(told) == 1
     assert len(made) == 3
     assert agree(module, fast, x)  # they stay: compiled anew
@@ -136,7 +139,7 @@ def test_state_has_the_module_s_names(pair):
 def test_it_pickles_with_its_network(pair, monkeypatch):
     module, fast = pair
     monkeypatch.setattr(compiling.graph, "from_module", None)  # nothing is exported again
-    loaded = pickle.loads(pickle.dumps(fast))
+    loaded = pickle.loads(pickle.dumps(fast))  # noqa: S301
     assert len(loaded.networks) == 1
     assert agree(module, loaded, images(3))
 
@@ -152,7 +155,7 @@ def test_a_copy_has_weights_of_its_own(pair):
 def test_pickled_after_a_change_it_is_made_anew(pair):
     module, fast = pair
     changed_in_place(module)
-    loaded = pickle.loads(pickle.dumps(fast))
+    loaded = pickle.loads(pickle.dumps(fast))  # noqa: S301
     assert loaded.networks == ()
 
 
@@ -165,16 +168,20 @@ def test_eight_threads_get_what_is_theirs(pair):
 
     def work(index):
         start.wait()
-        for _ in range(40):
-            if not torch.allclose(fast(inputs[index]), expected[index], rtol=1e-4, atol=1e-5):
-                wrong.append(index)
+        found = [fast(inputs[index]) for _ in range(40)]
+        wrong.extend(not torch.allclose(item, expected[index], atol=1e-4) for item in found)
 
     threads = [threading.Thread(target=work, args=(index,)) for index in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert not wrong
+    assert wrong == [False] * 320
+
+
+def trained_twice(fast):
+    for _ in range(2):
+        fast(images()).sum().backward()
 
 
 def test_training_runs_the_module_and_says_so_once(pair):
@@ -182,8 +189,7 @@ def test_training_runs_the_module_and_says_so_once(pair):
     fast.train()
     assert module.training
     with pytest.warns(UserWarning, match="Net runs eagerly: it is in training mode") as told:
-        for _ in range(2):
-            fast(images()).sum().backward()
+        trained_twice(fast)
     assert len(told) == 1
     assert module.conv.weight.grad is not None
     fast.eval()
@@ -297,30 +303,40 @@ def test_bad_input_is_named():
     cases = [
         (
             lambda: mlcnn.compile(module, x, engine="natve"),
-            "engine='natve': there is none; did you mean 'native'? (known: auto, measured, "
-            "onnxruntime, openvino, native, torch, torch-compile)",
+            (
+                "engine='natve': there is none; did you mean 'native'? (known: auto, measured, "
+                "onnxruntime, openvino, native, torch, torch-compile)"
+            ),
         ),
         (lambda: mlcnn.compile(module, x, threads=0), "threads must be 1 or more, got 0"),
         (
             lambda: mlcnn.compile(lambda y: y, x),
-            "mlcnn.compile takes a torch module, got a function; for a function use "
-            'torch.compile(function, backend="mlcnn")',
+            (
+                "mlcnn.compile takes a torch module, got a function; for a function use "
+                'torch.compile(function, backend="mlcnn")'
+            ),
         ),
         (
             lambda: mlcnn.compile(module, 3),
-            "Net: the example input must consist of tensors, got a int; give a tensor, a tuple of "
-            "what the module is called with, or a dict of its arguments by name (None where an "
-            "argument is left out)",
+            (
+                "Net: the example input must consist of tensors, got a int; give a tensor, a tuple of "
+                "what the module is called with, or a dict of its arguments by name (None where an "
+                "argument is left out)"
+            ),
         ),
         (
             lambda: mlcnn.compile(module, x.to("meta")),
-            "mlcnn.compile is for the CPU, got a tensor on device 'meta': give module.cpu() and an "
-            "example on the CPU, or use torch.compile(module) there",
+            (
+                "mlcnn.compile is for the CPU, got a tensor on device 'meta': give module.cpu() and an "
+                "example on the CPU, or use torch.compile(module) there"
+            ),
         ),
         (
             lambda: mlcnn.compile(Counts().eval(), x),
-            "Counts: returns a int beside tensors, which a network cannot; return tensors alone, "
-            'or use torch.compile(module, backend="mlcnn")',
+            (
+                "Counts: returns a int beside tensors, which a network cannot; return tensors alone, "
+                'or use torch.compile(module, backend="mlcnn")'
+            ),
         ),
     ]
     for call, told in cases:
@@ -335,7 +351,7 @@ def test_an_example_of_the_wrong_shape_is_named():
 
 
 def test_a_graph_break_is_an_error_that_names_it():
-    with pytest.raises(InputError, match="Breaks: runs on an input .* cannot trace it: .*Eq"):
+    with pytest.raises(InputError, match=r"Breaks: runs on an input .* cannot trace it: .*Eq"):
         mlcnn.compile(Breaks().eval(), images())
 
 

@@ -264,11 +264,7 @@ def _places(module: nn.Module) -> Iterator[tuple[Mapping[str, Any], str]]:
     for part in module.modules():
         own = part._parameters, part._buffers  # pyright: ignore[reportPrivateUsage] - where they lie
         for tensors in own:
-            yield from (
-                (tensors, name)
-                for name, tensor in tensors.items()
-                if tensor is not None
-            )
+            yield from ((tensors, name) for name, tensor in tensors.items() if tensor is not None)
 
 
 def _example(given: ExampleInput, name: str) -> tuple[Form, list[Tensor]]:

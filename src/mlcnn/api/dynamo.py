@@ -15,6 +15,8 @@ from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, fx
+from torch._dynamo import convert_frame
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mlcnn import graph
 from mlcnn.api.fx_graphs import Part, counters_of, is_worth_it, text_of, trained, with_constants
@@ -90,6 +92,8 @@ def _tell_break(module: fx.GraphModule) -> None:
     if found is None or not found.graph_break:
         return
     kind = str(found.reason).strip().partition("\n")[0]
+    if kind.startswith("generic_jump"):
+        kind = "control flow depends on the data"
     place = found.user_stack[-1] if found.user_stack else None
     where = "" if place is None else f" ({place.filename}:{place.lineno})"
     _tell(
@@ -119,6 +123,23 @@ def _fixed_batch() -> Generator[None]:
         yield
     finally:
         logger.setLevel(before)
+
+
+class _Seeded(TorchDispatchMode):
+    """Sees whether random numbers are drawn, in this thread.
+
+    Attributes:
+        random: whether they were.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.random = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        self.random |= torch.Tag.nondeterministic_seeded in func.tags
+        return func(*args, **(kwargs or {}))
 
 
 class _Made:
@@ -197,7 +218,8 @@ class _Graph:
 
         def make(tensors: Sequence[Tensor]) -> InEngine:
             module = with_constants(part, constants)
-            with _fixed_batch():
+            # Export and TorchDynamo's tracing in another thread would change each other's state.
+            with convert_frame.compile_lock, _fixed_batch():
                 model = graph.from_module(module, tuple(tensors), name=_CALLED)
             with torch.no_grad():
                 expected = module(*[tensor.clone() for tensor in tensors])
@@ -222,11 +244,11 @@ class _Graph:
         ]
         tensors = [item for item in given if isinstance(item, Tensor) and not item.is_inference()]
         versions = [tensor._version for tensor in tensors]
-        with torch.random.fork_rng(devices=[]):
-            state = torch.random.get_rng_state()
+        state = torch.random.get_rng_state()
+        with _Seeded() as seen:
             outputs = self._module(*given)
-            random = not torch.equal(state, torch.random.get_rng_state())
-        if random:
+        if seen.random:
+            torch.random.set_rng_state(state)
             raise InputError("the graph draws random numbers, which no network does")
         if versions != [tensor._version for tensor in tensors]:
             raise InputError(
