@@ -300,48 +300,23 @@ class Counts(nn.Module):
 
 def test_bad_input_is_named():
     x, module = images(), Net().eval()
-    cases = [
-        (
-            lambda: mlcnn.compile(module, x, engine="natve"),
-            (
-                "engine='natve': there is none; did you mean 'native'? (known: auto, measured, "
-                "onnxruntime, openvino, native, torch, torch-compile)"
-            ),
-        ),
-        (lambda: mlcnn.compile(module, x, threads=0), "threads must be 1 or more, got 0"),
-        (
-            lambda: mlcnn.compile(lambda y: y, x),
-            (
-                "mlcnn.compile takes a torch module, got a function; for a function use "
-                'torch.compile(function, backend="mlcnn")'
-            ),
-        ),
-        (
-            lambda: mlcnn.compile(module, 3),
-            (
-                "Net: the example input must consist of tensors, got a int; give a tensor, a tuple of "
-                "what the module is called with, or a dict of its arguments by name (None where an "
-                "argument is left out)"
-            ),
-        ),
-        (
-            lambda: mlcnn.compile(module, x.to("meta")),
-            (
-                "mlcnn.compile is for the CPU, got a tensor on device 'meta': give module.cpu() and an "
-                "example on the CPU, or use torch.compile(module) there"
-            ),
-        ),
-        (
-            lambda: mlcnn.compile(Counts().eval(), x),
-            (
-                "Counts: returns a int beside tensors, which a network cannot; return tensors alone, "
-                'or use torch.compile(module, backend="mlcnn")'
-            ),
-        ),
-    ]
-    for call, told in cases:
+    cases = {
+        "engine='natve': there is none; did you mean 'native'? (known: auto, measured, "
+        "onnxruntime, openvino, native, torch, torch-compile)": {"engine": "natve"},
+        "threads must be 1 or more, got 0": {"threads": 0},
+        "mlcnn.compile takes a torch module, got a function; for a function use "
+        'torch.compile(function, backend="mlcnn")': {"module": test_bad_input_is_named},
+        "Net: the example input must consist of tensors, got a int; give a tensor, a tuple of what "
+        "the module is called with, or a dict of its arguments by name (None where an argument is "
+        "left out)": {"example_input": 3},
+        "mlcnn.compile is for the CPU, got a tensor on device 'meta': give module.cpu() and an "
+        "example on the CPU, or use torch.compile(module) there": {"example_input": x.to("meta")},
+        "Counts: returns a int beside tensors, which a network cannot; return tensors alone, or "
+        'use torch.compile(module, backend="mlcnn")': {"module": Counts().eval()},
+    }
+    for told, given in cases.items():
         with pytest.raises(InputError) as caught:
-            call()
+            mlcnn.compile(**({"module": module, "example_input": x} | given))
         assert str(caught.value) == told
 
 
