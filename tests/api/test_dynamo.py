@@ -219,6 +219,17 @@ def test_inputs_elsewhere_run_there(made):
     assert found.device.type == "meta"
 
 
+def test_autocast_is_pytorch_s(made):
+    fast, x = compiled(net()), images()
+    with (
+        torch.no_grad(),
+        torch.autocast("cpu", dtype=torch.bfloat16),
+        pytest.warns(UserWarning, match="called under torch.autocast, whose types its networks"),
+    ):
+        assert fast(x).dtype == torch.bfloat16
+    assert not made
+
+
 @pytest.mark.parametrize(
     ("asked", "told"),
     [

@@ -65,7 +65,7 @@ def backend(
     _tell_break(module)
     if not is_worth_it(module):
         return module.forward
-    reason = trained(module) or _elsewhere(example_inputs)
+    reason = trained(module) or _elsewhere(example_inputs) or _other_types()
     if reason is not None:
         _tell(reason)
         return module.forward
@@ -111,6 +111,12 @@ def _elsewhere(inputs: Sequence[Any]) -> str | None:
                 "PyTorch runs eagerly; use another backend there"
             )
     return None
+
+
+def _other_types() -> str | None:
+    if not torch.is_autocast_enabled("cpu"):
+        return None
+    return "it is called under torch.autocast, whose types its networks lack, so PyTorch runs it"
 
 
 @contextmanager
