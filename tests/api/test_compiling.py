@@ -89,6 +89,15 @@ def test_changed_weights_are_seen(pair):
     assert torch.allclose(fast(x), before + 1, atol=1e-5)
 
 
+def test_a_module_of_another_form_is_seen(pair):
+    module, fast = pair
+    x = images()
+    before = fast(x)
+    module.dense = nn.Linear(8, 3)
+    assert agree(module, fast, x)
+    assert not torch.allclose(fast(x), before)
+
+
 def agrees_changed(module, fast, x):
     changed_in_place(module)
     return agree(module, fast, x)

@@ -97,11 +97,11 @@ class Compiled(nn.Module):
     def _begin(self, made: Sequence[InEngine]) -> None:
         self._places = list(_places(self.original))
         self._lock, self._changes = threading.Lock(), 0
-        self._networks, self._weights = Networks(self._made, made), Weights(self._tensors())
+        self._networks, self._weights = Networks(self._made, made), Weights(self._parts())
         self._pending = self._weights
 
-    def _tensors(self) -> list[Tensor]:
-        return [tensors[name] for tensors, name in self._places]
+    def _parts(self) -> list[object]:
+        return [parts.get(name) for parts, name in self._places]
 
     @property
     def networks(self) -> tuple[InEngine, ...]:
@@ -110,7 +110,7 @@ class Compiled(nn.Module):
 
     def _made(self, tensors: Sequence[Tensor]) -> InEngine:
         """The network for inputs of these shapes, which gives what the module gives for them."""
-        for tensor in (*self._tensors(), *tensors):
+        for tensor in (*self.original.parameters(), *self.original.buffers(), *tensors):
             _require_cpu(tensor)
         name = type(self.original).__name__
         arguments, keywords = self._called(tensors)
@@ -152,7 +152,7 @@ class Compiled(nn.Module):
             return "it is in training mode; call .eval() for inference"
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
             return "an input requires gradients; where none are needed, use torch.no_grad()"
-        if self._weights.same(self._tensors()):
+        if self._weights.same(self._parts()):
             self._changes = 0
         elif not self._anew():
             return "its weights change between calls; it is compiled anew once they don't"
@@ -161,10 +161,11 @@ class Compiled(nn.Module):
     def _anew(self) -> bool:
         """Begin with the weights as they are now, unless they changed at each of the last calls."""
         with self._lock:
-            tensors = self._tensors()
-            if self._weights.same(tensors):  # another thread was here
+            self._places = list(_places(self.original))  # its form may be another one
+            parts = self._parts()
+            if self._weights.same(parts):  # another thread was here
                 return True
-            settled, self._pending = self._pending.same(tensors), Weights(tensors)
+            settled, self._pending = self._pending.same(parts), Weights(parts)
             self._changes = 0 if settled else self._changes + 1
             if self._changes > _MOST_CHANGES:
                 return False
@@ -221,7 +222,7 @@ class Compiled(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         kept = {name: value for name, value in vars(self).items() if name not in _LOST}
-        current = self._weights.same(self._tensors())
+        current = self._weights.same(self._parts())
         networks = self._networks.made if current else []
         kept["_saved"] = [
             (graph.to_proto(one.model).SerializeToString(), one.engine, one.threads, one.declined)
@@ -255,16 +256,16 @@ def _inferred(
             part.training = mode
 
 
-def _places(module: nn.Module) -> Iterator[tuple[Mapping[str, Any], str]]:
-    """Where a module keeps its tensors.
+def _places(module: nn.Module) -> Iterator[tuple[Mapping[str, object], str]]:
+    """Where a module keeps its parts and tensors.
 
     Those that inference does not read as well: of the statistics of a batch norm, torch counts no
     changes, and ``num_batches_tracked`` tells of them.
     """
     for part in module.modules():
-        own = part._parameters, part._buffers  # pyright: ignore[reportPrivateUsage] - where they lie
-        for tensors in own:
-            yield from ((tensors, name) for name, tensor in tensors.items() if tensor is not None)
+        kept = part._modules, part._parameters, part._buffers  # pyright: ignore[reportPrivateUsage]
+        for parts in kept:
+            yield from ((parts, name) for name, item in parts.items() if item is not None)
 
 
 def _example(given: ExampleInput, name: str) -> tuple[Form, list[Tensor]]:

@@ -196,10 +196,9 @@ def text_of(module: fx.GraphModule) -> str | None:
     nodes = list(module.graph.nodes)
     if any(node.op in {"get_attr", "call_module"} for node in nodes):
         return None
-    kept = [node for node in nodes if node.op != "placeholder" or node.users or node.type is Tensor]
     lines = (
         f"{node.name}={node.op}:{node.target}{node.args}{node.kwargs}"
-        for node in kept
-        if not isinstance(node.meta.get("example_value"), torch.SymInt) or node.users
+        for node in nodes
+        if node.users or not isinstance(node.meta.get("example_value"), torch.SymInt)
     )
     return "\n".join(lines)

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from operator import attrgetter, is_, methodcaller
 
+import torch
 from torch import Tensor
 
 from mlcnn.api.in_engine import InEngine
@@ -15,7 +16,7 @@ _version, _address = attrgetter("_version"), methodcaller("data_ptr")
 _MOST_NETWORKS = 8  # of different heights and widths: each holds the weights
 _MOST_SHAPES = 256  # only names of networks: batches of many sizes
 
-Shapes = tuple[tuple[int, ...], ...]
+Kinds = tuple[tuple[tuple[int, ...], torch.dtype], ...]
 
 
 class Weights:
@@ -25,27 +26,28 @@ class Weights:
     nor those of tensors made in inference mode; another array behind ``data`` is seen.
     """
 
-    def __init__(self, tensors: Sequence[Tensor]) -> None:
-        """Remember them as they are."""
-        self._tensors = tuple(tensors)
-        self._counted = tuple(item for item in tensors if not item.is_inference())
+    def __init__(self, parts: Sequence[object]) -> None:
+        """Remember tensors as they are, and modules by themselves."""
+        self._parts = tuple(parts)
+        self._tensors = tuple(item for item in parts if isinstance(item, Tensor))
+        self._counted = tuple(item for item in self._tensors if not item.is_inference())
         self._addresses = self._placed()
         self._versions = sum(map(_version, self._counted))
 
     def _placed(self) -> list[int]:
         return list(map(_address, self._tensors))
 
-    def same(self, tensors: Sequence[Tensor]) -> bool:
-        """Whether these are the first of the tensors, and all are unchanged."""
+    def same(self, parts: Sequence[object]) -> bool:
+        """Whether these are the first of them, and all are unchanged."""
         return (
-            all(map(is_, tensors, self._tensors))
+            all(map(is_, parts, self._parts))
             and sum(map(_version, self._counted)) == self._versions
             and self._placed() == self._addresses
         )
 
 
 class Networks:
-    """Networks of one module by the shapes of its inputs; made when they are first asked for.
+    """Networks of one module by shapes and types of its inputs; made when they are first asked for.
 
     A network with a dynamic batch serves batches of all sizes.
     """
@@ -61,24 +63,24 @@ class Networks:
         """
         self.made = list(made)
         self._make, self._lock = make, threading.Lock()
-        self._known: dict[Shapes, InEngine] = {}
+        self._known: dict[Kinds, InEngine] = {}
 
     def find(self, tensors: Sequence[Tensor]) -> InEngine:
         """The network for these inputs; threads that ask at the same time wait for one of them."""
-        shapes = tuple([tensor.shape for tensor in tensors])
-        found = self._known.get(shapes)
+        kinds = tuple([(tensor.shape, tensor.dtype) for tensor in tensors])
+        found = self._known.get(kinds)
         if found is not None:
             return found
         with self._lock:
-            return self._added(shapes, tensors)
+            return self._added(kinds, tensors)
 
-    def _added(self, shapes: Shapes, tensors: Sequence[Tensor]) -> InEngine:
+    def _added(self, kinds: Kinds, tensors: Sequence[Tensor]) -> InEngine:
         found = next((one for one in self.made if one.takes(tensors)), None)
         if found is None:
             found = self._make(tensors)
             self.made = [*self.made[1 - _MOST_NETWORKS :], found]
-            self._known = {s: one for s, one in self._known.items() if one in self.made}
+            self._known = {kind: one for kind, one in self._known.items() if one in self.made}
         if len(self._known) >= _MOST_SHAPES:
             self._known = {}
-        self._known[shapes] = found
+        self._known[kinds] = found
         return found
