@@ -98,6 +98,12 @@ def _row(network: str, batch: int, parts: Sequence[dict[str, Any]]) -> Row:
     }  # fmt: skip
 
 
+def _ratio(row: Row) -> str:
+    """How many times as fast, with the smallest and the largest where there are several."""
+    ratio, spread, *_ = Found("", row["network"], row["batch"], row["ratios"]).cells()
+    return f"{ratio} ({spread})" if spread else ratio
+
+
 def table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Columns and lines: times, how many times as fast, and the largest difference of an output."""
     columns = ["network, batch", *(f"{name}, ms" for name in BACKENDS)]
@@ -105,7 +111,7 @@ def table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     lines = [
         [
             f"{row['network']}, {row['batch']}", *(f"{row['ms'][name]:.3g}" for name in BACKENDS),
-            "{} ({})".format(*Found("", row["network"], row["batch"], row["ratios"]).cells()[:2]),
+            _ratio(row),
             f"{row['errors']['mlcnn']:.1e}",
         ]
         for row in rows
