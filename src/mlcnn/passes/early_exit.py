@@ -206,7 +206,7 @@ class _Branches:
     def _limit(self, here: _Exit) -> ir.Value:
         return self._value(here, np.asarray(here.threshold, here.dtype))
 
-    def _branch(  # noqa: PLR0917 - one branch's worth
+    def _branch(
         self, inner: Sequence[ir.Node], scores: ir.Value, here: _Exit, sure: ir.Value,
         outside: list[ir.Node],
     ) -> ir.Graph:  # fmt: skip
