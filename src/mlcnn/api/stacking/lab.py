@@ -1,0 +1,51 @@
+"""What every step of a stack works with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import onnx_ir as ir
+
+from mlcnn.api.accuracy import ImageOptions
+from mlcnn.api.optimizing import Progress, silent
+from mlcnn.api.recovery import Teaching
+from mlcnn.api.training import TrainOptions
+from mlcnn.training import Data, Normal
+
+__all__ = ["Lab"]
+
+
+def _quiet(message: str) -> None:
+    del message
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """Images, the teacher, and how networks are trained.
+
+    Attributes:
+        original: the network as it was: it teaches, and accuracy is compared with its.
+        data: what to train, to calibrate and to choose on; test images choose nothing.
+        normal: what the network takes for an image.
+        options: how to train.
+        teaching: how much the original teaches.
+        tell: told how the work goes on.
+        say: told what the user should know.
+    """
+
+    original: ir.Model
+    data: Data
+    normal: Normal
+    options: TrainOptions
+    teaching: Teaching = field(default_factory=lambda: Teaching(temperature=4.0))
+    tell: Progress = silent
+    say: Callable[[str], None] = _quiet
+
+    @property
+    def as_they_go(self) -> ImageOptions:
+        """How the images go to the network, for verbs that ask."""
+        return ImageOptions(mean=self.normal.mean, std=self.normal.std, scale=self.normal.scale)
+
+
+Folder = Path | None
+"""Where the checkpoints of a step go; None for nowhere."""
