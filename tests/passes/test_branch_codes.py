@@ -45,7 +45,7 @@ def _run(model, images, engine):
     return [*get(engine).prepare(model).run({name: images}).values()]
 
 
-@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino", "native"])
 @pytest.mark.parametrize(("layer", "batch"), [("first", 2), ("second", 2), ("first", 1)])
 def test_results_are_those_of_the_head_or_of_the_whole_network(layer, batch, engine):
     headed = _headed(layer, batch=batch)
