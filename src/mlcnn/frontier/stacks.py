@@ -4,8 +4,8 @@ A method works on one aspect of a network, and two of one aspect do not go toget
 that of the aspects, and each has its reason: a method needs what those behind it would take away.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import combinations
 
@@ -61,16 +61,19 @@ class Stackable:
     Attributes:
         name: how the user names it.
         aspect: what it changes.
+        without: aspects that it does not go together with, and why.
     """
 
     name: str
     aspect: Aspect
+    without: Mapping[Aspect, str] = field(default_factory=dict[Aspect, str], kw_only=True)
 
 
 def refusal(first: Stackable, second: Stackable) -> str | None:
     """Why two methods do not go together, whatever their order; None where they do."""
     if first.aspect is not second.aspect:
-        return None
+        why = first.without.get(second.aspect) or second.without.get(first.aspect)
+        return why and f"{first.name} and {second.name} do not go together: {why}"
     if first.name == second.name:
         return f"{first.name} stands there twice"
     return f"{first.name} and {second.name} do not go together: {first.aspect.why_once}"

@@ -1,5 +1,6 @@
 """Steps that leave out what single images do not need."""
 
+from collections.abc import Mapping
 from functools import partial
 
 import onnx_ir as ir
@@ -24,19 +25,23 @@ def _skipped(method: str, model: ir.Model, values: Values, lab: Lab, folder: Fol
     ).model  # fmt: skip
 
 
-IMAGES = tuple(
-    Kind(
-        name,
-        Aspect.IMAGES,
-        summary,
-        partial(_skipped, method),
-        values={"max-drop": 1.0},
-        least={"max-drop": 0.0},
-        most={"max-drop": 100.0},
-    )
-    for name, method, summary in (
-        ("exits", "exit", "images leave where a first head is sure of them"),
-        ("focus", "focus", "layers compute the positions that a mask of the image keeps"),
-        ("select", "select", "layers compute the channels that likely classes need"),
-    )
-)
+_IN_FLOATS = "masks choose positions of layers in floats, and no kernel computes codes at some"
+
+
+def _kind(
+    name: str, method: str, summary: str, without: Mapping[Aspect, str] | None = None
+) -> Kind:
+    return Kind(
+        name, Aspect.IMAGES, summary, partial(_skipped, method), values={"max-drop": 1.0},
+        least={"max-drop": 0.0}, most={"max-drop": 100.0}, without=without or {},
+    )  # fmt: skip
+
+
+IMAGES = (
+    _kind("exits", "exit", "images leave where a first head is sure of them"),
+    _kind(
+        "focus", "focus", "layers compute the positions that a mask of the image keeps",
+        {Aspect.NUMBERS: _IN_FLOATS},
+    ),
+    _kind("select", "select", "layers compute the channels that likely classes need"),
+)  # fmt: skip
