@@ -1,9 +1,9 @@
 """mlcnn finds the cheapest way to run a convolutional network.
 
 The verbs of the command line are functions here: `load`, `optimize`, `count`, `bench`, `evaluate`,
-`explore`, `finetune`, `quantize`, `compress`, `skip`, `run`; of `map` there are two, `map_layer`
-and `map_network`; `rtl simulate` is `simulate_rtl`. They and the packages below them are imported
-when they are first used, so that ``import mlcnn`` takes no time.
+`explore`, `finetune`, `quantize`, `compress`, `skip`, `stack`, `run`; of `map` there are two,
+`map_layer` and `map_network`; `rtl simulate` is `simulate_rtl`. They and the packages below them
+are imported when they are first used, so that ``import mlcnn`` takes no time.
 """
 
 import importlib
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         run,
         simulate_rtl,
         skip,
+        stack,
     )
 
 __all__ = [
@@ -105,6 +106,7 @@ __all__ = [
     "run",
     "simulate_rtl",
     "skip",
+    "stack",
     "table",
     "training",
     "workload",
@@ -122,7 +124,7 @@ _FROM_API = frozenset(
     }
     | {"QuantizeOptions", "RewriteOptions", "SkipOptions"}
     | {"bench", "compress", "count", "evaluate", "finetune", "load", "optimize", "quantize", "run"}
-    | {"MapOptions", "NetworkOptions", "map_layer", "map_network", "skip"}
+    | {"MapOptions", "NetworkOptions", "map_layer", "map_network", "skip", "stack"}
     | {"ExploreOptions", "explore", "RtlOptions", "simulate_rtl"}
 )
 

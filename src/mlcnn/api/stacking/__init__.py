@@ -2,6 +2,7 @@
 
 from mlcnn.api.stacking.kinds import KINDS
 from mlcnn.api.stacking.lab import Lab
-from mlcnn.api.stacking.stack import Stack, Step, run
+from mlcnn.api.stacking.stack import Stack, Step, grow, run
+from mlcnn.api.stacking.stacking import STACK_RECIPE, Stacked, stack
 
-__all__ = ["KINDS", "Lab", "Stack", "Step", "run"]
+__all__ = ["KINDS", "STACK_RECIPE", "Lab", "Stack", "Stacked", "Step", "grow", "run", "stack"]

@@ -1,11 +1,13 @@
 """What every step of a stack works with."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx_ir as ir
 
+from mlcnn import graph
 from mlcnn.api.accuracy import ImageOptions
 from mlcnn.api.optimizing import Progress, silent
 from mlcnn.api.recovery import Teaching
@@ -45,6 +47,19 @@ class Lab:
     def as_they_go(self) -> ImageOptions:
         """How the images go to the network, for verbs that ask."""
         return ImageOptions(mean=self.normal.mean, std=self.normal.std, scale=self.normal.scale)
+
+    def key(self, text: str) -> str:
+        """A name for what a stack comes to: another one for other images, weights or recipes.
+
+        Args:
+            text: of the stack.
+        """
+        told = [text, self.data.name, self.normal, self.options, self.teaching]
+        key = hashlib.sha256("\n".join(map(repr, told)).encode())
+        for part in (self.data.training, self.data.calibration, self.data.validation):
+            key.update(part.labels.tobytes())
+        key.update(graph.to_proto(self.original).SerializeToString(deterministic=True))
+        return key.hexdigest()[:16]
 
 
 Folder = Path | None

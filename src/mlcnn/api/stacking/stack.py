@@ -1,6 +1,5 @@
 """Steps one after the other, as text that replays: ``average-pools,channels{share=0.5},int8``."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from mlcnn.errors import InputError, did_you_mean
 from mlcnn.frontier.stacks import require_order
 from mlcnn.passes.language import split
 
-__all__ = ["Stack", "Step", "run"]
+__all__ = ["Stack", "Step", "grow", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,10 @@ class Stack:
             >>> Stack.parse("channels{share=0.25},int8").text
             'channels{share=0.25},int8'
         """
-        return cls(tuple(_step(name, given) for name, given in split(text, "--stack")))
+        steps = tuple(_step(name, given) for name, given in split(text, "--steps"))
+        if not steps:
+            raise InputError(f"--steps: no step is given; known: {', '.join(KINDS)}")
+        return cls(steps)
 
     @property
     def text(self) -> str:
@@ -82,14 +84,14 @@ def _step(name: str, given: str) -> Step:
     kind = KINDS.get(name)
     if kind is None:
         hint = did_you_mean(name, KINDS)
-        raise InputError(f"--stack: unknown method {name!r}{hint}; known: {', '.join(KINDS)}")
+        raise InputError(f"--steps: unknown method {name!r}{hint}; known: {', '.join(KINDS)}")
     values = dict(kind.values)
     for item in filter(None, (part.strip() for part in given.split(","))):
         key, _, number = item.partition("=")
         if key not in values:
             known = ", ".join(values) or "none"
             raise InputError(
-                f"--stack: {name} has no value {key!r}{did_you_mean(key, values)}; its values: "
+                f"--steps: {name} has no value {key!r}{did_you_mean(key, values)}; its values: "
                 f"{known}"
             )
         try:
@@ -98,40 +100,47 @@ def _step(name: str, given: str) -> Step:
             value = float("nan")
         if not kind.least[key] <= value <= kind.most[key]:
             raise InputError(
-                f"--stack: {name}: {key}={number}: a number from {kind.least[key]:g} to "
+                f"--steps: {name}: {key}={number}: a number from {kind.least[key]:g} to "
                 f"{kind.most[key]:g} is required"
             )
         values[key] = value
     return Step(kind, values)
 
 
-def run(stack: Stack, lab: Lab, folder: Path | None = None) -> ir.Model:
-    """The network that a stack makes of the original.
+def grow(stack: Stack, lab: Lab, folder: Path | None = None) -> Iterator[tuple[Stack, ir.Model]]:
+    """What each step of a stack makes of the original, one after the other.
 
     Args:
         stack: the steps.
         lab: the original, images, and how networks are trained.
         folder: where what each step came to is kept, and found again by another stack that begins
-            with the same steps; None for nowhere. It is of one original, its images and one recipe.
+            with the same steps, on the same images and by the same recipe; None for nowhere.
+
+    Yields:
+        The steps so far, and the network.
 
     Raises:
         InputError: a step finds nothing to do, or the images do not allow it.
     """
     model = lab.original
     for part in stack.parts:
-        kept = None if folder is None else folder / f"{_key(part.text)}.onnx"
-        if kept is not None and kept.exists():
-            model = graph.load_file(kept)
-            continue
         step = part.steps[-1]
-        place = None if folder is None else folder / f"{_key(part.text)}-training"
-        if place is not None and step.kind.trains:
-            place.mkdir(parents=True, exist_ok=True)
-        model = step.kind.apply(model, step.values, lab, place if step.kind.trains else None)
-        if kept is not None:
-            graph.save(model, kept)
-    return model
+        kept = None if folder is None else folder / f"{lab.key(part.text)}.onnx"
+        if kept is None or not kept.exists():
+            place = None
+            if kept is not None and step.kind.trains:
+                place = kept.with_suffix("")
+                place.mkdir(parents=True, exist_ok=True)
+            lab.say(f"{step.text}: {step.kind.summary}")
+            model = step.kind.apply(model, step.values, lab, place)
+            if kept is not None:
+                graph.save(model, kept)
+        if kept is not None:  # read back in any case: what follows is the same the next time
+            model = graph.load_file(kept)
+        yield part, model
 
 
-def _key(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def run(stack: Stack, lab: Lab, folder: Path | None = None) -> ir.Model:
+    """The network that a stack makes of the original; see ``grow``."""
+    made = [lab.original, *(model for _, model in grow(stack, lab, folder))]
+    return made[-1]
