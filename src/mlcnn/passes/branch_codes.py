@@ -62,5 +62,5 @@ def door_of(value: ir.Value) -> Door | None:
         return Door(codes, (), node)
     rounded = ir.node(QUANTIZE, [value, *node.inputs[1:]], dict(node.attributes))
     made = rounded.outputs[0]
-    made.shape, made.dtype = value.shape, codes.dtype
+    made.shape, made.type = value.shape, codes.type
     return Door(made, (rounded,), node)
