@@ -3,9 +3,11 @@
 from itertools import combinations
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from api.stripes import CLASSES, SIZE, stripes
+from onnxruntime.capi import onnxruntime_pybind11_state
 from torch import nn
 
 import mlcnn
@@ -119,7 +121,17 @@ def _outputs(model, images, engine):
 
 
 @pytest.mark.parametrize(("first", "second"), [*_pairs()])
-def test_a_pair_has_both_and_engines_agree(first, second, lab, folder, tmp_path):
+def test_a_pair_has_both_and_engines_agree(  # noqa: PLR0917 - fixtures
+    first, second, lab, folder, tmp_path, monkeypatch
+):
+    coded, by_image = (
+        Aspect.NUMBERS in {first.aspect, second.aspect},
+        second.aspect is Aspect.IMAGES,
+    )
+    if coded and by_image:  # ONNX Runtime fails to load such branches where it is to be exact
+        monkeypatch.setattr(
+            onnxruntime, "SessionOptions", onnxruntime_pybind11_state.SessionOptions
+        )
     text = ",".join(kind.name + _WITH.get(kind.aspect, "") for kind in (first, second))
     if (first.name, second.name) == ("block-circulant", "select"):  # blocks, not channels
         with pytest.raises(InputError, match="no convolution whose channels could be left"):
@@ -131,16 +143,17 @@ def test_a_pair_has_both_and_engines_agree(first, second, lab, folder, tmp_path)
     assert _is_there(first, run(Stack.parse(first.name), lab, folder), lab.original)
     assert _is_there(second, saved, lab.original)
     images = lab.normal.apply(lab.data.test.images[:50])
-    coded = Aspect.NUMBERS in {first.aspect, second.aspect}
-    # OpenVINO rounds what the heads of a quantised network read, too.
-    engines = _ENGINES[:2] if coded and second.aspect is Aspect.IMAGES else _ENGINES
-    found = {engine: _outputs(saved, images, engine) for engine in engines}
+    found = {engine: _outputs(saved, images, engine) for engine in _ENGINES}
     found["in memory"] = _outputs(model, images, "native")
     ran = {name: scores for name, scores in found.items() if scores is not None}
     # Chosen channels have kernels in one engine alone.
     assert second.name == "select" or len(ran) > 1, found
     expected = next(iter(ran.values()))
     for name, scores in ran.items():
+        if coded and by_image:  # sums may saturate, and OpenVINO rounds what heads read, too
+            same = (scores.argmax(1) == expected.argmax(1)).mean()
+            assert same >= (0.8 if name == "openvino" else 0.9), name
+            continue
         # A code may fall on the other side of a half, and an image on that of a threshold.
         apart = np.abs(scores - expected).max(1) / np.abs(expected).max()
         assert (apart > (0.05 if coded else 1e-4)).mean() <= 0.02, name
