@@ -263,8 +263,8 @@ def _from_model(source: str | os.PathLike[str] | ir.Model | onnx.ModelProto) -> 
     if path.suffix in _PICKLED:
         raise InputError(
             f"{path}: a pickled checkpoint runs code when it is opened, so it is refused; of "
-            f"weights alone, give the network and them: package.module:callable --weights {path}, or "
-            f"timm:NAME --weights {path}; load a whole network in a program of yours and call "
+            f"weights alone, give the network and them: package.module:callable --weights {path}, "
+            f"or timm:NAME --weights {path}; load a whole network in a program of yours and call "
             "mlcnn.optimize(module, example_input), or export it to .pt2 with torch.export.save"
         )
     if path.suffix == SAFETENSORS:

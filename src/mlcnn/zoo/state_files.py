@@ -1,9 +1,10 @@
 """State dicts from ``.safetensors`` files and from those of ``torch.save``: tensors, never code."""
 
+import importlib
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -28,8 +29,7 @@ def read_safetensors(path: Path) -> Mapping[str, Tensor]:
         InputError: it cannot be read, or the package ``safetensors`` is missing.
     """
     try:
-        from safetensors import SafetensorError  # noqa: PLC0415 - an optional package
-        from safetensors.torch import load_file  # noqa: PLC0415
+        reader: Any = importlib.import_module("safetensors.torch")
     except ImportError as error:
         raise InputError(
             f"{path}: its kind needs the package safetensors ({quote(error)}): "
@@ -37,8 +37,8 @@ def read_safetensors(path: Path) -> Mapping[str, Tensor]:
         ) from error
     _require_file(path)
     try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
+        return reader.load_file(path)
+    except Exception as error:  # of the package's own types
         raise InputError(
             f"{path}: not a readable {SAFETENSORS} file ({quote(error)}); copy or download it again"
         ) from error

@@ -85,9 +85,9 @@ class Repository:
             InputError: the message has the nearest.
         """
         if path not in self.files:
-            where = "the cache has, of" if self.is_local else "there is, in"
+            where = " in the cache" if self.is_local else ""
             near = did_you_mean(path, self.files, ", ")
-            raise InputError(f"{self.text}: no file {path!r} {where} {self.name}{near}")
+            raise InputError(f"{self.text}: {self.name} has no file {path!r}{where}{near}")
 
 
 def open_repository(text: str, name: str, revision: str | None = None) -> Repository:
@@ -157,7 +157,7 @@ def _reaching(text: str, name: str, revision: str | None) -> Generator[None]:
 
 def _cached(hub: Any, name: str, revision: str) -> tuple[str, ...]:
     try:
-        found = hub.scan_cache_dir().repos
+        found = hub.scan_cache_dir(cache_folder()).repos
     except hub.CacheNotFound:
         return ()
     for repo in found:

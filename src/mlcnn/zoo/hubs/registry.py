@@ -1,6 +1,7 @@
 """Sources of networks by prefix: those that come with the package, and those of other packages."""
 
 import re
+from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
@@ -111,14 +112,14 @@ def wanted(text: str, weights: Path | None = None, seed: int = 0) -> Wanted:
     Raises:
         InputError: nothing stands behind the prefix, or its arguments are no literals.
     """
-    prefix, _, rest = text.partition(":")
-    call = parse_call(rest)
-    if not call.name or call.arguments:
+    call = parse_call(text)
+    prefix, _, name = call.name.partition(":")
+    if not name or call.arguments:
         raise InputError(
             f"{text}: {prefix}:NAME is required, or {prefix}:NAME(argument=value), with a name for "
             "each argument"
         )
-    return Wanted(text, call, weights, seed)
+    return Wanted(text, replace(call, name=name), weights, seed)
 
 
 def split_source(text: str) -> tuple[str, str | None]:

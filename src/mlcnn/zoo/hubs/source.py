@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import os
 import pickle
+import warnings
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,7 +140,7 @@ def imported(package: str, text: str, extra: str = EXTRA) -> ModuleType:
         InputError: it is missing or broken.
     """
     try:
-        with to_stderr():
+        with to_stderr(), warnings.catch_warnings(action="ignore"):
             return importlib.import_module(package)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != package:
@@ -171,7 +172,12 @@ def making(wanted: Wanted) -> Generator[None]:
         Pickled: a file holds more than tensors.
         InputError: it failed in any other way.
     """
-    with torch.random.fork_rng(devices=[]), _only_tensors(), to_stderr():
+    with (
+        torch.random.fork_rng(devices=[]),
+        _only_tensors(),
+        to_stderr(),
+        warnings.catch_warnings(action="ignore"),
+    ):
         torch.manual_seed(wanted.seed)
         try:
             yield

@@ -42,8 +42,9 @@ def images_of(
     sizes = {key: keywords[key] for key in ("in_chans", "img_size") if key in keywords}
     found = timm.data.resolve_data_config(args=sizes, pretrained_cfg=dict(config))
     shape = tuple(map(int, found["input_size"]))
-    if isinstance(sizes.get("in_chans"), int):
-        shape = (sizes["in_chans"], *shape[1:])
+    channels = sizes.get("in_chans")
+    if isinstance(channels, int):
+        shape = (channels, *shape[1:])
     normalisation = Normalisation(tuple(found["mean"]), tuple(found["std"]))
     edge = round(shape[-1] / found["crop_pct"])
     about = f"resized to {edge} ({found['interpolation']}), {found['crop_mode']} crop"
@@ -95,9 +96,8 @@ def _trained_module(
     try:
         overlay = _file(wanted, config)
     except InputError as error:
-        raise InputError(
-            f"{error}, or give them by --weights, or take random ones: {random}"
-        ) from (error)
+        told = f"{error}, or give them by --weights, or take random ones: {random}"
+        raise InputError(told) from error
     try:
         with making(wanted):
             return timm.create_model(
@@ -150,13 +150,13 @@ def _config(timm: ModuleType, wanted: Wanted) -> Any:
             f"{wanted.text}: timm {timm.__version__} has no network {architecture!r}"
             f"{did_you_mean(architecture, known, ', ', '.')} timm.list_models() has all"
         )
-    config = timm.models.get_pretrained_cfg(name)
-    if config is None:
+    try:
+        return timm.models.get_pretrained_cfg(name) or timm.models.PretrainedCfg()
+    except RuntimeError:
         raise InputError(
             f"{wanted.text}: timm {timm.__version__} has no such weights of {architecture}; it has "
             f"{', '.join(_trained(timm, name)) or 'none'}"
-        )
-    return config
+        ) from None
 
 
 TIMM = _Timm()

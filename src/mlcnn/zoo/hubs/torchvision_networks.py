@@ -117,12 +117,12 @@ def _weights(models: Any, wanted: Wanted) -> Any:
 
 def _images(member: Any) -> Images:
     preset = None if member is None else member.transforms()
-    crop, resize = getattr(preset, "crop_size", ()), getattr(preset, "resize_size", ())
+    crop: list[int] = getattr(preset, "crop_size", [])
     if preset is None or len(crop) != 1:  # what finds boxes or takes films has no usual size
         return Images()
     shape = (3, crop[0], crop[0])
     normalisation = Normalisation(tuple(preset.mean), tuple(preset.std))
-    about = f"resized to {resize[0]} ({preset.interpolation.value}), center crop"
+    about = f"resized to {preset.resize_size[0]} ({preset.interpolation.value}), center crop"
     return Images(shape, normalisation, about)
 
 
