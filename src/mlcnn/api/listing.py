@@ -157,12 +157,12 @@ def _technology(name: str) -> Described:
 
 _KINDS = {
     "zoo": _Kind(zoo.names, _network),
-    "sources": _Kind(hubs.prefixes, _source),
     "passes": _Kind(lambda: (*pipeline.pass_names(), *pipeline.ALIASES), _pass),
     "methods": _Kind(lambda: tuple(methods()), _method),
     "engines": _Kind(engines.names, _engine),
     "machines": _Kind(accelerators.accelerator_names, _machine),
     "technologies": _Kind(accelerators.technology_names, _technology),
+    "sources": _Kind(hubs.prefixes, _source),
 }
 
 KINDS = tuple(_KINDS)

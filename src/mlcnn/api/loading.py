@@ -256,6 +256,9 @@ def _from_model(source: str | os.PathLike[str] | ir.Model | onnx.ModelProto) -> 
     if not isinstance(source, str | os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise _no_source(source)
     path = Path(source)
+    found = hubs.PREFIX.match(str(source))
+    if found is not None and not path.exists():
+        raise hubs.unknown_prefix(str(source), found[1])
     if path.suffix == ".onnx":
         return graph.load_file(path)
     if path.suffix == ".pt2":
@@ -272,9 +275,6 @@ def _from_model(source: str | os.PathLike[str] | ir.Model | onnx.ModelProto) -> 
             f"{path}: weights alone; give the network, too: package.module:callable --weights "
             f"{path}, or timm:NAME --weights {path}"
         )
-    found = hubs.PREFIX.match(str(source))
-    if found is not None and not path.exists():
-        raise hubs.unknown_prefix(str(source), found[1])
     if not path.exists():
         raise InputError(f"{path}: no such file")
     raise InputError(f"{path}: not a kind of file that is read; .onnx or .pt2 is required")

@@ -61,9 +61,13 @@ def parse_call(text: str) -> Call:
     if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name):
         raise InputError(f"{text}: one pair of parentheses ends it, as in {name}(size=18)")
     arguments = tuple(_literal(text, item) for item in tree.args)
-    keywords = {str(item.arg or ""): _literal(text, item.value) for item in tree.keywords}
-    if "" in keywords:
-        raise InputError(f"{text}: ** is not taken; give each argument by its name")
+    keywords: dict[str, object] = {}
+    for item in tree.keywords:
+        if item.arg is None:
+            raise InputError(f"{text}: ** is not taken; give each argument by its name")
+        if item.arg in keywords:
+            raise InputError(f"{text}: the argument {item.arg!r} is given twice; give it once")
+        keywords[item.arg] = _literal(text, item.value)
     return Call(name, arguments, keywords)
 
 

@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from zoo.hubs.local_hub import COMMIT, Hub, first_weight, network
 
 import mlcnn
 from mlcnn.errors import InputError
 from mlcnn.zoo import hubs
 from mlcnn.zoo.hubs.timm_networks import import_timm
-
-from .conftest import COMMIT, Hub, first_weight, network
 
 WEIGHT = np.arange(108, dtype=np.float32).reshape(4, 3, 3, 3)
 TIMM = {
@@ -84,8 +83,10 @@ def test_a_hub_that_is_not_reached(no_hub: Path) -> None:
     [
         (
             "hf:org/none",
-            "the hub has no repository org/none, or it is private: check the name, or log in with "
-            "`hf auth login`",
+            (
+                "the hub has no repository org/none, or it is private: check the name, or log in "
+                "with `hf auth login`"
+            ),
         ),
         (
             "hf:org/gated",
@@ -94,8 +95,10 @@ def test_a_hub_that_is_not_reached(no_hub: Path) -> None:
         ("hf:org/many@v7", "org/many has no revision 'v7'"),
         (
             "hf:org/many",
-            "org/many has several networks: a.onnx, b.onnx; name one of them, as "
-            "hf:org/many:a.onnx",
+            (
+                "org/many has several networks: a.onnx, b.onnx; name one of them, as "
+                "hf:org/many:a.onnx"
+            ),
         ),
         ("hf:org/many:aa.onnx", "org/many has no file 'aa.onnx', did you mean 'a.onnx'?"),
         ("hf:org/many:notes", "notes is no file that is read: .onnx or .safetensors"),

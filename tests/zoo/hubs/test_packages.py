@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from zoo.hubs.local_hub import Hub
 
 import mlcnn
 from mlcnn.errors import InputError
 from mlcnn.zoo import Normalisation, hubs
 from mlcnn.zoo.hubs.timm_networks import import_timm
 from mlcnn.zoo.hubs.torchvision_networks import import_torchvision
-
-from .conftest import Hub
 
 IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
