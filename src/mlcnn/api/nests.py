@@ -96,8 +96,7 @@ def split_layer(target: str) -> tuple[str, str | None]:
                 "resnet18-224:layer1.0.conv1, net.onnx:conv1 or package.module:callable:conv1"
             ) from None
         return head, tail
-    name, second, layer = tail.partition(":")
-    return f"{head}:{name}", layer if second else None
+    return hubs.split_source(target)
 
 
 def _is_module(name: str) -> bool:

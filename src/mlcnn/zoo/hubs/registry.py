@@ -123,19 +123,20 @@ def wanted(text: str, weights: Path | None = None, seed: int = 0) -> Wanted:
 
 
 def split_source(text: str) -> tuple[str, str | None]:
-    """A network of a source, and what stands behind it and a further colon.
+    """A network with a prefix or a module's name in front, and what is behind a further colon.
 
     Example:
         >>> split_source("timm:resnet18:layer1.0.conv1"), split_source("timm:vgg11(in_chans=1)")
         (('timm:resnet18', 'layer1.0.conv1'), ('timm:vgg11(in_chans=1)', None))
     """
+    if text.endswith(")"):
+        return text, None
     prefix, _, rest = text.partition(":")
-    name, closing, layer = rest.rpartition("):")
-    if not closing:
-        if rest.endswith(")"):
-            return text, None
-        name, closing, layer = rest.partition(":")
-    return f"{prefix}:{name}{closing.rstrip(':')}", layer if closing else None
+    call, closed, layer = rest.rpartition("):")
+    if closed:
+        return f"{prefix}:{call})", layer
+    name, colon, layer = rest.partition(":")
+    return f"{prefix}:{name}", layer if colon else None
 
 
 def short_name(text: str) -> str:
