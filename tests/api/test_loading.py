@@ -148,12 +148,12 @@ def test_input_shape_fixes_dynamic_sizes_and_leaves_the_batch(tmp_path: Path) ->
             "tim:resnet50",
             {},
             (
-                "^tim:resnet50: no source of networks and no module is called 'tim', did you mean "
-                "'timm'[?] Sources: hf, pytorchcv, timm, torchvision; your own networks: "
-                "package.module:callable$"
+                "^tim:resnet50: no source of networks is called 'tim', did you mean 'timm'[?] "
+                "Sources: hf, pytorchcv, timm, torchvision. As package.module:callable: importing "
+                "tim failed, Python finds no module of this name from the current directory$"
             ),
         ),
-        ("huggin:org/net", {}, "^huggin:org/net: no source of networks and no module is called"),
+        ("huggin:org/net", {}, "^huggin:org/net: no source of networks is called 'huggin'"),
         ("hff:org/net:a.onnx", {}, "is called 'hff', did you mean 'hf'[?] Sources: hf, "),
         (
             "https://hub.example/org/net.onnx",

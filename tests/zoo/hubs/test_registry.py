@@ -54,8 +54,8 @@ def test_a_source_of_another_package(shop: None) -> None:
         (
             "gone:SHOP",
             (
-                "shop: this source of networks (gone:SHOP) cannot be loaded, ModuleNotFoundError: No "
-                "module named 'gone'; repair or uninstall it"
+                "shop: this source of networks (gone:SHOP) cannot be loaded, ModuleNotFoundError: "
+                "No module named 'gone'; repair or uninstall it"
             ),
         ),
         (
@@ -94,7 +94,9 @@ def test_a_prefix_goes_before_a_module_of_its_name(shop: None, tmp_path: Path) -
 
 
 def test_an_unknown_source_is_not_described() -> None:
-    with pytest.raises(InputError, match="no module is called 'tim', did you mean 'timm'"):
+    with pytest.raises(
+        InputError, match="no source of networks is called 'tim', did you mean 'timm'"
+    ):
         mlcnn.api.describe("sources", "tim")
 
 

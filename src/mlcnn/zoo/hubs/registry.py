@@ -95,9 +95,10 @@ def unknown_prefix(text: str, prefix: str) -> InputError:
             "name a repository of Hugging Face as hf:ORG/NAME"
         )
     return InputError(
-        f"{text}: no source of networks and no module is called {prefix!r}"
-        f"{did_you_mean(prefix, prefixes(), ', ', '.')} Sources: {', '.join(prefixes())}; your own "
-        "networks: package.module:callable"
+        f"{text}: no source of networks is called {prefix!r}"
+        f"{did_you_mean(prefix, prefixes(), ', ', '.')} Sources: {', '.join(prefixes())}. As "
+        f"package.module:callable: importing {prefix} failed, Python finds no module of this name "
+        "from the current directory"
     )
 
 
