@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import mlcnn as package
+from mlcnn.training import ImageSet, Normal
+
 Call = Callable[..., Any]
 
 SHOP = """
@@ -54,16 +57,12 @@ def test_a_network_of_a_source_is_optimized(mlcnn: Call, shop: None) -> None:
     assert Path("small-mlcnn.onnx").is_file()
 
 
-def test_images_are_normalised_as_the_source_says(mlcnn: Call, shop: None) -> None:
-    """With other means and deviations, the share of right answers is another."""
-    generator = np.random.default_rng(0)
-    images = generator.integers(0, 256, (64, 3, 8, 8), np.uint8)
-    np.savez("data.npz", images=images, labels=generator.integers(0, 2, 64))
-    options = ("run", "shop:small", "--data", "data.npz", "--no-measure", "--no-evaluate", "--json")
-    by_default = mlcnn(*options)
-    assert "how the network wants its images is not known" not in by_default.err + by_default.out
-    same = mlcnn(*options, "--mean", "0.5", "--std", "0.25")
-    assert by_default.json["accuracy"] == same.json["accuracy"]
+def test_images_are_normalised_as_the_source_says(shop: None) -> None:
+    images = ImageSet("some", np.zeros((2, 3, 8, 8), np.uint8), np.zeros(2, np.int64), 2)
+    assert package.ImageOptions().normal(images, "shop:small") == (Normal((0.5,), (0.25,)), None)
+    given = package.ImageOptions(mean=(0.1,), std=(0.2,))
+    assert given.normal(images, "shop:small") == (Normal((0.1,), (0.2,)), None)
+    assert package.ImageOptions().normal(images, "net.onnx")[0] == Normal()
 
 
 def test_sources_are_listed(mlcnn: Call, shop: None) -> None:

@@ -231,7 +231,7 @@ def _from_callable(
         prefix = target.partition(":")[0]
         missing = error.__cause__
         if isinstance(missing, ModuleNotFoundError) and missing.name == prefix:
-            raise hubs.unknown_prefix(target, prefix) from error
+            raise hubs.unknown_prefix(target, prefix, is_module=True) from error
         raise
 
 

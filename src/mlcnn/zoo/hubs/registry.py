@@ -87,18 +87,27 @@ def network_source(prefix: str) -> NetworkSource:
     return source
 
 
-def unknown_prefix(text: str, prefix: str) -> InputError:
-    """The error for a prefix that no source has."""
+def unknown_prefix(text: str, prefix: str, *, is_module: bool = False) -> InputError:
+    """The error for a prefix that no source has.
+
+    Args:
+        text: what the message begins with.
+        prefix: the prefix.
+        is_module: whether it was tried as the name of a module.
+    """
     if prefix in {"http", "https"}:
         return InputError(
             f"{text}: an address of the web is not read; download the file and give its path, or "
             "name a repository of Hugging Face as hf:ORG/NAME"
         )
+    module = (
+        f" As package.module:callable: importing {prefix} failed, Python finds no module of this "
+        "name from the current directory"
+    )
     return InputError(
         f"{text}: no source of networks is called {prefix!r}"
-        f"{did_you_mean(prefix, prefixes(), ', ', '.')} Sources: {', '.join(prefixes())}. As "
-        f"package.module:callable: importing {prefix} failed, Python finds no module of this name "
-        "from the current directory"
+        f"{did_you_mean(prefix, prefixes(), ', ', '.')} Sources: {', '.join(prefixes())}."
+        f"{module if is_module else ''}"
     )
 
 
