@@ -97,8 +97,9 @@ def test_a_file_that_needs_code_is_refused(
     torch.save({"state_dict": content}, "w.pth")
     assert told(Path("w.pth")) == (
         "w.pth: holds more than tensors, which only code can read, so it is refused; if you trust "
-        "it, convert it in Python: state = torch.load('w.pth', weights_only=False); state = "
-        "state.state_dict() if hasattr(state, 'state_dict') else state.get('state_dict', state); "
+        "it, convert it in Python: import torch, safetensors.torch; state = torch.load('w.pth', "
+        "weights_only=False); state = state.state_dict() if hasattr(state, 'state_dict') else "
+        "state.get('state_dict', state); "
         "safetensors.torch.save_file({k: v.contiguous().clone() for k, v in state.items()}, "
         "'w.safetensors'); then give --weights w.safetensors beside the name of the network"
     )
@@ -108,12 +109,11 @@ def test_a_file_that_needs_code_is_refused(
 def test_the_way_to_convert_a_module_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: dict[str, torch.Tensor]
 ) -> None:
-    safetensors = pytest.importorskip("safetensors")
-    pytest.importorskip("safetensors.torch")
+    pytest.importorskip("safetensors")
     monkeypatch.chdir(tmp_path)
     torch.save(Small(7), "w.pth")
     recipe = told(Path("w.pth")).partition("in Python: ")[2].partition("; then give")[0]
-    exec(recipe, {"torch": torch, "safetensors": safetensors})  # noqa: S102
+    exec(recipe, {})  # noqa: S102
     require_loaded(Path("w.safetensors"), state)
 
 

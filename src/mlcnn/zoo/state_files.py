@@ -82,9 +82,9 @@ def conversion(path: Path | str, *, only_tensors: bool = False) -> str:
     file = Path(path).stem + SAFETENSORS
     trust = "" if only_tensors else "if you trust it, "
     return (
-        f"{trust}convert it in Python: state = torch.load({str(path)!r}, "
-        f"weights_only={only_tensors}); state = state.state_dict() if hasattr(state, 'state_dict') "
-        "else state.get('state_dict', state); safetensors.torch.save_file({k: v.contiguous()."
+        f"{trust}convert it in Python: import torch, safetensors.torch; state = torch.load("
+        f"{str(path)!r}, weights_only={only_tensors}); state = state.state_dict() if "
+        "hasattr(state, 'state_dict') else state.get('state_dict', state); safetensors.torch.save_file({k: v.contiguous()."
         f"clone() for k, v in state.items()}}, {file!r}); then give --weights {file} beside the "
         "name of the network"
     )

@@ -130,7 +130,8 @@ def test_pickles_are_refused_with_the_way_to_convert_them(
         assert message == (
             f"{text}: pytorch_model.bin of org/old is a pickle, which can run code when it is "
             "opened, so it is refused; fetch it by `hf download org/old pytorch_model.bin` and "
-            "convert it in Python: state = torch.load('pytorch_model.bin', weights_only=True); "
+            "convert it in Python: import torch, safetensors.torch; state = "
+            "torch.load('pytorch_model.bin', weights_only=True); "
             "state = state.state_dict() if hasattr(state, 'state_dict') else "
             "state.get('state_dict', state); safetensors.torch.save_file({k: "
             "v.contiguous().clone() for k, v in state.items()}, 'pytorch_model.safetensors'); then "
@@ -143,7 +144,7 @@ def test_pickles_are_refused_with_the_way_to_convert_them(
     shared = torch.randn(4, 3).T
     torch.save({"state_dict": {"a": shared, "b": shared}}, "pytorch_model.bin")
     recipe = message.partition("in Python: ")[2].partition("; then give")[0]
-    exec(recipe, {"torch": torch, "safetensors": __import__("safetensors")})  # noqa: S102
+    exec(recipe, {})  # noqa: S102
     loaded = safetensors.load_file("pytorch_model.safetensors")
     assert torch.equal(loaded["a"], shared)
     assert torch.equal(loaded["b"], shared)

@@ -90,7 +90,8 @@ def test_two_packages_with_one_prefix(shop: None, install: Install) -> None:
 
 def test_a_prefix_goes_before_a_module_of_its_name(shop: None, tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text("raise RuntimeError")
-    assert mlcnn.load("shop:small").graph.name == "small"
+    assert not mlcnn.api.is_zoo_name("shop:small")
+    assert mlcnn.api.images_taken("shop:small") == hubs.Images((3, 32, 32))
 
 
 def test_an_unknown_source_is_not_described() -> None:

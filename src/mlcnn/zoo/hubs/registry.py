@@ -53,7 +53,7 @@ def has_prefix(text: str) -> bool:
         (True, False, False)
     """
     found = PREFIX.match(text)
-    return found is not None and found[1] in prefixes()
+    return found is not None and (found[1] in _BUILT_IN or found[1] in prefixes())
 
 
 def network_source(prefix: str) -> NetworkSource:
