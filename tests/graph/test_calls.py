@@ -1,7 +1,7 @@
 """Calls as text: literals only, one message for anything else."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mlcnn.errors import InputError
@@ -16,7 +16,6 @@ LITERALS = st.recursive(
 )
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.lists(LITERALS, max_size=3), st.dictionaries(st.sampled_from(["a", "b_2"]), LITERALS))
 def test_what_python_writes_is_read_back(arguments: list[object], keywords: dict) -> None:
     shown = [repr(value) for value in arguments] + [f"{k}={v!r}" for k, v in keywords.items()]

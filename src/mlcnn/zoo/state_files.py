@@ -84,9 +84,9 @@ def conversion(path: Path | str, *, only_tensors: bool = False) -> str:
     return (
         f"{trust}convert it in Python: import torch, safetensors.torch; state = torch.load("
         f"{str(path)!r}, weights_only={only_tensors}); state = state.state_dict() if "
-        "hasattr(state, 'state_dict') else state.get('state_dict', state); safetensors.torch.save_file({k: v.contiguous()."
-        f"clone() for k, v in state.items()}}, {file!r}); then give --weights {file} beside the "
-        "name of the network"
+        "hasattr(state, 'state_dict') else state.get('state_dict', state); "
+        "safetensors.torch.save_file({k: v.contiguous().clone() for k, v in state.items()}, "
+        f"{file!r}); then give --weights {file} beside the name of the network"
     )
 
 
