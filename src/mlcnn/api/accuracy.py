@@ -38,8 +38,7 @@ class ImageOptions:
 
     def normal(self, images: ImageSet, source: Source) -> tuple[Normal, str | None]:
         """What the network takes for an image, and what the reader must know of it."""
-        taken = zoo_entry(source) or images_taken(source)
-        known = None if taken is None else taken.normalisation
+        known = zoo_entry(source) or images_taken(source)
         return training.normal_for(images, known, mean=self.mean, std=self.std, scale=self.scale)
 
     def open(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from mlcnn.training.download import DOWNLOADS, download
 from mlcnn.training.formats import DATASETS, Files, open_files, read_standard, read_svhn, recognise
 from mlcnn.training.images import ImageSet, Normal
 from mlcnn.training.own_images import Size, class_folders, from_callable, read_arrays, read_folder
-from mlcnn.zoo import Normalisation
 
 __all__ = [
     "Data",
@@ -255,9 +254,18 @@ def _inner(path: Path, names: Sequence[str]) -> Path | None:
     return next((path / name for name in names if (path / name).is_dir()), None)
 
 
+class HasNormalisation(Protocol):
+    """What the zoo, or a source, knows of a network."""
+
+    @property
+    def normalisation(self) -> Any:
+        """With ``mean`` and ``std``, of images in 0..1; None where that is not known."""
+        ...
+
+
 def normal_for(
     images: ImageSet,
-    known: Normalisation | None = None,
+    entry: HasNormalisation | None = None,
     *,
     mean: tuple[float, ...] = (),
     std: tuple[float, ...] = (),
@@ -267,7 +275,7 @@ def normal_for(
 
     Args:
         images: the images.
-        known: what the network was trained to take, if that is known.
+        entry: the network's in the zoo or a source, if it is of one.
         mean: what the user asks for; of images in 0..1, unless ``scale`` says otherwise.
         std: likewise.
         scale: factor of the images of the file; 1/255 for bytes by default.
@@ -280,8 +288,8 @@ def normal_for(
         return Normal(mean or (0.0,), std or (1.0,), usual if scale is None else scale), None
     if images.images.dtype != np.uint8:
         return Normal(scale=1.0), _whole_numbers(images)
-    if known is not None:
-        return Normal(known.mean, known.std), None
+    if entry is not None and entry.normalisation is not None:
+        return Normal(entry.normalisation.mean, entry.normalisation.std), None
     return Normal(), (
         f"{images.name}: how the network wants its images is not known: they go to it as x / 255; "
         "give --mean and --std, or --scale, if it was trained otherwise"
