@@ -39,6 +39,13 @@ def test_an_onnx_file(hub: Hub) -> None:
     assert list(mlcnn.load("hf:org/net", input_shape=(1, 3, 8, 8)).graph.outputs[0].shape)[1:]
 
 
+def test_an_onnx_file_has_its_own_weights(hub: Hub) -> None:
+    hub.repositories["org/net"] = {"a.onnx": network()}
+    assert told("hf:org/net", weights="w.npz") == (
+        "--weights w.npz: a.onnx of hf:org/net has its own weights; leave the option away"
+    )
+
+
 def test_weights_beside_an_onnx_file(hub: Hub, tmp_path: Path) -> None:
     files = {"onnx/model.onnx": network(outside="w.data"), "onnx/w.data": WEIGHT.tobytes()}
     hub.repositories["org/net"] = files

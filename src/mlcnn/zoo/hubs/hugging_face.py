@@ -69,7 +69,10 @@ class _HuggingFace:
 
 def _from_onnx(wanted: Wanted, file: _File) -> Made:
     if wanted.weights is not None:
-        raise InputError(f"--weights {wanted.weights}: {file.path} of {wanted.text} has its own")
+        raise InputError(
+            f"--weights {wanted.weights}: {file.path} of {wanted.text} has its own weights; leave "
+            "the option away"
+        )
     if wanted.call.keywords:
         raise InputError(f"{wanted.text}: {file.path} is a file and takes no arguments")
     path = file.repository.fetch(file.path)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlcnn.errors import InputError, did_you_mean
+from mlcnn.graph.quiet import quiet
 from mlcnn.zoo.hubs.source import Images, Made, Pickled, Unreachable, Wanted, imported, making
 
 __all__ = ["PYTORCHCV"]
@@ -51,7 +52,7 @@ def _make(wanted: Wanted, keywords: dict[str, object]) -> Any:
             f"{wanted.text}: pytorchcv has no network {wanted.call.name!r}"
             f"{did_you_mean(wanted.call.name, known, ', ')}"
         )
-    with making(wanted):
+    with making(wanted), quiet("pytorchcv"):  # it tells of every attempt to download
         return provider.get_model(wanted.call.name, **keywords)
 
 
