@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         zoo,
     )
     from mlcnn.api import (
+        Checked,
         CompressOptions,
         EvaluateOptions,
         ExploreOptions,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
         RtlOptions,
         SkipOptions,
         bench,
+        check,
         compress,
         count,
         evaluate,
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "Checked",
     "CompressOptions",
     "EvaluateOptions",
     "ExploreOptions",
@@ -80,6 +83,7 @@ __all__ = [
     "accelerators",
     "api",
     "bench",
+    "check",
     "codesign",
     "compress",
     "count",
@@ -123,7 +127,7 @@ _FROM_API = frozenset(
     | {"QuantizeOptions", "RewriteOptions", "SkipOptions"}
     | {"bench", "compress", "count", "evaluate", "finetune", "load", "optimize", "quantize", "run"}
     | {"MapOptions", "NetworkOptions", "map_layer", "map_network", "skip"}
-    | {"ExploreOptions", "explore", "RtlOptions", "simulate_rtl"}
+    | {"ExploreOptions", "explore", "RtlOptions", "simulate_rtl", "Checked", "check"}
 )
 
 __version__ = "0.1.0"

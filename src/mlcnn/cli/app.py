@@ -1,7 +1,7 @@
 """The application: dispatch, and what an error looks like.
 
 Exit codes: 0 done; 1 a defect of mlcnn or a failed comparison; 2 the user's input, told in one
-line; 130 interrupted; 141 nobody reads the output any more.
+line; 3 a check whose limit broke; 130 interrupted; 141 nobody reads the output any more.
 """
 
 import logging
@@ -51,6 +51,7 @@ _COMMANDS = {
     "optimize": ("optimize:optimize", "Rewrite a network, verify the result, and save it."),
     "count": ("count:count", "Operations, parameters and bytes per layer, before and after."),
     "bench": ("bench:bench", "Latency per engine, before and after, or of two networks."),
+    "check": ("check:check", "Hold a network against a baseline: exit code 3 where it is worse."),
     "evaluate": (
         "evaluate:evaluate",
         "Cycles, energy and area on an accelerator, against another.",
