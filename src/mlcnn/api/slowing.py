@@ -1,5 +1,6 @@
 """How much longer one network takes than another, in each engine: trial by trial."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from mlcnn.passes.extremes import extremes
 
 __all__ = ["slowdowns"]
 
+_LOGGER = logging.getLogger(__name__)
 _ROUNDS = 3
 _QUICKLY_S = 2.0
 _FINE_S = 1e-6
@@ -41,6 +43,7 @@ def slowdowns(
     chosen = settings(fixed, options)
     pair = tuple(next(iter(extremes(model).values()), model) for model in (after, before))
     for setting in chosen:
+        _LOGGER.info("time in %s, batch %d", setting.engine, setting.batch)
         where = f"{setting.engine}, batch {setting.batch}"
         trials = _Trials(
             pair[0],
@@ -52,7 +55,9 @@ def slowdowns(
 
         def trial(number: int, trials: "_Trials" = trials, where: str = where) -> float:
             tell(f"trials in {where}", number, LOOKS[-1])
-            return trials.ratio(number)
+            found = trials.ratio(number)
+            _LOGGER.debug("%s, trial %d: %.4f times the time", where, number, found)
+            return found
 
         yield where, slowdown(trial, limit)
 

@@ -13,15 +13,18 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import CycloptsError, Parameter
 
 import mlcnn
 from mlcnn.cli import INTERRUPTED
+from mlcnn.cli.completion import CompletingApp
+from mlcnn.cli.configuring import configure
 from mlcnn.cli.output import complain, console, require_streams
 from mlcnn.errors import InfeasibleError, InputError, UnsupportedError
 
 __all__ = ["app", "main"]
 
+_LOG = logging.getLogger(__name__)
 _INTERNAL = 1
 _USER = 2
 _BROKEN_PIPE = 141
@@ -34,7 +37,7 @@ def _shown(default: object) -> str | None:
     return None if default is None or default is False else str(default)
 
 
-app = App(
+app = CompletingApp(
     name="mlcnn",
     help="Find the cheapest way to run a convolutional network: rewrite, verify, count, measure.",
     version=mlcnn.__version__,
@@ -44,6 +47,7 @@ app = App(
         show_default=_shown,  # pyright: ignore[reportArgumentType] - None shows nothing
     ),
     suppress_keyboard_interrupt=False,
+    config=configure,
 )
 # The modules are named, not imported, and so is what they do: `mlcnn --help` stays quick.
 _COMMANDS = {
@@ -76,9 +80,11 @@ _COMMANDS = {
     "reproduce": ("reproduce:reproduce", "A published table or figure beside ours."),
     "rtl": ("rtl:rtl", "The accelerator as hardware, simulated and compared with its models."),
     "list": ("listing:listing", "The networks, passes, engines and machines that there are."),
+    "completion": ("completion:completion", "Print the script that completes words in a shell."),
 }
 for _order, (_command, (_place, _help)) in enumerate(_COMMANDS.items()):
     app.command(f"mlcnn.cli.{_place}", name=_command, help=_help, sort_key=_order)
+app.register_install_completion_command(help="Write that script where this shell finds it.")
 
 
 def _show_warning(  # noqa: PLR0917 - the signature of warnings.showwarning
@@ -99,12 +105,17 @@ class _OwnLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.name.partition(".")[0] == "mlcnn":
-            complain(f"{record.levelname.lower()}: {record.getMessage()}")
+            told = record.levelname.lower()
+            if record.levelno < logging.WARNING:
+                told = f"{record.relativeCreated / 1000:.2f} s"
+            complain(f"{told}: {record.getMessage()}")
 
 
 @contextmanager
 def _quiet_libraries() -> Generator[None]:
-    log, root = _OwnLog(logging.WARNING), logging.getLogger()
+    log, root, own = _OwnLog(), logging.getLogger(), logging.getLogger("mlcnn")
+    level = own.level
+    own.setLevel(logging.WARNING)  # -v tells more: see configure
     root.addHandler(log)
     try:
         with warnings.catch_warnings():
@@ -114,6 +125,7 @@ def _quiet_libraries() -> Generator[None]:
             yield
     finally:
         root.removeHandler(log)
+        own.setLevel(level)
 
 
 def _dispatch(arguments: Sequence[str]) -> int:
@@ -125,6 +137,7 @@ def _dispatch(arguments: Sequence[str]) -> int:
         verbose=False,
         result_action="return_value",
     )
+    _LOG.info("done")
     return code if isinstance(code, int) else 0
 
 

@@ -92,6 +92,10 @@ def load_file(path: str | Path) -> ir.Model:
     load_external(model, path.parent, where)
     model = _accept(model, where)
     remember_source(model, path)
+    _LOGGER.info(
+        "read %s: %d nodes, %d weights",
+        path, model.graph.num_nodes(), len(model.graph.initializers),
+    )  # fmt: skip
     return model
 
 
