@@ -7,6 +7,7 @@ line; 3 a check whose limit broke; 130 interrupted; 141 nobody reads the output 
 import logging
 import os
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Generator, Sequence
@@ -84,7 +85,11 @@ _COMMANDS = {
 }
 for _order, (_command, (_place, _help)) in enumerate(_COMMANDS.items()):
     app.command(f"mlcnn.cli.{_place}", name=_command, help=_help, sort_key=_order)
-app.register_install_completion_command(help="Write that script where this shell finds it.")
+app.command(
+    "mlcnn.cli.completion:install",
+    name="--install-completion",
+    help="Write that script where this shell finds it.",
+)
 
 
 def _show_warning(  # noqa: PLR0917 - the signature of warnings.showwarning
@@ -98,6 +103,11 @@ def _show_warning(  # noqa: PLR0917 - the signature of warnings.showwarning
     """Show mlcnn's own warnings as one line; those of libraries do not help a user."""
     del category, filename, lineno, file, line
     complain(f"warning: {message}")
+
+
+def _show_thread_error(error: threading.ExceptHookArgs) -> None:
+    """Show an error that ends a thread as one line, as those that end a command are."""
+    complain(f"warning: a thread ended: {error.exc_type.__name__}: {error.exc_value}")
 
 
 class _OwnLog(logging.Handler):
@@ -114,7 +124,7 @@ class _OwnLog(logging.Handler):
 @contextmanager
 def _quiet_libraries() -> Generator[None]:
     log, root, own = _OwnLog(), logging.getLogger(), logging.getLogger("mlcnn")
-    level = own.level
+    level, hook = own.level, threading.excepthook
     own.setLevel(logging.WARNING)  # -v tells more: see configure
     root.addHandler(log)
     try:
@@ -122,8 +132,10 @@ def _quiet_libraries() -> Generator[None]:
             warnings.simplefilter("ignore")
             warnings.filterwarnings("always", category=UserWarning, module="mlcnn")
             warnings.showwarning = _show_warning
+            threading.excepthook = _show_thread_error
             yield
     finally:
+        threading.excepthook = hook
         root.removeHandler(log)
         own.setLevel(level)
 
