@@ -1,6 +1,7 @@
 """What continuous integration is given: the action, the hook, the image's recipe."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ import onnx
 import pytest
 from cli.conftest import CONV, make_network, pool
 from ruamel.yaml import YAML
+
+from mlcnn.cli import main
 
 ROOT = Path(__file__).parents[1]
 ACTION = YAML(typ="safe").load(ROOT / "action.yml")
@@ -276,3 +279,35 @@ def test_the_image_is_built_from_what_it_is_given() -> None:
     assert [line for line in lines if line.startswith("USER ")] == ["USER 1000"]
     assert 'ENTRYPOINT ["mlcnn"]' in lines
     assert all("--constraint" in line for line in lines if "pip install" in line)
+
+
+def blocks(language: str) -> list[str]:
+    """What the page shows in a language."""
+    page = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+
+
+def test_the_workflow_and_the_configuration_of_the_page_are_valid(tmp_path: Path) -> None:
+    workflow, hooks = blocks("yaml")
+    (tmp_path / "workflow.yml").write_text(workflow, encoding="utf-8")
+    (tmp_path / "hooks.yaml").write_text(hooks, encoding="utf-8")
+    checks = (
+        ("check_jsonschema", "--builtin-schema", "vendor.github-workflows", "workflow.yml"),
+        ("pre_commit", "validate-config", "hooks.yaml"),
+    )
+    for check in checks:
+        valid = tool(sys.executable, "-m", *check, cwd=tmp_path)
+        assert valid.returncode == 0, valid.stdout + valid.stderr
+    (job,) = YAML(typ="safe").load(workflow)["jobs"].values()
+    given = job["steps"][-1]["with"]
+    assert given.keys() <= ACTION["inputs"].keys()
+    required = {name for name, each in ACTION["inputs"].items() if each.get("required")}
+    assert required <= given.keys()
+
+
+def test_the_options_of_the_page_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (text,) = blocks("toml")
+    (tmp_path / "mlcnn.toml").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert main(["completion", "bash"]) == 0
+    assert main(["list", "zoo"]) == 0

@@ -1,9 +1,9 @@
 """mlcnn finds the cheapest way to run a convolutional network.
 
-The verbs of the command line are functions here: `load`, `optimize`, `count`, `bench`, `evaluate`,
-`explore`, `finetune`, `quantize`, `compress`, `skip`, `run`; of `map` there are two, `map_layer`
-and `map_network`; `rtl simulate` is `simulate_rtl`. They and the packages below them are imported
-when they are first used, so that ``import mlcnn`` takes no time.
+The verbs of the command line are functions here: `load`, `optimize`, `count`, `bench`, `check`,
+`evaluate`, `explore`, `finetune`, `quantize`, `compress`, `skip`, `run`; of `map` there are two,
+`map_layer` and `map_network`; `rtl simulate` is `simulate_rtl`. They and the packages below them
+are imported when they are first used, so that ``import mlcnn`` takes no time.
 """
 
 import importlib
