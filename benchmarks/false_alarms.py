@@ -1,6 +1,7 @@
 """How often `mlcnn check --not-slower` says slower of equal networks, and of one that is slower.
 
     python -m benchmarks.false_alarms [--runs 20] [--limit 2] [--seconds 2] [--engine onnxruntime]
+        [--more 0 1 2]
 
 A network of ten equal layers is held against itself, and ones of eleven and twelve against it.
 Beside it stands what a build often
@@ -95,11 +96,12 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=2.0, help="per cent")
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--engine", default="onnxruntime")
+    parser.add_argument("--more", type=int, nargs="+", default=[0, 1, 2], help="layers")
     given = parser.parse_args()
     options = mlcnn.MeasureOptions(engines=(given.engine,), budget_s=given.seconds)
     limit, before = 1 + given.limit / 100, network(0)
     print(f"{named()}; {given.engine}, limit {limit:g}, {given.runs} runs, load {_load()}")
-    for layers in (0, 1, 2):
+    for layers in given.more:
         told = _case(network(layers), before, options, limit, given.runs)
         print(f"{layers * 10} % more work: {told}, load {_load()}", flush=True)
 

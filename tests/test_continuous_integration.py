@@ -13,7 +13,8 @@ import pytest
 from cli.conftest import CONV, make_network, pool
 from ruamel.yaml import YAML
 
-from mlcnn.cli import main
+from mlcnn.cli import configuring
+from mlcnn.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 ACTION = YAML(typ="safe").load(ROOT / "action.yml")
@@ -305,9 +306,10 @@ def test_the_workflow_and_the_configuration_of_the_page_are_valid(tmp_path: Path
     assert required <= given.keys()
 
 
-def test_the_options_of_the_page_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_options_of_the_page_are_taken(tmp_path: Path) -> None:
     (text,) = blocks("toml")
-    (tmp_path / "mlcnn.toml").write_text(text, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    assert main(["completion", "bash"]) == 0
-    assert main(["list", "zoo"]) == 0
+    path = tmp_path / "mlcnn.toml"
+    path.write_text(text, encoding="utf-8")
+    entries = tuple(configuring._entries(path))
+    assert len(entries) == 5
+    configuring._require_known(app, entries)

@@ -132,14 +132,21 @@ def test_accuracy_is_paired(tmp_path: Path) -> None:
         (-100 * expected.interval[1], -100 * expected.interval[0])
     )
     assert finding.told == (
-        "accuracy 10.00%, 80.00 points less (68.24 to 91.76, 100 images), which exceeds 50 by 30.00"
+        "accuracy 10.00%, -80.00 points (-91.76 to -68.24) on 100 images, a drop that exceeds "
+        "50 by 30.00"
     )
     same = mlcnn.check(right, right, max_drop=0.0, data=data)
     assert same.ok
     assert same.findings[0].sure
+    better = mlcnn.check(right, shifted, max_drop=0.0, data=data)
+    assert better.findings[0].told == (
+        "accuracy 90.00%, +80.00 points (+68.24 to +91.76) on 100 images, allowed drop 0"
+    )
     unsure = mlcnn.check(shifted, right, max_drop=80.0, data=data)
     assert unsure.ok
-    assert unsure.findings[0].told.endswith("limit 80), too few images to be sure")
+    assert unsure.findings[0].told.endswith(
+        "on 100 images, allowed drop 80, too few images to be sure"
+    )
 
 
 def test_a_network_of_ten_times_the_work_is_slower(narrow: ir.Model) -> None:

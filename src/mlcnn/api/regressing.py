@@ -27,7 +27,7 @@ from mlcnn.engines.slowdown import Slowdown, Verdict
 from mlcnn.errors import InputError, did_you_mean
 from mlcnn.frontier import file_bytes
 from mlcnn.graph import difference
-from mlcnn.training.intervals import paired
+from mlcnn.training.intervals import paired, points
 
 __all__ = ["check"]
 
@@ -235,13 +235,10 @@ def _drop(
     change = paired(was, now)
     drop, low, high = (-100 * share for share in (change.top1, *reversed(change.interval)))
     ok = drop <= limit + _EQUAL
-    between = f"{low:.2f} to {high:.2f}, {count:,} images"
-    told = f"accuracy {now.mean():.2%}, {drop:.2f} points less ({between}; limit {limit:g})"
-    if not ok:
-        told = (
-            f"accuracy {now.mean():.2%}, {drop:.2f} points less ({between}), which exceeds "
-            f"{limit:g} by {drop - limit:.2f}"
-        )
+    verdict = (
+        f"allowed drop {limit:g}" if ok else f"a drop that exceeds {limit:g} by {drop - limit:.2f}"
+    )
+    told = f"accuracy {now.mean():.2%}, {points(change)} on {count:,} images, {verdict}"
     finding = Finding("accuracy", ok, told, drop, limit, (low, high))
     return finding if finding.sure else replace(finding, told=f"{told}, too few images to be sure")
 
