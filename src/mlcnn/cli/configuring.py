@@ -10,7 +10,7 @@ import os
 import re
 import tomllib
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
@@ -61,6 +61,11 @@ class _Entry:
     line: int | None
 
     @property
+    def command(self) -> Command:
+        """The command whose table it is."""
+        return tuple(self.table.split("."))
+
+    @property
     def place(self) -> str:
         """File, line and table, as the beginning of a message."""
         line = "" if self.line is None else f":{self.line}"
@@ -84,7 +89,7 @@ def configure(app: App, commands: Command, arguments: "ArgumentCollection") -> N
     path = _path(arguments)
     if path is not None:
         entries = tuple(_entries(path))
-        _require_known(root, entries)
+        _require_known(root, entries, commands, arguments)
         _fill(arguments, commands, entries, path.parent)
     _tell(arguments)
     if path is not None:
@@ -201,38 +206,44 @@ def _lines(text: str) -> dict[tuple[str, str], int]:
     return found
 
 
-def _require_known(root: App, entries: tuple[_Entry, ...]) -> None:
-    """Refuse a table, a key or a value that no command takes, whichever command runs."""
-    everything: dict[str, Argument] = {}
-    tables = {entry.table for entry in entries}
-    commands = dict(_commands(root, ()))
-    for command, app in commands.items():
-        if _DEFAULTS in tables or ".".join(command) in tables:
-            everything |= {
-                f"{'.'.join(command)} {name}": argument
-                for name, argument in _by_name(app.assemble_argument_collection()).items()
-                if name not in _NOT_IN_FILE
-            }
+def _require_known(
+    root: App,
+    entries: tuple[_Entry, ...],
+    own: Command = (),
+    arguments: "ArgumentCollection | None" = None,
+) -> None:
+    """Refuse a table, a key or a value that no command takes, whichever command runs.
+
+    What the command that runs has is there already; to ask others for theirs takes time.
+    """
+    apps = dict(_commands(root, ()))
+    known = {} if arguments is None else {own: _by_name(arguments)}
+
+    def options(command: Command) -> "dict[str, Argument]":
+        if command not in known:
+            known[command] = _by_name(apps[command].assemble_argument_collection())
+        return known[command]
+
     for entry in entries:
-        _require_table(entry, commands)
-        known = {
-            name.partition(" ")[2]: argument
-            for name, argument in everything.items()
-            if entry.table == _DEFAULTS or name.partition(" ")[0] == entry.table
-        }
+        _require_table(entry, apps)
+        commands = (*known, *apps) if entry.table == _DEFAULTS else (entry.command,)
         if not entry.key:
             continue
-        if f"--{entry.key}" in _NOT_IN_FILE:
+        name = f"--{entry.key}"
+        if name in _NOT_IN_FILE:
             raise InputError(f"{entry.place} {entry.key}: give it on the command line")
-        if f"--{entry.key}" not in known:
-            names = [name.removeprefix("--") for name in known]
-            whose = "no command" if entry.table == _DEFAULTS else f"mlcnn {entry.table}"
-            verb = "has" if entry.table == _DEFAULTS else "has no"
-            raise InputError(
-                f"{entry.place} {entry.key}: {whose} {verb} option --{entry.key}"
-                f"{did_you_mean(entry.key, names)}"
-            )
-        _values(entry, known[f"--{entry.key}"])
+        found = next((options(each)[name] for each in commands if name in options(each)), None)
+        if found is None:
+            names = dict.fromkeys(option for each in commands for option in options(each))
+            raise _unknown(entry, [option.removeprefix("--") for option in names])
+        _values(entry, found)
+
+
+def _unknown(entry: _Entry, names: Sequence[str]) -> InputError:
+    is_own = entry.table != _DEFAULTS
+    told = f"mlcnn {' '.join(entry.command)} has no" if is_own else "no command has"
+    near = did_you_mean(entry.key, names)
+    return InputError(f"{entry.place} {entry.key}: {told} option --{entry.key}{near}")
 
 
 def _require_table(entry: _Entry, commands: Mapping[Command, App]) -> None:
