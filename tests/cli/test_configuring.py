@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import onnx
 import pytest
@@ -92,6 +92,24 @@ def test_a_repository_and_the_home_folder_end_the_search(
     (inner.parent / "mlcnn.toml").unlink()
     monkeypatch.setattr(Path, "home", lambda: inner)
     assert mlcnn("list", "zoo").code == 0
+
+
+def test_a_user_without_a_home_and_a_folder_that_is_gone(
+    mlcnn: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none() -> NoReturn:
+        raise RuntimeError("Could not determine home directory.")
+
+    (tmp_path / ".git").mkdir()
+    monkeypatch.setattr(Path, "home", none)
+    assert mlcnn("list", "zoo").code == 0
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    result = mlcnn("list", "zoo")
+    monkeypatch.chdir(tmp_path)
+    assert result.code == 0
 
 
 def test_a_file_where_everybody_may_write_is_not_read(

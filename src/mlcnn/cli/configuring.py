@@ -130,12 +130,21 @@ def _path(arguments: "ArgumentCollection") -> Path | None:
             if not path.is_file():
                 raise InputError(f"{source} {name}: no such file")
             return path.absolute()
-    return _found(Path.cwd())
+    try:
+        return _found(Path.cwd(), _home())
+    except OSError:  # a folder that is gone, or above which nothing may be read
+        return None
 
 
-def _found(folder: Path) -> Path | None:
+def _home() -> Path | None:
+    try:
+        return Path.home()
+    except RuntimeError:  # a user without one, as in a container
+        return None
+
+
+def _found(folder: Path, home: Path | None) -> Path | None:
     """The nearest file above a folder; a repository and the home folder end the search."""
-    home = Path.home()
     for place in (folder, *folder.parents):
         path = place / FILE
         if path.is_file():
