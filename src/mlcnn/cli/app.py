@@ -19,7 +19,7 @@ from cyclopts import CycloptsError, Parameter
 import mlcnn
 from mlcnn.cli import INTERRUPTED
 from mlcnn.cli.completion import CompletingApp
-from mlcnn.cli.configuring import configure
+from mlcnn.cli.configuring import NOTE, configure
 from mlcnn.cli.output import complain, console, require_streams
 from mlcnn.errors import InfeasibleError, InputError, UnsupportedError
 
@@ -116,7 +116,7 @@ class _OwnLog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if record.name.partition(".")[0] == "mlcnn":
             told = record.levelname.lower()
-            if record.levelno < logging.WARNING:
+            if record.levelno < NOTE:
                 told = f"{record.relativeCreated / 1000:.2f} s"
             complain(f"{told}: {record.getMessage()}")
 
@@ -125,7 +125,7 @@ class _OwnLog(logging.Handler):
 def _quiet_libraries() -> Generator[None]:
     log, root, own = _OwnLog(), logging.getLogger(), logging.getLogger("mlcnn")
     level, hook = own.level, threading.excepthook
-    own.setLevel(logging.WARNING)  # -v tells more: see configure
+    own.setLevel(NOTE)  # -v tells more: see configure
     root.addHandler(log)
     try:
         with warnings.catch_warnings():

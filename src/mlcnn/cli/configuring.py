@@ -23,14 +23,18 @@ from mlcnn.errors import InputError, did_you_mean
 if TYPE_CHECKING:
     from cyclopts.argument import Argument, ArgumentCollection
 
-__all__ = ["FILE", "VARIABLE", "configure"]
+__all__ = ["FILE", "NOTE", "VARIABLE", "configure"]
 
 FILE = "mlcnn.toml"
 VARIABLE = "MLCNN_CONFIG"
 
+NOTE = 25
+"""Level of what is told without ``-v``, but is no warning: between it and INFO."""
+logging.addLevelName(NOTE, "NOTE")
+
 _DEFAULTS = "defaults"
 _LOG = logging.getLogger(__name__)
-_LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
+_LEVELS = (NOTE, logging.INFO, logging.DEBUG)
 # They say where the file is, or belong to one call.
 _NOT_IN_FILE = frozenset({"--config", "--no-config", "--debug", "--help", "--version"})
 # Options of text that name a file or a folder, or else something built in.
