@@ -3,6 +3,7 @@
 from mlcnn.api.accuracy import ImageOptions
 from mlcnn.api.affording import within_budget
 from mlcnn.api.benchmarking import MeasureOptions, bench, chooser_for
+from mlcnn.api.checked import Checked, Countable, Finding, Limits
 from mlcnn.api.compiling import Compiled, compile  # noqa: A004 - as torch has it
 from mlcnn.api.compressed import Compressed
 from mlcnn.api.compressing import COMPRESS_RECIPE, CompressOptions, compress
@@ -13,7 +14,14 @@ from mlcnn.api.exploring import ExploreOptions, explore, write_designs
 from mlcnn.api.finetuning import FINETUNE_RECIPE, Finetuned, finetune
 from mlcnn.api.image_times import latency_per_image
 from mlcnn.api.listing import Described, describe, listed
-from mlcnn.api.loading import ExampleInput, Source, is_zoo_name, load, model_name
+from mlcnn.api.loading import (
+    ExampleInput,
+    Source,
+    images_taken,
+    is_zoo_name,
+    load,
+    model_name,
+)
 from mlcnn.api.mapping import (
     MapOptions,
     check_mapping,
@@ -39,10 +47,12 @@ from mlcnn.api.per_image import PerImage, per_image
 from mlcnn.api.quantized_training import TuneOptions
 from mlcnn.api.quantizing import Quantized, QuantizeOptions, quantize
 from mlcnn.api.recovery import Teaching
+from mlcnn.api.regressing import check
 from mlcnn.api.rtl import RtlOptions, RtlSimulation, simulate_rtl
 from mlcnn.api.running import RunResult, run
 from mlcnn.api.sensitivity import Swap
 from mlcnn.api.skipping import SkipOptions, skip, skip_recipe
+from mlcnn.api.stacking import STACK_RECIPE, Stacked, stack
 from mlcnn.api.studying import StudyOptions, draw_reproduced, study
 from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
 from mlcnn.api.training import Trained, TrainOptions, train
@@ -68,18 +78,23 @@ from mlcnn.training.quantisation import InputRange, Means, Setting, WeightRange,
 __all__ = [
     "COMPRESS_RECIPE",
     "FINETUNE_RECIPE",
+    "STACK_RECIPE",
+    "Checked",
     "Comparison",
     "Compiled",
     "CompressOptions",
     "Compressed",
+    "Countable",
     "Described",
     "Dynamic",
     "EvaluateOptions",
     "ExampleInput",
     "ExploreOptions",
+    "Finding",
     "Finetuned",
     "ImageOptions",
     "InputRange",
+    "Limits",
     "MapOptions",
     "Means",
     "MeasureOptions",
@@ -97,6 +112,7 @@ __all__ = [
     "Setting",
     "SkipOptions",
     "Source",
+    "Stacked",
     "StudyOptions",
     "Swap",
     "Teaching",
@@ -105,6 +121,7 @@ __all__ = [
     "TuneOptions",
     "WeightRange",
     "bench",
+    "check",
     "check_bits",
     "check_mapping",
     "check_output",
@@ -126,6 +143,7 @@ __all__ = [
     "exploration_table",
     "explore",
     "finetune",
+    "images_taken",
     "is_zoo_name",
     "latency_per_image",
     "listed",
@@ -152,6 +170,7 @@ __all__ = [
     "skip",
     "skip_recipe",
     "split_layer",
+    "stack",
     "study",
     "summarise",
     "terminal",
