@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         bench,
         compress,
         count,
+        diff,
         evaluate,
         explore,
         finetune,
@@ -84,6 +85,7 @@ __all__ = [
     "compress",
     "count",
     "counting",
+    "diff",
     "engines",
     "errors",
     "evaluate",
@@ -121,7 +123,18 @@ _FROM_API = frozenset(
         "Quantized",
     }
     | {"QuantizeOptions", "RewriteOptions", "SkipOptions"}
-    | {"bench", "compress", "count", "evaluate", "finetune", "load", "optimize", "quantize", "run"}
+    | {
+        "bench",
+        "compress",
+        "count",
+        "diff",
+        "evaluate",
+        "finetune",
+        "load",
+        "optimize",
+        "quantize",
+        "run",
+    }
     | {"MapOptions", "NetworkOptions", "map_layer", "map_network", "skip"}
     | {"ExploreOptions", "explore", "RtlOptions", "simulate_rtl"}
 )

@@ -262,6 +262,7 @@ def run(
             if labelled is None
             else accuracies(variants, labelled, threads=options.threads, progress=tell),
             potential=gain,
+            drawn=True,
         )
         if tuned is not None and data is None:
             summary = replace(summary, tested=_tested(source))
@@ -274,7 +275,12 @@ def run(
         )
         told += () if each is None else each.told()
         told += (*unable, *(() if tuned is None else (_TUNED,)), *notes)
-        summary = replace(summary, evaluations=evaluations, warnings=summary.warnings + told)
+        summary = replace(
+            summary,
+            evaluations=evaluations,
+            warnings=summary.warnings + told,
+            output=output.name,
+        )
         if measured is not None:
             summary = _with_measurements(summary, measured)
         tell("report", 0, 0)

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from mlcnn.report.drawing.matching import match
-from mlcnn.report.drawing.nodes import Node, nodes_of
+from mlcnn.report.drawing.nodes import INPUT, OUTPUT, Node, nodes_of
 
 __all__ = ["Differences", "NodeChange", "Status", "compare"]
 
@@ -85,8 +85,12 @@ class Differences:
 
     @property
     def kept(self) -> int:
-        """How many nodes are the same in both."""
-        return len(self.pairs) - len(self.changed)
+        """How many operators are the same in both."""
+        changed = {one.before.index for one in self.changed}
+        return sum(
+            index not in changed and self.before[index].operator not in {INPUT, OUTPUT}
+            for index in self.pairs
+        )
 
     @property
     def equal(self) -> bool:
@@ -218,5 +222,3 @@ def _wiring(one: Node, other: Node, pairs: dict[int, int]) -> Iterator[tuple[str
         both = mine.source in pairs and theirs.source in known
         if both and (pairs[mine.source] != theirs.source):
             yield f"input {place}", mine.value, theirs.value
-
-

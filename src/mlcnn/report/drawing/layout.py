@@ -5,6 +5,7 @@ path, order by barycentres, then the places nearest to the neighbours that overl
 that passes layers keeps a lane free there, so that it crosses no box.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -52,7 +53,7 @@ def lay_out(sizes: Sequence[tuple[float, float]], edges: Sequence[tuple[int, int
             layers.append(layer)
         lane.append(reader)
         lanes.append(lane)
-        steps += zip(lane, lane[1:], strict=False)
+        steps += itertools.pairwise(lane)
     near = _near(len(widths), steps)
     rows = _ordered(layers, near)
     xs = _spread(rows, near, widths)
@@ -145,7 +146,7 @@ def _settle(row: list[int], wanted: list[float], xs: list[float], widths: list[f
     fall: an isotonic regression, by pooling adjacent violators.
     """
     offsets = [0.0]
-    for one, other in zip(row, row[1:], strict=False):
+    for one, other in itertools.pairwise(row):
         offsets.append(offsets[-1] + (widths[one] + widths[other]) / 2 + _GAP_X)
     blocks: list[tuple[float, int]] = []
     for place, offset in zip(wanted, offsets, strict=True):

@@ -26,7 +26,9 @@ _DEFAULTS = {
     "transB": 0,
 }
 _ONES, _ZEROS = ("dilations", "strides"), ("pads",)
-_QUIET = frozenset({"allowzero", "count_include_pad", "epsilon", "momentum"})
+_QUIET = frozenset(
+    {"allowzero", "count_include_pad", "epsilon", "momentum", "noop_with_empty_axes"}
+)
 """What nobody looks for at a glance."""
 
 _GRAPHS = frozenset({ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS})
@@ -135,6 +137,16 @@ def nodes_of(model: ir.Model) -> tuple[Node, ...]:
     return tuple(found)
 
 
+def _without_kernel(
+    attributes: tuple[tuple[str, str], ...], operator: str, stored: tuple[np.ndarray, ...]
+) -> tuple[tuple[str, str], ...]:
+    """A convolution may say its kernel or leave it to its weights: that is no difference."""
+    if operator != "Conv" or not stored:
+        return attributes
+    said = ("kernel_shape", "x".join(map(str, stored[0].shape[2:])))
+    return tuple(pair for pair in attributes if pair != said)
+
+
 def _end(index: int, operator: str, value: ir.Value, reads: tuple[Read, ...] = ()) -> Node:
     name, outputs = value.name or "", (value.name or "",) if operator == INPUT else ()
     return Node(
@@ -149,17 +161,18 @@ def _operator(index: int, node: ir.Node, made: dict[ir.Value, int]) -> Node:
     name = graph.layer_name(node)
     first = node.outputs[0] if node.outputs else None
     kept = [graph.constant(one) for value in read for one in graph.stored_values(value)]
+    arrays = tuple(array for array in kept if array is not None)
     return Node(
         index,
         node.op_type if graph.is_standard(node) else f"{node.domain}.{node.op_type}",
         name,
         module="" if name in {node.name, *names} else name,
-        attributes=tuple(_attributes(node)),
+        attributes=_without_kernel(tuple(_attributes(node)), node.op_type, arrays),
         shape="" if first is None else sizes(first.shape),
         dtype="" if first is None else _dtype(first),
         reads=_reads(tuple(read), made),
         outputs=names,
-        stored=tuple(array for array in kept if array is not None),
+        stored=arrays,
     )
 
 

@@ -1,7 +1,7 @@
 """A side of a neighbourhood as a drawing: boxes and lines, which the page enlarges.
 
-Vega draws it. Every place and size is a number of CSS pixels times the signal ``zoom``, so that text
-is text at every size. Colours are those of the page; a sign in front of each operator and the
+Vega draws it. Every place and size is a number of CSS pixels times the signal ``zoom``, so that
+text is text at every size. Colours are those of the page; a sign in front of each operator and the
 stroke of its box say the same without colour.
 """
 
@@ -37,16 +37,16 @@ LEGEND = (
 """What strokes and signs mean."""
 
 
-def drawings(found: Neighbourhood, id: str) -> tuple[Chart, Chart]:
+def drawings(found: Neighbourhood, anchor: str) -> tuple[Chart, Chart]:
     """The two drawings of a place, before and after.
 
     Args:
         found: the place.
-        id: of the place in the page.
+        anchor: of the place in the page.
     """
     sides = (("Before", found.before), ("After", found.after))
     before, after = (
-        Chart(f"{id}-{title.lower()}", title, _described(title, side), LEGEND, _drawing(side))
+        Chart(f"{anchor}-{title.lower()}", title, _described(title, side), LEGEND, _drawing(side))
         for title, side in sides
     )
     return before, after
@@ -70,7 +70,9 @@ def _texts(box: Box) -> list[str]:
     name = printable(box.name)
     short = name if len(name) <= _MOST_CHARACTERS else f"…{name[1 - _MOST_CHARACTERS :]}"
     # A name and its number stay on one line.
-    phrases = (part.replace(" ", "\N{NO-BREAK SPACE}") for part in printable(box.detail).split(", "))
+    phrases = (
+        part.replace(" ", "\N{NO-BREAK SPACE}") for part in printable(box.detail).split(", ")
+    )
     detail = textwrap.wrap(", ".join(phrases), _DETAIL)
     if len(detail) > _MOST_LINES:
         detail = [*detail[: _MOST_LINES - 1], "…"]
@@ -90,9 +92,7 @@ def _drawing(side: Side) -> dict[str, Any]:
     layout = lay_out(sizes, side.edges)
     boxes, lines = list[dict[str, Any]](), list[dict[str, Any]]()
     places = [(x + _MARGIN, y + _STUB + _MARGIN) for x, y in layout.centres]
-    for box, words, (x, y), (width, height) in zip(
-        side.boxes, texts, places, sizes, strict=True
-    ):
+    for box, words, (x, y), (width, height) in zip(side.boxes, texts, places, sizes, strict=True):
         stroke, thick, dash = _STROKES[box.status]
         boxes.append({
             "x": _round(x - width / 2), "y": _round(y - height / 2),
@@ -106,9 +106,11 @@ def _drawing(side: Side) -> dict[str, Any]:
                 "fill": "var(--ink-2)" if row and row < len(words) - 1 else "var(--ink)",
             })  # fmt: skip
     stubs = [
-        {"x": _round(x), "y": _round(y + sign * height / 2), "y2": _round(y + sign * (height / 2 + _STUB))}
+        {"x": _round(x), "y": _round(y + half), "y2": _round(y + half + step)}
         for box, (x, y), (_, height) in zip(side.boxes, places, sizes, strict=True)
-        for sign, there in ((-1, box.above), (1, box.below))
+        for half, step, there in (
+            (-height / 2, -_STUB, box.above), (height / 2, _STUB, box.below)
+        )
         if there
     ]  # fmt: skip
     return _specification(layout, boxes, lines, stubs)

@@ -11,9 +11,10 @@ __all__ = ["provenance"]
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What the section shows: a command, and (name, value) pairs."""
+    """What the section shows: a command, the network's file, and (name, value) pairs."""
 
     command: str
+    output: str
     facts: tuple[tuple[str, str], ...]
     versions: tuple[tuple[str, str], ...]
 
@@ -29,6 +30,7 @@ def provenance(summary: RunSummary) -> Section:
     )
     content = Content(
         printable(summary.command),
+        printable(summary.output),
         tuple((name, value) for name, value in facts if value),
         tuple(sorted(summary.versions.items())),
     )
