@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -51,5 +52,4 @@ def show_in_netron(*paths: "str | os.PathLike[str]", wait: bool = False) -> None
 
 def netron_command(path: "str | os.PathLike[str]") -> str:
     """The command line that opens a file in Netron."""
-    text = str(path)
-    return f"netron '{text}'" if " " in text else f"netron {text}"
+    return shlex.join(["netron", "--browse", str(path)])

@@ -6,6 +6,7 @@ from mlcnn.report.drawing import Differences, Neighbourhood, neighbourhoods
 from mlcnn.report.drawing import compare as compare_graphs
 from mlcnn.report.evaluation import evaluation_tables
 from mlcnn.report.exploring import exploration_table, write_front
+from mlcnn.report.headline import facts, sentence
 from mlcnn.report.mapping import explained_text, mapping_tables, network_mapping_tables
 from mlcnn.report.page import Page, render, write
 from mlcnn.report.picture import find_browser, picture
@@ -53,6 +54,7 @@ __all__ = [
     "evaluation_tables",
     "explained_text",
     "exploration_table",
+    "facts",
     "find_browser",
     "mapping_tables",
     "neighbourhoods",
@@ -64,6 +66,7 @@ __all__ = [
     "printable",
     "recorded_json",
     "render",
+    "sentence",
     "terminal",
     "uncounted_sentence",
     "warning",

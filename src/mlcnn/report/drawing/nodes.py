@@ -222,7 +222,7 @@ def _text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, ir.TensorProtocol):
-        return sizes(value.shape)
+        return sizes(value.numpy().shape)
     return str(value)
 
 

@@ -1,5 +1,6 @@
 """Where the figures come from and how to get them again."""
 
+import shlex
 from dataclasses import dataclass
 
 from mlcnn.report.sections.section import Section
@@ -11,10 +12,10 @@ __all__ = ["provenance"]
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What the section shows: a command, the network's file, and (name, value) pairs."""
+    """What the section shows: commands that repeat the run and open the network, and pairs."""
 
     command: str
-    output: str
+    netron: str
     facts: tuple[tuple[str, str], ...]
     versions: tuple[tuple[str, str], ...]
 
@@ -30,7 +31,7 @@ def provenance(summary: RunSummary) -> Section:
     )
     content = Content(
         printable(summary.command),
-        printable(summary.output),
+        printable(shlex.join(["netron", "--browse", summary.output])) if summary.output else "",
         tuple((name, value) for name, value in facts if value),
         tuple(sorted(summary.versions.items())),
     )
