@@ -66,7 +66,6 @@ class Shown:
 
     def html(self) -> str:
         """As an HTML table; what came from outside is escaped."""
-
         sides = ["right" if number else "left" for number in self._numbers()]
 
         def row(cells: Sequence[str], tag: str) -> str:

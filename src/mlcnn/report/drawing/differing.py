@@ -137,8 +137,9 @@ class Differences:
     def _edges(self) -> Iterator[tuple[Id, Id, str | None]]:
         """(source, reader, name of the value if both networks have it) of both."""
         sides = (self.before, self.after)
-        values = [{(r.value, r.shape) for node in nodes for r in node.reads} for nodes in sides]
-        shared = {name for name, _ in values[0] & values[1] if name}
+        mine, theirs = ({r.value: r.shape for node in nodes for r in node.reads} for nodes in sides)
+        shared = {name for name in mine if name and name in theirs}
+        shared = {name for name in shared if _alike(mine[name], theirs[name])}
         for nodes, ids in zip(sides, self.ids(), strict=True):
             for node in nodes:
                 for read in node.reads:
@@ -186,7 +187,7 @@ def _what(one: Node, other: Node, pairs: dict[int, int]) -> Iterator[tuple[str, 
             yield name, mine.get(name, ""), theirs.get(name, "")
     if not _alike(one.shape, other.shape):
         yield "output", one.shape, other.shape
-    if one.dtype != other.dtype:
+    if one.dtype and other.dtype and one.dtype != other.dtype:
         yield "type", one.dtype, other.dtype
     if one.weights != other.weights:
         yield "weight sizes", ", ".join(one.weights), ", ".join(other.weights)
@@ -206,7 +207,7 @@ def _alike(one: str, other: str) -> bool:
 
 
 def _same(one: np.ndarray, other: np.ndarray) -> bool:
-    if one.dtype != other.dtype:
+    if one.dtype and other.dtype and one.dtype != other.dtype:
         return False
     # By bytes, for what is not a number equals itself here.
     return one is other or np.array_equal(one, other) or one.tobytes() == other.tobytes()
