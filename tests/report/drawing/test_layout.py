@@ -1,6 +1,6 @@
 """Laws of the layout, on random graphs: nothing overlaps, lines go down and cross no box."""
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,8 +37,8 @@ def test_no_two_boxes_overlap_and_all_are_inside(graph: tuple[Sizes, Edges]) -> 
             or a[3] <= b[1] + EPSILON or b[3] <= a[1] + EPSILON
         )  # fmt: skip
     for left, top, right, bottom in boxes:
-        assert -EPSILON <= left
-        assert -EPSILON <= top
+        assert left >= -EPSILON
+        assert top >= -EPSILON
         assert right <= layout.width + EPSILON
         assert bottom <= layout.height + EPSILON
 
@@ -51,7 +51,7 @@ def test_lines_go_down_from_box_to_box(graph: tuple[Sizes, Edges]) -> None:
     for (source, reader), line in zip(edges, layout.lines, strict=True):
         assert line[0] == (layout.centres[source][0], box(layout, sizes, source)[3])
         assert line[-1] == (layout.centres[reader][0], box(layout, sizes, reader)[1])
-        assert all(y <= following + EPSILON for (_, y), (_, following) in zip(line, line[1:]))
+        assert all(y <= following + EPSILON for (_, y), (_, following) in pairwise(line))
         assert layout.centres[source][1] < layout.centres[reader][1]
 
 
@@ -62,7 +62,7 @@ def test_no_line_crosses_a_box(graph: tuple[Sizes, Edges]) -> None:
     layout = lay_out(sizes, edges)
     boxes = [box(layout, sizes, one) for one in range(len(sizes))]
     for ends, line in zip(edges, layout.lines, strict=True):
-        for (x0, y0), (x1, y1) in zip(line, line[1:]):
+        for (x0, y0), (x1, y1) in pairwise(line):
             for one, (left, top, right, bottom) in enumerate(boxes):
                 if min(y1, bottom) - max(y0, top) <= EPSILON or one in ends:
                     continue
