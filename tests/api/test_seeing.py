@@ -97,8 +97,8 @@ def test_what_the_passes_changed(optimized: mlcnn.Optimized) -> None:
     assert "<td" in found._repr_html_()
 
 
-def test_equal_networks_have_no_drawing() -> None:
-    found = mlcnn.diff("lenet5", "lenet5")
+def test_equal_networks_have_no_drawing(optimized: mlcnn.Optimized) -> None:
+    found = mlcnn.diff(optimized.original, optimized.original)
     assert found.equal
     assert found.records() == []
     assert 'id="places"' not in found.report().html

@@ -112,8 +112,10 @@ def test_counts_that_are_not_known_are_said(mlcnn: Call, dynamic: Path, fusable:
         (["fusable.onnx", "--html", "."], ".: is a directory; give the name of a file in it"),
         (
             ["fusable.onnx", "--netron"],
-            ("Netron is not installed, so fusable.onnx and fusable.onnx cannot be shown: run "
-            "`pip install netron`, or open the file where there is one"),
+            (
+                "Netron is not installed, so fusable.onnx and fusable.onnx cannot be shown: run "
+                "`pip install netron`, or open the file where there is one"
+            ),
         ),
     ],
 )

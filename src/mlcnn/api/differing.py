@@ -129,7 +129,8 @@ def diff(
 
     Example:
         >>> import mlcnn
-        >>> mlcnn.diff("lenet5", "lenet5").told
+        >>> network = mlcnn.load("lenet5")
+        >>> mlcnn.diff(network, network).told
         'no difference: 12 nodes of the same kind, wiring and weights'
     """
     second, first = as_they_are(after, before, NO_REWRITE, input_shape=input_shape, weights=weights)
