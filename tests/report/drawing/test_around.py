@@ -82,6 +82,16 @@ def test_other_weights_alone_are_no_place() -> None:
     assert len(found.changed) == 1
 
 
+def test_what_only_has_other_weights_stands_on_both_sides() -> None:
+    """As a convolution that took a scale in: before and after, though nothing is beside it after."""
+    before = f"[conv] a = Conv {CONV} (x, w)\n[scale] b = Neg (a)\n[relu] y = Relu (b)"
+    after = f"[conv] a = Conv {CONV} (x, w)\n[relu] y = Relu (a)"
+    (found,) = neighbourhoods(compare(network(before), network(after, w=1.0)))
+    assert told(found.before) == ["changed Conv conv", "removed Neg scale", "kept Relu relu"]
+    assert told(found.after) == ["changed Conv conv", "kept Relu relu"]
+    assert found.after.edges == ((0, 1),)
+
+
 def test_all_of_two_networks() -> None:
     found = whole(compare(network(CHAIN), network(FUSED, "m=4")))
     assert len(found.before.boxes) == 7

@@ -110,8 +110,9 @@ def around(differences: Differences, place: Iterable[Id]) -> Neighbourhood:
     inner, status = set(place), _statuses(differences)
     sides = list(zip((differences.before, differences.after), differences.ids(), strict=True))
     beside = [_beside(nodes, ids, inner) for nodes, ids in sides]
-    # What is the same stands on both sides, though it is beside on one alone.
-    same = {one for one in set.union(*beside) if one not in status}
+    # What is the same but for its weights stands on both sides, though beside on one alone.
+    weighed = {("both", one.before.index) for one in differences.changed if one.only_weights}
+    same = {one for one in set.union(*beside) if one in weighed or one not in status}
     notes = {("both", one.before.index): one.told() for one in differences.changed}
     before, after = (
         _side(nodes, ids, (inner, inner | near | same), status, notes)
