@@ -83,7 +83,7 @@ def test_other_weights_alone_are_no_place() -> None:
 
 
 def test_what_only_has_other_weights_stands_on_both_sides() -> None:
-    """As a convolution that took a scale in: before and after, though nothing is beside it after."""
+    """As a convolution that took a scale in: drawn after, though nothing is beside it there."""
     before = f"[conv] a = Conv {CONV} (x, w)\n[scale] b = Neg (a)\n[relu] y = Relu (b)"
     after = f"[conv] a = Conv {CONV} (x, w)\n[relu] y = Relu (a)"
     (found,) = neighbourhoods(compare(network(before), network(after, w=1.0)))
