@@ -94,6 +94,7 @@ def test_what_only_has_other_weights_stands_on_both_sides() -> None:
 
 def test_all_of_two_networks() -> None:
     found = whole(compare(network(CHAIN), network(FUSED, "m=4")))
+    assert found.title == "Both networks from end to end"
     assert len(found.before.boxes) == 7
     assert len(found.after.boxes) == 6
     assert sum(box.status is Status.KEPT for box in found.before.boxes) == 4

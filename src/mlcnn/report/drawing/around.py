@@ -68,11 +68,13 @@ class Neighbourhood:
         before: the one network there.
         after: the other.
         alike: names of the layers at other places that look the same but for names and sizes.
+        title: what it is called, where that is not by its layers.
     """
 
     before: Side
     after: Side
     alike: tuple[tuple[str, ...], ...] = ()
+    title: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -132,7 +134,8 @@ def _beside(nodes: Sequence[Node], ids: Sequence[Id], inner: set[Id]) -> set[Id]
 
 def whole(differences: Differences) -> Neighbourhood:
     """The two networks from end to end."""
-    return around(differences, {one for side in differences.ids() for one in side})
+    found = around(differences, {one for side in differences.ids() for one in side})
+    return replace(found, title="Both networks from end to end")
 
 
 def _statuses(differences: Differences) -> dict[Id, Status]:

@@ -71,7 +71,7 @@ def _place(found: Neighbourhood, number: int) -> Place:
     left_out = ", ".join(f"{plural(count, 'node')} {side}" for side, count in sides if count)
     charts = drawings(found, f"place-{number}")
     return Place(
-        _listed(found.names) or "the whole",
+        found.title or _listed(found.names),
         tuple((name, _boxes(boxes)) for name, boxes in told if boxes),
         alike,
         f"Not drawn, because it is too much to be read: {left_out}" if left_out else "",
