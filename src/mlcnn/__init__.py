@@ -1,9 +1,9 @@
 """mlcnn finds the cheapest way to run a convolutional network.
 
 The verbs of the command line are functions here: `load`, `optimize`, `count`, `bench`, `evaluate`,
-`explore`, `finetune`, `quantize`, `compress`, `skip`, `run`; of `map` there are two, `map_layer`
-and `map_network`; `rtl simulate` is `simulate_rtl`. They and the packages below them are imported
-when they are first used, so that ``import mlcnn`` takes no time.
+`explore`, `finetune`, `quantize`, `compress`, `skip`, `stack`, `run`; of `map` there are two,
+`map_layer` and `map_network`; `rtl simulate` is `simulate_rtl`. They and the packages below them
+are imported when they are first used, so that ``import mlcnn`` takes no time.
 """
 
 import importlib
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         run,
         simulate_rtl,
         skip,
+        stack,
     )
 
 __all__ = [
@@ -107,6 +108,7 @@ __all__ = [
     "run",
     "simulate_rtl",
     "skip",
+    "stack",
     "table",
     "training",
     "workload",
@@ -123,20 +125,9 @@ _FROM_API = frozenset(
         "Quantized",
     }
     | {"QuantizeOptions", "RewriteOptions", "SkipOptions"}
-    | {
-        "bench",
-        "compress",
-        "count",
-        "diff",
-        "evaluate",
-        "finetune",
-        "load",
-        "optimize",
-        "quantize",
-        "run",
-    }
-    | {"MapOptions", "NetworkOptions", "map_layer", "map_network", "skip"}
-    | {"ExploreOptions", "explore", "RtlOptions", "simulate_rtl"}
+    | {"bench", "compress", "count", "evaluate", "finetune", "load", "optimize", "quantize", "run"}
+    | {"MapOptions", "NetworkOptions", "map_layer", "map_network", "skip", "stack"}
+    | {"ExploreOptions", "diff", "explore", "RtlOptions", "simulate_rtl"}
 )
 
 __version__ = "0.1.0"

@@ -51,6 +51,7 @@ from mlcnn.api.rtl import RtlOptions, RtlSimulation, simulate_rtl
 from mlcnn.api.running import RunResult, run
 from mlcnn.api.sensitivity import Swap
 from mlcnn.api.skipping import SkipOptions, skip, skip_recipe
+from mlcnn.api.stacking import STACK_RECIPE, Stacked, stack
 from mlcnn.api.studying import StudyOptions, draw_reproduced, study
 from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
 from mlcnn.api.training import Trained, TrainOptions, train
@@ -78,6 +79,7 @@ from mlcnn.training.quantisation import InputRange, Means, Setting, WeightRange,
 __all__ = [
     "COMPRESS_RECIPE",
     "FINETUNE_RECIPE",
+    "STACK_RECIPE",
     "Comparison",
     "CompressOptions",
     "Compressed",
@@ -108,6 +110,7 @@ __all__ = [
     "Setting",
     "SkipOptions",
     "Source",
+    "Stacked",
     "StudyOptions",
     "Swap",
     "Teaching",
@@ -168,6 +171,7 @@ __all__ = [
     "skip",
     "skip_recipe",
     "split_layer",
+    "stack",
     "study",
     "summarise",
     "terminal",
