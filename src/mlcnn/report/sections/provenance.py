@@ -15,9 +15,9 @@ class Content:
     """What the section shows: commands that repeat the run and open the network, and pairs."""
 
     command: str
-    netron: str
     facts: tuple[tuple[str, str], ...]
     versions: tuple[tuple[str, str], ...]
+    netron: str = ""
 
 
 def provenance(summary: RunSummary) -> Section:
@@ -31,8 +31,8 @@ def provenance(summary: RunSummary) -> Section:
     )
     content = Content(
         printable(summary.command),
-        printable(shlex.join(["netron", "--browse", summary.output])) if summary.output else "",
         tuple((name, value) for name, value in facts if value),
         tuple(sorted(summary.versions.items())),
+        printable(shlex.join(["netron", "--browse", summary.output])) if summary.output else "",
     )
     return Section("provenance", "How to repeat this", "provenance.html", content)
