@@ -3,6 +3,7 @@
 from mlcnn.api.accuracy import ImageOptions
 from mlcnn.api.affording import within_budget
 from mlcnn.api.benchmarking import MeasureOptions, bench, chooser_for
+from mlcnn.api.checked import Checked, Countable, Finding, Limits
 from mlcnn.api.compressed import Compressed
 from mlcnn.api.compressing import COMPRESS_RECIPE, CompressOptions, compress
 from mlcnn.api.counting import count
@@ -47,6 +48,7 @@ from mlcnn.api.per_image import PerImage, per_image
 from mlcnn.api.quantized_training import TuneOptions
 from mlcnn.api.quantizing import Quantized, QuantizeOptions, quantize
 from mlcnn.api.recovery import Teaching
+from mlcnn.api.regressing import check
 from mlcnn.api.rtl import RtlOptions, RtlSimulation, simulate_rtl
 from mlcnn.api.running import RunResult, run
 from mlcnn.api.sensitivity import Swap
@@ -80,17 +82,21 @@ __all__ = [
     "COMPRESS_RECIPE",
     "FINETUNE_RECIPE",
     "STACK_RECIPE",
+    "Checked",
     "Comparison",
     "CompressOptions",
     "Compressed",
+    "Countable",
     "Described",
     "Dynamic",
     "EvaluateOptions",
     "ExampleInput",
     "ExploreOptions",
+    "Finding",
     "Finetuned",
     "ImageOptions",
     "InputRange",
+    "Limits",
     "MapOptions",
     "Means",
     "MeasureOptions",
@@ -119,6 +125,7 @@ __all__ = [
     "TuneOptions",
     "WeightRange",
     "bench",
+    "check",
     "check_bits",
     "check_mapping",
     "check_output",
