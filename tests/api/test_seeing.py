@@ -16,7 +16,7 @@ VERBS = (
     "bench", "check_mapping", "compare", "compress", "count", "diff", "energy_per_image",
     "evaluate", "explain_count", "explore", "finetune", "latency_per_image", "map_layer",
     "map_network", "optimize", "per_image", "quantize", "reproduce", "rewrite", "run",
-    "simulate_rtl", "skip", "train",
+    "simulate_rtl", "skip", "stack", "train", "check",
 )  # fmt: skip
 
 
