@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         compile,  # noqa: A004 - as torch has it
         compress,
         count,
+        diff,
         evaluate,
         explore,
         finetune,
@@ -91,6 +92,7 @@ __all__ = [
     "compress",
     "count",
     "counting",
+    "diff",
     "engines",
     "errors",
     "evaluate",
@@ -131,7 +133,7 @@ _FROM_API = frozenset(
     | {"QuantizeOptions", "RewriteOptions", "SkipOptions"}
     | {"bench", "compress", "count", "evaluate", "finetune", "load", "optimize", "quantize", "run"}
     | {"MapOptions", "NetworkOptions", "map_layer", "map_network", "skip", "stack"}
-    | {"ExploreOptions", "explore", "RtlOptions", "simulate_rtl", "Checked", "check"}
+    | {"ExploreOptions", "explore", "RtlOptions", "simulate_rtl", "Checked", "check", "diff"}
     | {"compile"}
 )
 
