@@ -105,9 +105,8 @@ class _Session:
         self._programs: dict[Shapes, tuple[Program, Shapes]] = {}
         self._lock = Lock()
 
-    def _program(self, inputs: Arrays) -> tuple[Program, Shapes]:
-        """The program for inputs of these shapes, and the shapes of its outputs."""
-        shapes = tuple(inputs[signature.name].shape for signature in self._inputs)
+    def program(self, shapes: Shapes) -> tuple[Program, Shapes]:
+        """The program for inputs of these shapes, in their order, and the shapes of its outputs."""
         if shapes not in self._programs:
             program = self._made(shapes)
             if len(self._programs) == _KEPT:
@@ -137,7 +136,7 @@ class _Session:
 
     def _call(self, inputs: Arrays) -> tuple[Call, list[Floats]]:
         check_inputs(self._inputs, inputs)
-        program, shapes = self._program(inputs)
+        program, shapes = self.program(tuple(inputs[s.name].shape for s in self._inputs))
         given = [_handed(inputs[s.name]) for s in self._inputs]
         results = [np.empty(shape, np.float32) for shape in shapes]
         return program.call([*given, *results], self._threads), results

@@ -231,6 +231,8 @@ class Program:
     """Steps in memory, ready to run.
 
     Attributes:
+        library: the kernels.
+        steps: calls of kernels, in their order.
         memory: of all values.
         constants: of all steps; equal ones are there once.
     """
@@ -243,7 +245,7 @@ class Program:
             library: the kernels.
             apart: so many operations, from the first on, compute image by image.
         """
-        self._library = library
+        self.library = library
         memory = _Memory(operations, library.block, apart)
         constants = _Constants()
         bordered: set[Value] = set()
@@ -259,19 +261,19 @@ class Program:
             ),
             *(step for s in made[apart:] for step in s),
         ]
-        self._steps = (Step * len(steps))(*steps)
+        self.steps = (Step * len(steps))(*steps)
         self.memory = _aligned(memory.floats + _SLACK)
         self.constants = constants.array()
 
     def call(self, buffers: Sequence[NDArray[np.float32 | np.bool_]], threads: int) -> "Call":
         """The program with the arrays that it reads and writes."""
         pointers = (ctypes.c_void_p * len(buffers))(*(buffer.ctypes.data for buffer in buffers))
-        steps, memory, constants = self._steps, self.memory, self.constants
+        steps, memory, constants = self.steps, self.memory, self.constants
         arguments = (
             *(ctypes.addressof(steps), len(steps), memory.ctypes.data, constants.ctypes.data),
             *(ctypes.addressof(pointers), threads),
         )
-        return Call(self._library.run, arguments, (steps, memory, constants, pointers, buffers))
+        return Call(self.library.run, arguments, (steps, memory, constants, pointers, buffers))
 
 
 class Call:

@@ -33,12 +33,25 @@
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#define UNROLL_MORE UNROLL
+#else
 #define UNROLL _Pragma("GCC unroll 16")
+#define UNROLL_MORE _Pragma("GCC unroll 40")
+#endif
 /* Loops over arrays of any length become loops over vectors, which -O2 leaves alone. */
 #if defined(__GNUC__) && !defined(__clang__)
 #define WIDE_LOOPS __attribute__((optimize("O3")))
 #else
 #define WIDE_LOOPS
+#endif
+/* Directives of OpenMP, where the compiler is told to obey them. */
+#if defined(_OPENMP)
+#define DIRECTIVE(text) _Pragma(#text)
+#define OMP(...) DIRECTIVE(omp __VA_ARGS__)
+#else
+#define OMP(...)
 #endif
 #define EACH(name, count) for (int64_t name = 0; name < (count); name++)
 

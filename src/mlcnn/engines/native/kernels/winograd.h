@@ -179,7 +179,7 @@ INLINE void tile_backward(const int kind, const int N, const int O, const Step *
 INLINE void bunch_forward(const int kind, const int N, const Step *s, const float *m, const Values *to,
                           const Spot *listed, int64_t tile, int64_t count, float *scratch) {
   const Transform *t = transforms + kind;
-#pragma omp for
+  OMP(for)
   for (int64_t i = 0; i < s->blocks; i++) {
     int64_t at[SPAN * SPAN];
     EACH(v, N * N) at[v] = to->first[v] + i * to->plane[v];
@@ -198,7 +198,7 @@ INLINE void bunch_backward(const int kind, const int N, const int O, const Step 
                            const float *constants, const Values *from, const Spot *listed, int64_t tile,
                            int64_t count, const float *scratch) {
   const Transform *t = transforms + kind;
-#pragma omp for
+  OMP(for)
   for (int64_t f = 0; f < s->filters; f++) {
     const V bias = *(V *)(constants + s->biases + f * B);
     int64_t at[SPAN * SPAN];
@@ -223,7 +223,7 @@ static void bunch_products(const Step *s, const Values *from, const Values *to, 
   const int64_t groups = (s->filters + GROUP - 1) / GROUP, last = t->classes - 1, shared = t->span - last;
   int64_t used = 0;
   EACH(i, s->blocks) used += lanes[i];
-#pragma omp for collapse(2)
+  OMP(for collapse(2))
   for (int64_t e = 0; e < t->classes * t->classes; e++)
     for (int64_t g = 0; g < groups; g++) {
       const int64_t r = e / t->classes, c = e % t->classes, value = r * t->span + c;
@@ -249,7 +249,7 @@ static void winograd(const Step *s, float *m, const float *constants, int thread
   lay_out(t, s->filters, s->bunch, &to);
   EACH(v, SPAN * SPAN) to.first[v] += from.size;
   (void)threads;
-#pragma omp parallel num_threads(threads) if (threads > 1)
+  OMP(parallel num_threads(threads) if (threads > 1))
   for (int64_t tile = 0; tile < tiles; tile += s->bunch) {
     const int64_t count = tiles - tile < s->bunch ? tiles - tile : s->bunch;
 #define IN_KIND(KIND, N, O)                                              \
