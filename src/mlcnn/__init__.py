@@ -1,9 +1,9 @@
 """mlcnn finds the cheapest way to run a convolutional network.
 
-The verbs of the command line are functions here: `load`, `optimize`, `count`, `bench`, `evaluate`,
-`explore`, `finetune`, `quantize`, `compress`, `skip`, `run`; of `map` there are two, `map_layer`
-and `map_network`; `rtl simulate` is `simulate_rtl`. They and the packages below them are imported
-when they are first used, so that ``import mlcnn`` takes no time.
+The verbs of the command line are functions here: `load`, `optimize`, `count`, `bench`, `deploy`,
+`evaluate`, `explore`, `finetune`, `quantize`, `compress`, `skip`, `run`; of `map` there are two,
+`map_layer` and `map_network`; `rtl simulate` is `simulate_rtl`. They and the packages below them
+are imported when they are first used, so that ``import mlcnn`` takes no time.
 """
 
 import importlib
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     )
     from mlcnn.api import (
         CompressOptions,
+        Deployed,
+        DeployOptions,
         EvaluateOptions,
         ExploreOptions,
         ImageOptions,
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
         bench,
         compress,
         count,
+        deploy,
         evaluate,
         explore,
         finetune,
@@ -64,6 +67,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CompressOptions",
+    "DeployOptions",
+    "Deployed",
     "EvaluateOptions",
     "ExploreOptions",
     "ImageOptions",
@@ -84,6 +89,7 @@ __all__ = [
     "compress",
     "count",
     "counting",
+    "deploy",
     "engines",
     "errors",
     "evaluate",
@@ -123,6 +129,7 @@ _FROM_API = frozenset(
     | {"QuantizeOptions", "RewriteOptions", "SkipOptions"}
     | {"bench", "compress", "count", "evaluate", "finetune", "load", "optimize", "quantize", "run"}
     | {"MapOptions", "NetworkOptions", "map_layer", "map_network", "skip"}
+    | {"DeployOptions", "Deployed", "deploy"}
     | {"ExploreOptions", "explore", "RtlOptions", "simulate_rtl"}
 )
 

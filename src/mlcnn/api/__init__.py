@@ -6,6 +6,7 @@ from mlcnn.api.benchmarking import MeasureOptions, bench, chooser_for
 from mlcnn.api.compressed import Compressed
 from mlcnn.api.compressing import COMPRESS_RECIPE, CompressOptions, compress
 from mlcnn.api.counting import count
+from mlcnn.api.deploying import Deployed, DeployOptions, deploy
 from mlcnn.api.dynamic import Dynamic
 from mlcnn.api.evaluation import EvaluateOptions, energy_per_image, evaluate
 from mlcnn.api.exploring import ExploreOptions, explore, write_designs
@@ -70,6 +71,8 @@ __all__ = [
     "Comparison",
     "CompressOptions",
     "Compressed",
+    "DeployOptions",
+    "Deployed",
     "Described",
     "Dynamic",
     "EvaluateOptions",
@@ -113,6 +116,7 @@ __all__ = [
     "compress",
     "count",
     "default_passes",
+    "deploy",
     "describe",
     "draw_reproduced",
     "energy_per_image",

@@ -51,6 +51,7 @@ _COMMANDS = {
     "optimize": ("optimize:optimize", "Rewrite a network, verify the result, and save it."),
     "count": ("count:count", "Operations, parameters and bytes per layer, before and after."),
     "bench": ("bench:bench", "Latency per engine, before and after, or of two networks."),
+    "deploy": ("deploy:deploy", "A C library of a network, which needs neither Python nor mlcnn."),
     "evaluate": (
         "evaluate:evaluate",
         "Cycles, energy and area on an accelerator, against another.",

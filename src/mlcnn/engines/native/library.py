@@ -14,8 +14,8 @@ from mlcnn.engines.compiled import Build, compiled, target_flag
 from mlcnn.errors import UnsupportedError
 
 __all__ = [
-    "BEST_COUNTS", "FLAGS", "Binary", "Finish", "Function", "Library", "Map", "MapReduction", "Op", "Place",
-    "Pool", "Reduce", "Step", "Sums", "load",
+    "BEST_COUNTS", "FLAGS", "Binary", "Finish", "Function", "Library", "Map", "MapReduction", "Op",
+    "Place", "Pool", "Reduce", "Step", "Sums", "load",
 ]  # fmt: skip
 
 # Contractions are wanted (fused multiply-add); other liberties of -ffast-math are not, and linking

@@ -1,6 +1,7 @@
 """A deployed library compiled here, to see that it computes what the engine ``native`` does."""
 
 import ctypes
+import shlex
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,11 +27,13 @@ class Built:
 
     Attributes:
         path: its file.
+        compiler: that compiled it.
         binary_bytes: of the file, without symbols.
         code_bytes: of that without the weights.
     """
 
     path: Path
+    compiler: str
     binary_bytes: int
     code_bytes: int
 
@@ -86,7 +89,9 @@ def build(
         told = next((line for line in lines if "error" in line), "it failed")
         raise UnsupportedError(f"deploy: {command[0]} does not compile the network: {told.strip()}")
     whole = path.stat().st_size
-    return Built(path, whole, whole - (folder / f"{name}_weights.bin").stat().st_size)
+    return Built(
+        path, shlex.join(command), whole, whole - (folder / f"{name}_weights.bin").stat().st_size
+    )
 
 
 class Loaded:
@@ -128,5 +133,3 @@ class Loaded:
     def close(self) -> None:
         """Give the context back."""
         self._function("close", None)(self._context)
-
-

@@ -25,19 +25,18 @@ def custom_network(plan: Plan, name: str) -> ModelProto:
         _cast(b, f"{b.name}, as floats", b.name, helper.np_dtype_to_tensor_dtype(b.dtype))
         for b in plan.outputs
     ]
+    given = [c.output[0] if c else b.name for b, c in zip(plan.inputs, before, strict=True)]
+    made = [c.input[0] if c else b.name for b, c in zip(plan.outputs, after, strict=True)]
     node = helper.make_node(
-        name,
-        [b.name if cast is None else cast.output[0] for b, cast in zip(plan.inputs, before, strict=True)],
-        [b.name if cast is None else cast.input[0] for b, cast in zip(plan.outputs, after, strict=True)],
-        name=name, domain=DOMAIN, plan=plan.stamp, threads=plan.threads,
-    )  # fmt: skip
+        name, given, made, name=name, domain=DOMAIN, plan=plan.stamp, threads=plan.threads
+    )
     nodes = [*before, node, *after]
-    made = helper.make_graph(
+    network = helper.make_graph(
         [each for each in nodes if each is not None], name,
         [_typed(buffer) for buffer in plan.inputs], [_typed(buffer) for buffer in plan.outputs],
     )  # fmt: skip
     return helper.make_model(
-        made, producer_name="mlcnn", producer_version=mlcnn.__version__, ir_version=_IR_VERSION,
+        network, producer_name="mlcnn", producer_version=mlcnn.__version__, ir_version=_IR_VERSION,
         opset_imports=[helper.make_opsetid("", _OPSET), helper.make_opsetid(DOMAIN, 1)],
     )  # fmt: skip
 

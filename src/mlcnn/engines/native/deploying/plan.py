@@ -90,9 +90,17 @@ class Plan:
         return -(-most // _CACHE_LINE) * _CACHE_LINE
 
     @property
+    def context_bytes(self) -> int:
+        """Bytes of one context, as ``network.c`` counts them: itself, the threads', the values."""
+        values = 4 * self.program.memory.size
+        return _CACHE_LINE - 1 + _CACHE_LINE + self.threads * self.room_bytes + values
+
+    @property
     def stamp(self) -> str:
         """A text of 16 digits that no other plan has."""
-        digest = hashlib.sha256(ctypes.string_at(self.program.steps, ctypes.sizeof(self.program.steps)))
+        digest = hashlib.sha256(
+            ctypes.string_at(self.program.steps, ctypes.sizeof(self.program.steps))
+        )
         digest.update(self.constants.tobytes())
         told = (self.inputs, self.outputs, self.program.memory.size, self.march, self.threads)
         digest.update(repr(told).encode())

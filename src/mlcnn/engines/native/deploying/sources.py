@@ -134,7 +134,7 @@ def _step(step: Step) -> str:
         if kind is Place:
             found = _place(value)
             fields.extend([f".{name} = {{{found}}}"] if found else [])
-        elif name != "op" and (value or kind is ctypes.c_float and str(value) == "-0.0"):
+        elif name != "op" and (value or (kind is ctypes.c_float and str(value) == "-0.0")):
             fields.append(f".{name} = {_number(value)}")
     return f"    {{{', '.join(fields)}}}"
 

@@ -1,6 +1,7 @@
 """A plan written as a folder that needs nothing else."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import mlcnn
@@ -13,9 +14,43 @@ from mlcnn.errors import InputError
 __all__ = ["check_name", "name_in_c", "write"]
 
 _C_WORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if "
-    "inline int long register restrict return short signed sizeof static struct switch typedef "
-    "union unsigned void volatile while main".split()
+    [
+        "auto",
+        "break",
+        "case",
+        "char",
+        "const",
+        "continue",
+        "default",
+        "do",
+        "double",
+        "else",
+        "enum",
+        "extern",
+        "float",
+        "for",
+        "goto",
+        "if",
+        "inline",
+        "int",
+        "long",
+        "register",
+        "restrict",
+        "return",
+        "short",
+        "signed",
+        "sizeof",
+        "static",
+        "struct",
+        "switch",
+        "typedef",
+        "union",
+        "unsigned",
+        "void",
+        "volatile",
+        "while",
+        "main",
+    ]
 )
 
 
@@ -48,7 +83,9 @@ def check_name(name: str) -> str:
     return name
 
 
-def write(plan: Plan, folder: Path, name: str, title: str) -> Path:
+def write(
+    plan: Plan, folder: Path, name: str, title: str, check: Callable[[Path], None] | None = None
+) -> None:
     """Write a library as C: the whole folder, or nothing.
 
     Args:
@@ -56,9 +93,8 @@ def write(plan: Plan, folder: Path, name: str, title: str) -> Path:
         folder: new, empty, or one that ``write`` made and nobody changed: that is replaced.
         name: of the functions and files.
         title: what the network is called.
-
-    Returns:
-        The folder.
+        check: told the folder when all is written, but not yet in its place; what it raises leaves
+            nothing behind.
 
     Raises:
         InputError: the folder holds something else, or cannot be written.
@@ -73,4 +109,5 @@ def write(plan: Plan, folder: Path, name: str, title: str) -> Path:
         network = custom_network(plan, name).SerializeToString(deterministic=True)
         (made / f"{name}_onnxruntime.onnx").write_bytes(network)
         write_manifest(made, {"name": name, "plan": plan.stamp, "mlcnn": mlcnn.__version__})
-    return folder
+        if check is not None:
+            check(made)
