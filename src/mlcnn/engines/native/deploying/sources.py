@@ -129,7 +129,7 @@ def _sizes(upper: str, plan: Plan) -> Iterator[str]:
 def _step(step: Step) -> str:
     """One step of the table; what is zero is left out."""
     fields = [f".op = {Op(step.op).name}"]
-    for name, kind in Step._fields_:
+    for name, kind, *_ in Step._fields_:
         value = getattr(step, name)
         if kind is Place:
             found = _place(value)
@@ -141,7 +141,7 @@ def _step(step: Step) -> str:
 
 def _place(place: Place) -> str:
     return ", ".join(
-        f".{name} = {value}" for name, _ in Place._fields_ if (value := getattr(place, name))
+        f".{name} = {value}" for name, *_ in Place._fields_ if (value := getattr(place, name))
     )
 
 
