@@ -337,6 +337,29 @@ def test_onnx_runtime_runs_it_in_several_threads_at_once(library: Library) -> No
     assert wrong == []
 
 
+RUNTIME = next(Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so*"), None)
+
+
+@pytest.mark.skipif(
+    RUNTIME is None or shutil.which("gcc") is None, reason="no gcc, or no library of its own"
+)
+def test_onnx_runtimes_c_api_runs_it(library: Library, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    source = Path(__file__).parent / "run_in_onnxruntime.c"
+    for call in (
+        ["gcc", *STRICT, str(source), "-o", str(program), "-ldl"],
+        [str(program), str(RUNTIME), str(library.built.path),
+         str(library.folder / "branchy_onnxruntime.onnx")],
+    ):  # fmt: skip
+        done = subprocess.run(call, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+    counts = (np.arange(2 * c * 9 * 7) % m for c, m in ((3, 11), (12, 7)))
+    x, z = (c.astype(np.float32) / np.float32(m) - np.float32(0.5) for c, m in zip(counts, (11, 7)))
+    inputs = {"x": x.reshape(2, 3, 9, 7), "z": z.reshape(2, 12, 9, 7)}
+    wanted = library.plan.session.run(inputs)["classes"].ravel()
+    assert [float.fromhex(line) for line in done.stdout.split()] == wanted.tolist()
+
+
 def test_a_node_of_another_plan_is_refused(library: Library, tmp_path: Path) -> None:
     model = onnx.load(library.folder / "branchy_onnxruntime.onnx")
     (attribute,) = (a for a in model.graph.node[0].attribute if a.name == "plan")
@@ -346,6 +369,12 @@ def test_a_node_of_another_plan_is_refused(library: Library, tmp_path: Path) -> 
         Exception, match=f"branchy: this library is of plan {library.plan.stamp}, and the node of "
     ):
         custom_session(library.built.path, tmp_path / "other.onnx")
+
+
+def test_networks_have_domains_of_their_own(planned: deploying.Plan) -> None:
+    """ONNX Runtime refuses a domain that two libraries of a session bring."""
+    domains = {node.domain for name in "ab" for node in custom_network(planned, name).graph.node}
+    assert domains == {"mlcnn.native.a", "mlcnn.native.b"}
 
 
 def test_an_input_of_another_size_is_refused(library: Library) -> None:

@@ -5,7 +5,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 
 import mlcnn
 from mlcnn.engines.native.deploying.plan import Buffer, Plan
-from mlcnn.engines.native.deploying.sources import DOMAIN
+from mlcnn.engines.native.deploying.sources import domain_of
 
 __all__ = ["custom_network"]
 
@@ -18,7 +18,7 @@ def custom_network(plan: Plan, name: str) -> ModelProto:
 
     Args:
         plan: what the operator runs; its stamp is an attribute, which the library checks.
-        name: of the operator, in the domain ``mlcnn.native``.
+        name: of the operator, in the domain ``mlcnn.native.NAME``.
     """
     before = [_cast(b, b.name, f"{b.name}, as floats", TensorProto.FLOAT) for b in plan.inputs]
     after = [
@@ -28,7 +28,7 @@ def custom_network(plan: Plan, name: str) -> ModelProto:
     given = [c.output[0] if c else b.name for b, c in zip(plan.inputs, before, strict=True)]
     made = [c.input[0] if c else b.name for b, c in zip(plan.outputs, after, strict=True)]
     node = helper.make_node(
-        name, given, made, name=name, domain=DOMAIN, plan=plan.stamp, threads=plan.threads
+        name, given, made, name=name, domain=domain_of(name), plan=plan.stamp, threads=plan.threads
     )
     nodes = [*before, node, *after]
     network = helper.make_graph(
@@ -37,7 +37,7 @@ def custom_network(plan: Plan, name: str) -> ModelProto:
     )  # fmt: skip
     return helper.make_model(
         network, producer_name="mlcnn", producer_version=mlcnn.__version__, ir_version=_IR_VERSION,
-        opset_imports=[helper.make_opsetid("", _OPSET), helper.make_opsetid(DOMAIN, 1)],
+        opset_imports=[helper.make_opsetid("", _OPSET), helper.make_opsetid(domain_of(name), 1)],
     )  # fmt: skip
 
 

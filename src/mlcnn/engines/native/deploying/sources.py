@@ -11,10 +11,8 @@ import mlcnn
 from mlcnn.engines.native.deploying.plan import Buffer, Plan
 from mlcnn.engines.native.library import Op, Place, Step
 
-__all__ = ["DOMAIN", "HEADER_BYTES", "render", "weights_header"]
+__all__ = ["HEADER_BYTES", "domain_of", "render", "weights_header"]
 
-DOMAIN = "mlcnn.native"
-"""Of the custom operators."""
 HEADER_BYTES = 64
 _FORMAT = 1
 _IN_TURN = 2  # groups that take the lanes of a vector in turn
@@ -51,6 +49,11 @@ def render(plan: Plan, name: str, title: str) -> dict[str, bytes]:
     return found
 
 
+def domain_of(name: str) -> str:
+    """The domain of a network's operator: of its own, as a session takes a domain only once."""
+    return f"mlcnn.native.{name}"
+
+
 def weights_header(plan: Plan) -> bytes:
     """What stands in front of the weights: so many bytes, by which a library knows its own."""
     return f"mlcnn {_FORMAT} {plan.stamp}".encode().ljust(HEADER_BYTES, b"\0")
@@ -70,7 +73,7 @@ def _words(plan: Plan, name: str, title: str) -> dict[str, str]:
         "TITLE": _in_comment(title),
         "VERSION": mlcnn.__version__,
         "STAMP": plan.stamp,
-        "DOMAIN": DOMAIN,
+        "DOMAIN": domain_of(name),
         "MARCH": plan.march,
         "OPENMP": "ON" if plan.threads > 1 else "OFF",
         "BLOCK": str(library.block),
