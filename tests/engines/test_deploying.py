@@ -165,6 +165,15 @@ def test_sanitizers_find_nothing(network: str, tmp_path: Path) -> None:
     assert told == dict.fromkeys(_SANITIZERS, "clean")
 
 
+@pytest.mark.long  # compiles
+def test_several_threads_compute_the_same(tmp_path: Path) -> None:
+    plan = deploying.plan(from_proto(branchy()), algorithm="direct", batch=3, threads=2)
+    deploying.write(plan, tmp_path / "c", "net", "net")
+    checked = deploying.check(plan, tmp_path / "c", "net", march="native")
+    assert checked.context_bytes == plan.context_bytes
+    assert plan.context_bytes == plan.room_bytes * 2 + 4 * plan.program.memory.size + 127
+
+
 @pytest.mark.long
 @pytest.mark.skipif(shutil.which("cmake") is None, reason="no CMake here")
 def test_cmake_builds_it_into_another_project(planned: deploying.Plan, tmp_path: Path) -> None:
@@ -354,7 +363,10 @@ def test_onnx_runtimes_c_api_runs_it(library: Library, tmp_path: Path) -> None:
         done = subprocess.run(call, capture_output=True, text=True, timeout=60, check=False)
         assert (done.returncode, done.stderr) == (0, "")
     counts = (np.arange(2 * c * 9 * 7) % m for c, m in ((3, 11), (12, 7)))
-    x, z = (c.astype(np.float32) / np.float32(m) - np.float32(0.5) for c, m in zip(counts, (11, 7)))
+    x, z = (
+        c.astype(np.float32) / np.float32(m) - np.float32(0.5)
+        for c, m in zip(counts, (11, 7), strict=True)
+    )
     inputs = {"x": x.reshape(2, 3, 9, 7), "z": z.reshape(2, 12, 9, 7)}
     wanted = library.plan.session.run(inputs)["classes"].ravel()
     assert [float.fromhex(line) for line in done.stdout.split()] == wanted.tolist()
