@@ -122,7 +122,7 @@ class Loaded:
         results = [np.empty(buffer.shape, np.float32) for buffer in self._outputs]
         given = (ctypes.c_void_p * len(inputs))(*(array.ctypes.data for array in inputs))
         made = (ctypes.c_void_p * len(results))(*(array.ctypes.data for array in results))
-        run, kept = self._function("run"), list(inputs)
+        run, kept = self._function("run"), [*inputs, *results]
 
         def call() -> int:
             _ = kept

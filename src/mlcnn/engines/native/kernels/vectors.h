@@ -108,6 +108,17 @@ INLINE V spread_pair(const float *p) {
   return (V){p[0], p[1], p[0], p[1]};
 #endif
 }
+/* a b + c, rounded once where the processor can. A sum of two products says so which of them is: a
+ * compiler would choose one way here and another there. */
+INLINE V fused(V a, V b, V c) {
+#if defined(__AVX512F__) && B == 16
+  return (V)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__) && B == 8
+  return (V)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+  return a * b + c;
+#endif
+}
 INLINE V pick(M mask, V a, V b) { return (V)((mask & (M)a) | (~mask & (M)b)); }
 
 /* NaN in a stays NaN. */

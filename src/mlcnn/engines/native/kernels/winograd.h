@@ -25,12 +25,12 @@ INLINE void forward(const int kind, const V *d, V *t) {
     const float a = NEAR * NEAR, b = FAR * FAR;
     const V odd = d[3] - b * d[1], even = d[4] - b * d[2];
     const V odd_far = d[3] - a * d[1], even_far = d[4] - a * d[2];
-    t[0] = d[4] + (a * b * d[0] - (a + b) * d[2]);
+    t[0] = d[4] + fused(spread(-(a + b)), d[2], a * b * d[0]);
     t[1] = even + NEAR * odd;
     t[2] = even - NEAR * odd;
     t[3] = even_far + FAR * odd_far;
     t[4] = even_far - FAR * odd_far;
-    t[5] = d[5] + (a * b * d[1] - (a + b) * d[3]);
+    t[5] = d[5] + fused(spread(-(a + b)), d[3], a * b * d[1]);
   } else if (kind == F23) {
     t[0] = d[2] - d[0];
     t[1] = d[1] + d[2];
@@ -44,7 +44,7 @@ INLINE void forward(const int kind, const V *d, V *t) {
     t[1] = odd - NEAR_2 * even;
     t[2] = odd_far + FAR_2 * even_far;
     t[3] = odd_far - FAR_2 * even_far;
-    t[4] = d[8] + (a * b * d[0] - (a + b) * d[4]);
+    t[4] = d[8] + fused(spread(-(a + b)), d[4], a * b * d[0]);
     t[5] = d[1], t[6] = d[3], t[7] = d[5], t[8] = d[7];
   } else {
     t[0] = d[2] - d[0];
@@ -58,8 +58,8 @@ INLINE void backward(const int kind, const V *t, V *y) {
   if (kind == F43) {
     const V even = t[1] + t[2], odd = t[1] - t[2], even_far = t[3] + t[4], odd_far = t[3] - t[4];
     y[0] = t[0] + even + even_far;
-    y[1] = NEAR * odd + FAR * odd_far;
-    y[2] = NEAR * NEAR * even + FAR * FAR * even_far;
+    y[1] = fused(spread(FAR), odd_far, NEAR * odd);
+    y[2] = fused(spread(FAR * FAR), even_far, NEAR * NEAR * even);
     y[3] = t[5] + NEAR * NEAR * NEAR * odd + FAR * FAR * FAR * odd_far;
   } else if (kind == F23) {
     y[0] = t[0] + t[1] + t[2];
