@@ -5,7 +5,7 @@ Each network is written by ``mlcnn.deploy`` and built by each compiler, all of i
 sizes, the median of the paired ratios of times to native (one thread, interleaved, processor time),
 and what the sanitizers say of the example program and of four threads with a context each:
 
-    python -m benchmarks.deployed [lenet5 resnet18-224 googlenet vgg16] [--seconds 4] [--json FILE]
+    python -m benchmarks.deployed [lenet5 resnet18-224 googlenet vgg16] [--seconds 4] [--no-sanitizers]
 """
 
 import argparse
@@ -168,7 +168,9 @@ def custom_session(library: Path, network: Path) -> onnxruntime.InferenceSession
     return onnxruntime.InferenceSession(str(network), options, providers=["CPUExecutionProvider"])
 
 
-def measure(network: str, place: Path, seconds: float) -> dict[str, Any]:
+def measure(
+    network: str, place: Path, seconds: float, *, sanitizers: bool = True
+) -> dict[str, Any]:
     """All figures of one network."""
     deployed = mlcnn.deploy(
         network,
@@ -212,7 +214,9 @@ def measure(network: str, place: Path, seconds: float) -> dict[str, Any]:
     timings = interleave(runners, budget_s=seconds, clock=time.process_time_ns)
     samples = {key: list(timing.samples_ms) for key, timing in timings.items()}
     for compiler, row in rows.items():
-        first = compiler == next(iter(rows))  # another compiler's sanitizers look for the same
+        first = sanitizers and compiler == next(
+            iter(rows)
+        )  # another compiler's sanitizers look for the same
         told = sanitized(compiler, folder, name, plan, place / compiler) if first else {}
         row["sanitizers"] = told
     return {
@@ -275,13 +279,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("networks", nargs="*", default=_NETWORKS)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--no-sanitizers", action="store_true", help="they take minutes")
     options = parser.parse_args(arguments)
     print(processor()["name"])
     rows = list[dict[str, Any]]()
     for network in options.networks:
         with tempfile.TemporaryDirectory() as place:
             try:
-                rows.append(measure(network, Path(place), options.seconds))
+                rows.append(
+                    measure(
+                        network, Path(place), options.seconds, sanitizers=not options.no_sanitizers
+                    )
+                )
             except UnsupportedError as error:
                 print(f"{network}: {error}")
                 continue

@@ -108,15 +108,15 @@ INLINE V spread_pair(const float *p) {
   return (V){p[0], p[1], p[0], p[1]};
 #endif
 }
-/* a b + c, rounded once where the processor can. A sum of two products says so which of them is: a
- * compiler would choose one way here and another there. */
-INLINE V fused(V a, V b, V c) {
+/* s a + b, rounded once where the processor can: left to a compiler, which products are rounded
+ * depends on what stands around them, and results on what they are compiled with. */
+INLINE V scaled_sum(float s, V a, V b) {
 #if defined(__AVX512F__) && B == 16
-  return (V)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+  return (V)_mm512_fmadd_ps((__m512)spread(s), (__m512)a, (__m512)b);
 #elif defined(__FMA__) && B == 8
-  return (V)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+  return (V)_mm256_fmadd_ps((__m256)spread(s), (__m256)a, (__m256)b);
 #else
-  return a * b + c;
+  return s * a + b;
 #endif
 }
 INLINE V pick(M mask, V a, V b) { return (V)((mask & (M)a) | (~mask & (M)b)); }
