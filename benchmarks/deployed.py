@@ -5,7 +5,7 @@ Each network is written by ``mlcnn.deploy`` and built by each compiler, all of i
 sizes, the median of the paired ratios of times to native (one thread, interleaved, processor time),
 and what the sanitizers say of the example program and of four threads with a context each:
 
-    python -m benchmarks.deployed [lenet5 resnet18-224 googlenet vgg16] [--seconds 4] [--no-sanitizers]
+    python -m benchmarks.deployed [lenet5 vgg16 ...] [--seconds 4] [--no-sanitizers]
 """
 
 import argparse

@@ -45,6 +45,7 @@ def test_json_says_it_all(mlcnn, fusable) -> None:
 def test_the_library_is_compiled_and_compared(mlcnn, fusable) -> None:
     document = mlcnn("deploy", fusable, "-o", "out", "--json").json
     checked = document["checked"]
+    assert checked["difference"] == 0
     assert checked["context_bytes"] == document["context_bytes"]
     assert checked["binary_bytes"] - checked["code_bytes"] == document["weights_bytes"] + 64
 

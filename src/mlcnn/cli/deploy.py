@@ -84,7 +84,7 @@ def _told(deployed: "Deployed") -> list[str]:
         lines.append("not compiled: --no-verify")
     else:
         lines.append(
-            f"compiled by {checked.compiler}: equal to the engine native bit for bit; shared "
+            f"compiled by {checked.compiler}: {_agreement(checked.difference)}; shared "
             f"library {checked.binary_bytes / _MEGA:.3g} MB, of it code "
             f"{checked.code_bytes / 1e3:.0f} kB"
         )
@@ -93,3 +93,9 @@ def _told(deployed: "Deployed") -> list[str]:
         f"{deployed.name}_onnxruntime.onnx for ONNX Runtime)"
     )
     return lines
+
+
+def _agreement(difference: float) -> str:
+    if not difference:
+        return "equal to the engine native bit for bit"
+    return f"differs from the engine native by {difference:.1e} of the largest output"
