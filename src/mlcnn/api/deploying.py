@@ -8,6 +8,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+import mlcnn
 from mlcnn.api.benchmarking import MeasureOptions, chooser_for, fixed_batch
 from mlcnn.api.loading import ExampleInput, Rewritten, Source, load, model_name
 from mlcnn.api.memory import require_memory_for_run
@@ -173,7 +174,10 @@ def deploy(
         tell("check", 0, 0)
         checked.append(deploying.check(plan, written, name, march=options.march))
 
-    deploying.write(plan, path, name, model_name(source), check if options.check else None)
+    deploying.write(
+        plan, path, name, model_name(source), check if options.check else None,
+        writer=f"mlcnn {mlcnn.__version__}",
+    )  # fmt: skip
     return Deployed(path, name, plan, batch, checked[0] if checked else None, optimized)
 
 

@@ -3,7 +3,6 @@
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
-import mlcnn
 from mlcnn.engines.native.deploying.plan import Buffer, Plan
 from mlcnn.engines.native.deploying.sources import domain_of
 
@@ -36,7 +35,7 @@ def custom_network(plan: Plan, name: str) -> ModelProto:
         [_typed(buffer) for buffer in plan.inputs], [_typed(buffer) for buffer in plan.outputs],
     )  # fmt: skip
     return helper.make_model(
-        network, producer_name="mlcnn", producer_version=mlcnn.__version__, ir_version=_IR_VERSION,
+        network, producer_name="mlcnn", ir_version=_IR_VERSION,
         opset_imports=[helper.make_opsetid("", _OPSET), helper.make_opsetid(domain_of(name), 1)],
     )  # fmt: skip
 

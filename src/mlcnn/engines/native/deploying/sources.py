@@ -7,7 +7,6 @@ from importlib.resources import files
 from math import inf, isnan
 from pathlib import Path
 
-import mlcnn
 from mlcnn.engines.native.deploying.plan import Buffer, Plan
 from mlcnn.engines.native.library import Op, Place, Step
 
@@ -20,15 +19,16 @@ _BOOL, _FLOAT = 9, 1  # as ONNX numbers its types
 _LEFT_OUT = frozenset({"kernels.c", "probe.h"})  # what only measures the machine
 
 
-def render(plan: Plan, name: str, title: str) -> dict[str, bytes]:
+def render(plan: Plan, name: str, title: str, writer: str = "mlcnn") -> dict[str, bytes]:
     """The files of a library, by their paths in its folder; the weights are not among them.
 
     Args:
         plan: what runs.
         name: of its functions and files, a C identifier.
         title: what the network is called in comments.
+        writer: that is named there.
     """
-    words = _words(plan, name, title)
+    words = _words(plan, name, title, writer)
     templates = {
         "network.h": f"{name}.h",
         "network.c": f"{name}.c",
@@ -63,7 +63,7 @@ def _filled(text: str, words: Mapping[str, str]) -> str:
     return re.sub(r"@([A-Z_]+)@", lambda found: words[found[1]], text)
 
 
-def _words(plan: Plan, name: str, title: str) -> dict[str, str]:
+def _words(plan: Plan, name: str, title: str, writer: str) -> dict[str, str]:
     upper, library = name.upper(), plan.library
     used = {Op(step.op) for step in plan.steps}
     tables = f" || TABLES != {int(library.tables > 0)}" if Op.TABLE in used else ""
@@ -71,7 +71,7 @@ def _words(plan: Plan, name: str, title: str) -> dict[str, str]:
         "NAME": name,
         "UPPER": upper,
         "TITLE": _in_comment(title),
-        "VERSION": mlcnn.__version__,
+        "WRITER": writer,
         "STAMP": plan.stamp,
         "DOMAIN": domain_of(name),
         "MARCH": plan.march,

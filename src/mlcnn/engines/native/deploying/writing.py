@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import mlcnn
 from mlcnn.engines.native.deploying.folder import whole_folder, write_manifest
 from mlcnn.engines.native.deploying.operator import custom_network
 from mlcnn.engines.native.deploying.plan import Plan
@@ -84,7 +83,13 @@ def check_name(name: str) -> str:
 
 
 def write(
-    plan: Plan, folder: Path, name: str, title: str, check: Callable[[Path], None] | None = None
+    plan: Plan,
+    folder: Path,
+    name: str,
+    title: str,
+    check: Callable[[Path], None] | None = None,
+    *,
+    writer: str = "mlcnn",
 ) -> None:
     """Write a library as C: the whole folder, or nothing.
 
@@ -93,6 +98,7 @@ def write(
         folder: new, empty, or one that ``write`` made and nobody changed: that is replaced.
         name: of the functions and files.
         title: what the network is called.
+        writer: that the files name.
         check: told the folder when all is written, but not yet in its place; what it raises leaves
             nothing behind.
 
@@ -100,7 +106,7 @@ def write(
         InputError: the folder holds something else, or cannot be written.
     """
     with whole_folder(folder) as made:
-        for path, content in render(plan, name, title).items():
+        for path, content in render(plan, name, title, writer).items():
             (made / path).parent.mkdir(exist_ok=True)
             (made / path).write_bytes(content)
         with (made / f"{name}_weights.bin").open("wb") as file:
@@ -108,6 +114,6 @@ def write(
             file.write(plan.constants.data)
         network = custom_network(plan, name).SerializeToString(deterministic=True)
         (made / f"{name}_onnxruntime.onnx").write_bytes(network)
-        write_manifest(made, {"name": name, "plan": plan.stamp, "mlcnn": mlcnn.__version__})
+        write_manifest(made, {"name": name, "plan": plan.stamp, "writer": writer})
         if check is not None:
             check(made)

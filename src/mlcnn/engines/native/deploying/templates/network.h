@@ -1,4 +1,4 @@
-/* @TITLE@, as a C library; written by mlcnn @VERSION@.
+/* @TITLE@, as a C library; written by @WRITER@.
  *
  * A context holds the memory of one run at a time. Contexts are independent of each other: as many
  * threads as there are contexts may run the network at once. Weights are shared and never written.
