@@ -1,9 +1,10 @@
 """mlcnn finds the cheapest way to run a convolutional network.
 
-The verbs of the command line are functions here: `load`, `optimize`, `count`, `bench`, `check`,
-`evaluate`, `explore`, `finetune`, `quantize`, `compress`, `skip`, `stack`, `run`; of `map` there
-are two, `map_layer` and `map_network`; `rtl simulate` is `simulate_rtl`. They and the packages
-below them are imported when they are first used, so that ``import mlcnn`` takes no time.
+The verbs of the command line are functions here: `load`, `optimize`, `count`, `diff`, `bench`,
+`check`, `deploy`, `evaluate`, `explore`, `finetune`, `quantize`, `compress`, `skip`, `stack`,
+`run`; of `map` there are two, `map_layer` and `map_network`; `rtl simulate` is `simulate_rtl`; and
+`compile` makes a torch module run in an engine. They and the packages below them are imported when
+they are first used, so that ``import mlcnn`` takes no time.
 """
 
 import importlib
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from mlcnn.api import (
         Checked,
         CompressOptions,
+        Deployed,
+        DeployOptions,
         EvaluateOptions,
         ExploreOptions,
         ImageOptions,
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
         compile,  # noqa: A004 - as torch has it
         compress,
         count,
+        deploy,
         diff,
         evaluate,
         explore,
@@ -70,6 +74,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Checked",
     "CompressOptions",
+    "DeployOptions",
+    "Deployed",
     "EvaluateOptions",
     "ExploreOptions",
     "ImageOptions",
@@ -92,6 +98,7 @@ __all__ = [
     "compress",
     "count",
     "counting",
+    "deploy",
     "diff",
     "engines",
     "errors",
@@ -121,20 +128,9 @@ __all__ = [
     "zoo",
 ]
 
-_FROM_API = frozenset(
-    {
-        "CompressOptions",
-        "EvaluateOptions",
-        "ImageOptions",
-        "MeasureOptions",
-        "Optimized",
-        "Quantized",
-    }
-    | {"QuantizeOptions", "RewriteOptions", "SkipOptions"}
-    | {"bench", "compress", "count", "evaluate", "finetune", "load", "optimize", "quantize", "run"}
-    | {"MapOptions", "NetworkOptions", "map_layer", "map_network", "skip", "stack"}
-    | {"ExploreOptions", "explore", "RtlOptions", "simulate_rtl", "Checked", "check", "diff"}
-    | {"compile"}
+_PACKAGES = frozenset(
+    {"accelerators", "api", "codesign", "counting", "engines", "errors", "frontier", "graph", "nn"}
+    | {"ops", "passes", "report", "reproduce", "rtl", "table", "training", "workload", "zoo"}
 )
 
 __version__ = "0.1.0"
@@ -143,9 +139,9 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'mlcnn' has no attribute {name!r}")
-    if name in _FROM_API:
-        return getattr(importlib.import_module("mlcnn.api"), name)
-    return importlib.import_module(f"mlcnn.{name}")
+    if name in _PACKAGES:
+        return importlib.import_module(f"mlcnn.{name}")
+    return getattr(importlib.import_module("mlcnn.api"), name)
 
 
 def __dir__() -> list[str]:

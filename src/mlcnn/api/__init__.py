@@ -8,6 +8,7 @@ from mlcnn.api.compiling import Compiled, compile  # noqa: A004 - as torch has i
 from mlcnn.api.compressed import Compressed
 from mlcnn.api.compressing import COMPRESS_RECIPE, CompressOptions, compress
 from mlcnn.api.counting import count
+from mlcnn.api.deploying import Deployed, DeployOptions, deploy
 from mlcnn.api.differing import NetworkDiff, diff, diff_models
 from mlcnn.api.dynamic import Dynamic
 from mlcnn.api.evaluation import EvaluateOptions, energy_per_image, evaluate
@@ -89,6 +90,8 @@ __all__ = [
     "CompressOptions",
     "Compressed",
     "Countable",
+    "DeployOptions",
+    "Deployed",
     "Described",
     "Dynamic",
     "EvaluateOptions",
@@ -139,6 +142,7 @@ __all__ = [
     "compress",
     "count",
     "default_passes",
+    "deploy",
     "describe",
     "diff",
     "diff_models",

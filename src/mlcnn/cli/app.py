@@ -58,6 +58,7 @@ _COMMANDS = {
     "diff": ("diff:diff", "Two networks node by node: what went, came and changed, drawn."),
     "bench": ("bench:bench", "Latency per engine, before and after, or of two networks."),
     "check": ("check:check", "Hold a network against a baseline: exit code 3 where it is worse."),
+    "deploy": ("deploy:deploy", "A C library of a network, which needs neither Python nor mlcnn."),
     "evaluate": (
         "evaluate:evaluate",
         "Cycles, energy and area on an accelerator, against another.",

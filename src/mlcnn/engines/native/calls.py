@@ -32,6 +32,7 @@ class Calls:
     and there are as many memories as calls ran at once.
 
     Attributes:
+        program: the first of them.
         outputs: shapes of the outputs.
     """
 
@@ -47,7 +48,7 @@ class Calls:
             threads: that compute one call.
         """
         self.outputs = outputs
-        self._program, self._threads = program, threads
+        self.program, self._threads = program, threads
         self._arrays = inputs + len(outputs)
         self._idle = [_Slot(program, self._arrays, threads)]
 
@@ -70,4 +71,4 @@ class Calls:
         try:
             return self._idle.pop()
         except IndexError:
-            return _Slot(self._program.twin(), self._arrays, self._threads)
+            return _Slot(self.program.twin(), self._arrays, self._threads)

@@ -14,16 +14,17 @@ from mlcnn.engines.compiled import Build, compiled, target_flag
 from mlcnn.errors import UnsupportedError
 
 __all__ = [
-    "BEST_COUNTS", "Binary", "Finish", "Function", "Library", "Map", "MapReduction", "Op", "Place",
-    "Pool", "Reduce", "Step", "Sums", "load",
+    "BEST_COUNTS", "FLAGS", "Binary", "Finish", "Function", "Library", "Map", "MapReduction", "Op",
+    "Place", "Pool", "Reduce", "Step", "Sums", "load",
 ]  # fmt: skip
 
 # Contractions are wanted (fused multiply-add); other liberties of -ffast-math are not, and linking
 # with it would change how the whole process rounds.
-_FLAGS = (
+FLAGS = (
     *("-O2", "-fpeel-loops", "-std=gnu11"),
     *("-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
 )
+"""By which the kernels are compiled, here and where a network is deployed."""
 BEST_COUNTS = 2
 """Of ``Library.counts``."""
 _NO_ASSEMBLY = "-DNO_ASSEMBLY"
@@ -215,6 +216,11 @@ class Library:
     def __init__(self, path: Path) -> None:
         """Load a compiled library."""
         library = ctypes.CDLL(str(path))
+        if not library.mlcnn_runs_here():
+            raise UnsupportedError(
+                f"engine 'native': this processor lacks instructions that {path.name} was compiled "
+                "for; give a march that it has, as native"
+            )
         self.path = path
         self.block: int = library.mlcnn_block()
         self.group: int = library.mlcnn_group()
@@ -244,6 +250,8 @@ class Library:
             self._sparse_scratch, self._sparse_length, self._list_scratch, self._compared_scratch,
         ):  # fmt: skip
             function.argtypes, function.restype = (pointer,), ctypes.c_int64
+        self._room = library.mlcnn_room
+        self._room.argtypes, self._room.restype = (pointer, pointer), ctypes.c_int64
         self._sink = np.zeros(1, np.float32)
         self._multiply, self._read = library.mlcnn_multiply, library.mlcnn_read
         self._count_bits, self._look_up = library.mlcnn_count_bits, library.mlcnn_look_up
@@ -309,6 +317,15 @@ class Library:
         step = Step(**fields)
         return self._bits_scratch(ctypes.addressof(step), channels)
 
+    def room(self, step: Step, constants: NDArray[np.float32]) -> int:
+        """Bytes that a thread allocates while a step runs.
+
+        Args:
+            step: the step.
+            constants: of its program.
+        """
+        return self._room(ctypes.addressof(step), constants.ctypes.data)
+
     def compared(self, fields: Mapping[str, int | float]) -> int:
         """Floats of scratch memory of comparisons with a layer of their bits.
 
@@ -338,7 +355,7 @@ def load(march: str = "native", block: int | None = None) -> Library:
         UnsupportedError: there is no C compiler, or it fails.
     """
     folder = Path(str(files("mlcnn.engines.native") / "kernels"))
-    flags = [*_FLAGS, target_flag(march)]
+    flags = [*FLAGS, target_flag(march)]
     if block is not None:
         flags.insert(0, f"-DBLOCK={block}")
     build = Build("kernels", folder / "kernels.c", tuple(flags), _OPTIONS)

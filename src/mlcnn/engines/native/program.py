@@ -232,6 +232,8 @@ class Program:
     """Steps in memory, ready to run.
 
     Attributes:
+        library: the kernels.
+        steps: calls of kernels, in their order.
         memory: of all values.
         constants: of all steps; equal ones are there once.
     """
@@ -244,7 +246,7 @@ class Program:
             library: the kernels.
             apart: so many operations, from the first on, compute image by image.
         """
-        self._library = library
+        self.library = library
         memory = _Memory(operations, library.block, apart)
         constants = _Constants()
         bordered: set[Value] = set()
@@ -260,7 +262,7 @@ class Program:
             ),
             *(step for s in made[apart:] for step in s),
         ]
-        self._steps = (Step * len(steps))(*steps)
+        self.steps = (Step * len(steps))(*steps)
         self.memory = _aligned(memory.floats + _SLACK)
         self.constants = constants.array()
 
@@ -273,12 +275,12 @@ class Program:
         self, pointers: ctypes.Array[ctypes.c_void_p], threads: int, kept: object = ()
     ) -> "Call":
         """The program with the addresses of the arrays, read at each call; ``kept`` lives on."""
-        steps, memory, constants = self._steps, self.memory, self.constants
+        steps, memory, constants = self.steps, self.memory, self.constants
         arguments = (
             *(ctypes.addressof(steps), len(steps), memory.ctypes.data, constants.ctypes.data),
             *(ctypes.addressof(pointers), threads),
         )
-        return Call(self._library.run, arguments, (steps, memory, constants, pointers, kept))
+        return Call(self.library.run, arguments, (steps, memory, constants, pointers, kept))
 
     def twin(self) -> "Program":
         """The same steps and constants with a memory of their own: for another thread."""

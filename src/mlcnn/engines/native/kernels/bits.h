@@ -43,7 +43,7 @@ static Strings strings_of(const Step *s, int64_t channels) {
   return a;
 }
 #define LINE(a) ((a).columns * (a).words * 64 + 64) /* bytes of a row of strings */
-static int64_t bits_floats(const Step *s, int64_t channels) {
+INLINE int64_t bits_floats(const Step *s, int64_t channels) {
   const Strings a = strings_of(s, channels);
   return s->images * (a.rows * a.columns * (2 * a.cell + 1) + s->rows * s->columns) + 32;
 }
@@ -158,24 +158,25 @@ WIDE_LOOPS static void total_row(const Step *s, const int32_t *sums, int64_t row
 #else
 #define COUNTS 0
 #endif
-INLINE Words ones(Words v) {
+/* By address: without AVX-512 they are more than one register, which no calling convention passes. */
+INLINE void add_ones(Words *sum, const Words *v) {
 #if defined(__AVX512VPOPCNTDQ__)
-  return (Words)_mm512_popcnt_epi64((__m512i)v);
+  *sum += (Words)_mm512_popcnt_epi64((__m512i)*v);
 #elif defined(__AVX2__)
   typedef struct { __m256i half[2]; } Halves;
   const __m256i table = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
   const __m256i low = _mm256_set1_epi8(15);
   Halves a;
-  memcpy(&a, &v, sizeof v);
+  Words counted;
+  memcpy(&a, v, sizeof a);
   UNROLL for (int i = 0; i < 2; i++)
     a.half[i] = _mm256_sad_epu8(_mm256_add_epi8(_mm256_shuffle_epi8(table, _mm256_and_si256(a.half[i], low)),
                                                 _mm256_shuffle_epi8(table, _mm256_and_si256(_mm256_srli_epi16(a.half[i], 4), low))),
                                 _mm256_setzero_si256());
-  memcpy(&v, &a, sizeof v);
-  return v;
+  memcpy(&counted, &a, sizeof a);
+  *sum += counted;
 #else
-  UNROLL for (int i = 0; i < LANES_OF_WORDS; i++) v[i] = (uint64_t)__builtin_popcountll(v[i]);
-  return v;
+  UNROLL for (int i = 0; i < LANES_OF_WORDS; i++) (*sum)[i] += (uint64_t)__builtin_popcountll((*v)[i]);
 #endif
 }
 
@@ -215,8 +216,10 @@ INLINE void bits_tile(const int NV, const int T, const Step *s, const Strings *p
             IN_REGISTER(weights[f]);
 #endif
           }
-          UNROLL for (int t = 0; t < T; t++) UNROLL for (int f = 0; f < NV; f++)
-            a[f][t] += ones(weights[f] & (x[t][i] - (Words){}));
+          UNROLL for (int t = 0; t < T; t++) UNROLL for (int f = 0; f < NV; f++) {
+            const Words both = weights[f] & (x[t][i] - (Words){});
+            add_ones(&a[f][t], &both);
+          }
         }
       }
     }
@@ -322,22 +325,22 @@ static void bits(const Step *s, float *m, const float *constants, int threads) {
   uint64_t *words = (uint64_t *)(m + s->scratch.at);
   int32_t *totals = (int32_t *)(words + cells * p.cell), *sums = totals + s->images * s->rows * s->columns;
   (void)threads;
-#pragma omp parallel num_threads(threads) if (threads > 1)
+  OMP(parallel num_threads(threads) if (threads > 1))
   {
-    uint8_t *line = malloc(LINE(p));
-#pragma omp for
+    uint8_t *line = TAKE_ROOM(m, LINE(p));
+    OMP(for)
     for (int64_t u = 0; u < s->images * p.rows; u++)
       pack_row(s, &p, lanes, AT(s, x, u / p.rows) + 4 * (u % p.rows) * p.skip * s->x.row, line, words + u * p.columns * p.cell,
                sums + u * p.columns);
-    free(line);
-#pragma omp for
+    LEAVE_ROOM(line);
+    OMP(for)
     for (int64_t u = 0; u < s->images * s->rows; u++)
       total_row(s, sums + (u / s->rows * p.rows + u % s->rows * p.down) * p.columns, p.columns,
                 p.folded ? 1 : s->stride_columns, p.folded ? 1 : s->kernel_columns, s->dilation_columns, totals + u * s->columns);
   }
   const int64_t units = (s->filters * B + UNIT - 1) / UNIT, each = MOST_VECTORS * 8 / UNIT, groups = (units + each - 1) / each;
   const int64_t positions = s->images * s->rows * s->columns, bunches = threads > 1 ? threads : 1;
-#pragma omp parallel for collapse(2) num_threads(threads) if (threads > 1)
+  OMP(parallel for collapse(2) num_threads(threads) if (threads > 1))
   for (int64_t u = 0; u < bunches; u++)
     for (int64_t g = 0; g < groups; g++) {
       const int64_t v0 = begin(units, groups, g) * UNIT / 8, nv = begin(units, groups, g + 1) * UNIT / 8 - v0;

@@ -119,10 +119,10 @@ static void codes_depthwise(const Step *step, float *m, const float *constants, 
   const Step ends = *step, *s = &ends; /* which no result overwrites */
   const FloatRows band = band_of_codes(s);
   (void)threads;
-#pragma omp parallel num_threads(threads) if (threads > 1)
+  OMP(parallel num_threads(threads) if (threads > 1))
   {
-    float *floats = IN_QUADS(s) ? 0 : aligned_alloc(64, (4 * band.floats + 63) / 64 * 64);
-#pragma omp for collapse(2)
+    float *floats = IN_QUADS(s) ? 0 : TAKE_ROOM(m, 4 * band.floats);
+    OMP(for collapse(2))
     for (int64_t n = 0; n < s->images; n++)
       for (int64_t i = 0; i < s->blocks; i++) {
         const Channels c = channels_at(s, constants, i);
@@ -131,6 +131,6 @@ static void codes_depthwise(const Step *step, float *m, const float *constants, 
         if (IN_QUADS(s)) plane_in_quads(s, &c, x, to);
         else plane_in_floats(s, &band, &c, floats, x, to);
       }
-    free(floats);
+    LEAVE_ROOM(floats);
   }
 }

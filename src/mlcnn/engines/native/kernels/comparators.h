@@ -34,7 +34,7 @@ static Planar planar_of(const Step *s) {
   return a;
 }
 #define BITS_OF_BAND(a) ((a)->tiles * BESIDE + BESIDE)
-static int64_t comparators_floats(const Step *s) {
+INLINE int64_t comparators_floats(const Step *s) {
   const Planar a = planar_of(s);
   return (s->blocks * B * a.plane * a.item + a.tiles * s->bases * BESIDE) / 4 + 256;
 }
@@ -60,8 +60,8 @@ INLINE void turn_codes(const char *x, char *to, int64_t plane) {
   UNROLL for (int round = 0; round < ROUNDS; round++) {
     UNROLL for (int i = 0; i < B; i++) a[i] = v[i];
     UNROLL for (int i = 0; i < B / 2; i++) {
-      v[2 * i] = __builtin_shuffle(a[i], a[i + B / 2], (Bytes)LANES(IN_TURN));
-      v[2 * i + 1] = __builtin_shuffle(a[i], a[i + B / 2], (Bytes)LANES(IN_TURN_HIGH));
+      v[2 * i] = SHUFFLED_AS(Bytes, a[i], a[i + B / 2], IN_TURN);
+      v[2 * i + 1] = SHUFFLED_AS(Bytes, a[i], a[i + B / 2], IN_TURN_HIGH);
     }
   }
   UNROLL for (int i = 0; i < B; i++) *(Bytes *)(to + i * plane) = v[i];
@@ -121,7 +121,7 @@ INLINE Line four_of_codes(const Fours *f, int64_t at) {
   return bits;
 }
 INLINE Line four_of_floats(const Fours *f, int64_t at) {
-  Line all;
+  Line all = {};
 #if B == 16
   UNROLL for (int k = 0; k < 4; k++) {
     M bits = {};
@@ -255,6 +255,11 @@ static void comparators_of_tile(const Step *s, float *m, const float *constants,
   }
 }
 
+static int64_t comparators_room(const Planar *a) { return LINE_OF_ROW(a) + BITS_OF_BAND(a); }
+INLINE int64_t comparators_room_of(const Step *s) {
+  const Planar a = planar_of(s);
+  return comparators_room(&a);
+}
 /* A band of rows from `first` on of an image. */
 static void comparators_of_band(const Step *s, const Planar *a, float *m, const float *constants, int64_t image, int64_t first, int threads) {
   const int64_t rows = least(a->rows, s->rows - first), lines = (rows - 1) * s->stride_rows + s->kernel_rows;
@@ -265,21 +270,21 @@ static void comparators_of_band(const Step *s, const Planar *a, float *m, const 
   char *planes = (char *)(m + s->scratch.at);
   uint8_t *bits = (uint8_t *)(((uintptr_t)(planes + s->blocks * B * a->plane * a->item) + 4 * B + 63) & ~(uintptr_t)63);
   (void)threads;
-#pragma omp parallel num_threads(threads) if (threads > 1)
+  OMP(parallel num_threads(threads) if (threads > 1))
   {
-    char *line = malloc(LINE_OF_ROW(a) + BITS_OF_BAND(a));
-#pragma omp for
+    char *line = TAKE_ROOM(m, comparators_room(a));
+    OMP(for)
     for (int64_t i = 0; i < s->blocks; i++) EACH(h, lines) {
       const char *x = AT(s, x, image) + 4 * (i * s->x.plane + inside(first * s->stride_rows - s->top + h, s->input_rows) * s->x.row);
       turn_row(s, a, x, planes + (i * B * a->plane + h * a->pitch) * a->item, line);
     }
-#pragma omp for
+    OMP(for)
     for (int64_t g = 0; g < s->bases; g++) {
       const Fours f = fours_of(s, a, planes, entries + g * FOUR);
       bits_of_four(s, a, rows, &f, (uint8_t *)line, bits + g * BESIDE);
     }
-    free(line);
-#pragma omp for collapse(2)
+    LEAVE_ROOM(line);
+    OMP(for collapse(2))
     for (int64_t u = 0; u < sets; u++) for (int64_t t = 0; t < tiles; t++) {
       const int64_t f0 = begin(s->filters, sets, u), p = t * BESIDE;
       const Position at = {image, first + p / s->columns, p % s->columns};
@@ -293,6 +298,7 @@ static void comparators(const Step *s, float *m, const float *constants, int thr
 }
 #else
 #define COMPARATORS 0
-static int64_t comparators_floats(const Step *s) { return s->images * 0; }
+INLINE int64_t comparators_floats(const Step *s) { return s->images * 0; }
+INLINE int64_t comparators_room_of(const Step *s) { return s->images * 0; }
 static void comparators(const Step *s, float *m, const float *constants, int threads) { (void)s, (void)m, (void)constants, (void)threads; }
 #endif

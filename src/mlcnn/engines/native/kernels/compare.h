@@ -76,7 +76,7 @@ static void compare_block(const Step *s, const char *x, char *y, const int32_t *
 static void compare(const Step *s, float *m, const float *constants, int threads) {
   const int32_t *starts = (const int32_t *)(constants + s->starts), *entries = (const int32_t *)(constants + s->entries);
   (void)threads;
-#pragma omp parallel for collapse(2) num_threads(threads) if (threads > 1)
+  OMP(parallel for collapse(2) num_threads(threads) if (threads > 1))
   for (int64_t n = 0; n < s->images; n++)
     for (int64_t i = 0; i < s->filters; i++)
       compare_block(s, AT(s, x, n) + 4 * (i % s->blocks) * s->x.plane, AT(s, y, n) + 4 * i * s->y.plane,

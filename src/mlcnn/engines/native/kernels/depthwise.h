@@ -21,7 +21,7 @@ INLINE void results(const int K, const int S, const int T, const float *x, int64
       v[k] = *(V *)(w + k * B);
       IN_REGISTER(v[k]);
     }
-    _Pragma("GCC unroll 40") for (int j = 0; j < (T - 1) * S + K; j++) {
+    UNROLL_MORE for (int j = 0; j < (T - 1) * S + K; j++) {
       V q = *(V *)(x + j * B);
       IN_REGISTER(q);
       UNROLL for (int k = 0; k < K; k++)
@@ -82,7 +82,7 @@ static void depthwise(const Step *s, float *m, const float *constants, int threa
   const int64_t row = s->dilation_rows * s->x.row;
   const Results *kernels = results_for(s);
   (void)threads;
-#pragma omp parallel for collapse(2) num_threads(threads) if (threads > 1)
+  OMP(parallel for collapse(2) num_threads(threads) if (threads > 1))
   for (int64_t n = 0; n < s->images; n++)
     for (int64_t i = 0; i < s->blocks; i++) {
       const V bias = *(V *)(constants + s->biases + i * B);

@@ -54,15 +54,25 @@ typedef void (*Tile)(const Step *, const float *, const float *, float *, const 
                                        Taps in, int64_t unit, int64_t units, int last) {          \
     tile(NB, T, PAIR, STEP, OUT, s, x, w, y, bias, z, ZC, lanes, in, unit, units, last);          \
   }
-#define TILES(NB, T)                                                             \
+#define TILES_ALONE(NB, T)                                                       \
   TILE(NB, T, one, 0, B, B, B)                                                   \
   TILE(NB, T, two, 0, 2 * B, B, B)                                               \
-  TILE(NB, T, any, 0, s->stride_columns * s->x.column, s->y.column, s->z.column) \
+  TILE(NB, T, any, 0, s->stride_columns * s->x.column, s->y.column, s->z.column)
+#ifndef PAIRS
+#define PAIRS 1 /* whether a step may have groups that take the lanes in turn */
+#endif
+#if PAIRS
+#define TILES(NB, T)                                                             \
+  TILES_ALONE(NB, T)                                                             \
   TILE(NB, T, pair, 1, B, B, B)                                                  \
   TILE(NB, T, any_pair, 1, s->stride_columns * s->x.column, s->y.column, s->z.column)
 #define ROW(NB, T)                                                                                \
   {tile_##NB##_##T##_one, tile_##NB##_##T##_two, tile_##NB##_##T##_any, tile_##NB##_##T##_pair,   \
    tile_##NB##_##T##_any_pair}
+#else
+#define TILES TILES_ALONE
+#define ROW(NB, T) {tile_##NB##_##T##_one, tile_##NB##_##T##_two, tile_##NB##_##T##_any, 0, 0}
+#endif
 #define UP_TO_4(D, NB) D(NB, 1) D(NB, 2) D(NB, 3) D(NB, 4)
 #define UP_TO_6(D, NB) UP_TO_4(D, NB) D(NB, 5) D(NB, 6)
 #define UP_TO_8(D, NB) UP_TO_6(D, NB) D(NB, 7) D(NB, 8)
@@ -189,9 +199,12 @@ static const Few fews[GROUP][FEW] = {{UP_TO_6(FEW_LISTED, 1)}, {UP_TO_6(FEW_LIST
 #endif
 };
 
+static int64_t few_room(const Step *s, int64_t positions) {
+  return (int64_t)sizeof(float) * s->blocks * B * s->kernel_rows * s->kernel_columns * positions;
+}
 static void conv_few(const Step *s, float *m, const float *constants, int threads) {
   const int32_t *lanes = (const int32_t *)(constants + s->lanes);
-  const int64_t groups = (s->filters + GROUP - 1) / GROUP, taps = s->kernel_rows * s->kernel_columns;
+  const int64_t groups = (s->filters + GROUP - 1) / GROUP;
   const int64_t positions = s->images * s->rows * s->columns;
   const float *from[FEW];
   int64_t to[FEW], add[FEW], count = 0;
@@ -201,14 +214,14 @@ static void conv_few(const Step *s, float *m, const float *constants, int thread
     to[t] = s->y.at + n * s->y.image + r * s->y.row + q * s->y.column;
     add[t] = s->z.at + n * s->z.image + r * s->z.row + q * s->z.column;
   }
-  float *x = malloc(sizeof(float) * s->blocks * B * taps * positions), *end = x;
+  float *x = TAKE_ROOM(m, few_room(s, positions)), *end = x;
   EACH(i, s->blocks) EACH(r, s->kernel_rows) EACH(k, s->kernel_columns) {
     const int64_t at = i * s->x.plane + r * s->dilation_rows * s->x.row + k * s->dilation_columns * s->x.column;
     EACH(l, lanes[i]) EACH(t, positions) *end++ = from[t][at + l];
     count += lanes[i];
   }
   (void)threads;
-#pragma omp parallel for num_threads(threads) if (threads > 1)
+  OMP(parallel for num_threads(threads) if (threads > 1))
   for (int64_t g = 0; g < groups; g++) {
     const int64_t f0 = begin(s->filters, groups, g), nb = begin(s->filters, groups, g + 1) - f0;
     float *y[FEW];
@@ -221,7 +234,7 @@ static void conv_few(const Step *s, float *m, const float *constants, int thread
                                 constants + s->biases + f0 * B, z);
     if (s->function != CLIP) EACH(t, positions) EACH(f, nb) activate(s, y[t] + f * s->y.plane, 1, 1);
   }
-  free(x);
+  LEAVE_ROOM(x);
 }
 
 /* Images as columns and columns as images: then no tap over the border is computed. */
@@ -252,7 +265,7 @@ static void conv(const Step *s, float *m, const float *constants, int threads) {
   }
   const int64_t bands = (s->rows + rows - 1) / rows, bunches = (s->images + images - 1) / images;
   (void)threads;
-#pragma omp parallel for collapse(3) num_threads(threads) if (threads > 1)
+  OMP(parallel for collapse(3) num_threads(threads) if (threads > 1))
   for (int64_t u = 0; u < bunches; u++)
     for (int64_t v = 0; v < bands; v++)
       for (int64_t g = 0; g < groups; g++) {

@@ -2,7 +2,7 @@
 /* f(scale x + shift), with a scale and a shift per channel */
 static void map(const Step *s, float *m, const float *constants, int threads) {
   (void)threads;
-#pragma omp parallel for collapse(2) num_threads(threads) if (threads > 1)
+  OMP(parallel for collapse(2) num_threads(threads) if (threads > 1))
   for (int64_t n = 0; n < s->images; n++)
     for (int64_t i = 0; i < s->blocks; i++) {
       const V scale = *(V *)(constants + s->weights + i * B), shift = *(V *)(constants + s->biases + i * B);
@@ -32,7 +32,7 @@ INLINE V combine(const int64_t mode, V a, V b) {
 
 static void binary(const Step *s, float *m, int threads) {
   (void)threads;
-#pragma omp parallel for collapse(2) num_threads(threads) if (threads > 1)
+  OMP(parallel for collapse(2) num_threads(threads) if (threads > 1))
   for (int64_t n = 0; n < s->images; n++)
     for (int64_t i = 0; i < s->blocks; i++) EACH(r, s->rows) {
         const float *x = m + s->x.at + n * s->x.image + i * s->x.plane + r * s->x.row;

@@ -300,7 +300,7 @@ static void codes_conv(const Step *s, float *m, const float *constants, int thre
   int64_t used = 0;
   EACH(i, s->blocks) used += shorts ? (lanes[i] + 1) / 2 : (lanes[i] + 3) / 4;
   (void)threads;
-#pragma omp parallel for collapse(2) num_threads(threads) if (threads > 1)
+  OMP(parallel for collapse(2) num_threads(threads) if (threads > 1))
   for (int64_t u = 0; u < bunches; u++)
     for (int64_t g = 0; g < groups; g++) {
       const int64_t f0 = begin(s->filters, groups, g), nb = begin(s->filters, groups, g + 1) - f0;
@@ -321,8 +321,8 @@ static void codes_conv(const Step *s, float *m, const float *constants, int thre
 /* -- from plane to plane */
 
 #define PLANES                                                                                     \
-  _Pragma("omp parallel for collapse(2) num_threads(threads) if (threads > 1)") for (int64_t n = 0; \
-                                                                                     n < s->images; n++) for (int64_t i = 0; i < s->blocks; i++)
+  OMP(parallel for collapse(2) num_threads(threads) if (threads > 1))                              \
+  for (int64_t n = 0; n < s->images; n++) for (int64_t i = 0; i < s->blocks; i++)
 
 static void quantise(const Step *s, float *m, int threads) {
   (void)threads;
@@ -361,7 +361,7 @@ static void quantise_array(const Step *s, float *m, const float *constants, cons
   EACH(n, s->images) for (int64_t i = 0, c = 0; i < s->blocks; c += lanes[i++]) {
     const float *x = dense + n * s->z.image + c * s->z.plane;
     char *y = AT(s, y, n) + 4 * i * s->y.plane;
-#pragma omp parallel for num_threads(threads) if (threads > 1)
+    OMP(parallel for num_threads(threads) if (threads > 1))
     for (int64_t r = 0; r < s->rows; r++) quantise_row(&a, x + r * s->z.row, lanes[i], y + 4 * r * s->y.row);
   }
 }
@@ -487,17 +487,19 @@ static void maxima_of_plane(const Step *s, const char *x, char *y, char *line) {
     }
   }
 }
+static int64_t maxima_room(const Step *s) {
+  return B * (s->left + s->input_columns + s->right + s->kernel_columns * s->dilation_columns + s->stride_columns + 8);
+}
 static void codes_max(const Step *s, float *m, int threads) {
-  const int64_t columns = s->left + s->input_columns + s->right + s->kernel_columns * s->dilation_columns + s->stride_columns + 8;
   (void)threads;
-#pragma omp parallel num_threads(threads) if (threads > 1)
+  OMP(parallel num_threads(threads) if (threads > 1))
   {
-    char *line = malloc(columns * B);
-#pragma omp for collapse(2)
+    char *line = TAKE_ROOM(m, maxima_room(s));
+    OMP(for collapse(2))
     for (int64_t n = 0; n < s->images; n++)
       for (int64_t i = 0; i < s->blocks; i++)
         maxima_of_plane(s, AT(s, x, n) + 4 * i * s->x.plane, AT(s, y, n) + 4 * i * s->y.plane, line);
-    free(line);
+    LEAVE_ROOM(line);
   }
 }
 

@@ -29,15 +29,20 @@ static void border(const Step *s, float *m) {
 /* Rows become columns: each of log B rounds takes the lanes of two vectors in turn. */
 #if B == 16
 #define ROUNDS 4
-#define LANES(F) {F(0), F(1), F(2), F(3), F(4), F(5), F(6), F(7), F(8), F(9), F(10), F(11), F(12), F(13), F(14), F(15)}
+#define LANES(F) F(0), F(1), F(2), F(3), F(4), F(5), F(6), F(7), F(8), F(9), F(10), F(11), F(12), F(13), F(14), F(15)
 #elif B == 8
 #define ROUNDS 3
-#define LANES(F) {F(0), F(1), F(2), F(3), F(4), F(5), F(6), F(7)}
+#define LANES(F) F(0), F(1), F(2), F(3), F(4), F(5), F(6), F(7)
 #else
 #define ROUNDS 2
-#define LANES(F) {F(0), F(1), F(2), F(3)}
+#define LANES(F) F(0), F(1), F(2), F(3)
 #endif
-#define SHUFFLED(a, b, F) __builtin_shuffle(a, b, (M)LANES(F))
+#if defined(__clang__)
+#define SHUFFLED_AS(TYPE, a, b, F) __builtin_shufflevector(a, b, LANES(F))
+#else
+#define SHUFFLED_AS(TYPE, a, b, F) __builtin_shuffle(a, b, (TYPE){LANES(F)})
+#endif
+#define SHUFFLED(a, b, F) SHUFFLED_AS(M, a, b, F)
 #define IN_TURN(i) ((i) / 2 + (i) % 2 * B)
 #define IN_TURN_HIGH(i) (IN_TURN(i) + B / 2)
 INLINE void transpose(V *v) {

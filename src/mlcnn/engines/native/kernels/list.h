@@ -29,7 +29,7 @@ static int64_t list_room(const Step *s) {
 #define LISTS 6
 #define SPOT_FLOATS ((int64_t)(sizeof(Spot) / sizeof(float)))
 /* Floats of scratch memory: the lists, the tiles, and their values. */
-static int64_t list_floats(const Step *s) {
+INLINE int64_t list_floats(const Step *s) {
   if (!s->least) return LISTS * list_room(s);
   Values from, to;
   lay_out(transforms + s->mode, s->blocks, s->bunch, &from);
@@ -280,10 +280,10 @@ static void list_conv(const Step *s, float *m, const float *constants, int threa
       list_some(s, m, n, n1, r, r + some.rows < s->rows ? r + some.rows : s->rows, &list);
       Step a = *s;
       a.x.at += n * s->x.image, a.y.at += n * s->y.image, a.z.at += s->z.at < 0 ? 0 : n * s->z.image;
-#pragma omp parallel num_threads(threads) if (threads > 1)
+      OMP(parallel num_threads(threads) if (threads > 1))
       {
         if (list.tiles) tiles_part(&a, &list, m, constants, values);
-#pragma omp for
+        OMP(for)
         for (int64_t g = 0; g < groups; g++) {
           const int64_t f0 = begin(s->filters, groups, g), nb = begin(s->filters, groups, g + 1) - f0;
           float *y = m + a.y.at + f0 * s->y.plane;
@@ -299,7 +299,7 @@ static void list_conv(const Step *s, float *m, const float *constants, int threa
 /* What a layer of any kind has computed, times the mask. */
 static void keep(const Step *s, float *m, int threads) {
   (void)threads;
-#pragma omp parallel for collapse(2) num_threads(threads) if (threads > 1)
+  OMP(parallel for collapse(2) num_threads(threads) if (threads > 1))
   for (int64_t n = 0; n < s->images; n++)
     for (int64_t i = 0; i < s->blocks; i++) EACH(r, s->rows) {
         const float *mask = m + s->mask.at + n * s->mask.image + r * s->mask.row;

@@ -220,7 +220,7 @@ INLINE void mix_row(const int kind, const int rows, const int columns, const int
 #define MIX_AS(KIND, ROWS, COLUMNS, PAIRED, MOST)                                                           \
   static void mix_##KIND##_##PAIRED(const Step *s, float *m, const float *constants, int threads) {         \
     (void)threads;                                                                                          \
-    _Pragma("omp parallel for collapse(3) num_threads(threads) if (threads > 1)")                           \
+    OMP(parallel for collapse(3) num_threads(threads) if (threads > 1))                                     \
     for (int64_t n = 0; n < s->images; n++)                                                                 \
       for (int64_t r = 0; r < s->rows; r++)                                                                 \
         for (int64_t h = 0; h < s->blocks; h++) {                                                           \
@@ -245,7 +245,7 @@ static void mix(const Step *s, float *m, const float *constants, int threads) {
 }
 
 /* The matrix of a compiled mix, and its shape. */
-static void mix_matrix(const int kind, float *matrix) {
+INLINE void mix_matrix(const int kind, float *matrix) {
   EACH(c, mix_columns[kind]) {
     V in[24] = {}, out[24];
     in[c] = spread(1);

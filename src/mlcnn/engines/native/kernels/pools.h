@@ -80,7 +80,7 @@ INLINE void pool_any(const Step *s, const float *x, float *y) {
 
 static void pool(const Step *s, float *m, int threads) {
   (void)threads;
-#pragma omp parallel for collapse(2) num_threads(threads) if (threads > 1)
+  OMP(parallel for collapse(2) num_threads(threads) if (threads > 1))
   for (int64_t n = 0; n < s->images; n++)
     for (int64_t i = 0; i < s->blocks; i++)
       pool_any(s, m + s->x.at + n * s->x.image + i * s->x.plane,
@@ -88,19 +88,20 @@ static void pool(const Step *s, float *m, int threads) {
 }
 
 /* A pool whose result only the next pool reads: plane by plane, so that it never leaves the cache. */
+static int64_t pair_room(const Step *s) { return 4 * s->rows * s->columns * 16; }
 static void pool_pair(const Step *steps, float *m, int threads) {
   Step first = steps[0], second = steps[1];
   first.y.row = second.x.row = first.columns * B;
   (void)threads;
-#pragma omp parallel num_threads(threads) if (threads > 1)
+  OMP(parallel num_threads(threads) if (threads > 1))
   {
-    float *plane = aligned_alloc(64, sizeof(float) * first.rows * first.columns * 16);
-#pragma omp for collapse(2)
+    float *plane = TAKE_ROOM(m, pair_room(&first));
+    OMP(for collapse(2))
     for (int64_t n = 0; n < first.images; n++)
       for (int64_t i = 0; i < first.blocks; i++) {
         pool_any(&first, m + first.x.at + n * first.x.image + i * first.x.plane, plane);
         pool_any(&second, plane, m + second.y.at + n * second.y.image + i * second.y.plane);
       }
-    free(plane);
+    LEAVE_ROOM(plane);
   }
 }

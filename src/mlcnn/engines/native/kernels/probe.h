@@ -48,7 +48,8 @@ int64_t mlcnn_count_bits(int64_t rounds, float *sink) {
 #else
     __asm__("" : "+m"(weights[c])); /* as a tile reads them */
 #endif
-    sums[c] += ones(weights[c] & x);
+    const Words both = weights[c] & x;
+    add_ones(&sums[c], &both);
   }
   Words all = {};
   UNROLL for (int c = 0; c < CHAINS_OF_WORDS; c++) all += sums[c];

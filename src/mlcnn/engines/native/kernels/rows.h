@@ -70,7 +70,7 @@ static void one_row(const Step *s, const float *x, const float *w, const float *
 static void conv_rows(const Step *s, float *m, const float *constants, int threads) {
   const int64_t taps = s->blocks * s->kernel_rows * s->kernel_columns;
   (void)threads;
-#pragma omp parallel for collapse(2) num_threads(threads) if (threads > 1)
+  OMP(parallel for collapse(2) num_threads(threads) if (threads > 1))
   for (int64_t n = 0; n < s->images; n++)
     for (int64_t r = 0; r < s->rows; r++) {
       const float *x = m + s->x.at + n * s->x.image + r * s->stride_rows * s->x.row;

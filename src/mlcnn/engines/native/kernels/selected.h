@@ -55,10 +55,11 @@ static void zeros_of_block(const Step *s, float *y) {
   EACH(r, s->rows) EACH(q, s->columns) *(V *)(y + r * s->y.row + q * s->y.column) = zero;
 }
 
+static int64_t lists_room(const Step *s) { return (int64_t)sizeof(int32_t) * s->blocks * (B + 1); }
 /* An image: its lists, then blocks of filters together as far as they lie side by side. */
 static void select_image(const Step *s, float *m, const float *constants, int64_t n, int threads) {
   const int32_t *lanes = (const int32_t *)(constants + s->lanes);
-  int32_t *lists = malloc(sizeof(int32_t) * s->blocks * (B + 1)), *counts = lists + s->blocks * B;
+  int32_t *lists = TAKE_ROOM(m, lists_room(s)), *counts = lists + s->blocks * B;
   int64_t used = 0;
   EACH(i, s->blocks) {
     const float *mask = m + s->mask.at + n * s->mask.image + i * s->mask.plane;
@@ -68,7 +69,7 @@ static void select_image(const Step *s, float *m, const float *constants, int64_
   }
   const int64_t groups = (s->filters + GROUP - 1) / GROUP;
   (void)threads;
-#pragma omp parallel for num_threads(threads) if (threads > 1)
+  OMP(parallel for num_threads(threads) if (threads > 1))
   for (int64_t g = 0; g < groups; g++) {
     const int64_t f0 = begin(s->filters, groups, g), nb = begin(s->filters, groups, g + 1) - f0;
     const int64_t parts = (s->columns + widest[nb - 1] - 1) / widest[nb - 1];
@@ -94,7 +95,7 @@ static void select_image(const Step *s, float *m, const float *constants, int64_
       }
     }
   }
-  free(lists);
+  LEAVE_ROOM(lists);
 }
 static void select_conv(const Step *s, float *m, const float *constants, int threads) {
   EACH(n, s->images) select_image(s, m, constants, n, threads);

@@ -34,7 +34,7 @@ INLINE Band band_of(const Step *s) {
 INLINE int64_t planes_of(const Step *s, const Band *h) {
   return odd_lines(B * h->plane + (s->pitch + 2 * B) * s->stride_columns + h->line);
 }
-static int64_t band_floats(const Step *s) {
+INLINE int64_t band_floats(const Step *s) {
   const Band h = band_of(s);
   return planes_of(s, &h) + B * h.copies * h.length + s->filters * B * h.sums;
 }
@@ -223,14 +223,14 @@ static void sparse_band(const Step *s, const Band *h, float *m, const float *con
     Band b = *h;
     if (s->x.column == 1) b.planes = (float *)x + i * B * s->x.plane;
     else {
-#pragma omp single
+      OMP(single)
       turn_block(s, h, x + i * s->x.plane, lines, lanes[i]);
     }
-#pragma omp for
+    OMP(for)
     for (int64_t c = 0; c < lanes[i]; c++)
       if (s->mode == BASES) base_channel(s, &b, constants + s->basis, c, rows);
       else copy_channel(s, &b, c, s->mode == SHIFTED ? lines : rows);
-#pragma omp for
+    OMP(for)
     for (int64_t t = 0; t < tiles; t++) {
       const int64_t v = begin(vectors, tiles, t), count = begin(vectors, tiles, t + 1) - v;
       EACH(p, s->chunk) {
@@ -242,7 +242,7 @@ static void sparse_band(const Step *s, const Band *h, float *m, const float *con
     }
   }
   if (s->y.column == 1) {
-#pragma omp for
+    OMP(for)
     for (int64_t f = 0; f < s->outputs; f++) {
       float *y = m + s->y.at + n * s->y.image + f * s->y.plane + r0 * s->y.row;
       const float *z = m + s->z.at + n * s->z.image + f * s->z.plane + r0 * s->z.row;
@@ -250,7 +250,7 @@ static void sparse_band(const Step *s, const Band *h, float *m, const float *con
     }
     return;
   }
-#pragma omp for
+  OMP(for)
   for (int64_t f = 0; f < s->filters; f++) {
     float *y = m + s->y.at + n * s->y.image + f * s->y.plane + r0 * s->y.row;
     const float *z = m + s->z.at + n * s->z.image + f * s->z.plane + r0 * s->z.row;
@@ -265,7 +265,7 @@ static void sparse(const Step *s, float *m, const float *constants, int threads)
   h.summed = h.copied + B * h.copies * h.length;
   if (s->x.column == 1) h.line = s->x.row, h.plane = s->x.plane; /* planes already */
   (void)threads;
-#pragma omp parallel num_threads(threads) if (threads > 1)
+  OMP(parallel num_threads(threads) if (threads > 1))
   EACH(n, s->images)
     for (int64_t r = 0; r < s->rows; r += s->bunch)
       sparse_band(s, &h, m, constants, n, r, s->rows - r < s->bunch ? s->rows - r : s->bunch);

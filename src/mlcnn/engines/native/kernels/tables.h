@@ -44,7 +44,7 @@ static Tables tables_of(const Step *s) {
   a.run = 255 / greatest, a.most = 65535 / greatest;
   return a;
 }
-static int64_t tables_floats(const Step *s) {
+INLINE int64_t tables_floats(const Step *s) {
   const Tables a = tables_of(s);
   return a.rows * a.row / 4 + a.rows * a.columns + a.band * s->columns + 64;
 }
@@ -204,13 +204,13 @@ static void lookup(const Step *s, float *m, const float *constants, int threads)
   (void)threads;
   EACH(n, s->images) for (int64_t top = 0; top < s->rows; top += a.band) {
     const int64_t rows = least(a.band, s->rows - top), inputs = (rows - 1) * s->stride_rows + (s->kernel_rows - 1) * s->dilation_rows + 1;
-#pragma omp parallel for num_threads(threads) if (threads > 1)
+    OMP(parallel for num_threads(threads) if (threads > 1))
     for (int64_t r = 0; r < inputs; r++)
       build_row(s, &a, patterns, AT(s, x, n) + 4 * (top * s->stride_rows + r) * s->x.row, tables + r * a.row, lanes, sums + r * a.columns);
     EACH(r, rows) total_row(s, sums + r * s->stride_rows * a.columns, a.columns, s->stride_columns, s->kernel_columns, s->dilation_columns,
                             totals + r * s->columns);
     const int64_t bunches = threads > 1 ? least(threads, rows) : 1;
-#pragma omp parallel for collapse(2) num_threads(threads) if (threads > 1)
+    OMP(parallel for collapse(2) num_threads(threads) if (threads > 1))
     for (int64_t u = 0; u < bunches; u++)
       for (int64_t set = 0; set < sets; set++) {
         const int64_t first = begin(rows, bunches, u), end = begin(rows, bunches, u + 1);
@@ -221,6 +221,6 @@ static void lookup(const Step *s, float *m, const float *constants, int threads)
 }
 #else
 #define WIDEST_SET 0
-static int64_t tables_floats(const Step *s) { return s->images * 0; }
+INLINE int64_t tables_floats(const Step *s) { return s->images * 0; }
 static void lookup(const Step *s, float *m, const float *constants, int threads) { (void)s, (void)m, (void)constants, (void)threads; }
 #endif

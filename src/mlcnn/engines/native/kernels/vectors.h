@@ -33,12 +33,25 @@
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#define UNROLL_MORE UNROLL
+#else
 #define UNROLL _Pragma("GCC unroll 16")
+#define UNROLL_MORE _Pragma("GCC unroll 40")
+#endif
 /* Loops over arrays of any length become loops over vectors, which -O2 leaves alone. */
 #if defined(__GNUC__) && !defined(__clang__)
 #define WIDE_LOOPS __attribute__((optimize("O3")))
 #else
 #define WIDE_LOOPS
+#endif
+/* Directives of OpenMP, where the compiler is told to obey them. */
+#if defined(_OPENMP)
+#define DIRECTIVE(text) _Pragma(#text)
+#define OMP(...) DIRECTIVE(omp __VA_ARGS__)
+#else
+#define OMP(...)
 #endif
 #define EACH(name, count) for (int64_t name = 0; name < (count); name++)
 
@@ -93,6 +106,17 @@ INLINE V spread_pair(const float *p) {
   return (V)_mm256_castpd_ps(_mm256_set1_pd(*(const double_alias *)p));
 #else
   return (V){p[0], p[1], p[0], p[1]};
+#endif
+}
+/* s a + b, rounded once where the processor can: left to a compiler, which products are rounded
+ * depends on what stands around them, and results on what they are compiled with. */
+INLINE V scaled_sum(float s, V a, V b) {
+#if defined(__AVX512F__) && B == 16
+  return (V)_mm512_fmadd_ps((__m512)spread(s), (__m512)a, (__m512)b);
+#elif defined(__FMA__) && B == 8
+  return (V)_mm256_fmadd_ps((__m256)spread(s), (__m256)a, (__m256)b);
+#else
+  return s * a + b;
 #endif
 }
 INLINE V pick(M mask, V a, V b) { return (V)((mask & (M)a) | (~mask & (M)b)); }

@@ -23,14 +23,14 @@ static const Transform transforms[TRANSFORMS] = {{4, 6, 4, 6}, {2, 4, 2, 4}, {4,
 INLINE void forward(const int kind, const V *d, V *t) {
   if (kind == F43) {
     const float a = NEAR * NEAR, b = FAR * FAR;
-    const V odd = d[3] - b * d[1], even = d[4] - b * d[2];
-    const V odd_far = d[3] - a * d[1], even_far = d[4] - a * d[2];
-    t[0] = d[4] + (a * b * d[0] - (a + b) * d[2]);
-    t[1] = even + NEAR * odd;
-    t[2] = even - NEAR * odd;
-    t[3] = even_far + FAR * odd_far;
-    t[4] = even_far - FAR * odd_far;
-    t[5] = d[5] + (a * b * d[1] - (a + b) * d[3]);
+    const V odd = scaled_sum(-b, d[1], d[3]), even = scaled_sum(-b, d[2], d[4]);
+    const V odd_far = scaled_sum(-a, d[1], d[3]), even_far = scaled_sum(-a, d[2], d[4]);
+    t[0] = scaled_sum(-(a + b), d[2], scaled_sum(a * b, d[0], d[4]));
+    t[1] = scaled_sum(NEAR, odd, even);
+    t[2] = scaled_sum(-NEAR, odd, even);
+    t[3] = scaled_sum(FAR, odd_far, even_far);
+    t[4] = scaled_sum(-FAR, odd_far, even_far);
+    t[5] = scaled_sum(-(a + b), d[3], scaled_sum(a * b, d[1], d[5]));
   } else if (kind == F23) {
     t[0] = d[2] - d[0];
     t[1] = d[1] + d[2];
@@ -38,13 +38,13 @@ INLINE void forward(const int kind, const V *d, V *t) {
     t[3] = d[3] - d[1];
   } else if (kind == F43_STRIDE_2) {
     const float a = NEAR_2 * NEAR_2, b = FAR_2 * FAR_2;
-    const V odd = d[6] - b * d[2], even = d[4] - b * d[0];
-    const V odd_far = d[6] - a * d[2], even_far = d[4] - a * d[0];
-    t[0] = odd + NEAR_2 * even;
-    t[1] = odd - NEAR_2 * even;
-    t[2] = odd_far + FAR_2 * even_far;
-    t[3] = odd_far - FAR_2 * even_far;
-    t[4] = d[8] + (a * b * d[0] - (a + b) * d[4]);
+    const V odd = scaled_sum(-b, d[2], d[6]), even = scaled_sum(-b, d[0], d[4]);
+    const V odd_far = scaled_sum(-a, d[2], d[6]), even_far = scaled_sum(-a, d[0], d[4]);
+    t[0] = scaled_sum(NEAR_2, even, odd);
+    t[1] = scaled_sum(-NEAR_2, even, odd);
+    t[2] = scaled_sum(FAR_2, even_far, odd_far);
+    t[3] = scaled_sum(-FAR_2, even_far, odd_far);
+    t[4] = scaled_sum(-(a + b), d[4], scaled_sum(a * b, d[0], d[8]));
     t[5] = d[1], t[6] = d[3], t[7] = d[5], t[8] = d[7];
   } else {
     t[0] = d[2] - d[0];
@@ -58,18 +58,18 @@ INLINE void backward(const int kind, const V *t, V *y) {
   if (kind == F43) {
     const V even = t[1] + t[2], odd = t[1] - t[2], even_far = t[3] + t[4], odd_far = t[3] - t[4];
     y[0] = t[0] + even + even_far;
-    y[1] = NEAR * odd + FAR * odd_far;
-    y[2] = NEAR * NEAR * even + FAR * FAR * even_far;
-    y[3] = t[5] + NEAR * NEAR * NEAR * odd + FAR * FAR * FAR * odd_far;
+    y[1] = scaled_sum(FAR, odd_far, NEAR * odd);
+    y[2] = scaled_sum(FAR * FAR, even_far, NEAR * NEAR * even);
+    y[3] = scaled_sum(FAR * FAR * FAR, odd_far, scaled_sum(NEAR * NEAR * NEAR, odd, t[5]));
   } else if (kind == F23) {
     y[0] = t[0] + t[1] + t[2];
     y[1] = t[1] - t[2] + t[3];
   } else if (kind == F43_STRIDE_2) {
     const V even = t[0] + t[1], odd = t[0] - t[1], even_far = t[2] + t[3], odd_far = t[2] - t[3];
     y[0] = t[5] + even + even_far;
-    y[1] = t[6] + NEAR_2 * odd + FAR_2 * odd_far;
-    y[2] = t[7] + NEAR_2 * NEAR_2 * even + FAR_2 * FAR_2 * even_far;
-    y[3] = t[8] + t[4] + NEAR_2 * NEAR_2 * NEAR_2 * odd + FAR_2 * FAR_2 * FAR_2 * odd_far;
+    y[1] = scaled_sum(FAR_2, odd_far, scaled_sum(NEAR_2, odd, t[6]));
+    y[2] = scaled_sum(FAR_2 * FAR_2, even_far, scaled_sum(NEAR_2 * NEAR_2, even, t[7]));
+    y[3] = scaled_sum(FAR_2 * FAR_2 * FAR_2, odd_far, scaled_sum(NEAR_2 * NEAR_2 * NEAR_2, odd, t[8] + t[4]));
   } else {
     y[0] = t[3] + t[0] + t[1];
     y[1] = t[4] + t[1] + t[2];
@@ -179,7 +179,7 @@ INLINE void tile_backward(const int kind, const int N, const int O, const Step *
 INLINE void bunch_forward(const int kind, const int N, const Step *s, const float *m, const Values *to,
                           const Spot *listed, int64_t tile, int64_t count, float *scratch) {
   const Transform *t = transforms + kind;
-#pragma omp for
+  OMP(for)
   for (int64_t i = 0; i < s->blocks; i++) {
     int64_t at[SPAN * SPAN];
     EACH(v, N * N) at[v] = to->first[v] + i * to->plane[v];
@@ -198,7 +198,7 @@ INLINE void bunch_backward(const int kind, const int N, const int O, const Step 
                            const float *constants, const Values *from, const Spot *listed, int64_t tile,
                            int64_t count, const float *scratch) {
   const Transform *t = transforms + kind;
-#pragma omp for
+  OMP(for)
   for (int64_t f = 0; f < s->filters; f++) {
     const V bias = *(V *)(constants + s->biases + f * B);
     int64_t at[SPAN * SPAN];
@@ -223,7 +223,7 @@ static void bunch_products(const Step *s, const Values *from, const Values *to, 
   const int64_t groups = (s->filters + GROUP - 1) / GROUP, last = t->classes - 1, shared = t->span - last;
   int64_t used = 0;
   EACH(i, s->blocks) used += lanes[i];
-#pragma omp for collapse(2)
+  OMP(for collapse(2))
   for (int64_t e = 0; e < t->classes * t->classes; e++)
     for (int64_t g = 0; g < groups; g++) {
       const int64_t r = e / t->classes, c = e % t->classes, value = r * t->span + c;
@@ -249,7 +249,7 @@ static void winograd(const Step *s, float *m, const float *constants, int thread
   lay_out(t, s->filters, s->bunch, &to);
   EACH(v, SPAN * SPAN) to.first[v] += from.size;
   (void)threads;
-#pragma omp parallel num_threads(threads) if (threads > 1)
+  OMP(parallel num_threads(threads) if (threads > 1))
   for (int64_t tile = 0; tile < tiles; tile += s->bunch) {
     const int64_t count = tiles - tile < s->bunch ? tiles - tile : s->bunch;
 #define IN_KIND(KIND, N, O)                                              \
