@@ -1,0 +1,85 @@
+"""The reader's files, small: a network, labelled images, inputs."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+import mlcnn
+
+__all__ = ["make_scene"]
+
+_IMAGES, _CLASSES = 600, 2
+
+
+def _network(channels: int, size: int, classes: int) -> mlcnn.Optimized:
+    torch.manual_seed(0)
+    module = nn.Sequential()
+    module.add_module("conv1", nn.Conv2d(channels, 8, 3, padding=1))
+    module.add_module("pool1", nn.AvgPool2d(2))
+    module.add_module("relu1", nn.ReLU())
+    module.add_module("conv2", nn.Conv2d(8, 16, 3, padding=1))
+    module.add_module("relu2", nn.ReLU())
+    module.add_module("pool2", nn.MaxPool2d(2))
+    module.add_module("conv3", nn.Conv2d(16, 16, 3, padding=1))
+    module.add_module("relu3", nn.ReLU())
+    module.add_module("flatten", nn.Flatten())
+    module.add_module("classifier", nn.Linear(16 * (size // 4) ** 2, classes))
+    example = torch.randn(2, channels, size, size)
+    return mlcnn.optimize(module.eval(), example, passes="")
+
+
+def _photos(folder: Path, generator: np.random.Generator) -> None:
+    """Bright images and dark ones: something that a network can learn."""
+    for index in range(_IMAGES):
+        name = ("bright", "dark")[index % _CLASSES]
+        path = folder / name / f"{index:03}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        low = 0 if name == "dark" else 96
+        values = generator.integers(low, low + 160, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(values).save(path)
+
+
+def _cifar(folder: Path, generator: np.random.Generator, batches: dict[str, int]) -> None:
+    """CIFAR's files with random images, as many as are named."""
+    folder.mkdir()
+    coarse = "100" in folder.name
+    for name, count in batches.items():
+        labels = np.arange(count, dtype=np.uint8) % (100 if coarse else 10)
+        parts = [labels[:, None], generator.integers(0, 256, (count, 3072), dtype=np.uint8)]
+        if coarse:
+            parts.insert(0, (labels // 5)[:, None])
+        (folder / name).write_bytes(np.concatenate(parts, axis=1).tobytes())
+
+
+def _mnist(folder: Path, generator: np.random.Generator) -> None:
+    folder.mkdir()
+    for part, count in (("train", _IMAGES), ("t10k", 100)):
+        images = generator.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        labels = np.arange(count, dtype=np.uint8) % 10
+        for kind, values in (("images-idx3", images), ("labels-idx1", labels)):
+            head = np.array([0x800 + values.ndim, *values.shape], ">u4").tobytes()
+            (folder / f"{part}-{kind}-ubyte").write_bytes(head + values.tobytes())
+
+
+def make_scene(folder: Path) -> None:
+    """Write what the pages take for given into an empty folder.
+
+    ``cifar10``, ``cifar100`` and ``mnist`` are folders here: a path comes before a download.
+    """
+    generator = np.random.default_rng(0)
+    network = _network(3, 32, _CLASSES)
+    for name in ("net.onnx", "before.onnx"):
+        network.save(folder / name)
+    mlcnn.optimize(folder / "net.onnx").save(folder / "after.onnx")
+    _network(1, 28, 10).save(folder / "digits.onnx")
+    (name,) = (value.name for value in network.model.graph.inputs)
+    image = generator.standard_normal((2, 3, 32, 32)).astype(np.float32)
+    np.savez(folder / "data.npz", **{str(name): image})
+    _photos(folder / "photos", generator)
+    batches = {f"data_batch_{index}.bin": _IMAGES // 5 for index in range(1, 6)}
+    _cifar(folder / "cifar10", generator, {**batches, "test_batch.bin": 100})
+    _cifar(folder / "cifar100", generator, {"train.bin": _IMAGES, "test.bin": 100})
+    _mnist(folder / "mnist", generator)

@@ -1,0 +1,147 @@
+"""Every page's commands and Python run, from top to bottom, in a folder with the reader's files.
+
+    make test-docs                                             all pages
+    pytest -m long tests/documented -k exploring               one
+
+``tables.py`` tells what is cut short and what cannot run here.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+from documented.pages import PAGES, ROOT, Block, Command, blocks, commands
+from documented.scene import make_scene
+from documented.tables import CUTS, ELSEWHERE, FRAGMENTS, PREAMBLES
+
+_LIMIT_S = 600
+_PROGRAMS = {"mlcnn": "-m mlcnn", "python": ""}
+
+
+@pytest.fixture(scope="session")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The reader's files, made once."""
+    folder = tmp_path_factory.mktemp("scene")
+    make_scene(folder)
+    return folder
+
+
+@pytest.fixture
+def reader(scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own with these files, and the programs of this environment."""
+    folder = tmp_path / "reader"
+    folder.mkdir()
+    for path in (*scene.iterdir(), ROOT / "examples"):
+        (folder / path.name).symlink_to(path)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, module in _PROGRAMS.items():
+        path = programs / name
+        path.write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n', encoding="utf-8")
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    given = os.environ.get("PYTHONPATH", "")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), str(ROOT), given]))
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    return folder
+
+
+def shortened(command: Command) -> str:
+    """The command as it runs here."""
+    text = command.text
+    for cut in CUTS:
+        if re.search(cut.pattern, command.text):
+            text = _with_options(text, cut.options)
+    return text
+
+
+def _with_options(text: str, options: str) -> str:
+    """The options behind the others; one that is there already gets the new value."""
+    words = options.split()
+    for index, option in enumerate(words):
+        if option.startswith("--"):
+            text = re.sub(rf" {option}( (?!-)[^ ]+)?(?= |$)", "", text)
+            words[index] = option
+    line, sign, target = text.partition(" >")
+    return f"{line} {' '.join(words)}{sign}{target}"
+
+
+def _execute(command: Command) -> str | None:
+    """Run it; what went wrong."""
+    if any(re.search(pattern, command.text) for pattern in ELSEWHERE):
+        return None
+    text = shortened(command)
+    try:
+        done = subprocess.run(
+            ["bash", "-c", text], capture_output=True, text=True, timeout=_LIMIT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"{command}: more than {_LIMIT_S} s; cut it short in CUTS of tables.py"
+    if done.returncode:
+        return f"{command}\n  as: {text}\n  ended with {done.returncode}:\n{done.stderr[-1500:]}"
+    return None
+
+
+def _install(block: Block, folder: Path) -> None:
+    """What a page writes into ``pyproject.toml``, as an installed package has it."""
+    about = folder / "documented-1.0.dist-info"
+    about.mkdir(exist_ok=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: documented\nVersion: 1.0\n")
+    text = re.sub(r'\[project\.entry-points\."(.*)"\]', r"[\1]", block.text).replace('"', "")
+    (about / "entry_points.txt").write_text(text)
+
+
+def _run_python(block: Block, names: dict[str, Any]) -> str | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            exec(compile(block.text, f"{block.page}:{block.line}", "exec"), names)  # noqa: S102
+    except Exception:  # noqa: BLE001 - whatever it is, it is told
+        return f"{block.page}:{block.line}\n{traceback.format_exc()[-1500:]}"
+    return None
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_page(page: Path, reader: Path) -> None:
+    wrong: list[str | None] = []
+    names: dict[str, Any] = {}
+    name = str(page.relative_to(ROOT))
+    exec(PREAMBLES.get(name, PREAMBLES[""]), names)  # noqa: S102 - of tables.py
+    for block in blocks(page):
+        if block.title:
+            (reader / block.title).unlink(missing_ok=True)
+            (reader / block.title).write_text(block.text, encoding="utf-8")
+        elif block.language == "python" and name not in FRAGMENTS:
+            wrong.append(_run_python(block, names))
+        elif block.language == "toml" and "[project.entry-points" in block.text:
+            _install(block, reader)
+        elif block.language == "console":
+            wrong += [_execute(command) for command in commands(block)]
+    told = [text for text in wrong if text]
+    assert not told, "\n\n".join(told)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("mlcnn run net.onnx", "mlcnn run net.onnx --seconds 0.1"),
+        ("mlcnn run net.onnx --seconds 5 --json > a.json",
+         "mlcnn run net.onnx --json --seconds 0.1 > a.json"),
+        ("mlcnn count net.onnx", "mlcnn count net.onnx"),
+        ("mlcnn train a --epochs 6 --data 'x y'",
+         "mlcnn train a --data 'x y' --epochs 1 --limit 64"),
+    ],
+)  # fmt: skip
+def test_how_commands_are_cut(text: str, expected: str) -> None:
+    command = Command("docs/index.md", 1, text)
+    assert shortened(command) == expected
+    assert shlex.split(shortened(command))
