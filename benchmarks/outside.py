@@ -26,7 +26,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -156,20 +156,32 @@ def _batches(path: Path) -> tuple[int, ...]:
     return (1,) if isinstance(first, int) else (1, 2)
 
 
+def timed(
+    variants: Mapping[str, ir.Model], engine: str, seconds: float
+) -> dict[str, engines.Timing]:
+    """Forms of one network in turn: batch 1, one thread, processor time.
+
+    Args:
+        variants: by name; all with the same inputs.
+        engine: that runs them.
+        seconds: for all of them together.
+    """
+    prepare = engines.get(engine).prepare
+    inputs = engines.random_inputs(next(iter(variants.values())), 1)
+    return engines.interleave(
+        {name: prepare(model).runner(inputs) for name, model in variants.items()},
+        budget_s=seconds,
+        clock=time.process_time_ns,
+    )
+
+
 def _speed(network: ir.Model, seconds: float) -> Row:
     """Fused over reordered in ONNX Runtime; nothing where no site is worth fusing."""
     reordered = networks.reorder(network)
     result = networks.fuse(reordered, "onnxruntime", 1)
     if not result.changes:
         return {}
-    engine = engines.get("onnxruntime")
-    inputs = engines.random_inputs(reordered, 1)
-    variants = {"reordered": reordered, "fused": result.model}
-    timings = engines.interleave(
-        {name: engine.prepare(model).runner(inputs) for name, model in variants.items()},
-        budget_s=seconds,
-        clock=time.process_time_ns,
-    )
+    timings = timed({"reordered": reordered, "fused": result.model}, "onnxruntime", seconds)
     found = engines.ratio(timings["reordered"], timings["fused"])
     return {
         "forms": dict(Counter(change.form for change in result.changes)),

@@ -6,7 +6,7 @@ A row that no command needs any more is an error, too.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["CUTS", "ELSEWHERE", "FILES", "FRAGMENTS", "PREAMBLES", "PROGRAMS", "Cut"]
+__all__ = ["CUTS", "ELSEWHERE", "FILES", "FRAGMENTS", "OTHERS", "PREAMBLES", "PROGRAMS", "Cut"]
 
 FILES: Mapping[str, str] = {
     "net.onnx": "a trained network of yours",
@@ -18,6 +18,7 @@ FILES: Mapping[str, str] = {
     "data.npz": "inputs of net.onnx, by name",
     "arch.yaml": "an architecture as Timeloop has it",
     "problem.yaml": "a layer as Timeloop has it",
+    "crossbars/mine.yaml": "a file of the page's own package",
     "peers.csv": "results that a command before has made",
     "exact.csv": "results that a command before has made",
     "yardstick.csv": "results that a command of another section has made",
@@ -31,10 +32,11 @@ PROGRAMS = frozenset({"cp", "make", "mlcnn", "pip", "python", "torchrun"})
 
 ELSEWHERE: Mapping[str, str] = {
     r"^make (run|test)$": "sets up an environment and runs for minutes; CI runs it",
-    r"^pip install": "changes the environment that the tests run in",
+    r"^pip install .*mlcnn": "changes the environment that the tests run in",
     r"^torchrun ": "its processes would share the two cores; tests/training/ runs two",
     r"--engine ray": "Ray starts processes of its own for half a minute; needs the extra ray",
     r"--device cuda": "needs a GPU",
+    r"--data cifar100": "a download; `mlcnn study` runs in tests/cli/ and tests/api/",
     r"benchmarks\.exploring_peers": "takes hours; tests/test_exploring_peers.py runs small ones",
     r"mlcnn\.codesign\.validate": "needs the table of mappings that another project publishes",
     r"mlcnn\.codesign\.firesim": "needs the table of measurements that another project publishes",
@@ -67,8 +69,16 @@ CUTS = (
     Cut(r"^mlcnn map ", "--budget 2s", "two seconds of search"),
     Cut(r"^mlcnn explore ", "--budget 5s", "five seconds of search"),
     Cut(r"^mlcnn study ", "--epochs 1 --limit 64 --seeds 1", "one epoch of 64 images, one seed"),
+    Cut(
+        r"^pip install \./",
+        "--no-deps --no-index --no-build-isolation --target site",
+        "a folder of its own",
+    ),
     Cut(r"^mlcnn rtl simulate .*--images 200", "--images 2", "2 images in place of 200"),
 )
+
+OTHERS = frozenset({"clip-activations", "pair"})
+"""Passes of the packages that a page tells how to write; ``scene.py`` has their folders."""
 
 FRAGMENTS: Mapping[str, str] = {
     "docs/timeloop.md": "needs the files of a Timeloop run; tests/codesign/ runs the same calls",

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from cyclopts.exceptions import MissingArgumentError
 from documented.pages import PAGES, ROOT, Command, blocks, commands, mentions
-from documented.tables import CUTS, ELSEWHERE, FILES, FRAGMENTS, PROGRAMS
+from documented.tables import CUTS, ELSEWHERE, FILES, FRAGMENTS, OTHERS, PROGRAMS
 
 from mlcnn import codesign, reproduce, zoo
 from mlcnn.accelerators.technology import load_technology
@@ -37,6 +37,7 @@ SOURCES = ("hf", "pytorchcv", "timm", "torchvision")
 
 _FILE = re.compile(r"\.(bin|csv|db|gz|jsonl?|npz|onnx|png|pt2?|safetensors|toml|ya?ml)$|/$")
 _OUTPUTS = ("-o", "--out", "--output", "--journal", ">")
+_OTHERS = re.compile(rf"(?<![\w-])({'|'.join(OTHERS)})(\{{[^}}]*\}})?(,|$)")
 _STANDS_FOR = re.compile(r"\b[A-Z][A-Z_]+\b|\.\.\.|…")
 
 
@@ -120,7 +121,7 @@ def unknown(command: str, bound: dict[str, Any]) -> list[str]:
     found = []
     for name, value in _flat(bound):
         if name == "passes":
-            pipeline.parse(value)
+            pipeline.parse(_OTHERS.sub("", value))
         elif name == "technology" and not _FILE.search(value):
             load_technology(value)
         elif name in known and not _FILE.search(value) and not known[name](value):

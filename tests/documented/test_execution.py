@@ -1,18 +1,22 @@
 """Every page's commands and Python run, from top to bottom, in a folder with the reader's files.
 
-    make test-docs                                             all pages
-    pytest -m long tests/documented -k exploring               one
+    make test-docs                                                      all pages
+    pytest -m long --log-cli-level=INFO tests/documented -k exploring   one, told as it goes
 
-``tables.py`` tells what is cut short and what cannot run here.
+``tables.py`` tells what is cut short and what cannot run here. A fenced block of ``output`` has
+lines that the last command above it prints; ``...`` stands for others.
 """
 
+import logging
 import os
 import re
 import shlex
 import subprocess
 import sys
+import time
 import traceback
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +26,8 @@ from documented.scene import make_scene
 from documented.tables import CUTS, ELSEWHERE, FRAGMENTS, PREAMBLES
 
 _LIMIT_S = 600
-_PROGRAMS = {"mlcnn": "-m mlcnn", "python": ""}
+_LOG = logging.getLogger(__name__)
+_PROGRAMS = {"mlcnn": "-m mlcnn", "pip": "-m pip", "python": ""}
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +43,7 @@ def reader(scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     """A folder of its own with these files, and the programs of this environment."""
     folder = tmp_path / "reader"
     folder.mkdir()
-    for path in (*scene.iterdir(), ROOT / "examples"):
+    for path in (*scene.iterdir(), ROOT / "examples", *(ROOT / "examples" / "plugins").iterdir()):
         (folder / path.name).symlink_to(path)
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -48,7 +53,9 @@ def reader(scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
         path.chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
     given = os.environ.get("PYTHONPATH", "")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), str(ROOT), given]))
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(folder / "site"), str(folder), str(ROOT), given])
+    )
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(folder))
     return folder
@@ -74,29 +81,30 @@ def _with_options(text: str, options: str) -> str:
     return f"{line} {' '.join(words)}{sign}{target}"
 
 
-def _execute(command: Command) -> str | None:
-    """Run it; what went wrong."""
+def _execute(command: Command, printed: list[str]) -> str | None:
+    """Run it, and add the lines that it prints; what went wrong."""
+    printed.clear()
     if any(re.search(pattern, command.text) for pattern in ELSEWHERE):
         return None
-    text = shortened(command)
+    text, started = shortened(command), time.monotonic()
     try:
         done = subprocess.run(
-            ["bash", "-c", text], capture_output=True, text=True, timeout=_LIMIT_S, check=False
+            ["/bin/bash", "-c", text], capture_output=True, text=True, timeout=_LIMIT_S, check=False
         )
     except subprocess.TimeoutExpired:
         return f"{command}: more than {_LIMIT_S} s; cut it short in CUTS of tables.py"
+    _LOG.info("%5.1f s, %s: %s", time.monotonic() - started, done.returncode, text)
+    printed += [" ".join(line.split()) for line in done.stdout.splitlines()]
     if done.returncode:
         return f"{command}\n  as: {text}\n  ended with {done.returncode}:\n{done.stderr[-1500:]}"
     return None
 
 
-def _install(block: Block, folder: Path) -> None:
-    """What a page writes into ``pyproject.toml``, as an installed package has it."""
-    about = folder / "documented-1.0.dist-info"
-    about.mkdir(exist_ok=True)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: documented\nVersion: 1.0\n")
-    text = re.sub(r'\[project\.entry-points\."(.*)"\]', r"[\1]", block.text).replace('"', "")
-    (about / "entry_points.txt").write_text(text)
+def _not_printed(block: Block, printed: Sequence[str]) -> str | None:
+    """The lines of a block of output that the command above it does not print."""
+    shown = [" ".join(line.split()) for line in block.text.splitlines()]
+    lost = [line for line in shown if line not in {*printed, "..."}]
+    return f"{block.page}:{block.line}: not printed: {lost}" if lost else None
 
 
 def _run_python(block: Block, names: dict[str, Any]) -> str | None:
@@ -113,6 +121,7 @@ def _run_python(block: Block, names: dict[str, Any]) -> str | None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_page(page: Path, reader: Path) -> None:
     wrong: list[str | None] = []
+    printed: list[str] = []
     names: dict[str, Any] = {}
     name = str(page.relative_to(ROOT))
     exec(PREAMBLES.get(name, PREAMBLES[""]), names)  # noqa: S102 - of tables.py
@@ -122,10 +131,10 @@ def test_page(page: Path, reader: Path) -> None:
             (reader / block.title).write_text(block.text, encoding="utf-8")
         elif block.language == "python" and name not in FRAGMENTS:
             wrong.append(_run_python(block, names))
-        elif block.language == "toml" and "[project.entry-points" in block.text:
-            _install(block, reader)
         elif block.language == "console":
-            wrong += [_execute(command) for command in commands(block)]
+            wrong += [_execute(command, printed) for command in commands(block)]
+        elif block.language == "output":
+            wrong.append(_not_printed(block, printed))
     told = [text for text in wrong if text]
     assert not told, "\n\n".join(told)
 
