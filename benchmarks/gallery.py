@@ -8,7 +8,7 @@ and ``mlcnn``, whose result has to be fine-tuned; sites and the share of all mul
 goes, in the box form, where nothing hangs on a machine. Then the network as it is and after each of
 the two run in turn, each site in the form that is fastest (batch 1, one thread, processor time):
 how many times as fast, with the 95 % interval of the median over the rounds. Every network is a row
-of a journal that a second run goes on from (``--resume``).
+of a journal that a second run goes on from (``--resume``); ``--seconds 0`` counts without timing.
 """
 
 import warnings
@@ -24,7 +24,7 @@ from mlcnn import counting, engines, zoo
 from mlcnn.engines import MeasuredChooser
 from mlcnn.passes import pipeline
 
-__all__ = ["COLUMNS", "ENGINES", "NETWORKS", "examine", "main", "summary"]
+__all__ = ["COLUMNS", "ENGINES", "NETWORKS", "TOLD", "examine", "main", "summary"]
 
 ENGINES = ("onnxruntime", "native")
 PIPELINES = ("exact", "mlcnn")
@@ -33,12 +33,12 @@ NETWORKS = {
     "lenet5": "LeNet-5",
     "alexnet-224": "AlexNet",
     "vgg16": "VGG-16 for CIFAR",
-    "pytorchcv:vgg11": "VGG-11",
     "vgg16-224": "VGG-16",
-    "vgg19-224": "VGG-19",
+    "vgg19": "VGG-19 for CIFAR",
     "googlenet": "GoogLeNet for CIFAR",
     "pytorchcv:bninception": "BN-Inception",
     "pytorchcv:inceptionv3": "Inception v3",
+    "pytorchcv:inceptionv4": "Inception v4",
     "pytorchcv:xception": "Xception",
     "resnet20": "ResNet-20 for CIFAR",
     "resnet18-224": "ResNet-18",
@@ -64,10 +64,14 @@ NETWORKS = {
 """What they are called, by the name that loads them."""
 
 COLUMNS = (
-    "network", "input", "sites, exact", "with fine-tuning", "multiplications gone, exact",
-    "with fine-tuning", "ONNX Runtime, exact", "with fine-tuning", "native, exact",
-    "with fine-tuning",
+    "network", "input", "sites: exact", "fine-tuned", "gone: exact", "fine-tuned",
+    "ONNX Runtime: exact", "fine-tuned", "`native`: exact", "fine-tuned",
 )  # fmt: skip
+TOLD = (
+    "Batch 1, one thread, processor time, other work on the machine, {}; 95 % interval of the "
+    "median over the rounds in brackets: `python -m benchmarks.gallery`.\n"
+)
+"""What stands above the table, with the dates."""
 
 
 def _load(name: str) -> ir.Model:
@@ -108,14 +112,14 @@ def examine(name: str, seconds: float) -> Row:
 
     Args:
         name: one of ``NETWORKS``.
-        seconds: of timing, per engine.
+        seconds: of timing, per engine; 0 to count only.
     """
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     network = _load(name)
     counted = {passes: _counted(network, passes) for passes in PIPELINES}
     timed: Row = {}
-    for engine in ENGINES:
+    for engine in ENGINES if seconds else ():
         variants = _variants(network, engine, counted)
         if len(variants) > 1:
             timings = outside.timed(variants, engine, seconds)
@@ -136,6 +140,8 @@ def _ratio(row: Row, engine: str, passes: str) -> str:
         return "no site"
     if passes != "exact" and sites[passes] == sites["exact"]:
         return "the same"
+    if not row["processes"]:
+        return "not measured"
     found = row["timed"].get(engine, {"ratios": {}})["ratios"].get(passes)
     if found is None:
         return "left as it is"
@@ -169,9 +175,10 @@ def main() -> None:
         parser.error(f"no network {', '.join(unknown)}; there are {', '.join(NETWORKS)}")
     rows = Rows(options, ["network", "batch"])
     for name in options.networks or NETWORKS:
-        if not rows.done(1, network=name, batch=1):
+        processes = int(options.seconds > 0)
+        if not rows.done(processes, network=name, batch=1):
             found = fresh.call("benchmarks.gallery:examine", name=name, seconds=options.seconds)
-            rows.put({"network": name, "batch": 1, "processes": 1, **found})
+            rows.put({"network": name, "batch": 1, "processes": processes, **found})
             print(name, found["counted"], found["timed"], flush=True)
     show("known architectures, batch 1, one thread", COLUMNS, summary(rows.rows))
 

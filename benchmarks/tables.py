@@ -20,6 +20,7 @@ from benchmarks import (
     engines,
     few_bits,
     fixed_point,
+    gallery,
     monarch,
     pulling,
     quantised,
@@ -34,7 +35,7 @@ __all__ = ["PAGES", "main", "rewritten"]
 
 PAGES = tuple(
     Path(__file__).parents[1] / page
-    for page in ("README.md", "docs/measuring.md", "docs/training.md")
+    for page in ("README.md", "docs/gallery.md", "docs/measuring.md", "docs/training.md")
 )
 _REGION = re.compile(r"(<!-- measured: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _CALLED = {
@@ -73,6 +74,11 @@ def _several(values: Sequence[object]) -> str:
     return str(low) if low == high else f"{low} to {high}"
 
 
+def _gallery(rows: Rows) -> str:
+    """Known architectures: sites, savings and ratios."""
+    return _table(gallery.COLUMNS, gallery.summary(rows))
+
+
 def _caption(rows: Rows, command: str) -> str:
     """Processor, compiler, peak and versions of these rows, and how often they were measured."""
     told = [row["conditions"] for row in rows]
@@ -84,6 +90,12 @@ def _caption(rows: Rows, command: str) -> str:
         f"{_called(name)} {_several([one['versions'].get(name, '?') for one in told])}"
         for name in ("onnxruntime", "openvino")
     )
+    if command.endswith("gallery"):
+        return (
+            f"{processor['name']}{kind if processor['family'] else ''}, "
+            f"{processor['instructions']}, {_several([one['compiler'] for one in told])}, "
+            f"{versions}.\n{gallery.TOLD.format(_several([one['date'] for one in told]))}"
+        )
     processes = [row["processes"] for row in rows]
     clock = ", ".join(sorted({one["clock"] for one in told}))
     return (
@@ -172,6 +184,7 @@ _MADE: dict[str, tuple[str, Callable[[Rows], str]]] = {
     "engines": ("engines", _engines),
     "quantised": ("quantised", _quantised),
     "choice": ("choice", _choice),
+    "gallery": ("gallery", _gallery),
 }
 _ACCURACY: dict[str, tuple[Path, Sequence[str], Callable[[Rows], Lines]]] = {
     "fixed_point": (fixed_point.MEASURED, fixed_point.COLUMNS, fixed_point.summary),
@@ -231,8 +244,9 @@ def _region(name: str, folders: Sequence[Path]) -> str:
         return f"`python -m benchmarks.{name}`:\n\n{_table(columns, summary(rows))}"
     texts: list[str] = []
     for folder in folders:
-        if name == "targets":
+        if name == "targets" and any((folder / f"{one}.json").exists() for one in _FOUND):
             texts.append(f"`{folder.name}`:\n\n{_held(folder)}")
+        if name == "targets":
             continue
         benchmark, made = _MADE[name]
         rows = _rows(folder, benchmark)

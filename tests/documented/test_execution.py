@@ -26,6 +26,7 @@ from documented.scene import make_scene
 from documented.tables import CUTS, ELSEWHERE, FRAGMENTS, PREAMBLES
 
 _LIMIT_S = 600
+_ROUNDING = re.compile(r"\d(\.\d+)?e-\d+")
 _LOG = logging.getLogger(__name__)
 _PROGRAMS = {"mlcnn": "-m mlcnn", "pip": "-m pip", "python": ""}
 
@@ -102,8 +103,9 @@ def _execute(command: Command, printed: list[str]) -> str | None:
 
 def _not_printed(block: Block, printed: Sequence[str]) -> str | None:
     """The lines of a block of output that the command above it does not print."""
+    there = {_ROUNDING.sub("#", line) for line in (*printed, "...")}
     shown = [" ".join(line.split()) for line in block.text.splitlines()]
-    lost = [line for line in shown if line not in {*printed, "..."}]
+    lost = [line for line in shown if _ROUNDING.sub("#", line) not in there]
     return f"{block.page}:{block.line}: not printed: {lost}" if lost else None
 
 
