@@ -149,7 +149,7 @@ def _lines(row: Row) -> list[list[str]]:
     for passes in PIPELINES:
         counted = row["counted"][passes]
         if counted["sites"] > sites:
-            told = [CALLED[passes], str(counted["sites"]), f"{100 * counted['gone']:.1f} %"]
+            told = [CALLED[passes], str(counted["sites"]), f"{100 * counted['gone']:.1f}\u00a0%"]
             ratios = [_ratio(row, engine, passes) for engine in ENGINES]
             lines.append([name, size, *told, *ratios])
         sites = counted["sites"]
