@@ -60,6 +60,17 @@ class Command:
         """The words as a shell makes them."""
         return shlex.split(self.text)
 
+    @property
+    def calls(self) -> list[list[str]]:
+        """The calls that ``&&`` joins, each without settings in front and without redirection."""
+        found: list[list[str]] = [[]]
+        for word in self.words:
+            if word == "&&":
+                found.append([])
+            elif found[-1] or not re.match(r"[A-Z_]+=", word):
+                found[-1].append(word)
+        return [call[: call.index(">")] if ">" in call else call for call in found]
+
     def __str__(self) -> str:
         """Where it stands, and what it is."""
         return f"{self.page}:{self.line}: {self.text}"

@@ -86,6 +86,7 @@ FRAGMENTS: Mapping[str, str] = {
 """Pages whose python blocks are compiled and not run, and why."""
 
 _TORCH = """
+import mlcnn
 import torch
 from torch import nn
 
