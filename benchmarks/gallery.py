@@ -22,6 +22,7 @@ from benchmarks.interleaved import core_figures
 from benchmarks.results import Row, Rows, repeated, show
 from mlcnn import counting, engines, zoo
 from mlcnn.engines import MeasuredChooser
+from mlcnn.errors import UnsupportedError
 from mlcnn.passes import pipeline
 
 __all__ = ["COLUMNS", "ENGINES", "NETWORKS", "TOLD", "examine", "main", "summary"]
@@ -115,6 +116,11 @@ def examine(name: str, seconds: float) -> Row:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     network = _load(name)
+    shape = [int(dim) for dim in list(network.graph.inputs[0].shape or ())[1:]]
+    try:
+        counting.count(network)
+    except UnsupportedError as error:
+        return {"input": shape, "refused": str(error), "counted": {}, "timed": {}}
     counted = {passes: _counted(network, passes) for passes in PIPELINES}
     timed: Row = {}
     for engine in ENGINES if seconds else ():
@@ -127,7 +133,6 @@ def examine(name: str, seconds: float) -> Row:
                 "original_ms": first.median_ms,
                 "ratios": {which: [r.value, r.low, r.high] for which, r in ratios.items()},
             }
-    shape = [int(dim) for dim in list(network.graph.inputs[0].shape or ())[1:]]
     return {"input": shape, "counted": counted, "timed": timed, **core_figures()}
 
 
@@ -145,6 +150,8 @@ def _ratio(row: Row, engine: str, passes: str) -> str:
 def _lines(row: Row) -> list[list[str]]:
     """A line for each pipeline that finds sites of its own; one where none does."""
     name, size = NETWORKS[row["network"]], "×".join(map(str, row["input"]))
+    if "refused" in row:
+        return [[name, size, "not counted", "", "", "", ""]]
     lines, sites = [], 0
     for passes in PIPELINES:
         counted = row["counted"][passes]

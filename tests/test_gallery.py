@@ -40,6 +40,7 @@ def test_a_line_for_each_pipeline_that_finds_sites_of_its_own() -> None:
         _row("googlenet", 1, 2, onnxruntime=both, native={"ratios": {"exact": [1.0, 0.9, 1.1]}}),
         _row("lenet5", 0, 2) | {"processes": 0},
         _row("densenet_cifar", 3, 3),
+        _row("pytorchcv:shufflenet_g3_w1", 0, 0) | {"refused": "a size is unknown", "counted": {}},
     ]
     assert summary(rows) == [
         ["LeNet-5", "3×8×8", "approximate", "2", "10.0\xa0%", "not measured", "not measured"],
@@ -50,6 +51,7 @@ def test_a_line_for_each_pipeline_that_finds_sites_of_its_own() -> None:
         ["ResNet-20 for CIFAR", "3×8×8", "none", "0", "0 %", "", ""],
         ["DenseNet for CIFAR", "3×8×8", "exact", "3", "15.0\xa0%", "left as it is",
          "left as it is"],
+        ["ShuffleNet v1", "3×8×8", "not counted", "", "", "", ""],
     ]  # fmt: skip
     assert all(len(line) == len(gallery.COLUMNS) for line in summary(rows))
 

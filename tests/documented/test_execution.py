@@ -13,22 +13,25 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from documented.pages import PAGES, ROOT, Block, Command, blocks, commands
 from documented.scene import make_scene
+from documented.served import CLIENT
 from documented.tables import CUTS, ELSEWHERE, FRAGMENTS, PREAMBLES
 
 _LIMIT_S = 600
 _ROUNDING = re.compile(r"\d(\.\d+)?e-\d+")
 _LOG = logging.getLogger(__name__)
-_PROGRAMS = {"mlcnn": "-m mlcnn", "pip": "-m pip", "python": ""}
+_PROGRAMS = {"pip": "-m pip", "python": ""}
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +43,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def reader(scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def reader(scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder of its own with these files, and the programs of this environment."""
     folder = tmp_path / "reader"
     folder.mkdir()
@@ -59,7 +62,28 @@ def reader(scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     )
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(folder))
-    return folder
+    with _served(programs):
+        yield folder
+
+
+@contextmanager
+def _served(programs: Path) -> Iterator[None]:
+    """The program ``mlcnn`` among these, imported already."""
+    with tempfile.TemporaryDirectory() as short:  # an address has at most 108 characters
+        address = f"{short}/mlcnn"
+        client = programs / "mlcnn"
+        client.write_text(CLIENT.format(python=sys.executable, address=address), encoding="utf-8")
+        client.chmod(0o755)
+        path = os.pathsep.join([os.environ["PYTHONPATH"], str(ROOT / "tests")])
+        command = [sys.executable, "-m", "documented.served", address]
+        with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}) as server:
+            try:
+                while not Path(f"{address}.ready").exists():
+                    assert server.poll() is None, "the server did not start"
+                    time.sleep(0.1)
+                yield
+            finally:
+                server.terminate()
 
 
 def shortened(command: Command) -> str:
