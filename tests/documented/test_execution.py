@@ -32,6 +32,7 @@ _LIMIT_S = 600
 _ROUNDING = re.compile(r"\d(\.\d+)?e-\d+")
 _LOG = logging.getLogger(__name__)
 _PROGRAMS = {"pip": "-m pip", "python": ""}
+_PLAIN = '#!/bin/sh\nexec "{python}" {module} "$@"\n'
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +54,7 @@ def reader(scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     programs.mkdir()
     for name, module in _PROGRAMS.items():
         path = programs / name
-        path.write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n', encoding="utf-8")
+        path.write_text(_PLAIN.format(python=sys.executable, module=module), encoding="utf-8")
         path.chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
     given = os.environ.get("PYTHONPATH", "")
@@ -118,6 +119,10 @@ def _execute(command: Command, printed: list[str]) -> str | None:
         )
     except subprocess.TimeoutExpired:
         return f"{command}: more than {_LIMIT_S} s; cut it short in CUTS of tables.py"
+    if text.startswith("pip "):  # what it installed is new to the program that has begun
+        program = Path(os.environ["PATH"].partition(os.pathsep)[0]) / "mlcnn"
+        plain = _PLAIN.format(python=sys.executable, module="-m mlcnn")
+        program.write_text(plain, encoding="utf-8")
     _LOG.info("%5.1f s, %s: %s", time.monotonic() - started, done.returncode, text)
     printed += [" ".join(line.split()) for line in done.stdout.splitlines()]
     if done.returncode:
