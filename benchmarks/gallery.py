@@ -74,7 +74,7 @@ TOLD = (
 
 
 def _load(name: str) -> ir.Model:
-    return outside.load(name) if ":" in name else zoo.load(name)
+    return outside.load(name, dynamic=False) if ":" in name else zoo.load(name)
 
 
 def _counted(network: ir.Model, passes: str) -> Row:

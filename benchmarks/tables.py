@@ -84,7 +84,7 @@ def _caption(rows: Rows, command: str) -> str:
     told = [row["conditions"] for row in rows]
     processor = told[0]["processor"]
     kind = f" (family {processor['family']}, model {processor['model']})"
-    peaks = [row["peak_gflops"] for row in rows if row["peak_gflops"]]
+    peaks = [row["peak_gflops"] for row in rows if row.get("peak_gflops")]
     peak = f"measured peak {median(peaks):.0f} GF/s; " if peaks else ""
     versions = ", ".join(
         f"{_called(name)} {_several([one['versions'].get(name, '?') for one in told])}"

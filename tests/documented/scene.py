@@ -42,16 +42,10 @@ def _photos(folder: Path, generator: np.random.Generator) -> None:
         Image.fromarray(values).save(path)
 
 
-def _cifar(folder: Path, generator: np.random.Generator) -> None:
-    """CIFAR-10's files with random images; the five for training are one."""
-    folder.mkdir()
-    count = 10_000  # a file with fewer is refused
-    for name in ("data_batch_1.bin", "test_batch.bin"):
-        records = generator.integers(0, 256, (count, 3073), dtype=np.uint8)
-        records[:, 0] %= 10
-        (folder / name).write_bytes(records.tobytes())
-    for index in range(2, 6):
-        (folder / f"data_batch_{index}.bin").symlink_to("data_batch_1.bin")
+def _ten_classes(path: Path, generator: np.random.Generator) -> None:
+    """What stands for CIFAR-10, whose files are refused when they are not whole."""
+    images = generator.integers(0, 256, (_IMAGES, 3, 32, 32), dtype=np.uint8)
+    np.savez(path, images=images, labels=np.arange(_IMAGES) % 10)
 
 
 def _mnist(folder: Path, generator: np.random.Generator) -> None:
@@ -67,7 +61,7 @@ def _mnist(folder: Path, generator: np.random.Generator) -> None:
 def make_scene(folder: Path) -> None:
     """Write what the pages take for given into an empty folder.
 
-    ``cifar10`` and ``mnist`` are folders here: a path comes before a download.
+    ``mnist`` is a folder here: a path comes before a download.
     """
     generator = np.random.default_rng(0)
     network = _network(3, 32, _CLASSES)
@@ -79,5 +73,5 @@ def make_scene(folder: Path) -> None:
     image = generator.standard_normal((2, 3, 32, 32)).astype(np.float32)
     np.savez(folder / "data.npz", **{str(name): image})
     _photos(folder / "photos", generator)
-    _cifar(folder / "cifar10", generator)
+    _ten_classes(folder / "ten-classes.npz", generator)
     _mnist(folder / "mnist", generator)

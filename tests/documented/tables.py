@@ -60,7 +60,9 @@ class Cut:
 
 
 CUTS = (
+    Cut(r"--data cifar10(?!0)", "--data ten-classes.npz", "1,600 images of noise, no download"),
     Cut(r"^mlcnn (train|finetune) ", "--epochs 1 --limit 64", "one epoch of 64 images"),
+    Cut(r"--precision bf16", "--precision fp32", "fp32: many processors emulate bf16, slowly"),
     Cut(r"^mlcnn finetune ", "--seconds 0.1", "a tenth of a second of timing"),
     Cut(r"^mlcnn compress ", "--attempts 1", "one network in place of three"),
     Cut(r"^mlcnn (compress|skip) ", "--epochs 1 --limit 64", "one epoch of 64 images"),
