@@ -1,6 +1,6 @@
 # Every target sets up .venv when it has to: once, and again when pyproject.toml or constraints.txt change.
 PYTHON ?= python3
-EXTRAS := dev,docs,bench,openvino,data,rtl
+EXTRAS := dev,docs,bench,openvino,data,hf,rtl
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -15,6 +15,7 @@ setup: $(READY)
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps --target $(VENV)/hubs --upgrade timm torchvision
 	touch $@
 
 run: $(READY)  ## the main job on the embedded LeNet-5: runs/lenet5/report.html and lenet5.onnx

@@ -78,8 +78,8 @@ def test_what_holds_no_network_is_one_message(
         getattr(mlcnn, verb)(given)
     assert str(failure.value) == (
         f"a {type(given).__name__} is no network: give a zoo name, the path of an .onnx or .pt2 "
-        "file, package.module:callable, a torch module, an ONNX model, or what mlcnn.optimize "
-        "returned"
+        "file, a name of a source as timm:resnet50, package.module:callable, a torch module, an "
+        "ONNX model, or what mlcnn.optimize returned"
     )
 
 

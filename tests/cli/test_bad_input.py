@@ -88,7 +88,7 @@ def test_a_folder_is_not_a_network(mlcnn: Call, tmp_path: Path) -> None:
         (["--all"], "--all: no pass of the pipeline 'exact' has this option"),
         (["--only", "cnov"], "the network has no node of this name; did you mean 'conv'?"),
         (["--exclude", "nothing"], "the network has no node of this name"),
-        (["--weights", "w.npz"], "only zoo networks take weights"),
+        (["--weights", "w.npz"], "comes with its own; only a name of the zoo or of a source"),
         (["--input", "none.npz"], "none.npz: no such file"),
         (["--input-shape", "3,8,8"], "positive numbers with an x between are required"),
         (["--input-shape", "1x3x0x8"], "positive numbers with an x between are required"),

@@ -11,6 +11,7 @@ import mlcnn as package
 Call = Callable[..., Any]
 KNOWN = {
     "zoo": "lenet5",
+    "sources": "timm",
     "passes": "fuse",
     "engines": "onnxruntime",
     "machines": "mlcnn-fp32",

@@ -44,7 +44,9 @@ NETS = """
         sys.exit("giving up")
 
     def needs(argument):
-        return None
+        if not argument:
+            raise ValueError("no channels")
+        return nn.Conv2d(argument, 4, 3)
 
     def nothing():
         return None
@@ -161,6 +163,19 @@ def test_what_a_callable_prints_is_no_result(here, exported, capfd):
     assert (printed.out, printed.err) == ("", "building\n")
 
 
+def test_literal_arguments(here, exported):
+    graph.from_callable(f"{here}:needs(3)", (1, 3, 5, 5))
+    graph.from_callable(f"{here}:needs(argument=4)", (1, 4, 5, 5))
+
+    assert [module.in_channels for module, _, _ in exported] == [3, 4]
+
+
+def test_other_weights_are_put_into_the_module(here, exported):
+    graph.from_callable(f"{here}:module", (1, 3, 5, 5), fill=lambda module: module.half())
+
+    assert exported[0][1][0].dtype == torch.float16
+
+
 @pytest.mark.parametrize(
     ("target", "pattern"),
     [
@@ -174,6 +189,12 @@ def test_what_a_callable_prints_is_no_result(here, exported, capfd):
         ("{}:fails", "without arguments failed: OSError: weights.bin not found; correct"),
         ("{}:leaves", "calling it without arguments failed: SystemExit: giving up"),
         ("{}:needs", r"TypeError: needs\(\) missing 1 required positional argument: 'argument'"),
+        ("{}:needs", r"correct the callable, or give its arguments, as nets_\d+:needs\(size=18\)"),
+        ("{}:needs(0)", r"calling it failed: ValueError: no channels; correct it"),
+        ("{}:needs(x=1)", r"missing a required argument: 'argument'.*; it is needs\(argument\)"),
+        ("{}:needs(3, x=1)", r"got an unexpected keyword argument 'x'.*; it is needs\(argument\)"),
+        ("{}:made(3)", r"made is a module, made already; leave the \(...\) away"),
+        ("{}:needs(number)", "number is no literal; an argument is a number, text in quotes"),
         ("{}:nothing", "returned None; give package.module:callable"),
         ("{}:three", r"returned a tuple of \(int, int, int\)"),
         (

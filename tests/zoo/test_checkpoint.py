@@ -104,10 +104,10 @@ def test_pickled_arrays_are_refused(tmp_path: Path, arrays: Arrays) -> None:
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("name", ["weights.pth", "weights.pkl", "weights"])
+@pytest.mark.parametrize("name", ["weights.h5", "weights.pkl", "weights"])
 def test_other_kinds_of_files_are_refused_unread(tmp_path: Path, name: str) -> None:
     message = refusal(tmp_path / name)  # does not exist: it is not opened
-    assert message.startswith(f"{tmp_path / name}: weights are read from .npz files")
+    assert message.startswith(f"{tmp_path / name}: weights are read from .npz, .safetensors")
 
 
 def test_missing_file(tmp_path: Path) -> None:

@@ -12,7 +12,14 @@ from mlcnn.api.exploring import ExploreOptions, explore, write_designs
 from mlcnn.api.finetuning import FINETUNE_RECIPE, Finetuned, finetune
 from mlcnn.api.image_times import latency_per_image
 from mlcnn.api.listing import Described, describe, listed
-from mlcnn.api.loading import ExampleInput, Source, is_zoo_name, load, model_name
+from mlcnn.api.loading import (
+    ExampleInput,
+    Source,
+    images_taken,
+    is_zoo_name,
+    load,
+    model_name,
+)
 from mlcnn.api.mapping import (
     MapOptions,
     check_mapping,
@@ -123,6 +130,7 @@ __all__ = [
     "exploration_table",
     "explore",
     "finetune",
+    "images_taken",
     "is_zoo_name",
     "latency_per_image",
     "listed",

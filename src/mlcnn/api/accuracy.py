@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from mlcnn import engines, training
 from mlcnn.api.benchmarking import fixed_batch
-from mlcnn.api.loading import Source, by_x, zoo_entry
+from mlcnn.api.loading import Source, by_x, images_taken, zoo_entry
 from mlcnn.api.optimizing import Progress, silent
 from mlcnn.errors import InputError
 from mlcnn.training import Data, ImageSet, Normal
 from mlcnn.training.intervals import Accuracy
-from mlcnn.zoo import ZooEntry
 
 __all__ = ["ImageOptions", "Labelled", "accuracies", "labelled_images"]
 
@@ -37,16 +36,17 @@ class ImageOptions:
     std: tuple[float, ...] = ()
     scale: float | None = None
 
-    def normal(self, images: ImageSet, entry: ZooEntry | None) -> tuple[Normal, str | None]:
+    def normal(self, images: ImageSet, source: Source) -> tuple[Normal, str | None]:
         """What the network takes for an image, and what the reader must know of it."""
-        return training.normal_for(images, entry, mean=self.mean, std=self.std, scale=self.scale)
+        known = zoo_entry(source) or images_taken(source)
+        return training.normal_for(images, known, mean=self.mean, std=self.std, scale=self.scale)
 
     def open(
         self, data: "Data | str | PathLike[str]", source: Source
     ) -> tuple[Data, Normal, str | None]:
         """The data, what the network takes for an image, and what the reader must know of it."""
         opened = data if isinstance(data, Data) else training.open_data(data, resize=self.resize)
-        return opened, *self.normal(opened.training, zoo_entry(source))
+        return opened, *self.normal(opened.training, source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def labelled_images(
     classes = shape[1] if shape is not None and shape.rank() == 2 else None
     if isinstance(classes, int):  # what shapes do not tell is checked when it runs
         training.check_labels(images.labels, classes, f"--data {images.name}")
-    normal, note = options.normal(images, entry)
+    normal, note = options.normal(images, source)
     if taken is not None and not taken.is_floating_point():
         normal, note = training.Normal(scale=1.0), None  # it scales them by itself
     told = () if note is None else (note,)

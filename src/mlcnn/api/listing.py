@@ -11,6 +11,7 @@ from mlcnn import accelerators, engines, zoo
 from mlcnn.errors import InputError, UnsupportedError, did_you_mean
 from mlcnn.ops import methods
 from mlcnn.passes import pipeline
+from mlcnn.zoo import hubs
 
 __all__ = ["KINDS", "Described", "describe", "listed"]
 
@@ -132,6 +133,16 @@ def _method(name: str) -> Described:
     return Described(name, method.summary, options)
 
 
+def _source(name: str) -> Described:
+    if name not in hubs.prefixes():
+        raise hubs.unknown_prefix(name, name)
+    try:
+        source = hubs.network_source(name)
+    except InputError as error:  # one of another package, broken
+        return Described(name, str(error), {"needs": "a repair"})
+    return Described(name, f"{source.summary}; needs {source.needs}", {"needs": source.needs})
+
+
 def _technology(name: str) -> Described:
     tables = accelerators.load_technology(name)
     operations, memory, dram = tables.operations_name, tables.memory.name, tables.dram.name
@@ -151,6 +162,7 @@ _KINDS = {
     "engines": _Kind(engines.names, _engine),
     "machines": _Kind(accelerators.accelerator_names, _machine),
     "technologies": _Kind(accelerators.technology_names, _technology),
+    "sources": _Kind(hubs.prefixes, _source),
 }
 
 KINDS = tuple(_KINDS)

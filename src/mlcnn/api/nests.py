@@ -20,6 +20,7 @@ from mlcnn.api.optimizing import default_passes
 from mlcnn.api.options import NO_REWRITE, RewriteOptions
 from mlcnn.errors import InputError, UnsupportedError, did_you_mean
 from mlcnn.workload import Arithmetic, Layer, LoopNest, NestForm, Workload, loop_nest
+from mlcnn.zoo import hubs
 
 __all__ = [
     "NetworkOptions",
@@ -30,7 +31,7 @@ __all__ = [
     "split_layer",
 ]
 
-_FILES = (".onnx", ".pt2")
+_FILES = (".onnx", ".pt2", ".safetensors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def split_layer(target: str) -> tuple[str, str | None]:
     """The network and the layer of a text like ``resnet18-224:layer1.0.conv1``.
 
     A file's name ends at its suffix, that of a callable (``package.module:callable``) before the
-    second colon.
+    second colon, and so does that of a network of a source (``timm:NAME``).
 
     Args:
         target: a network with a layer's name behind a colon, or without.
@@ -79,6 +80,8 @@ def split_layer(target: str) -> tuple[str, str | None]:
             return f"{head}{suffix}", tail
         if target.endswith(suffix):
             return target, None
+    if hubs.has_prefix(target):
+        return hubs.split_source(target)
     head, colon, tail = target.partition(":")
     if not colon:
         return target, None
@@ -93,8 +96,7 @@ def split_layer(target: str) -> tuple[str, str | None]:
                 "resnet18-224:layer1.0.conv1, net.onnx:conv1 or package.module:callable:conv1"
             ) from None
         return head, tail
-    name, second, layer = tail.partition(":")
-    return f"{head}:{name}", layer if second else None
+    return hubs.split_source(target)
 
 
 def _is_module(name: str) -> bool:

@@ -98,13 +98,16 @@ class _OwnLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.name.partition(".")[0] == "mlcnn":
-            complain(f"{record.levelname.lower()}: {record.getMessage()}")
+            kind = "note" if record.levelno == logging.INFO else record.levelname.lower()
+            complain(f"{kind}: {record.getMessage()}")
 
 
 @contextmanager
 def _quiet_libraries() -> Generator[None]:
-    log, root = _OwnLog(logging.WARNING), logging.getLogger()
+    log, root, own = _OwnLog(logging.INFO), logging.getLogger(), logging.getLogger("mlcnn")
+    level = own.level
     root.addHandler(log)
+    own.setLevel(logging.INFO)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -113,6 +116,7 @@ def _quiet_libraries() -> Generator[None]:
             yield
     finally:
         root.removeHandler(log)
+        own.setLevel(level)
 
 
 def _dispatch(arguments: Sequence[str]) -> int:

@@ -34,7 +34,7 @@ def bench(
     """Measure the latency of a network before and after the passes, or of two networks.
 
     Args:
-        model: zoo name, .onnx or .pt2 file, or package.module:callable.
+        model: zoo name, .onnx or .pt2 file, timm:NAME, hf:ORG/NAME, or package.module:callable.
         against: another network; both are timed as they are, in turn, and no pass runs.
         measure: choose the form of each site by time on each engine, not by an estimate.
         data: images, as for `mlcnn run`: how long each takes in a network that leaves work out, of

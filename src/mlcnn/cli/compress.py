@@ -54,8 +54,8 @@ def compress(
     within the budget. The same command goes on where it was interrupted.
 
     Args:
-        model: zoo name, .onnx or .pt2 file, or package.module:callable, with trained weights; one
-            that was compressed before is made smaller still.
+        model: zoo name, .onnx or .pt2 file, timm:NAME, hf:ORG/NAME, or package.module:callable,
+            with trained weights; one that was compressed before is made smaller still.
         data: as for `mlcnn train`.
         max_drop: percentage points of accuracy that may be lost on the validation images.
         budget: how much smaller the network is to be, in place of a search: 4x (parameters) or

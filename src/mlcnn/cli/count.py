@@ -41,7 +41,7 @@ def count(
     """Count what each layer executes and keeps: operations, parameters, bytes, before and after.
 
     Args:
-        model: zoo name, .onnx or .pt2 file, or package.module:callable.
+        model: zoo name, .onnx or .pt2 file, timm:NAME, hf:ORG/NAME, or package.module:callable.
         against: another network, to compare with layer by layer; no pass runs then.
         batch: images to count for.
         detail: also the additions of the fused layers as the paper of MLCNN counts them.

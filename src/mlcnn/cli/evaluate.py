@@ -30,7 +30,7 @@ def evaluate(
     """Estimate cycles, energy and area of a network on an accelerator, against another machine.
 
     Args:
-        model: zoo name, .onnx or .pt2 file, or package.module:callable.
+        model: zoo name, .onnx or .pt2 file, timm:NAME, hf:ORG/NAME, or package.module:callable.
         on: accelerator, as mlcnn-fp32, mlcnn-fp16 or mlcnn-int8, or your own .yaml file.
         batch: images; 16 by default, or what the network is fixed to.
         data: images, as for `mlcnn run`: what they take on the accelerator in a network that leaves

@@ -39,7 +39,8 @@ def finetune(
     The same command goes on where it was interrupted.
 
     Args:
-        model: zoo name, .onnx or .pt2 file, or package.module:callable, with trained weights.
+        model: zoo name, .onnx or .pt2 file, timm:NAME, hf:ORG/NAME, or package.module:callable,
+            with trained weights.
         data: as for `mlcnn train`.
         passes: pipeline with approximate passes; all exact passes run after the training.
         max_drop: percentage points of accuracy that may be lost on the validation images; keeps

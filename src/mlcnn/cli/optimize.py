@@ -39,7 +39,7 @@ def optimize(
     """Rewrite a network, verify the result, and save it.
 
     Args:
-        model: zoo name, .onnx or .pt2 file, or package.module:callable.
+        model: zoo name, .onnx or .pt2 file, timm:NAME, hf:ORG/NAME, or package.module:callable.
         output: the file to write; NAME-mlcnn.onnx in the current directory by default.
         dry_run: say what would be done, and why not elsewhere; write nothing.
         functions: keep fused operators as functions instead of standard operators.

@@ -61,7 +61,8 @@ class Loading:
     Attributes:
         input_shape: shape of the input, batch first, as 1x3x224x224. A callable that returns no
             example input needs it, where no images tell; for a file it fixes dynamic sizes.
-        weights: .npz of weights by parameter name, for a zoo network.
+        weights: .npz, .safetensors or .pth of weights by parameter name, for a zoo network, one of
+            a source as timm:resnet50, or package.module:callable.
     """
 
     input_shape: str | None = None
@@ -228,8 +229,8 @@ class Imaging:
 
     Attributes:
         resize: height and width that image files are brought to, as 32x32.
-        mean: of each channel, of images in 0..1, as 0.485,0.456,0.406; a zoo network's own by
-            default, otherwise none.
+        mean: of each channel, of images in 0..1, as 0.485,0.456,0.406; a network's own by default
+            where it is known, of the zoo or a source; otherwise none.
         std: standard deviation of each channel, likewise.
         scale: factor of the images of the file; 1/255 by default for bytes.
     """

@@ -43,7 +43,7 @@ def quantize(
     """Quantise a trained network: calibrate it on images, save it, and measure its accuracy.
 
     Args:
-        model: zoo name, .onnx or .pt2 file, or package.module:callable.
+        model: zoo name, .onnx or .pt2 file, timm:NAME, hf:ORG/NAME, or package.module:callable.
         data: labelled images, as folders of images by class, CIFAR, MNIST or SVHN files, an .npz
             file, package.module:callable that returns a torch data set, or a name as cifar10.
         output: the file to write; NAME-int8.onnx in the current directory by default.

@@ -37,7 +37,7 @@ def run(
     """Rewrite, verify, count, evaluate and measure a network; write a report and the network.
 
     Args:
-        model: zoo name, .onnx or .pt2 file, or package.module:callable.
+        model: zoo name, .onnx or .pt2 file, timm:NAME, hf:ORG/NAME, or package.module:callable.
         output: folder for report.html and the network; runs/NAME by default.
         data: labelled images for the accuracy, as for `mlcnn train`; test images count, or all
             where there is no such part.

@@ -45,7 +45,8 @@ def skip(
     cost are those of images that nothing was chosen on, the cost as a distribution over them.
 
     Args:
-        model: zoo name, .onnx or .pt2 file, or package.module:callable, with trained weights.
+        model: zoo name, .onnx or .pt2 file, timm:NAME, hf:ORG/NAME, or package.module:callable,
+            with trained weights.
         data: as for `mlcnn train`.
         max_drop: percentage points of accuracy that may be lost.
         out: the file to write; NAME-dynamic.onnx by default. The record and the report go to a

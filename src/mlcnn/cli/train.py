@@ -31,7 +31,7 @@ def train(
     shares each batch among processes.
 
     Args:
-        model: zoo name, .onnx or .pt2 file, or package.module:callable.
+        model: zoo name, .onnx or .pt2 file, timm:NAME, hf:ORG/NAME, or package.module:callable.
         data: folder of images in class folders; folder or archive of CIFAR, MNIST or SVHN; .npz or
             .mat file; package.module:callable that returns a torch data set; or cifar10, cifar100,
             mnist, svhn to download it.

@@ -1,5 +1,6 @@
-"""Networks from a user's ``package.module:callable``."""
+"""Networks from a user's ``package.module:callable``, or one with literal arguments."""
 
+import functools
 import importlib
 import math
 import sys
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 from mlcnn.errors import InputError
+from mlcnn.graph.calls import parse_call, require_arguments
 from mlcnn.graph.example import ExampleInput
 from mlcnn.graph.memory import require_memory
 from mlcnn.graph.quiet import to_stderr
@@ -32,27 +34,32 @@ def from_callable(
     *,
     dropout: bool = False,
     usual_shape: Sequence[int] | None = None,
+    fill: Callable[[nn.Module], None] | None = None,
 ) -> ir.Model:
     """A network from a callable that makes a module.
 
     Args:
-        target: ``package.module:callable``; the current directory is searched too. The callable
-            takes no arguments and returns a module, or a module and its example input (a tensor,
-            a tuple of what the module is called with, or a dict of its arguments by name).
+        target: ``package.module:callable`` or ``package.module:callable(size=18)``; the current
+            directory is searched too. The callable returns a module, or a module and its example
+            input (a tensor, a tuple of what the module is called with, or a dict of its arguments
+            by name).
         input_shape: shape of the one input, batch first; needed where the callable gives no
             example input, and takes precedence over it.
         dropout: see ``from_module``.
         usual_shape: shape of the one input where neither the callable nor ``input_shape`` tells.
+        fill: puts other weights into the module.
 
     Raises:
-        InputError: the callable is missing, fails, returns something else, or gives a module
-            that cannot be run on the input.
+        InputError: the callable is missing, takes other arguments, fails, returns something else,
+            or gives a module that cannot be run on the input.
     """
     with to_stderr():
         made = _call(find_callable(target), target)
     module, example = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(module, nn.Module):
         raise InputError(f"{target}: returned {_kind(made)}; {_REMEDY}")
+    if fill is not None:
+        fill(module)
     if example is None and input_shape is None:
         input_shape = usual_shape
     return from_module(
@@ -71,13 +78,27 @@ def find_callable(target: str, remedy: str = _REMEDY) -> Callable[[], object]:
     """What ``package.module:callable`` names; the current directory is searched too.
 
     Args:
-        target: the text.
+        target: the text; literal arguments may stand behind it, in parentheses.
         remedy: what the message says is required of it.
 
+    Returns:
+        A function without arguments: the given ones are bound to it.
+
     Raises:
-        InputError: there is no such callable.
+        InputError: there is no such callable, or it takes other arguments.
     """
-    module_name, colon, attribute = target.partition(":")
+    call = parse_call(target)
+    found = _found(target, call.name, remedy)
+    if call.is_bare and not target.endswith(")"):
+        return cast("Callable[[], object]", found)
+    if isinstance(found, nn.Module):
+        raise InputError(f"{target}: {call.name} is a module, made already; leave the (...) away")
+    require_arguments(target, call, found)
+    return functools.partial(found, *call.arguments, **call.keywords)
+
+
+def _found(target: str, name: str, remedy: str) -> Callable[..., object]:
+    module_name, colon, attribute = name.partition(":")
     if not colon or not module_name or not attribute:
         raise InputError(f"{target}: not of the form package.module:callable; {remedy}")
     here = str(Path.cwd())
@@ -90,13 +111,13 @@ def find_callable(target: str, remedy: str = _REMEDY) -> Callable[[], object]:
             f"{target}: importing {module_name} failed: {quote(error)}; give the name of a "
             "module that Python finds from the current directory"
         ) from error
-    for name in attribute.split("."):
-        if not hasattr(found, name):
+    for part in attribute.split("."):
+        if not hasattr(found, part):
             raise InputError(f"{target}: {module_name} has no {attribute}; {remedy}")
-        found = getattr(found, name)
+        found = getattr(found, part)
     if not callable(found):
         raise InputError(f"{target}: {attribute} is {_kind(found)}, not a callable; {remedy}")
-    return cast("Callable[[], object]", found)
+    return found
 
 
 def _call(function: Callable[[], object], target: str) -> object:
@@ -105,9 +126,11 @@ def _call(function: Callable[[], object], target: str) -> object:
     try:
         return function()
     except (Exception, SystemExit) as error:  # and so may a callable
+        if isinstance(function, functools.partial):
+            raise InputError(f"{target}: calling it failed: {quote(error)}; correct it") from error
         raise InputError(
             f"{target}: calling it without arguments failed: {quote(error)}; correct the "
-            "callable, or wrap it in one that needs no arguments"
+            f"callable, or give its arguments, as {target}(size=18)"
         ) from error
 
 

@@ -14,7 +14,7 @@ from mlcnn.graph.validate import storage_bytes
 __all__ = ["external_values", "load_external"]
 
 
-def load_external(model: ir.Model, folder: Path, where: str) -> None:
+def load_external(model: ir.Model, folder: Path, where: str, links: Path | None = None) -> None:
     """Read every external tensor of a network into memory, in place.
 
     A tensor that stayed on disk would change when its file does: when the network is saved over
@@ -24,6 +24,7 @@ def load_external(model: ir.Model, folder: Path, where: str) -> None:
         model: the network.
         folder: the model file's folder.
         where: the model file, for messages.
+        links: folder that links may lead into; the model file's by default.
 
     Raises:
         InputError: a tensor points outside the folder, or its file is missing or too short.
@@ -33,7 +34,7 @@ def load_external(model: ir.Model, folder: Path, where: str) -> None:
     total = sum(_bytes(value) for value in values)
     require_memory(total, f"{where}: the external data", "use a machine with more memory")
     for value in values:
-        value.const_value = _read(value, folder, where)
+        value.const_value = _read(value, folder, where, links or folder)
 
 
 def external_values(model: ir.Model) -> list[ir.Value]:
@@ -71,9 +72,9 @@ def _bytes(value: ir.Value) -> int:
     return storage_bytes(tensor.dtype.value, tuple(tensor.shape.numpy()))
 
 
-def _read(value: ir.Value, folder: Path, where: str) -> ir.TensorProtocol:
+def _read(value: ir.Value, folder: Path, where: str, links: Path) -> ir.TensorProtocol:
     tensor = _tensor(value)
-    path = _locate(str(tensor.location), folder, f"{where}: initializer {value.name!r}")
+    path = _locate(str(tensor.location), folder, f"{where}: initializer {value.name!r}", links)
     offset, size = tensor.offset or 0, _bytes(value)
     available = path.stat().st_size - offset
     if offset < 0 or size > available or tensor.length not in {None, size}:
@@ -93,8 +94,8 @@ def _read(value: ir.Value, folder: Path, where: str) -> ir.TensorProtocol:
     return ir.Tensor(array, dtype=dtype, name=value.name)
 
 
-def _locate(location: str, folder: Path, what: str) -> Path:
-    """The data file, if it is one inside ``folder``, links followed."""
+def _locate(location: str, folder: Path, what: str, links: Path) -> Path:
+    """The data file, if it is one inside ``folder``, and where links lead inside ``links``."""
     windows = PureWindowsPath(location)
     parts = windows.parts
     if not location or windows.is_absolute() or windows.drive or windows.root or ".." in parts:
@@ -103,7 +104,7 @@ def _locate(location: str, folder: Path, what: str) -> Path:
             "the data file beside the model and refer to it by name"
         )
     path = folder / location
-    if not path.resolve().is_relative_to(folder.resolve()):
+    if not path.resolve().is_relative_to(links.resolve()):
         raise InputError(
             f"{what} points to external data at {location!r}, a link that leads outside the "
             "model's folder; put the data file itself beside the model"

@@ -68,11 +68,12 @@ def from_proto(proto: onnx.ModelProto) -> ir.Model:
     return _accept(model, where)
 
 
-def load_file(path: str | Path) -> ir.Model:
+def load_file(path: str | Path, links: Path | None = None) -> ir.Model:
     """A network from an ``.onnx`` file.
 
     Args:
         path: the file; external data may lie beside it, so a network may exceed 2 GB.
+        links: folder that links to external data may lead into; the file's own by default.
 
     Returns:
         The network, normalised: see ``mlcnn.graph.normalise``. Its weights are in memory; that it
@@ -89,7 +90,7 @@ def load_file(path: str | Path) -> ir.Model:
     validate(proto, where)
     model = _deserialise(proto, where)
     del proto  # frees as much memory as the weights take
-    load_external(model, path.parent, where)
+    load_external(model, path.parent, where, links)
     model = _accept(model, where)
     remember_source(model, path)
     return model

@@ -35,7 +35,7 @@ def remember_source(model: ir.Model, path: Path) -> None:
         model: the network as it was loaded.
         path: its file.
     """
-    model.meta[_KEY] = _Source(path.resolve(), _stamp(path))
+    model.meta[_KEY] = _Source(path.absolute(), _stamp(path))
 
 
 def copy_source(model: ir.Model, path: str | Path) -> bool:

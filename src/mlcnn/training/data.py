@@ -255,11 +255,11 @@ def _inner(path: Path, names: Sequence[str]) -> Path | None:
 
 
 class HasNormalisation(Protocol):
-    """What the zoo knows of a network."""
+    """What the zoo, or a source, knows of a network."""
 
     @property
     def normalisation(self) -> Any:
-        """With ``mean`` and ``std``, of images in 0..1."""
+        """With ``mean`` and ``std``, of images in 0..1; None where that is not known."""
         ...
 
 
@@ -275,7 +275,7 @@ def normal_for(
 
     Args:
         images: the images.
-        entry: the network's in the zoo, if it is one.
+        entry: the network's in the zoo or a source, if it is of one.
         mean: what the user asks for; of images in 0..1, unless ``scale`` says otherwise.
         std: likewise.
         scale: factor of the images of the file; 1/255 for bytes by default.
@@ -288,7 +288,7 @@ def normal_for(
         return Normal(mean or (0.0,), std or (1.0,), usual if scale is None else scale), None
     if images.images.dtype != np.uint8:
         return Normal(scale=1.0), _whole_numbers(images)
-    if entry is not None:
+    if entry is not None and entry.normalisation is not None:
         return Normal(entry.normalisation.mean, entry.normalisation.std), None
     return Normal(), (
         f"{images.name}: how the network wants its images is not known: they go to it as x / 255; "
