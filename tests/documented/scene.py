@@ -1,6 +1,7 @@
 """The reader's files, small: a network, labelled images, inputs."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,6 +59,29 @@ def _mnist(folder: Path, generator: np.random.Generator) -> None:
             (folder / f"{part}-{kind}-ubyte").write_bytes(head + values.tobytes())
 
 
+_SHOP = """
+from torch import nn
+
+
+def build(depth=2, width=1.0):
+    channels = max(2, int(8 * width))
+    layers = [nn.Conv2d(3, channels, 3, padding=1), nn.ReLU()]
+    for _ in range(depth - 1):
+        layers += [nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10))
+"""
+
+
+def _shop(folder: Path) -> None:
+    """A module that builds a network, and trained weights of it."""
+    (folder / "shop").mkdir()
+    (folder / "shop" / "nets.py").write_text(_SHOP, encoding="utf-8")
+    names: dict[str, Any] = {}
+    exec(_SHOP, names)  # noqa: S102 - ours
+    for name in ("net.pth", "trained.pth"):
+        torch.save(names["build"]().state_dict(), folder / name)
+
+
 def make_scene(folder: Path) -> None:
     """Write what the pages take for given into an empty folder.
 
@@ -75,3 +99,4 @@ def make_scene(folder: Path) -> None:
     _photos(folder / "photos", generator)
     _ten_classes(folder / "ten-classes.npz", generator)
     _mnist(folder / "mnist", generator)
+    _shop(folder)

@@ -81,7 +81,8 @@ def _is_network(name: str) -> bool:
     try:
         zoo.describe(plain)
     except InputError:
-        return bool(rest) and (ROOT / plain.replace(".", "/")).with_suffix(".py").exists()
+        module = f"{plain.replace('.', '/')}.py"
+        return bool(rest) and (module in FILES or (ROOT / module).exists())
     return True
 
 
@@ -233,8 +234,9 @@ def test_no_row_of_the_tables_is_left_over(pattern: str) -> None:
 
 
 def test_no_file_or_page_of_the_tables_is_left_over() -> None:
-    words = " ".join(command.text for command in SHOWN)
-    assert [name for name in FILES if name.rstrip("/") not in words] == []
+    words = " ".join([command.text for command in SHOWN] + [block.text for block in PYTHON])
+    used = [name.rstrip("/").removesuffix(".py").replace("shop/", "shop.") for name in FILES]
+    assert [name for name in used if name not in words] == []
     assert [page for page in FRAGMENTS if not (ROOT / page).exists()] == []
 
 
