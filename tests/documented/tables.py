@@ -38,7 +38,7 @@ ELSEWHERE: Mapping[str, str] = {
     r"^make (run|test)$": "sets up an environment and runs for minutes; CI runs it",
     r"^pip install .*mlcnn": "changes the environment that the tests run in",
     r"^pip install .*timm": "a download",
-    r"(timm|torchvision):": "needs packages put aside by `make setup`; see tests/cli/test_sources.py",
+    r"(timm|torchvision):": "packages that `make setup` puts aside; tests/cli/test_sources.py",
     r"^torchrun ": "its processes would share the two cores; tests/training/ runs two",
     r"--engine ray": "Ray starts processes of its own for half a minute; needs the extra ray",
     r"--device cuda": "needs a GPU",
