@@ -42,6 +42,7 @@ ELSEWHERE: Mapping[str, str] = {
     r"^torchrun ": "its processes would share the two cores; tests/training/ runs two",
     r"--engine ray": "Ray starts processes of its own for half a minute; needs the extra ray",
     r"--device cuda": "needs a GPU",
+    r"--runs runs/study": "draws runs on CIFAR-10 and CIFAR-100, which are not made here",
     r"--data cifar100": "a download; `mlcnn study` runs in tests/cli/ and tests/api/",
     r"benchmarks\.exploring_peers": "takes hours; tests/test_exploring_peers.py runs small ones",
     r"mlcnn\.codesign\.validate": "needs the table of mappings that another project publishes",
