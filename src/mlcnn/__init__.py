@@ -1,9 +1,9 @@
 """mlcnn finds the cheapest way to run a convolutional network.
 
-The verbs of the command line are functions here: `load`, `optimize`, `count`, `bench`, `evaluate`,
-`explore`, `finetune`, `quantize`, `compress`, `skip`, `run`; of `map` there are two, `map_layer`
-and `map_network`; `rtl simulate` is `simulate_rtl`. They and the packages below them are imported
-when they are first used, so that ``import mlcnn`` takes no time.
+The verbs of the command line are functions here: `load`, `optimize`, `count`, `bench`, `check`,
+`evaluate`, `explore`, `finetune`, `quantize`, `compress`, `skip`, `stack`, `run`; of `map` there
+are two, `map_layer` and `map_network`; `rtl simulate` is `simulate_rtl`. They and the packages
+below them are imported when they are first used, so that ``import mlcnn`` takes no time.
 """
 
 import importlib
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         zoo,
     )
     from mlcnn.api import (
+        Checked,
         CompressOptions,
         EvaluateOptions,
         ExploreOptions,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
         RtlOptions,
         SkipOptions,
         bench,
+        check,
         compress,
         count,
         evaluate,
@@ -60,9 +62,11 @@ if TYPE_CHECKING:
         run,
         simulate_rtl,
         skip,
+        stack,
     )
 
 __all__ = [
+    "Checked",
     "CompressOptions",
     "EvaluateOptions",
     "ExploreOptions",
@@ -80,6 +84,7 @@ __all__ = [
     "accelerators",
     "api",
     "bench",
+    "check",
     "codesign",
     "compress",
     "count",
@@ -105,6 +110,7 @@ __all__ = [
     "run",
     "simulate_rtl",
     "skip",
+    "stack",
     "table",
     "training",
     "workload",
@@ -122,8 +128,8 @@ _FROM_API = frozenset(
     }
     | {"QuantizeOptions", "RewriteOptions", "SkipOptions"}
     | {"bench", "compress", "count", "evaluate", "finetune", "load", "optimize", "quantize", "run"}
-    | {"MapOptions", "NetworkOptions", "map_layer", "map_network", "skip"}
-    | {"ExploreOptions", "explore", "RtlOptions", "simulate_rtl"}
+    | {"MapOptions", "NetworkOptions", "map_layer", "map_network", "skip", "stack"}
+    | {"ExploreOptions", "explore", "RtlOptions", "simulate_rtl", "Checked", "check"}
 )
 
 __version__ = "0.1.0"

@@ -12,7 +12,7 @@ import mlcnn
 
 __all__ = ["make_scene"]
 
-_IMAGES, _CLASSES = 1600, 2  # `mlcnn skip` needs 50 validation images for each of two choices
+_IMAGES, _CLASSES = 2600, 2  # `mlcnn skip` needs 50 of each part that it judges by
 
 
 def _network(channels: int, size: int, classes: int) -> mlcnn.Optimized:
@@ -51,7 +51,7 @@ def _ten_classes(path: Path, generator: np.random.Generator) -> None:
 
 def _mnist(folder: Path, generator: np.random.Generator) -> None:
     folder.mkdir()
-    for part, count in (("train", 600), ("t10k", 100)):
+    for part, count in (("train", 2600), ("t10k", 100)):
         images = generator.integers(0, 256, (count, 28, 28), dtype=np.uint8)
         labels = np.arange(count, dtype=np.uint8) % 10
         for kind, values in (("images-idx3", images), ("labels-idx1", labels)):
@@ -89,9 +89,10 @@ def make_scene(folder: Path) -> None:
     """
     generator = np.random.default_rng(0)
     network = _network(3, 32, _CLASSES)
-    for name in ("net.onnx", "before.onnx"):
+    for name in ("net.onnx", "before.onnx", "old.onnx", "baseline.onnx"):
         network.save(folder / name)
-    mlcnn.optimize(folder / "net.onnx").save(folder / "after.onnx")
+    for name in ("after.onnx", "new.onnx"):
+        mlcnn.optimize(folder / "net.onnx").save(folder / name)
     _network(1, 28, 10).save(folder / "digits.onnx")
     (name,) = (value.name for value in network.model.graph.inputs)
     image = generator.standard_normal((2, 3, 32, 32)).astype(np.float32)

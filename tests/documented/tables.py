@@ -12,6 +12,9 @@ FILES: Mapping[str, str] = {
     "net.onnx": "a trained network of yours",
     "before.onnx": "the same",
     "after.onnx": "it, rewritten",
+    "old.onnx": "a network as it was",
+    "new.onnx": "it, changed",
+    "baseline.onnx": "a network as it was",
     "digits.onnx": "a trained network for MNIST",
     "photos/": "labelled images, a folder for each class",
     "cifar10/": "CIFAR-10, unpacked",
@@ -39,6 +42,7 @@ ELSEWHERE: Mapping[str, str] = {
     r"^pip install .*mlcnn": "changes the environment that the tests run in",
     r"^pip install .*timm": "a download",
     r"(timm|torchvision):": "packages that `make setup` puts aside; tests/cli/test_sources.py",
+    r"^docker ": "needs Docker",
     r"^torchrun ": "its processes would share the two cores; tests/training/ runs two",
     r"--engine ray": "Ray starts processes of its own for half a minute; needs the extra ray",
     r"--device cuda": "needs a GPU",
@@ -67,7 +71,7 @@ class Cut:
 
 
 CUTS = (
-    Cut(r"--data cifar10(?!0)", "--data ten-classes.npz", "1,600 images of noise, no download"),
+    Cut(r"--data cifar10(?!0)", "--data ten-classes.npz", "2,600 images of noise, no download"),
     Cut(r"^mlcnn (train|finetune) ", "--epochs 1 --limit 64", "one epoch of 64 images"),
     Cut(r"--precision bf16", "--precision fp32", "fp32: many processors emulate bf16, slowly"),
     Cut(r"^mlcnn finetune ", "--seconds 0.1", "a tenth of a second of timing"),

@@ -5,7 +5,7 @@ slices comes with the package. A network is compared on two of them, layer by la
 are.
 """
 
-from mlcnn.accelerators.border import Description, Document
+from mlcnn.accelerators.border import Description, Document, is_file
 from mlcnn.accelerators.comparison import (
     Evaluation,
     LayerComparison,
@@ -70,6 +70,7 @@ __all__ = [
     "equal_precision",
     "evaluate",
     "evaluate_layer",
+    "is_file",
     "load_accelerator",
     "load_technology",
     "machine_types",

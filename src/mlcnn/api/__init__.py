@@ -3,6 +3,7 @@
 from mlcnn.api.accuracy import ImageOptions
 from mlcnn.api.affording import within_budget
 from mlcnn.api.benchmarking import MeasureOptions, bench, chooser_for
+from mlcnn.api.checked import Checked, Countable, Finding, Limits
 from mlcnn.api.compressed import Compressed
 from mlcnn.api.compressing import COMPRESS_RECIPE, CompressOptions, compress
 from mlcnn.api.counting import count
@@ -45,10 +46,12 @@ from mlcnn.api.per_image import PerImage, per_image
 from mlcnn.api.quantized_training import TuneOptions
 from mlcnn.api.quantizing import Quantized, QuantizeOptions, quantize
 from mlcnn.api.recovery import Teaching
+from mlcnn.api.regressing import check
 from mlcnn.api.rtl import RtlOptions, RtlSimulation, simulate_rtl
 from mlcnn.api.running import RunResult, run
 from mlcnn.api.sensitivity import Swap
 from mlcnn.api.skipping import SkipOptions, skip, skip_recipe
+from mlcnn.api.stacking import STACK_RECIPE, Stacked, stack
 from mlcnn.api.studying import StudyOptions, draw_reproduced, study
 from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
 from mlcnn.api.training import Trained, TrainOptions, train
@@ -74,17 +77,22 @@ from mlcnn.training.quantisation import InputRange, Means, Setting, WeightRange,
 __all__ = [
     "COMPRESS_RECIPE",
     "FINETUNE_RECIPE",
+    "STACK_RECIPE",
+    "Checked",
     "Comparison",
     "CompressOptions",
     "Compressed",
+    "Countable",
     "Described",
     "Dynamic",
     "EvaluateOptions",
     "ExampleInput",
     "ExploreOptions",
+    "Finding",
     "Finetuned",
     "ImageOptions",
     "InputRange",
+    "Limits",
     "MapOptions",
     "Means",
     "MeasureOptions",
@@ -102,6 +110,7 @@ __all__ = [
     "Setting",
     "SkipOptions",
     "Source",
+    "Stacked",
     "StudyOptions",
     "Swap",
     "Teaching",
@@ -110,6 +119,7 @@ __all__ = [
     "TuneOptions",
     "WeightRange",
     "bench",
+    "check",
     "check_bits",
     "check_mapping",
     "check_output",
@@ -157,6 +167,7 @@ __all__ = [
     "skip",
     "skip_recipe",
     "split_layer",
+    "stack",
     "study",
     "summarise",
     "terminal",

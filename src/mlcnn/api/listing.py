@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 from mlcnn import accelerators, engines, zoo
+from mlcnn.api.stacking.kinds import KINDS as STEPS
 from mlcnn.errors import InputError, UnsupportedError, did_you_mean
 from mlcnn.ops import methods
 from mlcnn.passes import pipeline
@@ -133,6 +134,18 @@ def _method(name: str) -> Described:
     return Described(name, method.summary, options)
 
 
+def _step(name: str) -> Described:
+    if name not in STEPS:
+        raise InputError(f"no step is called {name!r}{did_you_mean(name, STEPS, ', ', '.')}")
+    step = STEPS[name]
+    options = {
+        key: f"{value:g} ({step.least[key]:g} to {step.most[key]:g})"
+        for key, value in step.values.items()
+    }
+    how = "trained" if step.trains else "not trained"
+    return Described(name, f"{step.summary} ({step.aspect.name.lower()}, {how})", options)
+
+
 def _source(name: str) -> Described:
     if name not in hubs.prefixes():
         raise hubs.unknown_prefix(name, name)
@@ -161,6 +174,7 @@ _KINDS = {
     "methods": _Kind(lambda: tuple(methods()), _method),
     "engines": _Kind(engines.names, _engine),
     "machines": _Kind(accelerators.accelerator_names, _machine),
+    "steps": _Kind(lambda: tuple(STEPS), _step),
     "technologies": _Kind(accelerators.technology_names, _technology),
     "sources": _Kind(hubs.prefixes, _source),
 }

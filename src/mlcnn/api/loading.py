@@ -53,6 +53,7 @@ Source = str | os.PathLike[str] | nn.Module | ir.Model | onnx.ModelProto | Rewri
 _PICKLED = PICKLES | {".pkl", ".pickle", ".joblib"}
 _CALLABLE = re.compile(r"[\w.]+:[\w.]+\(")
 _LOGGER = logging.getLogger(__name__)
+_NOTE = 25  # told without -v, and no warning: see mlcnn.cli.configuring
 
 
 def is_zoo_name(source: Source) -> bool:
@@ -212,7 +213,7 @@ def _from_source(wanted: hubs.Wanted, shapes: _Shapes, *, dropout: bool) -> ir.M
         made.network, _inputs(made.network, None, shape), name=wanted.text, dropout=dropout
     )
     model.graph.name = name
-    _LOGGER.info("%s %s", name, images)
+    _LOGGER.log(_NOTE, "%s %s", name, images)
     return model
 
 

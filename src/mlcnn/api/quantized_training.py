@@ -95,6 +95,7 @@ def tune(
     calibration: NDArray[np.float32],
     tests: training.ImageSet,
     progress: Progress,
+    original: ir.Model | None = None,
 ) -> Tuned:
     """Fine-tune a network with DoReFa's rounding, and write it in codes.
 
@@ -110,6 +111,7 @@ def tune(
         calibration: images that ranges come from, as the network takes them.
         tests: images to compare the module and the codes on.
         progress: told how the work goes on.
+        original: the teacher; the network in floats for None.
 
     Raises:
         InputError: training diverges, or the checkpoint is of another run.
@@ -132,7 +134,7 @@ def tune(
         normal=normal,
         validation=data.validation,
         seed=options.seed,
-        hooks=(Teacher(nn.to_module(model)),),
+        hooks=(Teacher(nn.to_module(original or model)),),
         hardware=options.hardware,
         checkpoint=options.checkpoint,
         tell=lambda done, total: progress("fine-tune", done, total),

@@ -27,7 +27,7 @@ from mlcnn.training import quantisation
 from mlcnn.training.quantisation import Candidate, Means, Setting
 from mlcnn.workload import ConvLayer
 
-__all__ = ["QuantizeOptions", "Quantized", "quantize"]
+__all__ = ["QuantizeOptions", "Quantized", "quantize", "quantized"]
 
 _ENGINES = ("onnxruntime", "openvino", "native")
 _VALIDATION_SHARE = 0.08
@@ -227,12 +227,9 @@ def quantize(
     _require_classifier(original, found)
     parts, notes = _parts(found, normal, chosen), ((note,) if note else ())
     before, text = _quantisable(original, source, chosen, rewriting, tell)
-    tests, tuned = _tests(found, chosen), None
+    tests, tuned, result = _tests(found, chosen), None, None
     if chosen.tuning is None:
-        calibration, validation, _ = parts
-        result = quantisation.calibrate(
-            before, calibration, validation, chosen.setting, progress=tell
-        )
+        result = quantisation.calibrate(before, *parts, chosen.setting, progress=tell)
     else:
         tuned = tune(
             before, found, normal, chosen.setting, chosen.tuning,
@@ -243,7 +240,7 @@ def quantize(
         )
     rows, reasons = engine_accuracies(
         (before, result.model),
-        parts[2],
+        normal.apply(tests.images),
         tests.labels,
         name=tests.name,
         names=names,
@@ -264,6 +261,44 @@ def quantize(
         latencies=_latencies(before, result.model, chosen.measuring, tell),
         notes=notes,
     )
+
+
+def quantized(
+    model: ir.Model,
+    data: training.Data,
+    normal: training.Normal,
+    options: QuantizeOptions,
+    *,
+    original: ir.Model | None = None,
+    progress: Progress | None = None,
+) -> ir.Model:
+    """A network quantised as ``quantize`` does it, and nothing measured: no test image is read.
+
+    Args:
+        model: the network, loaded.
+        data: images to calibrate, to train and to choose on.
+        normal: what the network takes for an image.
+        options: how to quantise.
+        original: the teacher, where it is trained with its rounding; the network itself for None.
+        progress: told how the work goes on.
+
+    Raises:
+        InputError: the images or the network cannot be used.
+    """
+    tell = progress or silent
+    _require_classifier(model, data)
+    calibration, validation = _parts(data, normal, options)
+    before, _ = _quantisable(model, model, options, NO_REWRITE, tell)
+    if options.tuning is None:
+        found = quantisation.calibrate(
+            before, calibration, validation, options.setting, progress=tell
+        )
+        return found.model
+    tuned = tune(
+        before, data, normal, options.setting, options.tuning,
+        calibration=calibration, tests=data.validation.first(1), original=original, progress=tell,
+    )  # fmt: skip
+    return _spelled_out(tuned.model)
 
 
 def _quantisable(
@@ -319,8 +354,8 @@ def _tests(data: training.Data, options: QuantizeOptions) -> training.ImageSet:
 
 def _parts(
     data: training.Data, normal: training.Normal, options: QuantizeOptions
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Calibration, validation and test images as the network takes them."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Calibration and validation images as the network takes them."""
     wanted = max(options.calibration, 1)
     calibration = data.calibration.first(wanted).images
     if len(calibration) < wanted:  # few images: what nobody trains on here is as good
@@ -341,8 +376,7 @@ def _parts(
             f"as {_VALIDATION_SHARE:.0%} of the images serve for this, give at least "
             f"{round(1.25 * least / _VALIDATION_SHARE)} images"
         )
-    tests = _tests(data, options).images
-    return normal.apply(calibration), normal.apply(validation), normal.apply(tests)
+    return normal.apply(calibration), normal.apply(validation)
 
 
 def _fused(

@@ -136,7 +136,7 @@ class Recovery:
     """How swaps are trained, with the original as the teacher.
 
     Attributes:
-        model: the original network.
+        model: the network that is rewritten.
         passes: approximate passes.
         steps: in which they are trained.
         data: what to train, to re-estimate and to choose on.
@@ -146,6 +146,7 @@ class Recovery:
         processes: which share each batch.
         tell: told how the work goes on.
         say: told each epoch's result.
+        original: the teacher; the network itself for None.
     """
 
     model: ir.Model
@@ -158,6 +159,7 @@ class Recovery:
     processes: Processes
     tell: Progress
     say: Callable[[str], None]
+    original: ir.Model | None = None
 
     def run(self, folder: Path | None, max_drop: float | None) -> tuple[tuple[Swap, ...], Attempt]:
         """Train all swaps, or those that a budget in percentage points allows.
@@ -214,7 +216,8 @@ class Recovery:
         states = {"rewritten": _state(module)}
         if training.reestimate(module, self.data.calibration, self.normal, hardware):
             states["statistics re-estimated"] = _state(module)
-        teacher = Teacher(nn.to_module(self.model), self.teaching.weight, self.teaching.temperature)
+        taught_by = self.model if self.original is None else self.original
+        teacher = Teacher(nn.to_module(taught_by), self.teaching.weight, self.teaching.temperature)
         data = self.data if self.options.limit is None else self.data.first(self.options.limit)
         history = training.train(
             module,

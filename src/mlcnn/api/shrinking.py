@@ -81,7 +81,7 @@ class Shrinking:
     """How a network is made smaller, with the original as the teacher.
 
     Attributes:
-        model: the original network.
+        model: the network that is made smaller.
         settings: what a share is of, and what methods leave open.
         data: what to train, to re-estimate and to choose on.
         normal: what the network takes for an image.
@@ -89,6 +89,7 @@ class Shrinking:
         teaching: how much the original teaches.
         tell: told how the work goes on.
         say: told what the user should know, and each epoch's result.
+        original: the teacher, and what accuracy is compared with; the network itself for None.
     """
 
     model: ir.Model
@@ -99,13 +100,18 @@ class Shrinking:
     teaching: Teaching
     tell: Progress
     say: Callable[[str], None]
+    original: ir.Model | None = None
     _known: dict[str, Right] = field(default_factory=dict[str, Right], init=False, repr=False)
+
+    @property
+    def _taught_by(self) -> ir.Model:
+        return self.model if self.original is None else self.original
 
     @property
     def before(self) -> Right:
         """Which validation images the original classifies correctly."""
         if "before" not in self._known:
-            self._known["before"] = self.right(nn.to_module(self.model))
+            self._known["before"] = self.right(nn.to_module(self._taught_by))
         return self._known["before"]
 
     def right(self, module: torch.nn.Module, *, test: bool = False) -> Right:
@@ -134,7 +140,9 @@ class Shrinking:
         recipe, hardware = self.options.recipe, self.options.hardware
         hardware.place(module)
         schedule = Schedule(share, 0.0, _LAST_CUT * recipe.epochs)
-        teacher = Teacher(nn.to_module(self.model), self.teaching.weight, self.teaching.temperature)
+        teacher = Teacher(
+            nn.to_module(self._taught_by), self.teaching.weight, self.teaching.temperature
+        )
         pruning, *others = method.hooks(cut, schedule, self.settings)
         limit = self.options.limit
         history = training.train(

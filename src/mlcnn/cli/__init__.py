@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 __all__ = ["INTERRUPTED", "main"]
 
@@ -41,6 +42,16 @@ def _replace_handler(expected: object, handler: object) -> None:
             return
 
 
+def _application() -> ModuleType:
+    """What does the work; where it cannot be imported, the command ends in one line."""
+    try:
+        return importlib.import_module("mlcnn.cli.app")
+    except ImportError as error:
+        told = " ".join(f"the installation is broken: {error}; install mlcnn again".split())
+        os.write(2, f"mlcnn: error: {told}\n".encode())
+        raise SystemExit(1) from error
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
@@ -52,6 +63,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     _replace_handler(signal.default_int_handler, _interrupt)
     try:
-        return importlib.import_module("mlcnn.cli.app").main(arguments)
+        return _application().main(arguments)
     finally:
         _replace_handler(_interrupt, signal.default_int_handler)

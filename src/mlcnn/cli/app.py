@@ -1,27 +1,31 @@
 """The application: dispatch, and what an error looks like.
 
 Exit codes: 0 done; 1 a defect of mlcnn or a failed comparison; 2 the user's input, told in one
-line; 130 interrupted; 141 nobody reads the output any more.
+line; 3 a check whose limit broke; 130 interrupted; 141 nobody reads the output any more.
 """
 
 import logging
 import os
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import CycloptsError, Parameter
 
 import mlcnn
 from mlcnn.cli import INTERRUPTED
+from mlcnn.cli.completion import CompletingApp
+from mlcnn.cli.configuring import NOTE, configure
 from mlcnn.cli.output import complain, console, require_streams
 from mlcnn.errors import InfeasibleError, InputError, UnsupportedError
 
 __all__ = ["app", "main"]
 
+_LOG = logging.getLogger(__name__)
 _INTERNAL = 1
 _USER = 2
 _BROKEN_PIPE = 141
@@ -34,7 +38,7 @@ def _shown(default: object) -> str | None:
     return None if default is None or default is False else str(default)
 
 
-app = App(
+app = CompletingApp(
     name="mlcnn",
     help="Find the cheapest way to run a convolutional network: rewrite, verify, count, measure.",
     version=mlcnn.__version__,
@@ -44,6 +48,7 @@ app = App(
         show_default=_shown,  # pyright: ignore[reportArgumentType] - None shows nothing
     ),
     suppress_keyboard_interrupt=False,
+    config=configure,
 )
 # The modules are named, not imported, and so is what they do: `mlcnn --help` stays quick.
 _COMMANDS = {
@@ -51,6 +56,7 @@ _COMMANDS = {
     "optimize": ("optimize:optimize", "Rewrite a network, verify the result, and save it."),
     "count": ("count:count", "Operations, parameters and bytes per layer, before and after."),
     "bench": ("bench:bench", "Latency per engine, before and after, or of two networks."),
+    "check": ("check:check", "Hold a network against a baseline: exit code 3 where it is worse."),
     "evaluate": (
         "evaluate:evaluate",
         "Cycles, energy and area on an accelerator, against another.",
@@ -71,13 +77,20 @@ _COMMANDS = {
         "skip:skip",
         "Leave out what single images do not need, within a budget of accuracy.",
     ),
+    "stack": ("stack:stack", "Several of these methods on one network, one after the other."),
     "study": ("study:study", "Train the paper's networks in all their forms."),
     "reproduce": ("reproduce:reproduce", "A published table or figure beside ours."),
     "rtl": ("rtl:rtl", "The accelerator as hardware, simulated and compared with its models."),
     "list": ("listing:listing", "The networks, passes, engines and machines that there are."),
+    "completion": ("completion:completion", "Print the script that completes words in a shell."),
 }
 for _order, (_command, (_place, _help)) in enumerate(_COMMANDS.items()):
     app.command(f"mlcnn.cli.{_place}", name=_command, help=_help, sort_key=_order)
+app.command(
+    "mlcnn.cli.completion:install",
+    name="--install-completion",
+    help="Write that script where this shell finds it.",
+)
 
 
 def _show_warning(  # noqa: PLR0917 - the signature of warnings.showwarning
@@ -93,28 +106,37 @@ def _show_warning(  # noqa: PLR0917 - the signature of warnings.showwarning
     complain(f"warning: {message}")
 
 
+def _show_thread_error(error: threading.ExceptHookArgs) -> None:
+    """Show an error that ends a thread as one line, as those that end a command are."""
+    complain(f"warning: a thread ended: {error.exc_type.__name__}: {error.exc_value}")
+
+
 class _OwnLog(logging.Handler):
     """Shows what mlcnn logs as one line, and nothing that libraries log."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.name.partition(".")[0] == "mlcnn":
-            kind = "note" if record.levelno == logging.INFO else record.levelname.lower()
-            complain(f"{kind}: {record.getMessage()}")
+            told = record.levelname.lower()
+            if record.levelno < NOTE:
+                told = f"{record.relativeCreated / 1000:.2f} s"
+            complain(f"{told}: {record.getMessage()}")
 
 
 @contextmanager
 def _quiet_libraries() -> Generator[None]:
-    log, root, own = _OwnLog(logging.INFO), logging.getLogger(), logging.getLogger("mlcnn")
-    level = own.level
+    log, root, own = _OwnLog(), logging.getLogger(), logging.getLogger("mlcnn")
+    level, hook = own.level, threading.excepthook
+    own.setLevel(NOTE)  # -v tells more: see configure
     root.addHandler(log)
-    own.setLevel(logging.INFO)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.filterwarnings("always", category=UserWarning, module="mlcnn")
             warnings.showwarning = _show_warning
+            threading.excepthook = _show_thread_error
             yield
     finally:
+        threading.excepthook = hook
         root.removeHandler(log)
         own.setLevel(level)
 
@@ -128,6 +150,7 @@ def _dispatch(arguments: Sequence[str]) -> int:
         verbose=False,
         result_action="return_value",
     )
+    _LOG.info("done")
     return code if isinstance(code, int) else 0
 
 

@@ -22,10 +22,10 @@ def listing(
     describe: str | None = None,
     printing: Printing = Printing(),
 ) -> None:
-    """List what there is: zoo, passes, methods, engines, machines, technologies or sources.
+    """List what there is: zoo, passes, methods, engines, machines, steps, technologies, sources.
 
     Args:
-        kind: zoo, passes, methods, engines, machines, technologies or sources.
+        kind: zoo, passes, methods, engines, machines, steps, technologies or sources.
         describe: name of one of them, to print with its options; a machine as a .yaml file to copy
             and edit.
         printing: what is printed.

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 import mlcnn
-from mlcnn.accelerators.border import is_file
 from mlcnn.cli.options import Loading, Printing
 from mlcnn.cli.output import print_json, progress, show
 from mlcnn.errors import InputError
@@ -153,7 +152,7 @@ def _layer(model: str | None, layer: str | None) -> str | None:
             f"--layer with sizes is required, and {given} given"
         )
     if layer is not None:
-        if "=" not in layer and not is_file(layer):
+        if "=" not in layer and not mlcnn.accelerators.is_file(layer):
             raise InputError(
                 f"--layer {layer}: sizes are required, as N=1,K=64,C=64,H=56,W=56,R=3,S=3; a layer "
                 f"of a network is given as NETWORK:{layer}"

@@ -369,12 +369,18 @@ class Training:
 @Parameter(name="*", group="Output")
 @dataclass(frozen=True, slots=True)
 class Printing:
-    """What is printed.
+    """What is printed, and which options are taken from a file.
 
     Attributes:
         json: one JSON document on standard output, and nothing else.
+        verbose: tell on standard error what is done and when; -vv tells more.
         debug: the traceback of an error, on standard error.
+        config: file of options; by default mlcnn.toml of this folder or the next above it.
+        no_config: read no file of options.
     """
 
     json: bool = False
+    verbose: Annotated[int, Parameter(name=("--verbose", "-v"), count=True)] = 0
     debug: bool = False
+    config: Path | None = None
+    no_config: bool = False

@@ -8,7 +8,7 @@ from mlcnn.engines.never_slower import NeverSlower, Plain
 from mlcnn.engines.package import weight_bytes
 from mlcnn.engines.precision import with_precision
 from mlcnn.engines.registry import available, get, names
-from mlcnn.engines.timing import Ratio, Timing, interleave, noise, ratio
+from mlcnn.engines.timing import Clock, Ratio, Timing, interleave, noise, ratio
 
 __all__ = [
     "Array",
@@ -16,6 +16,7 @@ __all__ = [
     "Bench",
     "BenchResult",
     "BenchSkipped",
+    "Clock",
     "Device",
     "Engine",
     "LayerAlgorithm",

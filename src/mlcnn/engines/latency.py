@@ -1,6 +1,7 @@
 """Latency of the variants of a network: engine by engine, batch by batch, interleaved."""
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from mlcnn.errors import InputError, MlcnnError, UnsupportedError
 from mlcnn.table import Shown, Tabular
 
 __all__ = ["Bench", "BenchResult", "BenchSkipped", "bench"]
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +222,7 @@ def _runners(
             precision = precision_of(setting.engine, model, setting.precision)
             told = (session.algorithms, session.notes) if isinstance(session, Telling) else ((), ())
             runners[variant] = _Ready(run, told[0], precision, told[1])
+            _LOGGER.info("engine %s, batch %d: %s is ready", setting.engine, setting.batch, variant)
         except MlcnnError as error:
             skipped.append(BenchSkipped(setting.engine, variant, setting.batch, str(error)))
     return runners, skipped

@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from mlcnn.errors import InputError, did_you_mean
 from mlcnn.frontier.sharing import AUTO, priced, sharing
+from mlcnn.frontier.stacks import Aspect
 from mlcnn.passes import ShareKernels, pipeline
 from mlcnn.training.alternating import alternating
 from mlcnn.training.channel_groups import channel_groups
@@ -126,6 +127,7 @@ class Compression:
         hooks: what makes the cut while it trains, and what else takes part.
         check: refuses settings that do not fit the network; what the user should know of it.
         after: exact passes that take out of the trained network what is zero.
+        aspect: what of a network it changes, for what it goes together with.
     """
 
     name: str
@@ -134,6 +136,7 @@ class Compression:
     hooks: Callable[[Cut, Schedule, Settings], Hooks] = _gradually
     check: Callable[[ir.Model, Settings], tuple[str, ...]] = _nothing_to_tell
     after: Callable[[Settings], str] = _removed_in_blocks
+    aspect: Aspect = Aspect.WEIGHTS
 
 
 def _weights(model: ir.Model, settings: Settings, share: float) -> Start:
@@ -195,6 +198,7 @@ COMPRESSIONS: Mapping[str, Compression] = {
             "whole channels go, with all that makes or reads them",
             _channels,
             after=_removed,
+            aspect=Aspect.CHANNELS,
         ),
         Compression(
             "shared-kernels",

@@ -93,6 +93,10 @@ def load_file(path: str | Path, links: Path | None = None) -> ir.Model:
     load_external(model, path.parent, where, links)
     model = _accept(model, where)
     remember_source(model, path)
+    _LOGGER.info(
+        "read %s: %d nodes, %d weights",
+        path, model.graph.num_nodes(), len(model.graph.initializers),
+    )  # fmt: skip
     return model
 
 

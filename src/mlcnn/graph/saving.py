@@ -1,6 +1,7 @@
 """Networks to ONNX files, never half-written."""
 
 import contextlib
+import logging
 import os
 import uuid
 from collections.abc import Generator
@@ -16,6 +17,7 @@ from mlcnn.graph.structure import clone, inline, to_proto, weight_bytes
 
 __all__ = ["check_output", "replacing", "save"]
 
+_LOGGER = logging.getLogger(__name__)
 _LARGEST_MESSAGE = 2**31 - 2**26
 """Bytes of weights that still fit into one message, with room for the graph."""
 
@@ -66,6 +68,7 @@ def save(
         InputError: the file cannot be written, or is ``sparse`` and larger than one message.
     """
     path = check_output(path)
+    _LOGGER.info("write %s", path)
     copied = clone(model) if functions else inline(model)
     try:
         with contextlib.ExitStack() as stack:

@@ -16,6 +16,7 @@ import onnx_ir as ir
 from mlcnn.errors import InputError
 from mlcnn.graph import check, clone, free_name, infer_shapes, value_names
 from mlcnn.passes.base import Change, PassResult
+from mlcnn.passes.branch_codes import door_of
 
 __all__ = ["EXIT_KEY", "EarlyExit", "heads", "parse_thresholds"]
 
@@ -178,7 +179,8 @@ class _Branches:
         behind = [node for node in needed if node not in set(before)]
         inner, scores = self._level(behind, later, result)
         gate = self._gate(here)
-        branch = self._branch(inner, scores, here, gate[1].outputs[0])
+        outside: list[ir.Node] = []
+        branch = self._branch(inner, scores, here, gate[1].outputs[0], outside)
         self._own(branch)
         stays = ir.node("Identity", [here.head])
         self._name(here, [stays])
@@ -188,7 +190,7 @@ class _Branches:
             metadata_props={EXIT_KEY: f"{here.head.name}={here.threshold:g}"},
         )  # fmt: skip
         self._name(here, [split])
-        return [*before, *gate, split], split.outputs[0]
+        return [*before, *gate, *outside, split], split.outputs[0]
 
     def _gate(self, here: _Exit) -> list[ir.Node]:
         """How sure each image is, and last, whether the least sure one goes on."""
@@ -205,24 +207,33 @@ class _Branches:
         return self._value(here, np.asarray(here.threshold, here.dtype))
 
     def _branch(
-        self, inner: Sequence[ir.Node], scores: ir.Value, here: _Exit, sure: ir.Value
-    ) -> ir.Graph:
-        """What runs for the images that go on: gathered before, put back behind."""
-        name = f"{here.head.name}/goes-on"
-        if not self._batched:
-            return ir.Graph([], [scores], nodes=inner, name=name)
-        goes_on = ir.node("Less", [sure, self._limit(here)])
-        found = ir.node("NonZero", [goes_on.outputs[0]])
-        column = ir.node("Transpose", [found.outputs[0]], {"perm": [1, 0]})
-        flat = ir.node("Squeeze", [found.outputs[0], self._integers(here, [0])])
-        first: list[ir.Node] = [goes_on, found, column, flat]
+        self, inner: Sequence[ir.Node], scores: ir.Value, here: _Exit, sure: ir.Value,
+        outside: list[ir.Node],
+    ) -> ir.Graph:  # fmt: skip
+        """What runs for the images that go on: gathered before, put back behind.
+
+        What makes codes of what it reads is added to the nodes ``outside``.
+        """
+        first: list[ir.Node] = []
+        column = flat = None
+        if self._batched:
+            goes_on = ir.node("Less", [sure, self._limit(here)])
+            found = ir.node("NonZero", [goes_on.outputs[0]])
+            column = ir.node("Transpose", [found.outputs[0]], {"perm": [1, 0]})
+            flat = ir.node("Squeeze", [found.outputs[0], self._integers(here, [0])])
+            first = [goes_on, found, column, flat]
         for value in self._captured(inner):
-            taken = ir.node("Gather", [value, flat.outputs[0]], {"axis": 0})
-            _replace(inner, value, taken.outputs[0])
-            first.append(taken)
-        back = ir.node("ScatterND", [here.head, column.outputs[0], scores])
-        self._name(here, [*first, back])
-        return ir.Graph([], [back.outputs[0]], nodes=[*first, *inner, back], name=name)
+            entered = _entered(value, flat, outside)
+            if entered:
+                _replace(inner, value, entered[-1].outputs[0])
+                first += entered
+        last = scores
+        if column is not None:
+            back = ir.node("ScatterND", [here.head, column.outputs[0], scores])
+            inner, last = [*inner, back], back.outputs[0]
+            self._name(here, [back])
+        self._name(here, [*first, *outside])
+        return ir.Graph([], [last], nodes=[*first, *inner], name=f"{here.head.name}/goes-on")
 
     def _own(self, branch: ir.Graph) -> None:
         """Move into a branch the weights that it alone reads, each stored once.
@@ -270,6 +281,23 @@ class _Branches:
             node.name = node.outputs[0].name = free_name(
                 f"{here.head.name}/{node.op_type}", self._taken
             )
+
+
+def _entered(value: ir.Value, images: ir.Node | None, outside: list[ir.Node]) -> list[ir.Node]:
+    """What brings a value into a branch: of the images that a node lists, or of all; as codes.
+
+    Empty where the branch reads it as it is.
+    """
+    door, nodes = door_of(value), list[ir.Node]()
+    if door is not None:
+        outside.extend(door.outside)
+    read = value if door is None else door.codes
+    if images is not None:
+        nodes.append(ir.node("Gather", [read, images.outputs[0]], {"axis": 0}))
+        read = nodes[-1].outputs[0]
+    if door is not None:
+        nodes.append(door.numbers(read))
+    return nodes
 
 
 def _all(nodes: Iterable[ir.Node]) -> Iterator[ir.Node]:

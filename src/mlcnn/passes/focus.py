@@ -200,6 +200,9 @@ class Focus:
         behind = {use.node.op_type for use in step.output.uses()}
         if "BatchNormalization" in behind:
             return "a batch norm stands behind it: fold-batch-norm goes first"
+        rest = self.outside.get(layer_name(step.node))
+        if step.layer is not None and rest is not None and not rest.fits(step.layer):
+            return "its bias is made of codes, and what it gives outside its mask changes the bias"
         return None
 
     def _named(self, step: Step) -> bool:

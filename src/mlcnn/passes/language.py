@@ -34,6 +34,7 @@ __all__ = [
     "parse",
     "pass_kinds",
     "pass_names",
+    "split",
     "text",
 ]
 
@@ -98,8 +99,16 @@ def pass_names() -> tuple[str, ...]:
     return tuple(sorted(_registry()))
 
 
-def _split(pipeline: str) -> list[tuple[str, str]]:
-    """(name, options) of every pass; options stand in braces and may hold commas."""
+def split(pipeline: str, what: str = "--passes") -> list[tuple[str, str]]:
+    """(name, options) of every pass; options stand in braces and may hold commas.
+
+    Args:
+        pipeline: the text.
+        what: it is, for messages.
+
+    Raises:
+        InputError: a brace or a comma is missing.
+    """
     items: list[tuple[str, str]] = []
     rest = pipeline.strip()
     while rest:
@@ -108,11 +117,11 @@ def _split(pipeline: str) -> list[tuple[str, str]]:
         if rest[stop : stop + 1] == "{":
             end = rest.find("}", stop)
             if end < 0:
-                raise InputError(f"--passes: missing '}}' after {rest!r}")
+                raise InputError(f"{what}: missing '}}' after {rest!r}")
             options, stop = rest[stop + 1 : end], end + 1
         rest = rest[stop:].strip()
         if rest and not rest.startswith(","):
-            raise InputError(f"--passes: a comma is required before {rest!r}")
+            raise InputError(f"{what}: a comma is required before {rest!r}")
         rest = rest[1:].strip()
         items.append((name, options))
     return items
@@ -197,7 +206,7 @@ def parse(pipeline: str) -> tuple[Pass, ...]:
         ['reorder', 'fuse']
     """
     result: list[Pass] = []
-    for name, options in _split(pipeline):
+    for name, options in split(pipeline):
         if name in ALIASES and not options:
             result.extend(parse(ALIASES[name]))
         else:

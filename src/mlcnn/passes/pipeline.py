@@ -1,5 +1,6 @@
 """Runs a pipeline: pass after pass, each checked, what fails left alone."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
@@ -29,6 +30,7 @@ __all__ = [
     "undecided",
 ]
 
+_LOGGER = logging.getLogger(__name__)
 ALL = "(all)"
 """Stands for every site of a pass where one is left alone."""
 
@@ -235,6 +237,16 @@ def undecided(passes: Sequence[Pass]) -> bool:
     return any(isinstance(item, Foreseeing) and item.undecided for item in passes)
 
 
+def _log(stage: Stage) -> None:
+    """Tell what a pass did, site by site where details are wanted."""
+    name, result = stage.applied.name, stage.result
+    _LOGGER.info("pass %s: %d changes, %d skipped", name, len(result.changes), len(result.skipped))
+    for change in result.changes:
+        _LOGGER.debug("%s changed %s: %s", name, ", ".join(change.nodes), change.form or "exact")
+    for skipped in result.skipped:
+        _LOGGER.debug("%s skipped %s: %s", name, skipped.node, skipped.reason)
+
+
 def run(
     model: ir.Model,
     passes: Sequence[Pass],
@@ -273,6 +285,7 @@ def run(
 
     def record(stage: Stage) -> ir.Model:
         stages.append(stage)
+        _log(stage)
         if on_stage is not None:
             on_stage(stage)
         return stage.result.model

@@ -79,8 +79,10 @@ def outside_of(model: ir.Model, colour: NDArray[np.float32]) -> Focus:
         background=tuple(float(value) for value in colour),
     )  # fmt: skip
     layers = plain.grids(model)
+    if not layers:
+        return plain
     probe = clone(model)
-    nodes = [node for node in probe.graph if layer_name(node) in layers]
+    nodes = [n for n in probe.graph if n.op_type == "Conv" and layer_name(n) in layers]
     wanted = dict.fromkeys(v for n in nodes for v in (n.inputs[0], n.outputs[0]) if v is not None)
     inside = [value for value in wanted if value.producer() is not None]
     probe.graph.outputs[:] = inside

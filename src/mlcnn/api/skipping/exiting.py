@@ -8,6 +8,7 @@ from mlcnn.api.skipping.exits import Search, candidate
 from mlcnn.api.skipping.selection import Selection
 from mlcnn.api.skipping.work import Work
 from mlcnn.api.skipping.yardsticks import compared, yardsticks
+from mlcnn.errors import InputError
 
 __all__ = ["exits"]
 
@@ -32,8 +33,11 @@ def exits(work: Work, name: str) -> Dynamic:
     candidates = [candidate(search.model, item) for item in found]
     candidates += exclusion(search, places)
     layer, head = next(iter(fitted.items()))
-    known = Selection.of(work, layer, head, parts.choose)
     cost = min(item.thresholds.cost for item in found) / len(parts.choose)
-    candidates += yardsticks(work, parts, known, cost)
+    try:
+        known = Selection.of(work, layer, head, parts.choose)
+        candidates += yardsticks(work, parts, known, cost)
+    except InputError as error:
+        work.say(f"nothing of the same cost to compare with: {error}")
     done = work.judge(name, candidates, parts)
     return replace(done, notes=(*done.notes, *compared(done, candidates)))

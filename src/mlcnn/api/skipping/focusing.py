@@ -70,7 +70,11 @@ def blind_masks(work: Work, parts: Parts, share: float) -> list[Candidate]:
         share: of the multiplications, that they leave.
     """
     search, chosen = Search(work, parts, work.model), _Chosen(work, parts)
-    found = [chosen.yardstick(search, masking, share) for masking in search.blind()]
+    try:
+        found = [chosen.yardstick(search, masking, share) for masking in search.blind()]
+    except InputError as error:
+        work.say(f"no masks at the same cost: {error}")
+        return []
     return [replace(each, model=each.definition or each.model, definition=None) for each in found]
 
 

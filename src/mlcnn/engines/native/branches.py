@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from mlcnn.graph import constant, free_name, infer_shapes, is_standard
+from mlcnn.graph import DEQUANTIZE, constant, free_name, infer_shapes, is_quantiser, is_standard
 
 __all__ = ["CHOICE", "MASK", "flattened", "is_marked"]
 
@@ -94,6 +94,8 @@ def _mark(model: ir.Model, put: ir.Node) -> bool:
         return False
     taking = [node for node in model.graph if _taken(node) is mask]
     names = {value.name for node in model.graph for value in node.outputs if value.name}
+    for node in taking:
+        _take_numbers(model, node, names)
     indices = dict.fromkeys([put.inputs[1], *(node.inputs[1] for node in taking)])
     for node in taking:
         made = ir.node("Max", [node.inputs[0]], metadata_props={MASK: mask.name or ""})
@@ -109,6 +111,24 @@ def _mark(model: ir.Model, put: ir.Node) -> bool:
     for index in indices:
         _remove_unread(model, index)
     return True
+
+
+def _take_numbers(model: ir.Model, node: ir.Node, names: set[str]) -> None:
+    """Where codes are taken that numbers are made of, take the numbers."""
+    source = node.inputs[0]
+    for reader in node.outputs[0].consumers():
+        if source is None or not is_quantiser(reader, DEQUANTIZE):
+            continue
+        made = ir.node(DEQUANTIZE, [source, *reader.inputs[1:]], dict(reader.attributes))
+        made.outputs[0].name = free_name(f"{node.name or node.op_type}/numbers", names)
+        made.outputs[0].type = reader.outputs[0].type
+        model.graph.insert_before(node, made)
+        node.replace_input_with(0, made.outputs[0])
+        node.outputs[0].type = reader.outputs[0].type
+        ir.convenience.replace_all_uses_with(
+            reader.outputs[0], node.outputs[0], replace_graph_outputs=True
+        )
+        model.graph.remove(reader, safe=True)
 
 
 def _taken(node: ir.Node) -> ir.Value | None:

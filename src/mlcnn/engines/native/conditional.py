@@ -6,6 +6,7 @@ and their results back.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import prod
 
 import onnx_ir as ir
@@ -16,6 +17,7 @@ from mlcnn.engines.native.library import Op
 from mlcnn.engines.native.program import Operation, Part, Value
 from mlcnn.engines.native.reading import is_known, padded, refusal, sizes_of
 from mlcnn.engines.native.regions import Branch, Group, Path, Regions
+from mlcnn.engines.native.rounded import codes_like, read_codes
 from mlcnn.graph import constant
 from mlcnn.nn.site import Site
 
@@ -45,6 +47,7 @@ class _Conditional:
     def __init__(self, build: Builder, regions: Regions, lower: Callable[[Site], None]) -> None:
         self._build, self._regions, self._lower = build, regions, lower
         self._lists: dict[Group, tuple[Value, int]] = {}  # of images, and how many they may be
+        self._of_all: set[Operation] = set()  # what the chosen images are taken from
 
     def run(self, path: Path) -> None:
         """Lower what belongs to a branch."""
@@ -113,7 +116,8 @@ class _Conditional:
                 updates = build.rearranged(updates, made.shape, made.lanes)
             build.operations.append(_moved(updates, made, listed, _PUT_BACK))
         for operation in build.operations[first:]:
-            _of_each(site, operation, images)
+            if operation not in self._of_all:
+                _of_each(site, operation, images)
         build.operations.append(Operation(Op.END, fields={"images": 1}))
         build.put(site, site.node.outputs[0], made)
 
@@ -122,9 +126,17 @@ class _Conditional:
         if group is None or group.mask != site.node.metadata_props[MASK]:
             raise refusal(site, "a result of some images that ScatterND does not put back")
         listed, images = self._lists[group]
+        found = read_codes(self._build, site.node.inputs[0])
+        if found is not None and found.value.images == images:
+            codes = codes_like(self._build, found.value, found.coding)
+            self._build.operations.append(_moved(found.value, codes, listed, _TAKEN))
+            self._build.codes[site.node.outputs[0]] = replace(found, value=codes)
+            return
+        before = len(self._build.operations)
         source = self._build.value_of(site.value(0), site.spec.where)
         if source.images != images:
             source = self._build.blocked(site, 0)
+        self._of_all.update(self._build.operations[before:])
         if source.images != images:
             raise refusal(site, f"{source.images} images with a mask of {images}")
         made = self._build.new(source.shape, source.lanes)
@@ -136,18 +148,25 @@ class _Conditional:
         """Refuse what does not compute an image from that image alone, or one number of all."""
         node, (_, images) = site.node, self._lists[group]
         for value in node.inputs:
-            if value is None or is_known(value):
+            if value is None or _is_fixed(value):
                 continue
             maker = value.producer()
             inside = maker is not None and any(
                 branch.group is group for branch in self._regions.paths.get(maker, ())
             )
-            sizes = sizes_of(value, site.spec.where)
+            sizes = sizes_of(value, site.spec.where, codes=True)
             if prod(sizes) != 1 and (not inside or sizes[0] != images):
                 raise refusal(site, f"{list(sizes)} numbers for some of {images} images")
-        sizes = sizes_of(node.outputs[0], site.spec.where)
+        sizes = sizes_of(node.outputs[0], site.spec.where, codes=True)
         if _mixes_images(site) or (prod(sizes) != 1 and sizes[0] != images):
             raise refusal(site, "a result of several images, where their number is not known,")
+
+
+def _is_fixed(value: ir.Value) -> bool:
+    """Whether a value is the same for all images: known, or made of codes that are."""
+    maker = value.producer()
+    made = maker is not None and all(v is None or is_known(v) for v in maker.inputs)
+    return made or is_known(value)
 
 
 def _mixes_images(site: Site) -> bool:
@@ -160,7 +179,7 @@ def _mixes_images(site: Site) -> bool:
     if node.op_type == "MatMul":
         return constant(node.inputs[0]) is not None
     operands = [value for value in node.inputs if value is not None]
-    operands = [value for value in operands if not is_known(value)]
+    operands = [value for value in operands if not _is_fixed(value)]
     ranks = {len(value.shape or ()) for value in operands} - {0}
     return len(ranks) > 1 and not is_marked(node)
 

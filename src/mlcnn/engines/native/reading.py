@@ -50,12 +50,17 @@ def refusal(site: Site, what: str) -> UnsupportedError:
     )
 
 
-def sizes_of(value: ir.Value | None, where: str) -> tuple[int, ...]:
+_TYPES = frozenset({None, ir.DataType.FLOAT, ir.DataType.BOOL})
+_CODES = frozenset({ir.DataType.UINT8, ir.DataType.INT8})
+
+
+def sizes_of(value: ir.Value | None, where: str, *, codes: bool = False) -> tuple[int, ...]:
     """Shape of a value of floats, or of booleans as 0 and 1, whose sizes are known.
 
     Args:
         value: the value.
         where: what reads or makes it, for messages.
+        codes: it may be of codes, too.
 
     Raises:
         UnsupportedError: another type, an unknown shape, or a size of 0.
@@ -63,7 +68,8 @@ def sizes_of(value: ir.Value | None, where: str) -> tuple[int, ...]:
     shape = None if value is None else value.shape
     sizes = tuple(size for size in shape or () if isinstance(size, int))
     name = None if value is None else value.name
-    if value is not None and value.dtype not in {None, ir.DataType.FLOAT, ir.DataType.BOOL}:
+    types = _TYPES | _CODES if codes else _TYPES
+    if value is not None and value.dtype not in types:
         raise UnsupportedError(
             f"native: {where}: value {name!r} is {value.dtype}; it takes float32; use engine "
             "'onnxruntime'"

@@ -38,6 +38,11 @@ class Outside:
         if self.reference is None and spatial != (1, 1):
             raise ValueError("a value for each position is the output of what is read there")
 
+    def fits(self, layer: Convolution) -> bool:
+        """Whether ``before`` can be told: a bias that it changes is a constant."""
+        plain = layer.bias is None or constant(layer.bias) is not None
+        return plain or self.reference is not None
+
     def before(self, emitter: Emitter, layer: Convolution) -> tuple[ir.Value | None, ir.Value]:
         """What the focused layer reads in place of its input and its bias.
 
