@@ -42,6 +42,7 @@ ELSEWHERE: Mapping[str, str] = {
     r"^pip install .*mlcnn": "changes the environment that the tests run in",
     r"^pip install .*timm": "a download",
     r"(timm|torchvision):": "packages that `make setup` puts aside; tests/cli/test_sources.py",
+    r"--layer problem\.yaml": "needs Timeloop's files; tests/codesign/timeloop/ reads such",
     r"^docker ": "needs Docker",
     r"^torchrun ": "its processes would share the two cores; tests/training/ runs two",
     r"--engine ray": "Ray starts processes of its own for half a minute; needs the extra ray",
