@@ -104,11 +104,21 @@ import mlcnn
 import torch
 from torch import nn
 
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1), nn.AvgPool2d(2), nn.ReLU(),
+            nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        )
+        self.classifier = nn.Linear(512, 2)
+
+    def forward(self, x):
+        return self.classifier(self.features(x))
+
+
 torch.manual_seed(0)
-module = nn.Sequential(
-    nn.Conv2d(3, 8, 3, padding=1), nn.AvgPool2d(2), nn.ReLU(),
-    nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(512, 2),
-).eval()
+module = Net().eval()
 example_input = torch.randn(2, 3, 32, 32)
 images = example_input.numpy()
 """
