@@ -27,6 +27,7 @@ from benchmarks import (
     recovery,
     speed,
     structured_accuracy,
+    torch_backend,
 )
 from benchmarks.results import KEPT, Row, read_rows
 from benchmarks.targets import TARGETS, Figure, Found, found_in, targets_of
@@ -35,7 +36,13 @@ __all__ = ["PAGES", "main", "rewritten"]
 
 PAGES = tuple(
     Path(__file__).parents[1] / page
-    for page in ("README.md", "docs/gallery.md", "docs/measuring.md", "docs/training.md")
+    for page in (
+        "README.md",
+        "docs/gallery.md",
+        "docs/measuring.md",
+        "docs/pytorch.md",
+        "docs/training.md",
+    )
 )
 _REGION = re.compile(r"(<!-- measured: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _CALLED = {
@@ -45,6 +52,8 @@ _CALLED = {
     "resnet50": "ResNet-50", "resnet56": "ResNet-56",
     "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "torch": "PyTorch",
 }  # fmt: skip
+
+_VERSIONS = ("onnxruntime", "openvino")
 
 Lines = Sequence[Sequence[str]]
 Rows = Sequence[Row]
@@ -88,7 +97,7 @@ def _caption(rows: Rows, command: str) -> str:
     peak = f"measured peak {median(peaks):.0f} GF/s; " if peaks else ""
     versions = ", ".join(
         f"{_called(name)} {_several([one['versions'].get(name, '?') for one in told])}"
-        for name in ("onnxruntime", "openvino")
+        for name in (("torch",) if "inductor" in rows[0].get("ms", ()) else _VERSIONS)
     )
     if command.endswith("gallery"):
         return (
@@ -179,12 +188,22 @@ def _choice(rows: Rows) -> str:
     return _table(["network, batch", *ways], lines)
 
 
+def _torch_backend(rows: Rows) -> str:
+    """Backend `mlcnn` of torch.compile beside Inductor."""
+    order = [(name, batch) for name in torch_backend.NETWORKS for batch in (1, 8)]
+    columns, lines = torch_backend.table(
+        sorted(rows, key=lambda row: order.index((row["network"], row["batch"])))
+    )
+    return _table(columns, lines)
+
+
 _MADE: dict[str, tuple[str, Callable[[Rows], str]]] = {
     "fused": ("speed", _fused),
     "engines": ("engines", _engines),
     "quantised": ("quantised", _quantised),
     "choice": ("choice", _choice),
     "gallery": ("gallery", _gallery),
+    "torch_backend": ("torch_backend", _torch_backend),
 }
 _ACCURACY: dict[str, tuple[Path, Sequence[str], Callable[[Rows], Lines]]] = {
     "fixed_point": (fixed_point.MEASURED, fixed_point.COLUMNS, fixed_point.summary),
@@ -244,9 +263,10 @@ def _region(name: str, folders: Sequence[Path]) -> str:
         return f"`python -m benchmarks.{name}`:\n\n{_table(columns, summary(rows))}"
     texts: list[str] = []
     for folder in folders:
-        if name == "targets" and any((folder / f"{one}.json").exists() for one in _FOUND):
-            texts.append(f"`{folder.name}`:\n\n{_held(folder)}")
         if name == "targets":
+            if not any((folder / f"{held}.json").exists() for held in _FOUND):
+                continue
+            texts.append(f"`{folder.name}`:\n\n{_held(folder)}")
             continue
         benchmark, made = _MADE[name]
         rows = _rows(folder, benchmark)

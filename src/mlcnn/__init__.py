@@ -49,8 +49,10 @@ if TYPE_CHECKING:
         SkipOptions,
         bench,
         check,
+        compile,  # noqa: A004 - as torch has it
         compress,
         count,
+        diff,
         evaluate,
         explore,
         finetune,
@@ -86,9 +88,11 @@ __all__ = [
     "bench",
     "check",
     "codesign",
+    "compile",
     "compress",
     "count",
     "counting",
+    "diff",
     "engines",
     "errors",
     "evaluate",
@@ -129,7 +133,8 @@ _FROM_API = frozenset(
     | {"QuantizeOptions", "RewriteOptions", "SkipOptions"}
     | {"bench", "compress", "count", "evaluate", "finetune", "load", "optimize", "quantize", "run"}
     | {"MapOptions", "NetworkOptions", "map_layer", "map_network", "skip", "stack"}
-    | {"ExploreOptions", "explore", "RtlOptions", "simulate_rtl", "Checked", "check"}
+    | {"ExploreOptions", "explore", "RtlOptions", "simulate_rtl", "Checked", "check", "diff"}
+    | {"compile"}
 )
 
 __version__ = "0.1.0"

@@ -48,11 +48,8 @@ class Shown:
     def text(self) -> str:
         """As lines of text: names to the left, numbers to the right."""
         rows = [self.columns, *self.rows]
-        columns = list(zip(*rows, strict=True))
-        widths = [max(map(len, column)) for column in columns]
-        numbers = [
-            index > 0 and all(map(_is_number, column[1:])) for index, column in enumerate(columns)
-        ]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        numbers = self._numbers()
         lines = (
             "  ".join(
                 cell.rjust(width) if number else cell.ljust(width)
@@ -62,11 +59,21 @@ class Shown:
         )
         return "\n".join((self.title, *lines, *self.notes))
 
+    def _numbers(self) -> list[bool]:
+        """Of which columns every cell is a number; the first is a name."""
+        columns = zip(*(self.columns, *self.rows), strict=True)
+        return [i > 0 and all(map(_is_number, column[1:])) for i, column in enumerate(columns)]
+
     def html(self) -> str:
         """As an HTML table; what came from outside is escaped."""
+        sides = ["right" if number else "left" for number in self._numbers()]
 
         def row(cells: Sequence[str], tag: str) -> str:
-            return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
+            parts = (
+                f'<{tag} style="text-align: {side}">{html.escape(cell)}</{tag}>'
+                for cell, side in zip(cells, sides, strict=True)
+            )
+            return f"<tr>{''.join(parts)}</tr>"
 
         body = "".join(row(cells, "td") for cells in self.rows)
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)

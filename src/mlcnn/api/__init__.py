@@ -4,9 +4,11 @@ from mlcnn.api.accuracy import ImageOptions
 from mlcnn.api.affording import within_budget
 from mlcnn.api.benchmarking import MeasureOptions, bench, chooser_for
 from mlcnn.api.checked import Checked, Countable, Finding, Limits
+from mlcnn.api.compiling import Compiled, compile  # noqa: A004 - as torch has it
 from mlcnn.api.compressed import Compressed
 from mlcnn.api.compressing import COMPRESS_RECIPE, CompressOptions, compress
 from mlcnn.api.counting import count
+from mlcnn.api.differing import NetworkDiff, diff, diff_models
 from mlcnn.api.dynamic import Dynamic
 from mlcnn.api.evaluation import EvaluateOptions, energy_per_image, evaluate
 from mlcnn.api.exploring import ExploreOptions, explore, write_designs
@@ -31,6 +33,7 @@ from mlcnn.api.mapping import (
     save_for_timeloop,
 )
 from mlcnn.api.nests import NetworkOptions, split_layer
+from mlcnn.api.netron import require_netron, show_in_netron
 from mlcnn.api.optimized import Optimized
 from mlcnn.api.optimizing import (
     Progress,
@@ -57,8 +60,10 @@ from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
 from mlcnn.api.training import Trained, TrainOptions, train
 from mlcnn.api.writing import check_output
 from mlcnn.report import (
+    Page,
     coded_layers,
     columns_table,
+    difference_tables,
     evaluation_tables,
     explained_text,
     exploration_table,
@@ -80,6 +85,7 @@ __all__ = [
     "STACK_RECIPE",
     "Checked",
     "Comparison",
+    "Compiled",
     "CompressOptions",
     "Compressed",
     "Countable",
@@ -96,9 +102,11 @@ __all__ = [
     "MapOptions",
     "Means",
     "MeasureOptions",
+    "NetworkDiff",
     "NetworkOptions",
     "Optimized",
     "Origin",
+    "Page",
     "PerImage",
     "Progress",
     "QuantizeOptions",
@@ -127,10 +135,14 @@ __all__ = [
     "coded_layers",
     "columns_table",
     "compare",
+    "compile",
     "compress",
     "count",
     "default_passes",
     "describe",
+    "diff",
+    "diff_models",
+    "difference_tables",
     "draw_reproduced",
     "energy_per_image",
     "evaluate",
@@ -160,9 +172,11 @@ __all__ = [
     "quantize",
     "read_inputs",
     "reproduce",
+    "require_netron",
     "rewrite",
     "run",
     "save_for_timeloop",
+    "show_in_netron",
     "simulate_rtl",
     "skip",
     "skip_recipe",

@@ -1,5 +1,6 @@
 """A rewritten network, and what was done to it."""
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -12,11 +13,14 @@ import torch
 
 from mlcnn import counting, engines, graph, nn
 from mlcnn.api.checking import NetworkCheck
+from mlcnn.api.differing import NetworkDiff, diff_models
 from mlcnn.api.loading import Rewritten
+from mlcnn.api.netron import require_netron, show_in_netron
+from mlcnn.api.summarising import Origin, summarise
 from mlcnn.errors import UnsupportedError
 from mlcnn.passes import Change, Skipped
 from mlcnn.passes.verification import Verification
-from mlcnn.report import ORIGINAL, RESULT
+from mlcnn.report import ORIGINAL, RESULT, Page, render
 from mlcnn.table import Shown, Tabular
 
 __all__ = ["Optimized"]
@@ -198,6 +202,33 @@ class Optimized(Rewritten, Tabular):
         """Multiplications and additions per layer, before and after."""
         shape = None if input_shape is None else tuple(input_shape)
         return counting.count(self.model, self.original, batch=batch, input_shape=shape)
+
+    def diff(self) -> NetworkDiff:
+        """What the passes changed, node by node."""
+        return diff_models(self.original, self.model)
+
+    def report(self) -> Page:
+        """What ``run`` writes, without what it measures; it opens in a notebook's cell."""
+        name = self.original.graph.name or "network"
+        return Page(render(summarise(self, Origin(name, name), drawn=True)))
+
+    def show_netron(self, path: "str | PathLike[str] | None" = None) -> Path:
+        """Save the rewritten network and open it in Netron, which must be installed.
+
+        Args:
+            path: the ``.onnx`` file; one in a new temporary folder by default.
+
+        Returns:
+            The file.
+
+        Raises:
+            InputError: Netron is not installed, or the file cannot be written.
+        """
+        require_netron()
+        file = Path(tempfile.mkdtemp(), "network.onnx") if path is None else Path(path)
+        self.save(file, functions=True)
+        show_in_netron(file)
+        return file
 
     def records(self) -> list[dict[str, Any]]:
         """A row for each place that a pass rewrote or left alone, pass by pass."""

@@ -4,6 +4,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -14,12 +15,13 @@ from mlcnn.api.loading import alike, by_x
 from mlcnn.api.optimized import Optimized
 from mlcnn.errors import InputError
 from mlcnn.graph import Difference, difference
+from mlcnn.table import Shown, Tabular
 
 __all__ = ["Comparison", "compare", "read_inputs"]
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+@dataclass(frozen=True, slots=True, repr=False)
+class Comparison(Tabular):
     """The outputs before and after, on the user's own input."""
 
     outputs: tuple[Difference, ...]
@@ -30,6 +32,17 @@ class Comparison:
             {"output": row.name, "max_difference": row.max_difference, "relative": row.relative}
             for row in self.outputs
         ]
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each output."""
+        return [{**row} for row in self.to_json()]
+
+    def shown(self) -> Shown:
+        """How far each output is from what it was."""
+        rows = tuple(
+            (row.name, f"{row.max_difference:.2e}", f"{row.relative:.1e}") for row in self.outputs
+        )
+        return Shown("on the given input", ("output", "differs by", "of the largest"), rows)
 
 
 def read_inputs(path: Path, model: ir.Model) -> dict[str, np.ndarray]:

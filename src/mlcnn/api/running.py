@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import onnx_ir as ir
 
@@ -36,7 +37,8 @@ from mlcnn.api.summarising import Origin, nothing_to_gain, summarise
 from mlcnn.api.writing import results_folder
 from mlcnn.engines import Bench
 from mlcnn.errors import InfeasibleError
-from mlcnn.report import Latency, RunSummary, Unavailable
+from mlcnn.report import Latency, Page, RunSummary, Unavailable
+from mlcnn.table import Shown, Tabular
 from mlcnn.workload import read
 from mlcnn.zoo import TestedPair
 
@@ -50,8 +52,8 @@ _TUNED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class RunResult:
+@dataclass(frozen=True, slots=True, repr=False)
+class RunResult(Tabular):
     """What the main job found out and wrote.
 
     Attributes:
@@ -71,6 +73,23 @@ class RunResult:
     output: Path
     seconds: float
     per_image: PerImage | None = None
+
+    @property
+    def page(self) -> Page:
+        """The page that was written; it opens in a notebook's cell."""
+        return Page(report.render(self.summary))
+
+    def shown(self) -> Shown:
+        """What was found out, a row a subject."""
+        facts = report.facts(self.summary)
+        rows = tuple((fact.title, fact.value, fact.note) for fact in facts)
+        title = f"{self.summary.model_name}: {report.sentence(self.summary)}"
+        notes = (f"report: {self.report}", f"network: {self.output}", *self.summary.warnings)
+        return Shown(title, ("what", "result", ""), rows, notes)
+
+    def records(self) -> list[dict[str, Any]]:
+        """The rows of every measurement, see ``Bench.records``; nothing where nothing was."""
+        return [] if self.bench is None else self.bench.records()
 
     def to_json(self) -> dict[str, object]:
         """What ``mlcnn run --json`` prints."""
@@ -262,6 +281,7 @@ def run(
             if labelled is None
             else accuracies(variants, labelled, threads=options.threads, progress=tell),
             potential=gain,
+            drawn=True,
         )
         if tuned is not None and data is None:
             summary = replace(summary, tested=_tested(source))
@@ -274,7 +294,12 @@ def run(
         )
         told += () if each is None else each.told()
         told += (*unable, *(() if tuned is None else (_TUNED,)), *notes)
-        summary = replace(summary, evaluations=evaluations, warnings=summary.warnings + told)
+        summary = replace(
+            summary,
+            evaluations=evaluations,
+            warnings=summary.warnings + told,
+            output=output.name,
+        )
         if measured is not None:
             summary = _with_measurements(summary, measured)
         tell("report", 0, 0)

@@ -2,14 +2,24 @@
 
 import datetime
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mlcnn.api.machine import machine, versions
-from mlcnn.api.optimized import Optimized
 from mlcnn.counting import CountReport
 from mlcnn.errors import UnsupportedError
 from mlcnn.passes.verification import TOLERANCE
-from mlcnn.report import Exactness, Potential, RunSummary, uncounted_sentence
+from mlcnn.report import (
+    Exactness,
+    Potential,
+    RunSummary,
+    compare_graphs,
+    neighbourhoods,
+    uncounted_sentence,
+)
 from mlcnn.training.intervals import Accuracy
+
+if TYPE_CHECKING:  # a rewrite makes reports of itself
+    from mlcnn.api.optimized import Optimized
 
 __all__ = ["Origin", "nothing_to_gain", "summarise"]
 
@@ -31,7 +41,7 @@ class Origin:
     seed: int = 0
 
 
-def _exactness(optimized: Optimized) -> Exactness:
+def _exactness(optimized: "Optimized") -> Exactness:
     checked = optimized.verification
     return Exactness(
         max_error=optimized.max_error,
@@ -43,7 +53,7 @@ def _exactness(optimized: Optimized) -> Exactness:
     )
 
 
-def _counts(optimized: Optimized) -> tuple[CountReport, tuple[str, ...]]:
+def _counts(optimized: "Optimized") -> tuple[CountReport, tuple[str, ...]]:
     try:
         counts = optimized.counts()
     except UnsupportedError as error:
@@ -53,13 +63,22 @@ def _counts(optimized: Optimized) -> tuple[CountReport, tuple[str, ...]]:
 
 
 def summarise(
-    optimized: Optimized,
+    optimized: "Optimized",
     origin: Origin,
     *,
     accuracy: tuple[Accuracy, ...] | None = None,
     potential: Potential | None = None,
+    drawn: bool = False,
 ) -> RunSummary:
-    """The summary of a rewrite; a run adds its measurements to it."""
+    """The summary of a rewrite; a run adds its measurements to it.
+
+    Args:
+        optimized: the rewrite.
+        origin: where it came from.
+        accuracy: of its variants, where images were given.
+        potential: what fine-tuning would add.
+        drawn: whether it is for a page, which draws the network.
+    """
     counts, warnings = _counts(optimized)
     untrained = optimized.untrained(origin.source)
     if untrained is not None:
@@ -80,6 +99,7 @@ def summarise(
         accuracy=accuracy,
         potential=potential,
         warnings=warnings,
+        places=neighbourhoods(compare_graphs(optimized.original, optimized.model)) if drawn else (),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -22,6 +22,7 @@ from mlcnn.api.settling import settled
 from mlcnn.api.writing import results_folder
 from mlcnn.errors import InputError
 from mlcnn.passes import pipeline, restore
+from mlcnn.table import Shown, Tabular
 from mlcnn.training import Data, Hardware, History, Processes, Recipe
 from mlcnn.training.initialise import initialise
 from mlcnn.training.intervals import Accuracy
@@ -54,8 +55,8 @@ class TrainOptions:
     limit: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Trained:
+@dataclass(frozen=True, slots=True, repr=False)
+class Trained(Tabular):
     """A trained network.
 
     Attributes:
@@ -81,6 +82,22 @@ class Trained:
         """Its accuracy on the test images."""
         return Accuracy(self.name, self.data, len(self.right), float(self.right.mean()))
 
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each epoch."""
+        return [asdict(epoch) for epoch in self.history]
+
+    def shown(self) -> Shown:
+        """The epochs, a row each, and the accuracy on the test images."""
+        records = self.records()
+        columns = tuple(records[0]) if records else ()
+        rows = tuple(tuple(map(_cell, record.values())) for record in records)
+        low, high = self.test.interval
+        title = (
+            f"{self.name}: {100 * self.test.top1:.2f} % of {self.test.images:,} test images "
+            f"({100 * low:.2f} to {100 * high:.2f} %)"
+        )
+        return Shown(title, columns, rows, (f"written to {self.folder}",))
+
     def to_json(self) -> dict[str, object]:
         """What ``mlcnn train --json`` prints."""
         low, high = self.test.interval
@@ -91,6 +108,12 @@ class Trained:
             "epochs": [asdict(epoch) for epoch in self.history],
             "seconds": self.seconds,
         }
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def train(

@@ -55,6 +55,7 @@ _COMMANDS = {
     "run": ("run:run", "Rewrite, verify, count, evaluate and measure; write a report."),
     "optimize": ("optimize:optimize", "Rewrite a network, verify the result, and save it."),
     "count": ("count:count", "Operations, parameters and bytes per layer, before and after."),
+    "diff": ("diff:diff", "Two networks node by node: what went, came and changed, drawn."),
     "bench": ("bench:bench", "Latency per engine, before and after, or of two networks."),
     "check": ("check:check", "Hold a network against a baseline: exit code 3 where it is worse."),
     "evaluate": (

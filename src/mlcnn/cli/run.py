@@ -23,6 +23,7 @@ def run(
     output: Annotated[Path | None, Parameter(alias="-o")] = None,
     data: str | None = None,
     functions: bool = False,
+    netron: bool = False,
     measure: Annotated[bool, Parameter(negative="--no-measure")] = True,
     evaluate: Annotated[bool, _ACCELERATOR, Parameter(negative="--no-evaluate")] = True,
     on: Annotated[tuple[str, ...], _ACCELERATOR] = ("mlcnn-fp32", "mlcnn-fp16", "mlcnn-int8"),
@@ -42,6 +43,7 @@ def run(
         data: labelled images for the accuracy, as for `mlcnn train`; test images count, or all
             where there is no such part.
         functions: keep fused operators as functions instead of standard operators.
+        netron: open the rewritten network in Netron afterwards, where that is installed.
         measure: measure latencies, and choose the form of each site by time.
         evaluate: estimate cycles, energy and area on accelerators.
         on: accelerator, as mlcnn-fp32, or your own .yaml file. Repeat it for more.
@@ -53,6 +55,8 @@ def run(
         measuring: on what to measure.
         printing: what is printed.
     """
+    if netron:
+        mlcnn.api.require_netron("the rewritten network")
     with progress() as tell:
         result = mlcnn.run(
             model,
@@ -71,7 +75,9 @@ def run(
         )
     if printing.json:
         print_json(result.to_json())
-        return
-    show(mlcnn.api.terminal(result.summary))
-    console().print(f"report: {result.report}", soft_wrap=True, markup=False)
-    console().print(f"network: {result.output}", soft_wrap=True, markup=False)
+    else:
+        show(mlcnn.api.terminal(result.summary))
+        console().print(f"report: {result.report}", soft_wrap=True, markup=False)
+        console().print(f"network: {result.output}", soft_wrap=True, markup=False)
+    if netron:
+        mlcnn.api.show_in_netron(result.output, wait=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from mlcnn.codesign.nested import Nested
 from mlcnn.codesign.space import Access, accesses
 from mlcnn.codesign.walker import walk
 from mlcnn.errors import InputError, did_you_mean
+from mlcnn.table import Shown, Tabular
 from mlcnn.workload import LoopNest
 
 __all__ = ["WALKED", "Amounts", "Explained", "explain", "place_of"]
@@ -41,8 +43,8 @@ class Amounts:
         return {"reads": self.reads, "fills": self.fills, "updates": self.updates}
 
 
-@dataclass(frozen=True, slots=True)
-class Explained:
+@dataclass(frozen=True, slots=True, repr=False)
+class Explained(Tabular):
     """A count told.
 
     Attributes:
@@ -72,6 +74,21 @@ class Explained:
             f"not walked: the nest has {self.macs:,} multiply-accumulates, and one of up to "
             f"{WALKED:,} is"
         )
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each convention, and for the walk where there was one."""
+        counted = {**self.conventions, **({} if self.walked is None else {"walk": self.walked})}
+        return [{"convention": name, **one.to_json()} for name, one in counted.items()]
+
+    def shown(self) -> Shown:
+        """What each convention counts, above the formula."""
+        rows = tuple(
+            (row["convention"], *(f"{row[way]:,.0f}" for way in ("reads", "fills", "updates")))
+            for row in self.records()
+        )
+        columns = ("convention", "reads", "fills", "updates")
+        notes = (*self.lines, *((self.not_walked,) if self.not_walked else ()))
+        return Shown(f"{self.level}, {self.operand.value}, words", columns, rows, notes)
 
     def to_json(self) -> dict[str, object]:
         """All of it by name."""

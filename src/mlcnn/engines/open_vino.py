@@ -43,6 +43,7 @@ class _Session:
     ) -> None:
         self._compiled, self._packaged = compiled, packaged
         self._inputs, self._outputs = inputs, outputs
+        self._idle: list[ov.InferRequest] = []  # one for each run at the same time
         told = compiled.get_property("INFERENCE_PRECISION_HINT")
         self.precision: str = cast("ov.Type", told).get_type_name()
 
@@ -52,7 +53,10 @@ class _Session:
 
     def _request(self, arrays: list[Array]) -> ov.InferRequest:
         """A request that reads ``arrays`` in place: it does not keep them alive."""
-        request = self._compiled.create_infer_request()
+        try:
+            request = self._idle.pop()
+        except IndexError:
+            request = self._compiled.create_infer_request()
         for index, array in enumerate(arrays):
             request.set_input_tensor(index, ov.Tensor(array, shared_memory=True))
         return request
@@ -64,10 +68,12 @@ class _Session:
             request.infer()
         except RuntimeError as error:
             raise UnsupportedError(f"openvino: {shortened(error)}") from error
-        return {
+        found = {
             name: request.get_output_tensor(index).data.copy()
             for index, name in enumerate(self._outputs)
         }
+        self._idle.append(request)
+        return found
 
     def runner(self, inputs: Arrays) -> Callable[[], object]:
         self.run(inputs)  # tells what is wrong with the inputs, if something is

@@ -7,10 +7,12 @@ but the two scripts of the page, by their hashes, and load nothing at all.
 
 import base64
 import hashlib
+import html
 import json
 import re
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -25,15 +27,62 @@ from mlcnn.report.charts import Chart
 from mlcnn.report.sections import SECTIONS
 from mlcnn.report.sections.section import Section
 from mlcnn.report.summary import RunSummary
-from mlcnn.report.wording import printable
+from mlcnn.report.wording import amount, printable
 
-__all__ = ["page", "render", "write", "write_page"]
+__all__ = ["Page", "page", "render", "write", "write_page"]
 
 _TYPOGRAPHY = (
     (re.compile(r"(?<=\d)x(?![\w])"), "\N{MULTIPLICATION SIGN}"),
     (re.compile(r"(?<![\w.])-(?=\d)"), "\N{MINUS SIGN}"),
     (re.compile(r"(?<=\d) (?=(?:%|[kMGT]|ms)(?!\w))"), "\N{NO-BREAK SPACE}"),
 )
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Page:
+    """A page that opens in the cell of a notebook, and can be written to a file.
+
+    Attributes:
+        html: the text, complete in itself.
+        height: of the frame in a notebook, in CSS pixels.
+    """
+
+    html: str
+    height: int = 720
+
+    @property
+    def title(self) -> str:
+        """What stands in its head."""
+        found = re.search("<title>(.*?)</title>", self.html, re.DOTALL)
+        return html.unescape(found[1]) if found else ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file, and about as many of the notebook that shows it."""
+        return len(self.html.encode("utf-8", "xmlcharrefreplace"))
+
+    def save(self, path: "str | Path") -> None:
+        """Write it: whole or not at all.
+
+        Args:
+            path: the HTML file; its folder must exist. An older file is replaced.
+
+        Raises:
+            InputError: ``path`` cannot be written.
+        """
+        write_page(self.html, path)
+
+    def __repr__(self) -> str:
+        return f"{self.title}: a page of {amount(self.size)}B; .save(path) writes it"
+
+    def _repr_html_(self) -> str:
+        """The page in a frame of its own: its styles and scripts stay there."""
+        title = html.escape(self.title)
+        return (
+            f'<iframe title="{title}" sandbox="allow-scripts" width="100%" height="{self.height}" '
+            f'style="border: 1px solid #8593a0" srcdoc="{html.escape(self.html)}"></iframe>'
+            f"<p>{html.escape(repr(self))}</p>"
+        )
 
 
 def _typeset(text: str) -> str:

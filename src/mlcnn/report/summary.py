@@ -11,6 +11,7 @@ from mlcnn.accelerators import Evaluation
 from mlcnn.counting import CountReport, Operations
 from mlcnn.engines import LayerAlgorithm
 from mlcnn.passes import Change, Skipped
+from mlcnn.report.drawing.around import Neighbourhood
 from mlcnn.training.intervals import Accuracy
 from mlcnn.zoo import TestedPair
 
@@ -156,6 +157,8 @@ class RunSummary:
             batch and with the same tables; there every layer is fused that can be.
         potential: what fine-tuning would gain; None where nothing or not asked.
         warnings: what the reader must know.
+        places: where the network differs now, to be drawn.
+        output: file name of the rewritten network, where it was saved.
     """
 
     model_name: str
@@ -178,6 +181,8 @@ class RunSummary:
     evaluations: tuple[Evaluation, ...] = ()
     potential: Potential | None = None
     warnings: tuple[str, ...] = ()
+    places: tuple[Neighbourhood, ...] = ()
+    output: str = ""
 
     @property
     def images(self) -> int:

@@ -5,6 +5,9 @@ import importlib.resources
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
+
+from mlcnn.table import Shown, Tabular
 
 __all__ = [
     "Beside",
@@ -107,8 +110,8 @@ class Beside:
         return {"title": self.title, "columns": self.columns, "rows": self.rows}
 
 
-@dataclass(frozen=True, slots=True)
-class Reproduction:
+@dataclass(frozen=True, slots=True, repr=False)
+class Reproduction(Tabular):
     """One table or figure, or several.
 
     Attributes:
@@ -135,6 +138,24 @@ class Reproduction:
             rows=tuple(replace(row, item=f"{self.what}: {row.item}") for row in self.rows),
             beside=tuple(replace(one, title=f"{self.what}: {one.title}") for one in self.beside),
         )
+
+    def records(self) -> list[dict[str, Any]]:
+        """A row for each published number."""
+        return [row.to_json() for row in self.rows]
+
+    def shown(self) -> Shown:
+        """The published numbers beside ours."""
+        rows = tuple(
+            (
+                row.item,
+                f"{row.published:,}",
+                f"{row.computed:,.6g}" if isinstance(row.computed, float) else f"{row.computed:,}",
+                "ok" if row.ok else "known to differ" if row.accepted else "differs",
+            )
+            for row in self.rows
+        )
+        notes = (self.conditions,) if self.conditions else ()
+        return Shown(self.what, ("item", "published", "computed", ""), rows, notes)
 
     def to_json(self) -> dict[str, object]:
         """The document that ``mlcnn reproduce --json`` prints."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -21,11 +22,12 @@ from mlcnn.engines.engine import (
 from mlcnn.engines.native.algorithms import MEASURED, Chooser, Choosing
 from mlcnn.engines.native.batches import apart
 from mlcnn.engines.native.branches import flattened
+from mlcnn.engines.native.calls import Calls
 from mlcnn.engines.native.library import BEST_COUNTS, Library, Op, load
 from mlcnn.engines.native.lowering import check, lower, suited
 from mlcnn.engines.native.machine import machine_of
 from mlcnn.engines.native.mended import mended
-from mlcnn.engines.native.program import Call, Floats, Operation, Program
+from mlcnn.engines.native.program import Floats, Operation, Program
 from mlcnn.engines.native.reading import MAP_RANK
 from mlcnn.engines.native.shared import staged
 from mlcnn.engines.package import weight_bytes
@@ -102,20 +104,23 @@ class _Session:
         self.algorithms: tuple[LayerAlgorithm, ...] = ()
         self.notes: tuple[str, ...] = ()
         self._inputs: tuple[Signature, ...] = signatures(model)
-        self._programs: dict[Shapes, tuple[Program, Shapes]] = {}
+        self._programs: dict[Shapes, Calls] = {}
         self._lock = Lock()
 
-    def _program(self, inputs: Arrays) -> tuple[Program, Shapes]:
-        """The program for inputs of these shapes, and the shapes of its outputs."""
-        shapes = tuple(inputs[signature.name].shape for signature in self._inputs)
-        if shapes not in self._programs:
-            program = self._made(shapes)
-            if len(self._programs) == _KEPT:
-                del self._programs[next(iter(self._programs))]
-            self._programs[shapes] = program
-        return self._programs[shapes]
+    def calls(self, shapes: Shapes) -> Calls:
+        """The program for inputs of these shapes, in their order."""
+        found = self._programs.get(shapes)
+        if found is not None:
+            return found
+        with self._lock:  # what threads ask for at the same time is made once
+            if shapes not in self._programs:
+                found = self._made(shapes)
+                if len(self._programs) == _KEPT:
+                    del self._programs[next(iter(self._programs))]
+                self._programs[shapes] = found
+            return self._programs[shapes]
 
-    def _made(self, shapes: Shapes) -> tuple[Program, Shapes]:
+    def _made(self, shapes: Shapes) -> Calls:
         named = {s.name: shape for s, shape in zip(self._inputs, shapes, strict=True)}
         try:
             fixed = fold_constants(mended(fix_shapes(self._model, named)), spread=True)
@@ -133,31 +138,34 @@ class _Session:
             self.algorithms = tuple(choose.choices)
             self.notes = (*choose.notes, *_notes(library, operations, choose.choices))
         outputs = tuple(_sizes(value) for value in fixed.graph.outputs)
-        return Program(operations, library, apart(operations)), outputs
+        program = Program(operations, library, apart(operations))
+        return Calls(program, len(shapes), outputs, self._threads)
 
-    def _call(self, inputs: Arrays) -> tuple[Call, list[Floats]]:
+    def _bound(self, inputs: Arrays) -> tuple[Calls, list[NDArray[Any]], list[Floats]]:
+        """The program, all arrays that it reads and writes, and those that it writes."""
         check_inputs(self._inputs, inputs)
-        program, shapes = self._program(inputs)
+        calls = self.calls(tuple(inputs[signature.name].shape for signature in self._inputs))
         given = [_handed(inputs[s.name]) for s in self._inputs]
-        results = [np.empty(shape, np.float32) for shape in shapes]
-        return program.call([*given, *results], self._threads), results
+        results = [np.empty(shape, np.float32) for shape in calls.outputs]
+        return calls, [*given, *results], results
 
     def run(self, inputs: Arrays) -> dict[str, Array]:
-        """Run once; see ``Session.run``."""
-        with self._lock:  # a program's memory is one run's
-            call, results = self._call(inputs)
-            call()
+        """Run once; see ``Session.run``. Several threads may do so at the same time."""
+        calls, arrays, results = self._bound(inputs)
+        calls([array.ctypes.data for array in arrays])
         names = (value.name or "" for value in self._model.graph.outputs)
         return dict(zip(names, results, strict=True))
 
     def runner(self, inputs: Arrays) -> Callable[[], object]:
         """A callable for timing; see ``Session.runner``."""
-        with self._lock:
-            call, results = self._call(inputs)
+        calls, arrays, results = self._bound(inputs)
+        slot = calls.taken()  # and not given back: it is the runner's
+        slot.point([array.ctypes.data for array in arrays])
+        call, kept = slot.call, (arrays, results)
 
         def run() -> list[Floats]:
             call()
-            return results
+            return kept[1]
 
         return run
 

@@ -1,5 +1,6 @@
 """Values in blocks of channels, the steps between them, and the memory that they share."""
 
+import copy
 import ctypes
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -266,12 +267,24 @@ class Program:
     def call(self, buffers: Sequence[NDArray[np.float32 | np.bool_]], threads: int) -> "Call":
         """The program with the arrays that it reads and writes."""
         pointers = (ctypes.c_void_p * len(buffers))(*(buffer.ctypes.data for buffer in buffers))
+        return self.at(pointers, threads, buffers)
+
+    def at(
+        self, pointers: ctypes.Array[ctypes.c_void_p], threads: int, kept: object = ()
+    ) -> "Call":
+        """The program with the addresses of the arrays, read at each call; ``kept`` lives on."""
         steps, memory, constants = self._steps, self.memory, self.constants
         arguments = (
             *(ctypes.addressof(steps), len(steps), memory.ctypes.data, constants.ctypes.data),
             *(ctypes.addressof(pointers), threads),
         )
-        return Call(self._library.run, arguments, (steps, memory, constants, pointers, buffers))
+        return Call(self._library.run, arguments, (steps, memory, constants, pointers, kept))
+
+    def twin(self) -> "Program":
+        """The same steps and constants with a memory of their own: for another thread."""
+        made = copy.copy(self)
+        made.memory = _aligned(self.memory.size)
+        return made
 
 
 class Call:

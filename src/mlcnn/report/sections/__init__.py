@@ -7,6 +7,7 @@ from mlcnn.report.sections.accuracy import accuracy
 from mlcnn.report.sections.latency import latency
 from mlcnn.report.sections.operations import operations
 from mlcnn.report.sections.overview import overview
+from mlcnn.report.sections.places import places
 from mlcnn.report.sections.provenance import provenance
 from mlcnn.report.sections.section import Section
 from mlcnn.report.sections.sites import sites
@@ -17,6 +18,7 @@ __all__ = ["SECTIONS", "Section"]
 SECTIONS: tuple[Callable[[RunSummary], Section | None], ...] = (
     overview,
     sites,
+    places,
     latency,
     accuracy,
     operations,

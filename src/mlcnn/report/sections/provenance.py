@@ -1,5 +1,6 @@
 """Where the figures come from and how to get them again."""
 
+import shlex
 from dataclasses import dataclass
 
 from mlcnn.report.sections.section import Section
@@ -11,11 +12,12 @@ __all__ = ["provenance"]
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What the section shows: a command, and (name, value) pairs."""
+    """What the section shows: commands that repeat the run and open the network, and pairs."""
 
     command: str
     facts: tuple[tuple[str, str], ...]
     versions: tuple[tuple[str, str], ...]
+    netron: str = ""
 
 
 def provenance(summary: RunSummary) -> Section:
@@ -31,5 +33,6 @@ def provenance(summary: RunSummary) -> Section:
         printable(summary.command),
         tuple((name, value) for name, value in facts if value),
         tuple(sorted(summary.versions.items())),
+        printable(shlex.join(["netron", "--browse", summary.output])) if summary.output else "",
     )
     return Section("provenance", "How to repeat this", "provenance.html", content)
