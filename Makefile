@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 SEED ?= 0
 WORKERS ?= 2
 
-.PHONY: setup run test test-long check format bench docs build clean
+.PHONY: setup run test test-long test-docs check format bench docs build clean
 
 setup: $(READY)
 
@@ -26,6 +26,9 @@ test: $(READY)  ## all tests but the long ones
 
 test-long: $(READY)  ## all tests, the long ones too, with thousands of random examples
 	$(BIN)/python -m pytest -n $(WORKERS) -m 'long or not long' --hypothesis-profile=long --hypothesis-seed=$(SEED)
+
+test-docs: $(READY)  ## every command of README and docs runs, the long ones cut short; half an hour
+	$(BIN)/python -m pytest -m long --log-cli-level=INFO tests/documented
 
 check: $(READY)  ## lint, format, types, import contract
 	$(BIN)/ruff check

@@ -34,6 +34,7 @@ python -m benchmarks.sparse      layers of mostly zero weights in native over de
 python -m benchmarks.smaller_layers half of the channels, and two stages, in ONNX Runtime
 python -m benchmarks.sensitivity speed-up and energy ratio against what the paper does not give
 python -m benchmarks.recovery    accuracy and speed after approximate passes and fine-tuning
+python -m benchmarks.gallery     thirty known architectures: sites, savings and measured ratios
 python -m benchmarks.outside     every network of a public zoo, rewritten and compared
 
 The first four and ``winograd`` take networks by name, ``--batch 1 8`` and ``--processes 5``;

@@ -26,7 +26,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -63,7 +63,7 @@ def _randomise(module: nn.Module) -> None:
             part.running_var.copy_(0.7 + 0.6 * torch.rand(shape, generator=generator))
 
 
-def _export(name: str, path: Path) -> None:
+def _export(name: str, path: Path, *, dynamic: bool = True) -> None:
     from pytorchcv.model_provider import get_model  # noqa: PLC0415 - only this benchmark needs it
 
     torch.manual_seed(_SEED)
@@ -80,7 +80,7 @@ def _export(name: str, path: Path) -> None:
     with contextlib.redirect_stdout(io.StringIO()):
         torch.onnx.export(
             module, (example,), str(path), dynamo=False, opset_version=13,
-            input_names=["x"], dynamic_axes={"x": {0: "N"}},
+            input_names=["x"], dynamic_axes={"x": {0: "N"}} if dynamic else None,
         )  # fmt: skip
 
 
@@ -95,11 +95,13 @@ def _sources() -> Iterator[tuple[str, Path | None]]:
             yield f"pytorchcv:{name}", None
 
 
-def load(name: str) -> ir.Model:
+def load(name: str, *, dynamic: bool = True) -> ir.Model:
     """A network of the public zoo, with random weights and statistics.
 
     Args:
         name: as the results have it: ``pytorchcv:mobilenetv2_w1``.
+        dynamic: leave the batch open. A network that turns channels around (ShuffleNet) is exported
+            with sizes that nobody knows then; with batch 1 all of them are numbers.
 
     Raises:
         InputError: there is no such network here.
@@ -112,7 +114,7 @@ def load(name: str) -> ir.Model:
         return load_file(path)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
-        _export(name.partition(":")[2], path)
+        _export(name.partition(":")[2], path, dynamic=dynamic)
         return load_file(path)
 
 
@@ -156,20 +158,32 @@ def _batches(path: Path) -> tuple[int, ...]:
     return (1,) if isinstance(first, int) else (1, 2)
 
 
+def timed(
+    variants: Mapping[str, ir.Model], engine: str, seconds: float
+) -> dict[str, engines.Timing]:
+    """Forms of one network in turn: batch 1, one thread, processor time.
+
+    Args:
+        variants: by name; all with the same inputs.
+        engine: that runs them.
+        seconds: for all of them together.
+    """
+    prepare = engines.get(engine).prepare
+    inputs = engines.random_inputs(next(iter(variants.values())), 1)
+    return engines.interleave(
+        {name: prepare(model).runner(inputs) for name, model in variants.items()},
+        budget_s=seconds,
+        clock=time.process_time_ns,
+    )
+
+
 def _speed(network: ir.Model, seconds: float) -> Row:
     """Fused over reordered in ONNX Runtime; nothing where no site is worth fusing."""
     reordered = networks.reorder(network)
     result = networks.fuse(reordered, "onnxruntime", 1)
     if not result.changes:
         return {}
-    engine = engines.get("onnxruntime")
-    inputs = engines.random_inputs(reordered, 1)
-    variants = {"reordered": reordered, "fused": result.model}
-    timings = engines.interleave(
-        {name: engine.prepare(model).runner(inputs) for name, model in variants.items()},
-        budget_s=seconds,
-        clock=time.process_time_ns,
-    )
+    timings = timed({"reordered": reordered, "fused": result.model}, "onnxruntime", seconds)
     found = engines.ratio(timings["reordered"], timings["fused"])
     return {
         "forms": dict(Counter(change.form for change in result.changes)),

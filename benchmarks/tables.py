@@ -20,6 +20,7 @@ from benchmarks import (
     engines,
     few_bits,
     fixed_point,
+    gallery,
     monarch,
     pulling,
     quantised,
@@ -35,7 +36,13 @@ __all__ = ["PAGES", "main", "rewritten"]
 
 PAGES = tuple(
     Path(__file__).parents[1] / page
-    for page in ("README.md", "docs/measuring.md", "docs/pytorch.md", "docs/training.md")
+    for page in (
+        "README.md",
+        "docs/gallery.md",
+        "docs/measuring.md",
+        "docs/pytorch.md",
+        "docs/training.md",
+    )
 )
 _REGION = re.compile(r"(<!-- measured: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _CALLED = {
@@ -76,17 +83,28 @@ def _several(values: Sequence[object]) -> str:
     return str(low) if low == high else f"{low} to {high}"
 
 
+def _gallery(rows: Rows) -> str:
+    """Known architectures: sites, savings and ratios."""
+    return _table(gallery.COLUMNS, gallery.summary(rows))
+
+
 def _caption(rows: Rows, command: str) -> str:
     """Processor, compiler, peak and versions of these rows, and how often they were measured."""
     told = [row["conditions"] for row in rows]
     processor = told[0]["processor"]
     kind = f" (family {processor['family']}, model {processor['model']})"
-    peaks = [row["peak_gflops"] for row in rows if row["peak_gflops"]]
+    peaks = [row["peak_gflops"] for row in rows if row.get("peak_gflops")]
     peak = f"measured peak {median(peaks):.0f} GF/s; " if peaks else ""
     versions = ", ".join(
         f"{_called(name)} {_several([one['versions'].get(name, '?') for one in told])}"
         for name in (("torch",) if "inductor" in rows[0].get("ms", ()) else _VERSIONS)
     )
+    if command.endswith("gallery"):
+        return (
+            f"{processor['name']}{kind if processor['family'] else ''}, "
+            f"{processor['instructions']}, {_several([one['compiler'] for one in told])}, "
+            f"{versions}.\n{gallery.TOLD.format(_several([one['date'] for one in told]))}"
+        )
     processes = [row["processes"] for row in rows]
     clock = ", ".join(sorted({one["clock"] for one in told}))
     return (
@@ -184,6 +202,7 @@ _MADE: dict[str, tuple[str, Callable[[Rows], str]]] = {
     "engines": ("engines", _engines),
     "quantised": ("quantised", _quantised),
     "choice": ("choice", _choice),
+    "gallery": ("gallery", _gallery),
     "torch_backend": ("torch_backend", _torch_backend),
 }
 _ACCURACY: dict[str, tuple[Path, Sequence[str], Callable[[Rows], Lines]]] = {

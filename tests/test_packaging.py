@@ -92,6 +92,8 @@ def test_the_citation_is_of_the_paper_and_the_version() -> None:
     authors = [f"{author['family-names']}, {author['given-names']}" for author in paper["authors"]]
     assert f"{{{' and '.join(authors)}}}" in entry
     assert cited["version"] == mlcnn.__version__
+    page = (ROOT / "docs/citing.md").read_text(encoding="utf-8")
+    assert f"version = {{{mlcnn.__version__}}}" in page
 
 
 def test_importing_the_package_imports_nothing_heavy(tmp_path: Path) -> None:

@@ -22,7 +22,6 @@ from mlcnn.ops import methods
 from mlcnn.passes import KEEP, Choice, pipeline
 from mlcnn.workload import read
 
-HERE = Path(__file__).parent
 pytestmark = pytest.mark.usefixtures("paired")
 
 
@@ -245,11 +244,11 @@ def test_its_options_are_typed(original: onnx.ModelProto) -> None:
     assert [change.form for change in found.changes] == [None, "box"]
 
 
-def test_the_command_line(original: onnx.ModelProto, tmp_path: Path) -> None:
+def test_the_command_line(original: onnx.ModelProto, tmp_path: Path, paired: list[str]) -> None:
     onnx.save(original, tmp_path / "net.onnx")
 
     def call(*words: object) -> dict:
-        code = f"import sys; sys.path.insert(0, {str(HERE / 'paired_filters')!r}); "
+        code = f"import sys; sys.path[:0] = {paired!r}; "
         code += "from mlcnn.cli import main; sys.exit(main())"
         done = subprocess.run(
             [sys.executable, "-c", code, *map(str, words), "--json"],

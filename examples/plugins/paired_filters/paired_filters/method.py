@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.nn.functional import conv2d, pad
 
 from mlcnn.graph import constant
 from mlcnn.nn import Layer, Site, Weight
@@ -82,6 +82,7 @@ class Halves(_Form):
 
     def emit(self, emitter: Emitter, convolution: Convolution, pooling: Pooling | None) -> ir.Value:
         """Build the form's nodes."""
+        del pooling  # `refuses` lets no layer with one through
         source, weight, scale, bias = convolution.node.inputs
         half = emitter.op(
             "Conv",
@@ -112,6 +113,7 @@ class Dense(_Form):
 
     def emit(self, emitter: Emitter, convolution: Convolution, pooling: Pooling | None) -> ir.Value:
         """Build the form's nodes."""
+        del pooling
         source, *values = convolution.node.inputs
         weight, scale, bias = (constant(value).astype(np.float64) for value in values)
         kernel = np.concatenate([weight, scale[..., None] * weight])
@@ -152,9 +154,7 @@ class PairedConv(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Shape (N, C, H, W) to (N, K, P, Q)."""
-        half = F.conv2d(
-            F.pad(x, self.pad), self.weight, stride=self.strides, dilation=self.dilations
-        )
+        half = conv2d(pad(x, self.pad), self.weight, stride=self.strides, dilation=self.dilations)
         return torch.cat([half, half * self.scale], 1) + self.bias
 
 
