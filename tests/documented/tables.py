@@ -30,11 +30,15 @@ FILES: Mapping[str, str] = {
     "exact.csv": "results that a command before has made",
     "yardstick.csv": "results that a command of another section has made",
     "gemmini_mappings_dev.csv.gz": "a table that another project publishes",
+    "image.bin": "an image as it lies in memory",
+    "scores.bin": "what is written there",
     "firesim_results.csv.gz": "a table that another project publishes",
 }
 """Names that stand for files of the reader: what they are. ``scene.py`` makes them."""
 
-PROGRAMS = frozenset({"cp", "make", "mlcnn", "pip", "python", "torchrun"})
+PROGRAMS = frozenset(
+    {"build/net_example", "cc", "cd", "cmake", "cp", "make", "mlcnn", "pip", "python", "torchrun"}
+)
 """Programs that a page may call; what is not in ``ELSEWHERE`` runs in a shell."""
 
 ELSEWHERE: Mapping[str, str] = {
@@ -43,7 +47,7 @@ ELSEWHERE: Mapping[str, str] = {
     r"^pip install .*timm": "a download",
     r"(timm|torchvision):": "packages that `make setup` puts aside; tests/cli/test_sources.py",
     r"--layer problem\.yaml": "needs Timeloop's files; tests/codesign/timeloop/ reads such",
-    r"skip .*--exits 2": "fails where no image takes the second exit, as here: a known defect",
+    r"^\./example ": "reads images that are not made here; tests/engines/test_deploying.py",
     r"skip digits\.onnx": "needs images with a background, and noise has none",
     r"^docker ": "needs Docker",
     r"^torchrun ": "its processes would share the two cores; tests/training/ runs two",

@@ -249,7 +249,7 @@ class Search:
         for _ in range(_TIGHTER):
             count = end.allowed(allowed)
             result = thresholds([place.choose for place in places], end.choose, costs, count)
-            if min(result.values) > 1:
+            if max(result.values) > 1:  # no image leaves at one of them: others do without it
                 return None
             drop = end.drop([place.check for place in places], result.values)
             if drop <= budget:
