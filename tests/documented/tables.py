@@ -85,6 +85,7 @@ CUTS = (
     Cut(r"^mlcnn compress ", "--attempts 1", "one network in place of three"),
     Cut(r"^mlcnn (compress|skip) ", "--epochs 1 --limit 64", "one epoch of 64 images"),
     Cut(r"^mlcnn (compress|skip) ", "--no-measure", "no latencies"),
+    Cut(r"^mlcnn stack ", "--epochs 1 --limit 64 --no-measure", "one epoch of 64 images, no times"),
     Cut(r"^mlcnn (run|bench) ", "--seconds 0.1", "a tenth of a second of timing"),
     Cut(r"^mlcnn map ", "--budget 2s", "two seconds of search"),
     Cut(r"^mlcnn explore ", "--budget 5s", "five seconds of search"),
