@@ -11,6 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from mlcnn import training
 from mlcnn.cli import main
 
 
@@ -54,6 +55,17 @@ def mlcnn(
         return Outcome(code, captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """The images of the package eight times, with noise, as an .npz file."""
+    sample = training.load_sample()
+    images, labels = np.concatenate([sample.images] * 8), np.tile(sample.labels, 8)
+    noise = np.random.default_rng(0).integers(-4, 5, images.shape)  # equal images share a part
+    images = np.clip(images.astype(int) + noise, 0, 255).astype(np.uint8)
+    np.savez(tmp_path / "sample.npz", images=images, labels=labels)
+    return tmp_path / "sample.npz"
 
 
 def make_network(

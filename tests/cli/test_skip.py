@@ -3,25 +3,12 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 
-from mlcnn import training
 
-
-@pytest.fixture
-def data(tmp_path) -> Path:
-    sample = training.load_sample()
-    images, labels = np.concatenate([sample.images] * 8), np.tile(sample.labels, 8)
-    noise = np.random.default_rng(0).integers(-4, 5, images.shape)  # equal images share a part
-    images = np.clip(images.astype(int) + noise, 0, 255).astype(np.uint8)
-    np.savez(tmp_path / "sample.npz", images=images, labels=labels)
-    return tmp_path / "sample.npz"
-
-
-def test_skip(mlcnn, data):
-    result = mlcnn("skip", "lenet5", "--data", data, "--max-drop", "20", "-o", "dynamic.onnx",
+def test_skip(mlcnn, photos):
+    result = mlcnn("skip", "lenet5", "--data", photos, "--max-drop", "20", "-o", "dynamic.onnx",
                    "--choose-on", "validation", "--json")  # fmt: skip
     assert result.code == 0, result.err
     document = result.json
@@ -38,13 +25,13 @@ def test_skip(mlcnn, data):
     counted = mlcnn("count", "dynamic.onnx", "--json")
     assert counted.json["least"]["multiplications"] < after["mean"]
     assert counted.json["total"]["macs"]["result"] == after["worst"]
-    each = mlcnn("count", "dynamic.onnx", "--data", data, "--scale", "0.004", "--json").json
+    each = mlcnn("count", "dynamic.onnx", "--data", photos, "--scale", "0.004", "--json").json
     cost = each["per_image"]["costs"]["multiplications"]
     assert counted.json["least"]["multiplications"] < cost["mean"] < cost["worst"] == after["worst"]
-    same = mlcnn("count", "lenet5", "--data", data)
+    same = mlcnn("count", "lenet5", "--data", photos)
     assert same.code == 2
     assert "in lenet5 every image costs the same" in same.error
-    again = mlcnn("skip", "dynamic.onnx", "--data", data, "--scale", "0.004")
+    again = mlcnn("skip", "dynamic.onnx", "--data", photos, "--scale", "0.004")
     assert again.code == 2
     assert "depends on the image already" in again.error
 
@@ -57,8 +44,8 @@ def test_skip(mlcnn, data):
         (("--on", "none"), "none"),
     ],
 )
-def test_what_cannot_be_is_said_in_a_line(mlcnn, data, options, message):
-    result = mlcnn("skip", "lenet5", "--data", data, *options)
+def test_what_cannot_be_is_said_in_a_line(mlcnn, photos, options, message):
+    result = mlcnn("skip", "lenet5", "--data", photos, *options)
     assert result.code == 2
     assert message in result.error
     assert not Path("lenet5-dynamic").exists()

@@ -3,25 +3,12 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 
-from mlcnn import training
 
-
-@pytest.fixture
-def data(tmp_path) -> Path:
-    sample = training.load_sample()
-    images, labels = np.concatenate([sample.images] * 8), np.tile(sample.labels, 8)
-    noise = np.random.default_rng(0).integers(-4, 5, images.shape)  # equal images share a part
-    images = np.clip(images.astype(int) + noise, 0, 255).astype(np.uint8)
-    np.savez(tmp_path / "sample.npz", images=images, labels=labels)
-    return tmp_path / "sample.npz"
-
-
-def test_two_steps_and_again(mlcnn, data):
-    command = ("stack", "lenet5", "--data", data, "--steps", "weights{share=0.6},int8", "--epochs",
+def test_two_steps_and_again(mlcnn, photos):
+    command = ("stack", "lenet5", "--data", photos, "--steps", "weights{share=0.6},int8", "--epochs",
                "1", "--limit", "500", "--no-measure", "-o", "small.onnx", "--json")  # fmt: skip
     result = mlcnn(*command)
     assert result.code == 0, result.err
@@ -55,8 +42,8 @@ def test_two_steps_and_again(mlcnn, data):
         ("", "--steps: no step is given; known: average-pools, "),
     ],
 )
-def test_what_does_not_go_is_said_in_a_line(mlcnn, data, steps, message):
-    result = mlcnn("stack", "lenet5", "--data", data, "--steps", steps)
+def test_what_does_not_go_is_said_in_a_line(mlcnn, photos, steps, message):
+    result = mlcnn("stack", "lenet5", "--data", photos, "--steps", steps)
     assert result.code == 2
     assert message in result.error
     assert not list(Path().glob("lenet5*"))

@@ -10,7 +10,6 @@ from cyclopts import Parameter
 import mlcnn
 from mlcnn.cli.options import Imaging, Measuring, Printing, Training
 from mlcnn.cli.output import complain, console, print_json
-from mlcnn.errors import InputError
 
 if TYPE_CHECKING:
     from mlcnn.api import Compressed
@@ -108,12 +107,7 @@ def compress(
         basis_training=basis_training,
         sensitivity=sensitivity,
     )
-    with training.session() as (processes, device, tell):
-        if processes.size > 1:
-            raise InputError(
-                f"torchrun: compress trains in one process, {processes.size} were started; call it "
-                "without torchrun"
-            )
+    with training.session("compress") as (_, device, tell):
         done = mlcnn.compress(
             model,
             data,

@@ -314,20 +314,30 @@ class Training:
     checkpoint_seconds: float = 60.0
 
     @contextmanager
-    def session(self) -> "Generator[tuple[Processes, str, Callable[[str, int, int], None]]]":
+    def session(
+        self, alone: str | None = None
+    ) -> "Generator[tuple[Processes, str, Callable[[str, int, int], None]]]":
         """Threads as asked for, the processes connected, and progress shown.
+
+        Args:
+            alone: the command, if it trains in one process.
 
         Yields:
             The processes, the device of this one, and what to tell progress to.
 
         Raises:
-            InputError: less than one thread.
+            InputError: less than one thread, or several processes for one that trains alone.
         """
         mlcnn.training.set_threads(self.threads)
         with (
             mlcnn.training.processes(self.device) as (processes, device),
             progress() as tell,
         ):
+            if alone is not None and processes.size > 1:
+                raise InputError(
+                    f"torchrun: {alone} trains in one process, {processes.size} were started; call "
+                    "it without torchrun"
+                )
             yield processes, device, tell
 
     def options(self, usual: "Recipe", device: str | None = None) -> "TrainOptions":

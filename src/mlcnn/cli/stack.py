@@ -8,7 +8,6 @@ from cyclopts import Parameter
 import mlcnn
 from mlcnn.cli.options import Imaging, MeasuringTrained, Printing, Training
 from mlcnn.cli.output import complain, console, print_json
-from mlcnn.errors import InputError
 
 if TYPE_CHECKING:
     from mlcnn.api import Stacked
@@ -55,12 +54,7 @@ def stack(
     """
     path = out or Path(f"{mlcnn.api.model_name(model)}-stacked.onnx")
     path = mlcnn.api.check_output(path, model)
-    with training.session() as (processes, device, tell):
-        if processes.size > 1:
-            raise InputError(
-                f"torchrun: stack trains in one process, {processes.size} were started; call it "
-                "without torchrun"
-            )
+    with training.session("stack") as (_, device, tell):
         done = mlcnn.api.stack(
             model,
             data,
