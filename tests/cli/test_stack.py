@@ -9,7 +9,8 @@ import pytest
 
 def test_two_steps_and_again(mlcnn, photos):
     command = ("stack", "lenet5", "--data", photos, "--steps", "weights{share=0.6},int8",
-               "--epochs", "1", "--limit", "500", "--no-measure", "-o", "small.onnx", "--json")  # fmt: skip
+               "--epochs", "1", "--limit", "500", "--no-measure", "-o", "small.onnx",
+               "--json")  # fmt: skip
     result = mlcnn(*command)
     assert result.code == 0, result.err
     document = result.json
