@@ -196,8 +196,6 @@ def stack(
     opened, normal, note = (images or ImageOptions()).open(data, source)
     if note:
         say(note)
-    if how.limit is not None:
-        opened = opened.first(how.limit)
     model = load(source, weights=weights, dropout=True, image_shape=opened.image_shape)
     require_static(model)
     require_classifier(model, opened)
