@@ -10,7 +10,7 @@ PRINTED = Path(__file__).parents[1] / "docs" / "printed"
 COUNTED = frozenset({"02_count_operations", "03_explain_sites", "04_write_pass"})
 COUNTED |= {"07_evaluate_accelerator"}
 """Examples whose numbers hang on no machine."""
-_NUMBER = re.compile(r"[-+]?\d[\d,.]*(e[-+]?\d+)?x?")
+_NUMBER = re.compile(r"(?<![A-Za-z])[-+]?\d[\d,.]*(e[-+]?\d+)?x?")
 _CHOSEN = re.compile(r"^(warning: |fold-constants,)|ranges by")
 """Lines that say what was chosen by time or by a few images."""
 

@@ -125,8 +125,8 @@ LAYER = {
 
 def _steps(session):
     """The steps of a session's program."""
-    ((program, _),) = session._programs.values()
-    return list(program._steps)
+    (calls,) = session._programs.values()
+    return list(calls.program.steps)
 
 
 @pytest.mark.parametrize("march", MARCHES)

@@ -98,8 +98,8 @@ def compare(model: ir.Model, image: np.ndarray, march: str, algorithm: str = "sp
     expected = evaluate(model, {"x": torch.from_numpy(image)})["y"].numpy()
     session = Native(march, algorithm).prepare(model)
     session.run({"x": image})
-    ((program, _),) = session._programs.values()
-    program.memory.fill(np.nan)
+    (calls,) = session._programs.values()
+    calls.program.memory.fill(np.nan)
     found = session.run({"x": image})["y"]
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * max(1, np.abs(expected).max()))
     return session

@@ -14,11 +14,10 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
-from cyclopts import CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter
 
 import mlcnn
 from mlcnn.cli import INTERRUPTED
-from mlcnn.cli.completion import CompletingApp
 from mlcnn.cli.configuring import NOTE, configure
 from mlcnn.cli.output import complain, console, require_streams
 from mlcnn.errors import InfeasibleError, InputError, UnsupportedError
@@ -38,7 +37,7 @@ def _shown(default: object) -> str | None:
     return None if default is None or default is False else str(default)
 
 
-app = CompletingApp(
+app = App(
     name="mlcnn",
     help="Find the cheapest way to run a convolutional network: rewrite, verify, count, measure.",
     version=mlcnn.__version__,
@@ -92,6 +91,7 @@ app.command(
     "mlcnn.cli.completion:install",
     name="--install-completion",
     help="Write that script where this shell finds it.",
+    show=False,  # so long a name would leave no room for what commands do
 )
 
 

@@ -12,23 +12,14 @@ from cyclopts.completion import ShellDetectionError
 from mlcnn.cli.output import print_text
 from mlcnn.errors import InputError
 
-__all__ = ["CompletingApp", "completion", "install"]
+__all__ = ["completion", "install"]
 
 Shell = Literal["bash", "zsh", "fish"]
 
 
-class CompletingApp(App):
-    """An application whose script for bash completes files where it knows nothing better."""
-
-    def generate_completion(
-        self,
-        *,
-        prog_name: str | None = None,
-        shell: Literal["zsh", "bash", "fish", "powershell"] | None = None,
-    ) -> str:
-        """The script; see ``cyclopts.App``."""
-        script = super().generate_completion(prog_name=prog_name, shell=shell)
-        return script.replace("\ncomplete -F ", "\ncomplete -o default -F ")
+def _with_files(script: str) -> str:
+    """A script that completes files, in bash too, where it knows nothing better."""
+    return script.replace("\ncomplete -F ", "\ncomplete -o default -F ")
 
 
 def completion(shell: Shell, /) -> None:
@@ -39,7 +30,7 @@ def completion(shell: Shell, /) -> None:
     Args:
         shell: bash, zsh or fish.
     """
-    print_text(_app().generate_completion(shell=shell))
+    print_text(_with_files(_app().generate_completion(shell=shell)))
 
 
 def install(*, shell: Shell | None = None) -> None:
@@ -50,6 +41,7 @@ def install(*, shell: Shell | None = None) -> None:
     """
     try:
         path = _app().install_completion(shell=shell)
+        path.write_text(_with_files(path.read_text(encoding="utf-8")), encoding="utf-8")
     except ShellDetectionError as error:
         raise InputError(
             "--install-completion: which shell this is cannot be told; give it, as --shell bash"
