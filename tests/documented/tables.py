@@ -50,6 +50,7 @@ ELSEWHERE: Mapping[str, str] = {
     r"^\./example ": "reads images that are not made here; tests/engines/test_deploying.py",
     r"skip digits\.onnx": "needs images with a background, and noise has none",
     r"^docker ": "needs Docker",
+    r"--netron$": "opens a window, and needs Netron; tests/cli/test_diff.py",
     r"^torchrun ": "its processes would share the two cores; tests/training/ runs two",
     r"--engine ray": "Ray starts processes of its own for half a minute; needs the extra ray",
     r"--device cuda": "needs a GPU",
@@ -129,5 +130,8 @@ module = Net().eval()
 example_input = torch.randn(2, 3, 32, 32)
 images = example_input.numpy()
 """
-PREAMBLES: Mapping[str, str] = {"": _TORCH}
+PREAMBLES: Mapping[str, str] = {
+    "": _TORCH,
+    "docs/pytorch.md": _TORCH.replace("example_input.numpy()", "example_input"),
+}
 """What python blocks take for given, by page; under the empty name that of all others."""
