@@ -1,6 +1,7 @@
 """``mlcnn compress`` on the images of the package."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -125,14 +126,8 @@ def test_numbers_of_kernels_that_do_not_fit_are_refused(mlcnn, data, method, bas
 
 
 def test_several_processes_are_refused(mlcnn, data, monkeypatch):
-    class Session:
-        def __enter__(self):
-            return training.Processes(1, 2), "cpu", None
-
-        def __exit__(self, *_):
-            return None
-
-    monkeypatch.setattr("mlcnn.cli.options.Training.session", lambda _: Session())
+    started = nullcontext((training.Processes(1, 2), "cpu"))
+    monkeypatch.setattr("mlcnn.training.processes", lambda _: started)
     result = mlcnn("compress", "lenet5", "--data", data, "--max-drop", "1", "-o", "small.onnx")
     assert (result.code, result.error) == (
         2,
