@@ -89,7 +89,7 @@ CUTS = (
     Cut(r"^mlcnn stack ", "--epochs 1 --limit 64 --no-measure", "one epoch of 64 images, no times"),
     Cut(r"^mlcnn (run|bench) ", "--seconds 0.1", "a tenth of a second of timing"),
     Cut(r"^mlcnn map ", "--budget 2s", "two seconds of search"),
-    Cut(r"^mlcnn explore ", "--budget 5s", "five seconds of search"),
+    Cut(r"^mlcnn explore ", "--budget 30s", "half a minute of search"),
     Cut(r"^mlcnn study ", "--epochs 1 --limit 64 --seeds 1", "one epoch of 64 images, one seed"),
     Cut(
         r"^pip install \./",
