@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from mlcnn.codesign.exploration import Journal
+from mlcnn.journal import Journal
 
 Call = Callable[..., Any]
 
@@ -30,7 +30,7 @@ KILLS = 10
 
 def rows(path: Path) -> list[Any]:
     with sqlite3.connect(path) as connection:
-        return list(connection.execute("SELECT number, design, result FROM designs ORDER BY 1"))
+        return list(connection.execute("SELECT number, tried, result FROM results ORDER BY 1"))
 
 
 def test_a_journal_of_another_seed(mlcnn: Call, fusable: Path) -> None:

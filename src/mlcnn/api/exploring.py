@@ -17,7 +17,6 @@ from mlcnn.codesign.exploration import (
     Candidates,
     Explored,
     Here,
-    Journal,
     Limit,
     LoopNests,
     Network,
@@ -35,13 +34,14 @@ from mlcnn.codesign.exploration import (
 )
 from mlcnn.codesign.layer_searches import grouped
 from mlcnn.errors import InputError, did_you_mean
+from mlcnn.journal import Journal
 
 __all__ = ["ExploreOptions", "explore", "write_designs"]
 
 _UM2_PER_MM2 = 1e6
 _AS_IT_IS = NetworkOptions()
 _ENGINES = ("local", "ray")
-_VERSION = 2
+_VERSION = 3
 """Of how designs are evaluated and chosen: journals of another are not gone on with."""
 
 

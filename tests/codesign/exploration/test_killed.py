@@ -66,7 +66,7 @@ def wait_until(done):
 
 def rows(path):
     with sqlite3.connect(path) as connection:
-        return list(connection.execute("SELECT number, design, result FROM designs ORDER BY 1"))
+        return list(connection.execute("SELECT number, tried, result FROM results ORDER BY 1"))
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")

@@ -10,7 +10,6 @@ from mlcnn.codesign.conventions import EXACT
 from mlcnn.codesign.exploration import (
     Candidates,
     Here,
-    Journal,
     LoopNests,
     Quantity,
     Question,
@@ -21,6 +20,7 @@ from mlcnn.codesign.exploration import (
     load_template,
 )
 from mlcnn.codesign.layer_searches import LayerGroup
+from mlcnn.journal import Journal
 from mlcnn.workload import ConvLayer, Layer, NestForm, Pool, loop_nest
 
 LAYERS = (

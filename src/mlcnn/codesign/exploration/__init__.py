@@ -13,7 +13,6 @@ from mlcnn.codesign.exploration.explored import (
     design_text,
 )
 from mlcnn.codesign.exploration.exploring import Question, Standing, StartDesign, Work
-from mlcnn.codesign.exploration.journal import Journal
 from mlcnn.codesign.exploration.loading import load_template, template_names
 from mlcnn.codesign.exploration.loop_nests import LoopNestTemplate
 from mlcnn.codesign.exploration.nest_layers import LoopNests
@@ -47,7 +46,6 @@ __all__ = [
     "FrontDesign",
     "Here",
     "Job",
-    "Journal",
     "Limit",
     "LoopNestTemplate",
     "LoopNests",

@@ -10,7 +10,6 @@ from mlcnn.codesign.exploration.archive import Archive
 from mlcnn.codesign.exploration.candidates import Candidates
 from mlcnn.codesign.exploration.evaluation import Evaluation, Unfinished
 from mlcnn.codesign.exploration.explored import Ending, Explored, FrontDesign, Start
-from mlcnn.codesign.exploration.journal import Journal
 from mlcnn.codesign.exploration.quantities import Limit, Quantity
 from mlcnn.codesign.exploration.relaxed import Relaxing
 from mlcnn.codesign.exploration.strategies import Strategy, batches
@@ -18,6 +17,7 @@ from mlcnn.codesign.exploration.template import Design, Space
 from mlcnn.codesign.exploration.workers import Finished, Job, Workers
 from mlcnn.codesign.interruption import interruptions
 from mlcnn.errors import InfeasibleError
+from mlcnn.journal import Journal
 
 __all__ = ["Question", "Standing", "StartDesign", "Work"]
 

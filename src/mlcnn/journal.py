@@ -1,7 +1,7 @@
-"""The journal of an exploration: an SQLite file with one row a finished design.
+"""The journal of a long search: an SQLite file with one row a finished try.
 
-A row is written before its design is shown, so what was shown is never lost. What a run is of
-stands in the journal, too: another network, template, version or seed does not go on in it.
+A row is written before its result is shown, so what was shown is never lost. What a run is of
+stands in the journal, too: another network, version or seed does not go on in it.
 """
 
 import contextlib
@@ -23,15 +23,12 @@ __all__ = ["Journal"]
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS run (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS designs (
-    number INTEGER PRIMARY KEY, design TEXT NOT NULL UNIQUE, result TEXT NOT NULL, seconds REAL
+CREATE TABLE IF NOT EXISTS results (
+    number INTEGER PRIMARY KEY, tried TEXT NOT NULL UNIQUE, result TEXT NOT NULL, seconds REAL
 );
 """
-_SAME = (
-    "mlcnn", "network", "template", "space", "convention", "search", "seed", "objectives", "bounds",
-    "start",
-)  # fmt: skip
-"""What must be the same, in the order in which differences are told."""
+_TOLD = "network_name"
+"""Of a run, what is only told to whoever finds the journal in use."""
 
 
 class Journal:
@@ -39,7 +36,9 @@ class Journal:
 
     Args:
         path: of the file; None for memory.
-        run: what the run is of, by the names of ``_SAME``.
+        run: what the run is of: what must be the same, in the order in which differences are
+            told; and ``network_name``, which is told to whoever finds the journal in use.
+        work: what the run is called.
         fresh: begin a new one, whatever is in the file.
 
     Raises:
@@ -47,12 +46,17 @@ class Journal:
     """
 
     def __init__(
-        self, path: Path | None, run: Mapping[str, object], *, fresh: bool = False
+        self,
+        path: Path | None,
+        run: Mapping[str, object],
+        *,
+        work: str = "exploration",
+        fresh: bool = False,
     ) -> None:
         self.path = path
         self._open = contextlib.ExitStack()
         if path is not None:
-            self._open.enter_context(_locked(path, run))
+            self._open.enter_context(_locked(path, run, work))
         try:
             with self._writing():
                 if fresh and path is not None:
@@ -65,7 +69,7 @@ class Journal:
                 self._connection.executescript(_TABLES)
                 self._check(run)
                 with self._connection:  # a file that may only be read is noticed now, not later
-                    self._connection.execute("DELETE FROM designs WHERE FALSE")
+                    self._connection.execute("DELETE FROM results WHERE FALSE")
         except BaseException:
             self.__exit__()
             raise
@@ -79,16 +83,16 @@ class Journal:
 
     def _check(self, run: Mapping[str, object]) -> None:
         known = dict(self._connection.execute("SELECT key, value FROM run"))
-        wanted = {key: json.dumps(run.get(key)) for key in _SAME}
+        wanted = {key: json.dumps(value) for key, value in run.items() if key != _TOLD}
         if not known:
             rows = list(wanted.items())
             with self._connection:
                 self._connection.executemany("INSERT INTO run VALUES (?, ?)", rows)
             return
-        other = [key for key in _SAME if known.get(key) != wanted[key]]
+        other = [key for key in {**wanted, **known} if known.get(key) != wanted.get(key)]
         if other:
             told = "; ".join(
-                f"{key} is {known.get(key, 'missing')} there and {wanted[key]} here"
+                f"{key} is {known.get(key, 'missing')} there and {wanted.get(key, 'missing')} here"
                 for key in other
             )
             raise InputError(
@@ -97,34 +101,34 @@ class Journal:
             )
 
     def known(self) -> dict[str, dict[str, Any] | None]:
-        """The results so far by design; None where nothing fits."""
+        """The results so far by what was tried; None where it came to nothing."""
         with self._writing():
-            rows = self._connection.execute("SELECT design, result FROM designs ORDER BY number")
-            return {design: json.loads(result) for design, result in rows}
+            rows = self._connection.execute("SELECT tried, result FROM results ORDER BY number")
+            return {tried: json.loads(result) for tried, result in rows}
 
     def seconds(self) -> float:
-        """Of processor time, that all designs took together."""
+        """That all tries took together."""
         with self._writing():
-            rows = list(self._connection.execute("SELECT total(seconds) FROM designs"))
+            rows = list(self._connection.execute("SELECT total(seconds) FROM results"))
             return float(rows[0][0])
 
     def add(
-        self, number: int, design: str, result: Mapping[str, Any] | None, seconds: float
+        self, number: int, tried: str, result: Mapping[str, Any] | None, seconds: float
     ) -> None:
-        """Write a finished design.
+        """Write a finished try.
 
         Args:
-            number: in the order in which designs were chosen.
-            design: its numbers as text.
-            result: what it came to; None where nothing fits.
-            seconds: of processor time that it took.
+            number: in the order in which tries were chosen.
+            tried: what was tried, as text.
+            result: what it came to; None for nothing.
+            seconds: that it took.
 
         Raises:
             InputError: the file cannot be written.
         """
-        row = (number, design, json.dumps(result), seconds)
+        row = (number, tried, json.dumps(result), seconds)
         with self._writing(), self._connection:
-            self._connection.execute("INSERT INTO designs VALUES (?, ?, ?, ?)", row)
+            self._connection.execute("INSERT INTO results VALUES (?, ?, ?, ?)", row)
 
     @contextmanager
     def _writing(self) -> Generator[None]:
@@ -144,7 +148,7 @@ def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
-def _locked(path: Path, run: Mapping[str, object]) -> FileIO:
+def _locked(path: Path, run: Mapping[str, object], work: str) -> FileIO:
     """The file beside a journal that says who writes it, held as long as it is open.
 
     The operating system lets go of it when the process ends, however that ends.
@@ -163,7 +167,7 @@ def _locked(path: Path, run: Mapping[str, object]) -> FileIO:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.seek(0)
-        holder = " ".join(file.read().decode(errors="replace").split()) or "another exploration"
+        holder = " ".join(file.read().decode(errors="replace").split()) or f"another {work}"
         file.close()
         raise InputError(
             f"journal {path} is in use by {holder}; wait for it, end it, or give --journal another "
@@ -171,7 +175,7 @@ def _locked(path: Path, run: Mapping[str, object]) -> FileIO:
         ) from None
     started = time.strftime("%Y-%m-%d %H:%M:%S")
     text = (
-        f"the exploration of {run.get('network_name', 'a network')} by process {os.getpid()} on "
+        f"the {work} of {run.get(_TOLD, 'a network')} by process {os.getpid()} on "
         f"{socket.gethostname()}, begun {started}"
     )
     try:

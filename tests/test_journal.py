@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from mlcnn.codesign.exploration import Journal
 from mlcnn.errors import InputError
+from mlcnn.journal import Journal
 
 RUN = {
     "mlcnn": "1", "network": "net abc", "network_name": "net", "template": "gemmini x",
