@@ -2,9 +2,9 @@
 
 The verbs of the command line are functions here: `load`, `optimize`, `count`, `diff`, `bench`,
 `check`, `deploy`, `evaluate`, `explore`, `finetune`, `quantize`, `compress`, `skip`, `stack`,
-`run`; of `map` there are two, `map_layer` and `map_network`; `rtl simulate` is `simulate_rtl`; and
-`compile` makes a torch module run in an engine. They and the packages below them are imported when
-they are first used, so that ``import mlcnn`` takes no time.
+`cheapest`, `run`; of `map` there are two, `map_layer` and `map_network`; `rtl simulate` is
+`simulate_rtl`; and `compile` makes a torch module run in an engine. They and the packages below
+them are imported when they are first used, so that ``import mlcnn`` takes no time.
 """
 
 import importlib
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         RtlOptions,
         SkipOptions,
         bench,
+        cheapest,
         check,
         compile,  # noqa: A004 - as torch has it
         compress,
@@ -92,6 +93,7 @@ __all__ = [
     "accelerators",
     "api",
     "bench",
+    "cheapest",
     "check",
     "codesign",
     "compile",

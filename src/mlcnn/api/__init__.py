@@ -53,6 +53,7 @@ from mlcnn.api.recovery import Teaching
 from mlcnn.api.regressing import check
 from mlcnn.api.rtl import RtlOptions, RtlSimulation, simulate_rtl
 from mlcnn.api.running import RunResult, run
+from mlcnn.api.searching import Cheapest, CheapestOptions, cheapest
 from mlcnn.api.sensitivity import Swap
 from mlcnn.api.skipping import SkipOptions, skip, skip_recipe
 from mlcnn.api.stacking import STACK_RECIPE, Stacked, stack
@@ -84,6 +85,8 @@ __all__ = [
     "COMPRESS_RECIPE",
     "FINETUNE_RECIPE",
     "STACK_RECIPE",
+    "Cheapest",
+    "CheapestOptions",
     "Checked",
     "Comparison",
     "Compiled",
@@ -130,6 +133,7 @@ __all__ = [
     "TuneOptions",
     "WeightRange",
     "bench",
+    "cheapest",
     "check",
     "check_bits",
     "check_mapping",

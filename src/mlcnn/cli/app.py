@@ -78,6 +78,10 @@ _COMMANDS = {
         "skip:skip",
         "Leave out what single images do not need, within a budget of accuracy.",
     ),
+    "cheapest": (
+        "cheapest:cheapest",
+        "All of it: the cheapest stack of methods within a budget of accuracy.",
+    ),
     "stack": ("stack:stack", "Several of these methods on one network, one after the other."),
     "study": ("study:study", "Train the paper's networks in all their forms."),
     "reproduce": ("reproduce:reproduce", "A published table or figure beside ours."),

@@ -22,6 +22,8 @@ class _Words:
 
 _LATENCY, _ENERGY = "latency_ms ", "energy_pj "
 _KNOWN = {
+    "latency_ms": _Words("latency", "ms"),
+    "area_um2": _Words("area", "mm2", 1e6),
     "parameters": _Words("parameters"),
     "multiplications": _Words("multiplications"),
     "multiplications run": _Words("multiplications, zeros too"),

@@ -1,7 +1,7 @@
 """What a network stores and computes when zeros count for nothing, layer by layer."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,17 +94,43 @@ def peak_bytes(model: ir.Model) -> int:
     if model.functions:
         infer_shapes(flat)
     graph = with_sizes(flat, batch=1).graph
+    return sum(map(_bytes, _stored(graph))) + _values_peak(graph)
+
+
+def _stored(graph: ir.Graph) -> Iterator[ir.Value]:
+    yield from graph.initializers.values()
+    for node in graph:
+        for branch in _branches(node):
+            yield from _stored(branch)
+
+
+def _values_peak(graph: ir.Graph) -> int:
+    """Bytes of the values of a graph that are needed at the same time, in its branches, too."""
     last: dict[ir.Value, int] = {}
     for index, node in enumerate(graph):
-        last.update(dict.fromkeys((v for v in node.inputs if v is not None), index))
+        last.update(dict.fromkeys(_read(node), index))
     kept = set(graph.outputs)
-    live = {value for value in graph.inputs if value in last or value in kept}
-    weights, peak = sum(_bytes(value) for value in graph.initializers.values()), 0
+    live, peak = {value for value in graph.inputs if value in last or value in kept}, 0
     for index, node in enumerate(graph):
+        inside = max(map(_values_peak, _branches(node)), default=0)
         live |= {value for value in node.outputs if value in last or value in kept}
-        peak = max(peak, _sum(live))
+        peak = max(peak, _sum(live) + inside)
         live = {value for value in live if value in kept or last[value] > index}
-    return weights + peak
+    return peak
+
+
+def _read(node: ir.Node) -> Iterator[ir.Value]:
+    """What a node reads, in its branches, too."""
+    yield from (value for value in node.inputs if value is not None)
+    for branch in _branches(node):
+        yield from branch.outputs
+        for inner in branch:
+            yield from _read(inner)
+
+
+def _branches(node: ir.Node) -> list[ir.Graph]:
+    attributes = node.attributes.values()
+    return [each.as_graph() for each in attributes if each.type == ir.AttributeType.GRAPH]
 
 
 def _sum(values: Iterable[ir.Value]) -> int:

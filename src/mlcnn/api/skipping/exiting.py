@@ -31,6 +31,8 @@ def exits(work: Work, name: str) -> Dynamic:
     places = search.places(heads)
     found = search.found_at(places)
     candidates = [candidate(search.model, item) for item in found]
+    if not work.options.compared:
+        return work.judge(name, candidates, parts)
     candidates += exclusion(search, places)
     layer, head = next(iter(fitted.items()))
     cost = min(item.thresholds.cost for item in found) / len(parts.choose)

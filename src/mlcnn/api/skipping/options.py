@@ -29,6 +29,7 @@ class SkipOptions:
             one with whole channels gone, nothing trained.
         keep: of ``focus``: share of the multiplications that masks keep while the network trains
             under them.
+        compared: whether what was found is compared with other ways that cost as much.
     """
 
     max_drop: float = 1.0
@@ -38,6 +39,7 @@ class SkipOptions:
     method: str = "exit"
     beside: str = ""
     keep: float = 0.6
+    compared: bool = True
 
     def __post_init__(self) -> None:
         Budget(self.max_drop)

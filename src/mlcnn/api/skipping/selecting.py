@@ -48,6 +48,8 @@ def selecting(work: Work, name: str) -> Dynamic:
     if together is not None:
         candidates.append(search.candidate(together))
     candidates += search.exit_alone()
+    if not work.options.compared:
+        return work.judge(name, candidates, parts)
     candidates += yardsticks(work, parts, found.selection, found.cost)
     done = work.judge(name, candidates, parts)
     notes = (*parts.told, ONE, *compared(done, candidates))

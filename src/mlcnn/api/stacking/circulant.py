@@ -30,4 +30,5 @@ CIRCULANT = Kind(
     values={"block": 4.0},
     least={"block": 2.0},
     most={"block": 64.0},
+    settings=({"block": 2.0}, {"block": 4.0}),
 )

@@ -3,6 +3,7 @@
 import onnx_ir as ir
 
 from mlcnn.api.affording import EXACT
+from mlcnn.api.benchmarking import MeasureOptions, chooser_for
 from mlcnn.api.optimizing import rewrite
 from mlcnn.api.stacking.kind import Kind, Values
 from mlcnn.api.stacking.lab import Folder, Lab
@@ -14,7 +15,11 @@ __all__ = ["FORMS"]
 
 def _formed(model: ir.Model, values: Values, lab: Lab, folder: Folder) -> ir.Model:
     del values, folder
-    return inline(rewrite(without_dropout(model), EXACT, progress=lab.tell).model)
+    plain = without_dropout(model)
+    chooser = (
+        None if lab.engine is None else chooser_for(plain, MeasureOptions(engines=(lab.engine,)))
+    )
+    return inline(rewrite(plain, EXACT, chooser=chooser, progress=lab.tell).model)
 
 
 FORMS = Kind("exact", Aspect.FORMS, "exact passes: pools fused, the cheapest forms", _formed)

@@ -25,6 +25,8 @@ class Kind(Stackable):
         values: what it leaves open, by name, and what holds where nothing is said.
         least: the least value of each.
         most: the largest.
+        settings: values that a search tries, the mildest first; those of ``values`` for none.
+        between: whether values between these are settings, too.
     """
 
     summary: str
@@ -33,3 +35,5 @@ class Kind(Stackable):
     values: Values = field(default_factory=dict[str, float])
     least: Values = field(default_factory=dict[str, float])
     most: Values = field(default_factory=dict[str, float])
+    settings: tuple[Values, ...] = ()
+    between: bool = False

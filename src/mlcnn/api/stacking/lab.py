@@ -31,6 +31,7 @@ class Lab:
         normal: what the network takes for an image.
         options: how to train.
         teaching: how much the original teaches.
+        engine: in which forms are chosen by measured time; None for an estimate.
         tell: told how the work goes on.
         say: told what the user should know.
     """
@@ -40,6 +41,7 @@ class Lab:
     normal: Normal
     options: TrainOptions
     teaching: Teaching = field(default_factory=lambda: Teaching(temperature=4.0))
+    engine: str | None = None
     tell: Progress = silent
     say: Callable[[str], None] = _quiet
 
@@ -54,7 +56,7 @@ class Lab:
         Args:
             text: of the stack.
         """
-        told = [text, self.data.name, self.normal, self.options, self.teaching]
+        told = [text, self.data.name, self.normal, self.options, self.teaching, self.engine]
         key = hashlib.sha256("\n".join(map(repr, told)).encode())
         for part in (self.data.training, self.data.calibration, self.data.validation):
             key.update(part.labels.tobytes())

@@ -33,7 +33,9 @@ def _trained(model: ir.Model, values: Values, lab: Lab, folder: Folder) -> ir.Mo
     options = replace(
         _EXACT, setting=Setting(weight_bits=bits, input_bits=bits), tuning=tuning, fuse=False
     )
-    return quantized(model, lab.data, lab.normal, options, progress=lab.tell, original=lab.original)
+    limit = lab.options.limit
+    data = lab.data if limit is None else lab.data.first(limit)
+    return quantized(model, data, lab.normal, options, progress=lab.tell, original=lab.original)
 
 
 INT8 = Kind("int8", Aspect.NUMBERS, "codes of 8 bits, calibrated on images", _calibrated)

@@ -201,7 +201,7 @@ def stack(
     require_classifier(model, opened)
     lab = Lab(
         restore(model, lowered=True), opened, normal, how, teaching or Teaching(temperature=4.0),
-        tell, say,
+        tell=tell, say=say,
     )  # fmt: skip
     with nullcontext() if folder is None else results_folder(Path(folder)) as path:
         done = _stacked(model_name(source), wanted, lab, path, measuring)

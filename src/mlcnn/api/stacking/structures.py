@@ -56,6 +56,8 @@ SHRINKING = tuple(
         values={"share": 0.5},
         least={"share": 0.01},
         most={"share": 1.0},
+        settings=({"share": 0.7}, {"share": 0.5}, {"share": 0.3}),
+        between=True,
     )
     for method in COMPRESSIONS.values()
 )

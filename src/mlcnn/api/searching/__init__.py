@@ -1,0 +1,7 @@
+"""The cheapest way to run a network: all methods, stacked, under an accuracy budget."""
+
+from mlcnn.api.searching.found import Cheapest
+from mlcnn.api.searching.options import CheapestOptions
+from mlcnn.api.searching.verb import cheapest
+
+__all__ = ["Cheapest", "CheapestOptions", "cheapest"]
