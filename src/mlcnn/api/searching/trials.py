@@ -16,7 +16,6 @@ from mlcnn.api.engine_accuracy import decisions
 from mlcnn.api.searching.prices import Price, Prices
 from mlcnn.api.stacking import Lab, Stack, run
 from mlcnn.errors import MlcnnError
-from mlcnn.frontier.predicting import Part
 from mlcnn.journal import Journal
 from mlcnn.report import ORIGINAL
 from mlcnn.training import ImageSet
@@ -55,11 +54,6 @@ class Trial:
     images: int = 0
     predicted: tuple[float, float] | None = None
     peer: str = ""
-
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        """For the predictor."""
-        return tuple(Part(step.kind.name, tuple(step.values.items())) for step in self.stack.steps)
 
     @property
     def trained_steps(self) -> int:
