@@ -188,7 +188,7 @@ class Search:
         self._finish()
 
     def _choose_endings(self) -> None:
-        """What comes behind what is trained: codes or forms; what is cheapest within comes first."""
+        """What comes behind what is trained, codes or forms, the cheapest within first."""
         ends = [Trial(Stack((_step(kind),))).key for kind in [*self._codes, *self._forms]]
         known = [self.trials.known[key] for key in ends if key in self.trials.known]
         fit = [done for done in known if done.price is not None]
