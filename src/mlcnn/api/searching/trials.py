@@ -307,13 +307,19 @@ class Trials:
     def run(self, trials: Sequence[Trial]) -> list[Done]:
         """Try those that are not known yet; all of them, in their order."""
         asked = {trial.key: trial for trial in trials}
+        new = [key for key in asked if key not in self.known]
         for key, trial in asked.items():
             if key not in self.known and key in self._rows:
                 self.known[key] = Done.from_json(trial, self._rows[key] or {})
                 self.tell(self.known[key])
         left = [trial for key, trial in asked.items() if key not in self.known]
-        for made in self.workers.map(left) if left else ():
-            self._add(asked[made.key], made)
+        try:
+            for made in self.workers.map(left) if left else ():
+                self._add(asked[made.key], made)
+        finally:  # in the order in which they were asked for, whoever was first
+            for key in new:
+                if key in self.known:
+                    self.known[key] = self.known.pop(key)
         return [self.known[key] for key in asked]
 
     def _add(self, trial: Trial, made: Made) -> Done:

@@ -1,8 +1,7 @@
 """All methods on one network, under a budget of accuracy and one of time."""
 
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -18,13 +17,14 @@ from mlcnn.api.loading import Source, load, model_name
 from mlcnn.api.optimizing import Progress, rewrite, silent
 from mlcnn.api.provenance import write_result
 from mlcnn.api.recovery import Teaching
+from mlcnn.api.searching.elsewhere import workers
 from mlcnn.api.searching.ending import Ending
 from mlcnn.api.searching.found import Cheapest
 from mlcnn.api.searching.options import CheapestOptions, Objective
 from mlcnn.api.searching.peers import onnxruntime_int8
 from mlcnn.api.searching.prices import Prices, Stopwatch
 from mlcnn.api.searching.search import Search, Training
-from mlcnn.api.searching.trials import Done, Here, Trials, Workers, right_of
+from mlcnn.api.searching.trials import Done, Here, Trials, right_of
 from mlcnn.api.stacking import STACK_RECIPE, Lab
 from mlcnn.api.training import TrainOptions, require_classifier, require_static
 from mlcnn.api.writing import results_folder
@@ -181,27 +181,20 @@ class _Run:
             def told(done: Done) -> None:
                 self._told(done, search, trials, path)
 
-            with self._workers(lab, steps) as workers:
-                trials = Trials(workers, prices, journal, networks, told)
-                before = trials.original(
-                    original, lambda: right_of(original, lab, lab.data.validation)
-                )
-                if before.price is not None and before.price.engine:
-                    # Forms are chosen by measured time in the engine that the network runs best in.
-                    faster = replace(lab, engine=before.price.engine)
-                    if isinstance(workers, Here):
-                        workers.lab = faster
-                ending = Ending(self.options, lab, judge, trials, watch, original, before)
-                taken = Training(
-                    len(lab.data.training),
-                    lambda: _pace(lab),
-                    lambda: ending.seconds,
-                )
-                search.append(
-                    Search(options, trials, before, taken, self._coded(options), self.say)
-                )
+            trials = Trials(Here(lab, steps), prices, journal, networks, told)
+            before = trials.original(original, lambda: right_of(original, lab, lab.data.validation))
+            ending = Ending(self.options, lab, judge, trials, watch, original, before)
+            taken = Training(
+                len(lab.data.training),
+                lambda: _pace(lab),
+                lambda: ending.seconds,
+            )
+            search.append(Search(options, trials, before, taken, self._coded(options), self.say))
+            # Forms are chosen by measured time in the engine that the network runs best in.
+            engine = (before.price and before.price.engine) or None
+            with workers(options, replace(lab, engine=engine), steps) as trials.workers:
                 interrupted = self._stages(search[0], trials, lab, original)
-                done = ending.result(search[0], self.name, interrupted, tuple(self.notes))
+            done = ending.result(search[0], self.name, interrupted, tuple(self.notes))
         write_result(path, done.to_json())
         done.save(path / f"{self.name}.onnx")
         return done
@@ -266,10 +259,6 @@ class _Run:
         machine = accelerators.load_accelerator(options.on)
         precision = accelerators.precision_of(machine)
         return precision is not None and precision.is_integer
-
-    @contextmanager
-    def _workers(self, lab: Lab, steps: Path) -> Generator[Workers]:
-        yield Here(lab, steps)
 
     def _stages(self, search: Search, trials: Trials, lab: Lab, original: ir.Model) -> bool:
         """All stages; whether the user interrupted them."""
