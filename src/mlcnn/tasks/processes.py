@@ -5,9 +5,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any, Generic, Self, TypeVar
 
 __all__ = ["Processes"]
@@ -69,9 +70,10 @@ class Processes(Generic[Given, Job, Result]):
                 self._pool = self._started()
 
     def _each(self, jobs: dict[int, Job]) -> Iterator[tuple[int, Result]]:
-        numbers: dict[Future[Any], int] = {
-            self._pool.submit(_in_process, job): number for number, job in jobs.items()
-        }
+        with _uninterrupted():
+            numbers: dict[Future[Any], int] = {
+                self._pool.submit(_in_process, job): number for number, job in jobs.items()
+            }
         waiting = set(numbers)
         try:
             while waiting:
@@ -81,6 +83,16 @@ class Processes(Generic[Given, Job, Result]):
         finally:  # whoever asked has gone
             for one in waiting:
                 one.cancel()
+
+
+@contextmanager
+def _uninterrupted() -> Generator[None]:
+    """Processes that are begun here never notice an interruption, not even while they load."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _about: list[tuple[Callable[[Any, Any], Any], Any]] = []

@@ -15,6 +15,7 @@ from mlcnn import graph
 from mlcnn.api.engine_accuracy import decisions
 from mlcnn.api.searching.prices import Price, Prices
 from mlcnn.api.stacking import Lab, Stack, run
+from mlcnn.api.writing import no_room
 from mlcnn.errors import MlcnnError
 from mlcnn.frontier.predicting import Part
 from mlcnn.journal import Journal
@@ -188,6 +189,9 @@ def attempt(lab: Lab, trial: Trial, folder: Path | None) -> Made:
         lab: the original, the images and how networks are trained for a whole number of epochs.
         trial: the stack, and the images that each training sees.
         folder: where prefixes are kept; None for nowhere.
+
+    Raises:
+        OSError: the folder cannot be written.
     """
     begun = time.time()
     none = np.zeros(0, bool)
@@ -196,6 +200,8 @@ def attempt(lab: Lab, trial: Trial, folder: Path | None) -> Made:
         model = graph.inline(graph.without_dropout(model))
         right = none if trial.is_untrained else right_of(model, lab, lab.data.validation)
     except MlcnnError as error:
+        if (full := no_room(error)) is not None:
+            raise full from None  # which says nothing about the trial
         return Made(trial.key, None, none, str(error), time.time() - begun)
     return Made(trial.key, model, right, "", time.time() - begun)
 
@@ -234,6 +240,7 @@ class Trials:
         journal: where each row goes as soon as it is known.
         folder: of the networks.
         tell: told of each trial that is over.
+        interrupted: whether the user ends it: what is being measured then is not written.
     """
 
     workers: Workers
@@ -243,6 +250,7 @@ class Trials:
     tell: Callable[["Done"], None]
     known: dict[str, Done] = field(default_factory=dict[str, Done])
     begun: float = field(default_factory=time.time)
+    interrupted: Callable[[], bool] = bool
 
     def __post_init__(self) -> None:
         self._rows = self.journal.known()
@@ -329,6 +337,8 @@ class Trials:
                 price = self.prices.of(made.model)
             except MlcnnError as error:
                 why = str(error)
+        if self.interrupted():  # a search of machines returns the best that it has then
+            raise KeyboardInterrupt
         took = made.seconds + time.time() - begun
         return self._finish(Done(trial, price, made.right, why, took), made.model)
 

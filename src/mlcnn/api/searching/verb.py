@@ -27,7 +27,8 @@ from mlcnn.api.searching.search import Search, Training
 from mlcnn.api.searching.trials import Done, Here, Trials, right_of
 from mlcnn.api.stacking import STACK_RECIPE, Lab
 from mlcnn.api.training import TrainOptions, require_classifier, require_static
-from mlcnn.api.writing import results_folder
+from mlcnn.api.writing import results_folder, resumable
+from mlcnn.codesign.interruption import interruptions
 from mlcnn.errors import InputError
 from mlcnn.frontier.stacks import Aspect
 from mlcnn.journal import Journal
@@ -170,9 +171,10 @@ class _Run:
             "predict": options.predict,
             "network_name": self.name,
         }
-        with Journal(
-            path / "journal.db", identity, work="search for the cheapest", fresh=fresh
-        ) as journal:
+        with resumable(path), Journal(
+            path / "journal.db", identity, work="search for the cheapest", given=("-o", "folder"),
+            fresh=fresh,
+        ) as journal:  # fmt: skip
             networks, steps = path / "networks", path / "steps"
             for place in (networks, steps):
                 place.mkdir(exist_ok=True)
@@ -195,8 +197,8 @@ class _Run:
             with workers(options, replace(lab, engine=engine), steps) as trials.workers:
                 interrupted = self._stages(search[0], trials, lab, original)
             done = ending.result(search[0], self.name, interrupted, tuple(self.notes))
-        write_result(path, done.to_json())
-        done.save(path / f"{self.name}.onnx")
+            write_result(path, done.to_json())
+            done.save(path / f"{self.name}.onnx")
         return done
 
     def _split(self, lab: Lab, original: ir.Model) -> tuple[Lab, ImageSet]:
@@ -263,13 +265,14 @@ class _Run:
     def _stages(self, search: Search, trials: Trials, lab: Lab, original: ir.Model) -> bool:
         """All stages; whether the user interrupted them."""
         try:
-            self.say("exact passes and engines")
-            search.exact()
-            self.say("what calibration allows")
-            self._peer(trials, lab, original)
-            search.calibrated()
-            self.say("training")
-            search.trained()
+            with interruptions() as trials.interrupted:
+                self.say("exact passes and engines")
+                search.exact()
+                self.say("what calibration allows")
+                self._peer(trials, lab, original)
+                search.calibrated()
+                self.say("training")
+                search.trained()
         except KeyboardInterrupt:
             return True
         return False
