@@ -25,7 +25,7 @@ class Entry:
         pipeline: as text that replays; empty for the original and for other tools' networks.
         engine: in which it is fastest; empty where latency does not count.
         costs: of one image, by quantity; latencies of all entries are of one run.
-        chosen: accuracy less the original's on the images that chose.
+        chosen: accuracy less the original's on the images that chose; None without images.
         judged: likewise on images that chose nothing; None where there were none to spare.
         test: accuracy on the test images; None where the search was interrupted.
         test_change: less the original's.
@@ -35,7 +35,7 @@ class Entry:
     pipeline: str
     engine: str
     costs: dict[str, float]
-    chosen: Difference
+    chosen: Difference | None
     judged: Difference | None
     test: Accuracy | None
     test_change: Difference | None
@@ -49,7 +49,7 @@ class Entry:
             "accuracy": None if self.test is None else self.test.top1,
             "interval": None if self.test is None else list(self.test.interval),
             "change": None if self.test_change is None else asdict(self.test_change),
-            "chosen": asdict(self.chosen),
+            "chosen": None if self.chosen is None else asdict(self.chosen),
             "judged": None if self.judged is None else asdict(self.judged),
             **self.costs,
         }

@@ -25,6 +25,7 @@ from mlcnn.api.searching.peers import onnxruntime_int8
 from mlcnn.api.searching.prices import Prices, Stopwatch
 from mlcnn.api.searching.search import Search, Training
 from mlcnn.api.searching.trials import Done, Here, Trials, right_of
+from mlcnn.api.searching.unlabelled import unlabelled
 from mlcnn.api.stacking import STACK_RECIPE, Lab
 from mlcnn.api.training import TrainOptions, require_classifier, require_static
 from mlcnn.api.writing import results_folder, resumable
@@ -146,7 +147,9 @@ class _Run:
 
     def without_images(self, model: ir.Model, path: Path) -> Cheapest:
         """The first stage alone."""
-        raise InputError(f"not yet without images: {path}, {model.graph.name}")
+        self._nothing_exact(graph.without_dropout(model))
+        done = unlabelled(model, self.name, self.options, tuple(self.notes), self.tell)
+        return self._written(done, path)
 
     def with_images(self, lab: Lab, path: Path, *, fresh: bool) -> Cheapest:
         """All stages."""
@@ -159,7 +162,7 @@ class _Run:
         self._nothing_exact(original)
         identity = {
             "mlcnn": f"cheapest {_VERSION}, {mlcnn.__version__}",
-            "network": lab.key(""),
+            "network, images or training": lab.key(""),
             "objective": options.objective,
             "max-drop": options.max_drop,
             "methods": [kind.name for kind in options.kinds],
@@ -197,8 +200,11 @@ class _Run:
             with workers(options, replace(lab, engine=engine), steps) as trials.workers:
                 interrupted = self._stages(search[0], trials, lab, original)
             done = ending.result(search[0], self.name, interrupted, tuple(self.notes))
-            write_result(path, done.to_json())
-            done.save(path / f"{self.name}.onnx")
+            return self._written(done, path)
+
+    def _written(self, done: Cheapest, path: Path) -> Cheapest:
+        write_result(path, done.to_json())
+        done.save(path / f"{self.name}.onnx")
         return done
 
     def _split(self, lab: Lab, original: ir.Model) -> tuple[Lab, ImageSet]:
