@@ -18,7 +18,7 @@ import torch
 from mlcnn import tasks
 from mlcnn.api.searching.options import RAY, CheapestOptions
 from mlcnn.api.searching.trials import Here, Made, Trial, Workers, attempt
-from mlcnn.api.stacking import Lab, Stack
+from mlcnn.api.stacking import ON_MACHINES, Lab, Stack
 from mlcnn.graph import to_proto
 from mlcnn.training import set_threads
 from mlcnn.training.intervals import Right
@@ -48,7 +48,8 @@ def workers(options: CheapestOptions, lab: Lab, folder: Path) -> Generator[Worke
     data = replace(lab.data, test=lab.data.test.first(1))  # it decides nothing
     lab_there = replace(lab, data=data)
     if options.workers == "ray":
-        about = _About(replace(lab_there, engine=None), None, threads)
+        engine = lab.engine if lab.engine == ON_MACHINES else None  # theirs may be another machine
+        about = _About(replace(lab_there, engine=engine), None, threads)
         with tasks.OnRay(
             _make, about, RAY, count=options.processes, address=options.address, threads=threads
         ) as ray:

@@ -80,7 +80,7 @@ class CheapestOptions:
         for name in names:
             if name not in tuple(Objective):
                 raise InputError(
-                    f"--objective {self.objective}: {name!r} is none{did_you_mean(name, Objective)}"
+                    f"--objective {self.objective}: {name!r} is none{did_you_mean(name, list(map(str, Objective)))}"
                     f"; known: {', '.join(Objective)}"
                 )
         if len(names) > 2 or len(set(names)) < len(names):
@@ -155,6 +155,11 @@ class CheapestOptions:
             )
         if self.workers == "ray":
             tasks.require_ray(RAY)
+
+    @property
+    def on_machines(self) -> bool:
+        """Whether it is a machine that the network is to be cheap on."""
+        return bool({Objective.ENERGY, Objective.AREA} & {*self.objectives})
 
     @property
     def where(self) -> tuple[str, ...]:

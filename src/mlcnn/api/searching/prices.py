@@ -11,9 +11,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from mlcnn import accelerators, engines
-from mlcnn.api.affording import EXACT
 from mlcnn.api.benchmarking import fixed_batch
-from mlcnn.api.evaluation import DEFAULT_BATCH, EvaluateOptions, for_machines
+from mlcnn.api.evaluation import DEFAULT_BATCH, EvaluateOptions
 from mlcnn.api.exploring import ExploreOptions, explore
 from mlcnn.api.searching.options import CheapestOptions, Objective
 from mlcnn.codesign.exploration import Quantity
@@ -213,20 +212,21 @@ class Prices:
 
     def _counted(self, model: ir.Model) -> dict[str, float]:
         found = {"bytes": float(file_bytes(model)), "peak_bytes": float(peak_bytes(model))}
-        wanted = self.options.objectives
-        if self.options.template is not None and {Objective.ENERGY, Objective.AREA} & {*wanted}:
+        if self.options.template is not None and self.options.on_machines:
             found |= self._designed(model)
         elif self.options.on is not None:
             found["energy_pj"] = self._energy(model, self.options.on)
         return found
 
     def _energy(self, model: ir.Model, on: str) -> float:
-        """Picojoules of an image, on average over images where it depends on them."""
+        """Picojoules of an image, on average over images where it depends on them.
+
+        The network is taken as it is: what is fused in it is fused on the machine.
+        """
         machines = EvaluateOptions((on,), on).load()
-        fused = for_machines(model, EXACT)
-        costs = accelerators.Conditional(fused, machines.on[0], machines.technology)
-        if read(fused, batch=1).is_dynamic:
-            spent = in_batches(recorded(fused, self.pixels), costs, DEFAULT_BATCH)
+        costs = accelerators.Conditional(model, machines.on[0], machines.technology)
+        if read(model, batch=1).is_dynamic:
+            spent = in_batches(recorded(model, self.pixels), costs, DEFAULT_BATCH)
             return float(spent.energy_pj.mean())
         layers = range(len(costs.layers))
         return sum(costs.layer(place, DEFAULT_BATCH).energy_pj for place in layers) / DEFAULT_BATCH

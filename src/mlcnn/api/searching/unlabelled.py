@@ -9,6 +9,7 @@ import onnx_ir as ir
 from mlcnn import engines, graph
 from mlcnn.api.affording import EXACT
 from mlcnn.api.benchmarking import MeasureOptions, chooser_for
+from mlcnn.api.evaluation import Fused
 from mlcnn.api.optimizing import Progress, rewrite
 from mlcnn.api.searching.found import Cheapest, Entry
 from mlcnn.api.searching.options import CheapestOptions
@@ -20,7 +21,7 @@ from mlcnn.errors import InputError
 from mlcnn.frontier.stacks import Aspect
 from mlcnn.report import ORIGINAL
 
-__all__ = ["unlabelled"]
+__all__ = ["require_exact", "unlabelled"]
 
 _SURELY_LESS = 0.98
 _NEEDS = "it needs labelled images: give --data"
@@ -47,13 +48,7 @@ def unlabelled(
         UnsupportedError: no engine runs it.
         InfeasibleError: the machine cannot run a layer.
     """
-    begun = time.time()
-    forms = [kind for kind in options.kinds if kind.aspect is Aspect.FORMS]
-    if not forms:
-        raise InputError(
-            f"--methods {','.join(options.methods)}: each of them needs labelled images; give "
-            "--data, or leave --methods away"
-        )
+    begun, forms = time.time(), require_exact(options)
     if len(model.graph.inputs) != 1:
         names = ", ".join(value.name or "" for value in model.graph.inputs)
         raise InputError(f"the network has the inputs {names}; one input, images, is required")
@@ -76,6 +71,21 @@ def unlabelled(
     )  # fmt: skip
 
 
+def require_exact(options: CheapestOptions) -> list[Kind]:
+    """The methods that need no images.
+
+    Raises:
+        InputError: there is none among those that are asked for.
+    """
+    forms = [kind for kind in options.kinds if kind.aspect is Aspect.FORMS]
+    if not forms:
+        raise InputError(
+            f"--methods {','.join(options.methods)}: each of them needs labelled images; give "
+            "--data, or leave --methods away"
+        )
+    return forms
+
+
 def _text(kind: Kind) -> str:
     return Stack((Step(kind, dict(kind.values)),)).text
 
@@ -83,9 +93,12 @@ def _text(kind: Kind) -> str:
 def _formed(
     model: ir.Model, before: Price, prices: Prices, progress: Progress
 ) -> tuple[ir.Model, Price]:
-    """The network in the forms that are fastest where it runs best."""
-    measured = MeasureOptions(engines=(before.engine,)) if before.engine else None
-    chooser = None if measured is None else chooser_for(model, measured)
+    """The network in the forms that are cheapest where it runs best."""
+    chooser = None
+    if before.engine:
+        chooser = chooser_for(model, MeasureOptions(engines=(before.engine,)))
+    elif prices.options.on_machines:
+        chooser = Fused()
     found = graph.inline(rewrite(model, EXACT, chooser=chooser, progress=progress).model)
     return found, prices.of(found)
 

@@ -25,8 +25,8 @@ from mlcnn.api.searching.peers import onnxruntime_int8
 from mlcnn.api.searching.prices import Prices, Stopwatch
 from mlcnn.api.searching.search import Search, Training
 from mlcnn.api.searching.trials import Done, Here, Trials, right_of
-from mlcnn.api.searching.unlabelled import unlabelled
-from mlcnn.api.stacking import STACK_RECIPE, Lab
+from mlcnn.api.searching.unlabelled import require_exact, unlabelled
+from mlcnn.api.stacking import ON_MACHINES, STACK_RECIPE, Lab
 from mlcnn.api.training import TrainOptions, require_classifier, require_static
 from mlcnn.api.writing import results_folder, resumable
 from mlcnn.codesign.interruption import interruptions
@@ -105,11 +105,12 @@ def cheapest(
             return run.without_images(model, path)
         tell("read images", 0, 0)
         opened, normal, note = (images or ImageOptions()).open(data, source)
-        if note:
-            say(note)
         model = load(source, weights=weights, dropout=True, image_shape=opened.image_shape)
         require_static(model)
         require_classifier(model, opened)
+        run.restrict(graph.without_dropout(model))
+        if note:
+            run.note(note)
         how = training_options or TrainOptions(recipe=STACK_RECIPE)
         lab = Lab(
             restore(model, lowered=True), opened, normal, replace(how, seed=chosen.seed),
@@ -147,6 +148,7 @@ class _Run:
 
     def without_images(self, model: ir.Model, path: Path) -> Cheapest:
         """The first stage alone."""
+        require_exact(self.options)
         self._nothing_exact(graph.without_dropout(model))
         done = unlabelled(model, self.name, self.options, tuple(self.notes), self.tell)
         return self._written(done, path)
@@ -154,7 +156,7 @@ class _Run:
     def with_images(self, lab: Lab, path: Path, *, fresh: bool) -> Cheapest:
         """All stages."""
         original = graph.without_dropout(lab.original)
-        options = self._possible(original)
+        options = self.options
         lab, judge = self._split(lab, original)
         pixels = lab.normal.apply(lab.data.validation.first(_TIMED_IMAGES).images)
         watch = Stopwatch(options.where, pixels, options.threads)
@@ -196,7 +198,9 @@ class _Run:
             )
             search.append(Search(options, trials, before, taken, self._coded(options), self.say))
             # Forms are chosen by measured time in the engine that the network runs best in.
-            engine = (before.price and before.price.engine) or None
+            # On a machine every site is fused that can be.
+            engine = ON_MACHINES if options.on_machines else None
+            engine = (before.price and before.price.engine) or engine
             with workers(options, replace(lab, engine=engine), steps) as trials.workers:
                 interrupted = self._stages(search[0], trials, lab, original)
             done = ending.result(search[0], self.name, interrupted, tuple(self.notes))
@@ -234,8 +238,12 @@ class _Run:
         judge = whole.chosen(~place, f"{whole.name}, kept for judging")
         return replace(lab, data=replace(data, validation=choose, test=test)), judge
 
-    def _possible(self, model: ir.Model) -> CheapestOptions:
-        """The options with the methods that can be applied to such a network at all."""
+    def restrict(self, model: ir.Model) -> None:
+        """Leave out methods that cannot be applied to such a network.
+
+        Raises:
+            InputError: none of those that were asked for can.
+        """
         kinds = self.options.kinds
         coded = any(node.op_type == "DequantizeLinear" for node in model.graph.all_nodes())
         zeros = _zeros(model)
@@ -246,7 +254,7 @@ class _Run:
             why = f"{zeros:.0%} of its weights are zero already, and training would fill them again"
             kinds = [k for k in kinds if not k.trains]
         else:
-            return self.options
+            return
         left = ", ".join(kind.name for kind in self.options.kinds if kind not in kinds)
         if not kinds:
             raise InputError(
@@ -254,7 +262,7 @@ class _Run:
                 "that: leave --methods away, or give the network that it was made from"
             )
         self.note(f"{why}: left out are {left}; left are {', '.join(k.name for k in kinds)}")
-        return replace(self.options, methods=tuple(kind.name for kind in kinds))
+        self.options = replace(self.options, methods=tuple(kind.name for kind in kinds))
 
     def _nothing_exact(self, model: ir.Model) -> None:
         """Say at once where exact passes find nothing."""

@@ -14,7 +14,10 @@ from mlcnn.api.recovery import Teaching
 from mlcnn.api.training import TrainOptions
 from mlcnn.training import Data, Normal
 
-__all__ = ["Lab"]
+__all__ = ["ON_MACHINES", "Lab"]
+
+ON_MACHINES = "machines"
+"""Where hardware computes: what engines are slow at, it is not."""
 
 
 def _quiet(message: str) -> None:
@@ -31,7 +34,8 @@ class Lab:
         normal: what the network takes for an image.
         options: how to train.
         teaching: how much the original teaches.
-        engine: in which forms are chosen by measured time; None for an estimate.
+        engine: in which forms are chosen by measured time; ``ON_MACHINES`` for every site fused
+            that can be; None for an estimate.
         tell: told how the work goes on.
         say: told what the user should know.
     """
