@@ -1,5 +1,6 @@
 """The report of a run: one self-contained HTML page, and a summary for the terminal."""
 
+from mlcnn.report.cheapest import cheapest_page
 from mlcnn.report.coded_layers import coded_layers
 from mlcnn.report.compression import write_compression
 from mlcnn.report.drawing import Differences, Neighbourhood, neighbourhoods
@@ -45,6 +46,7 @@ __all__ = [
     "Potential",
     "RunSummary",
     "Unavailable",
+    "cheapest_page",
     "coded_layers",
     "columns_table",
     "compare_graphs",

@@ -16,10 +16,10 @@ from mlcnn.api.accuracy import ImageOptions
 from mlcnn.api.affording import EXACT
 from mlcnn.api.loading import Source, load, model_name
 from mlcnn.api.optimizing import Progress, rewrite, silent
-from mlcnn.api.provenance import write_result
 from mlcnn.api.recovery import Teaching
 from mlcnn.api.searching.ending import Ending
 from mlcnn.api.searching.found import Cheapest
+from mlcnn.api.searching.leaving import Given, leave
 from mlcnn.api.searching.options import CheapestOptions, Objective
 from mlcnn.api.searching.peers import onnxruntime_int8
 from mlcnn.api.searching.prices import Prices, Stopwatch
@@ -94,7 +94,7 @@ def cheapest(
     if chosen.on is not None:
         accelerators.load_accelerator(chosen.on)
     tell, say = progress or silent, notice or _quiet
-    run = _Run(chosen, model_name(source), tell, say)
+    run = _Run(chosen, model_name(source), tell, say, Given(source, data, weights))
     with results_folder(Path(folder)) as path:
         if data is None:
             model = load(source, weights=weights)
@@ -127,6 +127,7 @@ class _Run:
         name: of the network.
         tell: told how the work goes on.
         say: told what the user should know.
+        given: the network and the images, as they were given.
         notes: what the reader should know.
     """
 
@@ -134,6 +135,7 @@ class _Run:
     name: str
     tell: Progress
     say: Callable[[str], None]
+    given: Given = Given()
     notes: list[str] = field(default_factory=list[str])
 
     def note(self, text: str) -> None:
@@ -199,9 +201,7 @@ class _Run:
                 )
                 interrupted = self._stages(search[0], trials, lab, original)
                 done = ending.result(search[0], self.name, interrupted, tuple(self.notes))
-        write_result(path, done.to_json())
-        done.save(path / f"{self.name}.onnx")
-        return done
+        return leave(done, path, self.given, self.options, lab)
 
     def _possible(self, model: ir.Model) -> CheapestOptions:
         """The options with the methods that can be applied to such a network at all."""
