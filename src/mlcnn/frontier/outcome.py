@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 from mlcnn.frontier.budget import Budget
@@ -214,7 +214,7 @@ class Outcome:
                 "" if entry.test is None else f"{100 * entry.test.top1:.2f}",
                 "" if entry.test_change is None or not place else _points(entry.test_change),
             )
-            for place, entry in enumerate(self._plain)
+            for place, entry in enumerate(self.plain)
         )
         columns = ("network", "engine", *(_HEADINGS.get(key, label(key)) for key in self.keys),
                    "top-1, %", "change, points")  # fmt: skip
@@ -226,15 +226,12 @@ class Outcome:
         return Shown(f"{self.name}: {objective}, {within}", columns, rows, self.told)
 
     @property
-    def _plain(self) -> tuple[Entry, ...]:
-        """The entries, the engine told once."""
+    def plain(self) -> tuple[Entry, ...]:
+        """The entries without the engine in their names: it has a column."""
         return tuple(
-            Entry(
-                e.what.removesuffix(f", in {e.engine}"), e.pipeline, e.engine, e.costs, e.chosen,
-                e.judged, e.test, e.test_change, e.images,
-            )
-            for e in self.entries
-        )  # fmt: skip
+            replace(entry, what=entry.what.removesuffix(f", in {entry.engine}"))
+            for entry in self.entries
+        )
 
     def cost(self, entry: Entry, key: str) -> str:
         """A cost in words; of what was made small, how many times less than the original's too."""

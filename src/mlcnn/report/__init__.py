@@ -2,6 +2,7 @@
 
 from mlcnn.report.cheapest import cheapest_page
 from mlcnn.report.coded_layers import coded_layers
+from mlcnn.report.comparing import comparison_page
 from mlcnn.report.compression import write_compression
 from mlcnn.report.drawing import Differences, Neighbourhood, neighbourhoods
 from mlcnn.report.drawing import compare as compare_graphs
@@ -50,6 +51,7 @@ __all__ = [
     "coded_layers",
     "columns_table",
     "compare_graphs",
+    "comparison_page",
     "difference_page",
     "difference_sentence",
     "difference_tables",

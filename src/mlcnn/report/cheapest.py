@@ -7,7 +7,7 @@ from mlcnn.report.page import page
 from mlcnn.report.sections.provenance import Content as Provenance
 from mlcnn.report.sections.rows import CODE, NUMBER, WORDS, Content, rows
 from mlcnn.report.sections.section import Section
-from mlcnn.report.wording import printable
+from mlcnn.report.wording import percent, printable
 from mlcnn.training.intervals import Difference, points
 
 __all__ = ["cheapest_page"]
@@ -42,7 +42,7 @@ most {outcome.max_drop:g} points of accuracy."
     keys = [*dict.fromkeys([*outcome.objectives, *known])]
     columns = [("network", WORDS), ("pipeline", CODE), ("engine", WORDS)]
     columns += [(label(key), NUMBER) for key in keys]
-    columns += [("top-1 on test images", NUMBER), ("to the original", NUMBER),
+    columns += [("top-1, test images", NUMBER), ("to the original", NUMBER),
                 ("on images that chose nothing", NUMBER)]  # fmt: skip
     cells = [
         (
@@ -51,7 +51,7 @@ most {outcome.max_drop:g} points of accuracy."
             "" if entry.test is None else f"{100 * entry.test.top1:.2f} %",
             _points(entry.test_change, place), _points(entry.judged, place),
         )
-        for place, entry in enumerate(outcome.entries)
+        for place, entry in enumerate(outcome.plain)
     ]  # fmt: skip
     objective = " and ".join(map(label, outcome.objectives))
     table = rows(
@@ -101,7 +101,7 @@ def _spent(outcome: Outcome) -> Section:
     total, chart = sum(outcome.spent.values()), spent_chart(outcome)
     columns = [("method", WORDS), ("seconds", NUMBER), ("share", NUMBER)]
     cells = [
-        (name, f"{seconds:,.1f}", f"{seconds / (total or 1):.1%}")
+        (name, f"{seconds:,.1f}", percent(seconds / (total or 1)))
         for name, seconds in sorted(outcome.spent.items(), key=lambda item: -item[1])
     ]
     told = f"{outcome.seconds:,.0f} s in all"

@@ -11,7 +11,7 @@ from mlcnn.frontier.outcome import Outcome, Tried
 from mlcnn.report.charts.chart import Chart, LegendItem, finish
 from mlcnn.report.charts.chart import labels as short
 from mlcnn.report.summary import ORIGINAL
-from mlcnn.report.wording import plural, printable
+from mlcnn.report.wording import percent, plural, printable
 
 __all__ = ["front_charts", "prediction_charts", "spent_chart", "unbeaten"]
 
@@ -133,6 +133,13 @@ def _drawn(
     return [line, points, rings, names]
 
 
+def _axis(kind: Any, name: str, cost: str) -> Any:
+    """From zero, as a share of what the original takes."""
+    axis = alt.Axis(labelFlush=False, tickCount=6)
+    return kind(f"{name}:Q", title=f"{cost}, % of the original", axis=axis,
+                scale=alt.Scale(zero=True))  # fmt: skip
+
+
 def _legend(spots: Sequence[_Spot]) -> list[LegendItem]:
     seen = {spot.kind for spot in spots}
     items = [LegendItem(style, kind) for kind, style in _KINDS.items() if kind in seen]
@@ -148,7 +155,7 @@ def _accuracy(outcome: Outcome, spots: Sequence[_Spot], place: int) -> Chart:
         for s, one in zip(shown, first, strict=True)
     ]
     top = max(0.0, *(-spot.lost for spot in shown)) + 0.1 * floor
-    x = alt.X("cost:Q", title=f"{label(key)}, % of the original", scale=alt.Scale(zero=True))
+    x = _axis(alt.X, "cost", label(key))
     y = alt.Y(
         "change_points:Q", title="accuracy, points to the original",
         scale=alt.Scale(domain=[-floor, top], nice=False),
@@ -187,8 +194,7 @@ def _costs(outcome: Outcome, within: Sequence[_Spot]) -> Chart:
         for s, one in zip(within, first, strict=True)
     ]
     names = [label(key) for key in outcome.objectives]
-    x = alt.X("first:Q", title=f"{names[0]}, % of the original", scale=alt.Scale(zero=True))
-    y = alt.Y("second:Q", title=f"{names[1]}, % of the original", scale=alt.Scale(zero=True))
+    x, y = _axis(alt.X, "first", names[0]), _axis(alt.Y, "second", names[1])
     tips = [
         alt.Tooltip("first:Q", title=f"{names[0]}, %", format=".1f"),
         alt.Tooltip("second:Q", title=f"{names[1]}, %", format=".1f"),
@@ -271,7 +277,7 @@ def spent_chart(outcome: Outcome) -> Chart | None:
     spent = sorted(outcome.spent.items(), key=lambda item: -item[1])
     names = short([name for name, _ in spent])
     data = [
-        {"method": name, "seconds": seconds, "told": f"{seconds:,.0f} s, {seconds / total:.0%}"}
+        {"method": name, "seconds": seconds, "told": f"{seconds:,.0f} s, {percent(seconds / total)}"}
         for name, (_, seconds) in zip(names, spent, strict=True)
     ]
     base = alt.Chart(alt.InlineData(values=data)).encode(
