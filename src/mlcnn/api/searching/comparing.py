@@ -194,9 +194,7 @@ class ComparedRuns(Tabular):
         }
 
 
-def compare_runs(
-    first: "str | PathLike[str]", second: "str | PathLike[str]"
-) -> ComparedRuns:
+def compare_runs(first: "str | PathLike[str]", second: "str | PathLike[str]") -> ComparedRuns:
     """Set two searches of ``cheapest`` side by side.
 
     Args:

@@ -135,7 +135,7 @@ class _Run:
     name: str
     tell: Progress
     say: Callable[[str], None]
-    given: Given = Given()
+    given: Given
     notes: list[str] = field(default_factory=list[str])
 
     def note(self, text: str) -> None:

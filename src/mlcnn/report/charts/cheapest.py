@@ -26,6 +26,7 @@ _KINDS = {
     "another tool": "series-5",
 }
 """What a point is: its colour."""
+_SHAPES = ["square", "circle", "circle", "diamond"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,22 +114,19 @@ def _drawn(
     base = alt.Chart(alt.InlineData(values=list(rows))).encode(
         x=x, y=y,
         color=alt.Color("kind:N", legend=None, scale=alt.Scale(domain=[*_KINDS], range=colours)),
-        shape=alt.Shape(
-            "kind:N", legend=None,
-            scale=alt.Scale(domain=[*_KINDS], range=["square", "circle", "circle", "diamond"]),
-        ),
     )  # fmt: skip
+    shape = alt.Shape("kind:N", legend=None, scale=alt.Scale(domain=[*_KINDS], range=_SHAPES))
+    told = [alt.Tooltip("number:N", title="no."), alt.Tooltip("network:N"), *tips]
+    points = base.mark_point(filled=True, size=60, opacity=0.9).encode(tooltip=told, shape=shape)
     front = base.transform_filter("datum.front")
     line = front.mark_line(strokeWidth=1, opacity=0.6).encode(
-        color=alt.value("var(--line-2)"), shape=alt.value("circle"), order="along:Q"
+        color=alt.value("var(--line-2)"), order="along:Q"
     )
-    told = [alt.Tooltip("number:N", title="no."), alt.Tooltip("network:N"), *tips]
-    points = base.mark_point(filled=True, size=60, opacity=0.9).encode(tooltip=told)
     rings = front.mark_point(filled=False, size=190, strokeWidth=1.5, opacity=1).encode(
-        tooltip=told, shape=alt.value("circle")
+        tooltip=told
     )
     names = front.mark_text(align="left", dx=10, dy=-8, fontWeight=600, aria=False).encode(
-        text="number:N", color=alt.value("var(--ink)"), shape=alt.value("circle")
+        text="number:N", color=alt.value("var(--ink)")
     )
     return [line, points, rings, names]
 
@@ -277,7 +275,11 @@ def spent_chart(outcome: Outcome) -> Chart | None:
     spent = sorted(outcome.spent.items(), key=lambda item: -item[1])
     names = short([name for name, _ in spent])
     data = [
-        {"method": name, "seconds": seconds, "told": f"{seconds:,.0f} s, {percent(seconds / total)}"}
+        {
+            "method": name,
+            "seconds": seconds,
+            "told": f"{seconds:,.0f} s, {percent(seconds / total)}",
+        }
         for name, (_, seconds) in zip(names, spent, strict=True)
     ]
     base = alt.Chart(alt.InlineData(values=data)).encode(
