@@ -21,7 +21,7 @@ def entry(what: str, pipeline: str, share: float, points: float, engine: str = "
     return Entry(what, pipeline, engine, costs, change(points), None, test, change(points))
 
 
-def tried(
+def tried(  # noqa: PLR0917 - a row
     pipeline: str, latency: float, size: float, points: float | None, images: int = 0, why: str = ""
 ) -> Tried:
     costs = {"latency_ms": 4.0 * latency, "bytes": 1e6 * size, "peak_bytes": 5e5}

@@ -61,8 +61,10 @@ def test_an_interrupted_search_has_no_test_images() -> None:
 
 def test_reasons_that_differ_in_figures_are_told_once() -> None:
     assert [line for line in made().told if line.startswith("left out")] == [
-        "left out: weights{share=0.7}, bits{bits=4}: no cheaper: 0.99 to 1.78 of what it takes "
-        "without",
+        (
+            "left out: weights{share=0.7}, bits{bits=4}: no cheaper: 0.99 to 1.78 of what it takes "
+            "without"
+        ),
         "left out: focus: no convolution can be focused",
     ]
     same = {"a": "3 layers leave 54.72%", "b": "3 layers leave 1,054.5%", "c": "3 layers leave 2%"}
