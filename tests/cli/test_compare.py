@@ -116,17 +116,19 @@ def test_folders_of_one_name_are_told_apart(mlcnn: Call, tmp_path: Path) -> None
 REQUIRED = "a folder that -o of `mlcnn cheapest` named is required"
 
 
+BRACES = "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"
+LIST = "list indices must be integers or slices, not str"
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (None, f"bad: there is no result.json in it; {REQUIRED}"),
-        ("{", "bad/result.json: cannot be read: Expecting property name enclosed in double quotes: "
-              f"line 1 column 2 (char 1); {REQUIRED}"),
+        ("{", f"bad/result.json: cannot be read: {BRACES}; {REQUIRED}"),
         ('{"name": "net"}', f"bad/result.json: has no 'prediction'; {REQUIRED}"),
-        ("[1]", "bad/result.json: no result of `mlcnn cheapest`: list indices must be integers or "
-                f"slices, not str; {REQUIRED}"),
+        ("[1]", f"bad/result.json: no result of `mlcnn cheapest`: {LIST}; {REQUIRED}"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_run(
     mlcnn: Call, runs: tuple[Path, Path], content: str | None, message: str
 ) -> None:

@@ -52,11 +52,22 @@ def test_engines_are_no_column_where_nothing_was_timed() -> None:
     assert {len(row) for row in shown.rows} == {len(shown.columns)}
 
 
-def test_an_interrupted_search_has_no_test_images() -> None:
+def test_an_interrupted_search_has_the_accuracy_that_it_chose_by() -> None:
     found = made()
     entries = tuple(replace(e, test=None, test_change=None) for e in found.entries)
-    rows = replace(found, entries=entries, interrupted=True).shown().rows
-    assert {row[-2:] for row in rows} == {("", "")}
+    shown = replace(found, entries=entries, interrupted=True).shown()
+    assert shown.columns[-1] == "change where chosen"
+    assert [row[-1] for row in shown.rows[:3]] == [
+        "", "-0.30 (-0.80 to +0.20)", "-0.80 (-1.30 to -0.30)",
+    ]  # fmt: skip
+
+
+def test_without_images_there_is_no_accuracy() -> None:
+    found = made()
+    entries = tuple(replace(e, test=None, test_change=None, chosen=None) for e in found.entries)
+    bare = replace(found, entries=entries, tried=(), spent={}, prediction=None)
+    assert bare.shown().columns == ("network", "engine", "latency", "size", "memory")
+    assert Outcome.from_json(json.loads(json.dumps(bare.to_json()))) == bare
 
 
 def test_reasons_that_differ_in_figures_are_told_once() -> None:

@@ -70,7 +70,9 @@ def test_nothing_tried_is_no_picture() -> None:
     assert front_charts(empty) == ()
     assert prediction_charts(empty) == ()
     assert spent_chart(empty) is None
-    assert 'id="predictions"' not in cheapest_page(empty)
+    text = cheapest_page(empty)
+    assert re.findall(r'<section id="(\w+)"', text) == ["summary", "tried", "provenance"]
+    assert "<script" not in text
 
 
 def test_predictions_stand_beside_what_was_found() -> None:

@@ -33,7 +33,7 @@ class Entry:
         pipeline: as text that replays; empty for the original and for other tools' networks.
         engine: in which it is fastest; empty where latency does not count.
         costs: of one image, by quantity; latencies of all entries are of one run.
-        chosen: accuracy less the original's on the images that chose.
+        chosen: accuracy less the original's on the images that chose; None without images.
         judged: likewise on images that chose nothing; None where there were none to spare.
         test: accuracy on the test images; None where the search was interrupted.
         test_change: less the original's.
@@ -44,7 +44,7 @@ class Entry:
     pipeline: str
     engine: str
     costs: dict[str, float]
-    chosen: Difference
+    chosen: Difference | None
     judged: Difference | None
     test: Accuracy | None
     test_change: Difference | None
@@ -63,7 +63,7 @@ class Entry:
             "test_set": None if test is None else test.dataset,
             "test_images": None if test is None else test.images,
             "change": None if self.test_change is None else asdict(self.test_change),
-            "chosen": asdict(self.chosen),
+            "chosen": None if self.chosen is None else asdict(self.chosen),
             "judged": None if self.judged is None else asdict(self.judged),
             **self.costs,
         }
@@ -71,15 +71,13 @@ class Entry:
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Self:
         """Of one entry of ``points``."""
-        what, test, chosen = row["what"], None, _change(row["chosen"])
+        what, test = row["what"], None
         if row["accuracy"] is not None:
             test = Accuracy(what, row["test_set"], row["test_images"], row["accuracy"])
-        if chosen is None:
-            raise ValueError("chosen: a change is required")
         costs = {key: float(row[key]) for key in _HEADINGS if row.get(key) is not None}
         return cls(
-            what, row["pipeline"], row["engine"], costs, chosen, _change(row["judged"]), test,
-            _change(row["change"]), row["images"],
+            what, row["pipeline"], row["engine"], costs, _change(row["chosen"]),
+            _change(row["judged"]), test, _change(row["change"]), row["images"],
         )  # fmt: skip
 
 
@@ -206,24 +204,34 @@ class Outcome:
 
     def shown(self) -> Shown:
         """The short table; pipelines below it, because they are long."""
+        judged = self._judged
         rows = tuple(
             (
                 f"{entry.what}{' *' if place == self.best else ''}",
                 entry.engine,
                 *(self.cost(entry, key) for key in self.keys),
-                "" if entry.test is None else f"{100 * entry.test.top1:.2f}",
-                "" if entry.test_change is None or not place else _points(entry.test_change),
+                *(cells[place] for _, cells in judged),
             )
             for place, entry in enumerate(self.plain)
         )
-        columns = ("network", "engine", *(_HEADINGS.get(key, label(key)) for key in self.keys),
-                   "top-1, %", "change, points")  # fmt: skip
+        costs = (_HEADINGS.get(key, label(key)) for key in self.keys)
+        columns = ("network", "engine", *costs, *(heading for heading, _ in judged))
         engines = any(entry.engine for entry in self.entries)
         if not engines:
             columns, rows = (_without(1, columns), tuple(_without(1, row) for row in rows))
         within = f"at most {self.max_drop:g} points of accuracy lost"
         objective = " and ".join(map(label, self.objectives))
         return Shown(f"{self.name}: {objective}, {within}", columns, rows, self.told)
+
+    @property
+    def _judged(self) -> list[tuple[str, list[str]]]:
+        """Columns of accuracy: on test images; if they were not looked at, where it was chosen."""
+        tests = ["" if e.test is None else f"{100 * e.test.top1:.2f}" for e in self.entries]
+        changes = ["", *(_points(e.test_change) for e in self.entries[1:])]
+        chosen = ["", *(_points(e.chosen) for e in self.entries[1:])]
+        if any(tests):
+            return [("top-1, %", tests), ("change, points", changes)]
+        return [("change where chosen", chosen)] if any(chosen) else []
 
     @property
     def plain(self) -> tuple[Entry, ...]:
@@ -337,8 +345,8 @@ def _together(reasons: Sequence[str]) -> str:
     return _NUMBER.sub(both, reasons[0])
 
 
-def _points(change: Difference) -> str:
-    return points(change).replace(" points", "")
+def _points(change: Difference | None) -> str:
+    return "" if change is None else points(change).replace(" points", "")
 
 
 def _without(place: int, cells: tuple[str, ...]) -> tuple[str, ...]:

@@ -13,8 +13,8 @@ from mlcnn.training.intervals import Difference, points
 __all__ = ["cheapest_page"]
 
 _INTERRUPTED = (
-    "The search was interrupted: what stands here is the best so far. Test images were not looked "
-    "at. The same command goes on."
+    "The search was interrupted: what stands here is the best so far, and test images were not "
+    "looked at. The same command goes on."
 )
 _NOT_TOLD = {"network", "data", "recipe"}
 
@@ -25,9 +25,8 @@ def cheapest_page(outcome: Outcome) -> str:
     Args:
         outcome: what the search came to.
     """
-    sections = [_answer(outcome), _tried(outcome), _spent(outcome)]
-    if (foretold := _foretold(outcome)) is not None:
-        sections.append(foretold)
+    made = (_answer(outcome), _tried(outcome), _spent(outcome), _foretold(outcome))
+    sections = [section for section in made if section is not None]
     return page(outcome.name, "", [*sections, _provenance(outcome)])
 
 
@@ -65,26 +64,28 @@ most {outcome.max_drop:g} points of accuracy."
 
 
 def _within(best: Entry) -> str:
-    if best.test_change is None:
-        return f"; {points(best.chosen)} on the images that chose"
-    return f"; {points(best.test_change)} on test images"
+    if best.test_change is not None:
+        return f"; {points(best.test_change)} on test images"
+    return "" if best.chosen is None else f"; {points(best.chosen)} on the images that chose"
 
 
 def _points(change: Difference | None, place: int) -> str:
     return "" if change is None or not place else points(change).replace(" points", "")
 
 
-def _tried(outcome: Outcome) -> Section:
+def _tried(outcome: Outcome) -> Section | None:
     columns = [
         ("no.", NUMBER), ("pipeline", CODE), ("images", NUMBER), ("share of cost", NUMBER),
         ("accuracy, points", NUMBER), ("seconds", NUMBER), ("why not", WORDS),
     ]  # fmt: skip
     cells = [_tried_row(number, one) for number, one in enumerate(outcome.tried, 1)]
-    tables = [rows("In the order in which it was tried; accuracy on the images that choose",
-                   columns, cells)]  # fmt: skip
+    told = "In the order in which it was tried; accuracy on the images that choose"
+    tables = [rows(told, columns, cells)] if cells else []
     if outcome.dropped:
         left = [("left out", CODE), ("why", WORDS)]
         tables.append(rows("Not gone on with", left, grouped(outcome.dropped)))
+    if not tables:
+        return None
     return Section("tried", "What was tried", "rows.html", Content(tables=tuple(tables)))
 
 
@@ -97,8 +98,10 @@ def _tried_row(number: int, one: Tried) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _spent(outcome: Outcome) -> Section:
+def _spent(outcome: Outcome) -> Section | None:
     total, chart = sum(outcome.spent.values()), spent_chart(outcome)
+    if chart is None:
+        return None
     columns = [("method", WORDS), ("seconds", NUMBER), ("share", NUMBER)]
     cells = [
         (name, f"{seconds:,.1f}", percent(seconds / (total or 1)))
@@ -108,10 +111,8 @@ def _spent(outcome: Outcome) -> Section:
     budget = outcome.options.get("budget_s")
     told += f" of a budget of {budget:,.0f} s" if budget else ""
     table = rows(f"{told}; judging and testing are the rest", columns, cells)
-    charts = () if chart is None else (chart,)
-    return Section(
-        "budget", "Where the time went", "rows.html", Content(tables=(table,)), charts
-    )  # fmt: skip
+    content = Content(tables=(table,))
+    return Section("budget", "Where the time went", "rows.html", content, (chart,))
 
 
 def _foretold(outcome: Outcome) -> Section | None:

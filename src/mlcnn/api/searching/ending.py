@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from mlcnn.api.searching.found import Cheapest, Entry, Prediction, Tried
 from mlcnn.api.searching.options import CheapestOptions, Objective
-from mlcnn.api.searching.prices import KEYS, Stopwatch
+from mlcnn.api.searching.prices import KEYS, Stopwatch, share_of
 from mlcnn.api.searching.search import Search
 from mlcnn.api.searching.trials import Done, Trials, packed, right_of, unpacked
 from mlcnn.api.stacking import Lab
@@ -78,7 +78,8 @@ class Ending:
             [self._entry(what, done, engine, interrupted) for what, done, engine in listed],
             [done for _, done, _ in listed],
         )
-        place = next(i for i, (_, done, _) in enumerate(listed) if done is best)
+        place = self._best(search, listed, entries)
+        best = listed[place][1]
         model = self.model if best is self.original else self.trials.model(best)
         keys = tuple(KEYS[one] for one in self.options.objectives)
         return Cheapest(
@@ -86,6 +87,21 @@ class Ending:
             tuple(self._tried(search)), dict(search.dropped), self._predicted(search),
             self.trials.spent, self._spent(), interrupted, named(), notes,
         )  # fmt: skip
+
+    def _best(
+        self, search: Search, listed: list[tuple[str, Done, str]], entries: list[Entry]
+    ) -> int:
+        """Place of the cheapest of those within the budget, by what was measured in one run."""
+        shares = [
+            share_of(entry.costs, entries[0].costs, self.options.objectives) for entry in entries
+        ]
+        within = [
+            place
+            for place, (_, done, _) in enumerate(listed)
+            if done is not self.original and search.allowed(done) and self._holds(done)
+        ]
+        best = min(within, key=lambda place: shares[place], default=0)
+        return best if shares[best] < _SURELY_LESS else 0
 
     def _holds(self, done: Done) -> bool:
         """Whether it stays within on the images that chose nothing, too."""

@@ -24,7 +24,7 @@ from mlcnn.frontier.batches import in_batches
 from mlcnn.frontier.sizes import file_bytes, peak_bytes
 from mlcnn.workload import read
 
-__all__ = ["Price", "Prices", "Stopwatch"]
+__all__ = ["KEYS", "Price", "Prices", "Stopwatch", "share_of"]
 
 _SECONDS = 1.0
 _LEAST, _MOST = 15, 400
@@ -40,6 +40,15 @@ KEYS = {
     Objective.SIZE: "bytes",
     Objective.MEMORY: "peak_bytes",
 }
+"""Costs by objective."""
+
+
+def share_of(
+    costs: Mapping[str, float], before: Mapping[str, float], objectives: Sequence[Objective]
+) -> float:
+    """What is left of the costs that are to be small: of two the geometric mean."""
+    keys = [KEYS[objective] for objective in objectives]
+    return math.prod(costs.get(k, math.inf) / before[k] for k in keys) ** (1 / len(keys))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from itertools import pairwise, product, zip_longest
 from statistics import median
 
 from mlcnn.api.searching.options import CheapestOptions
-from mlcnn.api.searching.prices import KEYS
+from mlcnn.api.searching.prices import share_of
 from mlcnn.api.searching.trials import Done, Trial, Trials
 from mlcnn.api.stacking import Stack, Step
 from mlcnn.api.stacking.kind import Kind
@@ -89,12 +89,7 @@ class Search:
         """The objective, as a share of the original's: of two the geometric mean."""
         if done.price is None or self.original.price is None:
             return math.inf
-        before = self.original.price.costs
-        shares = [
-            done.price.costs.get(KEYS[one], math.inf) / before[KEYS[one]]
-            for one in self.options.objectives
-        ]
-        return math.prod(shares) ** (1 / len(shares))
+        return share_of(done.price.costs, self.original.price.costs, self.options.objectives)
 
     def drop(self, done: Done) -> float:
         """Percentage points below the original, on the images that choose."""

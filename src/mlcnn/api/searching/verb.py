@@ -25,6 +25,7 @@ from mlcnn.api.searching.peers import onnxruntime_int8
 from mlcnn.api.searching.prices import Prices, Stopwatch
 from mlcnn.api.searching.search import Search, Training
 from mlcnn.api.searching.trials import Done, Here, Trials, Workers, right_of
+from mlcnn.api.searching.unlabelled import unlabelled
 from mlcnn.api.stacking import STACK_RECIPE, Lab
 from mlcnn.api.training import TrainOptions, require_classifier, require_static
 from mlcnn.api.writing import results_folder
@@ -32,8 +33,8 @@ from mlcnn.errors import InputError
 from mlcnn.frontier.stacks import Aspect
 from mlcnn.journal import Journal
 from mlcnn.passes import restore
-from mlcnn.training import Data, Teacher
-from mlcnn.training.intervals import points
+from mlcnn.training import Data, ImageSet, Teacher
+from mlcnn.training.intervals import Accuracy, points
 
 __all__ = ["cheapest"]
 
@@ -41,9 +42,11 @@ _VERSION = 1
 _CHOOSING = 0.6
 """Of the validation images, what chooses; the rest judges what was chosen."""
 _MOST_CHOOSING = 3000
+_LOOKED_AT = 2000
+_KNOWN = 0.01
 _CALIBRATION = 256
 _TIMED_IMAGES = 400
-_PACE_STEPS = 3
+_PACE_IMAGES = 64
 _PRUNED = 0.3
 _ORT = "INT8 of ONNX Runtime"
 
@@ -145,13 +148,15 @@ class _Run:
 
     def without_images(self, model: ir.Model, path: Path) -> Cheapest:
         """The first stage alone."""
-        raise InputError(f"not yet without images: {path}, {model.graph.name}")
+        self._nothing_exact(graph.without_dropout(model))
+        done = unlabelled(model, self.name, self.options, tuple(self.notes), self.tell)
+        return leave(done, path, self.given, self.options, None)
 
     def with_images(self, lab: Lab, path: Path, *, fresh: bool) -> Cheapest:
         """All stages."""
         original = graph.without_dropout(lab.original)
         options = self._possible(original)
-        lab, judge = _split(lab)
+        lab, judge = self._split(lab, original)
         pixels = lab.normal.apply(lab.data.validation.first(_TIMED_IMAGES).images)
         watch = Stopwatch(options.where, pixels, options.threads)
         prices = Prices(options, original, watch, pixels)
@@ -173,14 +178,15 @@ class _Run:
         with Journal(
             path / "journal.db", identity, work="search for the cheapest", fresh=fresh
         ) as journal:
-            networks = path / "networks"
-            networks.mkdir(exist_ok=True)
+            networks, steps = path / "networks", path / "steps"
+            for place in (networks, steps):
+                place.mkdir(exist_ok=True)
             search: list[Search] = []
 
             def told(done: Done) -> None:
                 self._told(done, search, trials, path)
 
-            with self._workers(lab, path) as workers:
+            with self._workers(lab, steps) as workers:
                 trials = Trials(workers, prices, journal, networks, told)
                 before = trials.original(
                     original, lambda: right_of(original, lab, lab.data.validation)
@@ -202,6 +208,33 @@ class _Run:
                 interrupted = self._stages(search[0], trials, lab, original)
                 done = ending.result(search[0], self.name, interrupted, tuple(self.notes))
         return leave(done, path, self.given, self.options, lab)
+
+    def _split(self, lab: Lab, original: ir.Model) -> tuple[Lab, ImageSet]:
+        """Images that choose, and those that judge what was chosen.
+
+        They are the validation images; where the network was trained on these and knows them, half
+        of the test images, and the other half alone is reported.
+        """
+        data = lab.data
+        whole, test = data.validation, data.test
+        known, new = (right_of(original, lab, part.first(_LOOKED_AT)) for part in (whole, test))
+        seen = Accuracy("", whole.name, len(known), float(known.mean())).interval[0]
+        if seen > float(new.mean()) + _KNOWN:
+            self.note(
+                f"the network has {100 * known.mean():.2f} % of the validation images right and "
+                f"{100 * new.mean():.2f} % of the test images: it was trained on the former, and "
+                "what training loses there says nothing; half of the test images choose and judge, "
+                "the other half is reported"
+            )
+            order = np.random.default_rng(0).permutation(len(test))
+            place = np.isin(np.arange(len(test)), order[: len(test) // 2])
+            whole = test.chosen(place, f"{test.name}, a half")
+            test = test.chosen(~place, f"{test.name}, the other half")
+        count = min(int(_CHOOSING * len(whole)), _MOST_CHOOSING)
+        place = np.arange(len(whole)) < count
+        choose = whole.chosen(place, whole.name)
+        judge = whole.chosen(~place, f"{whole.name}, kept for judging")
+        return replace(lab, data=replace(data, validation=choose, test=test)), judge
 
     def _possible(self, model: ir.Model) -> CheapestOptions:
         """The options with the methods that can be applied to such a network at all."""
@@ -238,8 +271,8 @@ class _Run:
         return precision is not None and precision.is_integer
 
     @contextmanager
-    def _workers(self, lab: Lab, path: Path) -> Generator[Workers]:
-        yield Here(lab, path / "steps")
+    def _workers(self, lab: Lab, steps: Path) -> Generator[Workers]:
+        yield Here(lab, steps)
 
     def _stages(self, search: Search, trials: Trials, lab: Lab, original: ir.Model) -> bool:
         """All stages; whether the user interrupted them."""
@@ -281,23 +314,13 @@ class _Run:
             graph.save(trials.model(done), path / f"{self.name}.onnx")
 
 
-def _split(lab: Lab) -> tuple[Lab, training.ImageSet]:
-    """What chooses, and what judges what was chosen."""
-    whole = lab.data.validation
-    count = min(int(_CHOOSING * len(whole)), _MOST_CHOOSING)
-    place = np.arange(len(whole))
-    choose = whole.chosen(place < count, whole.name)
-    judge = whole.chosen(place >= count, f"{whole.name}, kept for judging")
-    return replace(lab, data=replace(lab.data, validation=choose)), judge
-
-
 def _pace(lab: Lab) -> float:
     """Seconds that an image takes in a step of training, the teacher included."""
     module = nn.to_module(lab.original)
     lab.options.hardware.place(module)
     teacher = Teacher(nn.to_module(lab.original), lab.teaching.weight, lab.teaching.temperature)
-    recipe = replace(lab.options.recipe, epochs=1)
-    count = min(_PACE_STEPS * recipe.batch_size, len(lab.data.training))
+    recipe = replace(lab.options.recipe, epochs=1, batch_size=_PACE_IMAGES)
+    count = min(_PACE_IMAGES, len(lab.data.training))
     took: list[float] = []
     for _ in range(2):  # the first one warms up
         begun = time.perf_counter()
