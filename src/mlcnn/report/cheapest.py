@@ -158,7 +158,7 @@ def _provenance(outcome: Outcome) -> Section:
 
 
 def _named(key: str) -> str:
-    return key.removesuffix("_s").replace("_", " ")
+    return f"{key.removesuffix('_s')}, s" if key.endswith("_s") else key.replace("_", " ")
 
 
 def _value(value: object) -> str:
