@@ -39,6 +39,7 @@ class Journal:
         run: what the run is of: what must be the same, in the order in which differences are
             told; and ``network_name``, which is told to whoever finds the journal in use.
         work: what the run is called.
+        given: the option that says where it is, and what that names.
         fresh: begin a new one, whatever is in the file.
 
     Raises:
@@ -51,12 +52,15 @@ class Journal:
         run: Mapping[str, object],
         *,
         work: str = "exploration",
+        given: tuple[str, str] = ("--journal", "file"),
         fresh: bool = False,
     ) -> None:
         self.path = path
+        self._option, kind = given
+        self._another = f"give {self._option} another {kind}"
         self._open = contextlib.ExitStack()
         if path is not None:
-            self._open.enter_context(_locked(path, run, work))
+            self._open.enter_context(_locked(path, run, work, given))
         try:
             with self._writing():
                 if fresh and path is not None:
@@ -96,7 +100,7 @@ class Journal:
                 for key in other
             )
             raise InputError(
-                f"journal {self.path} is of another run: {told}; give --journal another file, or "
+                f"journal {self.path} is of another run: {told}; {self._another}, or "
                 "--fresh to begin this one anew"
             )
 
@@ -138,17 +142,17 @@ class Journal:
             text = str(error)
             if isinstance(error, sqlite3.DatabaseError) and "not a database" in text:
                 raise InputError(
-                    f"journal {self.path}: it is no journal ({text}); give --journal another "
-                    "file, or --fresh to write over it"
+                    f"journal {self.path}: it is no journal ({text}); {self._another}, or "
+                    "--fresh to write over it"
                 ) from error
-            raise _unwritable(self.path, text) from error
+            raise _unwritable(self.path, text, self._option) from error
 
 
 def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
-def _locked(path: Path, run: Mapping[str, object], work: str) -> FileIO:
+def _locked(path: Path, run: Mapping[str, object], work: str, given: tuple[str, str]) -> FileIO:
     """The file beside a journal that says who writes it, held as long as it is open.
 
     The operating system lets go of it when the process ends, however that ends.
@@ -156,6 +160,7 @@ def _locked(path: Path, run: Mapping[str, object], work: str) -> FileIO:
     Raises:
         InputError: somebody else holds it, or it cannot be written.
     """
+    option, kind = given
     try:
         file = _beside(path, ".lock").open("ab+", buffering=0)
     except OSError as error:
@@ -170,8 +175,8 @@ def _locked(path: Path, run: Mapping[str, object], work: str) -> FileIO:
         holder = " ".join(file.read().decode(errors="replace").split()) or f"another {work}"
         file.close()
         raise InputError(
-            f"journal {path} is in use by {holder}; wait for it, end it, or give --journal another "
-            "file"
+            f"journal {path} is in use by {holder}; wait for it, end it, or give {option} another "
+            f"{kind}"
         ) from None
     started = time.strftime("%Y-%m-%d %H:%M:%S")
     text = (
@@ -183,12 +188,12 @@ def _locked(path: Path, run: Mapping[str, object], work: str) -> FileIO:
         file.write(text.encode())
     except OSError as error:
         file.close()
-        raise _unwritable(path, error.strerror) from error
+        raise _unwritable(path, error.strerror, option) from error
     return file
 
 
-def _unwritable(path: Path | None, why: str | None) -> InputError:
+def _unwritable(path: Path | None, why: str | None, option: str) -> InputError:
     return InputError(
-        f"journal {path}: it cannot be written ({why}); make room or give --journal "
+        f"journal {path}: it cannot be written ({why}); make room or give {option} "
         "another place; what is in it stays, and the same command goes on from there"
     )

@@ -1,5 +1,6 @@
 """Where results may be written, checked before the work begins."""
 
+import errno
 import os
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -8,7 +9,17 @@ from pathlib import Path
 from mlcnn import graph
 from mlcnn.errors import InputError
 
-__all__ = ["check_output", "results_folder"]
+__all__ = ["check_output", "no_room", "results_folder", "resumable"]
+
+_NO_ROOM = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+}
 
 
 def check_output(path: str | os.PathLike[str], source: object = None) -> Path:
@@ -54,3 +65,28 @@ def results_folder(path: Path) -> Generator[Path]:
             with suppress(OSError):  # it is not empty
                 folder.rmdir()
         raise
+
+
+@contextmanager
+def resumable(path: Path) -> Generator[None]:
+    """Work of which all results so far are in a folder, whatever ends it.
+
+    Raises:
+        InputError: there is no more room, or no right to write.
+    """
+    try:
+        yield
+    except (OSError, InputError) as error:
+        cause = no_room(error)
+        if cause is not None:
+            raise InputError(
+                f"{path}: it cannot be written ({cause.strerror}); make room or give -o another "
+                "place; what is in it stays, and the same command goes on from there"
+            ) from error
+        raise
+
+
+def no_room(error: BaseException) -> OSError | None:
+    """What the system said where a file could not be written; None for any other error."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    return cause if isinstance(cause, OSError) and cause.errno in _NO_ROOM else None

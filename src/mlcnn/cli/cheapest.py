@@ -34,9 +34,11 @@ class Searching:
         first: images that the first round of training sees; by default as the budget allows.
         predict: choose what is trained by predictions, or else by a draw.
         workers: local processes, or ray, which needs pip install "mlcnn[ray]". Speed is measured in
-            this process in any case.
-        processes: that train.
-        address: of a cluster of Ray that runs, as HOST:PORT or auto.
+            this process in any case; forms of layers are chosen by an estimate with ray, whose
+            machines may have another processor.
+        processes: that train, on this machine.
+        address: of a cluster of Ray that runs, as HOST:PORT or auto; by default Ray is started on
+            this machine.
     """
 
     objective: str = "latency"
@@ -53,8 +55,12 @@ class Searching:
     processes: int = 1
     address: str | None = None
 
-    def options(self, seed: int) -> "mlcnn.api.CheapestOptions":
+    def options(self, seed: int, threads: int | None) -> "mlcnn.api.CheapestOptions":
         """The same for the API.
+
+        Args:
+            seed: of the training.
+            threads: of torch in each process; None for a share of all.
 
         Raises:
             InputError: the budget is no time.
@@ -74,6 +80,7 @@ class Searching:
             workers=self.workers,
             processes=self.processes,
             address=self.address,
+            torch_threads=threads,
         )
 
 
@@ -90,7 +97,8 @@ class Teaching:
         seed: of everything that is drawn.
         device: cpu, or cuda.
         precision: of convolutions and products; bf16 is quicker where the processor has it.
-        threads: of torch on the processor; all by default.
+        threads: of torch on the processor, in each process; all are divided among the processes by
+            default.
     """
 
     batch_size: int | None = None
@@ -150,7 +158,7 @@ def cheapest(
         done = mlcnn.cheapest(
             model,
             data,
-            searching.options(teaching.seed),
+            searching.options(teaching.seed, teaching.threads),
             training_options=training.options(mlcnn.api.STACK_RECIPE, device),
             images=imaging.options(),
             folder=folder,

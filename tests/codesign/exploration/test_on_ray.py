@@ -35,8 +35,8 @@ from mlcnn.codesign.exploration import (
     Work,
     load_template,
 )
-from mlcnn.codesign.exploration.on_ray import blocks
 from mlcnn.errors import InputError, UnsupportedError
+from mlcnn.tasks.on_ray import blocks
 
 RANGES = ("pe=8..32", "scratchpad_kb=32", "accumulator_kb=16..64")
 LAYERS = resnet18()[1:5]

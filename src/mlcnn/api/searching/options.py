@@ -5,13 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from mlcnn import engines
+from mlcnn import engines, tasks
 from mlcnn.api.stacking import KINDS
 from mlcnn.api.stacking.kind import Kind
 from mlcnn.errors import InputError, did_you_mean
 from mlcnn.frontier.budget import Budget
 
-__all__ = ["ENGINES", "CheapestOptions", "Objective"]
+__all__ = ["ENGINES", "RAY", "CheapestOptions", "Objective"]
+
+RAY = tasks.RayWords(
+    "--workers ray", "or train in processes of this machine alone: --workers local --processes N"
+)
 
 ENGINES = ("onnxruntime", "openvino", "native")
 """Those that a network may end up in, where none is named."""
@@ -44,8 +48,9 @@ class CheapestOptions:
         first: images that the first round of training sees; from the budget for None.
         predict: whether predictions say what is trained; else a draw does.
         workers: ``local``, or ``ray``.
-        processes: that try stacks.
+        processes: that make networks; measuring stays in this one.
         address: of a cluster of Ray; see ``ExploreOptions``.
+        torch_threads: of each such process; for None this one's are divided among them.
     """
 
     objective: str = "latency"
@@ -62,6 +67,7 @@ class CheapestOptions:
     workers: str = "local"
     processes: int = 1
     address: str | None = None
+    torch_threads: int | None = None
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -123,7 +129,7 @@ class CheapestOptions:
 
         Raises:
             InputError: an option is out of range.
-            UnsupportedError: an engine is not installed.
+            UnsupportedError: an engine, or Ray, is not installed.
         """
         Budget(self.max_drop)
         _ = self.objectives, self.kinds
@@ -133,10 +139,22 @@ class CheapestOptions:
             raise InputError("--threads and --processes: 1 or more")
         if self.first is not None and self.first < 1:
             raise InputError(f"--first {self.first}: 1 or more images")
-        if self.workers not in {"local", "ray"}:
-            raise InputError(f"--workers {self.workers}: local or ray")
+        self._require_workers()
         for name in self.engines:
             engines.get(name)
+
+    def _require_workers(self) -> None:
+        if self.workers not in {"local", "ray"}:
+            raise InputError(f"--workers {self.workers}: local or ray")
+        if self.address is not None and self.workers != "ray":
+            raise InputError(f"--address {self.address}: it is of --workers ray; give that, too")
+        if self.address is not None and self.processes != 1:
+            raise InputError(
+                f"--processes {self.processes}: they are of this machine, and the cluster at "
+                f"--address {self.address} has its own; leave one of the two out"
+            )
+        if self.workers == "ray":
+            tasks.require_ray(RAY)
 
     @property
     def where(self) -> tuple[str, ...]:

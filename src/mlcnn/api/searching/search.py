@@ -79,9 +79,8 @@ class Search:
         self._forms = [k for k in kinds if k.aspect is Aspect.FORMS]
         self._codes = [k for k in kinds if k.aspect is Aspect.NUMBERS and not k.trains]
         self._images = [k for k in kinds if k.aspect is Aspect.IMAGES]
-        self._trained = [k for k in kinds if k.trains]
-        self._suffix: tuple[Step, ...] = ()
-        self._base = self.original
+        self._trained = sorted((k for k in kinds if k.trains), key=lambda kind: kind.aspect)
+        self._endings = [self.original]
 
     # What networks are worth.
 
@@ -160,7 +159,7 @@ class Search:
             self.dropped |= {kind.name: "no images to train on" for kind in self._trained}
             self.say(f"{names}: left out, there are no images to train on")
             return
-        self._choose_suffix()
+        self._choose_endings()
         singles = self._worthwhile()
         if not singles:
             self.say("no method that trains makes the network cheaper")
@@ -188,42 +187,55 @@ class Search:
         self._alone(images)
         self._finish()
 
-    def _choose_suffix(self) -> None:
-        """What comes behind what is trained: codes where they pay and are allowed, else forms."""
+    def _choose_endings(self) -> None:
+        """What comes behind what is trained, codes or forms, the cheapest within first."""
         ends = [Trial(Stack((_step(kind),))).key for kind in [*self._codes, *self._forms]]
         known = [self.trials.known[key] for key in ends if key in self.trials.known]
         fit = [done for done in known if done.price is not None]
         if self.coded:
-            fit = [done for done in fit if self._is_coded(done.trial.stack)] or fit
-        within = [d for d in fit if self.allowed(d)] or fit
-        if within:
-            self._base = min(within, key=self.cost)
-            self._suffix = self._base.trial.stack.steps
+            fit = [done for done in fit if self._is_coded(done.trial.stack)]
+        # Codes that lose too much alone lose more behind others.
+        within = [done for done in fit if self.allowed(done)] or fit
+        self._endings = sorted(within, key=self.cost) or [self.original]
 
-    def _with_suffix(self, steps: Sequence[Step]) -> Stack | None:
+    def _ended(self, steps: Sequence[Step], ending: Done) -> Stack | None:
         """A stack with what comes behind it, unless it gives the numbers a width itself."""
         has_codes = any(step.kind.aspect is Aspect.NUMBERS for step in steps)
-        behind = [s for s in self._suffix if not (has_codes and s.kind.aspect <= Aspect.NUMBERS)]
+        behind = [
+            step
+            for step in ending.trial.stack.steps
+            if not (has_codes and step.kind.aspect <= Aspect.NUMBERS)
+        ]
         return _stack([*steps, *behind])
 
+    def _ending(self, stack: Stack) -> tuple[list[Step], Done | None]:
+        """The steps of a stack that train, and what comes behind them; None for anything else."""
+        steps = [step for step in stack.steps if step.kind.trains]
+        ends = (end for end in self._endings if steps and self._ended(steps, end) == stack)
+        return steps, next(ends, None)
+
     def _worthwhile(self) -> list[Stack]:
-        """Each method alone that makes the network cheaper: known without any training."""
+        """Each method alone that makes the network cheaper: known without any training.
+
+        In the forms of floats, which take no calibration: what a method saves there it mostly saves
+        in codes.
+        """
         steps = [
             [Step(kind, {**kind.values, **values}) for values in kind.settings or (kind.values,)]
             for kind in self._trained
         ]
         # The mildest setting of each first, so that each has its turn.
         ordered = [step for same in zip_longest(*steps) for step in same if step is not None]
-        base, found = self.cost(self._base), list[Stack]()
+        forms = tuple(_step(kind) for kind in self._forms)
+        plain = self.trials.known.get(Trial(Stack(forms)).key, self.original)
+        base, found = min(self.cost(plain), 1.0), list[Stack]()
+        until = _LOOKING_SHARE * self.options.budget_s
         for step in ordered:
-            name, stack = step.text, self._with_suffix([step])
+            name, stack = step.text, _stack([step, *forms])
             if stack is None:
                 continue
             trial = Trial(stack, 0)
-            if (
-                self.trials.is_new(trial)
-                and self.trials.spent > _LOOKING_SHARE * self.options.budget_s
-            ):
+            if self.trials.is_new(trial) and self.trials.spent > until:
                 self.dropped[name] = _TOO_LATE
                 continue
             (done,) = self._try([trial])
@@ -232,8 +244,8 @@ class Search:
             elif self.cost(done) > _LESS * base:
                 ratio = self.cost(done) / base
                 self.dropped[name] = f"no cheaper: {ratio:.2f} of what it takes without"
-            else:
-                found.append(done.trial.stack)
+            elif (trained := self._ended([step], self._endings[0])) is not None:
+                found.append(trained)
         return found
 
     def _first(self, singles: Sequence[Stack]) -> int | None:
@@ -286,15 +298,14 @@ class Search:
 
     def predictor(self) -> Predictor:
         """From all trials with the usual ending: costs of all, drops of those that were trained."""
-        base, lost, known = self.cost(self._base), self.drop(self._base), list[Known]()
+        known: list[Known] = []
         for done in self.trials.known.values():
-            steps = done.trial.stack.steps
-            parts = tuple(p for p, s in zip(done.trial.parts, steps, strict=True) if s.kind.trains)
-            usual = parts and self._with_suffix(steps[: len(parts)]) == done.trial.stack
-            if not usual or done.price is None:
+            steps, ending = self._ending(done.trial.stack)
+            if ending is None or done.price is None:
                 continue
-            drop = self.drop(done) - lost if done.trial.images else None
-            known.append(Known(parts, done.trial.images, self.cost(done) / base, drop))
+            drop = self.drop(done) - self.drop(ending) if done.trial.images else None
+            share = self.cost(done) / self.cost(ending)
+            known.append(Known(_parts(steps), done.trial.images, share, drop))
         return Predictor(known)
 
     def _next(self, images: int, count: int) -> list[Trial]:
@@ -302,20 +313,22 @@ class Search:
 
         Where nothing is foretold to stay within, the one that loses least.
         """
-        candidates = [s for s in self._stacks() if Trial(s, images).key not in self.trials.known]
+        known = self.trials.known
+        candidates = [s for s in self._stacks() if Trial(s, images).key not in known]
         if not self.options.predict:
-            draw = random.Random(self.options.seed + len(self.trials.known))  # noqa: S311
+            draw = random.Random(self.options.seed + len(known))  # noqa: S311 - no secret
             return [Trial(s, images) for s in draw.sample(candidates, min(count, len(candidates)))]
-        predictor, base, lost = self.predictor(), self.cost(self._base), self.drop(self._base)
-        foretold: list[tuple[float, float, Stack]] = []
+        predictor, foretold = self.predictor(), list[tuple[float, float, Stack]]()
         for stack in candidates:
-            parts = _parts(stack)
-            cost, drop = base * predictor.cost(parts), lost + predictor.drop(parts, images)
+            steps, ending = self._ending(stack)
+            end = ending or self.original
+            cost = self.cost(end) * predictor.cost(_parts(steps))
+            drop = self.drop(end) + predictor.drop(_parts(steps), images)
             foretold.append((cost, drop, stack))
         best = min((self.cost(done) for done in self.found), default=math.inf)
         within = [f for f in foretold if f[1] <= self.options.max_drop and f[0] < _LESS * best]
         within.sort(key=lambda item: item[0])
-        if not within and not any(d.trial.images for d in self.found):
+        if not within and not any(done.trial.images == images for done in known.values()):
             within = sorted(foretold, key=lambda item: item[1])[:1]
         return [Trial(s, images, (cost, drop)) for cost, drop, s in _apart(within)[:count]]
 
@@ -328,9 +341,8 @@ class Search:
                 by_aspect.setdefault(kind.aspect, [None]).extend(self._settings(kind))
         for chosen in product(*by_aspect.values()):
             steps = [step for step in chosen if step is not None]
-            stack = self._with_suffix(steps) if steps else None
-            if stack is not None:
-                yield stack
+            stacks = [self._ended(steps, ending) for ending in self._endings] if steps else []
+            yield from {stack.text: stack for stack in stacks if stack is not None}.values()
 
     def _settings(self, kind: Kind) -> Iterator[Step]:
         known = [
@@ -339,11 +351,13 @@ class Search:
             if done.trial.stack.steps and done.trial.stack.steps[0].kind is kind
             if done.trial.trained_steps == 1 and done.trial.images
         ]
-        yield from {step.text: step for step in known}.values()
+        steps = {step.text: step for step in known}
+        yield from steps.values()
         if not kind.between:
             return
         name = next(iter(kind.values))
-        values = sorted({step.values[name] for step in known})
+        given = [values[name] for values in kind.settings]
+        values = sorted(step.values[name] for step in steps.values() if step.values[name] in given)
         for low, high in pairwise(values):
             for level in range(1, _LEVELS + 1):
                 value = low * (high / low) ** (level / (_LEVELS + 1))
@@ -391,8 +405,8 @@ def _stack(steps: Sequence[Step]) -> Stack | None:
         return None
 
 
-def _parts(stack: Stack) -> list[Part]:
-    return [Part(s.kind.name, tuple(s.values.items())) for s in stack.steps if s.kind.trains]
+def _parts(steps: Sequence[Step]) -> tuple[Part, ...]:
+    return tuple(Part(step.kind.name, tuple(step.values.items())) for step in steps)
 
 
 def _apart(foretold: Sequence[tuple[float, float, Stack]]) -> list[tuple[float, float, Stack]]:

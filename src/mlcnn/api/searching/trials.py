@@ -15,8 +15,8 @@ from mlcnn import graph
 from mlcnn.api.engine_accuracy import decisions
 from mlcnn.api.searching.prices import Price, Prices
 from mlcnn.api.stacking import Lab, Stack, run
+from mlcnn.api.writing import no_room
 from mlcnn.errors import MlcnnError
-from mlcnn.frontier.predicting import Part
 from mlcnn.journal import Journal
 from mlcnn.report import ORIGINAL
 from mlcnn.training import ImageSet
@@ -55,11 +55,6 @@ class Trial:
     images: int = 0
     predicted: tuple[float, float] | None = None
     peer: str = ""
-
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        """For the predictor."""
-        return tuple(Part(step.kind.name, tuple(step.values.items())) for step in self.stack.steps)
 
     @property
     def trained_steps(self) -> int:
@@ -188,6 +183,9 @@ def attempt(lab: Lab, trial: Trial, folder: Path | None) -> Made:
         lab: the original, the images and how networks are trained for a whole number of epochs.
         trial: the stack, and the images that each training sees.
         folder: where prefixes are kept; None for nowhere.
+
+    Raises:
+        OSError: the folder cannot be written.
     """
     begun = time.time()
     none = np.zeros(0, bool)
@@ -196,6 +194,8 @@ def attempt(lab: Lab, trial: Trial, folder: Path | None) -> Made:
         model = graph.inline(graph.without_dropout(model))
         right = none if trial.is_untrained else right_of(model, lab, lab.data.validation)
     except MlcnnError as error:
+        if (full := no_room(error)) is not None:
+            raise full from None  # which says nothing about the trial
         return Made(trial.key, None, none, str(error), time.time() - begun)
     return Made(trial.key, model, right, "", time.time() - begun)
 
@@ -234,6 +234,7 @@ class Trials:
         journal: where each row goes as soon as it is known.
         folder: of the networks.
         tell: told of each trial that is over.
+        interrupted: whether the user ends it: what is being measured then is not written.
     """
 
     workers: Workers
@@ -243,6 +244,7 @@ class Trials:
     tell: Callable[["Done"], None]
     known: dict[str, Done] = field(default_factory=dict[str, Done])
     begun: float = field(default_factory=time.time)
+    interrupted: Callable[[], bool] = bool
 
     def __post_init__(self) -> None:
         self._rows = self.journal.known()
@@ -307,13 +309,19 @@ class Trials:
     def run(self, trials: Sequence[Trial]) -> list[Done]:
         """Try those that are not known yet; all of them, in their order."""
         asked = {trial.key: trial for trial in trials}
+        new = [key for key in asked if key not in self.known]
         for key, trial in asked.items():
             if key not in self.known and key in self._rows:
                 self.known[key] = Done.from_json(trial, self._rows[key] or {})
                 self.tell(self.known[key])
         left = [trial for key, trial in asked.items() if key not in self.known]
-        for made in self.workers.map(left) if left else ():
-            self._add(asked[made.key], made)
+        try:
+            for made in self.workers.map(left) if left else ():
+                self._add(asked[made.key], made)
+        finally:  # in the order in which they were asked for, whoever was first
+            for key in new:
+                if key in self.known:
+                    self.known[key] = self.known.pop(key)
         return [self.known[key] for key in asked]
 
     def _add(self, trial: Trial, made: Made) -> Done:
@@ -323,6 +331,8 @@ class Trials:
                 price = self.prices.of(made.model)
             except MlcnnError as error:
                 why = str(error)
+        if self.interrupted():  # a search of machines returns the best that it has then
+            raise KeyboardInterrupt
         took = made.seconds + time.time() - begun
         return self._finish(Done(trial, price, made.right, why, took), made.model)
 

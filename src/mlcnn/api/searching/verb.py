@@ -1,8 +1,7 @@
 """All methods on one network, under a budget of accuracy and one of time."""
 
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -17,6 +16,7 @@ from mlcnn.api.affording import EXACT
 from mlcnn.api.loading import Source, load, model_name
 from mlcnn.api.optimizing import Progress, rewrite, silent
 from mlcnn.api.recovery import Teaching
+from mlcnn.api.searching.elsewhere import workers
 from mlcnn.api.searching.ending import Ending
 from mlcnn.api.searching.found import Cheapest
 from mlcnn.api.searching.leaving import Given, leave
@@ -24,11 +24,12 @@ from mlcnn.api.searching.options import CheapestOptions, Objective
 from mlcnn.api.searching.peers import onnxruntime_int8
 from mlcnn.api.searching.prices import Prices, Stopwatch
 from mlcnn.api.searching.search import Search, Training
-from mlcnn.api.searching.trials import Done, Here, Trials, Workers, right_of
+from mlcnn.api.searching.trials import Done, Here, Trials, right_of
 from mlcnn.api.searching.unlabelled import unlabelled
 from mlcnn.api.stacking import STACK_RECIPE, Lab
 from mlcnn.api.training import TrainOptions, require_classifier, require_static
-from mlcnn.api.writing import results_folder
+from mlcnn.api.writing import results_folder, resumable
+from mlcnn.codesign.interruption import interruptions
 from mlcnn.errors import InputError
 from mlcnn.frontier.stacks import Aspect
 from mlcnn.journal import Journal
@@ -163,7 +164,7 @@ class _Run:
         self._nothing_exact(original)
         identity = {
             "mlcnn": f"cheapest {_VERSION}, {mlcnn.__version__}",
-            "network": lab.key(""),
+            "network, images or training": lab.key(""),
             "objective": options.objective,
             "max-drop": options.max_drop,
             "methods": [kind.name for kind in options.kinds],
@@ -175,9 +176,10 @@ class _Run:
             "predict": options.predict,
             "network_name": self.name,
         }
-        with Journal(
-            path / "journal.db", identity, work="search for the cheapest", fresh=fresh
-        ) as journal:
+        with resumable(path), Journal(
+            path / "journal.db", identity, work="search for the cheapest", given=("-o", "folder"),
+            fresh=fresh,
+        ) as journal:  # fmt: skip
             networks, steps = path / "networks", path / "steps"
             for place in (networks, steps):
                 place.mkdir(exist_ok=True)
@@ -186,28 +188,21 @@ class _Run:
             def told(done: Done) -> None:
                 self._told(done, search, trials, path)
 
-            with self._workers(lab, steps) as workers:
-                trials = Trials(workers, prices, journal, networks, told)
-                before = trials.original(
-                    original, lambda: right_of(original, lab, lab.data.validation)
-                )
-                if before.price is not None and before.price.engine:
-                    # Forms are chosen by measured time in the engine that the network runs best in.
-                    faster = replace(lab, engine=before.price.engine)
-                    if isinstance(workers, Here):
-                        workers.lab = faster
-                ending = Ending(self.options, lab, judge, trials, watch, original, before)
-                taken = Training(
-                    len(lab.data.training),
-                    lambda: _pace(lab),
-                    lambda: ending.seconds,
-                )
-                search.append(
-                    Search(options, trials, before, taken, self._coded(options), self.say)
-                )
+            trials = Trials(Here(lab, steps), prices, journal, networks, told)
+            before = trials.original(original, lambda: right_of(original, lab, lab.data.validation))
+            ending = Ending(self.options, lab, judge, trials, watch, original, before)
+            taken = Training(
+                len(lab.data.training),
+                lambda: _pace(lab),
+                lambda: ending.seconds,
+            )
+            search.append(Search(options, trials, before, taken, self._coded(options), self.say))
+            # Forms are chosen by measured time in the engine that the network runs best in.
+            engine = (before.price and before.price.engine) or None
+            with workers(options, replace(lab, engine=engine), steps) as trials.workers:
                 interrupted = self._stages(search[0], trials, lab, original)
-                done = ending.result(search[0], self.name, interrupted, tuple(self.notes))
-        return leave(done, path, self.given, self.options, lab)
+            done = ending.result(search[0], self.name, interrupted, tuple(self.notes))
+            return leave(done, path, self.given, self.options, lab)
 
     def _split(self, lab: Lab, original: ir.Model) -> tuple[Lab, ImageSet]:
         """Images that choose, and those that judge what was chosen.
@@ -270,20 +265,17 @@ class _Run:
         precision = accelerators.precision_of(machine)
         return precision is not None and precision.is_integer
 
-    @contextmanager
-    def _workers(self, lab: Lab, steps: Path) -> Generator[Workers]:
-        yield Here(lab, steps)
-
     def _stages(self, search: Search, trials: Trials, lab: Lab, original: ir.Model) -> bool:
         """All stages; whether the user interrupted them."""
         try:
-            self.say("exact passes and engines")
-            search.exact()
-            self.say("what calibration allows")
-            self._peer(trials, lab, original)
-            search.calibrated()
-            self.say("training")
-            search.trained()
+            with interruptions() as trials.interrupted:
+                self.say("exact passes and engines")
+                search.exact()
+                self.say("what calibration allows")
+                self._peer(trials, lab, original)
+                search.calibrated()
+                self.say("training")
+                search.trained()
         except KeyboardInterrupt:
             return True
         return False

@@ -1,6 +1,9 @@
 """Steps one after the other, as text that replays: ``average-pools,channels{share=0.5},int8``."""
 
-from collections.abc import Iterator, Mapping
+import fcntl
+import os
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -115,6 +118,7 @@ def grow(stack: Stack, lab: Lab, folder: Path | None = None) -> Iterator[tuple[S
         lab: the original, images, and how networks are trained.
         folder: where what each step came to is kept, and found again by another stack that begins
             with the same steps, on the same images and by the same recipe; None for nowhere.
+            Several processes may share it.
 
     Yields:
         The steps so far, and the network.
@@ -125,19 +129,43 @@ def grow(stack: Stack, lab: Lab, folder: Path | None = None) -> Iterator[tuple[S
     model = lab.original
     for part in stack.parts:
         step = part.steps[-1]
-        kept = None if folder is None else folder / f"{lab.key(part.text)}.onnx"
-        if kept is None or not kept.exists():
-            place = None
-            if kept is not None and step.kind.trains:
-                place = kept.with_suffix("")
-                place.mkdir(parents=True, exist_ok=True)
-            lab.say(f"{step.text}: {step.kind.summary}")
-            model = step.kind.apply(model, step.values, lab, place)
-            if kept is not None:
-                graph.save(model, kept)
-        if kept is not None:  # read back in any case: what follows is the same the next time
-            model = graph.load_file(kept)
+        if folder is None:
+            model = _applied(step, model, lab, None)
+        else:
+            kept = folder / f"{lab.key(part.text)}.onnx"
+            _keep(step, model, lab, kept)
+            model = graph.load_file(kept)  # in any case: what follows is the same the next time
         yield part, model
+
+
+def _keep(step: Step, model: ir.Model, lab: Lab, kept: Path) -> None:
+    """See that there is a file of what a step comes to, whole or not at all."""
+    if kept.exists():
+        return
+    if not step.kind.trains:
+        graph.save(_applied(step, model, lab, None), kept)
+        return
+    place = kept.with_suffix("")
+    place.mkdir(parents=True, exist_ok=True)
+    with _alone(place):
+        if not kept.exists():
+            graph.save(_applied(step, model, lab, place), kept)
+
+
+@contextmanager
+def _alone(place: Path) -> Generator[None]:
+    """Wait while another process trains the same there: what it comes to is found then."""
+    held = os.open(place, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)  # the system lets go of it when the process ends
+        yield
+    finally:
+        os.close(held)
+
+
+def _applied(step: Step, model: ir.Model, lab: Lab, place: Path | None) -> ir.Model:
+    lab.say(f"{step.text}: {step.kind.summary}")
+    return step.kind.apply(model, step.values, lab, place)
 
 
 def run(stack: Stack, lab: Lab, folder: Path | None = None) -> ir.Model:

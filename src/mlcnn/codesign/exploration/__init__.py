@@ -16,7 +16,6 @@ from mlcnn.codesign.exploration.exploring import Question, Standing, StartDesign
 from mlcnn.codesign.exploration.loading import load_template, template_names
 from mlcnn.codesign.exploration.loop_nests import LoopNestTemplate
 from mlcnn.codesign.exploration.nest_layers import LoopNests
-from mlcnn.codesign.exploration.on_ray import OnRay, require_ray
 from mlcnn.codesign.exploration.parameter import Parameter, value_text
 from mlcnn.codesign.exploration.pricing import Network
 from mlcnn.codesign.exploration.quantities import (
@@ -30,7 +29,16 @@ from mlcnn.codesign.exploration.quantities import (
 from mlcnn.codesign.exploration.relaxed import DEVICES, Relaxing, check_device
 from mlcnn.codesign.exploration.strategies import Strategy, batches
 from mlcnn.codesign.exploration.template import Design, Space, Template
-from mlcnn.codesign.exploration.workers import Finished, Here, Job, Processes, Workers
+from mlcnn.codesign.exploration.workers import (
+    Finished,
+    Here,
+    Job,
+    OnRay,
+    Processes,
+    Workers,
+    require_ray,
+)
+from mlcnn.journal import Journal
 
 __all__ = [
     "DEVICES",
@@ -46,6 +54,7 @@ __all__ = [
     "FrontDesign",
     "Here",
     "Job",
+    "Journal",
     "Limit",
     "LoopNestTemplate",
     "LoopNests",

@@ -1,25 +1,26 @@
-"""Designs mapped by processes on this machine, or by this one."""
+"""Designs mapped by this process, by others on this machine, or by tasks of Ray."""
 
 import math
-import multiprocessing
-import os
-import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Protocol, Self
 
+from mlcnn import tasks
 from mlcnn.codesign.exploration.evaluation import Evaluation, Unfinished
 from mlcnn.codesign.exploration.pricing import Network
 from mlcnn.errors import InfeasibleError
 
-__all__ = ["Finished", "Here", "Job", "Processes", "Workers", "finish"]
-
-_WATCH_S = 1.0
+__all__ = [
+    "Finished",
+    "Here",
+    "Job",
+    "OnRay",
+    "Processes",
+    "Workers",
+    "finish",
+    "require_ray",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,80 +125,92 @@ class Processes:
     """
 
     def __init__(self, network: Network, count: int) -> None:
-        self._network, self._count = network, count
-        self._pool = self._started()
-
-    def _started(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(
-            self._count, multiprocessing.get_context("spawn"), _begin, (self._network, os.getpid())
-        )
+        self._tasks = tasks.Processes(_in_time, network, count)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        del kind, error, trace
-        self._stop()
-
-    def _stop(self) -> None:
-        processes = list(self._pool._processes.values())  # pyright: ignore[reportPrivateUsage] - nothing public ends them
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.terminate()
+    def __exit__(self, *_: object) -> None:
+        self._tasks.__exit__()
 
     def map(self, jobs: Sequence[Job], deadline: float) -> Iterator[Finished]:
         """See ``Workers``."""
-        left = {job.number: job for job in jobs}
-        tries = 0
-        while left:
-            try:
-                for done in self._each(list(left.values()), deadline):
-                    del left[done.number]
-                    yield done
-            except BrokenProcessPool:
-                tries += 1
-                if tries > len(jobs):
-                    raise
-                self._stop()
-                self._pool = self._started()
-
-    def _each(self, jobs: Sequence[Job], deadline: float) -> Iterator[Finished]:
-        waiting: set[Future[Finished]] = {
-            self._pool.submit(_in_process, job, deadline) for job in jobs
-        }
-        late: Unfinished | None = None
-        while waiting:
-            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for one in done:
-                try:
-                    yield one.result()
-                except Unfinished as error:
-                    late = error  # the others may just have been in time
-        if late is not None:
-            raise late
+        late = False
+        for done in self._tasks.map([(job, deadline) for job in jobs]):
+            if done is None:
+                late = True  # the others may just have been in time
+            else:
+                yield done
+        if late:
+            raise Unfinished
 
 
-_given: list[Network] = []
-"""In a process of a pool: what its jobs are about."""
+def _in_time(network: Network, job: tuple[Job, float]) -> Finished | None:
+    """In a process: what became of a design; None where its deadline is over."""
+    try:
+        return finish(network, *job)
+    except Unfinished:
+        return None
 
 
-def _begin(network: Network, parent: int) -> None:
-    _given[:] = [network]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+_WORDS = tasks.RayWords(
+    "--engine ray", "or map in processes of this machine alone: --engine local --processes N"
+)
 
 
-def _watch(parent: int) -> None:
-    """End with the parent, even if that was killed and could tell nobody."""
-    while os.getppid() == parent:
-        time.sleep(_WATCH_S)
-    os._exit(1)
+def require_ray() -> None:
+    """Look whether Ray is there, which takes no time.
+
+    Raises:
+        UnsupportedError: it is not installed.
+    """
+    tasks.require_ray(_WORDS)
 
 
-def _in_process(job: Job, deadline: float) -> Finished:
-    return finish(_given[0], job, deadline)
+class OnRay:
+    """Maps in tasks of Ray, on this machine or on a cluster. See ``Workers``.
+
+    Results go to the journal of this process alone, so they are those of local processes.
+
+    Args:
+        network: its layers.
+        count: of processes on this machine, where no address is given.
+        address: of a cluster that runs, as ``HOST:PORT``, or ``auto`` for the one that this machine
+            is in.
+
+    Raises:
+        UnsupportedError: Ray is not installed.
+    """
+
+    def __init__(self, network: Network, count: int = 1, address: str | None = None) -> None:
+        self._tasks = tasks.OnRay(_in_a_task, network, _WORDS, count=count, address=address)
+
+    def __enter__(self) -> Self:
+        """Connect, unless this process is connected.
+
+        Raises:
+            InputError: Ray cannot be reached.
+        """
+        self._tasks.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tasks.__exit__()
+
+    def map(self, jobs: Sequence[Job], deadline: float) -> Iterator[Finished]:
+        """See ``Workers``. The deadline is kept here: clocks of other machines may differ.
+
+        Raises:
+            Unfinished: the deadline is over.
+            UnsupportedError: tasks die wherever they run, or Ray's machines have another mlcnn.
+        """
+        count = 0
+        for done in self._tasks.map(jobs, deadline):
+            count += 1
+            yield done
+        if count < len(jobs):
+            raise Unfinished
+
+
+def _in_a_task(network: Network, job: Job) -> Finished:
+    return finish(network, job, math.inf)

@@ -1,10 +1,11 @@
-"""Designs mapped by tasks of Ray, on this machine or on a cluster: the extra ``mlcnn[ray]``.
+"""Jobs done by tasks of Ray, on this machine or on a cluster: the extra ``mlcnn[ray]``.
 
-A task knows nothing but what it is given: the network, which is put into Ray's store once, and a
-block of designs. One whose process or machine dies is begun again elsewhere. Results go to the
-journal of this process alone, so they are those of local processes.
+A task knows nothing but what it is given: what all jobs are about, which is put into Ray's store
+once and read once in each of its processes, and a block of jobs. One whose process or machine dies
+is begun again elsewhere.
 """
 
+import hashlib
 import importlib
 import importlib.util
 import math
@@ -12,15 +13,13 @@ import os
 import pickle
 import socket
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, Self, TypeVar
 
-from mlcnn.codesign.exploration.evaluation import Unfinished
-from mlcnn.codesign.exploration.pricing import Network
-from mlcnn.codesign.exploration.workers import Finished, Job, finish
 from mlcnn.errors import InputError, UnsupportedError
 
-__all__ = ["OnRay", "blocks", "require_ray"]
+__all__ = ["OnRay", "RayWords", "Timed", "blocks", "require_ray"]
 
 _BLOCK_S = 1.0
 """Of work in a task: what handing it over costs, some milliseconds, is little then."""
@@ -34,7 +33,33 @@ _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 """Read by Ray when it is imported."""
-_INSTEAD = "or map in processes of this machine alone: --engine local --processes N"
+
+
+class Timed(Protocol):
+    """What becomes of a job, and the time that it took."""
+
+    @property
+    def seconds(self) -> float:
+        """That it took."""
+        ...
+
+
+Given = TypeVar("Given")
+Job = TypeVar("Job")
+Result = TypeVar("Result", bound=Timed)
+
+
+@dataclass(frozen=True, slots=True)
+class RayWords:
+    """How messages speak of Ray.
+
+    Attributes:
+        option: what asks for it.
+        instead: what to do without it.
+    """
+
+    option: str
+    instead: str
 
 
 def _version() -> str:
@@ -42,7 +67,7 @@ def _version() -> str:
     return importlib.import_module("mlcnn").__version__
 
 
-def require_ray() -> None:
+def require_ray(words: RayWords) -> None:
     """Look whether Ray is there, which takes no time.
 
     Raises:
@@ -50,8 +75,8 @@ def require_ray() -> None:
     """
     if importlib.util.find_spec("ray") is None:
         raise UnsupportedError(
-            '--engine ray: the package ray is not installed; run pip install "mlcnn[ray]", '
-            f"{_INSTEAD}"
+            f'{words.option}: the package ray is not installed; run pip install "mlcnn[ray]", '
+            f"{words.instead}"
         )
 
 
@@ -67,14 +92,17 @@ def blocks(jobs: Sequence[Job], seconds: float) -> list[Sequence[Job]]:
     return [jobs[number::count] for number in range(count)]
 
 
-class OnRay:
-    """Maps in tasks of Ray. See ``Workers``.
+class OnRay(Generic[Given, Job, Result]):
+    """Does jobs in tasks of Ray.
 
     Args:
-        network: its layers.
+        do: what a job is done with: a function of a module, the same for the same job.
+        given: what all jobs are about.
+        words: how messages speak of Ray.
         count: of processes on this machine, where no address is given.
         address: of a cluster that runs, as ``HOST:PORT``, or ``auto`` for the one that this machine
             is in.
+        threads: that a task computes with.
 
     Raises:
         UnsupportedError: Ray is not installed.
@@ -82,15 +110,20 @@ class OnRay:
 
     def __init__(
         self,
-        network: Network,
+        do: Callable[[Given, Job], Result],
+        given: Given,
+        words: RayWords,
+        *,
         count: int = 1,
         address: str | None = None,
+        threads: int = 1,
     ) -> None:
-        require_ray()
+        require_ray(words)
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
         self._ray = importlib.import_module("ray")
-        self._network, self._count, self._address = network, count, address
+        self._about, self._words = (do, given), words
+        self._count, self._address, self._threads = count, address, threads
         self._mine = False
         self._seconds: list[float] = []
 
@@ -103,8 +136,8 @@ class OnRay:
         if not self._ray.is_initialized():
             self._connect()
             self._mine = True
-        self._task = self._ray.remote(_block).options(max_retries=_RETRIES)
-        self._given = self._ray.put(pickle.dumps(self._network))
+        self._task = self._ray.remote(_block).options(max_retries=_RETRIES, num_cpus=self._threads)
+        self._given = self._ray.put(pickle.dumps(self._about))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -112,7 +145,8 @@ class OnRay:
             self._ray.shutdown()
 
     def _connect(self) -> None:
-        here = {} if self._address else {"num_cpus": self._count, "include_dashboard": False}
+        cores = self._count * self._threads
+        here = {} if self._address else {"num_cpus": cores, "include_dashboard": False}
         try:
             _answers(self._address)
             self._ray.init(
@@ -121,15 +155,21 @@ class OnRay:
         except Exception as error:  # what Ray raises is of many kinds
             at = f"at {self._address}" if self._address else "on this machine"
             raise InputError(
-                f"--engine ray: Ray cannot be reached {at} ({_first(error)}); give --address a "
-                f"cluster that runs, as ray start --head prints it, {_INSTEAD}"
+                f"{self._words.option}: Ray cannot be reached {at} ({_first(error)}); give "
+                f"--address a cluster that runs, as ray start --head prints it, "
+                f"{self._words.instead}"
             ) from error
 
-    def map(self, jobs: Sequence[Job], deadline: float) -> Iterator[Finished]:
-        """See ``Workers``. The deadline is kept here: clocks of other machines may differ.
+    def map(self, jobs: Sequence[Job], deadline: float = math.inf) -> Iterator[Result]:
+        """Do jobs, in whatever order they are finished, until the deadline.
+
+        It is kept here: clocks of other machines may differ.
+
+        Args:
+            jobs: all; those that are not finished at the deadline come to nothing.
+            deadline: by ``time.time()``; infinite for none.
 
         Raises:
-            Unfinished: the deadline is over.
             UnsupportedError: tasks die wherever they run, or Ray's machines have another mlcnn.
         """
         taken = self._seconds
@@ -146,41 +186,40 @@ class OnRay:
                     for finished in self._results(one):
                         taken.append(finished.seconds)
                         yield finished
-                if left <= 0 and not done and waiting:
-                    raise Unfinished
+                if left <= 0 and not done:
+                    return
         finally:
             for one in waiting:
                 self._ray.cancel(one, force=True)
 
-    def _results(self, reference: Any) -> list[Finished]:
+    def _results(self, reference: Any) -> list[Result]:
         try:
-            found: list[Finished] | str = self._ray.get(reference)
+            found: list[Result] | str = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
             if "failed to import on the worker" in str(error):
-                raise _other("none, or one without this") from error
+                raise self._other("none, or one without this") from error
             raise
         except self._ray.exceptions.RayError as error:
             raise UnsupportedError(
-                f"--engine ray: a task was lost {_RETRIES + 1} times ({type(error).__name__}: "
-                f"{_first(error)}); see that a process has memory enough, {_INSTEAD}; what is in "
-                "the journal stays"
+                f"{self._words.option}: a task was lost {_RETRIES + 1} times "
+                f"({type(error).__name__}: {_first(error)}); see that a process has memory enough, "
+                f"{self._words.instead}; what is in the journal stays"
             ) from error
         if isinstance(found, str):
-            raise _other(found)
+            raise self._other(found)
         return found
+
+    def _other(self, version: str) -> UnsupportedError:
+        mine = _version()
+        return UnsupportedError(
+            f"{self._words.option}: mlcnn {mine} is required on every machine of the cluster, and "
+            f'one has {version}; install the same there: pip install "mlcnn[ray]=={mine}"'
+        )
 
 
 def _first(error: Exception) -> str:
     """The first sentence of an error."""
     return str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
-
-
-def _other(version: str) -> UnsupportedError:
-    mine = _version()
-    return UnsupportedError(
-        f"--engine ray: mlcnn {mine} is required on every machine of the cluster, and one has "
-        f'{version}; install the same there: pip install "mlcnn[ray]=={mine}"'
-    )
 
 
 def _answers(address: str | None) -> None:
@@ -194,14 +233,22 @@ def _answers(address: str | None) -> None:
         socket.create_connection((host, int(port)), _CONNECT_S).close()
 
 
-def _block(version: str, network: bytes, block: bytes) -> list[Finished] | str:
-    """In a task: what became of some designs, or which version is there where it is another."""
+_read: dict[bytes, tuple[Callable[[Any, Any], Any], Any]] = {}
+"""In a process of Ray: what its last jobs were done with, and were about, by its digest."""
+
+
+def _block(version: str, about: bytes, block: bytes) -> list[Any] | str:
+    """In a task: what became of some jobs, or which version is there where it is another."""
     mine = _version()
     if version != mine:
         return mine
+    digest = hashlib.sha256(about).digest()
     try:
-        known: Network = pickle.loads(network)  # noqa: S301 - of the process that began the task
-        jobs: Sequence[Job] = pickle.loads(block)  # noqa: S301
+        if digest not in _read:
+            _read.clear()
+            _read[digest] = pickle.loads(about)  # noqa: S301 - of the process that began the task
+        jobs: Sequence[Any] = pickle.loads(block)  # noqa: S301
     except (AttributeError, ImportError, TypeError):
         return f"{mine} with other files"
-    return [finish(known, job, math.inf) for job in jobs]
+    do, given = _read[digest]
+    return [do(given, job) for job in jobs]
