@@ -52,7 +52,7 @@ ELSEWHERE: Mapping[str, str] = {
     r"^docker ": "needs Docker",
     r"--netron$": "opens a window, and needs Netron; tests/cli/test_diff.py",
     r"^torchrun ": "its processes would share the two cores; tests/training/ runs two",
-    r"--(engine|workers) ray": "Ray starts processes of its own for half a minute; needs the extra ray",
+    r"--(engine|workers) ray": "Ray starts processes for half a minute; needs the extra ray",
     r"--device cuda": "needs a GPU",
     r"--runs runs/study": "draws runs on CIFAR-10 and CIFAR-100, which are not made here",
     r"--data cifar100": "a download; `mlcnn study` runs in tests/cli/ and tests/api/",

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from outcomes import STACK, change, made
 
-from mlcnn.frontier.outcome import Outcome, grouped
+from mlcnn.frontier.outcome import Outcome
+from mlcnn.frontier.reasons import grouped
 
 
 def test_the_short_table_fits_and_tells_what_is_gained() -> None:

@@ -1,20 +1,19 @@
 """What a search for the cheapest way to run a network came to, as it is kept in a file."""
 
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 from mlcnn.frontier.budget import Budget
 from mlcnn.frontier.costs import amount, label
+from mlcnn.frontier.reasons import grouped
 from mlcnn.table import Shown
 from mlcnn.training.intervals import Accuracy, Difference, points
 
-__all__ = ["Entry", "Outcome", "Prediction", "Tried", "grouped"]
+__all__ = ["Entry", "Outcome", "Prediction", "Tried"]
 
 _MOST_COSTS = 3
-_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?%?")
 _HEADINGS = {
     "latency_ms": "latency",
     "energy_pj": "energy",
@@ -320,29 +319,6 @@ class Outcome:
             document["where"], tuple(document["notes"]), dict(document["options"]),
             document["replay"], dict(document["versions"]),
         )  # fmt: skip
-
-
-def grouped(dropped: Mapping[str, str]) -> list[tuple[str, str]]:
-    """What was left out, those together whose reasons differ in figures alone: names and reason.
-
-    >>> grouped({"a": "no cheaper: 0.99 of it", "b": "no cheaper: 1.02 of it", "c": "no time"})
-    [('a, b', 'no cheaper: 0.99 to 1.02 of it'), ('c', 'no time')]
-    """
-    alike: dict[str, list[str]] = {}
-    for name, why in dropped.items():
-        alike.setdefault(_NUMBER.sub("#", why), []).append(name)
-    return [(", ".join(names), _together([dropped[n] for n in names])) for names in alike.values()]
-
-
-def _together(reasons: Sequence[str]) -> str:
-    """One reason, with the range of each figure."""
-    columns = iter(zip(*(_NUMBER.findall(reason) for reason in reasons), strict=True))
-
-    def both(_: re.Match[str]) -> str:
-        found = sorted(next(columns), key=lambda text: float(text.strip("%").replace(",", "")))
-        return found[0] if found[0] == found[-1] else f"{found[0]} to {found[-1]}"
-
-    return _NUMBER.sub(both, reasons[0])
 
 
 def _points(change: Difference | None) -> str:

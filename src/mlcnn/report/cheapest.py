@@ -1,7 +1,8 @@
 """The page of a search for the cheapest way to run a network."""
 
 from mlcnn.frontier.costs import label
-from mlcnn.frontier.outcome import Entry, Outcome, Tried, grouped
+from mlcnn.frontier.outcome import Entry, Outcome, Tried
+from mlcnn.frontier.reasons import grouped
 from mlcnn.report.charts.cheapest import front_charts, prediction_charts, spent_chart
 from mlcnn.report.page import page
 from mlcnn.report.sections.provenance import Content as Provenance
