@@ -24,7 +24,6 @@ from mlcnn.codesign.exploration import (
     Candidates,
     Evaluation,
     Here,
-    Journal,
     Limit,
     LoopNests,
     Quantity,
@@ -37,6 +36,7 @@ from mlcnn.codesign.exploration import (
     load_template,
 )
 from mlcnn.codesign.layer_searches import LayerGroup, grouped
+from mlcnn.journal import Journal
 from mlcnn.workload import loop_nest
 
 __all__ = ["COUNTS", "layers_of", "main", "resnet18"]

@@ -30,7 +30,6 @@ from mlcnn.codesign.exploration import (
     Archive,
     Candidates,
     Here,
-    Journal,
     Limit,
     LoopNests,
     Quantity,
@@ -41,6 +40,7 @@ from mlcnn.codesign.exploration import (
     load_template,
 )
 from mlcnn.errors import InfeasibleError, InputError
+from mlcnn.journal import Journal
 
 __all__ = ["Reached", "by_bounds", "by_front", "dominated", "main", "on_hull"]
 

@@ -26,7 +26,6 @@ from mlcnn.codesign.exploration import (
     Finished,
     Here,
     Job,
-    Journal,
     Limit,
     LoopNests,
     Quantity,
@@ -39,6 +38,7 @@ from mlcnn.codesign.exploration import (
 )
 from mlcnn.codesign.mapper import Mapped, find_mapping
 from mlcnn.errors import InfeasibleError
+from mlcnn.journal import Journal
 
 __all__ = ["PEERS", "NestedSettings", "Peer", "bayesian", "exploration", "nested", "random_designs"]
 

@@ -13,7 +13,8 @@ from mlcnn.errors import InputError
 from mlcnn.table import Tabular
 
 VERBS = (
-    "bench", "check_mapping", "compare", "compress", "count", "diff", "energy_per_image",
+    "bench", "cheapest", "check_mapping", "compare", "compare_runs", "compress", "count", "diff",
+    "energy_per_image",
     "evaluate", "explain_count", "explore", "finetune", "latency_per_image", "map_layer",
     "map_network", "optimize", "per_image", "quantize", "reproduce", "rewrite", "run",
     "simulate_rtl", "skip", "stack", "train", "check",

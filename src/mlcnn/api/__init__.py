@@ -53,7 +53,13 @@ from mlcnn.api.recovery import Teaching
 from mlcnn.api.regressing import check
 from mlcnn.api.rtl import RtlOptions, RtlSimulation, simulate_rtl
 from mlcnn.api.running import RunResult, run
-from mlcnn.api.searching import Cheapest, CheapestOptions, cheapest
+from mlcnn.api.searching import (
+    Cheapest,
+    CheapestOptions,
+    ComparedRuns,
+    cheapest,
+    compare_runs,
+)
 from mlcnn.api.sensitivity import Swap
 from mlcnn.api.skipping import SkipOptions, skip, skip_recipe
 from mlcnn.api.stacking import STACK_RECIPE, Stacked, stack
@@ -88,6 +94,7 @@ __all__ = [
     "Cheapest",
     "CheapestOptions",
     "Checked",
+    "ComparedRuns",
     "Comparison",
     "Compiled",
     "CompressOptions",
@@ -142,6 +149,7 @@ __all__ = [
     "coded_layers",
     "columns_table",
     "compare",
+    "compare_runs",
     "compile",
     "compress",
     "count",

@@ -82,6 +82,7 @@ _COMMANDS = {
         "cheapest:cheapest",
         "All of it: the cheapest stack of methods within a budget of accuracy.",
     ),
+    "compare": ("compare:compare", "Two runs of `mlcnn cheapest` side by side."),
     "stack": ("stack:stack", "Several of these methods on one network, one after the other."),
     "study": ("study:study", "Train the paper's networks in all their forms."),
     "reproduce": ("reproduce:reproduce", "A published table or figure beside ours."),

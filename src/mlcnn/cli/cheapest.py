@@ -10,7 +10,7 @@ import mlcnn
 from mlcnn.cli import INTERRUPTED
 from mlcnn.cli.map import parse_seconds
 from mlcnn.cli.options import Imaging, Printing, Training
-from mlcnn.cli.output import complain, print_json, show
+from mlcnn.cli.output import complain, console, print_json
 
 __all__ = ["Searching", "cheapest"]
 
@@ -170,6 +170,8 @@ def cheapest(
     if printing.json:
         print_json({"output": str(folder), **done.to_json()})
     else:
-        show(done.shown().text())
-        show(f"written: {folder}")
+        lines = [*map(mlcnn.api.printable, done.shown().text().split("\n"))]
+        lines += [f"to make it again: {done.replay}"] if done.replay else []
+        lines.append(f"written: {folder}, report.html among it")
+        console().print("\n".join(lines), markup=False, soft_wrap=True)
     return INTERRUPTED if done.interrupted else 0

@@ -1,6 +1,8 @@
 """The report of a run: one self-contained HTML page, and a summary for the terminal."""
 
+from mlcnn.report.cheapest import cheapest_page
 from mlcnn.report.coded_layers import coded_layers
+from mlcnn.report.comparing import comparison_page
 from mlcnn.report.compression import write_compression
 from mlcnn.report.drawing import Differences, Neighbourhood, neighbourhoods
 from mlcnn.report.drawing import compare as compare_graphs
@@ -45,9 +47,11 @@ __all__ = [
     "Potential",
     "RunSummary",
     "Unavailable",
+    "cheapest_page",
     "coded_layers",
     "columns_table",
     "compare_graphs",
+    "comparison_page",
     "difference_page",
     "difference_sentence",
     "difference_tables",

@@ -14,7 +14,6 @@ from mlcnn.codesign.exploration import (
     Candidates,
     Evaluation,
     Here,
-    Journal,
     Limit,
     Quantity,
     Question,
@@ -26,6 +25,7 @@ from mlcnn.codesign.exploration import (
     only_latency,
 )
 from mlcnn.errors import InfeasibleError, InputError, UnsupportedError
+from mlcnn.journal import Journal
 from mlcnn.workload import Arithmetic, ConvLayer, Layer, Pool
 
 HALVE = Pool((2, 2), (2, 2))

@@ -8,7 +8,6 @@ from codesign.exploration.made_up import Formula, candidates
 
 from mlcnn.codesign.exploration import (
     Archive,
-    Journal,
     Limit,
     Quantity,
     Question,
@@ -17,6 +16,7 @@ from mlcnn.codesign.exploration import (
     front_of,
 )
 from mlcnn.errors import InfeasibleError
+from mlcnn.journal import Journal
 
 EDP = (Quantity.EDP,)
 THREE = (Quantity.LATENCY, Quantity.POWER, Quantity.AREA)

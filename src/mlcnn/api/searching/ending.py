@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
@@ -165,7 +165,9 @@ class Ending:
             test = Accuracy(what, name, len(right), float(right.mean()))
             test_change = paired(before, right)
         pipeline = "" if done.trial.peer else done.trial.stack.text
-        return Entry(what, pipeline, engine, costs, change, judged, test, test_change)
+        return Entry(
+            what, pipeline, engine, costs, change, judged, test, test_change, done.trial.images
+        )
 
     def _timed(self, entries: list[Entry], dones: list[Done]) -> list[Entry]:
         """With latencies of one run, all in turn."""
@@ -179,13 +181,9 @@ class Ending:
                 calls[str(place)] = prepared[entry.engine]
         times = self.watch.times(calls)
         return [
-            Entry(
-                e.what, e.pipeline, e.engine,
-                {**e.costs, "latency_ms": times.get(str(place), math.nan)},
-                e.chosen, e.judged, e.test, e.test_change,
-            )
+            replace(e, costs={**e.costs, "latency_ms": times.get(str(place), math.nan)})
             for place, e in enumerate(entries)
-        ]  # fmt: skip
+        ]
 
     def _tried(self, search: Search) -> list[Tried]:
         found: list[Tried] = []
@@ -202,6 +200,8 @@ class Ending:
                 Tried(
                     done.trial.peer or done.trial.stack.text or ORIGINAL, done.trial.images,
                     None if failed else search.cost(done), change, done.seconds, why,
+                    {} if done.price is None else dict(done.price.costs), done.trial.predicted,
+                    bool(done.trial.peer),
                 )
             )  # fmt: skip
         return found

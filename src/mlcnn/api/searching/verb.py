@@ -15,11 +15,11 @@ from mlcnn.api.accuracy import ImageOptions
 from mlcnn.api.affording import EXACT
 from mlcnn.api.loading import Source, load, model_name
 from mlcnn.api.optimizing import Progress, rewrite, silent
-from mlcnn.api.provenance import write_result
 from mlcnn.api.recovery import Teaching
 from mlcnn.api.searching.elsewhere import workers
 from mlcnn.api.searching.ending import Ending
 from mlcnn.api.searching.found import Cheapest
+from mlcnn.api.searching.leaving import Given, leave
 from mlcnn.api.searching.options import CheapestOptions, Objective
 from mlcnn.api.searching.peers import onnxruntime_int8
 from mlcnn.api.searching.prices import Prices, Stopwatch
@@ -98,7 +98,7 @@ def cheapest(
     if chosen.on is not None:
         accelerators.load_accelerator(chosen.on)
     tell, say = progress or silent, notice or _quiet
-    run = _Run(chosen, model_name(source), tell, say)
+    run = _Run(chosen, model_name(source), tell, say, Given(source, data, weights))
     with results_folder(Path(folder)) as path:
         if data is None:
             model = load(source, weights=weights)
@@ -132,6 +132,7 @@ class _Run:
         name: of the network.
         tell: told how the work goes on.
         say: told what the user should know.
+        given: the network and the images, as they were given.
         notes: what the reader should know.
     """
 
@@ -139,6 +140,7 @@ class _Run:
     name: str
     tell: Progress
     say: Callable[[str], None]
+    given: Given
     notes: list[str] = field(default_factory=list[str])
 
     def note(self, text: str) -> None:
@@ -151,7 +153,7 @@ class _Run:
         require_exact(self.options)
         self._nothing_exact(graph.without_dropout(model))
         done = unlabelled(model, self.name, self.options, tuple(self.notes), self.tell)
-        return self._written(done, path)
+        return leave(done, path, self.given, self.options, None)
 
     def with_images(self, lab: Lab, path: Path, *, fresh: bool) -> Cheapest:
         """All stages."""
@@ -204,12 +206,7 @@ class _Run:
             with workers(options, replace(lab, engine=engine), steps) as trials.workers:
                 interrupted = self._stages(search[0], trials, lab, original)
             done = ending.result(search[0], self.name, interrupted, tuple(self.notes))
-            return self._written(done, path)
-
-    def _written(self, done: Cheapest, path: Path) -> Cheapest:
-        write_result(path, done.to_json())
-        done.save(path / f"{self.name}.onnx")
-        return done
+            return leave(done, path, self.given, self.options, lab)
 
     def _split(self, lab: Lab, original: ir.Model) -> tuple[Lab, ImageSet]:
         """Images that choose, and those that judge what was chosen.

@@ -11,7 +11,6 @@ from mlcnn.codesign.exploration import (
     Archive,
     Candidates,
     Here,
-    Journal,
     LoopNests,
     Quantity,
     Question,
@@ -23,6 +22,7 @@ from mlcnn.codesign.exploration import (
 )
 from mlcnn.codesign.exploration.workers import Unfinished
 from mlcnn.errors import InputError
+from mlcnn.journal import Journal
 
 EDP = (Quantity.EDP,)
 THREE = (Quantity.LATENCY, Quantity.POWER, Quantity.AREA)
