@@ -80,8 +80,10 @@ def test_without_images_the_same_network_is_run_better(mlcnn):
     [
         (
             ("--methods", "int8,exits"),
-            "--methods int8,exits: each of them needs labelled images; give --data, or leave "
-            "--methods away",
+            (
+                "--methods int8,exits: each of them needs labelled images; give --data, or leave "
+                "--methods away"
+            ),
         ),
         (("--budget", "soon"), "--budget soon: a positive time is required, as 60s, 500ms or 2m"),
         (("--objective", "energy", "--on", "mlcnn-int9"), "mlcnn-int9"),

@@ -5,34 +5,48 @@ import pytest
 from mlcnn.api.searching.options import CheapestOptions
 from mlcnn.errors import InputError
 
+_KNOWN = "known: latency, energy, area, size, memory"
+
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"objective": "fast"}, "--objective fast: 'fast' is none; known: latency, energy, area, size, memory"),
-        ({"objective": "latncy"}, "--objective latncy: 'latncy' is none; did you mean 'latency'?; known: latency, energy, area, size, memory"),
+        ({"objective": "fast"}, f"--objective fast: 'fast' is none; {_KNOWN}"),
+        (
+            {"objective": "latncy"},
+            f"--objective latncy: 'latncy' is none; did you mean 'latency'?; {_KNOWN}",
+        ),
         ({"objective": "size,size"}, "--objective size,size: one, or two different ones"),
-        ({"objective": "size,latency,memory"}, "--objective size,latency,memory: one, or two different ones"),
+        (
+            {"objective": "size,latency,memory"},
+            "--objective size,latency,memory: one, or two different ones",
+        ),
         (
             {"objective": "area", "on": "mlcnn-int8"},
-            "--objective area: the area of a machine is the same for every network; give "
-            "--template mlcnn (or gemmini, eyeriss, dense): the least area that runs the network as "
-            "fast",
+            (
+                "--objective area: the area of a machine is the same for every network; give "
+                "--template mlcnn (or gemmini, eyeriss, dense): the least area that runs the "
+                "network as fast"
+            ),
         ),
         (
             {"objective": "energy"},
-            "--objective energy: energy on which machine? give --on mlcnn-int8, or --template mlcnn "
-            "for one to be designed",
+            (
+                "--objective energy: energy on which machine? give --on mlcnn-int8, or "
+                "--template mlcnn for one to be designed"
+            ),
         ),
         (
             {"objective": "size", "engines": ("native",)},
-            "--engine native: an engine is where latency counts, and the objective is size; leave "
-            "one of them out",
+            (
+                "--engine native: an engine is where latency counts, and the objective is size; "
+                "leave one of them out"
+            ),
         ),
         ({"max_drop": -1.0}, "--max-drop -1: percentage points from 0 to 100 are required"),
         ({"first": 0}, "--first 0: 1 or more images"),
     ],
-)  # fmt: skip
+)
 def test_refused(options, message):
     with pytest.raises(InputError) as error:
         CheapestOptions(**options).require()

@@ -77,11 +77,12 @@ class CheapestOptions:
             InputError: unknown, twice the same, more than two, or not to be had.
         """
         names = [name.strip() for name in self.objective.split(",")]
+        known = [str(one) for one in Objective]
         for name in names:
-            if name not in tuple(Objective):
+            if name not in known:
                 raise InputError(
-                    f"--objective {self.objective}: {name!r} is none{did_you_mean(name, list(map(str, Objective)))}"
-                    f"; known: {', '.join(Objective)}"
+                    f"--objective {self.objective}: {name!r} is none{did_you_mean(name, known)}; "
+                    f"known: {', '.join(known)}"
                 )
         if len(names) > 2 or len(set(names)) < len(names):
             raise InputError(f"--objective {self.objective}: one, or two different ones")
