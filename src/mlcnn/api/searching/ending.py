@@ -44,6 +44,7 @@ class Ending:
         watch: what times networks.
         model: the original.
         original: what is known of it.
+        exact_gains: whether exact passes change anything; else what they leave is the original.
     """
 
     options: CheapestOptions
@@ -53,6 +54,7 @@ class Ending:
     watch: Stopwatch
     model: ir.Model
     original: Done
+    exact_gains: bool = True
     _rights: dict[tuple[str, str, str], Right] = field(
         default_factory=dict[tuple[str, str, str], Right], init=False
     )
@@ -136,7 +138,7 @@ class Ending:
             methods = _methods(done)
             if len(methods) > 1:
                 stacks.append(done)
-            elif done is not self.original:
+            elif methods or (self.exact_gains and done is not self.original):
                 alone.setdefault(methods[0] if methods else done.trial.stack.text, done)
         listed += [(f"{method} alone", done, _engine(done)) for method, done in alone.items()]
         if best in stacks:

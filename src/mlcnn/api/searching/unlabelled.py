@@ -33,6 +33,8 @@ def unlabelled(
     options: CheapestOptions,
     notes: Sequence[str],
     progress: Progress,
+    *,
+    gains: bool,
 ) -> Cheapest:
     """The first stage of ``cheapest`` alone.
 
@@ -42,6 +44,7 @@ def unlabelled(
         options: what is asked for.
         notes: what the reader should know so far.
         progress: told how the work goes on.
+        gains: whether exact passes change anything.
 
     Raises:
         InputError: every method that is asked for needs images, or the network has several inputs.
@@ -61,7 +64,7 @@ def unlabelled(
     progress("measure", 1, 2)
     found, after = _formed(original, before, prices, progress)
     keys = tuple(KEYS[one] for one in options.objectives)
-    gains = any(after.costs[key] < _SURELY_LESS * before.costs[key] for key in keys)
+    gains = gains and any(after.costs[key] < _SURELY_LESS * before.costs[key] for key in keys)
     entries = [_entry(ORIGINAL, "", before), _entry(forms[0].name, _text(forms[0]), after)]
     dropped = {kind.name: _NEEDS for kind in options.kinds if kind not in forms}
     told = () if gains else ("without images there is nothing to gain in this network",)

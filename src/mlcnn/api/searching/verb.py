@@ -151,8 +151,8 @@ class _Run:
     def without_images(self, model: ir.Model, path: Path) -> Cheapest:
         """The first stage alone."""
         require_exact(self.options)
-        self._nothing_exact(graph.without_dropout(model))
-        done = unlabelled(model, self.name, self.options, tuple(self.notes), self.tell)
+        gains = self._exact_gains(graph.without_dropout(model))
+        done = unlabelled(model, self.name, self.options, tuple(self.notes), self.tell, gains=gains)
         return leave(done, path, self.given, self.options, None)
 
     def with_images(self, lab: Lab, path: Path, *, fresh: bool) -> Cheapest:
@@ -163,7 +163,7 @@ class _Run:
         pixels = lab.normal.apply(lab.data.validation.first(_TIMED_IMAGES).images)
         watch = Stopwatch(options.where, pixels, options.threads)
         prices = Prices(options, original, watch, pixels)
-        self._nothing_exact(original)
+        gains = self._exact_gains(original)
         identity = {
             "mlcnn": f"cheapest {_VERSION}, {mlcnn.__version__}",
             "network, images or training": lab.key(""),
@@ -192,7 +192,7 @@ class _Run:
 
             trials = Trials(Here(lab, steps), prices, journal, networks, told)
             before = trials.original(original, lambda: right_of(original, lab, lab.data.validation))
-            ending = Ending(self.options, lab, judge, trials, watch, original, before)
+            ending = Ending(self.options, lab, judge, trials, watch, original, before, gains)
             taken = Training(
                 len(lab.data.training),
                 lambda: _pace(lab),
@@ -261,10 +261,12 @@ class _Run:
         self.note(f"{why}: left out are {left}; left are {', '.join(k.name for k in kinds)}")
         self.options = replace(self.options, methods=tuple(kind.name for kind in kinds))
 
-    def _nothing_exact(self, model: ir.Model) -> None:
-        """Say at once where exact passes find nothing."""
+    def _exact_gains(self, model: ir.Model) -> bool:
+        """Whether exact passes find anything; said at once where not."""
         if not rewrite(model, EXACT, check=False).changes:
             self.note("exact passes find nothing to gain in this network")
+            return False
+        return True
 
     def _coded(self, options: CheapestOptions) -> bool:
         if Objective.ENERGY not in options.objectives or options.on is None:
