@@ -41,7 +41,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("line", "first"),
     [
-        ("che", ["check"]),
+        ("chec", ["check"]),
         ("check --no-m", ["--no-more"]),
         ("check --no-more ", ["multiplications", "parameters", "bytes"]),
         ("check net.onnx --engine nat", ["native"]),
