@@ -105,7 +105,7 @@ def test_a_dynamic_network_says_what_it_was_made_from(mlcnn, photos):
     assert result.code == 2
     assert result.error.endswith(
         "what runs of the network depends on the image already; give the network that it was made "
-        "from"
+        "from; of this one, mlcnn bench --data finds the engine in which its images are fastest"
     )
 
 

@@ -171,7 +171,7 @@ def cheapest(
         print_json({"output": str(folder), **done.to_json()})
     else:
         lines = [*map(mlcnn.api.printable, done.shown().text().split("\n"))]
-        lines += [f"to make it again: {done.replay}"] if done.replay else []
+        lines += [f"to make it again: {done.outcome.replay}"] if done.outcome.replay else []
         lines.append(f"written: {folder}, report.html among it")
         console().print("\n".join(lines), markup=False, soft_wrap=True)
-    return INTERRUPTED if done.interrupted else 0
+    return INTERRUPTED if done.outcome.interrupted else 0

@@ -6,14 +6,15 @@ from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
-from mlcnn.api.searching.found import Cheapest, Entry, Prediction, Tried
+from mlcnn.api.searching.found import Cheapest
 from mlcnn.api.searching.options import CheapestOptions, Objective
-from mlcnn.api.searching.prices import KEYS, Stopwatch, share_of
+from mlcnn.api.searching.prices import KEYS, SURELY_LESS, Stopwatch, share_of
 from mlcnn.api.searching.search import Search
 from mlcnn.api.searching.trials import Done, Trials, packed, right_of, unpacked
 from mlcnn.api.stacking import Lab
 from mlcnn.engines.processor import named
 from mlcnn.frontier.budget import Budget
+from mlcnn.frontier.outcome import Entry, Outcome, Prediction, Tried
 from mlcnn.frontier.predicting import rank_correlation
 from mlcnn.frontier.stacks import Aspect
 from mlcnn.report import ORIGINAL
@@ -27,8 +28,6 @@ _ENTRIES = 7
 _JUDGED = 6
 _PEERS = ("onnxruntime", "openvino")
 _AT_LEAST_S = 5.0
-_SURELY_LESS = 0.98
-"""Of a cost: what is not, is as good as the original."""
 _NONE = Difference(0.0, (0.0, 0.0))
 
 
@@ -72,7 +71,7 @@ class Ending:
         found = [
             done
             for done in search.found
-            if done is not self.original and search.cost(done) < _SURELY_LESS
+            if done is not self.original and search.cost(done) < SURELY_LESS
         ]
         best = next((d for d in found[:_JUDGED] if self._holds(d)), self.original)
         listed = self._listed(search, best)
@@ -84,11 +83,12 @@ class Ending:
         best = listed[place][1]
         model = self.model if best is self.original else self.trials.model(best)
         keys = tuple(KEYS[one] for one in self.options.objectives)
-        return Cheapest(
-            name, self.model, model, keys, self.options.max_drop, tuple(entries), place,
-            tuple(self._tried(search)), dict(search.dropped), self._predicted(search),
-            self.trials.spent, self._spent(), interrupted, named(), notes,
+        outcome = Outcome(
+            name, keys, self.options.max_drop, tuple(entries), place, tuple(self._tried(search)),
+            dict(search.dropped), self._predicted(search), self.trials.spent, self._spent(),
+            interrupted, named(), notes,
         )  # fmt: skip
+        return Cheapest(self.model, model, outcome)
 
     def _best(
         self, search: Search, listed: list[tuple[str, Done, str]], entries: list[Entry]
@@ -103,7 +103,7 @@ class Ending:
             if done is not self.original and search.allowed(done) and self._holds(done)
         ]
         best = min(within, key=lambda place: shares[place], default=0)
-        return best if shares[best] < _SURELY_LESS else 0
+        return best if shares[best] < SURELY_LESS else 0
 
     def _holds(self, done: Done) -> bool:
         """Whether it stays within on the images that chose nothing, too."""

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from mlcnn.api.machine import versions
 from mlcnn.api.provenance import write_result
-from mlcnn.api.searching.found import Cheapest, Entry
+from mlcnn.api.searching.found import Cheapest
 from mlcnn.api.searching.options import CheapestOptions
 from mlcnn.api.stacking import STACK_RECIPE, Lab
+from mlcnn.frontier.outcome import Entry
 
 __all__ = ["Given", "leave"]
 
@@ -80,10 +81,11 @@ def leave(
     again = ""
     if lab is not None:
         asked["recipe"] = asdict(lab.options.recipe)
-        again = given.replay(done.entries[done.best], lab)
-    done = replace(done, options=asked, replay=again, versions=versions())
+        again = given.replay(done.outcome.entries[done.outcome.best], lab)
+    outcome = replace(done.outcome, options=asked, replay=again, versions=versions())
+    done = replace(done, outcome=outcome)
     write_result(folder, done.to_json())
-    done.save(folder / f"{done.name}.onnx")
+    done.save(folder / f"{outcome.name}.onnx")
     done.report().save(folder / "report.html")
     return done
 

@@ -23,7 +23,7 @@ from mlcnn.frontier.batches import in_batches
 from mlcnn.frontier.sizes import file_bytes, peak_bytes
 from mlcnn.workload import read
 
-__all__ = ["KEYS", "Price", "Prices", "Stopwatch", "share_of"]
+__all__ = ["KEYS", "SURELY_LESS", "Price", "Prices", "Stopwatch", "share_of"]
 
 _SECONDS = 1.0
 _LEAST, _MOST = 15, 400
@@ -40,6 +40,8 @@ KEYS = {
     Objective.MEMORY: "peak_bytes",
 }
 """Costs by objective."""
+SURELY_LESS = 0.98
+"""Of a cost: what takes more of it is as good as the original, within what timing can tell."""
 
 
 def share_of(

@@ -69,7 +69,7 @@ class Search:
     options: CheapestOptions
     trials: Trials
     original: Done
-    training: Training | None
+    training: Training
     coded: bool
     say: Callable[[str], None]
     dropped: dict[str, str] = field(default_factory=dict[str, str])
@@ -154,11 +154,6 @@ class Search:
         """The rest of the budget: the most promising stacks, trained longer and longer."""
         if not self._trained:
             return
-        if self.training is None:
-            names = ", ".join(kind.name for kind in self._trained)
-            self.dropped |= {kind.name: "no images to train on" for kind in self._trained}
-            self.say(f"{names}: left out, there are no images to train on")
-            return
         self._choose_endings()
         singles = self._worthwhile()
         if not singles:
@@ -167,21 +162,17 @@ class Search:
         first = self._first(singles)
         if first is None:
             return
-        tried = self._try([Trial(stack, first) for stack in singles])
-        keep, images = max(2, math.ceil(len(tried) / _GROWTH)), first
-        while keep >= 1:
+        self._try([Trial(stack, first) for stack in singles])
+        keep, images = _kept(singles), first
+        for count in (keep, max(1, keep // _GROWTH)):
+            if _GROWTH * images > _MOST_EPOCHS * self.training.images:
+                break
+            chosen = self._next(_GROWTH * images, count)
+            fitting = chosen if self._fits(chosen) else chosen[:1]
+            if not fitting or not self._fits(fitting):
+                break
             images *= _GROWTH
-            if images > _MOST_EPOCHS * self.training.images:
-                break
-            keep = keep if images < first * _GROWTH**2 else max(1, keep // _GROWTH)
-            chosen = self._next(images, keep)
-            if not chosen or not self._fits(chosen):
-                chosen = [trial for trial in chosen[:1] if self._fits([trial])]
-            if not chosen:
-                break
-            self._try(chosen)
-            if images >= first * _GROWTH**2:
-                break
+            self._try(fitting)
         while (more := self._next(images, 1)) and self._fits(more):
             self._try(more)
         self._alone(images)
@@ -251,7 +242,6 @@ class Search:
     def _first(self, singles: Sequence[Stack]) -> int | None:
         """Images of the first round; None where the budget has no room for any training."""
         training = self.training
-        assert training is not None  # noqa: S101 - asked before
         if self.options.first is not None:
             return self.options.first
         image = self.trials.note("seconds of an image", training.seconds)
@@ -260,7 +250,7 @@ class Search:
             lambda: self.options.budget_s - self.trials.spent - training.ending(),
         )
         fixed = self._fixed_seconds()
-        keep = max(2, math.ceil(len(singles) / _GROWTH))
+        keep = _kept(singles)
         units = len(singles) + _GROWTH * keep * 1.5 + _GROWTH**2 * 2.0
         count = int((left - fixed * (len(singles) + keep + 4)) / (image * units))
         if count >= _LEAST_IMAGES:
@@ -284,7 +274,7 @@ class Search:
 
     def _fits(self, trials: Sequence[Trial]) -> bool:
         """Whether trials end before what the end takes has to begin."""
-        if self.options.first is not None or self.training is None:
+        if self.options.first is not None:
             return self.trials.spent < self.options.budget_s
         image = self.trials.note("seconds of an image", self.training.seconds)
         needs = sum(
@@ -383,7 +373,6 @@ class Search:
     def _finish(self) -> None:
         """The best trained stacks, with what single images do not need left out, too."""
         best = [done for done in self.found if done.trial.trained_steps][:_FINISHED]
-        assert self.training is not None  # noqa: S101 - it was trained
         until = self.options.budget_s - self.training.ending()
         for done in best:
             if not any(step.kind.aspect is Aspect.IMAGES for step in done.trial.stack.steps):
@@ -391,6 +380,11 @@ class Search:
 
     def _try(self, trials: Sequence[Trial]) -> list[Done]:
         return self.trials.run(trials)
+
+
+def _kept(stacks: Sequence[Stack]) -> int:
+    """How many of so many go into the next round."""
+    return max(2, math.ceil(len(stacks) / _GROWTH))
 
 
 def _step(kind: Kind) -> Step:

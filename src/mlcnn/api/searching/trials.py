@@ -224,6 +224,10 @@ def right_of(model: ir.Model, lab: Lab, images: ImageSet, engine: str = "onnxrun
     return np.equal(found, images.labels[: len(found)])
 
 
+def _silent(done: Done) -> None:
+    del done
+
+
 @dataclass(eq=False)
 class Trials:
     """Tries stacks. What is in the journal is not tried again.
@@ -241,7 +245,7 @@ class Trials:
     prices: Prices
     journal: Journal
     folder: Path
-    tell: Callable[["Done"], None]
+    tell: Callable[["Done"], None] = _silent
     known: dict[str, Done] = field(default_factory=dict[str, Done])
     begun: float = field(default_factory=time.time)
     interrupted: Callable[[], bool] = bool

@@ -11,19 +11,19 @@ from mlcnn.api.affording import EXACT
 from mlcnn.api.benchmarking import MeasureOptions, chooser_for
 from mlcnn.api.evaluation import Fused
 from mlcnn.api.optimizing import Progress, rewrite
-from mlcnn.api.searching.found import Cheapest, Entry
+from mlcnn.api.searching.found import Cheapest
 from mlcnn.api.searching.options import CheapestOptions
-from mlcnn.api.searching.prices import KEYS, Price, Prices, Stopwatch
+from mlcnn.api.searching.prices import KEYS, SURELY_LESS, Price, Prices, Stopwatch
 from mlcnn.api.stacking import Stack, Step
 from mlcnn.api.stacking.kind import Kind
 from mlcnn.engines.processor import named
 from mlcnn.errors import InputError
+from mlcnn.frontier.outcome import Entry, Outcome
 from mlcnn.frontier.stacks import Aspect
 from mlcnn.report import ORIGINAL
 
 __all__ = ["require_exact", "unlabelled"]
 
-_SURELY_LESS = 0.98
 _NEEDS = "it needs labelled images: give --data"
 
 
@@ -64,14 +64,15 @@ def unlabelled(
     progress("measure", 1, 2)
     found, after = _formed(original, before, prices, progress)
     keys = tuple(KEYS[one] for one in options.objectives)
-    gains = gains and any(after.costs[key] < _SURELY_LESS * before.costs[key] for key in keys)
+    gains = gains and any(after.costs[key] < SURELY_LESS * before.costs[key] for key in keys)
     entries = [_entry(ORIGINAL, "", before), _entry(forms[0].name, _text(forms[0]), after)]
     dropped = {kind.name: _NEEDS for kind in options.kinds if kind not in forms}
     told = () if gains else ("without images there is nothing to gain in this network",)
-    return Cheapest(
-        name, original, found if gains else original, keys, options.max_drop, tuple(entries),
-        int(gains), (), dropped, None, time.time() - begun, {}, False, named(), (*notes, *told),
+    outcome = Outcome(
+        name, keys, options.max_drop, tuple(entries), int(gains), (), dropped, None,
+        time.time() - begun, {}, interrupted=False, where=named(), notes=(*notes, *told),
     )  # fmt: skip
+    return Cheapest(original, found if gains else original, outcome)
 
 
 def require_exact(options: CheapestOptions) -> list[Kind]:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
@@ -106,7 +107,7 @@ def cheapest(
         tell("read images", 0, 0)
         opened, normal, note = (images or ImageOptions()).open(data, source)
         model = load(source, weights=weights, dropout=True, image_shape=opened.image_shape)
-        require_static(model)
+        _require_static(model)
         require_classifier(model, opened)
         run.restrict(graph.without_dropout(model))
         if note:
@@ -121,6 +122,16 @@ def cheapest(
 
 def _quiet(message: str) -> None:
     del message
+
+
+def _require_static(model: ir.Model) -> None:
+    try:
+        require_static(model)
+    except InputError as error:
+        raise InputError(
+            f"{error}; of this one, mlcnn bench --data finds the engine in which its images are "
+            "fastest"
+        ) from error
 
 
 @dataclass(eq=False)
@@ -185,12 +196,7 @@ class _Run:
             networks, steps = path / "networks", path / "steps"
             for place in (networks, steps):
                 place.mkdir(exist_ok=True)
-            search: list[Search] = []
-
-            def told(done: Done) -> None:
-                self._told(done, search, trials, path)
-
-            trials = Trials(Here(lab, steps), prices, journal, networks, told)
+            trials = Trials(Here(lab, steps), prices, journal, networks)
             before = trials.original(original, lambda: right_of(original, lab, lab.data.validation))
             ending = Ending(self.options, lab, judge, trials, watch, original, before, gains)
             taken = Training(
@@ -198,14 +204,15 @@ class _Run:
                 lambda: _pace(lab),
                 lambda: ending.seconds,
             )
-            search.append(Search(options, trials, before, taken, self._coded(options), self.say))
+            search = Search(options, trials, before, taken, self._coded(options), self.say)
+            trials.tell = partial(self._told, search, path / f"{self.name}.onnx")
             # Forms are chosen by measured time in the engine that the network runs best in.
             # On a machine every site is fused that can be.
             engine = ON_MACHINES if options.on_machines else None
             engine = (before.price and before.price.engine) or engine
             with workers(options, replace(lab, engine=engine), steps) as trials.workers:
-                interrupted = self._stages(search[0], trials, lab, original)
-            done = ending.result(search[0], self.name, interrupted, tuple(self.notes))
+                interrupted = self._stages(search, lab, original)
+            done = ending.result(search, self.name, interrupted, tuple(self.notes))
             return leave(done, path, self.given, self.options, lab)
 
     def _split(self, lab: Lab, original: ir.Model) -> tuple[Lab, ImageSet]:
@@ -275,14 +282,14 @@ class _Run:
         precision = accelerators.precision_of(machine)
         return precision is not None and precision.is_integer
 
-    def _stages(self, search: Search, trials: Trials, lab: Lab, original: ir.Model) -> bool:
+    def _stages(self, search: Search, lab: Lab, original: ir.Model) -> bool:
         """All stages; whether the user interrupted them."""
         try:
-            with interruptions() as trials.interrupted:
+            with interruptions() as search.trials.interrupted:
                 self.say("exact passes and engines")
                 search.exact()
                 self.say("what calibration allows")
-                self._peer(trials, lab, original)
+                self._peer(search.trials, lab, original)
                 search.calibrated()
                 self.say("training")
                 search.trained()
@@ -295,25 +302,24 @@ class _Run:
 
         def make() -> tuple[ir.Model, np.ndarray]:
             pixels = lab.normal.apply(lab.data.calibration.first(_CALIBRATION).images)
-            made = onnxruntime_int8(original, pixels)
+            made = onnxruntime_int8(original, (image[None] for image in pixels))
             return made, right_of(made, lab, lab.data.validation)
 
         trials.peer(_ORT, make)
 
-    def _told(self, done: Done, search: list[Search], trials: Trials, path: Path) -> None:
+    def _told(self, search: Search, best: Path, done: Done) -> None:
         """A line for each trial; the best network is there at any time."""
-        if not search or done.trial.peer:
+        if done.trial.peer:
             return
-        now = search[0]
         if done.price is None:
             self.say(f"{done.trial.told}: {done.why}")
             return
-        share = f"{now.cost(done):.3f} of the cost"
-        judged = "" if done.trial.is_untrained else f", {points(done.change(now.original))}"
+        share = f"{search.cost(done):.3f} of the cost"
+        judged = "" if done.trial.is_untrained else f", {points(done.change(search.original))}"
         self.say(f"{done.trial.told}: {share}{judged}")
-        found = now.found
+        found = search.found
         if found and found[0] is done:
-            graph.save(trials.model(done), path / f"{self.name}.onnx")
+            graph.save(search.trials.model(done), best)
 
 
 def _pace(lab: Lab) -> float:
