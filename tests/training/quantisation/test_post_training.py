@@ -23,7 +23,6 @@ from mlcnn.training.quantisation import (
     calibrate,
     divergence,
     folded,
-    post_training,
 )
 
 torch.set_num_threads(1)
@@ -162,22 +161,3 @@ def test_openvino_computes_layers_in_integers(network: ir.Model, tmp_path: Path)
 def test_weights_of_one_bit_are_refused(network: ir.Model) -> None:
     with pytest.raises(InputError, match="signs alone have to be trained"):
         calibrated(network, weight_bits=1)
-
-
-@pytest.mark.parametrize("size", [1e-4, 1e-2, 1.0])
-@pytest.mark.parametrize("seed", range(3))
-def test_ways_that_rounding_could_exchange_are_alike(size, seed):
-    """Results moved in their last bits keep the order of the ways that is chosen by."""
-    rng = np.random.default_rng(seed)
-    floats = rng.standard_normal((200, 10)).astype(np.float32)
-    moved = (floats + size * rng.standard_normal(floats.shape)).astype(np.float32)
-    again = np.nextafter(moved, rng.choice([-np.inf, np.inf], moved.shape).astype(np.float32))
-    ways = [
-        post_training.Candidate(name, True, (), post_training.divergence(floats, found))
-        for name, found in (("first", moved), ("second", again))
-    ]
-    assert post_training.closest(ways).observer == "first"
-    assert post_training.closest(ways[::-1]).observer == "second"
-    nearer = (floats + 0.9 * (moved - floats)).astype(np.float32)
-    better = post_training.Candidate("nearer", True, (), post_training.divergence(floats, nearer))
-    assert post_training.closest([*ways, better]).observer == "nearer"

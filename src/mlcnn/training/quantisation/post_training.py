@@ -1,6 +1,5 @@
 """Post-training quantisation: ranges from calibration images, what is best by validation images."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -28,7 +27,6 @@ __all__ = [
     "Candidate",
     "Setting",
     "calibrate",
-    "closest",
     "divergence",
     "folded",
 ]
@@ -44,8 +42,6 @@ _FOLDING = "fold-constants,fold-batch-norm"
 # and rounding moves them by more than this.
 _SHARE = 0.5
 _WORTHWHILE = 1e-3
-_ROUNDING = 2.0**-21
-"""Of a result around 1, a few of its last bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,10 +200,10 @@ class _Search:
         first = True if wanted is None else wanted
         names = tuple(OBSERVERS) if setting.observer == "auto" else (setting.observer,)
         ways = [self._try(name, first, setting.floating) for name in names]
-        best = closest(ways)
+        best = min(ways, key=_divergence_of)
         if wanted is None:
             plain = self._try(best.observer, False, setting.floating)
-            best = closest((best, plain))
+            best = min(best, plain, key=_divergence_of)
         if setting.sensitivity:
             best = self._with_ends(best)
         return Calibrated(self._quantised(best), best, tuple(self._tried))
@@ -261,25 +257,6 @@ class _Search:
             key: replace(codes, bias=less(codes, self._corrections.get(key)))
             for key, codes in found.items()
         }
-
-
-def closest(ways: Sequence[Candidate]) -> Candidate:
-    """The way whose results are closest to those in floats; the first of those alike.
-
-    Results are float32 numbers, whose last bits differ from one process to the next. A result that
-    moves by e moves a divergence d, which is half a square, by sqrt(2 d) e: what is less than that
-    apart is alike, so that the same way is chosen everywhere.
-
-    Args:
-        ways: all of them tried.
-    """
-    best = ways[0]
-    for way in ways[1:]:
-        least = _divergence_of(best)
-        alike = math.sqrt(2 * least) * _ROUNDING if math.isfinite(least) else 0.0
-        if _divergence_of(way) < least - alike:
-            best = way
-    return best
 
 
 def _divergence_of(candidate: Candidate) -> float:
