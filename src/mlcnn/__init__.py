@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         errors,
         frontier,
         graph,
+        journal,
         nn,
         ops,
         passes,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         reproduce,
         rtl,
         table,
+        tasks,
         training,
         workload,
         zoo,
@@ -109,6 +111,7 @@ __all__ = [
     "finetune",
     "frontier",
     "graph",
+    "journal",
     "load",
     "map_layer",
     "map_network",
@@ -125,14 +128,16 @@ __all__ = [
     "skip",
     "stack",
     "table",
+    "tasks",
     "training",
     "workload",
     "zoo",
 ]
 
 _PACKAGES = frozenset(
-    {"accelerators", "api", "codesign", "counting", "engines", "errors", "frontier", "graph", "nn"}
-    | {"ops", "passes", "report", "reproduce", "rtl", "table", "training", "workload", "zoo"}
+    {"accelerators", "api", "codesign", "counting", "engines", "errors", "frontier", "graph"}
+    | {"journal", "nn", "ops", "passes", "report", "reproduce", "rtl", "table", "tasks"}
+    | {"training", "workload", "zoo"}
 )
 
 __version__ = "0.1.0"
