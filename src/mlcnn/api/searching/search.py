@@ -157,7 +157,10 @@ class Search:
         self._choose_endings()
         singles = self._worthwhile()
         if not singles:
-            self.say("no method that trains makes the network cheaper")
+            if _TOO_LATE in self.dropped.values():
+                self._too_short(0.0, 1)
+            else:
+                self.say("no method that trains makes the network cheaper")
             return
         first = self._first(singles)
         if first is None:
@@ -255,17 +258,31 @@ class Search:
         count = int((left - fixed * (len(singles) + keep + 4)) / (image * units))
         if count >= _LEAST_IMAGES:
             return min(count, training.images)
-        needed = self.options.budget_s - left + _LEAST_IMAGES * image * units
+        self._too_short(left, units)
+        self.dropped |= {stack.steps[0].text: "no time to train it" for stack in singles}
+        return None
+
+    def _too_short(self, left: float, units: float) -> None:
+        """Say that nothing can be trained, and what is possible in the time.
+
+        Args:
+            left: seconds to train in.
+            units: trainings of the first round's length that all rounds are.
+
+        Raises:
+            InputError: nothing but methods that train was asked for.
+        """
+        image = self.trials.note("seconds of an image", self.training.seconds)
+        needed = max(self.options.budget_s, self.trials.spent) - left + self.training.ending()
+        needed += _LEAST_IMAGES * image * units
         told = (
-            f"--budget: {max(left, 0):.0f} s are left for training, an epoch of one stack takes "
-            f"about {training.images * image:.0f} s; exact passes and what calibration allows fit "
-            f"in it; to train give at least {needed:.0f} s"
+            f"--budget {self.options.budget_s:.0f} s: {max(left, 0):.0f} s are left for training, "
+            f"an epoch of one stack takes about {self.training.images * image:.0f} s; exact passes "
+            f"and what calibration allows fit in it; to train give at least {needed:.0f} s"
         )
         if all(kind.trains for kind in self.options.kinds):
             raise InputError(told)
-        self.dropped |= {stack.steps[0].text: "no time to train it" for stack in singles}
         self.say(told)
-        return None
 
     def _fixed_seconds(self) -> float:
         """Of a trial, whatever it is trained."""
