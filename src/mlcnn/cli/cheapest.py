@@ -9,7 +9,7 @@ from cyclopts import Parameter
 import mlcnn
 from mlcnn.cli import INTERRUPTED
 from mlcnn.cli.map import parse_seconds
-from mlcnn.cli.options import Imaging, Printing, Training
+from mlcnn.cli.options import Imaging, Loading, Printing, Training
 from mlcnn.cli.output import complain, console, print_json
 
 __all__ = ["Searching", "cheapest"]
@@ -117,11 +117,11 @@ def cheapest(
     *,
     data: str | None = None,
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
-    weights: Path | None = None,
     fresh: bool = False,
     searching: Searching = Searching(),
     teaching: Teaching = Teaching(),
     imaging: Imaging = Imaging(),
+    loading: Loading = Loading(),
     printing: Printing = Printing(),
 ) -> int:
     """Find the cheapest way to run a trained network within a budget of accuracy.
@@ -135,11 +135,11 @@ def cheapest(
         data: labelled images, as for `mlcnn train`; without them, methods that need some are left
             out.
         out: folder for the networks, the journal and the report; runs/NAME-cheapest by default.
-        weights: .npz of weights by parameter name, for a zoo network.
         fresh: begin anew, whatever is in the folder.
         searching: what is made small, and the budgets.
         teaching: how stacks are trained.
         imaging: how the images go to the network.
+        loading: how to load the network.
         printing: what is printed.
     """
     name = mlcnn.api.model_name(model)
@@ -163,7 +163,8 @@ def cheapest(
             images=imaging.options(),
             folder=folder,
             fresh=fresh,
-            weights=weights,
+            weights=loading.weights,
+            input_shape=loading.shape,
             progress=tell,
             notice=complain,
         )

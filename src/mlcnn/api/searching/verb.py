@@ -1,7 +1,7 @@
 """All methods on one network, under a budget of accuracy and one of time."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from os import PathLike
@@ -63,6 +63,7 @@ def cheapest(
     folder: "str | PathLike[str]",
     fresh: bool = False,
     weights: "str | PathLike[str] | None" = None,
+    input_shape: Sequence[int] | None = None,
     progress: Progress | None = None,
     notice: Callable[[str], None] | None = None,
 ) -> Cheapest:
@@ -83,6 +84,7 @@ def cheapest(
         folder: where the journal, all networks and the result go.
         fresh: begin anew, whatever is there.
         weights: see ``load``.
+        input_shape: see ``load``.
         progress: told how the work goes on.
         notice: told what the user should know, and every result.
 
@@ -102,11 +104,14 @@ def cheapest(
     run = _Run(chosen, model_name(source), tell, say, Given(source, data, weights))
     with results_folder(Path(folder)) as path:
         if data is None:
-            model = load(source, weights=weights)
+            model = load(source, input_shape=input_shape, weights=weights)
             return run.without_images(model, path)
         tell("read images", 0, 0)
         opened, normal, note = (images or ImageOptions()).open(data, source)
-        model = load(source, weights=weights, dropout=True, image_shape=opened.image_shape)
+        model = load(
+            source, input_shape=input_shape, weights=weights, dropout=True,
+            image_shape=opened.image_shape,
+        )  # fmt: skip
         _require_static(model)
         require_classifier(model, opened)
         run.restrict(graph.without_dropout(model))
