@@ -99,5 +99,7 @@ def make_scene(folder: Path) -> None:
     np.savez(folder / "data.npz", **{str(name): image})
     _photos(folder / "photos", generator)
     _ten_classes(folder / "ten-classes.npz", generator)
+    weights = mlcnn.nn.to_module(mlcnn.load("resnet20", dropout=True))
+    mlcnn.training.save_weights(weights, folder / "resnet20.npz")
     _mnist(folder / "mnist", generator)
     _shop(folder)

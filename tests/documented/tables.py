@@ -24,6 +24,7 @@ FILES: Mapping[str, str] = {
     "shop/nets.py": "a module with a function that builds a network",
     "net.pth": "its weights, pickled",
     "trained.pth": "its weights, pickled by torch.save",
+    "resnet20.npz": "trained weights of the zoo's network of this name",
     "trained.safetensors": "weights of a network of timm",
     "crossbars/mine.yaml": "a file of the page's own package",
     "peers.csv": "results that a command before has made",
